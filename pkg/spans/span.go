@@ -1,0 +1,85 @@
+package spans
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Span is one finished piece of work in a cluster. It is final: once a Span
+// has left the engine nothing about it changes, because backends keep the
+// first copy, the last or both of two spans with one ID.
+type Span struct {
+	TraceID trace.TraceID
+	SpanID  trace.SpanID
+	// ParentID is zero for the root of a trace.
+	ParentID trace.SpanID
+
+	// Name is low in cardinality: kinds and verbs, no object names.
+	Name string
+	// Service is the component that did the work ("kubelet"). It becomes
+	// the resource attribute service.name.
+	Service string
+	// Subject names the object the span is about, for people, as kubectl
+	// would: "pod/web-6757-x2x" or "pod/web-6757-x2x container/web". It is not
+	// exported as such: the attributes carry the same names.
+	Subject string
+
+	// Start and End have nanosecond precision where the cluster's data
+	// had; End is never before Start.
+	Start, End time.Time
+
+	Attributes []attribute.KeyValue
+	// Events are in order of time.
+	Events []Event
+	Links  []Link
+
+	// Status is Error only for work that failed; Message then says why.
+	Status  codes.Code
+	Message string
+}
+
+// Event is something that happened while a span was open; mostly a
+// Kubernetes Event.
+type Event struct {
+	Name       string
+	Time       time.Time
+	Attributes []attribute.KeyValue
+}
+
+// Link points to a span that is a cause or a relative, but not the parent.
+type Link struct {
+	TraceID    trace.TraceID
+	SpanID     trace.SpanID
+	Attributes []attribute.KeyValue
+}
+
+// Trace is what the engine hands out at once: all spans of one finished
+// change, the root first and every parent before its children; or, with Late
+// set, spans that were finished after their change had been handed out.
+type Trace struct {
+	Spans []Span
+	// Late says that the root of these spans went out before.
+	Late bool
+}
+
+// Root returns the first span, which is the change itself unless the trace
+// is Late. It returns nil for an empty trace.
+func (t *Trace) Root() *Span {
+	if len(t.Spans) == 0 {
+		return nil
+	}
+	return &t.Spans[0]
+}
+
+// Attribute returns the value of a span's attribute.
+func (s *Span) Attribute(key attribute.Key) (attribute.Value, bool) {
+	for _, kv := range s.Attributes {
+		if kv.Key == key {
+			return kv.Value, true
+		}
+	}
+	return attribute.Value{}, false
+}
