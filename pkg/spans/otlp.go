@@ -1,0 +1,260 @@
+package spans
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/resource"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+)
+
+// scopeName is the instrumentation scope of every span rollspan sends.
+const scopeName = "github.com/rollspan/rollspan"
+
+// Flags of the spans and links rollspan sends, as the OTLP Span.flags field
+// wants them: the W3C sampled bit (whoever asks for a rollout's trace wants
+// all of it, so all of it is sampled), and whether the parent is a span of
+// another process.
+const (
+	localFlags  = uint32(trace.FlagsSampled) | uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
+	remoteFlags = localFlags | uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
+)
+
+// EncoderOptions say what is the same for every span an Encoder encodes. The
+// zero value is ready to use.
+type EncoderOptions struct {
+	// ClusterName becomes the resource attribute k8s.cluster.name. Left out
+	// if empty, unless OTEL_RESOURCE_ATTRIBUTES has one.
+	ClusterName string
+	// ClusterUID becomes the resource attribute k8s.cluster.uid; by
+	// convention it is the UID of the namespace kube-system. Left out if
+	// empty, unless OTEL_RESOURCE_ATTRIBUTES has one.
+	ClusterUID string
+	// ServiceName, if not empty, is the service.name of every span. By
+	// default a span's service is the component that did the work.
+	ServiceName string
+	// ObjectNames appends the name of the object a span is about to the
+	// span's name ("Pod start web-6757-x2x"). That makes span names high in
+	// cardinality, which metrics derived from spans do not like; off by
+	// default.
+	ObjectNames bool
+	// Version is the version of the instrumentation scope: rollspan's own.
+	Version string
+}
+
+// Encoder turns finished spans into OTLP. It is immutable after NewEncoder and
+// may be used by many goroutines at once.
+//
+// The same span always gives the same bytes, because backends tell a span
+// that came twice from two spans by comparing them.
+type Encoder struct {
+	serviceName string
+	objectNames bool
+	resource    []*commonpb.KeyValue
+	scope       *commonpb.InstrumentationScope
+}
+
+// NewEncoder returns an Encoder. The resource of its spans is what o says and
+// what the environment variable OTEL_RESOURCE_ATTRIBUTES says, where o wins;
+// an OTEL_RESOURCE_ATTRIBUTES that cannot be read is an error.
+//
+// Of OTEL_RESOURCE_ATTRIBUTES the keys below service. and, but for
+// k8s.cluster., below k8s. are left out, and so is OTEL_SERVICE_NAME: they
+// describe the process that has the variable, which is rollspan's own pod
+// (the OpenTelemetry Operator fills them in so), while the spans speak of
+// other components.
+func NewEncoder(o EncoderOptions) (*Encoder, error) {
+	env, err := resource.New(context.Background(), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w; write key=value,key=value", err)
+	}
+	var attrs []attribute.KeyValue
+	for _, kv := range env.Attributes() {
+		if !describesRollspan(kv.Key) {
+			attrs = append(attrs, kv)
+		}
+	}
+	if o.ClusterName != "" {
+		attrs = append(attrs, semconv.K8SClusterName(o.ClusterName))
+	}
+	if o.ClusterUID != "" {
+		attrs = append(attrs, semconv.K8SClusterUID(o.ClusterUID))
+	}
+	// A Set is sorted and the last of two equal keys wins.
+	set := attribute.NewSet(attrs...)
+	return &Encoder{
+		serviceName: clean(o.ServiceName),
+		objectNames: o.ObjectNames,
+		resource:    encodeAttributes(set.ToSlice()),
+		scope:       &commonpb.InstrumentationScope{Name: scopeName, Version: clean(o.Version)},
+	}, nil
+}
+
+func describesRollspan(key attribute.Key) bool {
+	k := string(key)
+	return strings.HasPrefix(k, "service.") ||
+		strings.HasPrefix(k, "k8s.") && !strings.HasPrefix(k, "k8s.cluster.")
+}
+
+// Encode returns traces as OTLP: one ResourceSpans per service, in the order
+// in which the services first appear, with each service's spans in the order
+// given.
+//
+// Encode accepts everything: text that is not UTF-8 is repaired, because one
+// bad byte would make a whole request unencodable, and text, lists and span
+// events beyond the package's limits are cut (see maxText, maxList).
+func (e *Encoder) Encode(traces []Trace) []*tracepb.ResourceSpans {
+	return e.encode(flatten(traces))
+}
+
+// item is one span on its way out.
+type item struct {
+	span *Span
+	// remoteParent says that the span's parent is not one of rollspan's.
+	remoteParent bool
+	// size is the span's approximate size in bytes, in memory and on the wire.
+	size int
+}
+
+// flatten takes traces apart into spans, keeping their order.
+func flatten(traces []Trace) []item {
+	n := 0
+	for i := range traces {
+		n += len(traces[i].Spans)
+	}
+	items := make([]item, 0, n)
+	for i := range traces {
+		t := &traces[i]
+		for j := range t.Spans {
+			s := &t.Spans[j]
+			items = append(items, item{
+				span: s,
+				// Only the change itself can hang below a span that
+				// somebody else sent.
+				remoteParent: j == 0 && !t.Late && s.ParentID.IsValid(),
+				size:         approximateSize(s),
+			})
+		}
+	}
+	return items
+}
+
+func (e *Encoder) encode(items []item) []*tracepb.ResourceSpans {
+	var out []*tracepb.ResourceSpans
+	byService := map[string]*tracepb.ScopeSpans{}
+	for _, it := range items {
+		service := e.serviceName
+		if service == "" {
+			service = it.span.Service
+		}
+		scope, ok := byService[service]
+		if !ok {
+			scope = &tracepb.ScopeSpans{Scope: e.scope, SchemaUrl: semconv.SchemaURL}
+			byService[service] = scope
+			out = append(out, &tracepb.ResourceSpans{
+				Resource:   e.resourceOf(service),
+				ScopeSpans: []*tracepb.ScopeSpans{scope},
+				SchemaUrl:  semconv.SchemaURL,
+			})
+		}
+		scope.Spans = append(scope.Spans, e.encodeSpan(it))
+	}
+	return out
+}
+
+func (e *Encoder) resourceOf(service string) *resourcepb.Resource {
+	attrs := make([]*commonpb.KeyValue, 0, len(e.resource)+1)
+	attrs = append(attrs, encodeAttribute(semconv.ServiceName(service)))
+	return &resourcepb.Resource{Attributes: append(attrs, e.resource...)}
+}
+
+func (e *Encoder) encodeSpan(it item) *tracepb.Span {
+	s := it.span
+	name := s.Name
+	if object := objectName(s.Subject); e.objectNames && object != "" {
+		name += " " + object
+	}
+	events, droppedEvents := atMost(s.Events, maxList)
+	links, droppedLinks := atMost(s.Links, maxList)
+	out := &tracepb.Span{
+		TraceId:            s.TraceID[:],
+		SpanId:             s.SpanID[:],
+		Flags:              localFlags,
+		Name:               clean(name),
+		Kind:               tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano:  unixNano(s.Start),
+		EndTimeUnixNano:    unixNano(s.End),
+		Attributes:         encodeAttributes(s.Attributes),
+		Events:             make([]*tracepb.Span_Event, 0, len(events)),
+		DroppedEventsCount: droppedEvents,
+		Links:              make([]*tracepb.Span_Link, 0, len(links)),
+		DroppedLinksCount:  droppedLinks,
+		Status:             encodeStatus(s.Status, s.Message),
+	}
+	if it.remoteParent {
+		out.Flags = remoteFlags
+	}
+	if s.ParentID.IsValid() {
+		out.ParentSpanId = s.ParentID[:]
+	}
+	for i := range events {
+		out.Events = append(out.Events, &tracepb.Span_Event{
+			TimeUnixNano: unixNano(events[i].Time),
+			Name:         clean(events[i].Name),
+			Attributes:   encodeAttributes(events[i].Attributes),
+		})
+	}
+	for i := range links {
+		out.Links = append(out.Links, encodeLink(s, &links[i]))
+	}
+	return out
+}
+
+func encodeLink(from *Span, l *Link) *tracepb.Span_Link {
+	out := &tracepb.Span_Link{
+		TraceId:    l.TraceID[:],
+		SpanId:     l.SpanID[:],
+		Attributes: encodeAttributes(l.Attributes),
+	}
+	// A span of another trace may be rollspan's or somebody else's, sampled
+	// or not. No flag at all is OTLP's way to say that it is not known.
+	if l.TraceID == from.TraceID {
+		out.Flags = localFlags
+	}
+	return out
+}
+
+func encodeStatus(code codes.Code, message string) *tracepb.Status {
+	switch code {
+	case codes.Error:
+		return &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR, Message: clean(message)}
+	case codes.Ok:
+		return &tracepb.Status{Code: tracepb.Status_STATUS_CODE_OK}
+	default:
+		return &tracepb.Status{}
+	}
+}
+
+// objectName is the name of the object a Subject ends with: "web" of
+// "pod/web-6757-x2x container/web".
+func objectName(subject string) string {
+	return subject[strings.LastIndexByte(subject, '/')+1:]
+}
+
+// unixNano is a time as OTLP writes it; 0 means unknown, as it does there.
+func unixNano(t time.Time) uint64 {
+	// Outside these years UnixNano is not defined.
+	if t.Unix() < 0 || t.Unix() >= math.MaxInt64/int64(time.Second) {
+		return 0
+	}
+	return uint64(t.UnixNano()) //nolint:gosec // Not negative: see above.
+}

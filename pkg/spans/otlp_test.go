@@ -1,0 +1,301 @@
+package spans
+
+import (
+	"bytes"
+	"flag"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
+
+var testStart = time.Date(2026, 3, 1, 8, 31, 17, 749506812, time.UTC)
+
+// rollout is a small trace with everything a span can have.
+func rollout() Trace {
+	id := NewTraceID("deployment", "uid", "2")
+	root := Span{
+		TraceID: id, SpanID: NewSpanID(id, "root"),
+		Name: "Deployment rollout", Service: "deployment-controller", Subject: "deployment/web",
+		Start: testStart, End: testStart.Add(9 * time.Second),
+		Attributes: []attribute.KeyValue{
+			attribute.String("rollspan.change", "rollout"),
+			attribute.Int("rollspan.revision", 2),
+			attribute.Float64("rollspan.critical_path.pull_image", 6.945),
+			attribute.StringSlice("rollspan.images.after", []string{"web:2", "proxy:1"}),
+		},
+		Links: []Link{{
+			TraceID: NewTraceID("deployment", "uid", "1"), SpanID: NewSpanID(NewTraceID("deployment", "uid", "1"), "root"),
+			Attributes: []attribute.KeyValue{attribute.String("rollspan.link", "supersedes")},
+		}},
+		Status: codes.Error, Message: "1 of 1 new pods: ImagePullBackOff: web:2: not found",
+	}
+	pod := Span{
+		TraceID: id, SpanID: NewSpanID(id, "pod"), ParentID: root.SpanID,
+		Name: "Pod start", Service: "kubelet", Subject: "pod/web-6757-x2x",
+		Start: testStart.Add(time.Second), End: testStart.Add(8 * time.Second),
+		Attributes: []attribute.KeyValue{attribute.Bool("rollspan.critical", true)},
+		Events: []Event{{
+			Name: "Failed", Time: testStart.Add(2 * time.Second),
+			Attributes: []attribute.KeyValue{attribute.String("k8s.event.reason", "Failed")},
+		}},
+		Links: []Link{{TraceID: id, SpanID: root.SpanID}},
+	}
+	return Trace{Spans: []Span{root, pod}}
+}
+
+func testEncoder(t testing.TB, o EncoderOptions) *Encoder {
+	t.Helper()
+	e, err := NewEncoder(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestOTLPJSONGolden(t *testing.T) {
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
+	var out bytes.Buffer
+	w := NewJSONWriter(&out, testEncoder(t, EncoderOptions{ClusterName: "c1", ClusterUID: "u1", Version: "1.2.3"}))
+	if err := w.Write([]Trace{rollout()}); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/rollout.otlp.jsonl"
+	if *rewrite {
+		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("got\n%s\nwant\n%s\n(go test -rewrite rewrites it)", out.Bytes(), want)
+	}
+}
+
+func TestOTLPJSONRoundTrip(t *testing.T) {
+	var out bytes.Buffer
+	w := NewJSONWriter(&out, testEncoder(t, EncoderOptions{}))
+	if err := w.Write(nil); err != nil || out.Len() != 0 {
+		t.Fatalf("nothing to write gave %q, %v", out.String(), err)
+	}
+	big := Trace{}
+	for range 3 * lineSpans {
+		big.Spans = append(big.Spans, rollout().Spans[1])
+	}
+	if err := w.Write([]Trace{big}); err != nil {
+		t.Fatal(err)
+	}
+	spans := 0
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 1<<20 {
+			t.Errorf("a line of %d bytes: a Collector cuts it", len(line))
+		}
+		traces, err := (&ptrace.JSONUnmarshaler{DisallowUnknownFields: true}).UnmarshalTraces([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spans += traces.SpanCount()
+	}
+	if spans != len(big.Spans) {
+		t.Errorf("%d spans came back of %d", spans, len(big.Spans))
+	}
+}
+
+func TestEncodeServicesAndFlags(t *testing.T) {
+	joined := rollout()
+	joined.Spans[0].ParentID = trace.SpanID{9}
+	late := Trace{Late: true, Spans: []Span{rollout().Spans[1]}}
+	got := testEncoder(t, EncoderOptions{ObjectNames: true}).Encode([]Trace{joined, late})
+
+	if len(got) != 2 {
+		t.Fatalf("%d resources, want one per service", len(got))
+	}
+	for i, want := range []struct {
+		service string
+		names   []string
+		flags   []uint32
+	}{
+		{"deployment-controller", []string{"Deployment rollout web"}, []uint32{0x301}},
+		{"kubelet", []string{"Pod start web-6757-x2x", "Pod start web-6757-x2x"}, []uint32{0x101, 0x101}},
+	} {
+		if s := got[i].Resource.Attributes[0]; s.Key != "service.name" || s.Value.GetStringValue() != want.service {
+			t.Errorf("resource %d: %v, want service.name %s", i, s, want.service)
+		}
+		for j, s := range got[i].ScopeSpans[0].Spans {
+			if s.Name != want.names[j] || s.Flags != want.flags[j] {
+				t.Errorf("%s: span %q flags %#x, want %q %#x", want.service, s.Name, s.Flags, want.names[j], want.flags[j])
+			}
+		}
+	}
+	if links := got[1].ScopeSpans[0].Spans[0].Links; links[0].Flags != 0x101 {
+		t.Errorf("a link within the trace has flags %#x", links[0].Flags)
+	}
+	if links := got[0].ScopeSpans[0].Spans[0].Links; links[0].Flags != 0 {
+		t.Errorf("a link to another trace has flags %#x", links[0].Flags)
+	}
+
+	one := testEncoder(t, EncoderOptions{ServiceName: "rollouts"}).Encode([]Trace{joined, late})
+	if len(one) != 1 || one[0].Resource.Attributes[0].Value.GetStringValue() != "rollouts" {
+		t.Errorf("a constant service name gave %v", one)
+	}
+}
+
+func TestEncoderResource(t *testing.T) {
+	t.Setenv("OTEL_SERVICE_NAME", "rollspan")
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES",
+		"service.instance.id=x,k8s.pod.name=rollspan-0,k8s.cluster.name=env,k8s.cluster.uid=u,team=a%2Cb")
+	got := testEncoder(t, EncoderOptions{ClusterName: "flag"}).Encode([]Trace{rollout()})[0].Resource.Attributes
+	want := []string{"service.name=deployment-controller", "k8s.cluster.name=flag", "k8s.cluster.uid=u", "team=a,b"}
+	var have []string
+	for _, kv := range got {
+		have = append(have, kv.Key+"="+kv.Value.GetStringValue())
+	}
+	if strings.Join(have, " ") != strings.Join(want, " ") {
+		t.Errorf("got %q, want %q", have, want)
+	}
+
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "team")
+	if _, err := NewEncoder(EncoderOptions{}); err == nil || !strings.Contains(err.Error(), "OTEL_RESOURCE_ATTRIBUTES") {
+		t.Errorf("a malformed variable gave %v", err)
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                    "",
+		"plain":                               "plain",
+		"bad\xff\xfebytes":                    "bad\uFFFDbytes",
+		strings.Repeat("a", maxText):          strings.Repeat("a", maxText),
+		strings.Repeat("a", maxText+1):        strings.Repeat("a", maxText-3) + "…",
+		strings.Repeat("a", maxText-4) + "ééé": strings.Repeat("a", maxText-4) + "…",
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("clean of %d bytes: got %d bytes ending %q, want %d ending %q",
+				len(in), len(got), tail(got), len(want), tail(want))
+		}
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-12):] }
+
+func TestUnixNano(t *testing.T) {
+	for _, c := range []struct {
+		in   time.Time
+		want uint64
+	}{
+		{time.Time{}, 0},
+		{time.Unix(-1, 0), 0},
+		{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 0},
+		{testStart, 1772353877749506812},
+	} {
+		if got := unixNano(c.in); got != c.want {
+			t.Errorf("%v: %d, want %d", c.in, got, c.want)
+		}
+	}
+}
+
+// Strings in a span come from whoever may write objects to the cluster. Any
+// of them must give something that a Collector can read.
+func TestEncodeAnything(t *testing.T) {
+	text := rapid.OneOf(
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 40), func(b []byte) string { return string(b) }),
+		rapid.String(),
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 1, 9), func(b []byte) string { return strings.Repeat(string(b), 2*maxText/len(b)) }),
+	)
+	scalar := rapid.Custom(func(t *rapid.T) attribute.Value {
+		switch rapid.IntRange(0, 9).Draw(t, "type") {
+		case 0:
+			return attribute.BoolValue(rapid.Bool().Draw(t, "bool"))
+		case 1:
+			return attribute.Int64Value(rapid.Int64().Draw(t, "int"))
+		case 2:
+			return attribute.Float64Value(rapid.SampledFrom([]float64{0, -1.5, math.NaN(), math.Inf(1), math.MaxFloat64}).Draw(t, "float"))
+		case 3:
+			return attribute.StringSliceValue(rapid.SliceOfN(text, 0, 3).Draw(t, "strings"))
+		case 4:
+			return attribute.BoolSliceValue([]bool{true, false})
+		case 5:
+			return attribute.Int64SliceValue(make([]int64, rapid.SampledFrom([]int{0, 1, maxList + 1}).Draw(t, "n")))
+		case 6:
+			return attribute.Float64SliceValue([]float64{math.NaN()})
+		case 7:
+			return attribute.ByteSliceValue([]byte(text.Draw(t, "bytes")))
+		case 8:
+			return attribute.Value{}
+		default:
+			return attribute.StringValue(text.Draw(t, "string"))
+		}
+	})
+	value := rapid.Custom(func(t *rapid.T) attribute.Value {
+		v := scalar.Draw(t, "value")
+		for range rapid.SampledFrom([]int{0, 0, 0, 1, maxDepth + 2}).Draw(t, "depth") {
+			if rapid.Bool().Draw(t, "map") {
+				v = attribute.MapValue(attribute.KeyValue{Key: attribute.Key(text.Draw(t, "key")), Value: v})
+			} else {
+				v = attribute.SliceValue(v, scalar.Draw(t, "sibling"))
+			}
+		}
+		return v
+	})
+	attrs := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) attribute.KeyValue {
+		return attribute.KeyValue{Key: attribute.Key(text.Draw(t, "key")), Value: value.Draw(t, "value")}
+	}), 0, 3)
+	encoder := testEncoder(t, EncoderOptions{ObjectNames: true})
+
+	rapid.Check(t, func(t *rapid.T) {
+		s := rollout().Spans[0]
+		s.Name, s.Service, s.Subject = text.Draw(t, "name"), text.Draw(t, "service"), text.Draw(t, "subject")
+		s.Message = text.Draw(t, "message")
+		s.Attributes = attrs.Draw(t, "attributes")
+		s.Events = make([]Event, rapid.SampledFrom([]int{0, 1, maxList + 1}).Draw(t, "events"))
+		for i := range s.Events[:min(1, len(s.Events))] {
+			s.Events[i] = Event{Name: text.Draw(t, "event"), Attributes: attrs.Draw(t, "event attributes")}
+		}
+		traces := []Trace{{Spans: []Span{s}}}
+
+		encoded := encoder.Encode(traces)
+		wire, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: encoded})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: encoder.Encode(traces)})
+		if err != nil || !bytes.Equal(wire, again) {
+			t.Fatalf("encoding twice gave other bytes (%v)", err)
+		}
+		if got := encoded[0].ScopeSpans[0].Spans[0]; len(got.Events) > maxList || len(got.Name) > maxText || !utf8.ValidString(got.Name) {
+			t.Fatalf("%d events, a name of %d bytes", len(got.Events), len(got.Name))
+		}
+
+		var line bytes.Buffer
+		if err := NewJSONWriter(&line, encoder).Write(traces); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(line.String(), "\n"); n != 1 {
+			t.Fatalf("%d line ends in one line", n)
+		}
+		back, err := new(ptrace.JSONUnmarshaler).UnmarshalTraces(line.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		span := back.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+		if span.TraceID() != pcommon.TraceID(s.TraceID) || span.Name() != encoded[0].ScopeSpans[0].Spans[0].Name {
+			t.Fatalf("came back as %v %q", span.TraceID(), span.Name())
+		}
+	})
+}
