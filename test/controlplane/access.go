@@ -1,0 +1,68 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Kubeconfig is the path of a kubeconfig file that may do everything.
+func (c *ControlPlane) Kubeconfig() string { return c.kubeconfigPath(userAdmin) }
+
+// RESTConfig is a client configuration that may do everything, without a limit
+// on its rate. The caller owns it.
+func (c *ControlPlane) RESTConfig() *rest.Config { return rest.CopyConfig(c.admin) }
+
+// KubeconfigFor writes a kubeconfig file that acts as the ServiceAccount, so
+// that a program runs with exactly the rights its manifests give it, and
+// returns its path. The ServiceAccount must exist. The token lasts an hour.
+func (c *ControlPlane) KubeconfigFor(ctx context.Context, namespace, name string) (string, error) {
+	client, err := kubernetes.NewForConfig(c.admin)
+	if err != nil {
+		return "", fmt.Errorf("controlplane: %w", err)
+	}
+	seconds := int64(time.Hour / time.Second)
+	request, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("controlplane: token for ServiceAccount %s/%s: %w", namespace, name, err)
+	}
+	path := c.kubeconfigPath(namespace + "." + name)
+	return path, c.writeKubeconfig(path, name, request.Status.Token)
+}
+
+func (c *ControlPlane) kubeconfigPath(user string) string {
+	return filepath.Join(c.dir, strings.ReplaceAll(user, ":", "-")+".kubeconfig")
+}
+
+func (c *ControlPlane) writeKubeconfig(path, user, token string) error {
+	config := clientcmdapi.NewConfig()
+	config.Clusters["rollspan-test"] = &clientcmdapi.Cluster{Server: c.url, CertificateAuthorityData: c.ca}
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts["rollspan-test"] = &clientcmdapi.Context{Cluster: "rollspan-test", AuthInfo: user}
+	config.CurrentContext = "rollspan-test"
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		return fmt.Errorf("controlplane: %w", err)
+	}
+	return nil
+}
+
+func (c *ControlPlane) restConfig(token, userAgent string) *rest.Config {
+	return &rest.Config{
+		Host:            c.url,
+		BearerToken:     token,
+		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca},
+		UserAgent:       userAgent,
+		QPS:             -1,
+	}
+}

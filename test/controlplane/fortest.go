@@ -1,0 +1,59 @@
+package controlplane
+
+import (
+	"context"
+	"os"
+)
+
+// TB is the part of testing.TB that the helpers need; taking it as an interface
+// keeps package testing, and its flags, out of other programs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Context() context.Context
+	Failed() bool
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// StartForTest starts a cluster that ends with the test. If the test fails, its
+// logs stay, and the test's output says where.
+func StartForTest(t TB, o Options) *ControlPlane {
+	t.Helper()
+	if o.Progress == nil {
+		o.Progress = os.Stderr
+	}
+	c, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.KeepDir()
+			t.Logf("the cluster's logs are in %s", c.Dir())
+		}
+		c.Stop()
+	})
+	return c
+}
+
+// StartJaegerForTest starts a Jaeger that ends with the test, as StartForTest
+// does a cluster.
+func StartJaegerForTest(t TB, o Options) *Jaeger {
+	t.Helper()
+	if o.Progress == nil {
+		o.Progress = os.Stderr
+	}
+	j, err := StartJaeger(t.Context(), o)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			j.KeepDir()
+			t.Logf("Jaeger's log is in %s", j.Dir())
+		}
+		j.Stop()
+	})
+	return j
+}

@@ -1,0 +1,123 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A Jaeger is a running Jaeger 2, which keeps what it is sent in memory. It is
+// an OpenTelemetry Collector too: what it accepts, a Collector accepts.
+type Jaeger struct {
+	dir       string
+	removeDir bool
+	process   *process
+	grpc      int
+	http      int
+	query     int
+	client    *http.Client
+}
+
+// jaegerConfig has no batch processor: a span can be found as soon as its
+// export was acknowledged, so tests need not guess when to look.
+const jaegerConfig = `
+service:
+  extensions: [jaeger_storage, jaeger_query]
+  pipelines:
+    traces:
+      receivers: [otlp]
+      exporters: [jaeger_storage_exporter]
+  telemetry:
+    metrics:
+      level: none
+    logs:
+      level: info
+extensions:
+  jaeger_storage:
+    backends:
+      memory:
+        memory:
+          max_traces: 100000
+  jaeger_query:
+    storage:
+      traces: memory
+    http:
+      endpoint: 127.0.0.1:QUERY
+    grpc:
+      endpoint: 127.0.0.1:QGRPC
+receivers:
+  otlp:
+    protocols:
+      grpc:
+        endpoint: 127.0.0.1:GRPC
+      http:
+        endpoint: 127.0.0.1:HTTP
+exporters:
+  jaeger_storage_exporter:
+    trace_storage: memory
+`
+
+// StartJaeger builds Jaeger if need be and starts it. Of the Options it heeds
+// Dir, Progress and BootTimeout.
+func StartJaeger(ctx context.Context, o Options) (_ *Jaeger, err error) {
+	bin, err := Jaeger2.Build(ctx, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := withBootTimeout(ctx, o.BootTimeout)
+	defer cancel()
+	j := &Jaeger{client: &http.Client{Timeout: time.Minute}}
+	if j.dir, j.removeDir, err = workDir(o.Dir); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(j.dir, "jaeger.yaml")
+	started := time.Now()
+	var ports []int
+	j.process, ports, err = server{
+		name: "jaeger", binary: filepath.Join(bin, "jaeger"), dir: j.dir, ports: 4,
+		prepare: func(port []int) error {
+			filled := strings.NewReplacer(
+				"GRPC", fmt.Sprint(port[0]), "HTTP", fmt.Sprint(port[1]),
+				"QUERY", fmt.Sprint(port[2]), "QGRPC", fmt.Sprint(port[3]),
+			).Replace(jaegerConfig)
+			return os.WriteFile(config, []byte(filled), 0o644)
+		},
+		args:  func([]int) []string { return []string{"--config=" + config} },
+		ready: func(port []int) string { return loopback("http", port[2]) + "/api/v3/services" },
+	}.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.grpc, j.http, j.query = ports[0], ports[1], ports[2]
+	newReporter(o.Progress)("Jaeger up after %s, query API at %s", time.Since(started).Round(10*time.Millisecond), j.QueryURL())
+	return j, nil
+}
+
+// Stop ends Jaeger; its traces are lost.
+func (j *Jaeger) Stop() {
+	j.process.kill()
+	if j.removeDir {
+		_ = os.RemoveAll(j.dir)
+	}
+}
+
+// Dir is where Jaeger's configuration and log are.
+func (j *Jaeger) Dir() string { return j.dir }
+
+// KeepDir has Stop leave the directory, for a look at the log.
+func (j *Jaeger) KeepDir() { j.removeDir = false }
+
+// OTLPGRPC is the endpoint for OTLP over gRPC, as OTEL_EXPORTER_OTLP_ENDPOINT
+// has it.
+func (j *Jaeger) OTLPGRPC() string { return loopback("http", j.grpc) }
+
+// OTLPHTTP is the endpoint for OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT
+// has it.
+func (j *Jaeger) OTLPHTTP() string { return loopback("http", j.http) }
+
+// QueryURL is where the query API answers.
+func (j *Jaeger) QueryURL() string { return loopback("http", j.query) }

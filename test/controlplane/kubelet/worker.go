@@ -1,0 +1,298 @@
+package kubelet
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/kubernetes"
+)
+
+// A worker plays the life of one pod.
+type worker struct {
+	client          kubernetes.Interface
+	node            *node
+	namespace, name string
+	uid             types.UID
+	settings        settings
+	refused         error // why the pod cannot run here at all
+
+	ctx    context.Context // ends when the pod or its node is gone
+	cancel context.CancelFunc
+	life   context.Context // ends already when the pod is to be deleted
+	die    context.CancelFunc
+
+	reporting sync.Mutex
+	reported  []byte // the last status written
+
+	mu          sync.Mutex
+	pod         *corev1.Pod // as last seen
+	started     metav1.Time
+	sandbox     bool // sandbox and network are there
+	ip          string
+	initialized bool
+	ending      bool // nothing will be started any more
+	transitions map[corev1.PodConditionType]condition
+	init, main  []*container
+}
+
+// A container is one container of a pod; its worker's mu guards the status.
+type container struct {
+	spec      *corev1.Container
+	fieldPath string
+	initial   bool // an init container
+	sidecar   bool // one that keeps running
+	status    corev1.ContainerStatus
+	runs      int
+}
+
+func newWorker(client kubernetes.Interface, n *node, pod *corev1.Pod) *worker {
+	w := &worker{
+		client: client, node: n,
+		namespace: pod.Namespace, name: pod.Name, uid: pod.UID,
+		pod: pod, started: metav1.Now(),
+		transitions: map[corev1.PodConditionType]condition{},
+	}
+	w.ctx, w.cancel = context.WithCancel(n.ctx)
+	w.life, w.die = context.WithCancel(w.ctx)
+	if pod.DeletionTimestamp != nil {
+		w.die()
+	}
+	w.settings, w.refused = parseSettings(pod.Annotations)
+
+	waiting := "ContainerCreating"
+	if len(pod.Spec.InitContainers) > 0 {
+		waiting = "PodInitializing"
+	}
+	add := func(spec *corev1.Container, list, path string) *container {
+		no := false
+		return &container{
+			spec: spec, fieldPath: fmt.Sprintf("spec.%s{%s}", path, spec.Name), initial: list == "init",
+			status: corev1.ContainerStatus{
+				Name: spec.Name, Image: spec.Image, Started: &no,
+				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: waiting}},
+			},
+		}
+	}
+	for i := range pod.Spec.InitContainers {
+		spec := &pod.Spec.InitContainers[i]
+		c := add(spec, "init", "initContainers")
+		c.sidecar = spec.RestartPolicy != nil && *spec.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		w.init = append(w.init, c)
+	}
+	for i := range pod.Spec.Containers {
+		w.main = append(w.main, add(&pod.Spec.Containers[i], "main", "containers"))
+	}
+	return w
+}
+
+// observe takes in a newer version of the pod.
+func (w *worker) observe(pod *corev1.Pod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pod = pod
+	if pod.DeletionTimestamp != nil {
+		w.die()
+	}
+	// Readiness gates are met by others.
+	if len(pod.Spec.ReadinessGates) > 0 && w.life.Err() == nil {
+		go w.report()
+	}
+}
+
+// run is the pod's life, from its arrival on the node to its end.
+func (w *worker) run() {
+	defer w.cancel()
+	if w.refused != nil {
+		w.event("", corev1.EventTypeWarning, "UnexpectedAdmissionError", "%s", w.refused)
+		w.report()
+	} else {
+		w.live(w.life)
+	}
+	// What is left of a pod that finished is there until somebody deletes it.
+	<-w.life.Done()
+	if w.ctx.Err() == nil {
+		w.stop()
+	}
+}
+
+func (w *worker) live(ctx context.Context) {
+	w.report()
+	if sleep(ctx, w.settings.duration(keySandbox, "", 50*time.Millisecond)) != nil {
+		return
+	}
+	w.update(func() { w.sandbox, w.ip = true, w.node.podIP() })
+	w.report()
+
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, c := range w.init {
+		if err := w.bringUp(ctx, c, w.start(ctx, c)); err != nil {
+			return
+		}
+		if c.sidecar {
+			running.Go(func() { w.keep(ctx, c) })
+		} else if !w.keep(ctx, c) {
+			w.finish()
+			return
+		}
+	}
+
+	// One sync starts all containers, one after the other, and the status is
+	// written after it: a kubelet does not report the first as running while
+	// the second's image is being pulled.
+	problems := make([]*problem, len(w.main))
+	for i, c := range w.main {
+		problems[i] = w.start(ctx, c)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	w.report()
+	var mains sync.WaitGroup
+	for i, c := range w.main {
+		mains.Go(func() {
+			if w.bringUp(ctx, c, problems[i]) == nil {
+				w.keep(ctx, c)
+			}
+		})
+	}
+	mains.Wait()
+	if ctx.Err() == nil {
+		w.finish()
+	}
+}
+
+// finish follows the end of a pod by itself: sidecars go, then the sandbox.
+func (w *worker) finish() {
+	for _, c := range w.init {
+		if c.sidecar {
+			w.update(func() { c.terminate(0, "Completed", "") })
+		}
+	}
+	w.update(func() { w.sandbox = false })
+	w.report()
+}
+
+// stop does what a deletion asks for, and tells the API server when it is done.
+func (w *worker) stop() {
+	w.mu.Lock()
+	grace := 30 * time.Second
+	if s := w.pod.DeletionGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	var running []*container
+	longest := time.Duration(0)
+	for _, c := range append(append([]*container{}, w.main...), w.init...) {
+		if c.status.State.Running != nil {
+			running = append(running, c)
+			longest = max(longest, w.settings.duration(keyStop, c.spec.Name, 50*time.Millisecond))
+		}
+	}
+	w.mu.Unlock()
+
+	for _, c := range running {
+		w.event(c.fieldPath, corev1.EventTypeNormal, "Killing", "Stopping container %s", c.spec.Name)
+	}
+	if sleep(w.ctx, min(longest, grace)) != nil {
+		return
+	}
+	w.update(func() {
+		w.ending, w.sandbox = true, false
+		for _, c := range running {
+			if w.settings.duration(keyStop, c.spec.Name, 50*time.Millisecond) > grace {
+				c.terminate(137, "Error", "")
+			} else {
+				c.terminate(0, "Completed", "")
+			}
+		}
+		for _, c := range append(append([]*container{}, w.main...), w.init...) {
+			if c.status.State.Terminated == nil {
+				c.status.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+					ExitCode: 137, Reason: "ContainerStatusUnknown",
+					Message: "The container could not be located when the pod was terminated",
+				}}
+			}
+		}
+	})
+	w.report()
+	now := int64(0)
+	err := w.client.CoreV1().Pods(w.namespace).Delete(w.ctx, w.name, metav1.DeleteOptions{
+		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &w.uid},
+	})
+	if err != nil && w.ctx.Err() == nil && !apierrors.IsNotFound(err) {
+		runtime.HandleError(fmt.Errorf("kubelet: delete %s/%s: %w", w.namespace, w.name, err))
+	}
+}
+
+func (w *worker) update(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// event records an Event about a container of the pod, or about the pod itself
+// where fieldPath is empty.
+func (w *worker) event(fieldPath, eventType, reason, format string, args ...any) {
+	w.mu.Lock()
+	ref := &corev1.ObjectReference{
+		Kind: "Pod", APIVersion: "v1", Namespace: w.namespace, Name: w.name, UID: w.uid,
+		ResourceVersion: w.pod.ResourceVersion, FieldPath: fieldPath,
+	}
+	w.mu.Unlock()
+	w.node.recorder.Eventf(ref, eventType, reason, format, args...)
+}
+
+// over says that a container has ended and will not be started again.
+func (w *worker) over(c *container) bool {
+	terminated := c.status.State.Terminated
+	return terminated != nil && (w.ending || !w.restarts(c, terminated.ExitCode))
+}
+
+// restarts says whether a container that exits so is started again.
+func (w *worker) restarts(c *container, code int32) bool {
+	policy := w.pod.Spec.RestartPolicy
+	switch {
+	case c.sidecar:
+		return true
+	case c.initial:
+		return code != 0 && policy != corev1.RestartPolicyNever
+	case policy == corev1.RestartPolicyAlways:
+		return true
+	default:
+		return code != 0 && policy == corev1.RestartPolicyOnFailure
+	}
+}
+
+func (c *container) neverStarted() bool {
+	return c.status.State.Waiting != nil && c.status.LastTerminationState.Terminated == nil
+}
+
+// terminate ends a run of the container. The caller holds the worker's mu.
+func (c *container) terminate(code int32, reason, message string) {
+	running := c.status.State.Running
+	if running == nil {
+		return
+	}
+	no := false
+	c.status.Ready, c.status.Started = false, &no
+	c.status.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: code, Reason: reason, Message: message,
+		StartedAt: running.StartedAt, FinishedAt: metav1.Now(), ContainerID: c.status.ContainerID,
+	}}
+}
+
+// wait puts the container into a waiting state, and keeps how its last run
+// ended. The caller holds the worker's mu.
+func (c *container) wait(reason, message string) {
+	if c.status.State.Terminated != nil {
+		c.status.LastTerminationState = c.status.State
+	}
+	c.status.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
