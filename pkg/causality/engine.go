@@ -1,7 +1,15 @@
 package causality
 
 import (
+	"cmp"
+	"slices"
 	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -9,30 +17,264 @@ import (
 // Options of an Engine. The zero value is ready to use.
 type Options struct {
 	// Settle is how long, in stream time, a finished change waits for late
-	// observations before its spans are handed out. Default 5s.
+	// observations before its spans are handed out. Streams of different
+	// kinds may lag each other by that much. Default 5s.
 	Settle time.Duration
+	// Linger is how long a change that has ended waits for pods that are
+	// still stopping before it is handed out without them; their spans
+	// follow. Default 1m.
+	Linger time.Duration
+	// Quiet is how long Events about an object with no open change wait for
+	// more of them before they make a trace of their own. Default 30s.
+	Quiet time.Duration
 }
 
-// Stats counts what the engine met.
+// Stats counts what the engine met. All counters only grow, but Open.
 type Stats struct {
-	Observations int64
+	// Observations by the kind of their object.
+	Observations map[string]int64
+	// Incomplete is how many observations lacked what identifies or dates
+	// them: no object, no UID.
+	Incomplete int64
+	// IncompleteEvents is how many Events lacked a reason, or the kind or UID
+	// of their object. They are kept where they can be.
+	IncompleteEvents int64
+	// Traces and Spans is what was handed out.
+	Traces, Spans int64
+	// Open is how many changes are open or not handed out yet.
+	Open int64
 }
 
-// Engine is the causality engine.
-type Engine struct{}
+// Engine is the causality engine. It is not safe for concurrent use.
+type Engine struct {
+	opts  Options
+	now   time.Time // stream time: the latest arrival or Advance
+	stats Stats
+
+	objects       map[types.UID]*object
+	names         map[nameKey]types.UID
+	events        map[string]*event
+	deployments   map[types.UID]*deployment
+	replicaSets   map[types.UID]*replicaSet
+	replicaSetsOf map[types.UID][]*replicaSet // by their Deployment
+	pods          map[types.UID]*pod
+	podsOf        map[types.UID][]*pod // by their owner
+
+	// due are the Deployments to look at when their time comes, unsettled
+	// the objects that have Events no span has claimed.
+	due       map[*deployment]bool
+	unsettled map[*object]bool
+	next      time.Time // when the first of them may be ready
+}
 
 // New returns an engine that has seen nothing yet.
-func New(Options) *Engine { return &Engine{} }
+func New(opts Options) *Engine {
+	opts.Settle = cmp.Or(opts.Settle, 5*time.Second)
+	opts.Linger = cmp.Or(opts.Linger, time.Minute)
+	opts.Quiet = cmp.Or(opts.Quiet, 30*time.Second)
+	return &Engine{
+		opts:          opts,
+		stats:         Stats{Observations: map[string]int64{}},
+		objects:       map[types.UID]*object{},
+		names:         map[nameKey]types.UID{},
+		events:        map[string]*event{},
+		deployments:   map[types.UID]*deployment{},
+		replicaSets:   map[types.UID]*replicaSet{},
+		replicaSetsOf: map[types.UID][]*replicaSet{},
+		pods:          map[types.UID]*pod{},
+		podsOf:        map[types.UID][]*pod{},
+		due:           map[*deployment]bool{},
+		unsettled:     map[*object]bool{},
+	}
+}
 
-// Observe takes in one observation and returns what it finished.
-func (e *Engine) Observe(Observation) []spans.Trace { return nil }
+// Observe takes in one observation and returns what had finished by then.
+func (e *Engine) Observe(o Observation) []spans.Trace {
+	if o.Time.IsZero() {
+		o.Time = e.now
+	}
+	out := e.Advance(o.Time)
+	e.ingest(o)
+	return out
+}
 
-// Advance moves stream time to now and returns what that finished.
-func (e *Engine) Advance(time.Time) []spans.Trace { return nil }
+func (e *Engine) ingest(o Observation) {
+	if o.Object == nil {
+		e.stats.Incomplete++
+		return
+	}
+	switch in := o.Object.(type) {
+	case *appsv1.Deployment:
+		e.stats.Observations["Deployment"]++
+		if e.identified(in) {
+			if d := e.observeDeployment(o, in); d != nil {
+				e.touch(d)
+			}
+		}
+	case *appsv1.ReplicaSet:
+		e.stats.Observations["ReplicaSet"]++
+		if e.identified(in) {
+			e.touch(e.deployments[e.observeReplicaSet(o, in).owner])
+		}
+	case *corev1.Pod:
+		e.stats.Observations["Pod"]++
+		if e.identified(in) {
+			if p := e.observePod(o, in); p != nil {
+				e.touch(e.deploymentOf(p.object))
+			}
+		}
+	case *corev1.Event:
+		e.stats.Observations["Event"]++
+		if o.Type == watch.Deleted {
+			return // its hour is over; nothing happened
+		}
+		obj := e.observeEvent(o, in)
+		e.unsettled[obj] = true
+		e.wake(o.Time.Add(e.opts.Quiet))
+		e.touch(e.deploymentOf(obj))
+	default:
+		meta, ok := o.Object.(metav1.Object)
+		if !ok {
+			e.stats.Incomplete++
+			return
+		}
+		kind := o.Object.GetObjectKind().GroupVersionKind().Kind
+		e.stats.Observations[kind]++
+		if o.Type == watch.Deleted && e.identified(meta) {
+			e.vanished(o, meta)
+		}
+	}
+}
+
+func (e *Engine) identified(meta metav1.Object) bool {
+	if meta.GetUID() == "" {
+		e.stats.Incomplete++
+		return false
+	}
+	return true
+}
+
+// vanished handles a deletion of which only the metadata is known: the
+// watcher missed it and found the object gone.
+func (e *Engine) vanished(o Observation, meta metav1.Object) {
+	uid := meta.GetUID()
+	if d := e.deployments[uid]; d != nil {
+		d.delete(arrived(o.Time), stamp{arrival: o.Time})
+		e.touch(d)
+	}
+	if rs := e.replicaSets[uid]; rs != nil {
+		rs.gone = true
+		e.touch(e.deployments[rs.owner])
+	}
+	if p := e.pods[uid]; p != nil && !p.gone.known() {
+		p.gone, p.goneSeen = arrived(o.Time), o.Time
+		if !p.leaving() {
+			p.deleteAsked, p.deletion = arrived(o.Time), stamp{arrival: o.Time}
+		}
+		e.touch(e.deploymentOf(p.object))
+	}
+}
+
+// deploymentOf follows owner references up to a Deployment; nil if there is
+// none, or it has not been seen yet.
+func (e *Engine) deploymentOf(obj *object) *deployment {
+	uid := obj.uid
+	if p := e.pods[uid]; p != nil {
+		uid = p.owner
+	}
+	if rs := e.replicaSets[uid]; rs != nil {
+		uid = rs.owner
+	}
+	return e.deployments[uid]
+}
+
+// touch has a Deployment looked at when it had time to settle.
+func (e *Engine) touch(d *deployment) {
+	if d == nil || !d.due.IsZero() {
+		return
+	}
+	e.schedule(d, e.now.Add(e.opts.Settle))
+}
+
+func (e *Engine) schedule(d *deployment, at time.Time) {
+	d.due = at
+	e.due[d] = true
+	e.wake(at)
+}
+
+func (e *Engine) wake(at time.Time) { e.next = earliest(e.next, at) }
+
+// Advance moves stream time to now and returns what that finished. Time does
+// not run backwards: an earlier now changes nothing.
+func (e *Engine) Advance(now time.Time) []spans.Trace {
+	if now.After(e.now) {
+		e.now = now
+	}
+	if e.next.IsZero() || e.now.Before(e.next) {
+		return nil
+	}
+	e.next = time.Time{}
+	var out []spans.Trace
+	for _, d := range e.dueDeployments() {
+		if e.now.Before(d.due) {
+			e.wake(d.due)
+			continue
+		}
+		delete(e.due, d)
+		d.due = time.Time{}
+		out = append(out, e.review(d, false)...)
+	}
+	return e.handOut(append(out, e.activities(false)...))
+}
+
+// dueDeployments come in a fixed order, so that the output does too.
+func (e *Engine) dueDeployments() []*deployment {
+	ds := make([]*deployment, 0, len(e.due))
+	for d := range e.due {
+		ds = append(ds, d)
+	}
+	slices.SortFunc(ds, func(a, b *deployment) int { return cmp.Compare(a.uid, b.uid) })
+	return ds
+}
 
 // Flush ends the stream: it returns everything that is left, what is still
 // open with the outcome "open". The engine must not be used afterwards.
-func (e *Engine) Flush() []spans.Trace { return nil }
+func (e *Engine) Flush() []spans.Trace {
+	for _, d := range e.deployments {
+		e.due[d] = true
+	}
+	var out []spans.Trace
+	for _, d := range e.dueDeployments() {
+		out = append(out, e.review(d, true)...)
+	}
+	return e.handOut(append(out, e.activities(true)...))
+}
+
+// handOut orders what is finished as people would tell it.
+func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
+	slices.SortStableFunc(out, func(a, b spans.Trace) int {
+		return a.Root().Start.Compare(b.Root().Start)
+	})
+	for i := range out {
+		e.stats.Traces++
+		e.stats.Spans += int64(len(out[i].Spans))
+	}
+	return out
+}
 
 // Stats returns the counters so far.
-func (e *Engine) Stats() Stats { return Stats{} }
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Observations = make(map[string]int64, len(e.stats.Observations))
+	for k, n := range e.stats.Observations {
+		s.Observations[k] = n
+	}
+	for _, d := range e.deployments {
+		for _, c := range d.changes {
+			if !c.sent {
+				s.Open++
+			}
+		}
+	}
+	return s
+}

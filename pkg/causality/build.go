@@ -1,0 +1,133 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// builder collects the spans of one trace.
+type builder struct {
+	traceID trace.TraceID
+	base    []attribute.KeyValue // on every span
+	spans   []*spans.Span
+	late    bool
+}
+
+// node is a span to be: who did what to which object, and when.
+type node struct {
+	parent  trace.SpanID
+	id      []string // tells it from the other spans of the trace
+	name    string
+	service string
+	subject string
+	start   time.Time
+	end     time.Time
+	attrs   []attribute.KeyValue
+}
+
+func (b *builder) add(n node) *spans.Span {
+	id := rootID(b.traceID)
+	if n.id != nil {
+		id = spans.NewSpanID(b.traceID, n.id...)
+	}
+	s := &spans.Span{
+		TraceID:    b.traceID,
+		SpanID:     id,
+		ParentID:   n.parent,
+		Name:       n.name,
+		Service:    n.service,
+		Subject:    n.subject,
+		Start:      n.start,
+		End:        latest(n.end, n.start),
+		Attributes: slices.Concat(b.base, n.attrs),
+	}
+	b.spans = append(b.spans, s)
+	return s
+}
+
+// done returns the trace. Siblings come in order of their start, every parent
+// before its children.
+func (b *builder) done() spans.Trace {
+	children := map[trace.SpanID][]*spans.Span{}
+	known := map[trace.SpanID]bool{}
+	for _, s := range b.spans {
+		known[s.SpanID] = true
+	}
+	var tops []*spans.Span
+	for _, s := range b.spans {
+		if known[s.ParentID] {
+			children[s.ParentID] = append(children[s.ParentID], s)
+		} else {
+			tops = append(tops, s)
+		}
+	}
+	t := spans.Trace{Late: b.late, Spans: make([]spans.Span, 0, len(b.spans))}
+	var walk func(siblings []*spans.Span)
+	walk = func(siblings []*spans.Span) {
+		slices.SortStableFunc(siblings, func(x, y *spans.Span) int { return x.Start.Compare(y.Start) })
+		for _, s := range siblings {
+			slices.SortStableFunc(s.Events, func(x, y spans.Event) int { return x.Time.Compare(y.Time) })
+			t.Spans = append(t.Spans, *s)
+			walk(children[s.SpanID])
+		}
+	}
+	walk(tops)
+	return t
+}
+
+// fail marks a span as failed.
+func fail(s *spans.Span, f failure) {
+	s.Status = codes.Error
+	s.Message = f.reason
+	if f.message != "" {
+		s.Message = f.reason + ": " + f.message
+	}
+	s.Attributes = append(s.Attributes, semconv.ErrorTypeKey.String(f.reason))
+}
+
+// link adds a link from a span to the root of another trace.
+func link(s *spans.Span, to trace.TraceID, why string) {
+	s.Links = append(s.Links, spans.Link{
+		TraceID:    to,
+		SpanID:     rootID(to),
+		Attributes: []attribute.KeyValue{keyLink.String(why)},
+	})
+}
+
+// attach puts an Event on a span, with what of its repetitions fell into the
+// time up to until (zero: all). An Event is claimed once.
+func attach(s *spans.Span, ev *event, until time.Time) {
+	if ev.claimed {
+		return
+	}
+	ev.claimed = true
+	name := ev.reason
+	if name == "" {
+		name = "Event"
+	}
+	last := ev.until(until)
+	attrs := []attribute.KeyValue{keyEventReason.String(ev.reason)}
+	for _, kv := range []attribute.KeyValue{
+		keyEventName.String(ev.name),
+		keyEventUID.String(string(ev.uid)),
+		keyEventType.String(ev.eventType),
+		keyEventMessage.String(last.message),
+		keyEventSource.String(ev.component),
+	} {
+		if kv.Value.AsString() != "" {
+			attrs = append(attrs, kv)
+		}
+	}
+	attrs = append(attrs, keyEventCount.Int(int(last.count)))
+	if last.at.After(ev.first()) {
+		attrs = append(attrs, keyEventLast.String(last.at.UTC().Format(time.RFC3339Nano)))
+	}
+	s.Events = append(s.Events, spans.Event{Name: name, Time: ev.first(), Attributes: attrs})
+}

@@ -1,0 +1,161 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+const (
+	keyObjectKind = attribute.Key("rollspan.object.kind")
+	keyObjectName = attribute.Key("rollspan.object.name")
+	keyObjectUID  = attribute.Key("rollspan.object.uid")
+)
+
+// activities hands out the Events that no change tells of: bursts of Events
+// about one object, as traces of their own. So no Event is lost.
+func (e *Engine) activities(flush bool) []spans.Trace {
+	objs := make([]*object, 0, len(e.unsettled))
+	for obj := range e.unsettled {
+		objs = append(objs, obj)
+	}
+	slices.SortFunc(objs, func(a, b *object) int { return cmp.Compare(a.uid, b.uid) })
+	var out []spans.Trace
+	for _, obj := range objs {
+		if e.objects[obj.uid] != obj {
+			delete(e.unsettled, obj) // forgotten, or merged into another
+			continue
+		}
+		left := obj.unclaimed()
+		if len(left) == 0 {
+			delete(e.unsettled, obj)
+			e.drop(obj)
+			continue
+		}
+		at := left[len(left)-1].arrival
+		for _, ev := range left {
+			at = latest(at, ev.arrival)
+		}
+		at = at.Add(e.opts.Quiet)
+		if !flush && (e.now.Before(at) || e.claimable(obj)) {
+			e.wake(latest(at, e.now.Add(e.opts.Settle)))
+			continue
+		}
+		if t, ok := obj.activity(left); ok {
+			out = append(out, t)
+		}
+		delete(e.unsettled, obj)
+		e.drop(obj)
+	}
+	return out
+}
+
+// unclaimed are the Events that no span has, in order.
+func (o *object) unclaimed() []*event {
+	var left []*event
+	for _, ev := range o.events {
+		if !ev.claimed {
+			left = append(left, ev)
+		}
+	}
+	slices.SortStableFunc(left, func(a, b *event) int { return a.first().Compare(b.first()) })
+	return left
+}
+
+// claimable reports whether a change that is still to be told may yet want
+// the object's Events.
+func (e *Engine) claimable(obj *object) bool {
+	d := e.deploymentOf(obj)
+	if d == nil {
+		return false
+	}
+	for _, c := range d.changes {
+		if !c.sent {
+			return true
+		}
+	}
+	p := e.pods[obj.uid]
+	if p == nil {
+		return !d.due.IsZero()
+	}
+	return !p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent || !d.due.IsZero()
+}
+
+// drop forgets an object that exists in the engine only for its Events.
+func (e *Engine) drop(obj *object) {
+	if e.deployments[obj.uid] == nil && e.replicaSets[obj.uid] == nil && e.pods[obj.uid] == nil {
+		e.forget(obj)
+	}
+}
+
+// activity is the trace of a burst of Events. Those that were there before
+// the watcher was are old news and are passed over.
+func (o *object) activity(left []*event) (spans.Trace, bool) {
+	left = slices.DeleteFunc(left, func(ev *event) bool {
+		if ev.initial {
+			ev.claimed = true
+		}
+		return ev.initial
+	})
+	if len(left) == 0 {
+		return spans.Trace{}, false
+	}
+	start := left[0].first()
+	end := start
+	for _, ev := range left {
+		end = latest(end, ev.until(time.Time{}).at)
+	}
+	b := &builder{
+		traceID: spans.NewTraceID(string(o.uid), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
+	}
+	kind := cmp.Or(o.kind, "Object")
+	service := cmp.Or(left[0].component, "kubernetes")
+	root := b.add(node{
+		name: kind + " activity", service: service, subject: o.subject(),
+		start: start, end: end, attrs: append(o.attributes(),
+			keyChange.String(string(changeActivity)),
+			keyOutcome.String(string(outcomeComplete)),
+		),
+	})
+	for _, ev := range left {
+		attach(root, ev, time.Time{})
+	}
+	return b.done(), true
+}
+
+// attributes name the object; by the semantic conventions' keys for the kinds
+// that have them.
+func (o *object) attributes() []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	if o.namespace != "" {
+		attrs = append(attrs, semconv.K8SNamespaceName(o.namespace))
+	}
+	name, uid := keyObjectName, keyObjectUID
+	if keys, ok := kindKeys[o.kind]; ok {
+		name, uid = keys[0], keys[1]
+	} else {
+		attrs = append(attrs, keyObjectKind.String(o.kind))
+	}
+	attrs = append(attrs, name.String(o.name))
+	if len(o.uid) > 0 && o.uid[0] != 'n' {
+		attrs = append(attrs, uid.String(string(o.uid)))
+	}
+	return attrs
+}
+
+var kindKeys = map[string][2]attribute.Key{
+	"Pod":         {semconv.K8SPodNameKey, semconv.K8SPodUIDKey},
+	"Deployment":  {semconv.K8SDeploymentNameKey, semconv.K8SDeploymentUIDKey},
+	"ReplicaSet":  {semconv.K8SReplicaSetNameKey, semconv.K8SReplicaSetUIDKey},
+	"StatefulSet": {semconv.K8SStatefulSetNameKey, semconv.K8SStatefulSetUIDKey},
+	"DaemonSet":   {semconv.K8SDaemonSetNameKey, semconv.K8SDaemonSetUIDKey},
+	"Job":         {semconv.K8SJobNameKey, semconv.K8SJobUIDKey},
+	"CronJob":     {semconv.K8SCronJobNameKey, semconv.K8SCronJobUIDKey},
+	"Node":        {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
+}

@@ -1,0 +1,359 @@
+package causality
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// podStart adds a pod's start: the span and its phases, which tile the time
+// from creation to Ready, or to cut (zero: no limit) if it was not Ready by
+// then. It begins no earlier than its cause. With failed set, waiting at the
+// cut is an error: the change failed meanwhile.
+func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) *spans.Span {
+	tl := p.timeline(cut)
+	start := latest(tl.created, cause)
+	end := tl.ready
+	cutShort := end.IsZero()
+	if cutShort {
+		end = cut
+		if at := p.lostAt(); p.lost() && (end.IsZero() || at.at().Before(end)) {
+			end = at.at()
+		}
+		tl = p.timeline(end)
+	}
+	end = latest(end, start)
+	attrs = append(attrs[:len(attrs):len(attrs)], p.attributes()...)
+	root := b.add(node{
+		parent: parent, id: []string{"pod start", string(p.uid)},
+		name: "Pod start", service: serviceKubelet, subject: p.subject(),
+		start: start, end: end, attrs: attrs,
+	})
+	ph := &phases{builder: b, pod: p, root: root, attrs: attrs, end: end}
+	ph.build(tl)
+	if cutShort {
+		if f, self := p.trouble(tl, end); failed || self {
+			ph.fail(f)
+		}
+	}
+	ph.attachEvents(func(ev *event) bool {
+		// The events of the start: to its end, and those that report its
+		// last steps in the same moment.
+		return !ev.first().After(end) || ev.reason == "Started" && ev.first().Before(end.Add(startedSlack)) && !p.lost()
+	})
+	p.startSent = true
+	return root
+}
+
+// phases builds the spans below a Pod start.
+type phases struct {
+	*builder
+	pod   *pod
+	root  *spans.Span
+	attrs []attribute.KeyValue
+	end   time.Time
+
+	schedule *spans.Span
+	sandbox  *spans.Span
+	become   *spans.Span
+	// last is the phase that was going on at the end.
+	last       *spans.Span
+	containers map[string][]*spans.Span // the container's span, then its parts
+}
+
+func (ph *phases) add(n node) *spans.Span {
+	if n.parent == (trace.SpanID{}) {
+		n.parent = ph.root.SpanID
+	}
+	if n.subject == "" {
+		n.subject = ph.pod.subject()
+	}
+	n.id = append([]string{n.name, string(ph.pod.uid)}, n.id...)
+	n.start = latest(n.start, ph.root.Start)
+	n.attrs = append(ph.attrs[:len(ph.attrs):len(ph.attrs)], n.attrs...)
+	return ph.builder.add(n)
+}
+
+// or returns t, or the end of the start if t was not reached.
+func (ph *phases) or(t time.Time) time.Time {
+	if t.IsZero() {
+		return ph.end
+	}
+	return t
+}
+
+func (ph *phases) build(tl timeline) {
+	ph.containers = map[string][]*spans.Span{}
+	ph.schedule = ph.add(node{
+		name: "schedule", service: serviceScheduler,
+		start: tl.created, end: ph.or(tl.scheduled),
+	})
+	ph.last = ph.schedule
+	if tl.scheduled.IsZero() {
+		return
+	}
+	ph.sandbox = ph.add(node{
+		name: "prepare sandbox", service: serviceKubelet,
+		start: tl.scheduled, end: ph.or(tl.sandbox),
+	})
+	ph.last = ph.sandbox
+	if tl.sandbox.IsZero() {
+		return
+	}
+	started := time.Time{}
+	all := true
+	for i := range tl.containers {
+		line := &tl.containers[i]
+		if line.begin.IsZero() {
+			all = false
+			continue
+		}
+		ph.container(line)
+		if !line.init {
+			all = all && !line.end.IsZero()
+			started = latest(started, line.end)
+		}
+	}
+	if !all || started.IsZero() {
+		return
+	}
+	ph.become = ph.add(node{
+		name: "become ready", service: serviceKubelet,
+		start: started, end: ph.end,
+	})
+	ph.last = ph.become
+}
+
+// container adds the span of one container and what was done for it.
+func (ph *phases) container(line *containerLine) {
+	name := "container"
+	if line.init {
+		name = "init container"
+	}
+	attrs := line.attributes()
+	if n := len(line.runs); n > 0 {
+		attrs = append(attrs, semconv.K8SContainerRestartCount(int(line.lastRestart(ph.end))))
+	}
+	s := ph.add(node{
+		name: name, id: []string{line.name}, service: serviceKubelet,
+		subject: ph.pod.subject() + " container/" + line.name,
+		start:   line.begin, end: ph.or(line.end), attrs: attrs,
+	})
+	ph.containers[line.name] = []*spans.Span{s}
+	if line.end.IsZero() {
+		ph.last = s
+	}
+	for i, g := range line.segments(s.End) {
+		child := ph.add(node{
+			parent: s.SpanID, name: g.name, id: []string{line.name, strconv.Itoa(i)}, service: serviceKubelet,
+			subject: s.Subject, start: g.from, end: g.until,
+			attrs: append(line.attributes(), g.attrs...),
+		})
+		if g.failure != nil {
+			fail(child, *g.failure)
+		}
+		ph.containers[line.name] = append(ph.containers[line.name], child)
+	}
+}
+
+// lastRestart is the restart count of the run that was on at t.
+func (c *container) lastRestart(t time.Time) int32 {
+	var n int32
+	for _, r := range c.runs {
+		if !r.started.at().After(t) {
+			n = max(n, r.restart)
+		}
+	}
+	return n
+}
+
+// fail marks the start, and the phase it was stuck in, as failed.
+func (ph *phases) fail(f failure) {
+	fail(ph.root, f)
+	if ph.last != nil {
+		fail(ph.last, f)
+	}
+}
+
+// attachEvents puts the Events that belong to the start on the deepest span
+// whose object and time they fit.
+func (ph *phases) attachEvents(belongs func(*event) bool) {
+	for _, ev := range ph.pod.events {
+		if !ev.claimed && belongs(ev) {
+			attach(ph.place(ev), ev, ph.end)
+		}
+	}
+}
+
+func (ph *phases) place(ev *event) *spans.Span {
+	t := ev.first()
+	if ev.container != "" {
+		family := ph.containers[ev.container]
+		// Of two parts that meet at t, an Event reports the end of the first,
+		// unless it says that something begins.
+		begins := ev.reason == "Pulling"
+		var best *spans.Span
+		for _, s := range family {
+			if t.Before(s.Start) || t.After(s.End) {
+				continue
+			}
+			if best == nil || best == family[0] || begins {
+				best = s
+			}
+		}
+		if best != nil {
+			return best
+		}
+	}
+	switch {
+	case ev.container == "" && (ev.reason == "Scheduled" || ev.reason == "FailedScheduling"):
+		return ph.schedule
+	case ph.become != nil && !t.Before(ph.become.Start):
+		return ph.become
+	case len(ph.containers[ev.container]) > 0:
+		return ph.containers[ev.container][0]
+	case ph.sandbox != nil && !t.Before(ph.sandbox.Start) && !t.After(ph.sandbox.End):
+		return ph.sandbox
+	case !t.After(ph.schedule.End):
+		return ph.schedule
+	default:
+		return ph.root
+	}
+}
+
+// podStop adds a pod's end: deletion requested to gone.
+func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
+	start := latest(p.stopAsked(), cause)
+	end := p.gone.at()
+	if end.IsZero() {
+		end = cut
+	}
+	attrs = append(attrs[:len(attrs):len(attrs)], p.attributes()...)
+	if p.grace > 0 {
+		attrs = append(attrs, seconds(keyGrace, p.grace))
+	}
+	if p.disruption != "" {
+		attrs = append(attrs, keyDisruption.String(p.disruption))
+	}
+	s := b.add(node{
+		parent: parent, id: []string{"pod stop", string(p.uid)},
+		name: "Pod stop", service: serviceKubelet, subject: p.subject(),
+		start: start, end: end, attrs: attrs,
+	})
+	for _, ev := range p.events {
+		if !ev.first().Before(start) || ev.reason == "Killing" && !ev.first().Before(p.deleteAsked.lo) && p.deleteAsked.known() {
+			attach(s, ev, time.Time{})
+		}
+	}
+	p.stopSent = true
+	return s
+}
+
+// stopAsked dates the request to delete the pod: not after the kubelet began
+// to kill its containers.
+func (p *pod) stopAsked() time.Time {
+	at := p.deleteAsked
+	for _, ev := range p.events {
+		if ev.reason == "Killing" && !ev.first().Before(at.lo) {
+			at = at.before(ev.first())
+		}
+	}
+	return at.at()
+}
+
+// trouble says what kept a pod from being ready at a time. self is set if the
+// pod, or a container of it, had failed rather than not been done yet.
+func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
+	if p.failed.known() && p.reason != "" && !p.failed.at().After(at) {
+		return failure{p.reason, p.message}, true
+	}
+	for _, c := range p.containers {
+		w, waiting := c.waitAt(at)
+		waiting = waiting && (w.until.IsZero() || !w.until.Before(at))
+		crash := c.lastCrash(at)
+		switch {
+		case waiting && w.reason == "CrashLoopBackOff":
+			return failure{w.reason, crash.describe()}, true
+		case waiting:
+			return failure{w.reason, c.explain(w.reason, w.message)}, true
+		case crash != nil && !c.runningAt(at):
+			reason := crash.reason
+			if reason == "" {
+				reason = "Error"
+			}
+			return failure{reason, crash.describe()}, true
+		}
+	}
+	if tl.scheduled.IsZero() {
+		if p.unschedulable != "" {
+			return failure{"FailedScheduling", cutSentence(p.unschedulable)}, false
+		}
+		return failure{"PodNotScheduled", ""}, false
+	}
+	if w := p.lastWarning(tl, at); w != nil {
+		return failure{w.reason, w.until(at).message}, false
+	}
+	return failure{"ContainersNotReady", ""}, false
+}
+
+// lastWarning is the last Warning Event by a time, which says what a pod that
+// has not failed waits for: a volume, a sandbox, a probe.
+func (p *pod) lastWarning(tl timeline, at time.Time) *event {
+	var last *event
+	for _, ev := range p.events {
+		if ev.eventType == "Warning" && !ev.first().Before(tl.scheduled) && !ev.first().After(at) &&
+			(last == nil || last.first().Before(ev.first())) {
+			last = ev
+		}
+	}
+	return last
+}
+
+func (c *container) lastCrash(at time.Time) *run {
+	for i := len(c.runs) - 1; i >= 0; i-- {
+		if r := c.runs[i]; r.over() && r.exitCode != 0 && !r.finished.lo.After(at) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (c *container) runningAt(at time.Time) bool {
+	for _, r := range c.runs {
+		if r.started.known() && !r.started.lo.After(at) && (!r.over() || r.finished.at().After(at)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) describe() string {
+	if r == nil {
+		return ""
+	}
+	s := fmt.Sprintf("exit code %d", r.exitCode)
+	if r.reason != "" && r.reason != "Error" {
+		s = r.reason + ", " + s
+	}
+	return s
+}
+
+// explain shortens the kubelet's message about a waiting container: of a pull
+// the image and the last word of the chain of errors, else all of it.
+func (c *container) explain(reason, message string) string {
+	switch reason {
+	case "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable":
+		if message == "" {
+			return c.image
+		}
+		return c.image + ": " + lastClause(message)
+	default:
+		return message
+	}
+}

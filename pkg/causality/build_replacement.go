@@ -1,0 +1,144 @@
+package causality
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// replacements hands out the pods that were lost while their Deployment was
+// settled, each with the pod that came in its place.
+func (r *reviewer) replacements() {
+	successor := map[*pod]*pod{}
+	for _, q := range r.pods {
+		if s := r.starts[q]; s.change == nil && s.lost != nil {
+			successor[s.lost] = q
+		}
+	}
+	for _, lost := range r.pods {
+		s := r.stops[lost]
+		if s.lost == nil || s.change != nil || lost.stopSent {
+			continue
+		}
+		next := successor[lost]
+		how, seen, done := r.replaced(lost, next)
+		if !r.flush && (!done || !r.ready(seen)) {
+			continue
+		}
+		if !done {
+			how = outcomeOpen
+		}
+		r.out = append(r.out, r.buildReplacement(lost, next, how))
+	}
+}
+
+// replaced tells how a replacement went, and when that became known.
+func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done bool) {
+	seen = latest(lost.goneSeen, lost.lostStamp().arrival)
+	stopped := lost.gone.known() || !lost.leaving()
+	if next == nil {
+		// Nobody replaces it once the Deployment wants something else.
+		c := r.changeAfter(lost.lostStamp())
+		if c == nil || !c.ended && c.kind != changeDelete {
+			return outcomeOpen, seen, false
+		}
+		how = outcomeSuperseded
+		if c.kind == changeDelete {
+			how = outcomeDeleted
+		}
+		return how, latest(seen, c.opened.arrival, c.endStamp.arrival), stopped
+	}
+	at, over := next.startResolved()
+	how = outcomeComplete
+	if _, ok := next.firstReady(); !ok {
+		how = outcomeFailed
+		if next.leaving() {
+			how = outcomeSuperseded
+		}
+	}
+	return how, latest(seen, at), stopped && over
+}
+
+// changeAfter is the first change that was opened after s.
+func (d *deployment) changeAfter(s stamp) *change {
+	for _, c := range d.changes {
+		if s.before(c.opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// lossCause says who took a pod away, as far as it can be told.
+func lossCause(p *pod) string {
+	switch {
+	case p.disruption != "":
+		return p.disruption // EvictionByEvictionAPI, PreemptionByScheduler, …
+	case p.failed.known() && p.reason != "":
+		return p.reason // Evicted, NodeLost, …
+	case p.failed.known():
+		return "failed"
+	default:
+		return "delete"
+	}
+}
+
+func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
+	b := &builder{
+		traceID: spans.NewTraceID(string(lost.uid), string(changeReplacement)),
+		base:    r.deployment.attributes(),
+	}
+	start := lost.lostAt().at()
+	if lost.leaving() && !lost.failed.known() {
+		start = lost.stopAsked()
+	}
+	end := r.engine.now
+	switch {
+	case next != nil && how != outcomeOpen:
+		tl := next.timeline(time.Time{})
+		end = tl.ready
+		if end.IsZero() {
+			end = next.lostAt().at()
+		}
+	case how != outcomeOpen:
+		end = latest(lost.gone.at(), start)
+	}
+	attrs := []attribute.KeyValue{
+		keyChange.String(string(changeReplacement)),
+		keyOutcome.String(string(how)),
+		keyCause.String(lossCause(lost)),
+	}
+	if r.revision > 0 {
+		attrs = append(attrs, keyRevision.Int64(r.revision))
+	}
+	rs := r.stops[lost].rs
+	root := b.add(node{
+		name: "Pod replacement", service: serviceReplicaSet, subject: lost.subject(),
+		start: start, end: end, attrs: append(attrs, rs.attributes()...),
+	})
+	if lost.leaving() {
+		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
+	}
+	lost.stopSent = true
+	if next != nil {
+		b.podStart(root.SpanID, next, rs.attributes(), start, r.cutAt(how != outcomeOpen), how == outcomeFailed)
+		if how == outcomeFailed {
+			f, _ := next.trouble(next.timeline(end), end)
+			fail(root, f)
+		}
+	}
+	for _, ev := range rs.events {
+		if q, _, ok := r.podInMessage(rs, ev); ok && (q == lost || q == next) {
+			attach(root, ev, time.Time{})
+		}
+	}
+	for _, ev := range lost.events {
+		// What led to the loss: an eviction, a taint, a failed node.
+		if !ev.claimed && ev.first().After(start.Add(-time.Second)) {
+			attach(root, ev, time.Time{})
+		}
+	}
+	return b.done()
+}

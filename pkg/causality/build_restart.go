@@ -1,0 +1,252 @@
+package causality
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// restart is a container of a pod that had been Ready, ending and being
+// started again.
+type restart struct {
+	pod       *pod
+	container *container
+	ended     *run
+	next      *run // nil if it was given up
+	killed    *event
+	from      time.Time
+	until     time.Time
+	how       outcome
+	seen      time.Time // when all of that was known
+}
+
+// restarts hands out the restarts of containers of pods that have started.
+func (r *reviewer) restarts() {
+	for _, q := range r.pods {
+		tr, ok := q.firstReady()
+		if !ok || !q.startSent && r.starts[q].change != nil {
+			continue
+		}
+		for _, c := range q.containers {
+			for i, ended := range c.runs {
+				if !ended.over() || c.init && !c.sidecar || ended.finished.at().Before(tr.at.at()) {
+					continue
+				}
+				if sent, ok := q.restartSent[c.name]; ok && ended.restart <= sent {
+					continue
+				}
+				rs, done := r.restartOf(q, c, i)
+				if rs == nil {
+					continue // it was stopped with its pod
+				}
+				if !r.flush && (!done || !r.ready(rs.seen)) {
+					break
+				}
+				if !done {
+					rs.how, rs.until = outcomeOpen, r.engine.now
+				}
+				if q.restartSent == nil {
+					q.restartSent = map[string]int32{}
+				}
+				q.restartSent[c.name] = ended.restart
+				r.out = append(r.out, r.buildRestart(rs))
+			}
+		}
+	}
+}
+
+// restartOf works out how the end of a container's run number i went on;
+// nil if the run ended because its pod was stopped. done is false while it is
+// not known yet.
+func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
+	ended := c.runs[i]
+	if q.lost() && !ended.finished.at().Before(q.lostAt().lo) {
+		return nil, false
+	}
+	rs = &restart{pod: q, container: c, ended: ended, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
+	marks := q.marks(c)
+	for _, m := range marks {
+		if m.exact && m.kind != markFailed && !m.at.Before(ended.finished.lo) {
+			// What the kubelet did next, were it to note that it backs off.
+			rs.from = ended.finished.before(m.at).at()
+			break
+		}
+	}
+	rs.killed, rs.from = q.killing(c, ended, rs.from)
+	if i+1 < len(c.runs) {
+		rs.next = c.runs[i+1]
+	}
+	if rs.next == nil || !rs.next.started.known() {
+		if !q.lost() {
+			return rs, false
+		}
+		rs.how, rs.until, rs.seen = outcomeFailed, q.lostAt().at(), latest(rs.seen, q.lostStamp().arrival)
+		return rs, true
+	}
+	started := startOfRun(marks, rs.next)
+	ready, seen, ok := q.readyFrom(started)
+	switch {
+	case ok && (!rs.next.over() || !ready.After(rs.next.finished.at())):
+		rs.until, rs.seen = ready, latest(rs.seen, seen)
+	case rs.next.over():
+		// It crashed again before it was ready.
+		rs.how, rs.until, rs.seen = outcomeFailed, rs.next.finished.at(), rs.next.seen
+	case q.lost():
+		rs.how, rs.until, rs.seen = outcomeFailed, q.lostAt().at(), q.lostStamp().arrival
+	default:
+		return rs, false
+	}
+	return rs, true
+}
+
+// killing finds the Event with which the kubelet began to stop a run, for a
+// failed probe for example; the restart begins there.
+func (p *pod) killing(c *container, ended *run, from time.Time) (*event, time.Time) {
+	for _, ev := range p.events {
+		if ev.reason != "Killing" || ev.container != c.name {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			if !o.at.After(from) && o.at.After(ended.started.at()) {
+				return ev, o.at
+			}
+		}
+	}
+	return nil, from
+}
+
+func startOfRun(marks []mark, r *run) time.Time {
+	for _, m := range marks {
+		if m.kind == markStarted && m.run == r {
+			return m.at
+		}
+	}
+	return r.started.at()
+}
+
+// cause says why the run ended: the kernel, a failed probe, or, as far as
+// anyone said, the program itself.
+func (rs *restart) cause() string {
+	switch {
+	case rs.ended.reason == "OOMKilled":
+		return "oom"
+	case rs.killed != nil:
+		return "probe"
+	default:
+		return "exit"
+	}
+}
+
+func (r *reviewer) buildRestart(rs *restart) spans.Trace {
+	q, c := rs.pod, rs.container
+	number := int(rs.ended.restart) + 1
+	b := &builder{
+		traceID: spans.NewTraceID(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
+		base:    append(r.deployment.attributes(), r.starts[q].rs.attributes()...),
+	}
+	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
+	subject := q.subject() + " container/" + c.name
+	attrs := []attribute.KeyValue{
+		keyChange.String(string(changeRestart)),
+		keyOutcome.String(string(rs.how)),
+		keyCause.String(rs.cause()),
+		semconv.K8SContainerRestartCount(number),
+		semconv.ProcessExitCode(int(rs.ended.exitCode)),
+	}
+	rollout := r.broughtBy(q)
+	if rollout != nil && rollout.ended {
+		attrs = append(attrs, seconds(keySinceRollout, rs.from.Sub(rollout.end.at())))
+	}
+	root := b.add(node{
+		name: "Container restart", service: serviceKubelet, subject: subject,
+		start: rs.from, end: rs.until, attrs: attrs,
+	})
+	if rs.ended.exitCode != 0 {
+		reason := rs.ended.reason
+		if reason == "" {
+			reason = "Error"
+		}
+		f := failure{reason: reason, message: rs.ended.describe()}
+		fail(root, f)
+		root.Message = f.message
+		if rs.killed != nil {
+			root.Message += ": " + rs.killed.until(rs.from).message
+		}
+	}
+	if rollout != nil {
+		link(root, rollout.traceID(r.uid), "caused_by")
+	}
+	rs.phases(b, root, subject)
+	for _, ev := range q.events {
+		if !ev.first().Before(rs.from.Add(-r.engine.opts.Quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "") {
+			attach(root, ev, root.End)
+		}
+	}
+	return b.done()
+}
+
+// inStart reports whether an Event belongs to the pod's start.
+func (p *pod) inStart(ev *event) bool {
+	tr, ok := p.firstReady()
+	return !ok || !ev.first().After(tr.at.at())
+}
+
+// broughtBy is the change that created the pod, nil if that was not seen.
+func (r *reviewer) broughtBy(q *pod) *change {
+	s := r.starts[q]
+	if s.change != nil {
+		return s.change
+	}
+	for i := len(r.plan.changes) - 1; i >= 0; i-- {
+		if c := r.plan.changes[i]; c.kind == changeRollout && !q.firstSeen.before(c.opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// phases tile the restart: stopping the old run, backing off, starting the
+// new one, becoming ready.
+func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
+	add := func(name string, from, until time.Time) {
+		if until.After(root.End) {
+			until = root.End
+		}
+		if !until.After(from) {
+			return
+		}
+		b.add(node{
+			parent: root.SpanID, id: []string{name}, name: name, service: serviceKubelet,
+			subject: subject, start: from, end: until,
+		})
+	}
+	marks := rs.pod.marks(rs.container)
+	stopped := latest(rs.ended.finished.at(), rs.from)
+	if rs.killed == nil {
+		stopped = rs.from
+	}
+	started := rs.until
+	if rs.next != nil && rs.next.started.known() {
+		started = startOfRun(marks, rs.next)
+	}
+	attempt := started
+	for _, m := range marks {
+		if m.exact && m.kind != markFailed && m.kind != markBackOff && !m.at.Before(rs.ended.finished.lo) && m.at.Before(attempt) && m.at.After(rs.from) {
+			attempt = m.at
+			break
+		}
+	}
+	if stopped.After(attempt) {
+		stopped = attempt
+	}
+	add("stop container", rs.from, stopped)
+	add("back off", stopped, attempt)
+	if rs.next != nil {
+		add("start container", attempt, started)
+		add("become ready", started, rs.until)
+	}
+}

@@ -1,0 +1,195 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// maxRuns bounds what is kept of a container that crashes for days.
+const maxRuns = 64
+
+// container is what the engine keeps of one container of a pod.
+type container struct {
+	name    string
+	image   string
+	imageID string
+	init    bool
+	sidecar bool // an init container with restartPolicy Always
+
+	hasStartupProbe   bool
+	hasReadinessProbe bool
+
+	runs  []*run
+	waits []wait
+	// startupDone is when status.started became true.
+	startupDone moment
+}
+
+// run is one life of a container, from started to terminated.
+type run struct {
+	id       string // containerID: what tells runs apart
+	restart  int32  // the restartCount it ran under
+	started  moment
+	finished moment
+	seen     time.Time // arrival of its end
+	exitCode int32
+	signal   int32
+	reason   string
+	message  string
+}
+
+func (r *run) over() bool { return r.finished.known() }
+
+// wait is a waiting state that has a reason worth telling.
+type wait struct {
+	reason  string
+	message string
+	from    moment
+	until   time.Time // arrival of the next other state; zero while it lasts
+}
+
+// ordinaryWait says that a container only waits for its turn.
+func ordinaryWait(reason string) bool {
+	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing"
+}
+
+func (p *pod) container(name string) *container {
+	i := slices.IndexFunc(p.containers, func(c *container) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return p.containers[i]
+}
+
+func (p *pod) observeContainers(in *corev1.Pod, arrival, seen time.Time) {
+	if p.containers == nil {
+		for i := range in.Spec.InitContainers {
+			s := &in.Spec.InitContainers[i]
+			c := newContainer(s)
+			c.init = true
+			c.sidecar = s.RestartPolicy != nil && *s.RestartPolicy == corev1.ContainerRestartPolicyAlways
+			p.containers = append(p.containers, c)
+		}
+		for i := range in.Spec.Containers {
+			p.containers = append(p.containers, newContainer(&in.Spec.Containers[i]))
+		}
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
+		for i := range statuses {
+			if c := p.container(statuses[i].Name); c != nil {
+				c.observe(&statuses[i], arrival, seen)
+			}
+		}
+	}
+}
+
+func newContainer(s *corev1.Container) *container {
+	return &container{
+		name:              s.Name,
+		image:             s.Image,
+		hasStartupProbe:   s.StartupProbe != nil,
+		hasReadinessProbe: s.ReadinessProbe != nil,
+	}
+}
+
+func (c *container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) {
+	if s.ImageID != "" {
+		c.imageID = s.ImageID
+	}
+	if s.Started != nil && *s.Started && !c.startupDone.known() && !arrival.IsZero() {
+		c.startupDone = arrived(arrival)
+	}
+	if t := s.LastTerminationState.Terminated; t != nil {
+		restart := s.RestartCount - 1
+		if s.State.Waiting != nil && len(c.runs) > 0 && c.runs[len(c.runs)-1].restart == s.RestartCount {
+			// Backing off: the run that ended has not been counted yet.
+			restart = s.RestartCount
+		}
+		c.observeEnd(t, max(restart, 0), time.Time{}, seen)
+	}
+	switch {
+	case s.State.Running != nil:
+		c.wait("", "", arrival, seen)
+		r := c.run(s.ContainerID, s.RestartCount)
+		if !r.started.known() {
+			r.started = inSecond(s.State.Running.StartedAt.Time, arrival)
+		}
+	case s.State.Terminated != nil:
+		c.wait("", "", arrival, seen)
+		c.observeEnd(s.State.Terminated, s.RestartCount, arrival, seen)
+	case s.State.Waiting != nil:
+		c.wait(s.State.Waiting.Reason, s.State.Waiting.Message, arrival, seen)
+	}
+}
+
+func (c *container) observeEnd(t *corev1.ContainerStateTerminated, restart int32, arrival, seen time.Time) {
+	if t.ContainerID == "" {
+		return // never ran: ContainerStatusUnknown of a pod torn down early
+	}
+	r := c.run(t.ContainerID, restart)
+	if !r.started.known() && !t.StartedAt.IsZero() {
+		r.started = inSecond(t.StartedAt.Time, time.Time{})
+	}
+	if r.over() {
+		return
+	}
+	r.finished = inSecond(t.FinishedAt.Time, arrival)
+	if t.FinishedAt.IsZero() {
+		r.finished = arrived(seen)
+	}
+	r.seen = seen
+	r.exitCode, r.signal, r.reason, r.message = t.ExitCode, t.Signal, t.Reason, t.Message
+}
+
+// run returns the run with a container ID, made if need be.
+func (c *container) run(id string, restart int32) *run {
+	for _, r := range c.runs {
+		if r.id == id {
+			return r
+		}
+	}
+	r := &run{id: id, restart: restart}
+	c.runs = append(c.runs, r)
+	slices.SortStableFunc(c.runs, func(a, b *run) int { return int(a.restart) - int(b.restart) })
+	if len(c.runs) > maxRuns {
+		c.runs = slices.Delete(c.runs, 0, 1)
+	}
+	return r
+}
+
+// wait notes a waiting state; reason "" is any state but waiting.
+func (c *container) wait(reason, message string, arrival, seen time.Time) {
+	if n := len(c.waits); n > 0 && c.waits[n-1].until.IsZero() {
+		last := &c.waits[n-1]
+		if last.reason == reason {
+			if message != "" {
+				last.message = message
+			}
+			return
+		}
+		last.until = seen
+	}
+	if ordinaryWait(reason) {
+		return
+	}
+	from := arrived(seen)
+	if arrival.IsZero() {
+		from = moment{}
+	}
+	c.waits = append(c.waits, wait{reason: reason, message: message, from: from})
+	if len(c.waits) > maxTransitions {
+		c.waits = slices.Delete(c.waits, 0, 1)
+	}
+}
+
+// waitAt returns the latest notable waiting state that began by t.
+func (c *container) waitAt(t time.Time) (wait, bool) {
+	for i := len(c.waits) - 1; i >= 0; i-- {
+		if w := c.waits[i]; t.IsZero() || !w.from.at().After(t) {
+			return w, true
+		}
+	}
+	return wait{}, false
+}

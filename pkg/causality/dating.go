@@ -1,0 +1,77 @@
+package causality
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// startOf dates the write that opened a change: not after the first thing the
+// controllers did about it.
+func (p *plan) startOf(c *change) time.Time {
+	if t, ok := p.startedAt[c]; ok {
+		return t
+	}
+	at := c.start
+	for _, s := range p.stepsOf(c) {
+		if !s.step.initial {
+			at = at.before(p.decided(s.rs, s.step))
+		}
+	}
+	if c.kind == changeDelete {
+		for q, s := range p.stops {
+			if s.change == c {
+				at = at.before(q.stopAsked())
+			}
+		}
+	}
+	p.startedAt[c] = at.at()
+	return at.at()
+}
+
+// decided dates a step: the controller has written the ReplicaSet by the time
+// its Event says so, and before the step's first pod is there.
+func (p *plan) decided(rs *replicaSet, s *step) time.Time {
+	if t, ok := p.decidedAt[s]; ok {
+		return t
+	}
+	at := s.decided
+	if ev := p.scalingEvent(rs, s); !ev.IsZero() {
+		at = at.before(ev)
+	}
+	for _, q := range p.startsOf[s] {
+		at = at.before(q.createdAt())
+	}
+	for _, q := range p.stopsOf[s] {
+		at = at.before(q.stopAsked())
+	}
+	p.decidedAt[s] = at.at()
+	return at.at()
+}
+
+// scalingEvent finds the Deployment's Event for a step: "Scaled up replica set
+// web-6757 from 0 to 1", without "from 0" in older versions. The words are only
+// a hint; of several the nearest in time is the one.
+func (p *plan) scalingEvent(rs *replicaSet, s *step) time.Time {
+	var best time.Time
+	for _, ev := range p.events {
+		if ev.reason != "ScalingReplicaSet" {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			if describesStep(o.message, rs, s) && (best.IsZero() || o.at.Sub(s.decided.at()).Abs() < best.Sub(s.decided.at()).Abs()) {
+				best = o.at
+			}
+		}
+	}
+	return best
+}
+
+func describesStep(message string, rs *replicaSet, s *step) bool {
+	direction := "Scaled down"
+	if s.up() {
+		direction = "Scaled up"
+	}
+	return strings.Contains(message, direction) && strings.Contains(message, " "+rs.name+" ") &&
+		strings.HasSuffix(message, " to "+strconv.Itoa(int(s.to)))
+}

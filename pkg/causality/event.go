@@ -1,0 +1,226 @@
+package causality
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// maxOccurrences bounds what is kept of an Event that repeats for days.
+const maxOccurrences = 64
+
+// event is what the engine keeps of a Kubernetes Event.
+type event struct {
+	key       string // what identifies it: its UID, or what stands in for one
+	uid       types.UID
+	name      string
+	eventType string
+	reason    string
+	component string
+	container string // from fieldPath: spec.containers{web}
+	// occurrences are in order of their counts; the first is the Event's
+	// first, whose time its name gives to the nanosecond.
+	occurrences []occurrence
+	initial     bool // it was there before the watcher was
+	claimed     bool // a span has it; it appears once
+	arrival     time.Time
+}
+
+type occurrence struct {
+	count   int32
+	at      time.Time
+	message string
+}
+
+func (ev *event) first() time.Time { return ev.occurrences[0].at }
+
+func (ev *event) message() string { return ev.occurrences[0].message }
+
+// until returns the last occurrence up to t, and at least the first one.
+func (ev *event) until(t time.Time) occurrence {
+	last := ev.occurrences[0]
+	for _, o := range ev.occurrences[1:] {
+		if t.IsZero() || !o.at.After(t) {
+			last = o
+		}
+	}
+	return last
+}
+
+// add takes in an occurrence; a count that is known already is news we had,
+// for example from before a relist.
+func (ev *event) add(o occurrence) {
+	last := ev.occurrences[len(ev.occurrences)-1]
+	if o.count <= last.count && !o.at.After(last.at) {
+		return
+	}
+	if o.at.Before(last.at) {
+		o.at = last.at
+	}
+	ev.occurrences = append(ev.occurrences, o)
+	if len(ev.occurrences) > maxOccurrences {
+		ev.occurrences = append(ev.occurrences[:1], ev.occurrences[2:]...)
+	}
+}
+
+// eventKey identifies an Event across its updates.
+func eventKey(ev *corev1.Event) string {
+	switch {
+	case ev.UID != "":
+		return string(ev.UID)
+	case ev.Name != "":
+		return ev.Namespace + "/" + ev.Name
+	default:
+		io := ev.InvolvedObject
+		return strings.Join([]string{ev.Namespace, io.Kind, io.Name, string(io.UID), ev.Reason, ev.Message, ev.FirstTimestamp.String()}, "/")
+	}
+}
+
+// eventCount is how often the Event says it happened.
+func eventCount(ev *corev1.Event) int32 {
+	switch {
+	case ev.Series != nil && ev.Series.Count > 0:
+		return ev.Series.Count
+	case ev.Count > 0:
+		return ev.Count
+	default:
+		return 1
+	}
+}
+
+// eventTimes returns when an Event happened first and last. Both are equal
+// for one that has not repeated. They fall back from the most to the least
+// precise evidence; the last resort is the arrival.
+func eventTimes(ev *corev1.Event, o Observation) (first, last time.Time) {
+	arrival := o.Time
+	if o.Initial {
+		arrival = time.Time{}
+	}
+	// Where an Event has repeated, its news is of the last time.
+	repeated := eventCount(ev) > 1
+	firstArrival := arrival
+	if repeated {
+		firstArrival = time.Time{}
+	}
+	stated := ev.FirstTimestamp.Time
+	if stated.IsZero() {
+		stated = ev.EventTime.Time
+	}
+	if t, ok := recorderTime(ev.Name, stated); ok {
+		first = t
+	} else if !ev.EventTime.IsZero() {
+		first = ev.EventTime.Time
+	} else if !stated.IsZero() {
+		first = inSecond(stated, firstArrival).at()
+	}
+
+	switch {
+	case ev.Series != nil && !ev.Series.LastObservedTime.IsZero():
+		last = ev.Series.LastObservedTime.Time
+	case !ev.LastTimestamp.IsZero() && repeated:
+		last = inSecond(ev.LastTimestamp.Time, arrival).at()
+	case !ev.LastTimestamp.IsZero() && first.IsZero():
+		last = inSecond(ev.LastTimestamp.Time, arrival).at()
+	}
+	if first.IsZero() {
+		first = last
+	}
+	if first.IsZero() && !ev.CreationTimestamp.IsZero() {
+		first = inSecond(ev.CreationTimestamp.Time, arrival).at()
+	}
+	if first.IsZero() {
+		first = o.Time
+	}
+	if last.Before(first) {
+		last = first
+	}
+	return first, last
+}
+
+// recorderTime reads the time that client-go's recorder writes into an Event's
+// name: <object>.<hex of UnixNano> (tools/record/event.go, makeEvent). Other
+// emitters may name as they like, so it counts only within the second that
+// the Event states.
+func recorderTime(name string, stated time.Time) (time.Time, bool) {
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 || stated.IsZero() {
+		return time.Time{}, false
+	}
+	nanos, err := strconv.ParseInt(name[dot+1:], 16, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	t := time.Unix(0, nanos).UTC()
+	if !t.Truncate(time.Second).Equal(stated.UTC().Truncate(time.Second)) {
+		return time.Time{}, false
+	}
+	return t, true
+}
+
+// containerOf reads an involvedObject.fieldPath such as spec.containers{web}
+// or spec.initContainers{migrate}; container names are unique in a pod.
+func containerOf(fieldPath string) string {
+	open := strings.IndexByte(fieldPath, '{')
+	if open < 0 || !strings.HasSuffix(fieldPath, "}") {
+		return ""
+	}
+	return fieldPath[open+1 : len(fieldPath)-1]
+}
+
+func eventComponent(ev *corev1.Event) string {
+	if ev.ReportingController != "" {
+		return ev.ReportingController
+	}
+	return ev.Source.Component
+}
+
+// observeEvent files an Event under the object it is about.
+func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
+	key := eventKey(in)
+	first, last := eventTimes(in, o)
+	count := eventCount(in)
+
+	obj := e.involvedObject(in)
+	obj.touched = o.Time
+	ev := e.events[key]
+	if ev == nil {
+		ev = &event{
+			key:         key,
+			uid:         in.UID,
+			name:        in.Name,
+			eventType:   in.Type,
+			reason:      in.Reason,
+			component:   eventComponent(in),
+			container:   containerOf(in.InvolvedObject.FieldPath),
+			occurrences: []occurrence{{count: 1, at: first, message: in.Message}},
+			initial:     o.Initial,
+		}
+		e.events[key] = ev
+		obj.events = append(obj.events, ev)
+	}
+	ev.arrival = o.Time
+	if count > 1 || last.After(ev.first()) {
+		ev.add(occurrence{count: count, at: last, message: in.Message})
+	}
+	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
+		e.stats.IncompleteEvents++
+	}
+	return obj
+}
+
+// involvedObject finds the record of what an Event is about. An Event without
+// its object's UID goes to the object that has the name now.
+func (e *Engine) involvedObject(in *corev1.Event) *object {
+	ref := in.InvolvedObject
+	uid := ref.UID
+	if uid == "" {
+		uid = e.names[nameKey{ref.Kind, ref.Namespace, ref.Name}]
+	}
+	if uid == "" {
+		uid = types.UID("name:" + ref.Kind + "/" + ref.Namespace + "/" + ref.Name)
+	}
+	return e.object(uid, ref.Kind, ref.Namespace, ref.Name)
+}

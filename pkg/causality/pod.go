@@ -1,0 +1,259 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// maxTransitions bounds the history kept of one pod that flaps for days.
+const maxTransitions = 128
+
+// pod is what the engine keeps of a Pod.
+type pod struct {
+	*object
+	owner types.UID // the controller: a ReplicaSet, for pods of Deployments
+	node  string
+
+	firstSeen stamp
+	created   moment
+	initial   bool // it was there before the watcher was
+
+	scheduled moment
+	sandbox   moment // PodReadyToStartContainers
+	inited    moment // Initialized
+	ready     []transition
+	gated     bool // has readiness gates
+
+	// unschedulable is the message of PodScheduled=False.
+	unschedulable string
+
+	deletion    stamp
+	deleteAsked moment
+	grace       time.Duration
+	disruption  string // reason of the DisruptionTarget condition
+	gone        moment
+	goneSeen    time.Time // arrival of the deletion's news
+
+	// failed is when it was seen in phase Failed without being deleted.
+	failed  moment
+	failure stamp
+
+	phase   corev1.PodPhase
+	reason  string // status.reason: Evicted, NodeLost, …
+	message string
+
+	containers []*container // init containers first, in order
+
+	startSent, stopSent bool
+	// restartSent has the last restart handed out, per container.
+	restartSent map[string]int32
+}
+
+// transition is a condition's change.
+type transition struct {
+	status bool
+	at     moment
+	seen   time.Time
+}
+
+// firstReady returns when the pod was Ready for the first time.
+func (p *pod) firstReady() (transition, bool) {
+	for _, t := range p.ready {
+		if t.status {
+			return t, true
+		}
+	}
+	return transition{}, false
+}
+
+// readyFrom returns when the pod was Ready at or for the first time after t,
+// and when that became known.
+func (p *pod) readyFrom(t time.Time) (at, seen time.Time, ok bool) {
+	for i, tr := range p.ready {
+		if !tr.status {
+			continue
+		}
+		until := time.Time{}
+		if i+1 < len(p.ready) {
+			until = p.ready[i+1].at.at()
+		}
+		if until.IsZero() || until.After(t) {
+			return latest(tr.at.at(), t), tr.seen, true
+		}
+	}
+	return time.Time{}, time.Time{}, false
+}
+
+// lost reports whether the pod is no longer what its ReplicaSet wants it to be:
+// deleted, or failed for good (evicted by its node, say).
+func (p *pod) lost() bool { return p.leaving() || p.failed.known() }
+
+// lostStamp orders the loss among other writes.
+func (p *pod) lostStamp() stamp {
+	if p.failed.known() && (!p.leaving() || p.failure.before(p.deletion)) {
+		return p.failure
+	}
+	return p.deletion
+}
+
+// lostAt dates the loss.
+func (p *pod) lostAt() moment {
+	if p.failed.known() && (!p.leaving() || p.failure.before(p.deletion)) {
+		return p.failed
+	}
+	return p.deleteAsked
+}
+
+// leaving reports whether the pod is being, or was, deleted.
+func (p *pod) leaving() bool { return p.deleteAsked.known() }
+
+// startResolved returns when it became known that the pod's start is over one way
+// or the other, or ok=false while it still starts.
+func (p *pod) startResolved() (seen time.Time, ok bool) {
+	if tr, ok := p.firstReady(); ok {
+		return tr.seen, true
+	}
+	if p.leaving() {
+		return p.deletion.arrival, true
+	}
+	if p.failed.known() {
+		return p.failure.arrival, true
+	}
+	return time.Time{}, false
+}
+
+func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
+	p := e.pods[in.UID]
+	if p == nil {
+		if o.Type == watch.Deleted && in.Status.Phase == "" && in.CreationTimestamp.IsZero() {
+			return nil // a deletion of something never seen
+		}
+		p = &pod{
+			object:    e.track("Pod", in),
+			owner:     controller(in).UID,
+			firstSeen: newStamp(in.ResourceVersion, o),
+			initial:   o.Initial,
+		}
+		arrival := o.Time
+		if o.Initial || in.Status.Phase == corev1.PodRunning || in.Spec.NodeName != "" && in.DeletionTimestamp != nil {
+			arrival = time.Time{} // we did not see it being created
+		}
+		p.created = inSecond(in.CreationTimestamp.Time, arrival)
+		if in.CreationTimestamp.IsZero() {
+			p.created = arrived(o.Time)
+		}
+		if o.Initial {
+			p.firstSeen = stamp{arrival: p.created.at()}
+		}
+		e.pods[in.UID] = p
+		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
+	}
+	p.touched = o.Time
+	arrival := o.Time
+	if o.Initial {
+		arrival = time.Time{}
+	}
+	if in.Spec.NodeName != "" {
+		p.node = in.Spec.NodeName
+	}
+	if len(in.Spec.ReadinessGates) > 0 {
+		p.gated = true
+	}
+	if in.Status.Phase != "" {
+		p.phase = in.Status.Phase
+	}
+	if in.Status.Reason != "" {
+		p.reason, p.message = in.Status.Reason, in.Status.Message
+	}
+	// A deletion rewrites conditions and container states as the kubelet
+	// tears the pod down; what is news then is in the stop, not the start.
+	p.observeConditions(in.Status.Conditions, arrival, o.Time)
+	p.observeDeletion(o, in, arrival)
+	p.observeContainers(in, arrival, o.Time)
+	if p.phase == corev1.PodFailed && !p.leaving() && !p.failed.known() {
+		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
+	}
+	return p
+}
+
+func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {
+	for i := range conditions {
+		c := &conditions[i]
+		isTrue := c.Status == corev1.ConditionTrue
+		at := inSecond(c.LastTransitionTime.Time, arrival)
+		if c.LastTransitionTime.IsZero() {
+			at = arrived(seen)
+		}
+		switch c.Type {
+		case corev1.PodScheduled:
+			if isTrue && !p.scheduled.known() {
+				p.scheduled = at
+			}
+			if !isTrue {
+				p.unschedulable = c.Message
+			}
+		case corev1.PodReadyToStartContainers:
+			if isTrue && !p.sandbox.known() {
+				p.sandbox = at
+			}
+		case corev1.PodInitialized:
+			if isTrue && !p.inited.known() {
+				p.inited = at
+			}
+		case corev1.DisruptionTarget:
+			if isTrue {
+				p.disruption = c.Reason
+			}
+		case corev1.PodReady:
+			p.observeReady(isTrue, at, seen)
+		}
+	}
+}
+
+// observeReady keeps the changes of the Ready condition. Two changes between
+// two observations show as a new time with the old status; the one that was
+// missed is then put at the same time.
+func (p *pod) observeReady(status bool, at moment, seen time.Time) {
+	if n := len(p.ready); n > 0 {
+		last := p.ready[n-1]
+		if last.status == status {
+			if !status || at.lo.IsZero() || !at.lo.After(last.at.lo) {
+				return
+			}
+			p.ready = append(p.ready, transition{status: !status, at: at, seen: seen})
+		}
+	} else if !status {
+		return // a pod starts out unready
+	}
+	p.ready = append(p.ready, transition{status: status, at: at, seen: seen})
+	if len(p.ready) > maxTransitions {
+		// The first time it was Ready ends its start; keep that.
+		p.ready = slices.Delete(p.ready, 1, 3)
+	}
+}
+
+func (p *pod) observeDeletion(o Observation, in *corev1.Pod, arrival time.Time) {
+	if in.DeletionTimestamp != nil && !p.leaving() {
+		if in.DeletionGracePeriodSeconds != nil {
+			p.grace = time.Duration(*in.DeletionGracePeriodSeconds) * time.Second
+		}
+		// metav1.ObjectMeta: deletionTimestamp is the request's time plus
+		// the grace period.
+		p.deleteAsked = inSecond(in.DeletionTimestamp.Add(-p.grace), arrival)
+		p.deletion = newStamp(in.ResourceVersion, o)
+	}
+	if o.Type != watch.Deleted || p.gone.known() {
+		return
+	}
+	p.gone = arrived(o.Time)
+	p.goneSeen = o.Time
+	if !p.leaving() {
+		// Deleted at once (a pod that never ran), or we missed the request.
+		p.deleteAsked = arrived(o.Time)
+		p.deletion = newStamp(in.ResourceVersion, o)
+	}
+}

@@ -1,0 +1,231 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// keepChanges is how many changes that were handed out are remembered, so that
+// what comes late finds where it belongs.
+const keepChanges = 8
+
+// review looks at a Deployment and hands out what of it is finished; with
+// flush, everything.
+func (e *Engine) review(d *deployment, flush bool) []spans.Trace {
+	p := e.plan(d)
+	r := &reviewer{engine: e, plan: p, flush: flush}
+	r.finished()
+	r.lateSpans()
+	r.recoveries()
+	r.replacements()
+	r.restarts()
+	r.forget()
+	if !r.again.IsZero() && !flush {
+		e.schedule(d, latest(r.again, e.now.Add(time.Nanosecond)))
+	}
+	return r.out
+}
+
+type reviewer struct {
+	engine *Engine
+	*plan
+	flush bool
+	out   []spans.Trace
+	again time.Time // when to look again
+}
+
+// ready reports whether something that was complete as of seen has settled.
+func (r *reviewer) ready(seen time.Time) bool {
+	at := seen.Add(r.engine.opts.Settle)
+	if r.flush || !r.engine.now.Before(at) {
+		return true
+	}
+	r.again = earliest(r.again, at)
+	return false
+}
+
+func (r *reviewer) finished() {
+	for _, c := range r.plan.changes {
+		if c.sent {
+			continue
+		}
+		seen, settled := r.settled(c)
+		switch {
+		case r.flush:
+		case c.kind == changeDelete:
+			if !settled && !r.ready(c.opened.arrival.Add(r.engine.opts.Linger)) || settled && !r.ready(latest(seen, c.opened.arrival)) {
+				continue
+			}
+		case !c.ended:
+			continue
+		case settled:
+			if !r.ready(seen) {
+				continue
+			}
+		case !r.ready(c.endStamp.arrival.Add(r.engine.opts.Linger)):
+			continue
+		}
+		if c.kind == changeDelete && settled {
+			c.ended, c.outcome = true, outcomeComplete
+		}
+		r.out = append(r.out, r.buildChange(c, r.engine.now))
+	}
+}
+
+// lateSpans hands out starts and stops of pods that were not over when their
+// change was.
+func (r *reviewer) lateSpans() {
+	for _, q := range r.pods {
+		if s := r.starts[q]; s.change != nil && s.change.sent && !q.startSent && !r.mayRecover(s.change) {
+			if seen, done := q.startResolved(); r.flush || done && r.ready(seen) {
+				b := r.lateBuilder(s.change)
+				b.podStart(r.lateParent(b, s), q, s.rs.attributes(), time.Time{}, r.cutAt(done), false)
+				r.out = append(r.out, b.done())
+			}
+		}
+		if s := r.stops[q]; s.change != nil && s.change.sent && !q.stopSent && q.leaving() {
+			if r.flush || q.gone.known() && r.ready(q.goneSeen) {
+				b := r.lateBuilder(s.change)
+				b.podStop(r.lateParent(b, s), q, s.rs.attributes(), time.Time{}, r.engine.now)
+				r.out = append(r.out, b.done())
+			}
+		}
+	}
+}
+
+// cutAt is where a start that is not done is cut: at the end of the stream.
+func (r *reviewer) cutAt(done bool) time.Time {
+	if done {
+		return time.Time{}
+	}
+	return r.engine.now
+}
+
+func (r *reviewer) lateBuilder(c *change) *builder {
+	return &builder{traceID: c.traceID(r.uid), base: r.deployment.attributes(), late: true}
+}
+
+func (r *reviewer) lateParent(b *builder, s slot) trace.SpanID {
+	if s.step != nil && r.changeAt(s.step.stamp) == s.change {
+		return spans.NewSpanID(b.traceID, stepIdentity(s.rs, s.step)...)
+	}
+	return rootID(b.traceID)
+}
+
+// mayRecover reports whether a failed rollout can still complete: nothing has
+// come after it.
+func (r *reviewer) mayRecover(c *change) bool {
+	return c.outcome == outcomeFailed && c == r.current() && !c.recoverySent && !r.flush
+}
+
+// recoveries hands out what became of a failed rollout that completed after
+// all: one more child of its root, from the failure to completion.
+func (r *reviewer) recoveries() {
+	for _, c := range r.plan.changes {
+		if !c.sent || !c.recovered || c.recoverySent || !r.ready(c.recoverySeen) {
+			continue
+		}
+		c.recoverySent = true
+		b := r.lateBuilder(c)
+		failed := c.end.at()
+		end := latest(c.recovery.at(), failed)
+		span := b.add(node{
+			parent: rootID(b.traceID), id: []string{"recovery"},
+			name: "Deployment recovery", service: serviceDeployment, subject: r.subject(),
+			start: failed, end: end,
+		})
+		for _, q := range r.pods {
+			s := r.starts[q]
+			tr, ok := q.firstReady()
+			if s.change != c || !ok || !tr.at.at().After(failed) {
+				continue
+			}
+			if !q.startSent {
+				b.podStart(span.SpanID, q, s.rs.attributes(), failed, time.Time{}, false)
+				continue
+			}
+			b.add(node{
+				parent: span.SpanID, id: []string{"pod recovery", string(q.uid)},
+				name: "Pod recovery", service: serviceKubelet, subject: q.subject(),
+				start: failed, end: tr.at.at(), attrs: slices.Concat(s.rs.attributes(), q.attributes()),
+			})
+		}
+		for _, rs := range r.replicaSets {
+			for _, ev := range rs.events {
+				if q, s, ok := r.podInMessage(rs, ev); ok && s.change == c && !q.createdAt().Before(failed) {
+					attach(span, ev, time.Time{})
+				}
+			}
+		}
+		for _, ev := range r.events {
+			if !ev.first().Before(failed) && !ev.first().After(end) {
+				attach(span, ev, time.Time{})
+			}
+		}
+		r.out = append(r.out, b.done())
+	}
+}
+
+// forget drops what is over and told, so that memory follows what is in the
+// cluster and not what ever was.
+func (r *reviewer) forget() {
+	for len(r.plan.changes) > keepChanges && r.plan.changes[0].sent {
+		r.deployment.changes = r.deployment.changes[1:]
+	}
+	old := func(seen time.Time) bool {
+		at := seen.Add(r.engine.opts.Linger + r.engine.opts.Quiet)
+		if r.engine.now.After(at) {
+			return true
+		}
+		r.again = earliest(r.again, at.Add(time.Second))
+		return false
+	}
+	for _, q := range r.pods {
+		if !q.gone.known() || r.pending(q) || !old(q.touched) {
+			continue
+		}
+		if s := r.starts[q].step; s != nil {
+			s.filled++
+		}
+		if s := r.stops[q].step; s != nil {
+			s.filled++
+		}
+		r.engine.forgetPod(q)
+	}
+	for _, rs := range r.replicaSets {
+		if rs.gone && len(r.engine.podsOf[rs.uid]) == 0 && old(rs.touched) {
+			r.engine.forgetReplicaSet(rs)
+		}
+	}
+	if r.deleted && r.current().sent && len(r.engine.replicaSetsOf[r.uid]) == 0 && old(r.touched) {
+		delete(r.engine.deployments, r.uid)
+		delete(r.engine.replicaSetsOf, r.uid)
+		r.engine.forget(r.deployment.object)
+	}
+}
+
+// pending reports whether a trace that is still to come tells of the pod.
+func (r *reviewer) pending(q *pod) bool {
+	start, stop := r.starts[q], r.stops[q]
+	return !q.startSent && (start.change != nil || start.lost != nil) ||
+		q.lost() && !q.stopSent && (stop.change != nil || stop.lost != nil)
+}
+
+func (e *Engine) forgetPod(q *pod) {
+	delete(e.pods, q.uid)
+	e.podsOf[q.owner] = slices.DeleteFunc(e.podsOf[q.owner], func(p *pod) bool { return p == q })
+	if len(e.podsOf[q.owner]) == 0 {
+		delete(e.podsOf, q.owner)
+	}
+	e.forget(q.object)
+}
+
+func (e *Engine) forgetReplicaSet(rs *replicaSet) {
+	delete(e.replicaSets, rs.uid)
+	e.replicaSetsOf[rs.owner] = slices.DeleteFunc(e.replicaSetsOf[rs.owner], func(o *replicaSet) bool { return o == rs })
+	e.forget(rs.object)
+}

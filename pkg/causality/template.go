@@ -1,0 +1,110 @@
+package causality
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// restartedAtAnnotation is what `kubectl rollout restart` writes.
+const restartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
+
+// templateHash tells pod templates apart without keeping them: they hold
+// environment values, which must not stay in memory longer than needed.
+type templateHash struct {
+	spec      [sha256.Size]byte // all but the restart annotation
+	restarted string
+}
+
+// isRestartOf reports whether only the restart annotation differs.
+func (h templateHash) isRestartOf(other templateHash) bool {
+	return h.spec == other.spec && h.restarted != other.restarted
+}
+
+func hashTemplate(t *corev1.PodTemplateSpec) templateHash {
+	restarted, ok := t.Annotations[restartedAtAnnotation]
+	bare := *t
+	if ok {
+		bare.Annotations = make(map[string]string, len(t.Annotations))
+		for k, v := range t.Annotations {
+			if k != restartedAtAnnotation {
+				bare.Annotations[k] = v
+			}
+		}
+	}
+	if len(bare.Annotations) == 0 {
+		bare.Annotations = nil
+	}
+	// API types marshal deterministically: struct fields in order, map
+	// keys sorted. They can not fail to.
+	raw, _ := json.Marshal(&bare)
+	return templateHash{spec: sha256.Sum256(raw), restarted: restarted}
+}
+
+// templateImages lists a template's images, each once, init containers first.
+func templateImages(t *corev1.PodTemplateSpec) []string {
+	var images []string
+	for _, cs := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
+		for i := range cs {
+			if !slices.Contains(images, cs[i].Image) {
+				images = append(images, cs[i].Image)
+			}
+		}
+	}
+	return images
+}
+
+// written is who wrote a spec, by the managedFields.
+type written struct {
+	manager     string
+	subresource string
+	at          time.Time // whole second; zero if not stated
+}
+
+// writer returns who last wrote the pod template, or else the replicas. The
+// fields are in managedFields as JSON; a scan for the field's name is enough
+// to tell whether an entry owns it.
+func writer(in *appsv1.Deployment, template bool) written {
+	field := `"f:replicas"`
+	if template {
+		field = `"f:template"`
+	}
+	var w written
+	for i := range in.ManagedFields {
+		m := &in.ManagedFields[i]
+		if m.FieldsV1 == nil || !ownsSpec(m, field) {
+			continue
+		}
+		var at time.Time
+		if m.Time != nil {
+			at = m.Time.Time
+		}
+		if w.manager == "" || at.After(w.at) {
+			w = written{manager: m.Manager, subresource: m.Subresource, at: at}
+		}
+	}
+	return w
+}
+
+func ownsSpec(m *metav1.ManagedFieldsEntry, field string) bool {
+	raw := m.FieldsV1.GetRawString()
+	spec := strings.Index(raw, `"f:spec"`)
+	return spec >= 0 && strings.Contains(raw[spec:], field)
+}
+
+// writtenAt dates a write by the managedFields, whose time moves with every
+// value that changes; previous is what they said before. Without a newer time
+// (there may be no managedFields at all) there is only the arrival.
+func writtenAt(w written, previous, arrival, seen time.Time) moment {
+	m := inSecond(w.at, arrival)
+	if !w.at.IsZero() && (w.at.After(previous) || w.at.Equal(previous) && !m.hi.IsZero()) {
+		return m
+	}
+	return arrived(seen)
+}

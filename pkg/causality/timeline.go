@@ -1,0 +1,375 @@
+package causality
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// timeline is when a pod went through its start, as far as the records tell.
+// Times that are zero were not reached. It never runs backwards.
+type timeline struct {
+	created    time.Time
+	scheduled  time.Time
+	sandbox    time.Time
+	containers []containerLine
+	ready      time.Time
+}
+
+// containerLine is a container's part of a pod's start.
+type containerLine struct {
+	*container
+	begin time.Time // when it was its turn
+	end   time.Time // init: finished; others: started, for good
+	marks []mark
+}
+
+// mark is something that happened to a container.
+type mark struct {
+	kind markKind
+	at   time.Time
+	// exact marks come from Events; the others from the status.
+	exact   bool
+	message string
+	reason  string
+	run     *run // started, terminated
+}
+
+type markKind int
+
+// In the order in which marks of one instant happened.
+const (
+	markTerminated markKind = iota
+	markPulling
+	markPulled
+	markFailed // a pull, or creating or starting the container
+	markBackOff
+	markCreated
+	markStarted
+)
+
+// markKinds are the kubelet's Event reasons
+// (k8s.io/kubernetes/pkg/kubelet/events).
+var markKinds = map[string]markKind{
+	"Pulling": markPulling,
+	"Pulled":  markPulled,
+	"Failed":  markFailed,
+	"BackOff": markBackOff,
+	"Created": markCreated,
+	"Started": markStarted,
+}
+
+// startedSlack is how far the kubelet's Started Event may be from the second
+// that the status gives for the same start.
+const startedSlack = 3 * time.Second
+
+// timeline derives the pod's start from its records. What happened after
+// until (zero: no limit) is left out.
+func (p *pod) timeline(until time.Time) timeline {
+	var tl timeline
+	lines := make([]containerLine, 0, len(p.containers))
+	for _, c := range p.containers {
+		lines = append(lines, containerLine{container: c, marks: p.marks(c)})
+	}
+	narrowEnds(lines)
+
+	var firstMark time.Time
+	for _, line := range lines {
+		for _, m := range line.marks {
+			firstMark = earliest(firstMark, m.at)
+		}
+	}
+	scheduled := p.scheduled
+	for _, ev := range p.events {
+		if ev.reason == "Scheduled" && ev.container == "" {
+			scheduled = exactly(ev.first())
+			break
+		}
+	}
+	var ready time.Time
+	if tr, ok := p.firstReady(); ok {
+		ready = tr.at.at()
+	}
+	if !scheduled.exact() {
+		scheduled = scheduled.before(firstMark)
+	}
+
+	tl.created = p.createdAt()
+	tl.scheduled = atLeast(scheduled.at(), tl.created)
+	// The condition may be reported late; a container that is worked on has
+	// its sandbox.
+	sandbox := p.sandbox.at()
+	if !firstMark.IsZero() && (sandbox.IsZero() || firstMark.Before(sandbox)) {
+		sandbox = firstMark
+	}
+	tl.sandbox = atLeast(sandbox, latest(tl.scheduled, tl.created))
+	tl.ready = ready
+	tl.cut(until)
+	tl.turns(lines, until)
+	return tl
+}
+
+// createdAt dates the creation: by arrival, and not after the first thing
+// that was done about the pod.
+func (p *pod) createdAt() time.Time {
+	at := p.created
+	for _, ev := range p.events {
+		at = at.before(ev.first())
+	}
+	if p.scheduled.known() {
+		at = at.before(p.scheduled.at())
+	}
+	return at.at()
+}
+
+// atLeast moves an effect that is known (not zero) behind its cause.
+func atLeast(effect, cause time.Time) time.Time {
+	if effect.IsZero() {
+		return effect
+	}
+	return latest(effect, cause)
+}
+
+// cut forgets what came after until.
+func (tl *timeline) cut(until time.Time) {
+	if until.IsZero() {
+		return
+	}
+	for _, t := range []*time.Time{&tl.scheduled, &tl.sandbox, &tl.ready} {
+		if t.After(until) {
+			*t = time.Time{}
+		}
+	}
+	if tl.created.After(until) {
+		tl.created = until
+	}
+}
+
+// marks collects what Events and status say of a container, in order.
+func (p *pod) marks(c *container) []mark {
+	var marks []mark
+	failedEvents := false
+	for _, ev := range p.events {
+		kind, ok := markKinds[ev.reason]
+		if !ok || ev.container != c.name {
+			continue
+		}
+		failedEvents = failedEvents || kind == markFailed
+		for _, o := range ev.occurrences {
+			marks = append(marks, mark{kind: kind, at: o.at, exact: true, message: o.message})
+		}
+	}
+	for _, r := range c.runs {
+		marks = addRun(marks, r)
+	}
+	for _, w := range c.waits {
+		switch {
+		case !w.from.known() || w.reason == "CrashLoopBackOff":
+		case w.reason == "ImagePullBackOff" && failedEvents:
+			// It follows a failure that is marked already.
+		default:
+			marks = append(marks, mark{kind: markFailed, at: w.from.at(), reason: w.reason, message: w.message})
+		}
+	}
+	sortMarks(marks)
+	return marks
+}
+
+// addRun adds a run's start and end; the start goes to the Started Event of
+// the same run, if there is one, which is more precise.
+func addRun(marks []mark, r *run) []mark {
+	if r.started.known() {
+		best := -1
+		for i, m := range marks {
+			if m.kind != markStarted || m.run != nil {
+				continue
+			}
+			late := m.at.Sub(r.started.lo)
+			if late > -startedSlack && late < startedSlack && (best < 0 || late.Abs() < marks[best].at.Sub(r.started.lo).Abs()) {
+				best = i
+			}
+		}
+		if best >= 0 {
+			marks[best].run = r
+		} else {
+			marks = append(marks, mark{kind: markStarted, at: r.started.at(), run: r})
+		}
+	}
+	if r.over() {
+		marks = append(marks, mark{kind: markTerminated, at: r.finished.at(), run: r})
+	}
+	return marks
+}
+
+// narrowEnds moves the ends of runs, which the API gives in whole seconds,
+// before what they made possible: the container's next start and, for init
+// containers, the next container's.
+func narrowEnds(lines []containerLine) {
+	for i := range lines {
+		line := &lines[i]
+		for j := range line.marks {
+			m := &line.marks[j]
+			if m.kind != markTerminated {
+				continue
+			}
+			next := nextExact(line.marks, m.run.finished.lo)
+			if line.init {
+				for _, later := range lines[i+1:] {
+					next = earliest(next, nextExact(later.marks, m.run.finished.lo))
+				}
+			}
+			m.at = m.run.finished.before(next).at()
+			for _, s := range line.marks {
+				if s.kind == markStarted && s.run == m.run {
+					m.at = latest(m.at, s.at)
+				}
+			}
+		}
+		sortMarks(line.marks)
+	}
+}
+
+func sortMarks(marks []mark) {
+	slices.SortStableFunc(marks, func(a, b mark) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.kind, b.kind))
+	})
+}
+
+func nextExact(marks []mark, from time.Time) time.Time {
+	for _, m := range marks {
+		if m.exact && m.kind != markFailed && !m.at.Before(from) {
+			return m.at
+		}
+	}
+	return time.Time{}
+}
+
+// turns works out when it was each container's turn. The kubelet runs init
+// containers one after another, then turns to the others in order, each as
+// soon as it has started the one before or failed to.
+func (tl *timeline) turns(lines []containerLine, until time.Time) {
+	limit := tl.ready
+	if limit.IsZero() {
+		limit = until
+	}
+	turn := tl.sandbox
+	lastStart := time.Time{}
+	for i := range lines {
+		line := &lines[i]
+		line.clip(turn, limit, until)
+		line.begin = turn
+		if line.init {
+			line.end = line.initEnd()
+			turn = line.end // zero if it is not done: nothing comes after it
+		} else {
+			line.end = line.startedForGood()
+			lastStart = latest(lastStart, line.end)
+			if !turn.IsZero() {
+				turn = line.nextTurn(lines[i+1:])
+			}
+		}
+	}
+	tl.containers = lines
+	tl.ready = atLeast(tl.ready, lastStart)
+}
+
+// clip keeps the marks of the start, which ends at limit, and not before the
+// container's turn. A mark at limit itself may be of the next run.
+func (l *containerLine) clip(turn, limit, until time.Time) {
+	kept := l.marks[:0]
+	for _, m := range l.marks {
+		// A container that starts makes the pod ready, though the kubelet
+		// reports them in one second.
+		if !limit.IsZero() && m.at.After(limit) {
+			if m.kind != markStarted || !until.IsZero() && m.at.After(until) || m.at.After(limit.Truncate(time.Second).Add(time.Second)) || started(kept) {
+				break
+			}
+		}
+		if m.at.Before(turn) {
+			m.at = turn
+		}
+		kept = append(kept, m)
+	}
+	l.marks = kept
+}
+
+func started(marks []mark) bool {
+	return slices.ContainsFunc(marks, func(m mark) bool { return m.kind == markStarted })
+}
+
+// initEnd is when an init container was done: a sidecar once it has started,
+// any other when it has succeeded.
+func (l *containerLine) initEnd() time.Time {
+	for _, m := range slices.Backward(l.marks) {
+		if l.sidecar && m.kind == markStarted || m.kind == markTerminated && m.run.exitCode == 0 {
+			return m.at
+		}
+	}
+	return time.Time{}
+}
+
+// startedForGood is when the run that lasted has started; zero if none has.
+func (l *containerLine) startedForGood() time.Time {
+	for _, m := range slices.Backward(l.marks) {
+		switch m.kind {
+		case markStarted:
+			return m.at
+		case markTerminated:
+			return time.Time{}
+		}
+	}
+	return time.Time{}
+}
+
+// nextTurn is when the kubelet turned to the next container.
+func (l *containerLine) nextTurn(rest []containerLine) time.Time {
+	var done time.Time
+	for _, m := range l.marks {
+		if m.kind == markStarted || m.kind == markFailed {
+			done = m.at
+			break
+		}
+	}
+	if len(rest) > 0 && len(rest[0].marks) > 0 {
+		if first := latest(rest[0].marks[0].at, l.begin); done.IsZero() || first.Before(done) {
+			done = first
+		}
+	}
+	return done
+}
+
+// pullTimes reads the kubelet's own figures from the message of a Pulled
+// Event: how long the pull took, with and without waiting for its turn. Older
+// kubelets give one figure. ok is false where the image was there already.
+func pullTimes(message string) (pulling, withWaiting time.Duration, ok bool) {
+	m := pulledIn.FindStringSubmatch(message)
+	if m == nil {
+		return 0, 0, false
+	}
+	pulling, err := time.ParseDuration(m[1])
+	if err != nil {
+		return 0, 0, false
+	}
+	withWaiting = pulling
+	if d, err := time.ParseDuration(m[2]); err == nil && d >= pulling {
+		withWaiting = d
+	}
+	return pulling, withWaiting, true
+}
+
+var pulledIn = regexp.MustCompile(`^Successfully pulled image .* in ([0-9a-zµ.]+)(?: \(([0-9a-zµ.]+) including waiting\))?`)
+
+// imageSize reads the size in bytes that newer kubelets add.
+var imageSize = regexp.MustCompile(`Image size: ([0-9]+) bytes`)
+
+// lastClause is what an error says last, and most specifically: "not found" of
+// "failed to pull: failed to resolve: not found".
+func lastClause(message string) string {
+	message = strings.TrimSpace(message)
+	if i := strings.LastIndex(message, ": "); i >= 0 {
+		return message[i+2:]
+	}
+	return message
+}

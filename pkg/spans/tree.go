@@ -1,0 +1,155 @@
+package spans
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// WriteTree writes a trace as text for people: one line a span, indented below
+// its parent, with the offset of its start from the first span's, its
+// duration, the object, and, where it matters, outcome and error; the span's
+// events and links below it.
+func WriteTree(w io.Writer, t Trace) error {
+	if len(t.Spans) == 0 {
+		return nil
+	}
+	out := bufio.NewWriter(w)
+	tw := &treeWriter{Writer: out, epoch: t.Spans[0].Start, depth: map[trace.SpanID]int{}}
+	tw.header(&t)
+	for i := range t.Spans {
+		tw.span(&t.Spans[i])
+	}
+	return out.Flush()
+}
+
+type treeWriter struct {
+	*bufio.Writer
+	epoch time.Time
+	depth map[trace.SpanID]int
+}
+
+func (w *treeWriter) header(t *Trace) {
+	root := t.Root()
+	fmt.Fprintf(w, "%s  trace %s", root.Start.UTC().Format("2006-01-02T15:04:05.000Z"), root.TraceID)
+	if ns, ok := root.Attribute(semconv.K8SNamespaceNameKey); ok {
+		fmt.Fprintf(w, "  namespace %s", ns.AsString())
+	}
+	if t.Late {
+		fmt.Fprint(w, "  (later)")
+	}
+	w.WriteByte('\n')
+}
+
+// Columns of the tree, wide enough for hours.
+const (
+	offsetWidth   = 10
+	durationWidth = 9
+)
+
+func (w *treeWriter) span(s *Span) {
+	depth := 0
+	if d, ok := w.depth[s.ParentID]; ok {
+		depth = d + 1
+	}
+	w.depth[s.SpanID] = depth
+	w.columns(offset(s.Start.Sub(w.epoch)), seconds(s.End.Sub(s.Start)))
+	fmt.Fprintf(w, "%s%s  %s", indent(depth), s.Name, s.Subject)
+	for _, note := range notes(s) {
+		fmt.Fprintf(w, "  %s", note)
+	}
+	if s.Status == codes.Error {
+		fmt.Fprintf(w, "  ERROR: %s", oneLine(s.Message))
+	}
+	w.WriteByte('\n')
+	for _, l := range s.Links {
+		w.columns("", "")
+		fmt.Fprintf(w, "%s-> %s trace %s\n", indent(depth+1), linkKind(l), l.TraceID)
+	}
+	for _, e := range s.Events {
+		w.event(depth+1, e)
+	}
+}
+
+func (w *treeWriter) columns(start, duration string) {
+	fmt.Fprintf(w, "%*s %*s  ", offsetWidth, start, durationWidth, duration)
+}
+
+func (w *treeWriter) event(depth int, e Event) {
+	w.columns(offset(e.Time.Sub(w.epoch)), "")
+	fmt.Fprintf(w, "%s* %s", indent(depth), e.Name)
+	attrs := attribute.NewSet(e.Attributes...)
+	if n, ok := attrs.Value("k8s.event.count"); ok && n.AsInt64() > 1 {
+		fmt.Fprintf(w, " x%d", n.AsInt64())
+	}
+	if m, ok := attrs.Value("k8s.event.message"); ok {
+		fmt.Fprintf(w, ": %s", oneLine(m.AsString()))
+	}
+	w.WriteByte('\n')
+}
+
+// shown are the attributes worth a place in the line, and how they read.
+var shown = []struct {
+	key    attribute.Key
+	format string
+}{
+	{"rollspan.revision", "revision %s"},
+	{"rollspan.scale.from", "%s"},
+	{"rollspan.scale.to", "-> %s"},
+	{"rollspan.outcome", "%s"},
+	{"rollspan.cause", "cause %s"},
+	{"rollspan.rollback.revision", "to revision %s"},
+	{"rollspan.manager", "by %s"},
+	{"rollspan.waiting.reason", "%s"},
+	{"rollspan.disruption", "%s"},
+	{"rollspan.pull.waiting", "queued %ss"},
+	{semconv.ProcessExitCodeKey, "exit code %s"},
+	{"rollspan.since_rollout", "%ss after the rollout"},
+}
+
+func notes(s *Span) []string {
+	var out []string
+	for _, k := range shown {
+		if v, ok := s.Attribute(k.key); ok {
+			text := v.Emit()
+			if v.Type() == attribute.FLOAT64 {
+				text = strconv.FormatFloat(v.AsFloat64(), 'f', 3, 64)
+			}
+			out = append(out, fmt.Sprintf(k.format, text))
+		}
+	}
+	return out
+}
+
+func linkKind(l Link) string {
+	for _, kv := range l.Attributes {
+		if kv.Key == "rollspan.link" {
+			return kv.Value.AsString()
+		}
+	}
+	return "link"
+}
+
+func indent(depth int) string { return strings.Repeat("  ", depth) }
+
+func offset(d time.Duration) string {
+	if d < 0 {
+		return seconds(d)
+	}
+	return "+" + seconds(d)
+}
+
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) + "s"
+}
+
+// oneLine keeps messages from breaking the tree.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
