@@ -178,11 +178,11 @@ func TestEncoderResource(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                                    "",
-		"plain":                               "plain",
-		"bad\xff\xfebytes":                    "bad\uFFFDbytes",
-		strings.Repeat("a", maxText):          strings.Repeat("a", maxText),
-		strings.Repeat("a", maxText+1):        strings.Repeat("a", maxText-3) + "…",
+		"":                             "",
+		"plain":                        "plain",
+		"bad\xff\xfebytes":             "bad\uFFFDbytes",
+		strings.Repeat("a", maxText):   strings.Repeat("a", maxText),
+		strings.Repeat("a", maxText+1): strings.Repeat("a", maxText-3) + "…",
 		strings.Repeat("a", maxText-4) + "ééé": strings.Repeat("a", maxText-4) + "…",
 	} {
 		if got := clean(in); got != want {

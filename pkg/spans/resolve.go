@@ -1,0 +1,323 @@
+package spans
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// tracesPath is where collectors take spans by HTTP.
+const tracesPath = "/v1/traces"
+
+// settings are a Config and its variables, read and checked: what the client
+// packages are told, so that what was checked is what is used.
+type settings struct {
+	Config
+	protocol string
+	endpoint endpoint
+	headers  map[string]string
+	// tls is nil for plain text.
+	tls     *tls.Config
+	timeout time.Duration
+	gzip    bool
+}
+
+// source is one place that gives a setting: its text, and the name of the
+// flag or variable that it came from.
+type source struct{ value, name string }
+
+// sources lists what was given for a setting, the one that wins first. Names
+// of flags and variables differ only in spelling.
+func sources(field, key string) []source {
+	var out []source
+	add := func(value, name string) {
+		if value = strings.TrimSpace(value); value != "" {
+			out = append(out, source{value, name})
+		}
+	}
+	add(field, "--otlp-"+strings.ToLower(strings.ReplaceAll(key, "_", "-")))
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_" + key, "OTEL_EXPORTER_OTLP_" + key} {
+		add(os.Getenv(name), name)
+	}
+	return out
+}
+
+// pick returns what the strongest source of a setting says, or def if there is
+// none.
+func pick[T any](errs *[]error, def T, from []source, parse func(source) (T, error)) T {
+	if len(from) == 0 {
+		return def
+	}
+	v, err := parse(from[0])
+	if err != nil {
+		*errs = append(*errs, fmt.Errorf("%s: %w", from[0].name, err))
+		return def
+	}
+	return v
+}
+
+// checkOverridden checks what can hold secrets in the sources that a stronger
+// one overrides. The client packages read those all the same, and log what
+// they cannot read.
+func checkOverridden(errs *[]error, endpoints, headers []source) {
+	for _, from := range endpoints[min(1, len(endpoints)):] {
+		if _, err := url.Parse(from.value); err != nil && strings.Contains(from.value, "://") {
+			*errs = append(*errs, fmt.Errorf("%s: %w", from.name, errNotURL))
+		}
+	}
+	for _, from := range headers[min(1, len(headers)):] {
+		if _, err := parseHeaders(from.value); err != nil {
+			*errs = append(*errs, fmt.Errorf("%s: %w", from.name, err))
+		}
+	}
+}
+
+var errNotURL = errors.New("not a URL; write http://host:port, or https://host:port for TLS")
+
+// resolve reads the environment and checks everything.
+func (c *Config) resolve() (*settings, error) {
+	withDefaults, err := c.withDefaults()
+	var errs []error
+	if err != nil {
+		errs = append(errs, err)
+	}
+	s := &settings{Config: withDefaults}
+
+	endpoints := sources(c.Endpoint, "ENDPOINT")
+	s.protocol = pick(&errs, guessProtocol(endpoints), sources(c.Protocol, "PROTOCOL"), parseProtocol)
+	insecure := pick(&errs, false, sources("", "INSECURE"), parseBool) || c.Insecure
+	s.endpoint = pick(&errs, defaultEndpoint(s.protocol), endpoints, func(from source) (endpoint, error) {
+		return parseEndpoint(from, s.protocol, insecure)
+	})
+	headers := sources(string(c.Headers), "HEADERS")
+	s.headers = pick(&errs, nil, headers, func(from source) (map[string]string, error) {
+		return parseHeaders(from.value)
+	})
+	checkOverridden(&errs, endpoints, headers)
+	timeout := ""
+	if c.Timeout != 0 {
+		timeout = c.Timeout.String()
+	}
+	s.timeout = pick(&errs, DefaultTimeout, sources(timeout, "TIMEOUT"), parseTimeout)
+	s.gzip = pick(&errs, false, sources(c.Compression, "COMPRESSION"), parseCompression)
+
+	s.tls, err = c.resolveTLS(s.endpoint)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return s, nil
+}
+
+// guessProtocol is the default protocol: gRPC, unless the endpoint's port is
+// the one that is registered for the other.
+func guessProtocol(endpoints []source) string {
+	if len(endpoints) > 0 {
+		if u, err := url.Parse(endpoints[0].value); err == nil && u.Port() == "4318" {
+			return ProtocolHTTP
+		}
+	}
+	return ProtocolGRPC
+}
+
+func parseProtocol(from source) (string, error) {
+	switch from.value {
+	case ProtocolGRPC, ProtocolHTTP:
+		return from.value, nil
+	}
+	return "", fmt.Errorf("%q is not a protocol that rollspan speaks: use %q or %q", from.value, ProtocolGRPC, ProtocolHTTP)
+}
+
+func parseBool(from source) (bool, error) {
+	switch strings.ToLower(from.value) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", from.value)
+}
+
+func parseCompression(from source) (bool, error) {
+	switch from.value {
+	case "gzip":
+		return true, nil
+	case "none":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is not a compression that rollspan knows: use gzip or none", from.value)
+}
+
+func parseTimeout(from source) (time.Duration, error) {
+	d, err := time.ParseDuration(from.value)
+	if strings.HasPrefix(from.name, "OTEL_") {
+		var ms int
+		if ms, err = strconv.Atoi(from.value); err != nil {
+			return 0, fmt.Errorf("%q is not a number of milliseconds: for 10 seconds write 10000", from.value)
+		}
+		d = time.Duration(ms) * time.Millisecond
+	}
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a time that a request can take: it must be more than 0", from.value)
+	}
+	return d, nil
+}
+
+// parseHeaders reads name=value,name=value. Its errors do not repeat values.
+func parseHeaders(s string) (map[string]string, error) {
+	headers := map[string]string{}
+	for i, pair := range strings.Split(s, ",") {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		name = strings.TrimSpace(name)
+		if !ok || !httpguts.ValidHeaderFieldName(name) {
+			return nil, fmt.Errorf("entry %d is not name=value; write name=value,name=value and percent-encode commas in values", i+1)
+		}
+		value, err := url.PathUnescape(value)
+		value = strings.TrimSpace(value)
+		if err != nil || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("the value of %q is not percent-encoded text; a percent sign itself is written %%25", name)
+		}
+		headers[name] = value
+	}
+	return headers, nil
+}
+
+// endpoint is where a client connects to.
+type endpoint struct {
+	// target is what the user is told, and what a client is given: a URL, or
+	// for gRPC over a Unix socket unix:///path.
+	target string
+	plain  bool
+}
+
+func defaultEndpoint(protocol string) endpoint {
+	if protocol == ProtocolHTTP {
+		return endpoint{target: "http://localhost:4318" + tracesPath, plain: true}
+	}
+	return endpoint{target: "http://localhost:4317", plain: true}
+}
+
+// parseEndpoint reads an endpoint. Its errors repeat no more of it than the
+// host, because people put passwords into URLs.
+func parseEndpoint(from source, protocol string, insecure bool) (endpoint, error) {
+	if !strings.Contains(from.value, "://") {
+		return parseAddress(from.value, protocol, insecure)
+	}
+	u, err := url.Parse(from.value)
+	if err != nil {
+		return endpoint{}, errNotURL
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	switch {
+	case u.User != nil:
+		return endpoint{}, errors.New("a password in the URL would not be sent; use --otlp-headers or OTEL_EXPORTER_OTLP_HEADERS")
+	case u.RawQuery != "" || u.Fragment != "":
+		return endpoint{}, errors.New("what follows ? or # in the URL would not be sent; leave it out")
+	case u.Scheme == "unix" && protocol == ProtocolGRPC:
+		return endpoint{target: u.String(), plain: true}, nil
+	case u.Scheme != "http" && u.Scheme != "https":
+		return endpoint{}, fmt.Errorf("%q is not a scheme that rollspan knows; write http://host:port, or https://host:port for TLS", u.Scheme)
+	case u.Hostname() == "":
+		return endpoint{}, errors.New("the URL has no host; write http://host:port, or https://host:port for TLS")
+	case protocol == ProtocolGRPC && u.Scheme == "http" && u.Port() == "":
+		// Port 80 by the rules of URLs, 443 by those of the gRPC library:
+		// neither is meant.
+		return endpoint{}, fmt.Errorf("the URL has no port; for gRPC write http://%s:4317", u.Host)
+	}
+	if protocol == ProtocolGRPC {
+		return endpoint{target: u.Scheme + "://" + u.Host, plain: u.Scheme == "http"}, nil
+	}
+	// The specification wants the variable of one signal taken as it is, and
+	// the general one as the base of all signals.
+	if from.name != "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" && !strings.HasSuffix(u.Path, tracesPath) {
+		u.Path = path.Join(u.Path, tracesPath)
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return endpoint{target: u.String(), plain: u.Scheme == "http"}, nil
+}
+
+// parseAddress reads host:port.
+func parseAddress(address, protocol string, insecure bool) (endpoint, error) {
+	host, port, err := net.SplitHostPort(address)
+	if protocol != ProtocolGRPC {
+		return endpoint{}, errors.New("for http/protobuf the endpoint must be a URL: write http://host:4318, or https://host:4318 for TLS")
+	}
+	if err != nil || host == "" || port == "" || strings.ContainsAny(address, "/@?#") {
+		return endpoint{}, errors.New("neither a URL nor host:port; write http://host:4317, or https://host:4317 for TLS")
+	}
+	if insecure {
+		return endpoint{target: "http://" + address, plain: true}, nil
+	}
+	return endpoint{target: "https://" + address}, nil
+}
+
+// resolveTLS reads the certificate files.
+func (c *Config) resolveTLS(to endpoint) (*tls.Config, error) {
+	strongest := func(field, key string) source {
+		if all := sources(field, key); len(all) > 0 {
+			return all[0]
+		}
+		return source{}
+	}
+	ca := strongest(c.Certificate, "CERTIFICATE")
+	cert := strongest(c.ClientCertificate, "CLIENT_CERTIFICATE")
+	key := strongest(c.ClientKey, "CLIENT_KEY")
+
+	if to.plain {
+		for _, from := range []source{ca, cert, key} {
+			if from.value != "" {
+				// The client packages disagree: one would use TLS, the
+				// other refuse to start.
+				return nil, fmt.Errorf("%s: the endpoint %s is plain text, which knows no certificates; "+
+					"write https:// or leave the certificate out", from.name, to.target)
+			}
+		}
+		return nil, nil
+	}
+
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca.value != "" {
+		pem, err := os.ReadFile(ca.value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", ca.name, err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: %s holds no certificate in PEM format", ca.name, ca.value)
+		}
+	}
+	switch {
+	case cert.value == "" && key.value == "":
+		return config, nil
+	case cert.value == "":
+		return nil, fmt.Errorf("%s: a key needs its certificate; set --otlp-client-certificate too", key.name)
+	case key.value == "":
+		return nil, fmt.Errorf("%s: a certificate needs its key; set --otlp-client-key too", cert.name)
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert.value, key.value)
+		return &pair, err
+	}
+	if _, err := load(); err != nil {
+		return nil, fmt.Errorf("%s, %s: %w", cert.name, key.name, err)
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	return config, nil
+}
