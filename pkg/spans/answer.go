@@ -1,0 +1,233 @@
+package spans
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// verdict is what the answer to a request means for its spans. Only the
+// verdicts about the spans themselves ever cost one; what somebody can put
+// right elsewhere (a collector, a password, a URL) is waited for.
+type verdict int
+
+const (
+	// unanswered is what a request without any answer starts from.
+	unanswered verdict = iota
+	// accepted: the collector has the spans.
+	accepted
+	// unreachable: nobody answered, or somebody who said "not now".
+	unreachable
+	// throttled: the collector is there and wants less, or later.
+	throttled
+	// denied: the credentials are missing, wrong or not enough.
+	denied
+	// misdirected: this is no OTLP endpoint.
+	misdirected
+	// unsure: the collector failed, which may be for these spans or not.
+	unsure
+	// tooLarge: fewer spans might pass.
+	tooLarge
+	// refused: something in these spans is not acceptable.
+	refused
+)
+
+// answer is what came back for one request.
+type answer struct {
+	verdict verdict
+	// words are the collector's, or the network's.
+	words string
+	// after is how long the collector asks to be left alone; 0 if it does not.
+	after time.Duration
+	// rejected is how many spans of an accepted request were refused.
+	rejected int64
+}
+
+// answerOfGRPC reads the outcome of a call.
+func answerOfGRPC(err error, response *coltracepb.ExportTraceServiceResponse) answer {
+	if err == nil {
+		return answerOfSuccess(response)
+	}
+	st := status.Convert(err)
+	a := answer{words: st.Code().String() + ": " + st.Message()}
+	info := false
+	for _, detail := range st.Details() {
+		if retry, ok := detail.(*errdetails.RetryInfo); ok {
+			info, a.after = true, retry.GetRetryDelay().AsDuration()
+		}
+	}
+	switch st.Code() {
+	case codes.ResourceExhausted:
+		// One code for two things: "the request is too large" (by the gRPC
+		// libraries) and "I have too much to do" (by collectors, who should
+		// add a RetryInfo, and often do not).
+		if a.verdict = throttled; !info && speaksOfSize(st.Message()) {
+			a.verdict = tooLarge
+		}
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted, codes.OutOfRange, codes.DataLoss:
+		a.verdict = unreachable
+	case codes.Unauthenticated, codes.PermissionDenied:
+		a.verdict = denied
+	case codes.Unimplemented, codes.NotFound:
+		a.verdict = misdirected
+	case codes.InvalidArgument, codes.FailedPrecondition, codes.AlreadyExists:
+		a.verdict = refused
+	default:
+		a.verdict = unsure
+	}
+	return a
+}
+
+// speaksOfSize recognises what the gRPC libraries of Go, C++ and Java say of a
+// message above the receiver's limit, and the clients' own limit.
+func speaksOfSize(message string) bool {
+	m := strings.ToLower(message)
+	return strings.Contains(m, "larger than max") ||
+		strings.Contains(m, "exceeds maximum size") ||
+		strings.Contains(m, "too large")
+}
+
+// answerOfHTTP reads the outcome of a request that was answered.
+func answerOfHTTP(response *http.Response, body []byte) answer {
+	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	code := response.StatusCode
+	if code >= 200 && code <= 299 {
+		switch mediaType {
+		case "text/html":
+			// A proxy's or a web page's friendly 200 is no acknowledgement.
+			return answer{verdict: misdirected, words: response.Status + ", a web page"}
+		case "application/x-protobuf":
+			var message coltracepb.ExportTraceServiceResponse
+			if proto.Unmarshal(body, &message) == nil {
+				return answerOfSuccess(&message)
+			}
+		}
+		return answer{verdict: accepted}
+	}
+
+	a := answer{words: response.Status + ": " + wordsOf(mediaType, body), after: retryAfter(response.Header.Get("Retry-After"))}
+	switch {
+	case code == http.StatusTooManyRequests:
+		a.verdict = throttled
+	case code == http.StatusRequestTimeout, code == http.StatusBadGateway,
+		code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
+		a.verdict = unreachable
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusProxyAuthRequired:
+		a.verdict = denied
+	case code == http.StatusRequestEntityTooLarge:
+		a.verdict = tooLarge
+	case code < 400, code == http.StatusNotFound, code == http.StatusMethodNotAllowed,
+		code == http.StatusNotAcceptable, code == http.StatusUnsupportedMediaType,
+		code == http.StatusMisdirectedRequest:
+		a.verdict = misdirected
+		if location := response.Header.Get("Location"); location != "" {
+			a.words = response.Status + " to " + location
+		}
+	case code < 500:
+		a.verdict = refused
+	default:
+		a.verdict = unsure
+	}
+	return a
+}
+
+func answerOfSuccess(response *coltracepb.ExportTraceServiceResponse) answer {
+	partial := response.GetPartialSuccess()
+	return answer{verdict: accepted, rejected: partial.GetRejectedSpans(), words: partial.GetErrorMessage()}
+}
+
+// wordsOf finds the text in the body of an HTTP error, which by the
+// specification is a Status message.
+func wordsOf(mediaType string, body []byte) string {
+	if mediaType == "application/x-protobuf" {
+		var message rpcstatus.Status
+		if proto.Unmarshal(body, &message) == nil {
+			return message.GetMessage()
+		}
+		return ""
+	}
+	return string(body)
+}
+
+// retryAfter reads the header of that name: seconds, or a date.
+func retryAfter(v string) time.Duration {
+	if seconds, err := strconv.ParseInt(v, 10, 32); err == nil {
+		return time.Duration(max(seconds, 0)) * time.Second
+	}
+	if date, err := http.ParseTime(v); err == nil {
+		return max(time.Until(date), 0)
+	}
+	return 0
+}
+
+// maxWords is how much of what a collector says is logged, in bytes.
+const maxWords = 512
+
+// quotable makes words fit for a log: one short line, without the values of
+// headers, which some servers repeat when they complain about them.
+func quotable(words string, headers map[string]string) string {
+	for _, secret := range headers {
+		// Hiding short values ("1", "true") would blank out half the text.
+		if len(secret) >= 6 {
+			words = strings.ReplaceAll(words, secret, "…")
+		}
+		// "Bearer x": the second half alone is no less secret.
+		if _, token, ok := strings.Cut(secret, " "); ok && len(token) >= 6 {
+			words = strings.ReplaceAll(words, token, "…")
+		}
+	}
+	words = strings.Join(strings.FieldsFunc(words, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if len(words) > maxWords {
+		words = words[:maxWords] + ellipsis
+	}
+	return strings.ToValidUTF8(words, "")
+}
+
+// advice says what to look at, in the order of what is most often wrong.
+func advice(v verdict, protocol, words string) string {
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(words, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case v == denied:
+		return "check the credentials in OTEL_EXPORTER_OTLP_HEADERS or --otlp-headers, and that they may write traces"
+	case v == throttled:
+		return "nothing is lost while the queue has room; if this lasts, the collector is too small or limits rollspan"
+	case v == unsure:
+		return "look into the collector's own log"
+	case v == misdirected && protocol == ProtocolGRPC:
+		return "the endpoint takes no traces by gRPC; check host and port (mostly 4317), or set --otlp-protocol=http/protobuf"
+	case v == misdirected:
+		return "the URL takes no traces; check host, port (mostly 4318) and path (mostly /v1/traces), or set --otlp-protocol=grpc"
+	case has("x509:", "certificate"):
+		return "check --otlp-certificate, and that the collector's certificate is valid for the endpoint's host name"
+	case has("first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"):
+		return "the collector speaks plain text: write http:// in the endpoint, or set --otlp-insecure"
+	case has("error reading server preface", "malformed HTTP response", "frame too large"):
+		return "the collector speaks something else on this port: check --otlp-protocol (grpc is mostly on 4317, " +
+			"http/protobuf on 4318) and http:// against https://"
+	case has("no such host", "produced zero addresses", "server misbehaving"):
+		return "the endpoint's host name is unknown here; in a cluster it is <service>.<namespace>.svc"
+	case has("deadline exceeded", "DeadlineExceeded", "Client.Timeout", "i/o timeout"):
+		return "check that no NetworkPolicy is in the way and that the collector keeps up; --otlp-timeout is how long it may take"
+	default:
+		return "check that the collector runs and listens there: grpc is mostly on port 4317, http/protobuf on 4318"
+	}
+}

@@ -1,0 +1,165 @@
+package spans
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/keepalive"
+)
+
+// The OTLP clients say what became of a request by an error, and over HTTP
+// that is a text: no status, no Retry-After, and a request that was answered
+// with 200 is an error too if the rest of the answer was lost. So each client
+// gets a hook at its transport, where the collector's answer passes by, and
+// the hook leaves it in the answer that the request's context carries.
+//
+// The clients' own retries are off. They give up after a minute, they repeat
+// the same request where half of it might pass, they hide from us that the
+// collector is down, and they would have to end before Shutdown could.
+
+// newClient returns the client for s, not started.
+func newClient(s *settings) otlptrace.Client {
+	if s.protocol == ProtocolHTTP {
+		return newHTTPClient(s)
+	}
+	return newGRPCClient(s)
+}
+
+func newGRPCClient(s *settings) otlptrace.Client {
+	// Not the package's WithCompressor: it cannot say "none", and a variable
+	// that says gzip would win over our setting.
+	compressor := ""
+	if s.gzip {
+		compressor = gzip.Name
+	}
+	opts := []otlptracegrpc.Option{
+		otlptracegrpc.WithHeaders(s.headers),
+		otlptracegrpc.WithTimeout(s.timeout),
+		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}),
+		otlptracegrpc.WithDialOption(
+			grpc.WithChainUnaryInterceptor(keepAnswer),
+			grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor)),
+			// By default the library waits up to two minutes between two
+			// attempts to connect, however often a request asks for it.
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff: backoff.Config{
+					BaseDelay: s.MinBackoff, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.MaxBackoff,
+				},
+				MinConnectTimeout: s.timeout,
+			}),
+			// When the collector's node dies, nothing closes the
+			// connection. With keepalive on, the library has the kernel
+			// close it once sent data stays unconfirmed for Timeout. The
+			// pings themselves are rarer than servers forbid (5 minutes).
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 6 * time.Minute, Timeout: 20 * time.Second}),
+		),
+	}
+	if to := s.endpoint.target; strings.HasPrefix(to, "unix:") {
+		opts = append(opts, otlptracegrpc.WithEndpoint(to))
+	} else {
+		opts = append(opts, otlptracegrpc.WithEndpointURL(to))
+	}
+	if s.tls != nil {
+		opts = append(opts, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(s.tls)))
+	} else {
+		opts = append(opts, otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
+	}
+	return otlptracegrpc.NewClient(opts...)
+}
+
+func newHTTPClient(s *settings) otlptrace.Client {
+	compression := otlptracehttp.NoCompression
+	if s.gzip {
+		compression = otlptracehttp.GzipCompression
+	}
+	return otlptracehttp.NewClient(
+		otlptracehttp.WithEndpointURL(s.endpoint.target),
+		otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf),
+		otlptracehttp.WithHeaders(s.headers),
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}),
+		otlptracehttp.WithCompression(compression),
+		// A client of ours is not given a timeout, nor certificates, by the
+		// package: the transport has the certificates, and the context of
+		// each request has the timeout.
+		otlptracehttp.WithHTTPClient(&http.Client{
+			Transport: answerKeeper{newTransport(s.tls)},
+			// Following would turn the POST into a GET, whose 200 would
+			// pass for an acknowledgement, and give the headers away.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}),
+	)
+}
+
+func newTransport(config *tls.Config) *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     config,
+		ForceAttemptHTTP2:   true,
+		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		// As above: a dead peer must not keep a connection for long.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 20 * time.Second},
+	}
+}
+
+type answerKey struct{}
+
+// withAnswer returns a context for one request, and where its answer will be.
+func withAnswer(ctx context.Context) (context.Context, *answer) {
+	a := &answer{}
+	return context.WithValue(ctx, answerKey{}, a), a
+}
+
+// keepAnswer is the hook of the gRPC client.
+func keepAnswer(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
+		response, _ := reply.(*coltracepb.ExportTraceServiceResponse)
+		*a = answerOfGRPC(err, response)
+	}
+	return err
+}
+
+// maxAnswer is how much of an HTTP answer is read, in bytes.
+const maxAnswer = 1 << 20
+
+// answerKeeper is the hook of the HTTP client.
+type answerKeeper struct{ next http.RoundTripper }
+
+func (k answerKeeper) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := k.next.RoundTrip(r)
+	a, ok := r.Context().Value(answerKey{}).(*answer)
+	if !ok {
+		return response, err
+	}
+	if err != nil {
+		*a = answer{verdict: unreachable, words: err.Error()}
+		return response, err
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	err = errors.Join(err, response.Body.Close())
+	*a = answerOfHTTP(response, body)
+	if err != nil && a.verdict != accepted {
+		a.words = fmt.Sprintf("%s (the answer broke off: %v)", a.words, err)
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, nil
+}

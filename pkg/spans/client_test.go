@@ -1,0 +1,229 @@
+package spans
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+)
+
+// certificates starts nothing: it returns a certificate for 127.0.0.1, and the
+// files that hold it and its key.
+func certificates(t *testing.T) (pair tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	pair = server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, der []byte) string {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	return pair, write("cert.pem", "CERTIFICATE", pair.Certificate[0]), write("key.pem", "PRIVATE KEY", key)
+}
+
+// Both clients, with mutual TLS and compression, told by variables only.
+func TestTLS(t *testing.T) {
+	pair, certFile, keyFile := certificates(t)
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert}
+	both(t, func(t *testing.T, c *collector) {
+		l := c.listen()
+		if c.protocol == ProtocolGRPC {
+			server := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
+			coltracepb.RegisterTraceServiceServer(server, grpcReceiver{collector: c})
+			go server.Serve(l) //nolint:errcheck // It ends with the test.
+			defer server.Stop()
+		} else {
+			server := httptest.NewUnstartedServer(http.HandlerFunc(c.serveHTTP))
+			server.Listener.Close() //nolint:errcheck // Ours takes its place.
+			server.Listener, server.TLS = l, config
+			server.EnableHTTP2 = true
+			server.StartTLS()
+			defer server.Close()
+		}
+		setEnv(t, "ENDPOINT=https://"+c.address, "PROTOCOL="+c.protocol, "HEADERS=authorization=x",
+			"CERTIFICATE="+certFile, "CLIENT_CERTIFICATE="+certFile, "CLIENT_KEY="+keyFile)
+		e, _ := startExporter(t, Config{})
+		traces := numbered(0, 3)
+		e.Enqueue(traces)
+		finish(t, e)
+		wantSpans(t, c.got(), ids(traces))
+	})
+}
+
+func TestCompression(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.up()
+		// A flag that says none must win over a variable.
+		setEnv(t, "COMPRESSION=gzip")
+		for flag, want := range map[string]string{"": "gzip", "gzip": "gzip", "none": ""} {
+			c.on(func(r request) reply {
+				if r.compression != want {
+					t.Errorf("flag %q: the request came as %q, want %q", flag, r.compression, want)
+				}
+				return reply{}
+			})
+			config := testConfig(c)
+			config.Compression = flag
+			e, _ := startExporter(t, config)
+			e.Enqueue(numbered(0, 3))
+			if stats := finish(t, e); stats.Sent != 3 {
+				t.Errorf("flag %q: %+v", flag, stats)
+			}
+		}
+	})
+}
+
+// What people get wrong first, with the advice they get for it.
+func TestAdvice(t *testing.T) {
+	pair, _, _ := certificates(t)
+	for name, c := range map[string]struct {
+		scheme   string
+		protocol string
+		serve    func(t *testing.T, c *collector)
+		want     string
+	}{
+		"grpc, TLS to plain text":  {"https", ProtocolGRPC, servePlain, "plain text"},
+		"http, TLS to plain text":  {"https", ProtocolHTTP, servePlain, "plain text"},
+		"grpc, unknown CA":         {"https", ProtocolGRPC, serveTLS(pair), "--otlp-certificate"},
+		"http, unknown CA":         {"https", ProtocolHTTP, serveTLS(pair), "--otlp-certificate"},
+		"grpc to an HTTP receiver": {"http", ProtocolGRPC, serveOther(ProtocolHTTP), "--otlp-protocol"},
+		"http to a gRPC receiver":  {"http", ProtocolHTTP, serveOther(ProtocolGRPC), "--otlp-protocol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			collector := newCollector(t, c.protocol)
+			c.serve(t, collector)
+			config := testConfig(collector)
+			config.Endpoint = c.scheme + "://" + collector.address
+			e, l := startExporter(t, config)
+			e.Enqueue(numbered(0, 1))
+			l.await(t, "keeps trying")
+			if l.count(c.want) == 0 {
+				t.Errorf("no advice with %q:\n%s", c.want, l)
+			}
+		})
+	}
+}
+
+func servePlain(_ *testing.T, c *collector) { c.up() }
+
+func serveOther(protocol string) func(*testing.T, *collector) {
+	return func(_ *testing.T, c *collector) {
+		expected := c.protocol
+		c.protocol = protocol
+		c.up()
+		c.protocol = expected
+	}
+}
+
+func serveTLS(pair tls.Certificate) func(*testing.T, *collector) {
+	return func(t *testing.T, c *collector) {
+		l := tls.NewListener(c.listen(), &tls.Config{Certificates: []tls.Certificate{pair}})
+		t.Cleanup(func() { l.Close() }) //nolint:errcheck // It only has to end.
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func(conn net.Conn) {
+					conn.(*tls.Conn).HandshakeContext(t.Context()) //nolint:errcheck // The client will not like it.
+					conn.Close()                                   //nolint:errcheck // It only has to end.
+				}(conn)
+			}
+		}()
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	for code, want := range map[codes.Code]verdict{
+		codes.Unavailable: unreachable, codes.DeadlineExceeded: unreachable, codes.Aborted: unreachable,
+		codes.ResourceExhausted: throttled, codes.Unauthenticated: denied, codes.PermissionDenied: denied,
+		codes.Unimplemented: misdirected, codes.NotFound: misdirected,
+		codes.InvalidArgument: refused, codes.FailedPrecondition: refused,
+		codes.Internal: unsure, codes.Unknown: unsure,
+	} {
+		if got := answerOfGRPC(status.Error(code, "x"), nil); got.verdict != want || got.words != code.String()+": x" {
+			t.Errorf("%v: %+v, want verdict %d", code, got, want)
+		}
+	}
+	if got := answerOfGRPC(errors.Join(status.Error(codes.Aborted, "x")), nil); got.verdict != unreachable {
+		t.Errorf("a wrapped status: %+v", got)
+	}
+	for _, words := range []string{
+		"grpc: received message larger than max (5 vs. 4)", "gRPC message exceeds maximum size 4: 5", "request message too large: exceeded 4 bytes",
+	} {
+		if got := answerOfGRPC(status.Error(codes.ResourceExhausted, words), nil); got.verdict != tooLarge {
+			t.Errorf("%q: %+v", words, got)
+		}
+	}
+	for code, want := range map[int]verdict{
+		200: accepted, 202: accepted, 301: misdirected, 400: refused, 401: denied, 403: denied, 404: misdirected,
+		405: misdirected, 408: unreachable, 413: tooLarge, 415: misdirected, 422: refused, 429: throttled,
+		500: unsure, 502: unreachable, 503: unreachable, 504: unreachable,
+	} {
+		response := &http.Response{StatusCode: code, Status: http.StatusText(code), Header: http.Header{"Retry-After": {"7"}}}
+		got := answerOfHTTP(response, []byte("x"))
+		if got.verdict != want || want != accepted && want != misdirected && got.after != 7*time.Second {
+			t.Errorf("%d: %+v, want verdict %d", code, got, want)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for in, want := range map[string]time.Duration{"": 0, "x": 0, "-3": 0, "3": 3 * time.Second, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {
+		if got := retryAfter(in); got != want {
+			t.Errorf("%q: %v, want %v", in, got, want)
+		}
+	}
+	if got := retryAfter(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)); got <= 0 || got > time.Hour {
+		t.Errorf("in an hour: %v", got)
+	}
+}
+
+func TestQuotable(t *testing.T) {
+	headers := map[string]string{"authorization": "Bearer s3cr3t-t0ken", "x-tenant": "1"}
+	got := quotable("line 1\n\tBearer s3cr3t-t0ken\x00 s3cr3t-t0ken \xff "+strings.Repeat("é", maxWords), headers)
+	if !strings.HasPrefix(got, "line 1 … … ") || len(got) > maxWords+len(ellipsis) {
+		t.Errorf("%q", got)
+	}
+}
+
+// What a server answers is bytes from outside: nothing in it may panic, and
+// what is logged of it stays one short line.
+func FuzzAnswerOfHTTP(f *testing.F) {
+	f.Add(200, "application/x-protobuf", "", []byte{10, 2, 8, 1})
+	f.Add(400, "application/x-protobuf", "3", []byte{18, 1, 'x'})
+	f.Add(503, "text/plain; charset=utf-8", "Mon, 02 Jan 2006 15:04:05 GMT", []byte("later\n"))
+	f.Fuzz(func(t *testing.T, code int, contentType, after string, body []byte) {
+		a := answerOfHTTP(&http.Response{
+			StatusCode: code, Header: http.Header{"Content-Type": {contentType}, "Retry-After": {after}},
+		}, body)
+		if a.verdict == unanswered || a.after < 0 {
+			t.Errorf("%+v", a)
+		}
+		if words := quotable(a.words, nil); strings.ContainsAny(words, "\n\r\x00") || len(words) > maxWords+len(ellipsis) {
+			t.Errorf("%q", words)
+		}
+	})
+}

@@ -1,0 +1,231 @@
+package spans
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+)
+
+// Exporter delivers spans to an OTLP collector, at least once: a span stays
+// in the Exporter's queue until the collector has acknowledged it. While no
+// collector answers, spans wait, and past the queue's limits the oldest are
+// dropped, counted and logged.
+//
+// A span that is sent again is the same in every byte, so that a collector
+// that had it already can tell.
+type Exporter struct {
+	settings *settings
+	encoder  *Encoder
+	client   otlptrace.Client
+	log      logr.Logger
+
+	// ctx ends when Shutdown may wait no longer.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// wake has room for one: there is something to send, or the end is near.
+	wake chan struct{}
+	// closing is closed when Shutdown begins.
+	closing chan struct{}
+	// done is closed when the sender has ended.
+	done chan struct{}
+
+	mu       sync.Mutex
+	queue    queue
+	stats    Stats
+	overflow pacer
+}
+
+// Stats are the counters of an Exporter, all taken at one moment. Every span
+// is in one place:
+//
+//	Enqueued = Queued + Sent + Rejected + Dropped.Total()
+type Stats struct {
+	// Enqueued is how many spans Enqueue was given.
+	Enqueued int64
+	// Queued is how many spans wait or are in flight; QueuedBytes is their
+	// estimated size.
+	Queued, QueuedBytes int
+	// Sent is how many spans the collector acknowledged.
+	Sent int64
+	// Rejected is how many spans of acknowledged requests the collector
+	// refused (OTLP's partial success). They are not sent again.
+	Rejected int64
+	// Dropped is how many spans will never be sent, by reason.
+	Dropped Dropped
+	// Requests is how many requests were made; Retries is how many of them
+	// failed in a way that had their spans sent again.
+	Requests, Retries int64
+	// LastError is what the collector or the network said last when a request
+	// failed or was only accepted in part, and LastErrorTime when that was.
+	LastError     string
+	LastErrorTime time.Time
+	// Down is whether the last request failed.
+	Down bool
+}
+
+// Dropped counts spans that will never be sent.
+type Dropped struct {
+	// QueueFull: newer spans needed the room.
+	QueueFull int64
+	// Refused: the collector would not have the span, even alone.
+	Refused int64
+	// TooLarge: the span alone is larger than the collector takes.
+	TooLarge int64
+	// Closed: the span came after Shutdown had begun.
+	Closed int64
+}
+
+// Total is how many spans were dropped for whatever reason.
+func (d Dropped) Total() int64 { return d.QueueFull + d.Refused + d.TooLarge + d.Closed }
+
+// NewExporter returns an Exporter that has begun to work; call Shutdown to end
+// it. It does not wait for the collector. An error is c's, as Validate would
+// return it.
+//
+// Credentials never reach log: neither headers, nor what the collector says
+// about them.
+func NewExporter(c Config, encoder *Encoder, log logr.Logger) (*Exporter, error) {
+	s, err := c.resolve()
+	if err != nil {
+		return nil, err
+	}
+	client := newClient(s)
+	if err := client.Start(context.Background()); err != nil {
+		return nil, fmt.Errorf("OTLP client for %s: %w", s.endpoint.target, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &Exporter{
+		settings: s,
+		encoder:  encoder,
+		client:   client,
+		log:      log,
+		ctx:      ctx,
+		cancel:   cancel,
+		wake:     make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
+		queue:    queue{maxSpans: s.QueueSpans, maxBytes: s.QueueBytes},
+	}
+	go newSender(e).run()
+	return e, nil
+}
+
+// Endpoint is where spans go, for people: the URL or socket, and the protocol.
+func (e *Exporter) Endpoint() string {
+	return fmt.Sprintf("%s (%s)", e.settings.endpoint.target, e.settings.protocol)
+}
+
+// Enqueue takes spans over for delivery; nobody may change them any more. It
+// never blocks and never fails: if there is no room the oldest spans go.
+func (e *Exporter) Enqueue(traces []Trace) {
+	items := flatten(traces)
+	if len(items) == 0 {
+		return
+	}
+	e.mu.Lock()
+	e.stats.Enqueued += int64(len(items))
+	if e.isClosing() {
+		e.stats.Dropped.Closed += int64(len(items))
+		e.mu.Unlock()
+		return
+	}
+	evicted := int64(e.queue.push(items))
+	e.stats.Dropped.QueueFull += evicted
+	say := e.overflow.add(evicted)
+	total := e.stats.Dropped.QueueFull
+	e.mu.Unlock()
+
+	if say > 0 {
+		e.log.Error(errQueueFull, "Dropped the oldest spans; more room is given by --otlp-queue-spans and --otlp-queue-bytes",
+			"spans", say, "total", total, "endpoint", e.settings.endpoint.target)
+	}
+	e.signal()
+}
+
+var errQueueFull = errors.New("too many spans wait for the collector")
+
+// Stats returns the counters so far.
+func (e *Exporter) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := e.stats
+	out.Queued = e.queue.len()
+	out.QueuedBytes = e.queue.bytes
+	return out
+}
+
+// Shutdown ends the Exporter: what is queued is still sent, with retries, until
+// ctx ends. It returns how many spans were left, and if any were, an error that
+// says why. What was in flight when ctx ended counts as left, though it may
+// have arrived. Further calls return the same.
+func (e *Exporter) Shutdown(ctx context.Context) (left int, err error) {
+	e.mu.Lock()
+	first := !e.isClosing()
+	if first {
+		// Under the lock, so that no span slips in behind it.
+		close(e.closing)
+	}
+	e.mu.Unlock()
+	e.signal()
+
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		e.cancel()
+		<-e.done
+	}
+	if first {
+		// The sender has ended, so there is nothing that could take long.
+		err = e.client.Stop(context.WithoutCancel(ctx))
+		e.cancel()
+	}
+	if stats := e.Stats(); stats.Queued > 0 {
+		left = stats.Queued
+		why := stats.LastError
+		if why == "" {
+			why = "there was no time to send them"
+		}
+		err = fmt.Errorf("%d spans were not delivered to %s: %s", left, e.Endpoint(), why)
+	}
+	return left, err
+}
+
+func (e *Exporter) isClosing() bool {
+	select {
+	case <-e.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *Exporter) signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pacer keeps something that may happen often from being logged as often.
+type pacer struct {
+	last   time.Time
+	unsaid int64
+}
+
+// pacerInterval is the shortest time between two logs of the same thing.
+const pacerInterval = time.Minute
+
+// add counts n more and returns how many to log now: 0, or all since the last.
+func (p *pacer) add(n int64) (say int64) {
+	p.unsaid += n
+	if p.unsaid == 0 || time.Since(p.last) < pacerInterval {
+		return 0
+	}
+	say, p.unsaid, p.last = p.unsaid, 0, time.Now()
+	return say
+}

@@ -1,0 +1,286 @@
+package spans
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// maxBatchBytes is the estimated size at which a request is full. gRPC
+	// servers refuse messages of more than 4 MiB by default, and the estimate
+	// is none too exact.
+	maxBatchBytes = 2 << 20
+	// maxUnsure is how often a request is repeated as it is when the
+	// collector fails in a way that may come from the spans in it.
+	maxUnsure = 5
+	// maxAfter bounds how long a collector can ask to be left alone.
+	maxAfter = 5 * time.Minute
+)
+
+// sender is the goroutine that sends an Exporter's spans, one request after
+// the other, always the oldest spans first. It is a loop of three steps: take
+// a batch, send it, and do what the answer's verdict asks for. Whatever was
+// not acknowledged is back at the front of the queue before the next round.
+type sender struct {
+	*Exporter
+
+	// limitSpans and limitBytes bound the next request. A refusal halves
+	// limitSpans and success doubles it again, which closes in on a bad span
+	// by bisection. limitBytes never grows: how much a collector takes does
+	// not change with the spans.
+	limitSpans, limitBytes int
+
+	// failures counts the failed requests since the last success that were
+	// not answered by splitting; it sets the backoff.
+	failures int
+	// unsures counts the requests in a row that were answered by unsure.
+	unsures int
+
+	outage  outage
+	losses  map[verdict]*pacer
+	partial pacer
+	slower  pacer
+	// hurry is closed when Shutdown begins, and nil once that was noticed.
+	hurry <-chan struct{}
+}
+
+// outage is what was said about a collector that does not take spans.
+type outage struct {
+	since time.Time
+	// said holds the verdicts that were logged since then, each once.
+	said map[verdict]bool
+}
+
+func newSender(e *Exporter) *sender {
+	return &sender{
+		Exporter:   e,
+		limitSpans: e.settings.BatchSpans,
+		limitBytes: maxBatchBytes,
+		losses:     map[verdict]*pacer{refused: {}, tooLarge: {}},
+		hurry:      e.closing,
+	}
+}
+
+func (s *sender) run() {
+	defer close(s.done)
+	for {
+		batch, size := s.next()
+		if len(batch) == 0 {
+			return
+		}
+		s.settle(batch, size, s.send(batch))
+	}
+}
+
+// next waits for spans and returns the oldest. It returns none when there is
+// nothing more to do.
+func (s *sender) next() (batch []item, size int) {
+	for s.ctx.Err() == nil {
+		s.mu.Lock()
+		batch, size = s.queue.take(s.limitSpans, s.limitBytes)
+		end := len(batch) == 0 && s.isClosing()
+		s.mu.Unlock()
+		if len(batch) > 0 || end {
+			return batch, size
+		}
+		select {
+		case <-s.wake:
+		case <-s.ctx.Done():
+		}
+	}
+	return nil, 0
+}
+
+// send makes one request.
+func (s *sender) send(batch []item) answer {
+	ctx, cancel := context.WithTimeout(s.ctx, s.settings.timeout)
+	defer cancel()
+	ctx, a := withAnswer(ctx)
+	err := s.client.UploadTraces(ctx, s.encoder.encode(batch))
+	if a.verdict == unanswered && err != nil {
+		// The client would not even send it.
+		if *a = (answer{verdict: unsure, words: err.Error()}); speaksOfSize(a.words) {
+			a.verdict = tooLarge
+		}
+	}
+	a.words = quotable(a.words, s.settings.headers)
+	return *a
+}
+
+// settle does what the answer asks for.
+func (s *sender) settle(batch []item, size int, a answer) {
+	if s.ctx.Err() != nil && a.verdict != accepted {
+		// Not the collector's doing: Shutdown may wait no longer.
+		s.giveBack(nil)
+		return
+	}
+	if a.verdict == unsure {
+		if s.unsures++; s.unsures > maxUnsure {
+			// Perhaps it is something in the spans that makes it fail.
+			s.unsures = 0
+			a.verdict = refused
+		}
+	} else {
+		s.unsures = 0
+	}
+
+	switch a.verdict {
+	case accepted:
+		s.acknowledge(len(batch), a)
+	case tooLarge, refused:
+		if len(batch) == 1 {
+			s.drop(batch[0].span, a)
+			return
+		}
+		s.giveBack(&a)
+		if a.verdict == tooLarge {
+			s.limitBytes = size / 2
+		} else {
+			s.limitSpans = len(batch) / 2
+		}
+	default:
+		s.giveBack(&a)
+		s.report(a)
+		s.failures++
+		s.wait(max(s.backoff(a.verdict), min(a.after, maxAfter)))
+	}
+}
+
+// giveBack returns the spans in flight to the queue because of a.
+func (s *sender) giveBack(a *answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.putBack()
+	s.stats.Requests++
+	if a != nil {
+		s.stats.Retries++
+		s.failed(*a)
+		s.stats.Down = true
+	}
+}
+
+// failed notes what went wrong. The caller holds the lock.
+func (s *sender) failed(a answer) {
+	s.stats.LastError, s.stats.LastErrorTime = a.words, time.Now()
+}
+
+// acknowledge lets the n spans in flight go, for good.
+func (s *sender) acknowledge(n int, a answer) {
+	// What a collector says it rejected cannot be more than it was given.
+	rejected := min(max(a.rejected, 0), int64(n))
+
+	s.mu.Lock()
+	s.queue.remove()
+	s.stats.Requests++
+	s.stats.Sent += int64(n) - rejected
+	s.stats.Rejected += rejected
+	s.stats.Down = false
+	if rejected > 0 || a.words != "" {
+		s.failed(a)
+	}
+	waiting, dropped := n+s.queue.len(), s.stats.Dropped.Total()
+	s.mu.Unlock()
+
+	s.failures = 0
+	s.limitSpans = min(2*s.limitSpans, s.settings.BatchSpans)
+	if s.outage.said != nil {
+		s.log.Info("The OTLP collector takes spans again", "endpoint", s.settings.endpoint.target,
+			"after", time.Since(s.outage.since).Round(time.Millisecond).String(),
+			"waiting", waiting, "droppedSoFar", dropped)
+		s.outage = outage{}
+	}
+	if rejected > 0 || a.words != "" {
+		if say := s.partial.add(max(rejected, 1)); say > 0 {
+			s.log.Info("The OTLP collector accepted a request only in part, or with a warning; it said why",
+				"endpoint", s.settings.endpoint.target, "said", a.words, "rejectedSpans", rejected)
+		}
+	}
+}
+
+// drop lets the one span in flight go, undelivered.
+func (s *sender) drop(span *Span, a answer) {
+	s.mu.Lock()
+	s.queue.remove()
+	s.stats.Requests++
+	s.failed(a)
+	if a.verdict == tooLarge {
+		s.stats.Dropped.TooLarge++
+	} else {
+		s.stats.Dropped.Refused++
+	}
+	s.mu.Unlock()
+
+	if say := s.losses[a.verdict].add(1); say > 0 {
+		s.log.Error(errors.New(a.words), "Dropped a span that the OTLP collector refuses", "endpoint", s.settings.endpoint.target,
+			"name", span.Name, "traceID", span.TraceID.String(), "spanID", span.SpanID.String(), "spans", say)
+	}
+	// A collector that refuses one span after the other, and takes none in
+	// between, is probably not complaining about the spans. Being slow now
+	// loses few of them until somebody has looked.
+	if s.failures++; s.failures > 1 {
+		s.wait(s.backoff(a.verdict))
+	}
+}
+
+// report says that the collector does not take spans: once for each kind of
+// reason, until it takes some.
+func (s *sender) report(a answer) {
+	s.mu.Lock()
+	queued := s.queue.len()
+	s.mu.Unlock()
+	values := []any{
+		"endpoint", s.settings.endpoint.target, "protocol", s.settings.protocol,
+		"check", advice(a.verdict, s.settings.protocol, a.words), "waiting", queued,
+	}
+	if a.verdict == throttled {
+		// Normal under load; it can come with every other request.
+		if s.slower.add(1) > 0 {
+			s.log.Info("The OTLP collector asks for less; spans wait", append(values, "said", a.words)...)
+		}
+		return
+	}
+	if s.outage.said == nil {
+		s.outage = outage{since: time.Now(), said: map[verdict]bool{}}
+	}
+	if s.outage.said[a.verdict] {
+		return
+	}
+	s.outage.said[a.verdict] = true
+	message := "The OTLP collector cannot be reached; spans wait, and rollspan keeps trying"
+	switch a.verdict {
+	case denied:
+		message = "The OTLP collector does not accept rollspan's credentials; spans wait, and rollspan keeps trying"
+	case misdirected:
+		message = "The endpoint takes no traces; spans wait, and rollspan keeps trying"
+	case unsure:
+		message = "The OTLP collector fails; spans wait, and rollspan keeps trying"
+	}
+	s.log.Error(errors.New(a.words), message, values...)
+}
+
+// backoff is how long to wait after the failures so far: twice as long after
+// each, and never quite the same, so that the collector is not met by everybody
+// at once when it comes back. What only people can put right is not urgent.
+func (s *sender) backoff(v verdict) time.Duration {
+	d := s.settings.MaxBackoff
+	if v != denied && v != misdirected {
+		if shift := s.failures - 1; shift < 16 {
+			d = min(d, s.settings.MinBackoff<<shift)
+		}
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// wait waits for d, but does not keep Shutdown from trying once more.
+func (s *sender) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	case <-s.hurry:
+		s.hurry = nil
+	}
+}
