@@ -102,7 +102,8 @@ func link(s *spans.Span, to trace.TraceID, why string) {
 }
 
 // attach puts an Event on a span, with what of its repetitions fell into the
-// time up to until (zero: all). An Event is claimed once.
+// time up to until (zero: all), so that it does not matter how much later the
+// span is built. An Event is claimed once.
 func attach(s *spans.Span, ev *event, until time.Time) {
 	if ev.claimed {
 		return

@@ -248,7 +248,7 @@ func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValu
 	})
 	for _, ev := range p.events {
 		if !ev.first().Before(start) || ev.reason == "Killing" && !ev.first().Before(p.deleteAsked.lo) && p.deleteAsked.known() {
-			attach(s, ev, time.Time{})
+			attach(s, ev, s.End)
 		}
 	}
 	p.stopSent = true

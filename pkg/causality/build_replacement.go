@@ -131,13 +131,13 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	}
 	for _, ev := range rs.events {
 		if q, _, ok := r.podInMessage(rs, ev); ok && (q == lost || q == next) {
-			attach(root, ev, time.Time{})
+			attach(root, ev, root.End)
 		}
 	}
 	for _, ev := range lost.events {
 		// What led to the loss: an eviction, a taint, a failed node.
 		if !ev.claimed && ev.first().After(start.Add(-time.Second)) {
-			attach(root, ev, time.Time{})
+			attach(root, ev, root.End)
 		}
 	}
 	return b.done()

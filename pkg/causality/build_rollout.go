@@ -395,7 +395,7 @@ func (b *changeBuilder) attachEvents() {
 		if ev.claimed || !b.during(ev) {
 			continue
 		}
-		attach(b.stepOfDeploymentEvent(ev), ev, time.Time{})
+		attach(b.stepOfDeploymentEvent(ev), ev, b.end)
 	}
 	for _, rs := range b.replicaSets {
 		for _, ev := range rs.events {
@@ -403,7 +403,7 @@ func (b *changeBuilder) attachEvents() {
 				continue
 			}
 			if s := b.stepOfReplicaSetEvent(rs, ev); s != nil {
-				attach(s, ev, time.Time{})
+				attach(s, ev, b.end)
 			}
 		}
 	}

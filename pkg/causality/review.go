@@ -157,13 +157,13 @@ func (r *reviewer) recoveries() {
 		for _, rs := range r.replicaSets {
 			for _, ev := range rs.events {
 				if q, s, ok := r.podInMessage(rs, ev); ok && s.change == c && !q.createdAt().Before(failed) {
-					attach(span, ev, time.Time{})
+					attach(span, ev, end)
 				}
 			}
 		}
 		for _, ev := range r.events {
 			if !ev.first().Before(failed) && !ev.first().After(end) {
-				attach(span, ev, time.Time{})
+				attach(span, ev, end)
 			}
 		}
 		r.out = append(r.out, b.done())
