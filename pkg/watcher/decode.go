@@ -1,0 +1,70 @@
+package watcher
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	kjson "sigs.k8s.io/json"
+)
+
+// newObject returns an empty object to decode a kind into: the kinds whose
+// whole content the engine reads are typed, of all others the metadata does.
+func newObject(apiVersion, kind string) runtime.Object {
+	switch apiVersion + " " + kind {
+	case "v1 Event":
+		return &corev1.Event{}
+	case "events.k8s.io/v1 Event", "events.k8s.io/v1beta1 Event":
+		return &eventsv1.Event{}
+	case "v1 Pod":
+		return &corev1.Pod{}
+	case "apps/v1 Deployment":
+		return &appsv1.Deployment{}
+	case "apps/v1 ReplicaSet":
+		return &appsv1.ReplicaSet{}
+	}
+	return &metav1.PartialObjectMetadata{}
+}
+
+// decodeObject turns an object's JSON into what the engine understands. With
+// an error the object is nil, or what is left of it without the fields that
+// the error names.
+func decodeObject(raw json.RawMessage) (runtime.Object, error) {
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+		return nil, errors.New("object is missing")
+	}
+	var meta struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+	}
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return nil, fmt.Errorf("object: %w", err)
+	}
+	if meta.APIVersion == "" || meta.Kind == "" {
+		return nil, errors.New("object: apiVersion and kind are needed")
+	}
+
+	object := newObject(meta.APIVersion, meta.Kind)
+	damage := kjson.UnmarshalCaseSensitivePreserveInts(raw, object)
+	if damage != nil {
+		fresh := newObject(meta.APIVersion, meta.Kind)
+		dropped := salvage(raw, fresh, func() any { return newObject(meta.APIVersion, meta.Kind) })
+		if dropped == nil {
+			return nil, fmt.Errorf("object: %w", damage)
+		}
+		object, damage = fresh, dropped
+	}
+	if e, ok := object.(*eventsv1.Event); ok {
+		object = coreEvent(e)
+	}
+	if m, ok := object.(metav1.Object); !ok || m.GetName() == "" && m.GetUID() == "" {
+		return nil, errors.Join(damage, errors.New("object: metadata names neither a name nor a uid"))
+	}
+	return object, damage
+}
