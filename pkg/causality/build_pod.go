@@ -287,7 +287,7 @@ func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
 			if reason == "" {
 				reason = "Error"
 			}
-			return failure{reason, crash.describe()}, true
+			return failure{reason, crash.exit()}, true
 		}
 	}
 	if tl.scheduled.IsZero() {
@@ -333,11 +333,15 @@ func (c *container) runningAt(at time.Time) bool {
 	return false
 }
 
+func (r *run) exit() string { return fmt.Sprintf("exit code %d", r.exitCode) }
+
+// describe says how the last run ended, for a failure that is named after
+// something else.
 func (r *run) describe() string {
 	if r == nil {
 		return ""
 	}
-	s := fmt.Sprintf("exit code %d", r.exitCode)
+	s := r.exit()
 	if r.reason != "" && r.reason != "Error" {
 		s = r.reason + ", " + s
 	}

@@ -217,8 +217,15 @@ func (b *changeBuilder) available(q *pod, ready time.Time) time.Time {
 		return ready
 	}
 	tr, _ := q.firstReady()
-	// The controllers count from the condition's whole second.
-	return latest(ready, tr.at.lo.Add(b.minReady))
+	// The controllers count from the condition's whole second, and say so a
+	// little later.
+	at := latest(ready, tr.at.lo.Add(b.minReady))
+	for _, a := range b.starts[q].rs.available {
+		if !a.at.Before(at) && a.at.Before(at.Add(arrivalSlack)) {
+			return a.at
+		}
+	}
+	return at
 }
 
 // addPods adds the starts and stops that belong to this change.

@@ -60,6 +60,10 @@ type Engine struct {
 	pods          map[types.UID]*pod
 	podsOf        map[types.UID][]*pod // by their owner
 
+	// strays are pods and ReplicaSets that are gone and whose Deployment, if
+	// they have one, is not known; by when they will be forgotten.
+	strays map[*object]time.Time
+
 	// due are the Deployments to look at when their time comes, unsettled
 	// the objects that have Events no span has claimed.
 	due       map[*deployment]bool
@@ -83,6 +87,7 @@ func New(opts Options) *Engine {
 		replicaSetsOf: map[types.UID][]*replicaSet{},
 		pods:          map[types.UID]*pod{},
 		podsOf:        map[types.UID][]*pod{},
+		strays:        map[*object]time.Time{},
 		due:           map[*deployment]bool{},
 		unsettled:     map[*object]bool{},
 	}
@@ -114,19 +119,22 @@ func (e *Engine) ingest(o Observation) {
 	case *appsv1.ReplicaSet:
 		e.stats.Observations["ReplicaSet"]++
 		if e.identified(in) {
-			e.touch(e.deployments[e.observeReplicaSet(o, in).owner])
+			if rs := e.observeReplicaSet(o, in); rs != nil {
+				e.touchOwner(rs.object, rs.gone)
+			}
 		}
 	case *corev1.Pod:
 		e.stats.Observations["Pod"]++
 		if e.identified(in) {
 			if p := e.observePod(o, in); p != nil {
-				e.touch(e.deploymentOf(p.object))
+				e.touchOwner(p.object, p.gone.known())
 			}
 		}
 	case *corev1.Event:
 		e.stats.Observations["Event"]++
 		if o.Type == watch.Deleted {
-			return // its hour is over; nothing happened
+			e.expireEvent(in) // its hour is over; nothing happened
+			return
 		}
 		obj := e.observeEvent(o, in)
 		e.unsettled[obj] = true
@@ -164,14 +172,16 @@ func (e *Engine) vanished(o Observation, meta metav1.Object) {
 	}
 	if rs := e.replicaSets[uid]; rs != nil {
 		rs.gone = true
-		e.touch(e.deployments[rs.owner])
+		rs.touched = o.Time
+		e.touchOwner(rs.object, true)
 	}
 	if p := e.pods[uid]; p != nil && !p.gone.known() {
 		p.gone, p.goneSeen = arrived(o.Time), o.Time
 		if !p.leaving() {
 			p.deleteAsked, p.deletion = arrived(o.Time), stamp{arrival: o.Time}
 		}
-		e.touch(e.deploymentOf(p.object))
+		p.touched = o.Time
+		e.touchOwner(p.object, true)
 	}
 }
 
@@ -186,6 +196,39 @@ func (e *Engine) deploymentOf(obj *object) *deployment {
 		uid = rs.owner
 	}
 	return e.deployments[uid]
+}
+
+// touchOwner has the Deployment of a pod or ReplicaSet looked at. What is gone
+// and has none is forgotten after a while.
+func (e *Engine) touchOwner(obj *object, gone bool) {
+	if d := e.deploymentOf(obj); d != nil {
+		e.touch(d)
+	} else if gone {
+		at := e.now.Add(e.opts.Linger + e.opts.Quiet)
+		e.strays[obj] = at
+		e.wake(at)
+	}
+}
+
+// forgetStrays drops what is gone and never found its Deployment; one that was
+// found meanwhile looks after its own.
+func (e *Engine) forgetStrays() {
+	for obj, at := range e.strays {
+		if e.now.Before(at) {
+			e.wake(at)
+			continue
+		}
+		delete(e.strays, obj)
+		if e.deploymentOf(obj) != nil {
+			continue
+		}
+		if p := e.pods[obj.uid]; p != nil {
+			e.forgetPod(p)
+		}
+		if rs := e.replicaSets[obj.uid]; rs != nil {
+			e.forgetReplicaSet(rs)
+		}
+	}
 }
 
 // touch has a Deployment looked at when it had time to settle.
@@ -224,7 +267,9 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		d.due = time.Time{}
 		out = append(out, e.review(d, false)...)
 	}
-	return e.handOut(append(out, e.activities(false)...))
+	out = append(out, e.activities(false)...)
+	e.forgetStrays()
+	return e.handOut(out)
 }
 
 // dueDeployments come in a fixed order, so that the output does too.

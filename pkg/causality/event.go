@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -209,6 +210,21 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 		e.stats.IncompleteEvents++
 	}
 	return obj
+}
+
+// expireEvent forgets an Event that the API server has dropped, once a span
+// has it. Until then its record is all there is.
+func (e *Engine) expireEvent(in *corev1.Event) {
+	key := eventKey(in)
+	ev := e.events[key]
+	if ev == nil || !ev.claimed {
+		return
+	}
+	delete(e.events, key)
+	obj := e.objects[in.InvolvedObject.UID]
+	if obj != nil {
+		obj.events = slices.DeleteFunc(obj.events, func(o *event) bool { return o == ev })
+	}
 }
 
 // involvedObject finds the record of what an Event is about. An Event without

@@ -129,8 +129,8 @@ func (p *pod) startResolved() (seen time.Time, ok bool) {
 func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	p := e.pods[in.UID]
 	if p == nil {
-		if o.Type == watch.Deleted && in.Status.Phase == "" && in.CreationTimestamp.IsZero() {
-			return nil // a deletion of something never seen
+		if o.Type == watch.Deleted {
+			return nil // nothing is known that could have ended
 		}
 		p = &pod{
 			object:    e.track("Pod", in),

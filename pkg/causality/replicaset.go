@@ -65,6 +65,9 @@ type failure struct{ reason, message string }
 
 func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replicaSet {
 	rs := e.replicaSets[in.UID]
+	if rs == nil && o.Type == watch.Deleted {
+		return nil // nothing is known that could have ended
+	}
 	if rs == nil {
 		rs = &replicaSet{
 			object:       e.track("ReplicaSet", in),

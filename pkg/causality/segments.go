@@ -204,7 +204,7 @@ func (s *segmenter) terminated(m mark) {
 		if reason == "" {
 			reason = "Error"
 		}
-		g.failure = &failure{reason: reason, message: r.describe()}
+		g.failure = &failure{reason: reason, message: r.exit()}
 	}
 	s.emit(g)
 	s.running = nil
