@@ -1,0 +1,130 @@
+// Package cli is rollspan's command line: it turns flags into the options of
+// packages watcher, causality and spans, and errors into exit codes.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of the program.
+const (
+	// ExitOK says that everything was done.
+	ExitOK = 0
+	// ExitError says that something failed, or that input was broken.
+	ExitError = 1
+	// ExitUsage says that the command line was wrong; nothing was done.
+	ExitUsage = 2
+)
+
+// Streams are the program's standard streams.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// app is what the commands share.
+type app struct {
+	Streams
+	log *slog.Logger
+	// jsonLog says that everything on Err is JSON, the last words too.
+	jsonLog bool
+	// started is set when a command was found and its flags were right, which
+	// tells what it fails at from wrong usage.
+	started bool
+}
+
+// Main runs the command that args (without the program's name) ask for, until
+// it is through or ctx is done, and returns the exit code.
+func Main(ctx context.Context, args []string, s Streams) int {
+	a := &app{Streams: s, log: slog.New(slog.DiscardHandler)}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return ExitOK
+	case !a.started:
+		fmt.Fprintf(a.Err, "rollspan: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
+		return ExitUsage
+	case a.jsonLog:
+		a.log.Error("rollspan failed", "error", err)
+	default:
+		fmt.Fprintf(a.Err, "rollspan: %v\n", err)
+	}
+	return ExitError
+}
+
+// usage returns an error about flags as one of wrong usage.
+func (a *app) usage(err error) error {
+	if err != nil {
+		a.started = false
+	}
+	return err
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	var logging logOptions
+	root := &cobra.Command{
+		Use:   "rollspan",
+		Short: "See Kubernetes rollouts as OpenTelemetry traces",
+		Long: `rollspan watches a Kubernetes cluster and sends each rollout as an OpenTelemetry
+trace: what happened, in what order, what waited for what, and why it failed.`,
+		Example: `  # Watch the cluster kubectl points to, and print each rollout as a tree
+  rollspan run
+
+  # Send the rollouts of two namespaces to a collector
+  rollspan run -n shop -n payments --otlp-endpoint http://localhost:4317
+
+  # Record what happens, and look at it later
+  rollspan record -n shop -o rollout.jsonl
+  rollspan replay rollout.jsonl`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if err := logging.validate(); err != nil {
+				return err
+			}
+			a.started = true
+			a.log, a.jsonLog = logging.logger(a.Err), logging.format == "json"
+			routeLogs(a.log)
+			return nil
+		},
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(suggestFlag)
+	root.SetHelpTemplate(helpTemplate)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	logging.addFlags(root.PersistentFlags())
+	root.AddCommand(a.runCommand(), a.replayCommand(), a.recordCommand(), a.versionCommand())
+	return root
+}
+
+// helpTemplate shows examples first: most people are looking for the one line
+// to copy.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [flags]{{else}}{{.UseLine}}{{end}}
+{{if .HasAvailableSubCommands}}
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{end}}{{if .HasAvailableLocalFlags}}
+Flags:
+{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
+{{end}}{{if .HasAvailableInheritedFlags}}
+Flags of every command:
+{{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
+{{end}}
+Exit codes: 0 all was done; 1 something failed, or input was broken; 2 wrong usage.
+`

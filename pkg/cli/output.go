@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// What -o can be.
+const (
+	outputTree = "tree"
+	outputJSON = "otlp-json"
+	outputOTLP = "otlp"
+)
+
+// output is where finished traces go. It is a watcher.Sink.
+type output interface {
+	Deliver(spans.Trace) error
+	// Close delivers what is left, until ctx is done.
+	Close(ctx context.Context) error
+}
+
+// conversion is what the commands that make spans have in common.
+type conversion struct {
+	// format is outputTree, outputJSON or outputOTLP.
+	format   string
+	engine   causality.Options
+	encoder  spans.EncoderOptions
+	exporter spans.Config
+	// drain is how long to wait for the collector at the end.
+	drain time.Duration
+}
+
+func (c *conversion) addFlags(fs *pflag.FlagSet, drain time.Duration) {
+	fs.DurationVar(&c.engine.Settle, "settle", 5*time.Second,
+		"how long a finished change waits for late Events before its spans are sent")
+	fs.DurationVar(&c.engine.Linger, "linger", time.Minute,
+		"how long a finished change waits for pods that are still stopping before it is sent without them")
+	fs.DurationVar(&c.engine.Quiet, "quiet", 30*time.Second,
+		"how long Events about an object that is not changing wait for more of them")
+	fs.StringVar(&c.encoder.ClusterName, "cluster-name", "", "resource attribute k8s.cluster.name of all spans")
+	fs.StringVar(&c.encoder.ServiceName, "service-name", "",
+		"service.name of all spans; default the component that did the work, such as kubelet")
+	fs.BoolVar(&c.encoder.ObjectNames, "object-names", false, "put the names of objects into the names of spans")
+	fs.DurationVar(&c.drain, "drain-timeout", drain, "how long to wait at the end until the collector has all spans")
+	c.exporter.AddFlags(fs)
+}
+
+func (c *conversion) validate() error {
+	for flag, d := range map[string]time.Duration{
+		"settle": c.engine.Settle, "linger": c.engine.Linger, "quiet": c.engine.Quiet, "drain-timeout": c.drain,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("--%s: %s is not a time to wait; it must be more than 0", flag, d)
+		}
+	}
+	switch c.format {
+	case outputTree, outputJSON:
+		return nil
+	case outputOTLP:
+		return c.exporter.Validate()
+	}
+	return fmt.Errorf("-o: %q is not one of %s, %s, %s", c.format, outputTree, outputJSON, outputOTLP)
+}
+
+// print returns the output that writes to w, in the format outputTree or
+// outputJSON. The cluster's UID may be empty.
+func (c *conversion) print(w io.Writer, clusterUID string) (output, error) {
+	if c.format == outputTree {
+		return treeOutput{w}, nil
+	}
+	encoder, err := c.newEncoder(clusterUID)
+	if err != nil {
+		return nil, err
+	}
+	return jsonOutput{spans.NewJSONWriter(w, encoder)}, nil
+}
+
+// export returns an exporter to the collector.
+func (c *conversion) export(log *slog.Logger, clusterUID string) (*spans.Exporter, error) {
+	encoder, err := c.newEncoder(clusterUID)
+	if err != nil {
+		return nil, err
+	}
+	return spans.NewExporter(c.exporter, encoder, logr.FromSlogHandler(log.Handler()))
+}
+
+func (c *conversion) newEncoder(clusterUID string) (*spans.Encoder, error) {
+	options := c.encoder
+	options.ClusterUID = clusterUID
+	options.Version = buildVersion()
+	return spans.NewEncoder(options)
+}
+
+// treeOutput prints traces for people.
+type treeOutput struct{ w io.Writer }
+
+func (o treeOutput) Deliver(t spans.Trace) error { return spans.WriteTree(o.w, t) }
+
+func (o treeOutput) Close(context.Context) error { return nil }
+
+// jsonOutput prints traces as OTLP JSON, one request a line.
+type jsonOutput struct{ w *spans.JSONWriter }
+
+func (o jsonOutput) Deliver(t spans.Trace) error { return o.w.Write([]spans.Trace{t}) }
+
+func (o jsonOutput) Close(context.Context) error { return nil }
+
+// otlpOutput sends traces to a collector. It never waits: a watch must not
+// stand still because a collector does.
+type otlpOutput struct{ exporter *spans.Exporter }
+
+func (o otlpOutput) Deliver(t spans.Trace) error {
+	o.exporter.Enqueue([]spans.Trace{t})
+	return nil
+}
+
+func (o otlpOutput) Close(ctx context.Context) error {
+	_, err := o.exporter.Shutdown(ctx)
+	return err
+}
+
+// patientOutput sends traces to a collector, for a replay, which can wait: it
+// holds back while half of the queue is full, so that no span is dropped, and
+// in the end it takes every span that was lost for an error.
+type patientOutput struct {
+	ctx      context.Context
+	exporter *spans.Exporter
+	maxSpans int
+}
+
+func (o patientOutput) Deliver(t spans.Trace) error {
+	for o.exporter.Stats().Queued > o.maxSpans/2 {
+		select {
+		case <-o.ctx.Done():
+			return o.ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	o.exporter.Enqueue([]spans.Trace{t})
+	return nil
+}
+
+func (o patientOutput) Close(ctx context.Context) error {
+	_, err := o.exporter.Shutdown(ctx)
+	stats := o.exporter.Stats()
+	if n := stats.Rejected + stats.Dropped.Total(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("the collector did not take %d of %d spans: %s", n, stats.Enqueued, stats.LastError))
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+func (a *app) recordCommand() *cobra.Command {
+	r := record{app: a}
+	cmd := &cobra.Command{
+		Use:   "record [flags]",
+		Short: "Record what happens in a cluster, for replay",
+		Long: `Record what happens in a cluster as JSON lines, until Ctrl-C: first the objects
+that are there, then every change, as whole objects. rollspan replay makes of a
+recording the traces that rollspan run would have sent.
+
+Kinds that may not be read are named and left out. Secrets and ConfigMaps are
+never recorded. The values of environment variables are replaced by
+"redacted:" and 8 hex digits, which are the same for the same value within one
+recording, so changes can still be seen; --include-env-values keeps them. Other
+text, such as arguments, annotations and the messages of Events, is recorded as
+it is: look through a recording before you share it.`,
+		Example: `  # One namespace, into a file
+  rollspan record -n shop -o rollout.jsonl
+
+  # Only what rollouts of Deployments are made from, compressed
+  rollspan record --kinds Deployment,ReplicaSet,Pod,Event | gzip > rollout.jsonl.gz`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVarP(&r.file, "output", "o", "-", "`FILE` to write, which must not exist; - is standard output")
+	fs.StringSliceVarP(&r.options.Namespaces, "namespace", "n", nil, "`NAMESPACE` to record, repeatable; default all")
+	fs.StringSliceVar(&r.options.Kinds, "kinds", nil, "kinds to record; default "+strings.Join(watcher.RecordKinds(), ","))
+	fs.BoolVar(&r.options.IncludeEnvValues, "include-env-values", false, "keep the values of environment variables")
+	r.connection.AddFlags(fs)
+	return cmd
+}
+
+type record struct {
+	*app
+	file       string
+	connection watcher.Connection
+	options    watcher.RecordOptions
+}
+
+func (r *record) run(ctx context.Context) (err error) {
+	config, err := r.connection.RESTConfig()
+	if err != nil {
+		return err
+	}
+	config.UserAgent = "rollspan/" + buildVersion()
+	r.options.Config, r.options.Out, r.options.Log = config, r.Out, r.log
+	if r.file != "-" {
+		// Never over another recording: it cannot be made again. And for the
+		// owner only: recordings say much about a cluster.
+		f, err := os.OpenFile(r.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("recording: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		r.options.Out = f
+	}
+	recorder, err := watcher.NewRecorder(r.options)
+	if err != nil {
+		return err
+	}
+	progress, stop := context.WithCancel(ctx)
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		showProgress(progress, r.Err, recorder)
+	}()
+	err = recorder.Run(ctx)
+	stop()
+	<-shown
+	fmt.Fprintf(r.Err, "recorded %s\n", summary(recorder.Counts()))
+	return err
+}
+
+// showProgress rewrites one line on a terminal until ctx is done.
+func showProgress(ctx context.Context, w io.Writer, recorder *watcher.Recorder) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return
+	}
+	const clearLine = "\r\x1b[K"
+	ticker := time.NewTicker(2 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			fmt.Fprintf(w, "%srecording, Ctrl-C ends it: %s", clearLine, summary(recorder.Counts()))
+		case <-ctx.Done():
+			fmt.Fprint(w, clearLine)
+			return
+		}
+	}
+}
+
+// summary writes counts as "12 Pod, 3 Event".
+func summary(counts []watcher.KindCount) string {
+	if len(counts) == 0 {
+		return "nothing"
+	}
+	parts := make([]string, len(counts))
+	for i, c := range counts {
+		parts[i] = fmt.Sprintf("%d %s", c.Lines, c.Kind)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	r := run{app: a}
+	cmd := &cobra.Command{
+		Use:   "run [flags]",
+		Short: "Watch a cluster and send its rollouts as traces",
+		Long: `Watch a cluster and send each change as a trace when it is finished.
+
+Where no collector is named (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT), the
+traces are printed as trees. rollspan only ever lists and watches: Deployments,
+ReplicaSets, Pods and Events. Without the permission to read Events it goes on,
+less exactly. While the API server does not answer, it keeps trying.
+
+On SIGINT or SIGTERM it stops, and sends what is finished. Changes that are
+still open are left to the next run, which finds them again.`,
+		Example: `  # Watch the cluster kubectl points to, and print each rollout as a tree
+  rollspan run
+
+  # One namespace, and a collector
+  rollspan run -n shop --otlp-endpoint http://localhost:4317
+
+  # In a cluster, two replicas of which one works
+  rollspan run --leader-elect --health-address :8081 --metrics-address :8080`,
+		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if r.conversion.format == "" {
+				r.conversion.format = outputTree
+				if r.conversion.exporter.Configured() {
+					r.conversion.format = outputOTLP
+				}
+				r.hint = r.conversion.format == outputTree
+			}
+			return a.usage(r.conversion.validate())
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringSliceVarP(&r.namespaces, "namespace", "n", nil, "`NAMESPACE` to watch, repeatable; default all")
+	fs.StringVarP(&r.conversion.format, "output", "o", "", "tree, otlp-json or otlp; default otlp if a collector is named, else tree")
+	r.connection.AddFlags(fs)
+	r.conversion.addFlags(fs, 10*time.Second)
+	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that works")
+	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; default the pod's own")
+	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
+	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
+	return cmd
+}
+
+type run struct {
+	*app
+	namespaces []string
+	connection watcher.Connection
+	conversion conversion
+	manager    watcher.ManagerOptions
+	// hint says that trees are printed because no collector was named.
+	hint bool
+}
+
+func (r *run) run(ctx context.Context) error {
+	config, err := r.connection.RESTConfig()
+	if err != nil {
+		return err
+	}
+	config.UserAgent = "rollspan/" + buildVersion()
+	if r.hint {
+		r.log.Info("traces are printed, because no collector is named; name one with --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT")
+	}
+
+	var out output
+	live, err := watcher.NewLive(watcher.LiveOptions{
+		Config:     config,
+		Namespaces: r.namespaces,
+		Engine:     r.conversion.engine,
+		Log:        r.log,
+		Sink: func(clusterUID string) (watcher.Sink, error) {
+			out, err = r.open(clusterUID)
+			return out, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	err = watcher.Run(ctx, live, r.manager)
+	if out == nil {
+		return err
+	}
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.conversion.drain)
+	defer cancel()
+	return errors.Join(err, out.Close(draining))
+}
+
+func (r *run) open(clusterUID string) (output, error) {
+	if r.conversion.format != outputOTLP {
+		return r.conversion.print(r.Out, clusterUID)
+	}
+	exporter, err := r.conversion.export(r.log, clusterUID)
+	if err != nil {
+		return nil, err
+	}
+	r.log.Info("sending traces", "to", exporter.Endpoint())
+	if err := metrics.Registry.Register(exportMetrics{exporter.Stats}); err != nil {
+		return nil, err
+	}
+	return otlpOutput{exporter}, nil
+}

@@ -1,0 +1,110 @@
+package watcher
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Connection says how to reach the API server. The zero value finds it as
+// kubectl does.
+type Connection struct {
+	// Kubeconfig is a kubeconfig file. Default: the files that KUBECONFIG
+	// lists; without KUBECONFIG the service account, inside of a cluster, or
+	// ~/.kube/config.
+	Kubeconfig string
+	// Context is the kubeconfig's context to use. Default: its current one.
+	Context string
+	// QPS and Burst bound the requests to the API server per second, over
+	// time and at once. Watch events are not requests. Defaults 20 and 40.
+	QPS   float32
+	Burst int
+}
+
+const (
+	defaultQPS   = 20
+	defaultBurst = 40
+)
+
+// AddFlags adds a flag for each field.
+func (c *Connection) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig,
+		"kubeconfig `FILE`; default $KUBECONFIG, the pod's service account, ~/.kube/config")
+	fs.StringVar(&c.Context, "context", c.Context, "`NAME` of the kubeconfig context; default its current one")
+	fs.Float32Var(&c.QPS, "qps", defaultQPS, "requests to the API server per second, over time")
+	fs.IntVar(&c.Burst, "burst", defaultBurst, "requests to the API server at once")
+}
+
+// RESTConfig returns the client configuration. An error names the file, and
+// the contexts there are where the one that is wanted is not.
+func (c *Connection) RESTConfig() (*rest.Config, error) {
+	config, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = c.QPS, c.Burst
+	if config.QPS == 0 {
+		config.QPS = defaultQPS
+	}
+	if config.Burst == 0 {
+		config.Burst = defaultBurst
+	}
+	return config, nil
+}
+
+func (c *Connection) load() (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.Warner = func(error) {} // a missing file is in the error below
+	rules.ExplicitPath = c.Kubeconfig
+	fromEnv := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+	if c.Kubeconfig == "" && c.Context == "" && fromEnv == "" {
+		if config, err := rest.InClusterConfig(); err == nil {
+			return config, nil
+		} else if !errors.Is(err, rest.ErrNotInCluster) {
+			return nil, fmt.Errorf("the pod's service account cannot be used: %w", err)
+		}
+	}
+
+	files := strings.Join(rules.GetLoadingPrecedence(), ", ")
+	raw, err := rules.Load()
+	if err != nil {
+		if os.IsNotExist(err) {
+			return nil, fmt.Errorf("kubeconfig %s: there is no such file", files)
+		}
+		return nil, fmt.Errorf("kubeconfig %s: %w", files, err)
+	}
+	if len(raw.Contexts) == 0 {
+		return nil, fmt.Errorf("no cluster to talk to: %s does not exist or has no contexts; name a kubeconfig with --kubeconfig or KUBECONFIG", files)
+	}
+	if err := checkContext(raw, c.Context, files); err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, c.Context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", files, err)
+	}
+	return config, nil
+}
+
+func checkContext(raw *clientcmdapi.Config, wanted, files string) error {
+	there := strings.Join(slices.Sorted(maps.Keys(raw.Contexts)), ", ")
+	name := wanted
+	if name == "" {
+		name = raw.CurrentContext
+	}
+	switch {
+	case name == "":
+		return fmt.Errorf("kubeconfig %s has no current context; choose one with --context: %s", files, there)
+	case raw.Contexts[name] == nil:
+		return fmt.Errorf("kubeconfig %s has no context %q; it has: %s", files, name, there)
+	}
+	return nil
+}

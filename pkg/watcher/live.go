@@ -1,0 +1,217 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// Sink takes the traces that the engine has finished. It is called from one
+// goroutine. Deliver must not wait for a collector: while it waits, the watch
+// stands still. An error ends the run.
+type Sink interface {
+	Deliver(spans.Trace) error
+}
+
+const (
+	// queueLength bounds the observations between the reflectors and the
+	// engine; with pods of 10 KiB that is some 10 MiB at worst.
+	queueLength = 1024
+	// advanceEvery is how often stream time moves where nothing happens.
+	advanceEvery = time.Second
+)
+
+// LiveOptions say what a Live watches and where the spans go.
+type LiveOptions struct {
+	// Config is how to reach the API server. Required.
+	Config *rest.Config
+	// Namespaces are what is watched. Default: all.
+	Namespaces []string
+	// Engine are the engine's options.
+	Engine causality.Options
+	// Sink is called once, when the API server has answered, and returns
+	// where traces go. The cluster's UID is empty if it may not be read.
+	// Required.
+	Sink func(clusterUID string) (Sink, error)
+	// Log is where messages go. Default: slog's default.
+	Log *slog.Logger
+}
+
+// Live watches a cluster and turns its changes into traces. It is a
+// manager.Runnable.
+//
+// What it holds of the cluster is one identity an object (see objectStore),
+// the observations that wait in a bounded queue, and what the engine keeps.
+// While the queue is full the reflectors wait, and the API server with them.
+type Live struct {
+	options LiveOptions
+	cluster *cluster
+	streams *streams
+	queue   chan causality.Observation
+	metrics *liveMetrics
+	started atomic.Bool
+	// stats are the engine's, as of the last tick.
+	stats atomic.Pointer[causality.Stats]
+}
+
+// NewLive returns a Live that has not started.
+func NewLive(o LiveOptions) (*Live, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	c, err := newCluster(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	l := &Live{options: o, cluster: c, queue: make(chan causality.Observation, queueLength)}
+	l.stats.Store(&causality.Stats{})
+	l.metrics = newLiveMetrics(func() int { return len(l.queue) }, l.stats.Load)
+	l.streams = &streams{
+		sources: c.liveSources(o.Namespaces),
+		trouble: newTrouble(o.Log, c.host),
+		log:     o.Log,
+		metrics: l.metrics.streams,
+	}
+	return l, nil
+}
+
+// Collectors are the metrics of l.
+func (l *Live) Collectors() []prometheus.Collector { return l.metrics.collectors() }
+
+// Ready is a readiness check: it fails while the first lists are not through.
+// A replica that waits to be elected is ready.
+func (l *Live) Ready(*http.Request) error {
+	if !l.started.Load() {
+		return nil
+	}
+	if waiting := l.streams.waitingFor(); len(waiting) > 0 {
+		return fmt.Errorf("waiting for the first list of %s", strings.Join(waiting, ", "))
+	}
+	return nil
+}
+
+// Start watches until ctx is done, then hands out what is finished by then.
+// Changes that are still open are not handed out: the next run finds them
+// again and gives them the same IDs, and a span must not be sent twice with
+// different content. The error is a *ForbiddenError or the sink's.
+func (l *Live) Start(ctx context.Context) error {
+	l.started.Store(true)
+	uid, err := l.cluster.uid(ctx, l.streams.trouble, l.options.Log)
+	if err != nil {
+		return nil // only ctx ends this; it is not an error to be stopped
+	}
+	if err := l.cluster.check(ctx, l.streams.sources); isForbiddenError(err) {
+		return err
+	} else if err != nil {
+		l.options.Log.Debug("permissions are not known in advance", "error", err)
+	}
+	sink, err := l.options.Sink(uid)
+	if err != nil {
+		return err
+	}
+
+	watching, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
+	l.streams.denied = func(s source) { stop(l.denied(ctx, s)) }
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		l.streams.run(watching)
+	}()
+
+	err = l.feed(watching, causality.New(l.options.Engine), sink, stopped)
+	stop(err)
+	<-stopped
+	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
+		return cause
+	}
+	return err
+}
+
+// denied names every permission that is missing when a list was refused.
+func (l *Live) denied(ctx context.Context, s source) error {
+	if err := l.cluster.check(ctx, l.streams.sources); isForbiddenError(err) {
+		return err
+	}
+	return &ForbiddenError{Missing: []Permission{s.permission()}}
+}
+
+// enqueue waits for room in the queue.
+func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
+	l.metrics.streams.observations.WithLabelValues(o.Object.GetObjectKind().GroupVersionKind().Kind).Inc()
+	select {
+	case l.queue <- o:
+		return nil
+	default:
+	}
+	l.metrics.waits.Inc()
+	select {
+	case l.queue <- o:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// feed owns the engine: it alone calls it, and the sink. It returns when the
+// streams have stopped and the queue is empty.
+func (l *Live) feed(ctx context.Context, engine *causality.Engine, sink Sink, stopped <-chan struct{}) error {
+	ticker := time.NewTicker(advanceEvery)
+	defer ticker.Stop()
+	for {
+		var finished []spans.Trace
+		select {
+		case o := <-l.queue:
+			finished = engine.Observe(o)
+		case now := <-ticker.C:
+			stats := engine.Stats()
+			l.stats.Store(&stats)
+			// Stream time may pass only where everything up to now was seen:
+			// not over what still waits, not before the first lists are
+			// through, and not while the watch is down.
+			if len(l.queue) > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() {
+				continue
+			}
+			finished = engine.Advance(now)
+		case <-stopped:
+			return l.drain(engine, sink)
+		}
+		if err := l.deliver(sink, finished); err != nil {
+			return err
+		}
+	}
+}
+
+// drain feeds what the queue still holds after the streams have stopped.
+func (l *Live) drain(engine *causality.Engine, sink Sink) error {
+	for {
+		select {
+		case o := <-l.queue:
+			if err := l.deliver(sink, engine.Observe(o)); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+func (l *Live) deliver(sink Sink, finished []spans.Trace) error {
+	var errs []error
+	for _, t := range finished {
+		errs = append(errs, sink.Deliver(t))
+	}
+	return errors.Join(errs...)
+}

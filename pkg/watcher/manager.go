@@ -1,0 +1,116 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+// leaseName is the Lease that replicas compete for.
+const leaseName = "rollspan"
+
+// renewDeadline is how long a leader tries to renew its lease before it gives
+// up; controller-runtime's default, named because requests must be shorter.
+const renewDeadline = 10 * time.Second
+
+// ManagerOptions say how a Live is run. The zero value runs it at once, with
+// no server.
+type ManagerOptions struct {
+	// LeaderElect makes replicas elect one that watches. Default false.
+	LeaderElect bool
+	// LeaderElectNamespace is where the Lease "rollspan" is. Default: the
+	// pod's own namespace; required outside of a cluster.
+	LeaderElectNamespace string
+	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics;
+	// host:port. Default: not served.
+	HealthAddress, MetricsAddress string
+}
+
+// Run runs l within a controller-runtime manager until ctx is done. To lose
+// the leader election is an error: the program must end then.
+func Run(ctx context.Context, l *Live, o ManagerOptions) error {
+	options := manager.Options{
+		// What the manager does is of use to who debugs it; what it fails at
+		// is returned.
+		Logger:                        logr.FromSlogHandler(debugOnly{l.options.Log.Handler()}),
+		HealthProbeBindAddress:        orOff(o.HealthAddress),
+		Metrics:                       metricsserver.Options{BindAddress: orOff(o.MetricsAddress)},
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionReleaseOnCancel: true,
+	}
+	if o.LeaderElect {
+		lock, err := l.lease(o.LeaderElectNamespace)
+		if err != nil {
+			return err
+		}
+		options.LeaderElectionResourceLockInterface = lock
+	}
+	m, err := manager.New(l.options.Config, options)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		m.AddHealthzCheck("ping", healthz.Ping),
+		m.AddReadyzCheck("first-lists", l.Ready),
+		m.Add(l),
+	); err != nil {
+		return err
+	}
+	for _, c := range l.Collectors() {
+		if err := metrics.Registry.Register(c); err != nil {
+			return err
+		}
+		defer metrics.Registry.Unregister(c)
+	}
+	return m.Start(ctx)
+}
+
+// orOff is an address as controller-runtime wants it.
+func orOff(address string) string {
+	if address == "" {
+		return "0"
+	}
+	return address
+}
+
+// lease returns the lock of the leader election. It records no Events, so the
+// role needs no more than the Lease itself.
+func (l *Live) lease(namespace string) (resourcelock.Interface, error) {
+	if namespace == "" {
+		own, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+		if err != nil {
+			return nil, errors.New("leader election outside of a cluster needs --leader-elect-namespace")
+		}
+		namespace = strings.TrimSpace(string(own))
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	config := rest.AddUserAgent(l.options.Config, "leader-election")
+	config.Timeout = renewDeadline / 2 // one request that hangs must not lose the election
+	client, err := coordinationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, namespace, leaseName, nil, client,
+		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())})
+	if err != nil {
+		return nil, err
+	}
+	l.options.Log.Info("waiting to be elected", "lease", namespace+"/"+leaseName)
+	return &reportedLock{lock, l.streams.trouble, fmt.Sprintf("leases in namespace %s", namespace)}, nil
+}

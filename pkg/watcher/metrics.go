@@ -1,0 +1,72 @@
+package watcher
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+)
+
+// streamMetrics count what the reflectors do, by kind.
+type streamMetrics struct {
+	observations    *prometheus.CounterVec
+	failures        *prometheus.CounterVec
+	relists         *prometheus.CounterVec
+	missedDeletions *prometheus.CounterVec
+}
+
+func newStreamMetrics() *streamMetrics {
+	counter := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "rollspan", Name: name, Help: help}, []string{"kind"})
+	}
+	return &streamMetrics{
+		observations:    counter("observations_total", "Object states and Events taken in."),
+		failures:        counter("watch_failures_total", "Lists and watches that failed."),
+		relists:         counter("relists_total", "Lists after the first one, because a watch could not be resumed."),
+		missedDeletions: counter("missed_deletions_total", "Deletions that a watch missed and a later list showed."),
+	}
+}
+
+func (m *streamMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.observations, m.failures, m.relists, m.missedDeletions}
+}
+
+// liveMetrics count what happens between the reflectors and the sink.
+type liveMetrics struct {
+	streams *streamMetrics
+	waits   prometheus.Counter
+	read    []prometheus.Collector
+}
+
+// newLiveMetrics takes functions that read the queue's length and the engine's
+// counters.
+func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetrics {
+	options := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "rollspan", Name: name, Help: help}
+	}
+	gauge := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(options(name, help)), read)
+	}
+	counter := func(name, help string, read func(*causality.Stats) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts(options(name, help)),
+			func() float64 { return float64(read(stats())) })
+	}
+	return &liveMetrics{
+		streams: newStreamMetrics(),
+		waits: prometheus.NewCounter(prometheus.CounterOpts(options("queue_waits_total",
+			"Observations that had to wait because the engine's queue was full."))),
+		read: []prometheus.Collector{
+			gauge("queue_length", "Observations that wait for the engine.", func() float64 { return float64(queued()) }),
+			gauge("open_changes", "Changes that are open, or not handed out yet.", func() float64 { return float64(stats().Open) }),
+			counter("traces_total", "Traces handed out.", func(s *causality.Stats) int64 { return s.Traces }),
+			counter("spans_total", "Spans handed out.", func(s *causality.Stats) int64 { return s.Spans }),
+			counter("incomplete_observations_total", "Observations without what identifies or dates them.",
+				func(s *causality.Stats) int64 { return s.Incomplete }),
+			counter("incomplete_events_total", "Events without a reason, or without the kind or UID of their object.",
+				func(s *causality.Stats) int64 { return s.IncompleteEvents }),
+		},
+	}
+}
+
+func (m *liveMetrics) collectors() []prometheus.Collector {
+	return append(append(m.streams.collectors(), m.waits), m.read...)
+}

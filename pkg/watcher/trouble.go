@@ -1,0 +1,122 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// trouble says once what is wrong with the API server, and once when it is
+// right again, however often each reflector tries in between. What the whole
+// API server suffers from is said once for all kinds.
+type trouble struct {
+	log  *slog.Logger
+	host string
+	now  func() time.Time
+
+	mu sync.Mutex
+	// cluster is what keeps every kind from being read.
+	cluster condition
+	// kinds is what keeps one kind from being read, by kind.
+	kinds map[string]condition
+}
+
+// condition is an ongoing trouble; the zero value is none.
+type condition struct {
+	reason string
+	since  time.Time
+}
+
+func newTrouble(log *slog.Logger, host string) *trouble {
+	return &trouble{log: log, host: host, now: time.Now, kinds: map[string]condition{}}
+}
+
+// failed takes note of a request about a kind that failed. For a kind that is
+// forbidden, what to do is said by hint.
+func (t *trouble) failed(kind string, err error, hint string) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch reason := clusterWide(err); {
+	case reason != "":
+		if t.cluster.reason == reason {
+			t.log.Debug(reason, "server", t.host, "error", err)
+			return
+		}
+		t.log.Warn(reason+"; trying again until it does", "server", t.host, "error", err)
+		t.cluster = condition{reason, t.since(t.cluster)}
+	default:
+		reason := string(apierrors.ReasonForError(err))
+		old := t.kinds[kind]
+		if old.reason == reason && !old.since.IsZero() {
+			t.log.Debug("cannot read "+kind, "error", err)
+			return
+		}
+		t.kinds[kind] = condition{reason, t.since(old)}
+		if hint != "" {
+			hint = "; " + hint
+		}
+		t.log.Warn(fmt.Sprintf("cannot read %s%s; trying again", kind, hint), "error", err)
+	}
+}
+
+func (t *trouble) since(c condition) time.Time {
+	if c.since.IsZero() {
+		return t.now()
+	}
+	return c.since
+}
+
+// worked takes note of a request about a kind that the API server answered.
+func (t *trouble) worked(kind string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.cluster.since.IsZero() {
+		t.log.Info("the API server answers again", "server", t.host, "after", t.elapsed(t.cluster))
+		t.cluster = condition{}
+	}
+	if c, ok := t.kinds[kind]; ok {
+		t.log.Info("reading "+kind+" again", "after", t.elapsed(c))
+		delete(t.kinds, kind)
+	}
+}
+
+func (t *trouble) elapsed(c condition) time.Duration {
+	return t.now().Sub(c.since).Round(time.Second)
+}
+
+// blind says whether any of the kinds cannot be read at the moment.
+func (t *trouble) blind(kinds ...string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.cluster.since.IsZero() {
+		return true
+	}
+	for _, k := range kinds {
+		if _, ok := t.kinds[k]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// clusterWide returns what an error says about the whole API server, or ""
+// if it is about one request.
+func clusterWide(err error) string {
+	var status apierrors.APIStatus
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return "the API server does not accept the credentials"
+	case errors.As(err, &status):
+		return ""
+	default:
+		return "the API server does not answer"
+	}
+}
