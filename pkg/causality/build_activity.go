@@ -35,10 +35,9 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 		left := obj.unclaimed()
 		if len(left) == 0 {
 			delete(e.unsettled, obj)
-			e.drop(obj)
 			continue
 		}
-		at := left[len(left)-1].arrival
+		var at time.Time
 		for _, ev := range left {
 			at = latest(at, ev.arrival)
 		}
@@ -51,7 +50,6 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 			out = append(out, t)
 		}
 		delete(e.unsettled, obj)
-		e.drop(obj)
 	}
 	return out
 }
@@ -85,13 +83,6 @@ func (e *Engine) claimable(obj *object) bool {
 		return !d.due.IsZero()
 	}
 	return !p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent || !d.due.IsZero()
-}
-
-// drop forgets an object that exists in the engine only for its Events.
-func (e *Engine) drop(obj *object) {
-	if e.deployments[obj.uid] == nil && e.replicaSets[obj.uid] == nil && e.pods[obj.uid] == nil {
-		e.forget(obj)
-	}
 }
 
 // activity is the trace of a burst of Events. Those that were there before

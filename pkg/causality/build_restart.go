@@ -213,6 +213,7 @@ func (r *reviewer) broughtBy(q *pod) *change {
 // new one, becoming ready.
 func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
 	add := func(name string, from, until time.Time) {
+		from = latest(from, root.Start)
 		if until.After(root.End) {
 			until = root.End
 		}

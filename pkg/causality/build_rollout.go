@@ -54,7 +54,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 		fail(b.root, f)
 		b.root.Message = f.message // a sentence that names the reason
 	}
-	c.sent = true
+	c.sent, c.sentStart = true, b.start
 	return b.done()
 }
 
@@ -154,6 +154,7 @@ func (b *changeBuilder) addSteps(now time.Time) {
 			name = "ReplicaSet scale up"
 		}
 		start := latest(b.decided(s.rs, s.step), b.start)
+		s.step.sentStart = start
 		b.steps[s.step] = b.add(node{
 			parent: b.root.SpanID, id: stepIdentity(s.rs, s.step),
 			name: name, service: serviceReplicaSet, subject: s.rs.subject(),

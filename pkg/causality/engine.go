@@ -39,6 +39,9 @@ type Stats struct {
 	// IncompleteEvents is how many Events lacked a reason, or the kind or UID
 	// of their object. They are kept where they can be.
 	IncompleteEvents int64
+	// LateRepetitions is how many times an Event repeated that was handed
+	// out already. A repetition is told by the Event's count, so these were not.
+	LateRepetitions int64
 	// Traces and Spans is what was handed out.
 	Traces, Spans int64
 	// Open is how many changes are open or not handed out yet.
@@ -68,6 +71,7 @@ type Engine struct {
 	// the objects that have Events no span has claimed.
 	due       map[*deployment]bool
 	unsettled map[*object]bool
+	swept     time.Time // when Events were last looked through
 	next      time.Time // when the first of them may be ready
 }
 
@@ -253,6 +257,7 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 	if now.After(e.now) {
 		e.now = now
 	}
+	e.sweepEvents()
 	if e.next.IsZero() || e.now.Before(e.next) {
 		return nil
 	}

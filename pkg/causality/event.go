@@ -15,7 +15,7 @@ const maxOccurrences = 64
 
 // event is what the engine keeps of a Kubernetes Event.
 type event struct {
-	key       string // what identifies it: its UID, or what stands in for one
+	key       string // what identifies it
 	uid       types.UID
 	name      string
 	eventType string
@@ -67,13 +67,14 @@ func (ev *event) add(o occurrence) {
 	}
 }
 
-// eventKey identifies an Event across its updates.
+// eventKey identifies an Event across its updates: by its name, which is
+// unique while it lives, and which even those have that lack a UID.
 func eventKey(ev *corev1.Event) string {
 	switch {
-	case ev.UID != "":
-		return string(ev.UID)
 	case ev.Name != "":
 		return ev.Namespace + "/" + ev.Name
+	case ev.UID != "":
+		return string(ev.UID)
 	default:
 		io := ev.InvolvedObject
 		return strings.Join([]string{ev.Namespace, io.Kind, io.Name, string(io.UID), ev.Reason, ev.Message, ev.FirstTimestamp.String()}, "/")
@@ -204,12 +205,45 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	}
 	ev.arrival = o.Time
 	if count > 1 || last.After(ev.first()) {
+		if ev.claimed {
+			e.stats.LateRepetitions++
+		}
 		ev.add(occurrence{count: count, at: last, message: in.Message})
 	}
 	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
 		e.stats.IncompleteEvents++
 	}
 	return obj
+}
+
+// eventLife is how long an Event that a span has is remembered, so that its
+// repetitions are known for what they are. The API server keeps Events for an
+// hour after their last repetition (--event-ttl).
+const eventLife = 90 * time.Minute
+
+// sweepInterval is how often Events are looked through for ones to forget.
+const sweepInterval = 10 * time.Minute
+
+// sweepEvents forgets the Events that have had their life, and the objects
+// that are known by Events only. The API server's own deletions come earlier
+// where they come.
+func (e *Engine) sweepEvents() {
+	if e.now.Before(e.swept.Add(sweepInterval)) {
+		return
+	}
+	e.swept = e.now
+	for _, obj := range e.objects {
+		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
+			old := ev.claimed && e.now.After(ev.arrival.Add(eventLife))
+			if old {
+				delete(e.events, ev.key)
+			}
+			return old
+		})
+		if len(obj.events) == 0 && e.deployments[obj.uid] == nil && e.replicaSets[obj.uid] == nil && e.pods[obj.uid] == nil {
+			e.forget(obj)
+		}
+	}
 }
 
 // expireEvent forgets an Event that the API server has dropped, once a span

@@ -83,14 +83,16 @@ func (r *reviewer) lateSpans() {
 		if s := r.starts[q]; s.change != nil && s.change.sent && !q.startSent && !r.mayRecover(s.change) {
 			if seen, done := q.startResolved(); r.flush || done && r.ready(seen) {
 				b := r.lateBuilder(s.change)
-				b.podStart(r.lateParent(b, s), q, s.rs.attributes(), time.Time{}, r.cutAt(done), false)
+				parent, cause := r.lateParent(b, s)
+				b.podStart(parent, q, s.rs.attributes(), cause, r.cutAt(done), false)
 				r.out = append(r.out, b.done())
 			}
 		}
 		if s := r.stops[q]; s.change != nil && s.change.sent && !q.stopSent && q.leaving() {
 			if r.flush || q.gone.known() && r.ready(q.goneSeen) {
 				b := r.lateBuilder(s.change)
-				b.podStop(r.lateParent(b, s), q, s.rs.attributes(), time.Time{}, r.engine.now)
+				parent, cause := r.lateParent(b, s)
+				b.podStop(parent, q, s.rs.attributes(), cause, r.engine.now)
 				r.out = append(r.out, b.done())
 			}
 		}
@@ -109,11 +111,13 @@ func (r *reviewer) lateBuilder(c *change) *builder {
 	return &builder{traceID: c.traceID(r.uid), base: r.deployment.attributes(), late: true}
 }
 
-func (r *reviewer) lateParent(b *builder, s slot) trace.SpanID {
-	if s.step != nil && r.changeAt(s.step.stamp) == s.change {
-		return spans.NewSpanID(b.traceID, stepIdentity(s.rs, s.step)...)
+// lateParent is the span, handed out before, that caused a pod's start or stop,
+// and when that began.
+func (r *reviewer) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
+	if s.step != nil && !s.step.sentStart.IsZero() && r.changeAt(s.step.stamp) == s.change {
+		return spans.NewSpanID(b.traceID, stepIdentity(s.rs, s.step)...), s.step.sentStart
 	}
-	return rootID(b.traceID)
+	return rootID(b.traceID), s.change.sentStart
 }
 
 // mayRecover reports whether a failed rollout can still complete: nothing has
