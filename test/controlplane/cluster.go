@@ -153,7 +153,8 @@ func (c *ControlPlane) AddNode(ctx context.Context, name string) error {
 // FailNode makes a node fall silent, as one does that lost its power: it renews
 // its lease no more and its pods' status stays as it is. The controller manager
 // notices after its --node-monitor-grace-period and evicts the pods when their
-// tolerations end; tests that wait for that shorten both by Options.
+// tolerations end; tests that wait for that shorten both, the grace period to
+// no less than five seconds, or live nodes are taken for dead ones too.
 func (c *ControlPlane) FailNode(name string) { c.nodes.FailNode(name) }
 
 func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []string) error {
@@ -237,6 +238,8 @@ func etcdArgs(dir string, ports []int) []string {
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
 		"--initial-cluster=default=" + peer,
+		// A member that is alone need not wait for others' votes.
+		"--heartbeat-interval=20", "--election-timeout=200",
 		// The data lives as long as the processes do.
 		"--unsafe-no-fsync", "--log-level=warn",
 	}
@@ -263,6 +266,9 @@ func (c *ControlPlane) startControllers(ctx context.Context, o Options) error {
 			return append(append(common(userControllerManager, port[0]),
 				// No cloud gives these nodes their address ranges.
 				"--controllers=*,-nodeipam",
+				// New nodes become schedulable at the next look at them,
+				// which is otherwise every five seconds.
+				"--node-monitor-period=500ms",
 				"--use-service-account-credentials",
 				"--service-account-private-key-file="+filepath.Join(c.dir, privateKeyFile),
 				"--root-ca-file="+filepath.Join(c.dir, "apiserver", "apiserver.crt"),

@@ -344,6 +344,47 @@ func serviceAccountHasItsOwnRights(t *testing.T, cluster *ControlPlane, admin ku
 	}
 }
 
+func TestFailedNodeLosesItsPods(t *testing.T) {
+	cluster := StartForTest(t, Options{
+		Nodes:                 []string{"node-a", "node-b"},
+		ControllerManagerArgs: []string{"--node-monitor-grace-period=5s"},
+	})
+	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
+	atOnce := int64(0)
+	pod := createPod(t, client, "lost", nil, corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}},
+		Tolerations: []corev1.Toleration{{
+			Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &atOnce,
+		}},
+	})
+	waitReady(t, client, pod)
+	pod = getPod(t, client, pod)
+	cluster.FailNode(pod.Spec.NodeName)
+	eventually(t, "pod evicted", func() (bool, string) {
+		now := getPod(t, client, pod)
+		return now.DeletionTimestamp != nil, fmt.Sprintf("%+v", now.Status.Conditions)
+	})
+	nodes, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range nodes.Items {
+		want := corev1.ConditionTrue
+		if node.Name == pod.Spec.NodeName {
+			want = corev1.ConditionUnknown
+		}
+		for _, c := range node.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status != want {
+				t.Errorf("node %s is ready: %s, want %s", node.Name, c.Status, want)
+			}
+		}
+	}
+	// Nobody on that node can say that the pod has ended.
+	if now := getPod(t, client, pod); now.Status.Phase != corev1.PodRunning {
+		t.Errorf("the lost pod's phase is %s", now.Status.Phase)
+	}
+}
+
 func TestBootFailureNamesComponent(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Start(t.Context(), Options{Dir: dir, Progress: os.Stderr, SchedulerArgs: []string{"--no-such-flag"}})
