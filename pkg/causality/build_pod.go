@@ -43,9 +43,10 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		}
 	}
 	ph.attachEvents(func(ev *event) bool {
-		// The events of the start: to its end, and those that report its
-		// last steps in the same moment.
-		return !ev.first().After(end) || ev.reason == "Started" && ev.first().Before(end.Add(startedSlack)) && !p.lost()
+		// The Events of the start: to its end, and those that a node whose
+		// clock is ahead dates a little later.
+		kind, isMark := markKinds[ev.reason]
+		return !ev.first().After(end) || !cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
 	p.startSent = true
 	return root

@@ -22,7 +22,7 @@ type changeBuilder struct {
 	start  time.Time
 	end    time.Time
 	root   *spans.Span
-	steps  map[*step]*spans.Span
+	spanOf map[*step]*spans.Span
 }
 
 // changeName is the name of a change's root span.
@@ -35,7 +35,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 		builder: builder{traceID: c.traceID(p.uid), base: p.deployment.attributes()},
 		plan:    p,
 		change:  c,
-		steps:   map[*step]*spans.Span{},
+		spanOf:  map[*step]*spans.Span{},
 	}
 	b.start = b.startOf(c)
 	b.end = b.endOf(c, now)
@@ -155,7 +155,7 @@ func (b *changeBuilder) addSteps(now time.Time) {
 		}
 		start := latest(b.decided(s.rs, s.step), b.start)
 		s.step.sentStart = start
-		b.steps[s.step] = b.add(node{
+		b.spanOf[s.step] = b.add(node{
 			parent: b.root.SpanID, id: stepIdentity(s.rs, s.step),
 			name: name, service: serviceReplicaSet, subject: s.rs.subject(),
 			start: start, end: b.stepEnd(s, start, now),
@@ -268,7 +268,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 
 // parentOf is the span that caused a pod's start or stop, and when it did.
 func (b *changeBuilder) parentOf(s slot) (trace.SpanID, time.Time) {
-	if sp := b.steps[s.step]; sp != nil {
+	if sp := b.spanOf[s.step]; sp != nil {
 		return sp.SpanID, sp.Start
 	}
 	return b.root.SpanID, b.start
@@ -431,7 +431,7 @@ func (b *changeBuilder) during(ev *event) bool {
 func (b *changeBuilder) stepOfDeploymentEvent(ev *event) *spans.Span {
 	for _, s := range b.stepsOf(b.change) {
 		if ev.reason == "ScalingReplicaSet" && describesStep(ev.message(), s.rs, s.step) {
-			return b.steps[s.step]
+			return b.spanOf[s.step]
 		}
 	}
 	return b.root
@@ -444,7 +444,7 @@ func (b *changeBuilder) stepOfReplicaSetEvent(rs *replicaSet, ev *event) *spans.
 		if s.change != b.change || b.afterEnd(q.createdAt()) && ev.reason == "SuccessfulCreate" {
 			return nil
 		}
-		if sp := b.steps[s.step]; sp != nil {
+		if sp := b.spanOf[s.step]; sp != nil {
 			return sp
 		}
 		return b.root
@@ -454,7 +454,7 @@ func (b *changeBuilder) stepOfReplicaSetEvent(rs *replicaSet, ev *event) *spans.
 	}
 	var best *spans.Span
 	for _, s := range b.stepsOf(b.change) {
-		if sp := b.steps[s.step]; s.rs == rs && (best == nil || !sp.Start.After(ev.first())) {
+		if sp := b.spanOf[s.step]; s.rs == rs && (best == nil || !sp.Start.After(ev.first())) {
 			best = sp
 		}
 	}
@@ -475,11 +475,7 @@ func (p *plan) podInMessage(rs *replicaSet, ev *event) (*pod, slot, bool) {
 	default:
 		return nil, slot{}, false
 	}
-	name := lastClause(ev.message())
-	for q, s := range slots {
-		if s.rs == rs && q.name == name {
-			return q, s, true
-		}
-	}
-	return nil, slot{}, false
+	q := p.named[podName{rs.uid, lastClause(ev.message())}]
+	s, ok := slots[q]
+	return q, s, ok
 }

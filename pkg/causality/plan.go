@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // slot says where a pod's start or stop belongs.
@@ -31,10 +33,17 @@ type plan struct {
 	// The other way round.
 	startsOf map[*step][]*pod
 	stopsOf  map[*step][]*pod
+	named    map[podName]*pod
 
-	// Times that were derived already.
+	// What was derived already.
+	steps     map[*change][]slot
 	decidedAt map[*step]time.Time
 	startedAt map[*change]time.Time
+}
+
+type podName struct {
+	rs   types.UID
+	name string
 }
 
 // plan attributes pods to steps and steps to changes.
@@ -51,6 +60,8 @@ func (e *Engine) plan(d *deployment) *plan {
 		stops:       map[*pod]slot{},
 		startsOf:    map[*step][]*pod{},
 		stopsOf:     map[*step][]*pod{},
+		named:       map[podName]*pod{},
+		steps:       map[*change][]slot{},
 		decidedAt:   map[*step]time.Time{},
 		startedAt:   map[*change]time.Time{},
 	}
@@ -66,6 +77,7 @@ func (e *Engine) plan(d *deployment) *plan {
 		return cmp.Or(a.created.lo.Compare(b.created.lo), cmp.Compare(a.name, b.name), cmp.Compare(a.uid, b.uid))
 	})
 	for _, q := range p.pods {
+		p.named[podName{q.owner, q.name}] = q
 		if s := p.starts[q].step; s != nil {
 			p.startsOf[s] = append(p.startsOf[s], q)
 		}
@@ -173,6 +185,9 @@ func lastStepUp(steps []*step, s stamp) *step {
 // stepsOf returns the steps that belong to a change, each with its
 // ReplicaSet, in the order they were decided.
 func (p *plan) stepsOf(c *change) []slot {
+	if out, ok := p.steps[c]; ok {
+		return out
+	}
 	var out []slot
 	for _, rs := range p.replicaSets {
 		for _, s := range rs.steps {
@@ -191,6 +206,7 @@ func (p *plan) stepsOf(c *change) []slot {
 			return 0
 		}
 	})
+	p.steps[c] = out
 	return out
 }
 

@@ -95,6 +95,9 @@ func (p *pod) timeline(until time.Time) timeline {
 	if !scheduled.exact() {
 		scheduled = scheduled.before(firstMark)
 	}
+	if !ready.IsZero() {
+		ready = readyAfterStarts(ready, lines)
+	}
 
 	tl.created = p.createdAt()
 	tl.scheduled = atLeast(scheduled.at(), tl.created)
@@ -109,6 +112,23 @@ func (p *pod) timeline(until time.Time) timeline {
 	tl.cut(until)
 	tl.turns(lines, until)
 	return tl
+}
+
+// readyAfterStarts moves the estimate of Ready behind the containers' starts, as
+// far as the second that the API states allows.
+func readyAfterStarts(ready time.Time, lines []containerLine) time.Time {
+	end := ready.Truncate(time.Second).Add(time.Second)
+	for _, line := range lines {
+		for _, m := range line.marks {
+			if m.kind == markStarted {
+				if m.at.Before(end) {
+					ready = latest(ready, m.at)
+				}
+				break // of the first run; later ones are restarts
+			}
+		}
+	}
+	return ready
 }
 
 // createdAt dates the creation: by arrival, and not after the first thing
@@ -258,7 +278,7 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 	lastStart := time.Time{}
 	for i := range lines {
 		line := &lines[i]
-		line.clip(turn, limit, until)
+		line.clip(turn, limit, !tl.ready.IsZero())
 		line.begin = turn
 		if line.init {
 			line.end = line.initEnd()
@@ -275,17 +295,18 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 	tl.ready = atLeast(tl.ready, lastStart)
 }
 
-// clip keeps the marks of the start, which ends at limit, and not before the
-// container's turn. A mark at limit itself may be of the next run.
-func (l *containerLine) clip(turn, limit, until time.Time) {
+// clip keeps the marks of the start, which ends at limit (because the pod is
+// ready, or cut short), and not before the container's turn.
+func (l *containerLine) clip(turn, limit time.Time, ready bool) {
 	kept := l.marks[:0]
 	for _, m := range l.marks {
-		// A container that starts makes the pod ready, though the kubelet
-		// reports them in one second.
 		if !limit.IsZero() && m.at.After(limit) {
-			if m.kind != markStarted || !until.IsZero() && m.at.After(until) || m.at.After(limit.Truncate(time.Second).Add(time.Second)) || started(kept) {
+			// A pod is Ready after its containers have started, whatever the
+			// clocks of the node and the watcher say.
+			if !ready || started(kept) || m.at.Sub(limit) >= startedSlack {
 				break
 			}
+			m.at = limit
 		}
 		if m.at.Before(turn) {
 			m.at = turn

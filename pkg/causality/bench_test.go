@@ -1,0 +1,124 @@
+package causality_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+)
+
+// BenchmarkRecordings is the engine's cost for each watch event of real life.
+func BenchmarkRecordings(b *testing.B) {
+	var all [][]causality.Observation
+	n := 0
+	for _, name := range recordings(b) {
+		obs := load(b, name)
+		all = append(all, obs)
+		n += len(obs)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, obs := range all {
+			replay(obs)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/observation")
+}
+
+// BenchmarkRollout is a Deployment of many pods, created at once. The cost of
+// an observation should not grow with their number.
+func BenchmarkRollout(b *testing.B) {
+	for _, pods := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprintf("pods=%d", pods), func(b *testing.B) {
+			obs := bigRollout(pods)
+			b.ReportAllocs()
+			got := 0
+			for b.Loop() {
+				got = len(allSpans(replay(obs)))
+			}
+			if want := pods * 6; got < want {
+				b.Fatalf("%d spans, want at least %d", got, want)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(obs)), "ns/observation")
+		})
+	}
+}
+
+// bigRollout is what a watch sees of a Deployment with n pods that come up
+// over n × 10 ms.
+func bigRollout(n int) []causality.Observation {
+	now := day
+	version := 0
+	var obs []causality.Observation
+	see := func(typ watch.EventType, object runtime.Object) {
+		version++
+		object = object.DeepCopyObject()
+		object.(metav1.Object).SetResourceVersion(fmt.Sprint(version))
+		obs = append(obs, causality.Observation{Time: now, Type: typ, Object: object})
+	}
+	meta := func(kind, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{
+			Namespace: "bench", Name: name, UID: types.UID(kind + name), Generation: 1,
+			CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
+		}
+	}
+	isController := true
+	owned := func(m metav1.ObjectMeta, kind string, owner metav1.ObjectMeta) metav1.ObjectMeta {
+		m.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: owner.Name, UID: owner.UID, Controller: &isController}}
+		return m
+	}
+	replicas := int32(n)
+	revision := map[string]string{"deployment.kubernetes.io/revision": "1"}
+
+	d := &appsv1.Deployment{ObjectMeta: meta("Deployment", "web"), Spec: appsv1.DeploymentSpec{Replicas: &replicas}}
+	see(watch.Added, d)
+	rs := &appsv1.ReplicaSet{ObjectMeta: owned(meta("ReplicaSet", "web-1"), "Deployment", d.ObjectMeta), Spec: appsv1.ReplicaSetSpec{Replicas: &replicas}}
+	rs.Annotations, d.Annotations = revision, revision
+	see(watch.Added, rs)
+	see(watch.Modified, d)
+	d.Status.ObservedGeneration = 1
+
+	for i := range n {
+		now = now.Add(10 * time.Millisecond)
+		p := &corev1.Pod{ObjectMeta: owned(meta("Pod", fmt.Sprintf("web-1-%05d", i)), "ReplicaSet", rs.ObjectMeta)}
+		p.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1"}}
+		p.Status.Phase = corev1.PodPending
+		see(watch.Added, p)
+		at := func() metav1.Time { return metav1.NewTime(now.Truncate(time.Second)) }
+		condition := func(kind corev1.PodConditionType) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: at()})
+			see(watch.Modified, p)
+		}
+		event := func(reason, message string) {
+			see(watch.Added, &corev1.Event{
+				ObjectMeta:     meta("Event", fmt.Sprintf("%s.%x", p.Name, now.UnixNano()+int64(version))),
+				InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "bench", Name: p.Name, UID: p.UID, FieldPath: "spec.containers{web}"},
+				Reason:         reason, Message: message, FirstTimestamp: at(), LastTimestamp: at(), Count: 1,
+			})
+		}
+		p.Spec.NodeName = "node-a"
+		condition(corev1.PodScheduled)
+		condition(corev1.PodReadyToStartContainers)
+		event("Pulling", "Pulling image")
+		event("Pulled", "Successfully pulled image \"web:1\" in 5ms (5ms including waiting)")
+		event("Started", "Started container")
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: "web", ContainerID: "run://" + p.Name,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at()}},
+		}}
+		condition(corev1.PodReady)
+		d.Status.UpdatedReplicas = int32(i + 1)
+		d.Status.Replicas, d.Status.AvailableReplicas = d.Status.UpdatedReplicas, d.Status.UpdatedReplicas
+		see(watch.Modified, d)
+	}
+	return obs
+}
+
