@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -24,7 +25,9 @@ func (o *logOptions) addFlags(fs *pflag.FlagSet) {
 }
 
 func (o *logOptions) validate() error {
-	if err := new(slog.Level).UnmarshalText([]byte(o.level)); err != nil {
+	// slog would also take "debug-4", at which client-go logs what it sends
+	// and receives.
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, o.level) {
 		return fmt.Errorf("--log-level: %q is not one of debug, info, warn, error", o.level)
 	}
 	if o.format != "text" && o.format != "json" {
@@ -54,12 +57,13 @@ func routeLogs(log *slog.Logger) {
 }
 
 // libraryHandler takes all but errors as debug messages: libraries tell at
-// info level what is news to their own developers.
+// info level what is news to their own developers. What is below debug stays
+// there, because that is client-go's requests with all they contain.
 type libraryHandler struct{ slog.Handler }
 
 func libraryLevel(l slog.Level) slog.Level {
 	if l < slog.LevelError {
-		return slog.LevelDebug
+		return min(l, slog.LevelDebug)
 	}
 	return l
 }
@@ -69,8 +73,12 @@ func (h libraryHandler) Enabled(ctx context.Context, l slog.Level) bool {
 	return h.Handler.Enabled(ctx, libraryLevel(l))
 }
 
-// Handle passes a record on with its new level.
+// Handle passes a record on with its new level. Not everybody asks Enabled
+// first.
 func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.Enabled(ctx, r.Level) {
+		return nil
+	}
 	r.Level = libraryLevel(r.Level)
 	return h.Handler.Handle(ctx, r)
 }

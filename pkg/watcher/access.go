@@ -52,7 +52,7 @@ type ForbiddenError struct {
 // Error names every missing permission and shows the roles that grant them.
 func (e *ForbiddenError) Error() string {
 	var b strings.Builder
-	b.WriteString("rollspan lacks permissions that it cannot do without:\n")
+	b.WriteString("permissions are missing that it takes to see a rollout:\n")
 	for _, p := range e.Missing {
 		fmt.Fprintf(&b, "  - %s\n", p)
 	}

@@ -222,14 +222,14 @@ func TestRecordingForms(t *testing.T) {
 	_ = z.Close()
 
 	for name, content := range map[string]string{
-		"plain":            podLine + "\n" + nodeLine + "\n",
-		"CRLF":             podLine + "\r\n" + nodeLine + "\r\n",
-		"byte order mark":  "\ufeff" + podLine + "\n" + nodeLine + "\n",
-		"empty lines":      "\n  \n" + podLine + "\n\r\n\n" + nodeLine + "\n\n",
-		"no last newline":  podLine + "\n" + nodeLine,
-		"spaces":           "  " + podLine + "\t\n " + nodeLine + " ",
-		"bookmarks":        bookmark + "\n" + podLine + "\n" + bookmark + "\n" + nodeLine + "\n" + bookmark,
-		"gzip":             zipped.String(),
+		"plain":           podLine + "\n" + nodeLine + "\n",
+		"CRLF":            podLine + "\r\n" + nodeLine + "\r\n",
+		"byte order mark": "\ufeff" + podLine + "\n" + nodeLine + "\n",
+		"empty lines":     "\n  \n" + podLine + "\n\r\n\n" + nodeLine + "\n\n",
+		"no last newline": podLine + "\n" + nodeLine,
+		"spaces":          "  " + podLine + "\t\n " + nodeLine + " ",
+		"bookmarks":       bookmark + "\n" + podLine + "\n" + bookmark + "\n" + nodeLine + "\n" + bookmark,
+		"gzip":            zipped.String(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			observations, broken := readString(t, content)

@@ -182,17 +182,23 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	}
 }
 
-// debugOnly is a handler that takes everything as a debug message.
+// debugOnly is a handler that takes everything as a debug message, and what is
+// below debug (client-go's requests and responses with all they contain) as
+// what it is.
 type debugOnly struct{ slog.Handler }
 
-// Enabled asks for the debug level, whatever the record's.
-func (h debugOnly) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
+// Enabled asks for the level that a record will have.
+func (h debugOnly) Enabled(ctx context.Context, l slog.Level) bool {
+	return h.Handler.Enabled(ctx, min(l, slog.LevelDebug))
 }
 
-// Handle passes the record on at debug level.
+// Handle passes the record on. Not everybody asks Enabled first: logr does not
+// for errors.
 func (h debugOnly) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = slog.LevelDebug
+	if !h.Enabled(ctx, r.Level) {
+		return nil
+	}
+	r.Level = min(r.Level, slog.LevelDebug)
 	return h.Handler.Handle(ctx, r)
 }
 

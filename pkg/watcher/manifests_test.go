@@ -1,0 +1,144 @@
+package watcher
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+)
+
+// manifests decodes every object below a directory strictly, by kind/name.
+func manifests(t *testing.T, dir string) map[string]runtime.Object {
+	t.Helper()
+	objects := map[string]runtime.Object{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "kustomization.yaml" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+		for {
+			document, err := documents.Read()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			object, kind, err := scheme.Codecs.UniversalDeserializer().Decode(document, nil, nil)
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			// Once more, for fields that the type does not have.
+			if err := yaml.UnmarshalStrict(document, object.DeepCopyObject()); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+			name := kind.Kind + "/" + object.(interface{ GetName() string }).GetName()
+			if objects[name] != nil {
+				t.Errorf("%s: %s is there twice", path, name)
+			}
+			objects[name] = object
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func TestManifests(t *testing.T) {
+	config, deploy := manifests(t, "../../config"), manifests(t, "../../deploy")
+
+	// Both ways to install grant the same.
+	for name, object := range config {
+		if name != "Deployment/rollspan" && !reflect.DeepEqual(object, deploy[name]) {
+			t.Errorf("%s differs between config and deploy", name)
+		}
+	}
+	endpoint := func(o runtime.Object) string {
+		for _, e := range o.(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Env {
+			if e.Name == "OTEL_EXPORTER_OTLP_ENDPOINT" {
+				return e.Value
+			}
+		}
+		return ""
+	}
+	if got := endpoint(deploy["Deployment/rollspan"]); got != "http://jaeger:4317" {
+		t.Errorf("deploy sends to %q", got)
+	}
+	ports := deploy["Service/jaeger"].(*corev1.Service).Spec.Ports
+	if !slices.ContainsFunc(ports, func(p corev1.ServicePort) bool { return p.Port == 4317 }) {
+		t.Errorf("the service jaeger has ports %v", ports)
+	}
+
+	for _, file := range []string{"default", "manager", "rbac"} {
+		dir := filepath.Join("../../config", file)
+		content, err := os.ReadFile(filepath.Join(dir, "kustomization.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var k struct {
+			APIVersion, Kind, Namespace string
+			Resources                   []string
+			Images                      []struct{ Name, NewTag string }
+		}
+		if err := yaml.UnmarshalStrict(content, &k); err != nil {
+			t.Error(err)
+		}
+		for _, r := range k.Resources {
+			if _, err := os.Stat(filepath.Join(dir, r)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// The role holds what the live run lists and watches, and nothing else but the
+// cluster's UID.
+func TestRoleIsWhatIsWatched(t *testing.T) {
+	role := manifests(t, "../../config")["ClusterRole/rollspan"].(*rbacv1.ClusterRole)
+	granted := map[string][]string{}
+	for _, rule := range role.Rules {
+		if len(rule.ResourceNames) > 0 {
+			if !reflect.DeepEqual(rule, rbacv1.PolicyRule{
+				APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{"kube-system"}, Verbs: []string{"get"},
+			}) {
+				t.Errorf("unexpected rule %v", rule)
+			}
+			continue
+		}
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				granted[group+"/"+resource] = rule.Verbs
+			}
+		}
+	}
+	for _, k := range liveKinds {
+		key := k.Group + "/" + k.resource
+		if !slices.Equal(granted[key], watchVerbs) {
+			t.Errorf("%s: granted %v, needed %v", key, granted[key], watchVerbs)
+		}
+		delete(granted, key)
+	}
+	if len(granted) > 0 {
+		t.Errorf("granted, and not needed: %v", granted)
+	}
+}

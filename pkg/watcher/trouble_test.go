@@ -1,0 +1,102 @@
+package watcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// testLog collects messages as "LEVEL message".
+func testLog(level slog.Level) (log *slog.Logger, messages func() []string) {
+	var b bytes.Buffer
+	log = slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key != slog.LevelKey && a.Key != slog.MessageKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	return log, func() []string {
+		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+		b.Reset()
+		return slices.DeleteFunc(lines, func(s string) bool { return s == "" })
+	}
+}
+
+func TestTroubleIsSaidOnce(t *testing.T) {
+	log, messages := testLog(slog.LevelInfo)
+	tr := newTrouble(log, "https://host")
+	now := time.Unix(0, 0)
+	tr.now = func() time.Time { return now }
+	expect := func(want ...string) {
+		t.Helper()
+		if got := messages(); !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+	refused := errors.New("connection refused")
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
+
+	// Every kind fails, again and again: one message.
+	for range 3 {
+		tr.failed("pods", refused, "")
+		tr.failed("events", refused, "")
+	}
+	expect(`level=WARN msg="the API server does not answer; trying again until it does"`)
+	if !tr.blind("pods") {
+		t.Error("not blind")
+	}
+
+	// It answers, but does not know us: that is news, though not the end.
+	tr.failed("pods", apierrors.NewUnauthorized("who"), "")
+	expect(`level=WARN msg="the API server does not accept the credentials; trying again until it does"`)
+	now = now.Add(time.Minute)
+	tr.worked("events")
+	tr.worked("pods")
+	expect(`level=INFO msg="the API server answers again"`)
+	if tr.blind("pods", "events") {
+		t.Error("blind")
+	}
+
+	// One kind only.
+	tr.failed("pods", forbidden, "grant it")
+	tr.failed("pods", forbidden, "grant it")
+	tr.worked("events")
+	expect(`level=WARN msg="cannot read pods; grant it; trying again"`)
+	if !tr.blind("pods") || tr.blind("events") {
+		t.Error("blind for the wrong kind")
+	}
+	tr.failed("pods", apierrors.NewInternalError(errors.New("x")), "")
+	expect(`level=WARN msg="cannot read pods; trying again"`)
+	tr.worked("pods")
+	tr.worked("pods")
+	expect(`level=INFO msg="reading pods again"`)
+
+	tr.failed("pods", context.Canceled, "")
+	expect()
+}
+
+// Bodies of requests hold secrets; client-go logs them at a level below debug.
+func TestReflectorsLogNoBodies(t *testing.T) {
+	log, messages := testLog(slog.LevelDebug)
+	quiet := slog.New(debugOnly{log.Handler()}).With("a", 1).WithGroup("g")
+	quiet.Error("failed to watch")
+	quiet.Info("started")
+	quiet.Log(t.Context(), -8, "request body")
+	if got := messages(); !slices.Equal(got, []string{`level=DEBUG msg="failed to watch"`, `level=DEBUG msg=started`}) {
+		t.Errorf("%q", got)
+	}
+	log, messages = testLog(slog.LevelInfo)
+	// As logr does for errors: without asking Enabled.
+	_ = debugOnly{log.Handler()}.Handle(t.Context(), slog.NewRecord(time.Now(), slog.LevelError, "failed", 0))
+	if got := messages(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
