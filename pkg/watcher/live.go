@@ -131,7 +131,7 @@ func (l *Live) Start(ctx context.Context) error {
 		l.streams.run(watching)
 	}()
 
-	err = l.feed(watching, causality.New(l.options.Engine), sink, stopped)
+	err = l.feed(causality.New(l.options.Engine), sink, stopped)
 	stop(err)
 	<-stopped
 	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
@@ -167,7 +167,7 @@ func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 
 // feed owns the engine: it alone calls it, and the sink. It returns when the
 // streams have stopped and the queue is empty.
-func (l *Live) feed(ctx context.Context, engine *causality.Engine, sink Sink, stopped <-chan struct{}) error {
+func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}) error {
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	for {

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const recordings = "../../test/recordings/"
+
+// rollspan runs a command line and returns what it printed and its exit code.
+func rollspan(t *testing.T, in string, args ...string) (out, errs string, code int) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = Main(t.Context(), args, Streams{In: strings.NewReader(in), Out: &stdout, Err: &stderr})
+	return stdout.String(), stderr.String(), code
+}
+
+func TestUsage(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		want string // on stderr
+	}{
+		"unknown command": {[]string{"rpelay"}, ExitUsage, "Did you mean this?\n\treplay"},
+		"misspelt flag":   {[]string{"replay", "--setle=3s", "x"}, ExitUsage, "unknown flag: --setle; did you mean --settle?"},
+		"unknown flag":    {[]string{"run", "--frobnicate"}, ExitUsage, "unknown flag: --frobnicate\n"},
+		"no file":         {[]string{"replay"}, ExitUsage, "for example: rollspan replay rollout.jsonl"},
+		"argument to run": {[]string{"run", "x"}, ExitUsage, "Run 'rollspan run --help' for usage."},
+		"log level":       {[]string{"version", "--log-level=loud"}, ExitUsage, `--log-level: "loud" is not one of debug, info, warn, error`},
+		"below debug":     {[]string{"version", "--log-level=debug-4"}, ExitUsage, "--log-level"},
+		"log format":      {[]string{"version", "--log-format=xml"}, ExitUsage, "--log-format"},
+		"output":          {[]string{"replay", "-o", "svg", "x"}, ExitUsage, `-o: "svg" is not one of tree, otlp-json, otlp`},
+		"settle":          {[]string{"replay", "--settle=-1s", "x"}, ExitUsage, "--settle: -1s is not a time to wait"},
+		"endpoint":        {[]string{"replay", "-o", "otlp", "--otlp-endpoint=ftp://x", "x"}, ExitUsage, "--otlp-endpoint"},
+		"missing file":    {[]string{"replay", "nope.jsonl"}, ExitError, "nope.jsonl: no such file"},
+		"missing second":  {[]string{"replay", recordings + "unowned-pod.jsonl", "nope.jsonl"}, ExitError, "nope.jsonl: no such file"},
+		"no cluster":      {[]string{"run"}, ExitError, "no cluster to talk to"},
+		"no cluster json": {[]string{"run", "--log-format=json"}, ExitError, `"error":"no cluster to talk to`},
+		"record kinds":    {[]string{"record", "--kubeconfig", "testdata/kubeconfig", "--kinds", "secrets"}, ExitError, "secrets objects are never recorded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, errs, code := rollspan(t, "", test.args...)
+			if code != test.code || !strings.Contains(errs, test.want) || out != "" {
+				t.Errorf("exit %d, stdout %q, stderr:\n%s\nwant exit %d and %s", code, out, errs, test.code, test.want)
+			}
+		})
+	}
+}
+
+func TestHelpShowsExamplesFirst(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"replay", "--help"}, {"record", "--help"}} {
+		out, _, code := rollspan(t, "", args...)
+		examples, usage := strings.Index(out, "\nExamples:\n"), strings.Index(out, "\nUsage:\n")
+		if code != ExitOK || examples < 0 || usage < examples || !strings.Contains(out, "Exit codes:") {
+			t.Errorf("%v: exit %d\n%s", args, code, out)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	out, _, code := rollspan(t, "", "version")
+	if code != ExitOK || !strings.HasPrefix(out, "rollspan ") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+func TestReplayTree(t *testing.T) {
+	out, errs, code := rollspan(t, "", "replay", recordings+"rolling-update-undo-scale-restart.jsonl")
+	if code != ExitOK || strings.Count(out, "  Deployment rollout  ") < 4 || !strings.Contains(out, "cause rollback") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if !strings.Contains(errs, "observations, ") || !strings.Contains(errs, ", 0 broken lines") {
+		t.Errorf("%s", errs)
+	}
+}
+
+// Each file is a recording of its own: two together give what each gives.
+func TestReplaySeveral(t *testing.T) {
+	one, _, _ := rollspan(t, "", "replay", recordings+"crash-loop.jsonl")
+	two, _, _ := rollspan(t, "", "replay", recordings+"slow-image-pull.jsonl")
+	both, _, code := rollspan(t, "", "replay", recordings+"crash-loop.jsonl", recordings+"slow-image-pull.jsonl")
+	if code != ExitOK || one == "" || two == "" || both != one+two {
+		t.Errorf("exit %d, %d bytes of %d and %d", code, len(both), len(one), len(two))
+	}
+	content, err := os.ReadFile(recordings + "crash-loop.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stdin, _, _ := rollspan(t, string(content), "replay", "-"); stdin != one {
+		t.Error("standard input gives something else")
+	}
+}
+
+func TestReplayJSON(t *testing.T) {
+	namespace := `{"time":"2026-11-21T08:31:10Z","type":"ADDED","object":{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"the-cluster"}}}` + "\n"
+	content, err := os.ReadFile(recordings + "slow-image-pull.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, code := rollspan(t, namespace+string(content), "replay", "-o", "otlp-json", "--cluster-name", "demo", "-")
+	if code != ExitOK || out == "" {
+		t.Fatalf("exit %d: %q", code, out)
+	}
+	for line := range strings.Lines(out) {
+		var request struct {
+			ResourceSpans []json.RawMessage `json:"resourceSpans"`
+		}
+		if err := json.Unmarshal([]byte(line), &request); err != nil || len(request.ResourceSpans) == 0 {
+			t.Errorf("%v: %.200s", err, line)
+		}
+	}
+	for _, want := range []string{`"the-cluster"`, `"demo"`, `"traceId"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in %.300s", want, out)
+		}
+	}
+}
+
+func TestReplayBrokenLines(t *testing.T) {
+	content, err := os.ReadFile(recordings + "slow-image-pull.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, _, _ := rollspan(t, string(content), "replay", "-")
+	damaged := "rubbish\n" + string(content) + `{"time":"2026-11-21T08:`
+	out, errs, code := rollspan(t, damaged, "replay", "-")
+	if code != ExitError || out != whole {
+		t.Errorf("exit %d, %d bytes, want %d", code, len(out), len(whole))
+	}
+	for _, want := range []string{"stdin:1: not a watch event", "the recording ends within this line", "2 broken lines"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in\n%s", want, errs)
+		}
+	}
+	if _, _, code := rollspan(t, damaged, "replay", "--lenient", "-"); code != ExitOK {
+		t.Errorf("lenient: exit %d", code)
+	}
+}
+
+func TestReplayToNobody(t *testing.T) {
+	_, errs, code := rollspan(t, "", "replay", "-o", "otlp", "--otlp-endpoint", "http://127.0.0.1:1", "--drain-timeout", "1ms",
+		recordings+"slow-image-pull.jsonl")
+	if code != ExitError || !strings.Contains(errs, "spans were not delivered to http://127.0.0.1:1") {
+		t.Errorf("exit %d\n%s", code, errs)
+	}
+}
+
+func TestReplayStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := Main(ctx, []string{"replay", recordings + "crash-loop.jsonl"}, Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
+	if code != ExitError || !strings.Contains(stderr.String(), "canceled") {
+		t.Errorf("exit %d\n%s", code, stderr.String())
+	}
+}
+
+func TestRecordKeepsOtherRecordings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "there.jsonl")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, code := rollspan(t, "", "record", "--kubeconfig", "testdata/kubeconfig", "-o", file)
+	if content, _ := os.ReadFile(file); code != ExitError || string(content) != "precious" || !strings.Contains(errs, "file exists") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"settle", "settle", 0}, {"setle", "settle", 1}, {"settel", "settle", 2}, {"x", "y", 1}} {
+		if got := editDistance(test.a, test.b); got != test.want {
+			t.Errorf("%q to %q: %d, want %d", test.a, test.b, got, test.want)
+		}
+	}
+}

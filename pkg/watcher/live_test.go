@@ -1,0 +1,162 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// collected is a Sink that keeps traces, and fails at the failAt-th.
+type collected struct {
+	traces []spans.Trace
+	failAt int
+}
+
+var errSink = errors.New("no room")
+
+func (c *collected) Deliver(t spans.Trace) error {
+	c.traces = append(c.traces, t)
+	if len(c.traces) == c.failAt {
+		return errSink
+	}
+	return nil
+}
+
+func newTestLive(t *testing.T) *Live {
+	t.Helper()
+	log, _ := testLog(100)
+	l, err := NewLive(LiveOptions{Config: &rest.Config{Host: "https://127.0.0.1:1"}, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func recorded(t *testing.T, name string) []causality.Observation {
+	t.Helper()
+	f, err := os.Open(filepath.Join(recordings, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	observations, broken := read(t, NewRecordingReader(f, name))
+	if len(broken) > 0 {
+		t.Fatal(broken)
+	}
+	return observations
+}
+
+// What went into the queue before the streams stopped reaches the sink, and
+// what is still open then does not.
+func TestLiveDrainsTheQueue(t *testing.T) {
+	l := newTestLive(t)
+	observations := recorded(t, "crash-loop.jsonl")
+	for _, o := range observations {
+		if err := l.enqueue(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []spans.Trace
+	engine := causality.New(causality.Options{})
+	for _, o := range observations {
+		want = append(want, engine.Observe(o)...)
+	}
+	stopped := make(chan struct{})
+	close(stopped)
+	var sink collected
+	if err := l.feed(causality.New(causality.Options{}), &sink, stopped); err != nil {
+		t.Fatal(err)
+	}
+	if len(want) == 0 || len(sink.traces) != len(want) {
+		t.Errorf("%d traces, want %d", len(sink.traces), len(want))
+	}
+}
+
+func TestLiveEndsWithItsSink(t *testing.T) {
+	l := newTestLive(t)
+	for _, o := range recorded(t, "crash-loop.jsonl") {
+		if err := l.enqueue(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped := make(chan struct{})
+	close(stopped)
+	if err := l.feed(causality.New(causality.Options{}), &collected{failAt: 1}, stopped); !errors.Is(err, errSink) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A full queue makes the reflectors wait; the end of the program does not.
+func TestLiveQueueIsBounded(t *testing.T) {
+	l := newTestLive(t)
+	o := causality.Observation{Type: watch.Added, Object: pod("a", "u", "1")}
+	for range queueLength {
+		if err := l.enqueue(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var waits dto.Metric
+	if err := l.metrics.waits.Write(&waits); err != nil || waits.GetCounter().GetValue() != 0 {
+		t.Errorf("%v waits while there was room, %v", waits.GetCounter(), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error)
+	go func() { waiting <- l.enqueue(ctx, o) }()
+	<-l.queue // makes room
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+	go func() { waiting <- l.enqueue(ctx, o) }()
+	cancel()
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if len(l.queue) != queueLength {
+		t.Errorf("%d wait", len(l.queue))
+	}
+}
+
+// A replica that is not elected is ready; one that works is not before its
+// first lists are through, but for those it can do without.
+func TestLiveReady(t *testing.T) {
+	l := newTestLive(t)
+	if err := l.Ready(nil); err != nil {
+		t.Error(err)
+	}
+	l.started.Store(true)
+	for _, s := range l.streams.sources {
+		if err := l.Ready(nil); err == nil {
+			t.Errorf("ready before the first list of %s", s.name())
+		}
+		l.streams.settle(s)
+	}
+	if err := l.Ready(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKindsNamed(t *testing.T) {
+	kinds, err := kindsNamed([]string{"pod", "Deployments", "pods"})
+	if err != nil || len(kinds) != 2 || kinds[0] != podKind || kinds[1] != deploymentKind {
+		t.Errorf("%v, %v", kinds, err)
+	}
+	for _, name := range []string{"secrets", "ConfigMap", "nonsense"} {
+		if _, err := kindsNamed([]string{name}); err == nil {
+			t.Errorf("%s can be recorded", name)
+		}
+	}
+	for _, k := range recordKinds {
+		if k.Kind == "Secret" || k.Kind == "ConfigMap" {
+			t.Errorf("%s is recorded", k.Kind)
+		}
+	}
+}
