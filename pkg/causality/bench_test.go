@@ -121,4 +121,3 @@ func bigRollout(n int) []causality.Observation {
 	}
 	return obs
 }
-

@@ -2,6 +2,7 @@ package causality
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // from creation to Ready, or to cut (zero: no limit) if it was not Ready by
 // then. It begins no earlier than its cause. With failed set, waiting at the
 // cut is an error: the change failed meanwhile.
-func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) *spans.Span {
+func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) {
 	tl := p.timeline(cut)
 	start := latest(tl.created, cause)
 	end := tl.ready
@@ -29,7 +30,7 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		tl = p.timeline(end)
 	}
 	end = latest(end, start)
-	attrs = append(attrs[:len(attrs):len(attrs)], p.attributes()...)
+	attrs = append(slices.Clip(attrs), p.attributes()...)
 	root := b.add(node{
 		parent: parent, id: []string{"pod start", string(p.uid)},
 		name: "Pod start", service: serviceKubelet, subject: p.subject(),
@@ -49,7 +50,6 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		return !ev.first().After(end) || !cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
 	p.startSent = true
-	return root
 }
 
 // phases builds the spans below a Pod start.
@@ -77,7 +77,7 @@ func (ph *phases) add(n node) *spans.Span {
 	}
 	n.id = append([]string{n.name, string(ph.pod.uid)}, n.id...)
 	n.start = latest(n.start, ph.root.Start)
-	n.attrs = append(ph.attrs[:len(ph.attrs):len(ph.attrs)], n.attrs...)
+	n.attrs = append(slices.Clip(ph.attrs), n.attrs...)
 	return ph.builder.add(n)
 }
 
@@ -229,13 +229,13 @@ func (ph *phases) place(ev *event) *spans.Span {
 }
 
 // podStop adds a pod's end: deletion requested to gone.
-func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
+func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) {
 	start := latest(p.stopAsked(), cause)
 	end := p.gone.at()
 	if end.IsZero() {
 		end = cut
 	}
-	attrs = append(attrs[:len(attrs):len(attrs)], p.attributes()...)
+	attrs = append(slices.Clip(attrs), p.attributes()...)
 	if p.grace > 0 {
 		attrs = append(attrs, seconds(keyGrace, p.grace))
 	}
@@ -253,7 +253,6 @@ func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValu
 		}
 	}
 	p.stopSent = true
-	return s
 }
 
 // stopAsked dates the request to delete the pod: not after the kubelet began
@@ -317,8 +316,8 @@ func (p *pod) lastWarning(tl timeline, at time.Time) *event {
 }
 
 func (c *container) lastCrash(at time.Time) *run {
-	for i := len(c.runs) - 1; i >= 0; i-- {
-		if r := c.runs[i]; r.over() && r.exitCode != 0 && !r.finished.lo.After(at) {
+	for _, r := range slices.Backward(c.runs) {
+		if r.over() && r.exitCode != 0 && !r.finished.lo.After(at) {
 			return r
 		}
 	}

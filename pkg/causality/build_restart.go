@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -201,8 +202,8 @@ func (r *reviewer) broughtBy(q *pod) *change {
 	if s.change != nil {
 		return s.change
 	}
-	for i := len(r.plan.changes) - 1; i >= 0; i-- {
-		if c := r.plan.changes[i]; c.kind == changeRollout && !q.firstSeen.before(c.opened) {
+	for _, c := range slices.Backward(r.plan.changes) {
+		if c.kind == changeRollout && !q.firstSeen.before(c.opened) {
 			return c
 		}
 	}

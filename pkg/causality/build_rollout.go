@@ -319,7 +319,7 @@ func (b *changeBuilder) addMinReadyWait() {
 	})
 }
 
-// addLinks ties the change to its neighbours.
+// addLinks ties the change to its neighbors.
 func (b *changeBuilder) addLinks() {
 	i := slices.Index(b.changes, b.change)
 	if b.change.outcome == outcomeSuperseded && i+1 < len(b.changes) {
@@ -418,7 +418,7 @@ func (b *changeBuilder) attachEvents() {
 }
 
 // during reports whether an Event of the Deployment falls into this change's
-// time rather than its neighbours'.
+// time rather than its neighbors'.
 func (b *changeBuilder) during(ev *event) bool {
 	t := ev.first()
 	i := slices.Index(b.changes, b.change)

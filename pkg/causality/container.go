@@ -186,8 +186,8 @@ func (c *container) wait(reason, message string, arrival, seen time.Time) {
 
 // waitAt returns the latest notable waiting state that began by t.
 func (c *container) waitAt(t time.Time) (wait, bool) {
-	for i := len(c.waits) - 1; i >= 0; i-- {
-		if w := c.waits[i]; t.IsZero() || !w.from.at().After(t) {
+	for _, w := range slices.Backward(c.waits) {
+		if t.IsZero() || !w.from.at().After(t) {
 			return w, true
 		}
 	}

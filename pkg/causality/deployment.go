@@ -24,7 +24,6 @@ type deployment struct {
 	images     []string
 	minReady   time.Duration
 	paused     bool
-	pausedAt   moment
 	stale      time.Time // time of the last ProgressDeadlineExceeded
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
 	availableAt time.Time

@@ -2,6 +2,7 @@ package causality
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -315,10 +316,7 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 // Stats returns the counters so far.
 func (e *Engine) Stats() Stats {
 	s := e.stats
-	s.Observations = make(map[string]int64, len(e.stats.Observations))
-	for k, n := range e.stats.Observations {
-		s.Observations[k] = n
-	}
+	s.Observations = maps.Clone(e.stats.Observations)
 	for _, d := range e.deployments {
 		for _, c := range d.changes {
 			if !c.sent {

@@ -94,23 +94,24 @@ func (s stamp) before(t stamp) bool {
 	return s.arrival.Before(t.arrival)
 }
 
+// latest returns the last of the times.
 func latest(ts ...time.Time) time.Time {
-	var max time.Time
+	var last time.Time
 	for _, t := range ts {
-		if t.After(max) {
-			max = t
+		if t.After(last) {
+			last = t
 		}
 	}
-	return max
+	return last
 }
 
 // earliest returns the first of the times that are set.
 func earliest(ts ...time.Time) time.Time {
-	var min time.Time
+	var first time.Time
 	for _, t := range ts {
-		if !t.IsZero() && (min.IsZero() || t.Before(min)) {
-			min = t
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
 		}
 	}
-	return min
+	return first
 }

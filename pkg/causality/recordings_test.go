@@ -64,7 +64,7 @@ func load(t testing.TB, name string) []causality.Observation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	var obs []causality.Observation
 	r := watcher.NewRecordingReader(f, name)
 	for {

@@ -301,7 +301,7 @@ func setPod(p *corev1.Pod, key, val string) {
 	}
 	switch key {
 	case "containers", "init", "sidecar":
-		for _, name := range strings.Split(val, ",") {
+		for name := range strings.SplitSeq(val, ",") {
 			c := corev1.Container{Name: name, Image: name + ":1"}
 			if key == "sidecar" {
 				always := corev1.ContainerRestartPolicyAlways

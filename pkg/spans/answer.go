@@ -88,7 +88,7 @@ func answerOfGRPC(err error, response *coltracepb.ExportTraceServiceResponse) an
 	return a
 }
 
-// speaksOfSize recognises what the gRPC libraries of Go, C++ and Java say of a
+// speaksOfSize recognizes what the gRPC libraries of Go, C++ and Java say of a
 // message above the receiver's limit, and the clients' own limit.
 func speaksOfSize(message string) bool {
 	m := strings.ToLower(message)

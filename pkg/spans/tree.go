@@ -119,7 +119,7 @@ func notes(s *Span) []string {
 	var out []string
 	for _, k := range shown {
 		if v, ok := s.Attribute(k.key); ok {
-			text := v.Emit()
+			text := v.String()
 			if v.Type() == attribute.FLOAT64 {
 				text = strconv.FormatFloat(v.AsFloat64(), 'f', 3, 64)
 			}

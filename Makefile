@@ -1,0 +1,56 @@
+# What is needed is Go and git; everything else is built from Go modules.
+# Helpers of the tests (a Kubernetes control plane, Jaeger) are kept in the
+# user's cache directory; the first build of them takes about ten minutes.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/rollspan/rollspan/pkg/cli.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/rollspan
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rollspan .
+
+.PHONY: demo
+demo: build ## Show rollouts as traces on a local control plane (DEMO_ARGS=--current-cluster: on yours)
+	go run ./test/demo --rollspan bin/rollspan $(DEMO_ARGS)
+
+.PHONY: test
+test: lint tools unit e2e ## Run everything: linters, unit tests, end-to-end tests
+
+.PHONY: unit
+unit: ## Run the tests that need no cluster, with the race detector
+	go test -race . ./pkg/... ./config/... ./deploy/...
+
+.PHONY: e2e
+e2e: tools ## Run the tests against a real control plane and Jaeger
+	go test -timeout 30m ./test/...
+
+.PHONY: tools
+tools: ## Build the control plane and Jaeger that the tests use
+	go run ./test/controlplane/cmd/controlplane -build
+
+.PHONY: lint
+lint: ## Run golangci-lint
+	go mod tidy -diff
+	go tool -modfile=test/tools/lint/go.mod golangci-lint run
+
+.PHONY: vuln
+vuln: ## Run govulncheck (asks vuln.go.dev)
+	go tool -modfile=test/tools/vuln/go.mod govulncheck ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz the reader of recordings, and the engine behind it, for a minute
+	go test ./pkg/watcher -run '^$$' -fuzz FuzzRecording -fuzztime 1m
+
+.PHONY: bench
+bench: ## Measure the engine: cost of a watch event, and how it grows with pods
+	go test ./pkg/causality ./pkg/spans -run '^$$' -bench . -benchmem
+
+.PHONY: golden
+golden: ## Rewrite the golden files after a change that is meant to show
+	go test ./pkg/causality -run 'Golden|Scenarios' -rewrite
