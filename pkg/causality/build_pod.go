@@ -63,6 +63,7 @@ type phases struct {
 	schedule *spans.Span
 	sandbox  *spans.Span
 	become   *spans.Span
+	probing  []*spans.Span // parts of become
 	// last is the phase that was going on at the end.
 	last       *spans.Span
 	containers map[string][]*spans.Span // the container's span, then its parts
@@ -129,6 +130,43 @@ func (ph *phases) build(tl timeline) {
 		start: started, end: ph.end,
 	})
 	ph.last = ph.become
+	ph.probes(tl, started)
+}
+
+// probes tells apart what a pod whose containers have started still waits
+// for: that they pass their startup probes, their readiness probes, and that
+// the pod's readiness gates open.
+func (ph *phases) probes(tl timeline, started time.Time) {
+	hasStartup, hasReadiness := false, false
+	booted := started
+	for _, line := range tl.containers {
+		hasStartup = hasStartup || line.hasStartupProbe
+		hasReadiness = hasReadiness || line.hasReadinessProbe
+		if line.hasStartupProbe {
+			done := line.startupDone.at()
+			if done.IsZero() {
+				done = ph.end
+			}
+			booted = latest(booted, done)
+		}
+	}
+	ready := ph.end
+	if ph.pod.gated && ph.pod.containersReady.known() {
+		ready = latest(ph.pod.containersReady.at(), booted)
+	}
+	part := func(has bool, name string, from, until time.Time) {
+		if until.After(ph.end) {
+			until = ph.end
+		}
+		if has && until.After(from) {
+			s := ph.add(node{parent: ph.become.SpanID, name: name, service: serviceKubelet, start: from, end: until})
+			ph.probing = append(ph.probing, s)
+			ph.last = s
+		}
+	}
+	part(hasStartup, "startup probe", started, booted)
+	part(hasReadiness, "readiness probe", booted, ready)
+	part(ph.pod.gated, "readiness gates", ready, ph.end)
 }
 
 // container adds the span of one container and what was done for it.
@@ -216,7 +254,7 @@ func (ph *phases) place(ev *event) *spans.Span {
 	case ev.container == "" && (ev.reason == "Scheduled" || ev.reason == "FailedScheduling"):
 		return ph.schedule
 	case ph.become != nil && !t.Before(ph.become.Start):
-		return ph.become
+		return ph.waiting(ev)
 	case len(ph.containers[ev.container]) > 0:
 		return ph.containers[ev.container][0]
 	case ph.sandbox != nil && !t.Before(ph.sandbox.Start) && !t.After(ph.sandbox.End):
@@ -226,6 +264,17 @@ func (ph *phases) place(ev *event) *spans.Span {
 	default:
 		return ph.root
 	}
+}
+
+// waiting is the part of becoming ready that an Event, such as a probe's
+// failure, falls into.
+func (ph *phases) waiting(ev *event) *spans.Span {
+	for _, s := range ph.probing {
+		if t := ev.first(); !t.Before(s.Start) && !t.After(s.End) {
+			return s
+		}
+	}
+	return ph.become
 }
 
 // podStop adds a pod's end: deletion requested to gone.

@@ -50,10 +50,7 @@ func (r *reviewer) restarts() {
 				if !done {
 					rs.how, rs.until = outcomeOpen, r.engine.now
 				}
-				if q.restartSent == nil {
-					q.restartSent = map[string]int32{}
-				}
-				q.restartSent[c.name] = ended.restart
+				q.restartTold(c, ended.restart)
 				r.out = append(r.out, r.buildRestart(rs))
 			}
 		}

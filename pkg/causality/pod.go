@@ -24,9 +24,10 @@ type pod struct {
 
 	scheduled moment
 	sandbox   moment // PodReadyToStartContainers
-	inited    moment // Initialized
-	ready     []transition
-	gated     bool // has readiness gates
+	// containersReady is when ContainersReady was True for the first time.
+	containersReady moment
+	ready           []transition
+	gated           bool // has readiness gates
 
 	// unschedulable is the message of PodScheduled=False.
 	unschedulable string
@@ -49,7 +50,7 @@ type pod struct {
 	containers []*container // init containers first, in order
 
 	startSent, stopSent bool
-	// restartSent has the last restart handed out, per container.
+	// restartSent has the last run, per container, whose restart was told.
 	restartSent map[string]int32
 }
 
@@ -128,7 +129,8 @@ func (p *pod) startResolved() (seen time.Time, ok bool) {
 
 func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	p := e.pods[in.UID]
-	if p == nil {
+	isNew := p == nil
+	if isNew {
 		if o.Type == watch.Deleted {
 			return nil // nothing is known that could have ended
 		}
@@ -174,10 +176,31 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	p.observeConditions(in.Status.Conditions, arrival, o.Time)
 	p.observeDeletion(o, in, arrival)
 	p.observeContainers(in, arrival, o.Time)
+	if isNew {
+		p.forgetPastRuns()
+	}
 	if p.phase == corev1.PodFailed && !p.leaving() && !p.failed.known() {
 		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
 	}
 	return p
+}
+
+// forgetPastRuns marks the restarts as told that were over before the pod was
+// first seen: rollspan was not there, or told of them in an earlier life.
+func (p *pod) forgetPastRuns() {
+	for _, c := range p.containers {
+		if n := len(c.runs); n > 0 && !c.runs[n-1].over() && c.runs[n-1].restart > 0 {
+			p.restartTold(c, c.runs[n-1].restart-1)
+		}
+	}
+}
+
+// restartTold notes the last run of a container whose end needs no more telling.
+func (p *pod) restartTold(c *container, run int32) {
+	if p.restartSent == nil {
+		p.restartSent = map[string]int32{}
+	}
+	p.restartSent[c.name] = run
 }
 
 func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {
@@ -200,9 +223,9 @@ func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen 
 			if isTrue && !p.sandbox.known() {
 				p.sandbox = at
 			}
-		case corev1.PodInitialized:
-			if isTrue && !p.inited.known() {
-				p.inited = at
+		case corev1.ContainersReady:
+			if isTrue && !p.containersReady.known() {
+				p.containersReady = at
 			}
 		case corev1.DisruptionTarget:
 			if isTrue {

@@ -313,6 +313,17 @@ func setPod(p *corev1.Pod, key, val string) {
 				p.Spec.InitContainers = append(p.Spec.InitContainers, c)
 			}
 		}
+	case "startup": // gives the first container a startup probe
+		p.Spec.Containers[0].StartupProbe = &corev1.Probe{}
+	case "readiness":
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{}
+	case "gate":
+		p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: corev1.PodConditionType(val)}}
+	case "started": // the first container passed its startup probe
+		yes := true
+		p.Status.ContainerStatuses[0].Started = &yes
+	case "containersready":
+		condition(corev1.ContainersReady, corev1.ConditionTrue, val)
 	case "scheduled":
 		p.Spec.NodeName = "node-a"
 		condition(corev1.PodScheduled, corev1.ConditionTrue, val)
