@@ -1,0 +1,209 @@
+//go:build unix
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/rollspan/rollspan/test/controlplane"
+)
+
+// printed collects what a running command prints.
+type printed struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.Write(b)
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.String()
+}
+
+// TestMain lets the test binary be rollspan, see start.
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+const asProgram = "ROLLSPAN_TEST_AS_PROGRAM"
+
+// command is a rollspan that runs beside the test. It is a process of its own,
+// because it sets the loggers of client-go, which the cluster's kubelet in
+// this process uses.
+type command struct {
+	out, errs printed
+	cmd       *exec.Cmd
+}
+
+func start(t *testing.T, args ...string) *command {
+	t.Helper()
+	c := &command{cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
+	c.cmd.Env = append(os.Environ(), asProgram+"=1")
+	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// end stops the command with a signal and waits for it.
+func (c *command) end(t *testing.T, signal os.Signal) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, c.errs.String())
+	}
+}
+
+// until waits for a condition; the test's own deadline is the limit.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(2 * time.Minute)
+	for !condition() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// A rollout in a real cluster, watched with exactly the rights that config/
+// grants and recorded at the same time: the replay gives the same spans.
+func TestClusterRunAndRecord(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	cluster := controlplane.StartForTest(t, controlplane.Options{})
+	install := exec.CommandContext(t.Context(), cluster.Kubectl(), "--kubeconfig", cluster.Kubeconfig(), "apply", "-k", "../../config/default")
+	if b, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
+	until(t, "the rollout of the manifests, which is not what is tested here", func() bool {
+		d, err := client.AppsV1().Deployments("rollspan").Get(t.Context(), "rollspan", metav1.GetOptions{})
+		return err == nil && d.Status.AvailableReplicas == 1
+	})
+	kubeconfig, err := cluster.KubeconfigFor(t.Context(), "rollspan", "rollspan")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	file := filepath.Join(t.TempDir(), "recording.jsonl")
+	run := start(t, "run", "--kubeconfig", kubeconfig, "-o", "otlp-json", "--settle", "2s", "--log-level", "debug",
+		"--leader-elect", "--leader-elect-namespace", "rollspan")
+	record := start(t, "record", "--kubeconfig", kubeconfig, "-o", file, "--log-level", "debug")
+	for name, c := range map[string]*command{"run": run, "record": record} {
+		until(t, name+" to have listed all", func() bool {
+			return strings.Count(c.errs.String(), "first list is through") == 4
+		})
+	}
+
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{
+					Name: "web", Image: "example/web:1", Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "s3cret"}},
+				}}},
+			},
+		},
+	}
+	if _, err := client.AppsV1().Deployments("default").Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the rollout's trace", func() bool { return len(spansOf(t, run.out.String())) > 0 })
+	record.end(t, os.Interrupt)
+	run.end(t, syscall.SIGTERM)
+
+	recording, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(recording, []byte("s3cret")) || !bytes.Contains(recording, []byte("redacted:")) {
+		t.Error("the recording holds the value of an environment variable")
+	}
+	if !strings.Contains(record.errs.String(), "not recorded: statefulsets") {
+		t.Errorf("nothing is said of the kinds that may not be read:\n%s", record.errs.String())
+	}
+	replay := start(t, "replay", "-o", "otlp-json", "--settle", "2s", file)
+	if err := replay.cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, replay.errs.String())
+	}
+	live, again := spansOf(t, run.out.String()), spansOf(t, replay.out.String())
+	// Not compared: times. The two watched through connections of their own,
+	// so what they saw arrived milliseconds apart.
+	for id, name := range live {
+		if again[id] != name {
+			t.Errorf("live span %s %q is %q in the replay", id, name, again[id])
+		}
+	}
+	if names := slices.Collect(maps.Values(live)); !slices.Contains(names, "Deployment rollout") || !slices.Contains(names, "Pod start") {
+		t.Errorf("live spans: %q", names)
+	}
+}
+
+// spansOf returns the names of the spans of the Deployment web in OTLP JSON
+// lines, by trace and span ID. A line that is not whole yet is left out.
+func spansOf(t *testing.T, lines string) map[string]string {
+	t.Helper()
+	names := map[string]string{}
+	for line := range strings.Lines(lines) {
+		var request struct {
+			ResourceSpans []struct {
+				ScopeSpans []struct {
+					Spans []struct{ TraceID, SpanID, Name string }
+				}
+			}
+		}
+		if !strings.HasSuffix(line, "\n") || !strings.Contains(line, `{"stringValue":"web"}`) {
+			continue
+		}
+		if err := json.Unmarshal([]byte(line), &request); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range request.ResourceSpans {
+			for _, s := range r.ScopeSpans {
+				for _, span := range s.Spans {
+					names[span.TraceID+"/"+span.SpanID] = span.Name
+				}
+			}
+		}
+	}
+	return names
+}
