@@ -278,7 +278,14 @@ func (b *changeBuilder) parentOf(s slot) (trace.SpanID, time.Time) {
 // was paused.
 func (b *changeBuilder) addPauses() {
 	for i, p := range b.change.pauses {
-		from, until := latest(p.from.at(), b.start), p.until.at()
+		from, end := latest(p.from.at(), b.start), p.until
+		for _, s := range b.stepsOf(b.change) {
+			// The first step after it shows that it was over.
+			if at := b.decided(s.rs, s.step); at.After(from) {
+				end = end.before(at)
+			}
+		}
+		until := end.at()
 		if until.IsZero() || until.After(b.end) {
 			until = b.end
 		}

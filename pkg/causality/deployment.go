@@ -390,12 +390,16 @@ func (d *deployment) progress(in *appsv1.Deployment, st deploymentState, s stamp
 }
 
 // completedAt dates the status that shows a change complete. The API gives a
-// time only where the reason became NewReplicaSetAvailable with it.
+// time where the reason became NewReplicaSetAvailable with it, else perhaps in
+// managedFields.
 func (d *deployment) completedAt(in *appsv1.Deployment, arrival, seen time.Time) moment {
 	if c := progressing(in); c != nil && c.Reason == newReplicaSetAvailable && c.LastUpdateTime.After(d.availableAt) {
 		return inSecond(c.LastUpdateTime.Time, arrival)
 	}
-	return arrived(latest(arrival, seen))
+	if at := statusWritten(in); !at.IsZero() {
+		return inSecond(at, arrival)
+	}
+	return arrived(seen)
 }
 
 func (d *deployment) delete(at moment, s stamp) {

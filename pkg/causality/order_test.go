@@ -190,30 +190,49 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
+// After an outage of the API server a watch delivers at once what happened
+// meanwhile. The arrivals say nothing then; the API's own seconds must do.
+func TestSameStoryAfterAnOutage(t *testing.T) {
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		back := obs[0].Time.Add(70 * time.Second)
+		late := slices.Clone(obs)
+		for i := range late {
+			if late[i].Time.Before(back) {
+				late[i].Time = back
+			}
+		}
+		sameStory(t, story(replay(obs)), story(replay(late)))
+	})
+}
+
+// sameStory compares what happened, and when to a second or two.
+func sameStory(t *testing.T, want, got map[string]line) {
+	t.Helper()
+	for id, w := range want {
+		g, ok := got[id]
+		if !ok {
+			t.Errorf("missing: %s", w.text)
+			continue
+		}
+		if g.text != w.text {
+			t.Errorf("%s became %s", w.text, g.text)
+		}
+		if !near(g.start, w.start) || !near(g.end, w.end) {
+			t.Errorf("%s moved from %s..%s to %s..%s", w.text, w.start, w.end, g.start, g.end)
+		}
+	}
+	for id, g := range got {
+		if _, ok := want[id]; !ok {
+			t.Errorf("extra: %s", g.text)
+		}
+	}
+}
+
 // Status is a co-equal source: without any Event the same story stands, with
 // times to the second.
 func TestTheTreeStandsWithoutEvents(t *testing.T) {
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
-		want := story(replay(obs))
-		got := story(replay(withoutEvents(obs)))
-		for id, w := range want {
-			g, ok := got[id]
-			if !ok {
-				t.Errorf("missing without Events: %s", w.text)
-				continue
-			}
-			if g.text != w.text {
-				t.Errorf("without Events %s became %s", w.text, g.text)
-			}
-			if !near(g.start, w.start) || !near(g.end, w.end) {
-				t.Errorf("without Events %s moved from %s..%s to %s..%s", w.text, w.start, w.end, g.start, g.end)
-			}
-		}
-		for id, g := range got {
-			if _, ok := want[id]; !ok {
-				t.Errorf("extra without Events: %s", g.text)
-			}
-		}
+		sameStory(t, story(replay(obs)), story(replay(withoutEvents(obs))))
 	})
 }
 

@@ -272,8 +272,12 @@ func (p *pod) observeDeletion(o Observation, in *corev1.Pod, arrival time.Time) 
 	if o.Type != watch.Deleted || p.gone.known() {
 		return
 	}
-	p.gone = arrived(o.Time)
-	p.goneSeen = o.Time
+	p.gone, p.goneSeen = arrived(o.Time), o.Time
+	if g := in.DeletionGracePeriodSeconds; in.DeletionTimestamp != nil && g != nil && *g == 0 {
+		// The kubelet's last deletion, without grace, is the one that takes
+		// effect, and says when.
+		p.gone = inSecond(in.DeletionTimestamp.Time, arrival)
+	}
 	if !p.leaving() {
 		// Deleted at once (a pod that never ran), or we missed the request.
 		p.deleteAsked = arrived(o.Time)

@@ -92,6 +92,18 @@ func writer(in *appsv1.Deployment, template bool) written {
 	return w
 }
 
+// statusWritten returns when the status was last written, by the managedFields:
+// a whole second, zero if not stated.
+func statusWritten(in *appsv1.Deployment) time.Time {
+	var at time.Time
+	for i := range in.ManagedFields {
+		if m := &in.ManagedFields[i]; m.Subresource == "status" && m.Time != nil {
+			at = latest(at, m.Time.Time)
+		}
+	}
+	return at
+}
+
 func ownsSpec(m *metav1.ManagedFieldsEntry, field string) bool {
 	raw := m.FieldsV1.GetRawString()
 	spec := strings.Index(raw, `"f:spec"`)
