@@ -67,13 +67,7 @@ func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done boo
 	}
 	rs = &restart{pod: q, container: c, ended: ended, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
 	marks := q.marks(c)
-	for _, m := range marks {
-		if m.exact && m.kind != markFailed && !m.at.Before(ended.finished.lo) {
-			// What the kubelet did next, were it to note that it backs off.
-			rs.from = ended.finished.before(m.at).at()
-			break
-		}
-	}
+	rs.from = latest(ended.finished.before(nextExact(marks, ended, startOfRun(marks, ended))).at(), startOfRun(marks, ended))
 	rs.killed, rs.from = q.killing(c, ended, rs.from)
 	if i+1 < len(c.runs) {
 		rs.next = c.runs[i+1]
@@ -115,15 +109,6 @@ func (p *pod) killing(c *container, ended *run, from time.Time) (*event, time.Ti
 		}
 	}
 	return nil, from
-}
-
-func startOfRun(marks []mark, r *run) time.Time {
-	for _, m := range marks {
-		if m.kind == markStarted && m.run == r {
-			return m.at
-		}
-	}
-	return r.started.at()
 }
 
 // cause says why the run ended: the kernel, a failed probe, or, as far as
@@ -234,7 +219,7 @@ func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
 	}
 	attempt := started
 	for _, m := range marks {
-		if m.exact && m.kind != markFailed && m.kind != markBackOff && !m.at.Before(rs.ended.finished.lo) && m.at.Before(attempt) && m.at.After(rs.from) {
+		if m.exact && m.kind != markFailed && m.kind != markBackOff && m.at.After(rs.from) && m.at.Before(attempt) {
 			attempt = m.at
 			break
 		}

@@ -90,13 +90,8 @@ func (s *segmenter) emit(g segment) {
 
 func (s *segmenter) pulled(m mark) {
 	pulling, waiting, ok := pullTimes(m.message)
-	from := s.pulling
-	if from.IsZero() && ok {
-		// The Pulling Event was lost; the kubelet's figure says when it was.
-		from = latest(m.at.Add(-waiting), s.idle)
-	}
-	if !from.IsZero() {
-		g := segment{name: "pull image", from: from, until: m.at}
+	if !s.pulling.IsZero() {
+		g := segment{name: "pull image", from: s.pulling, until: m.at}
 		if ok && waiting > pulling {
 			g.attrs = append(g.attrs, seconds(keyPullWaiting, waiting-pulling))
 		}

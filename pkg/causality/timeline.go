@@ -181,6 +181,8 @@ func (p *pod) marks(c *container) []mark {
 			marks = append(marks, mark{kind: kind, at: o.at, exact: true, message: o.message})
 		}
 	}
+	sortMarks(marks)
+	marks = addLostPulls(marks)
 	for _, r := range c.runs {
 		marks = addRun(marks, r)
 	}
@@ -195,6 +197,27 @@ func (p *pod) marks(c *container) []mark {
 	}
 	sortMarks(marks)
 	return marks
+}
+
+// addLostPulls adds the beginning of pulls whose Pulling Event is missing: the
+// kubelet says how long each took.
+func addLostPulls(marks []mark) []mark {
+	var lost []mark
+	pulling := false
+	for _, m := range marks {
+		switch m.kind {
+		case markPulling:
+			pulling = true
+		case markPulled:
+			if _, waiting, ok := pullTimes(m.message); ok && !pulling {
+				lost = append(lost, mark{kind: markPulling, at: m.at.Add(-waiting), exact: true})
+			}
+			pulling = false
+		case markFailed:
+			pulling = false
+		}
+	}
+	return append(marks, lost...)
 }
 
 // addRun adds a run's start and end; the start goes to the Started Event of
@@ -234,18 +257,14 @@ func narrowEnds(lines []containerLine) {
 			if m.kind != markTerminated {
 				continue
 			}
-			next := nextExact(line.marks, m.run.finished.lo)
+			started := startOfRun(line.marks, m.run)
+			next := nextExact(line.marks, m.run, started)
 			if line.init {
 				for _, later := range lines[i+1:] {
-					next = earliest(next, nextExact(later.marks, m.run.finished.lo))
+					next = earliest(next, nextExact(later.marks, m.run, started))
 				}
 			}
-			m.at = m.run.finished.before(next).at()
-			for _, s := range line.marks {
-				if s.kind == markStarted && s.run == m.run {
-					m.at = latest(m.at, s.at)
-				}
-			}
+			m.at = latest(m.run.finished.before(next).at(), started)
 		}
 		sortMarks(line.marks)
 	}
@@ -257,13 +276,26 @@ func sortMarks(marks []mark) {
 	})
 }
 
-func nextExact(marks []mark, from time.Time) time.Time {
+// nextExact is the first thing an Event dates that the end of a run made
+// possible: it is not before the second in which the run ended, and after its
+// start.
+func nextExact(marks []mark, r *run, started time.Time) time.Time {
 	for _, m := range marks {
-		if m.exact && m.kind != markFailed && !m.at.Before(from) {
+		if m.exact && m.kind != markFailed && !m.at.Before(r.finished.lo) && m.at.After(started) {
 			return m.at
 		}
 	}
 	return time.Time{}
+}
+
+// startOfRun dates the start of a run.
+func startOfRun(marks []mark, r *run) time.Time {
+	for _, m := range marks {
+		if m.kind == markStarted && m.run == r {
+			return m.at
+		}
+	}
+	return r.started.at()
 }
 
 // turns works out when it was each container's turn. The kubelet runs init
