@@ -28,7 +28,7 @@ func TestUsage(t *testing.T) {
 		want string // on stderr
 	}{
 		"unknown command": {[]string{"rpelay"}, ExitUsage, "Did you mean this?\n\treplay"},
-		"misspelt flag":   {[]string{"replay", "--setle=3s", "x"}, ExitUsage, "unknown flag: --setle; did you mean --settle?"},
+		"misspelled flag": {[]string{"replay", "--setle=3s", "x"}, ExitUsage, "unknown flag: --setle; did you mean --settle?"},
 		"unknown flag":    {[]string{"run", "--frobnicate"}, ExitUsage, "unknown flag: --frobnicate\n"},
 		"no file":         {[]string{"replay"}, ExitUsage, "for example: rollspan replay rollout.jsonl"},
 		"argument to run": {[]string{"run", "x"}, ExitUsage, "Run 'rollspan run --help' for usage."},

@@ -36,7 +36,7 @@ code is then 1, unless --lenient is given.`,
 
   # As OTLP JSON, which the Collector and the Jaeger UI read
   rollspan replay -o otlp-json rollout.jsonl > rollout.otlp.jsonl`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("no recording named; for example: rollspan replay rollout.jsonl")
 			}
@@ -92,7 +92,7 @@ func (r *replay) file(ctx context.Context, name string) (broken int, err error) 
 		if err != nil {
 			return 0, fmt.Errorf("recording: %w", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		in, label = f, name
 	}
 	stdout := bufio.NewWriter(r.Out)

@@ -55,7 +55,7 @@ func TestTLS(t *testing.T) {
 			defer server.Stop()
 		} else {
 			server := httptest.NewUnstartedServer(http.HandlerFunc(c.serveHTTP))
-			server.Listener.Close() //nolint:errcheck // Ours takes its place.
+			server.Listener.Close() // ours takes its place
 			server.Listener, server.TLS = l, config
 			server.EnableHTTP2 = true
 			server.StartTLS()
@@ -139,7 +139,7 @@ func serveOther(protocol string) func(*testing.T, *collector) {
 func serveTLS(pair tls.Certificate) func(*testing.T, *collector) {
 	return func(t *testing.T, c *collector) {
 		l := tls.NewListener(c.listen(), &tls.Config{Certificates: []tls.Certificate{pair}})
-		t.Cleanup(func() { l.Close() }) //nolint:errcheck // It only has to end.
+		t.Cleanup(func() { l.Close() }) // it only has to end
 		go func() {
 			for {
 				conn, err := l.Accept()
@@ -148,7 +148,7 @@ func serveTLS(pair tls.Certificate) func(*testing.T, *collector) {
 				}
 				go func(conn net.Conn) {
 					conn.(*tls.Conn).HandshakeContext(t.Context()) //nolint:errcheck // The client will not like it.
-					conn.Close()                                   //nolint:errcheck // It only has to end.
+					conn.Close()                                   // it only has to end
 				}(conn)
 			}
 		}()

@@ -50,7 +50,7 @@ func (r *lineReader) next() (line []byte, ended bool, err error) {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err != nil && !(errors.Is(err, io.EOF) && started):
+		case err != nil && (!errors.Is(err, io.EOF) || !started):
 			return nil, false, err
 		case tooLong:
 			return nil, err == nil, errLineTooLong

@@ -47,7 +47,7 @@ func recorded(t *testing.T, name string) []causality.Observation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	observations, broken := read(t, NewRecordingReader(f, name))
 	if len(broken) > 0 {
 		t.Fatal(broken)

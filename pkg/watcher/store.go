@@ -210,13 +210,13 @@ func (s *eventStore) Replace(list []any, listVersion string) error {
 	// A list that is older than what was seen comes from a cluster restored
 	// from a backup. Its versions compare to nothing, so everything is passed
 	// on; the engine knows an Event it has seen.
-	comparable := s.started && !newer(s.newest, listVersion)
+	inOrder := s.started && !newer(s.newest, listVersion)
 	for _, v := range list {
 		object, _, id, err := identify(v)
 		if err != nil {
 			return err
 		}
-		if comparable && !newer(id.resourceVersion, s.newest) {
+		if inOrder && !newer(id.resourceVersion, s.newest) {
 			continue
 		}
 		if err := s.observe(watch.Added, object, !s.started); err != nil {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -170,7 +171,7 @@ func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []str
 	etcdURL := loopback("http", ports[0])
 
 	tokens := map[string]string{}
-	tokenFile := ""
+	var tokenFile strings.Builder
 	for user, groups := range map[string]string{
 		userAdmin:             "system:masters",
 		userControllerManager: "",
@@ -180,9 +181,9 @@ func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []str
 		userKubelet: "system:masters",
 	} {
 		tokens[user] = rand.Text()
-		tokenFile += fmt.Sprintf("%s,%s,%s,%q\n", tokens[user], user, hex.EncodeToString([]byte(user)), groups)
+		fmt.Fprintf(&tokenFile, "%s,%s,%s,%q\n", tokens[user], user, hex.EncodeToString([]byte(user)), groups)
 	}
-	if err := os.WriteFile(filepath.Join(c.dir, "tokens.csv"), []byte(tokenFile), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.dir, "tokens.csv"), []byte(tokenFile.String()), 0o600); err != nil {
 		return fmt.Errorf("controlplane: %w", err)
 	}
 	if err := writeServiceAccountKey(c.dir); err != nil {

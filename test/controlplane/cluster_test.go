@@ -37,7 +37,7 @@ func TestCluster(t *testing.T) {
 			"liveness":   hangingContainerIsRestarted,
 			"gate":       readinessGateHoldsPod,
 			"job":        jobCompletes,
-			"misspelt":   misspeltAnnotationIsRefused,
+			"misspelled": misspelledAnnotationIsRefused,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -45,7 +45,7 @@ func TestCluster(t *testing.T) {
 			})
 		}
 	})
-	t.Run("service account", func(t *testing.T) { serviceAccountHasItsOwnRights(t, cluster, client) })
+	t.Run("service account", func(t *testing.T) { serviceAccountHasItsOwnRights(t, cluster) })
 	t.Run("node", func(t *testing.T) {
 		if err := cluster.AddNode(t.Context(), "node-b"); err != nil {
 			t.Fatal(err)
@@ -319,8 +319,8 @@ func jobCompletes(t *testing.T, client kubernetes.Interface) {
 	})
 }
 
-func misspeltAnnotationIsRefused(t *testing.T, client kubernetes.Interface) {
-	pod := createPod(t, client, "misspelt", map[string]string{"kubelet.test/bot": "1s"}, corev1.PodSpec{
+func misspelledAnnotationIsRefused(t *testing.T, client kubernetes.Interface) {
+	pod := createPod(t, client, "misspelled", map[string]string{"kubelet.test/bot": "1s"}, corev1.PodSpec{
 		Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}},
 	})
 	eventually(t, "pod refused", func() (bool, string) {
@@ -330,7 +330,7 @@ func misspeltAnnotationIsRefused(t *testing.T, client kubernetes.Interface) {
 	deletePod(t, client, pod)
 }
 
-func serviceAccountHasItsOwnRights(t *testing.T, cluster *ControlPlane, admin kubernetes.Interface) {
+func serviceAccountHasItsOwnRights(t *testing.T, cluster *ControlPlane) {
 	path, err := cluster.KubeconfigFor(t.Context(), "default", "default")
 	if err != nil {
 		t.Fatal(err)

@@ -61,7 +61,7 @@ func startProcess(name, binary, dir string, args []string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the child has its own descriptor
+	defer func() { _ = log.Close() }() // the child has its own descriptor
 	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := spawn(p.cmd); err != nil {

@@ -94,7 +94,7 @@ func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("controlplane: %w", err)
 	}
-	defer os.RemoveAll(unfinished)
+	defer func() { _ = os.RemoveAll(unfinished) }() // renamed by then, if all went well
 	started := time.Now()
 	for _, p := range programs[t] {
 		if err := buildProgram(ctx, module, p, filepath.Join(unfinished, p.name), say); err != nil {
@@ -246,15 +246,16 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 	if err != nil {
 		return nil, err
 	}
+	release := func() { _ = file.Close() } // nothing was written
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
 	for first := true; ; first = false {
 		err := tryLock(file)
 		if err == nil {
-			return func() { file.Close() }, nil
+			return release, nil
 		}
 		if !errors.Is(err, errLocked) {
-			file.Close()
+			release()
 			return nil, err
 		}
 		if first {
@@ -262,7 +263,7 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
+			release()
 			return nil, context.Cause(ctx)
 		case <-poll.C:
 		}

@@ -164,7 +164,7 @@ func (w *worker) keep(ctx context.Context, c *container) bool {
 		if err != nil {
 			return false
 		}
-		w.update(func() { c.terminate(exit.code, exit.reason, "") })
+		w.update(func() { c.terminate(exit.code, exit.reason) })
 		w.mu.Lock()
 		again := w.restarts(c, exit.code)
 		if c.initial && !again {

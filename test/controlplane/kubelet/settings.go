@@ -31,7 +31,7 @@ type settings struct {
 	reasons   map[string]string
 }
 
-// parseSettings refuses what it does not know: a misspelt annotation would
+// parseSettings refuses what it does not know: a misspelled annotation would
 // otherwise be a test that tests nothing.
 func parseSettings(annotations map[string]string) (settings, error) {
 	s := settings{durations: map[string]time.Duration{}, codes: map[string]int32{}, reasons: map[string]string{}}

@@ -173,7 +173,7 @@ func (w *worker) live(ctx context.Context) {
 func (w *worker) finish() {
 	for _, c := range w.init {
 		if c.sidecar {
-			w.update(func() { c.terminate(0, "Completed", "") })
+			w.update(func() { c.terminate(0, "Completed") })
 		}
 	}
 	w.update(func() { w.sandbox = false })
@@ -207,9 +207,9 @@ func (w *worker) stop() {
 		w.ending, w.sandbox = true, false
 		for _, c := range running {
 			if w.settings.duration(keyStop, c.spec.Name, 50*time.Millisecond) > grace {
-				c.terminate(137, "Error", "")
+				c.terminate(137, "Error")
 			} else {
-				c.terminate(0, "Completed", "")
+				c.terminate(0, "Completed")
 			}
 		}
 		for _, c := range append(append([]*container{}, w.main...), w.init...) {
@@ -275,7 +275,7 @@ func (c *container) neverStarted() bool {
 }
 
 // terminate ends a run of the container. The caller holds the worker's mu.
-func (c *container) terminate(code int32, reason, message string) {
+func (c *container) terminate(code int32, reason string) {
 	running := c.status.State.Running
 	if running == nil {
 		return
@@ -283,7 +283,7 @@ func (c *container) terminate(code int32, reason, message string) {
 	no := false
 	c.status.Ready, c.status.Started = false, &no
 	c.status.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: code, Reason: reason, Message: message,
+		ExitCode: code, Reason: reason,
 		StartedAt: running.StartedAt, FinishedAt: metav1.Now(), ContainerID: c.status.ContainerID,
 	}}
 }

@@ -25,12 +25,12 @@ func main() {
 	dir := flag.String("dir", "", "directory for data and logs (default: a temporary one, removed at the end)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	run := up
 	if *build {
 		run = func(ctx context.Context, _ controlplane.Options) error { return buildTools(ctx) }
 	}
 	err := run(ctx, controlplane.Options{Nodes: strings.Split(*nodes, ","), Dir: *dir, Progress: os.Stderr})
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
