@@ -46,6 +46,8 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 			e.wake(latest(at, e.now.Add(e.opts.Settle)))
 			continue
 		}
+		late, left := e.lateEvents(obj, left)
+		out = append(out, late...)
 		if t, ok := obj.activity(left); ok {
 			out = append(out, t)
 		}
@@ -78,11 +80,73 @@ func (e *Engine) claimable(obj *object) bool {
 			return true
 		}
 	}
-	p := e.pods[obj.uid]
-	if p == nil {
-		return !d.due.IsZero()
+	if e.now.Before(obj.touched.Add(e.opts.Settle)) {
+		return true // a review is due
 	}
-	return !p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent || !d.due.IsZero()
+	p := e.pods[obj.uid]
+	return p != nil && (!p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent)
+}
+
+// lateEvents hands out the Events that belong to spans which went out before
+// the Events came: a busy recorder may be that late. They go into the same
+// trace, as a span below the one they would have been on. It returns what is
+// left.
+func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, left []*event) {
+	d := e.deploymentOf(obj)
+	if d == nil {
+		return nil, events
+	}
+	groups := map[*sentSpan][]*event{}
+	var order []*sentSpan
+	for _, ev := range events {
+		s := e.sentSpanOf(d, obj, ev)
+		if s == nil {
+			left = append(left, ev)
+			continue
+		}
+		if groups[s] == nil {
+			order = append(order, s)
+		}
+		groups[s] = append(groups[s], ev)
+	}
+	for _, s := range order {
+		evs := groups[s]
+		b := &builder{traceID: s.traceID, base: d.attributes(), late: true}
+		if obj.uid != d.uid {
+			b.base = append(b.base, obj.attributes()[1:]...)
+		}
+		span := b.add(node{
+			parent: s.spanID, id: []string{"late events", evs[0].key},
+			name: "late events", service: cmp.Or(evs[0].component, "kubernetes"), subject: obj.subject(),
+			start: latest(s.start, evs[0].first()), end: evs[len(evs)-1].first(),
+		})
+		for _, ev := range evs {
+			attach(span, ev, s.end)
+		}
+		out = append(out, b.done())
+	}
+	return out, left
+}
+
+// sentSpanOf finds the span, handed out before, in whose time an Event of its
+// object lies.
+func (e *Engine) sentSpanOf(d *deployment, obj *object, ev *event) *sentSpan {
+	t := ev.first()
+	if p := e.pods[obj.uid]; p != nil {
+		switch {
+		case p.startSpan != nil && !t.After(p.startSpan.end):
+			return p.startSpan
+		case p.stopSpan != nil && !t.Before(p.stopSpan.start):
+			return p.stopSpan
+		}
+		return nil
+	}
+	for _, c := range slices.Backward(d.changes) {
+		if c.root != nil && !t.Before(c.root.start) && !t.After(c.root.end) {
+			return c.root
+		}
+	}
+	return nil
 }
 
 // activity is the trace of a burst of Events. Those that were there before

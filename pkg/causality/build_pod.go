@@ -49,7 +49,7 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		kind, isMark := markKinds[ev.reason]
 		return !ev.first().After(end) || !cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
-	p.startSent = true
+	p.startSent, p.startSpan = true, remember(root)
 }
 
 // phases builds the spans below a Pod start.
@@ -301,7 +301,7 @@ func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValu
 			attach(s, ev, s.End)
 		}
 	}
-	p.stopSent = true
+	p.stopSent, p.stopSpan = true, remember(s)
 }
 
 // stopAsked dates the request to delete the pod: not after the kubelet began

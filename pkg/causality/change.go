@@ -68,7 +68,7 @@ type change struct {
 	pauses []pause
 
 	sent         bool
-	sentStart    time.Time // of its root; what comes late is not before it
+	root         *sentSpan // once it was handed out
 	recoverySent bool
 }
 

@@ -238,10 +238,12 @@ func (e *Engine) forgetStrays() {
 
 // touch has a Deployment looked at when it had time to settle.
 func (e *Engine) touch(d *deployment) {
-	if d == nil || !d.due.IsZero() {
+	if d == nil {
 		return
 	}
-	e.schedule(d, e.now.Add(e.opts.Settle))
+	if at := e.now.Add(e.opts.Settle); d.due.IsZero() || at.Before(d.due) {
+		e.schedule(d, at)
+	}
 }
 
 func (e *Engine) schedule(d *deployment, at time.Time) {

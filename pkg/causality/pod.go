@@ -4,9 +4,12 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // maxTransitions bounds the history kept of one pod that flaps for days.
@@ -50,8 +53,22 @@ type pod struct {
 	containers []*container // init containers first, in order
 
 	startSent, stopSent bool
+	// startSpan and stopSpan are what was handed out, for Events that come
+	// later still.
+	startSpan, stopSpan *sentSpan
 	// restartSent has the last run, per container, whose restart was told.
 	restartSent map[string]int32
+}
+
+// sentSpan is what is remembered of a span that was handed out.
+type sentSpan struct {
+	traceID    trace.TraceID
+	spanID     trace.SpanID
+	start, end time.Time
+}
+
+func remember(s *spans.Span) *sentSpan {
+	return &sentSpan{s.TraceID, s.SpanID, s.Start, s.End}
 }
 
 // transition is a condition's change.

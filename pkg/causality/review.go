@@ -117,7 +117,7 @@ func (r *reviewer) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
 	if s.step != nil && !s.step.sentStart.IsZero() && r.changeAt(s.step.stamp) == s.change {
 		return spans.NewSpanID(b.traceID, stepIdentity(s.rs, s.step)...), s.step.sentStart
 	}
-	return rootID(b.traceID), s.change.sentStart
+	return rootID(b.traceID), s.change.root.start
 }
 
 // mayRecover reports whether a failed rollout can still complete: nothing has
