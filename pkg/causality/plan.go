@@ -70,7 +70,8 @@ func (e *Engine) plan(d *deployment) *plan {
 	})
 	for _, rs := range p.replicaSets {
 		lost := p.planStops(rs, e.podsOf[rs.uid])
-		p.planStarts(rs, e.podsOf[rs.uid], lost)
+		lost = p.planStarts(rs, e.podsOf[rs.uid], lost)
+		p.lostToDeletion(rs, lost)
 		p.pods = append(p.pods, e.podsOf[rs.uid]...)
 	}
 	slices.SortFunc(p.pods, func(a, b *pod) int {
@@ -135,7 +136,8 @@ func (p *plan) planStops(rs *replicaSet, pods []*pod) (lost []*pod) {
 	return lost
 }
 
-func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) {
+// planStarts returns the lost pods that nothing replaced.
+func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) []*pod {
 	born := slices.Clone(pods)
 	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	room := map[*step]int32{}
@@ -159,6 +161,24 @@ func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) {
 			at.change, at.step = c, lastStepUp(rs.steps, q.firstSeen)
 		}
 		p.starts[q] = at
+	}
+	return lost
+}
+
+// deletionReach is how long before its Deployment a pod may be deleted and
+// still have been taken by the same deletion.
+const deletionReach = 30 * time.Second
+
+// lostToDeletion gives pods that were deleted shortly before their Deployment,
+// and not replaced, to its deletion: that of a namespace takes its objects in
+// any order.
+func (p *plan) lostToDeletion(rs *replicaSet, lost []*pod) {
+	for _, q := range lost {
+		next := p.changeAfter(q.lostStamp())
+		if p.stops[q].change == nil && next != nil && next.kind == changeDelete && q.leaving() &&
+			next.opened.arrival.Sub(q.deletion.arrival) < deletionReach {
+			p.stops[q] = slot{change: next, rs: rs}
+		}
 	}
 }
 
