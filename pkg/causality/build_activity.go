@@ -136,7 +136,8 @@ func (e *Engine) sentSpanOf(d *deployment, obj *object, ev *event) *sentSpan {
 		switch {
 		case p.startSpan != nil && !t.After(p.startSpan.end):
 			return p.startSpan
-		case p.stopSpan != nil && !t.Before(p.stopSpan.start):
+		case p.stopSpan != nil && !t.Before(p.stopSpan.start.Add(-arrivalSlack)):
+			// Without this Event the stop was dated by its arrival.
 			return p.stopSpan
 		}
 		return nil

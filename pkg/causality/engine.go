@@ -68,6 +68,10 @@ type Engine struct {
 	// they have one, is not known; by when they will be forgotten.
 	strays map[*object]time.Time
 
+	// lag is how late Events have come of late, at their slowest.
+	lag     time.Duration
+	lagSeen time.Time
+
 	// due are the Deployments to look at when their time comes, unsettled
 	// the objects that have Events no span has claimed.
 	due       map[*deployment]bool
@@ -201,6 +205,29 @@ func (e *Engine) deploymentOf(obj *object) *deployment {
 		uid = rs.owner
 	}
 	return e.deployments[uid]
+}
+
+// noteLag measures how late Events come: a recorder with a backlog (a busy
+// controller, a slow API server) may be half a minute behind.
+func (e *Engine) noteLag(o Observation, last time.Time) {
+	lag := o.Time.Sub(last)
+	if o.Initial || lag < 0 {
+		return
+	}
+	if lag > e.lag || e.lagOver() {
+		e.lag, e.lagSeen = lag, o.Time
+	}
+}
+
+func (e *Engine) lagOver() bool { return e.now.After(e.lagSeen.Add(e.opts.Quiet)) }
+
+// settle is how long to wait for late observations: longer while Events are
+// seen to come late, but not for ever, as a node's clock may be wrong.
+func (e *Engine) settle() time.Duration {
+	if e.lagOver() {
+		return e.opts.Settle
+	}
+	return max(e.opts.Settle, min(e.opts.Settle+e.lag, e.opts.Quiet))
 }
 
 // touchOwner has the Deployment of a pod or ReplicaSet looked at. What is gone

@@ -184,6 +184,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	key := eventKey(in)
 	first, last := eventTimes(in, o)
 	count := eventCount(in)
+	e.noteLag(o, last)
 
 	obj := e.involvedObject(in)
 	obj.touched = o.Time

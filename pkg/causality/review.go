@@ -40,7 +40,7 @@ type reviewer struct {
 
 // ready reports whether something that was complete as of seen has settled.
 func (r *reviewer) ready(seen time.Time) bool {
-	at := seen.Add(r.engine.opts.Settle)
+	at := seen.Add(r.engine.settle())
 	if r.flush || !r.engine.now.Before(at) {
 		return true
 	}

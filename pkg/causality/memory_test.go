@@ -1,0 +1,204 @@
+package causality
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// life drives an engine through the life of one Deployment of one pod.
+type life struct {
+	*Engine
+	at      time.Time
+	version int
+	spans   int
+}
+
+func newLife() *life {
+	return &life{Engine: New(Options{}), at: time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)}
+}
+
+func (l *life) see(typ watch.EventType, object runtime.Object) {
+	l.version++
+	l.at = l.at.Add(100 * time.Millisecond)
+	object = object.DeepCopyObject()
+	object.(metav1.Object).SetResourceVersion(fmt.Sprint(l.version))
+	for _, t := range l.Observe(Observation{Time: l.at, Type: typ, Object: object}) {
+		l.spans += len(t.Spans)
+	}
+}
+
+func (l *life) pass(d time.Duration) {
+	l.at = l.at.Add(d)
+	for _, t := range l.Advance(l.at) {
+		l.spans += len(t.Spans)
+	}
+}
+
+func (l *life) meta(kind, name string, owner *metav1.ObjectMeta) metav1.ObjectMeta {
+	m := metav1.ObjectMeta{
+		Namespace: "shop", Name: name, UID: types.UID(fmt.Sprintf("%s-%s-%d", kind, name, l.version)),
+		Generation: 1, CreationTimestamp: metav1.NewTime(l.at.Truncate(time.Second)),
+		Annotations: map[string]string{revisionAnnotation: "1"},
+	}
+	if owner != nil {
+		isController := true
+		m.OwnerReferences = []metav1.OwnerReference{{Name: owner.Name, UID: owner.UID, Controller: &isController}}
+	}
+	return m
+}
+
+// app is a Deployment that was rolled out.
+type app struct {
+	d   *appsv1.Deployment
+	rs  *appsv1.ReplicaSet
+	pod *corev1.Pod
+}
+
+func (l *life) rollOut(name string) app {
+	one := int32(1)
+	a := app{d: &appsv1.Deployment{ObjectMeta: l.meta("d", name, nil)}}
+	a.d.Spec.Replicas = &one
+	l.see(watch.Added, a.d)
+	a.rs = &appsv1.ReplicaSet{ObjectMeta: l.meta("rs", name+"-1", &a.d.ObjectMeta)}
+	a.rs.Spec.Replicas = &one
+	l.see(watch.Added, a.rs)
+	a.pod = &corev1.Pod{ObjectMeta: l.meta("pod", name+"-1-a", &a.rs.ObjectMeta)}
+	a.pod.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1"}}
+	l.see(watch.Added, a.pod)
+	for _, reason := range []string{"Scheduled", "Pulled", "Started"} {
+		l.event(a.pod, reason)
+	}
+	a.run(l, 0)
+	l.see(watch.Modified, a.pod)
+	a.d.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}
+	l.see(watch.Modified, a.d)
+	return a
+}
+
+func (a app) run(l *life, restart int32) {
+	now := metav1.NewTime(l.at.Truncate(time.Second))
+	a.pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name: "web", RestartCount: restart, ContainerID: fmt.Sprintf("run-%d", restart),
+		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}},
+	}}
+	a.ready(corev1.ConditionTrue, now)
+}
+
+func (a app) crash(l *life, restart int32) {
+	now := metav1.NewTime(l.at.Truncate(time.Second))
+	s := &a.pod.Status.ContainerStatuses[0]
+	s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ContainerID: s.ContainerID, ExitCode: 1, StartedAt: s.State.Running.StartedAt, FinishedAt: now,
+	}}
+	a.ready(corev1.ConditionFalse, now)
+}
+
+func (a app) ready(status corev1.ConditionStatus, now metav1.Time) {
+	a.pod.Status.Conditions = []corev1.PodCondition{
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: a.pod.CreationTimestamp},
+		{Type: corev1.PodReady, Status: status, LastTransitionTime: now},
+	}
+}
+
+func (l *life) event(p *corev1.Pod, reason string) {
+	now := metav1.NewTime(l.at.Truncate(time.Second))
+	l.see(watch.Added, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("%s.%x", p.Name, l.at.UnixNano()), UID: types.UID(fmt.Sprint("event-", l.version))},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "shop", Name: p.Name, UID: p.UID},
+		Reason:         reason, FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	})
+}
+
+func (l *life) remove(a app) {
+	l.see(watch.Deleted, a.d)
+	l.see(watch.Deleted, a.rs)
+	now := metav1.NewTime(l.at)
+	none := int64(0)
+	a.pod.DeletionTimestamp, a.pod.DeletionGracePeriodSeconds = &now, &none
+	l.see(watch.Modified, a.pod)
+	l.see(watch.Deleted, a.pod)
+}
+
+// TestNothingIsKeptOfWhatIsGone is the bound on memory: Deployments that came
+// and went leave nothing behind.
+func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
+	l := newLife()
+	for i := range 200 {
+		a := l.rollOut(fmt.Sprint("web", i%7)) // names come again
+		l.pass(time.Minute)
+		l.remove(a)
+	}
+	// What nobody owns, and what an Event is all that is known of.
+	stray := &corev1.Pod{ObjectMeta: l.meta("pod", "stray", nil)}
+	l.see(watch.Added, stray)
+	l.event(stray, "Scheduled")
+	l.see(watch.Deleted, stray)
+	l.event(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "never-seen", UID: "never-seen"}}, "Scheduled")
+	for range 20 {
+		l.pass(10 * time.Minute)
+	}
+	for what, n := range map[string]int{
+		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events),
+		"Deployments": len(l.deployments), "ReplicaSets": len(l.replicaSets), "owners of ReplicaSets": len(l.replicaSetsOf),
+		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.strays), "due": len(l.due), "unsettled": len(l.unsettled),
+	} {
+		if n != 0 {
+			t.Errorf("%d %s are left", n, what)
+		}
+	}
+	if l.spans < 200*7 {
+		t.Errorf("only %d spans came out", l.spans)
+	}
+}
+
+// TestALongLifeIsBounded scales a Deployment and crashes its pod for days.
+func TestALongLifeIsBounded(t *testing.T) {
+	l := newLife()
+	a := l.rollOut("web")
+	for i := range int32(3000) {
+		replicas := 1 + i%2
+		a.d.Generation++
+		a.d.Spec.Replicas = &replicas
+		l.see(watch.Modified, a.d)
+		a.rs.Generation++
+		a.rs.Spec.Replicas = &replicas
+		l.see(watch.Modified, a.rs)
+		a.d.Status.ObservedGeneration = a.d.Generation
+		a.d.Status.Replicas, a.d.Status.UpdatedReplicas, a.d.Status.AvailableReplicas = replicas, replicas, replicas
+		l.see(watch.Modified, a.d)
+
+		a.crash(l, i)
+		l.see(watch.Modified, a.pod)
+		l.pass(time.Minute)
+		a.run(l, i+1)
+		l.see(watch.Modified, a.pod)
+		l.event(a.pod, "Started")
+		l.pass(time.Minute)
+	}
+	d, rs, p := l.deployments[a.d.UID], l.replicaSets[a.rs.UID], l.pods[a.pod.UID]
+	for what, got := range map[string]struct{ n, most int }{
+		"changes":    {len(d.changes), keepChanges + 1},
+		"steps":      {len(rs.steps), maxSteps},
+		"runs":       {len(p.containers[0].runs), maxRuns},
+		"waits":      {len(p.containers[0].waits), maxTransitions},
+		"ready":      {len(p.ready), maxTransitions},
+		"available":  {len(rs.available), maxTransitions},
+		"Events":     {len(l.events), int(eventLife+sweepInterval) / int(2*time.Minute) * 2},
+		"pod Events": {len(p.events), int(eventLife+sweepInterval) / int(2*time.Minute) * 2},
+	} {
+		if got.n > got.most {
+			t.Errorf("%d %s are kept, at most %d should be", got.n, what, got.most)
+		}
+	}
+	if want := 3000 * 2; l.spans < want { // a scale and a restart each time
+		t.Errorf("%d spans came out, want at least %d", l.spans, want)
+	}
+}
