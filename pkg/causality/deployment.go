@@ -16,15 +16,9 @@ type deployment struct {
 	*object
 	seen bool
 
-	// What of the last state is needed to understand the next.
-	generation int64
-	revision   int64
-	replicas   int32
-	template   templateHash
-	images     []string
-	minReady   time.Duration
-	paused     bool
-	stale      time.Time // time of the last ProgressDeadlineExceeded
+	// The last state is needed to understand the next.
+	deploymentState
+	stale time.Time // time of the last ProgressDeadlineExceeded
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
 	availableAt time.Time
 	// writtenAt are the newest times managedFields gave.
@@ -157,13 +151,12 @@ func deploymentComplete(in *appsv1.Deployment, want int32) bool {
 		st.Replicas <= st.UpdatedReplicas && st.AvailableReplicas >= st.UpdatedReplicas
 }
 
+// keep makes st the last state. A revision does not go back: the annotation
+// may be missing from a state, or be rubbish.
 func (d *deployment) keep(in *appsv1.Deployment, st deploymentState) {
 	d.seen = true
-	d.generation, d.replicas, d.minReady, d.paused = st.generation, st.replicas, st.minReady, st.paused
-	d.template, d.images = st.template, st.images
-	if st.revision > d.revision {
-		d.revision = st.revision
-	}
+	st.revision = max(st.revision, d.revision)
+	d.deploymentState = st
 	d.templateAt, d.replicasAt = writer(in, true).at, writer(in, false).at
 }
 
