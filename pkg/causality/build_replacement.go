@@ -94,6 +94,11 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	if lost.leaving() && !lost.failed.known() {
 		start = lost.stopAsked()
 	}
+	for _, ev := range lost.events {
+		if ev.reason == lost.reason && ev.first().After(start.Add(-arrivalSlack)) {
+			start = earliest(start, ev.first()) // the node says when it evicted the pod
+		}
+	}
 	end := r.engine.now
 	switch {
 	case next != nil && how != outcomeOpen:

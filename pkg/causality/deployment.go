@@ -68,6 +68,9 @@ func (e *Engine) observeDeployment(o Observation, in *appsv1.Deployment) *deploy
 		d.delete(arrived(o.Time), s)
 		return d
 	}
+	if d.deleted {
+		return d // in the foreground; its pods tell the rest
+	}
 	arrival := o.Time
 	if o.Initial {
 		arrival = time.Time{}

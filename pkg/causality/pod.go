@@ -42,7 +42,8 @@ type pod struct {
 	gone        moment
 	goneSeen    time.Time // arrival of the deletion's news
 
-	// failed is when it was seen in phase Failed without being deleted.
+	// failed is when it was seen in phase Failed, or without its owner, while
+	// it was not being deleted.
 	failed  moment
 	failure stamp
 
@@ -196,8 +197,16 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	if isNew {
 		p.forgetPastRuns()
 	}
-	if p.phase == corev1.PodFailed && !p.leaving() && !p.failed.known() {
+	if p.leaving() || p.failed.known() {
+		return p
+	}
+	switch {
+	case p.phase == corev1.PodFailed:
 		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
+	case p.owner != "" && controller(in).UID == "":
+		// Its labels were changed, to have a look at it: its ReplicaSet lets
+		// go of it and makes another.
+		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), "Released"
 	}
 	return p
 }

@@ -73,7 +73,6 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replic
 	if rs == nil {
 		rs = &replicaSet{
 			object:       e.track("ReplicaSet", in),
-			owner:        controller(in).UID,
 			rolledBackTo: map[int64]int64{},
 		}
 		arrival := o.Time
@@ -82,11 +81,11 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replic
 		}
 		rs.created = inSecond(in.CreationTimestamp.Time, arrival)
 		e.replicaSets[in.UID] = rs
-		if rs.owner != "" {
-			e.replicaSetsOf[rs.owner] = append(e.replicaSetsOf[rs.owner], rs)
-		}
 	}
 	rs.touched = o.Time
+	if owner := controller(in).UID; owner != "" && owner != rs.owner {
+		e.adopt(rs, owner)
+	}
 	if o.Type == watch.Deleted {
 		rs.gone = true
 		rs.deleted = newStamp(in.ResourceVersion, o)
@@ -106,6 +105,24 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replic
 		}
 	}
 	return rs
+}
+
+// adopt files a ReplicaSet under its Deployment. One that was orphaned (kubectl
+// delete --cascade=orphan) stays with the old one until another takes it.
+func (e *Engine) adopt(rs *replicaSet, owner types.UID) {
+	e.leave(rs)
+	rs.owner = owner
+	e.replicaSetsOf[owner] = append(e.replicaSetsOf[owner], rs)
+}
+
+// leave takes a ReplicaSet from its Deployment.
+func (e *Engine) leave(rs *replicaSet) {
+	left := slices.DeleteFunc(e.replicaSetsOf[rs.owner], func(o *replicaSet) bool { return o == rs })
+	if len(left) == 0 {
+		delete(e.replicaSetsOf, rs.owner)
+	} else {
+		e.replicaSetsOf[rs.owner] = left
+	}
 }
 
 // observeRevision reads the rollout number. A rollback gives an old

@@ -207,7 +207,6 @@ func (r *reviewer) forget() {
 	}
 	if r.deleted && r.current().sent && len(r.engine.replicaSetsOf[r.uid]) == 0 && old(r.touched) {
 		delete(r.engine.deployments, r.uid)
-		delete(r.engine.replicaSetsOf, r.uid)
 		r.engine.forget(r.deployment.object)
 	}
 }
@@ -230,6 +229,6 @@ func (e *Engine) forgetPod(q *pod) {
 
 func (e *Engine) forgetReplicaSet(rs *replicaSet) {
 	delete(e.replicaSets, rs.uid)
-	e.replicaSetsOf[rs.owner] = slices.DeleteFunc(e.replicaSetsOf[rs.owner], func(o *replicaSet) bool { return o == rs })
+	e.leave(rs)
 	e.forget(rs.object)
 }

@@ -195,6 +195,10 @@ func (w *world) create(kind, name string, now time.Time) runtime.Object {
 func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool {
 	switch key {
 	case "owner":
+		if val == "none" {
+			meta.SetOwnerReferences(nil)
+			return true
+		}
 		isController := true
 		owner := w.objects[val].(metav1.Object)
 		kind, name, _ := strings.Cut(val, "/")
