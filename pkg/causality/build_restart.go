@@ -28,13 +28,13 @@ type restart struct {
 // restarts hands out the restarts of containers of pods that have started.
 func (r *reviewer) restarts() {
 	for _, q := range r.pods {
-		tr, ok := q.firstReady()
-		if !ok || !q.startSent && r.starts[q].change != nil {
+		over, ok := r.startOver(q)
+		if !ok {
 			continue
 		}
 		for _, c := range q.containers {
 			for i, ended := range c.runs {
-				if !ended.over() || c.init && !c.sidecar || ended.finished.at().Before(tr.at.at()) {
+				if !ended.over() || c.init && !c.sidecar || ended.finished.at().Before(over) {
 					continue
 				}
 				if sent, ok := q.restartSent[c.name]; ok && ended.restart <= sent {
@@ -55,6 +55,16 @@ func (r *reviewer) restarts() {
 			}
 		}
 	}
+}
+
+// startOver is when a pod's start was over. Of a pod that was there before
+// rollspan was, and is in no rollout, it is taken that it has been.
+func (r *reviewer) startOver(q *pod) (time.Time, bool) {
+	if q.initial && r.starts[q].change == nil {
+		return time.Time{}, !q.lostFirst
+	}
+	tr, ok := q.firstReady()
+	return tr.at.at(), ok && (q.startSent || r.starts[q].change == nil)
 }
 
 // restartOf works out how the end of a container's run number i went on;
@@ -129,7 +139,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	number := int(rs.ended.restart) + 1
 	b := &builder{
 		traceID: spans.NewTraceID(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
-		base:    append(r.deployment.attributes(), r.starts[q].rs.attributes()...),
+		base:    append(r.deployment.attributes(), r.engine.replicaSets[q.owner].attributes()...),
 	}
 	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
 	subject := q.subject() + " container/" + c.name

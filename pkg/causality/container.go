@@ -103,8 +103,8 @@ func (c *container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) 
 	}
 	if t := s.LastTerminationState.Terminated; t != nil {
 		restart := s.RestartCount - 1
-		if s.State.Waiting != nil && len(c.runs) > 0 && c.runs[len(c.runs)-1].restart == s.RestartCount {
-			// Backing off: the run that ended has not been counted yet.
+		if s.State.Waiting != nil {
+			// The count moves when the next run begins.
 			restart = s.RestartCount
 		}
 		c.observeEnd(t, max(restart, 0), time.Time{}, seen)

@@ -168,21 +168,24 @@ func (d *deployment) keep(in *appsv1.Deployment, st deploymentState) {
 func (d *deployment) firstState(in *appsv1.Deployment, st deploymentState, s stamp, o Observation) {
 	d.stale = st.failedAt
 	isNew := st.revision == 0 || in.Status.ObservedGeneration == 0
-	if !isNew && (st.complete || !st.failedAt.IsZero()) {
+	observed := in.Status.ObservedGeneration >= in.Generation
+	settled := st.complete || !st.failedAt.IsZero() || rolledOut(in)
+	if !isNew && settled && observed {
 		return
 	}
 	who := writer(in, true)
 	c := &change{
-		kind:        changeRollout,
-		opened:      s,
-		revision:    st.revision,
-		generation:  st.generation,
-		cause:       "create",
-		manager:     who.manager,
-		imagesAfter: st.images,
-		wanted:      st.replicas,
+		kind:         changeRollout,
+		opened:       s,
+		revision:     st.revision,
+		generation:   st.generation,
+		cause:        "create",
+		manager:      who.manager,
+		imagesAfter:  st.images,
+		wanted:       st.replicas,
+		templateHash: st.template,
+		staleFailure: st.failedAt,
 	}
-	c.templateHash = st.template
 	arrival := o.Time
 	if o.Initial || !isNew {
 		arrival = time.Time{}
@@ -195,19 +198,44 @@ func (d *deployment) firstState(in *appsv1.Deployment, st deploymentState, s sta
 	default:
 		c.cause, c.start = "template", arrived(o.Time)
 	}
-	// Whatever came before this state belongs to the change it shows.
-	c.opened = stamp{arrival: c.start.lo}
-	if !o.Initial && isNew {
+	if !isNew || o.Initial {
+		// Whatever came before this state belongs to the change it shows.
+		c.opened = stamp{arrival: c.start.lo}
+	}
+	if st.paused {
+		c.pauses = append(c.pauses, pause{from: c.start})
+	}
+	if !isNew && (settled || st.paused) {
+		// The revision is done with, and a later spec waits for its own, if
+		// it is a new template at all.
+		c.revision, c.cause = 0, "template"
+		if !who.at.IsZero() {
+			c.start = inSecond(who.at, arrival)
+		}
 		c.opened = s
+		d.pending = c
+		return
 	}
 	if st.revision == 0 {
 		// The first revision will be this one's.
 		d.pending = c
 	}
 	d.changes = append(d.changes, c)
-	if st.paused {
-		c.pauses = append(c.pauses, pause{from: c.start})
+}
+
+// rolledOut reports whether the controller does not work on the current
+// revision: it has called it complete, which it keeps saying when pods become
+// unavailable afterwards, or was paused.
+func rolledOut(in *appsv1.Deployment) bool {
+	c := progressing(in)
+	if c == nil {
+		return false
 	}
+	switch c.Reason {
+	case newReplicaSetAvailable, "DeploymentPaused", "DeploymentResumed":
+		return true
+	}
+	return false
 }
 
 // nextState compares a state with the one before.
@@ -359,6 +387,9 @@ func (d *deployment) progress(in *appsv1.Deployment, st deploymentState, s stamp
 		}
 	}()
 	c := d.current()
+	if d.pending != nil && d.pending != c && st.complete && !st.paused {
+		d.pending = nil // the controller has seen it, and needs no new revision
+	}
 	if c == nil || d.pending != nil && d.pending != c {
 		return
 	}

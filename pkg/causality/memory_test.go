@@ -92,7 +92,7 @@ func (a app) run(l *life, restart int32) {
 	a.ready(corev1.ConditionTrue, now)
 }
 
-func (a app) crash(l *life, restart int32) {
+func (a app) crash(l *life) {
 	now := metav1.NewTime(l.at.Truncate(time.Second))
 	s := &a.pod.Status.ContainerStatuses[0]
 	s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
@@ -175,7 +175,7 @@ func TestALongLifeIsBounded(t *testing.T) {
 		a.d.Status.Replicas, a.d.Status.UpdatedReplicas, a.d.Status.AvailableReplicas = replicas, replicas, replicas
 		l.see(watch.Modified, a.d)
 
-		a.crash(l, i)
+		a.crash(l)
 		l.see(watch.Modified, a.pod)
 		l.pass(time.Minute)
 		a.run(l, i+1)

@@ -72,6 +72,7 @@ func (e *Engine) plan(d *deployment) *plan {
 		lost := p.planStops(rs, e.podsOf[rs.uid])
 		lost = p.planStarts(rs, e.podsOf[rs.uid], lost)
 		p.lostToDeletion(rs, lost)
+		p.planBefore(rs, e.podsOf[rs.uid])
 		p.pods = append(p.pods, e.podsOf[rs.uid]...)
 	}
 	slices.SortFunc(p.pods, func(a, b *pod) int {
@@ -106,7 +107,7 @@ func byStamp(at func(*pod) stamp) func(a, b *pod) int {
 func (p *plan) planStops(rs *replicaSet, pods []*pod) (lost []*pod) {
 	var leaving []*pod
 	for _, q := range pods {
-		if q.lost() {
+		if q.lost() && !q.lostFirst {
 			leaving = append(leaving, q)
 		}
 	}
@@ -117,6 +118,7 @@ func (p *plan) planStops(rs *replicaSet, pods []*pod) (lost []*pod) {
 			room[s] = s.from - s.to - s.filled
 		}
 	}
+	surplus := rs.surplus(pods)
 	for _, q := range leaving {
 		c := p.changeAt(q.lostStamp())
 		if c != nil && c.kind == changeDelete {
@@ -127,13 +129,38 @@ func (p *plan) planStops(rs *replicaSet, pods []*pod) (lost []*pod) {
 			p.stops[q] = slot{change: p.changeAt(s.stamp), step: s, rs: rs}
 			continue
 		}
-		if c != nil && !c.openAt(q.lostStamp()) {
-			c = nil
+		if q.initial && surplus > 0 {
+			surplus--
+			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs}
+			continue
 		}
-		p.stops[q] = slot{change: c, rs: rs, lost: q}
+		p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, lost: q}
 		lost = append(lost, q)
 	}
 	return lost
+}
+
+// surplus is how many pods more a ReplicaSet had than it wanted when rollspan
+// came: a scale down was on its way.
+func (rs *replicaSet) surplus(pods []*pod) int {
+	if rs.listed < 0 {
+		return 0
+	}
+	n := -int(rs.listed)
+	for _, q := range pods {
+		if q.initial && !q.lostFirst {
+			n++
+		}
+	}
+	return n
+}
+
+// openChange is c if it was open when s was written, else nil.
+func openChange(c *change, s stamp) *change {
+	if c != nil && c.openAt(s) {
+		return c
+	}
+	return nil
 }
 
 // planStarts returns the lost pods that nothing replaced.
@@ -147,6 +174,9 @@ func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) []*pod {
 		}
 	}
 	for _, q := range born {
+		if q.lostFirst {
+			continue
+		}
 		if s := takeRoom(rs.steps, room, q.firstSeen); s != nil {
 			p.starts[q] = slot{change: p.changeAt(s.stamp), step: s, rs: rs}
 			continue
@@ -157,7 +187,7 @@ func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) []*pod {
 		}
 		// Made up for within an open change, it belongs to the step that
 		// wants the pod.
-		if c := p.changeAt(q.firstSeen); c != nil && c.openAt(q.firstSeen) {
+		if c := openChange(p.changeAt(q.firstSeen), q.firstSeen); c != nil {
 			at.change, at.step = c, lastStepUp(rs.steps, q.firstSeen)
 		}
 		p.starts[q] = at
@@ -178,6 +208,33 @@ func (p *plan) lostToDeletion(rs *replicaSet, lost []*pod) {
 		if p.stops[q].change == nil && next != nil && next.kind == changeDelete && q.leaving() &&
 			next.opened.arrival.Sub(q.deletion.arrival) < deletionReach {
 			p.stops[q] = slot{change: next, rs: rs}
+		}
+	}
+}
+
+// planBefore looks at the pods that were being deleted already when rollspan
+// came. Who removed them was not seen. They belong to a change that was open
+// then; else, if the pod that replaces one is still starting, to that loss; else
+// their story was over but for the end.
+func (p *plan) planBefore(rs *replicaSet, pods []*pod) {
+	starting := slices.DeleteFunc(slices.Clone(pods), func(q *pod) bool { return !q.initial || q.lostFirst || q.readyFirst })
+	slices.SortFunc(starting, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	for _, q := range pods {
+		if !q.lostFirst {
+			continue
+		}
+		asked := stamp{arrival: q.lostAt().lo}
+		if c := openChange(p.changeAt(asked), asked); c != nil {
+			p.stops[q] = slot{change: c, rs: rs}
+			continue
+		}
+		for i, next := range starting {
+			if s := p.starts[next]; s.change == nil && !next.created.lo.Before(asked.arrival) {
+				p.stops[q] = slot{rs: rs, lost: q}
+				p.starts[next] = slot{rs: rs, lost: q}
+				starting = slices.Delete(starting, i, i+1)
+				break
+			}
 		}
 	}
 }

@@ -24,6 +24,9 @@ type pod struct {
 	firstSeen stamp
 	created   moment
 	initial   bool // it was there before the watcher was
+	// lostFirst and readyFirst say that it was being deleted, or Ready, when it
+	// was first seen, in the list that a watch starts with.
+	lostFirst, readyFirst bool
 
 	scheduled moment
 	sandbox   moment // PodReadyToStartContainers
@@ -197,6 +200,10 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	if isNew {
 		p.forgetPastRuns()
 	}
+	if isNew && o.Initial {
+		_, p.readyFirst = p.firstReady()
+		p.lostFirst = p.leaving() || p.phase == corev1.PodFailed
+	}
 	if p.leaving() || p.failed.known() {
 		return p
 	}
@@ -215,7 +222,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 // first seen: rollspan was not there, or told of them in an earlier life.
 func (p *pod) forgetPastRuns() {
 	for _, c := range p.containers {
-		if n := len(c.runs); n > 0 && !c.runs[n-1].over() && c.runs[n-1].restart > 0 {
+		if n := len(c.runs); n > 0 && c.runs[n-1].restart > 0 {
 			p.restartTold(c, c.runs[n-1].restart-1)
 		}
 	}

@@ -34,7 +34,10 @@ type replicaSet struct {
 	rolledBackTo map[int64]int64
 	replicas     int32
 	known        bool // replicas has been seen
-	steps        []*step
+	// listed is replicas in the list that a watch starts with; -1 if it was
+	// not there.
+	listed int32
+	steps  []*step
 	// available is the history of status.availableReplicas.
 	available []availability
 	// createFailure is the ReplicaFailure condition, when it is true.
@@ -74,6 +77,7 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replic
 		rs = &replicaSet{
 			object:       e.track("ReplicaSet", in),
 			rolledBackTo: map[int64]int64{},
+			listed:       -1,
 		}
 		arrival := o.Time
 		if o.Initial || in.Generation > 1 {
@@ -162,6 +166,9 @@ func (rs *replicaSet) observeReplicas(o Observation, in *appsv1.ReplicaSet) {
 		} else {
 			s.decided = inSecond(in.CreationTimestamp.Time, o.Time)
 		}
+	}
+	if !rs.known && o.Initial {
+		rs.listed = replicas
 	}
 	rs.known = true
 	rs.replicas = replicas

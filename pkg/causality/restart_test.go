@@ -1,0 +1,100 @@
+package causality_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// restarted is what rollspan sees that is started at observation n of a
+// recording: a list of what is there, and of the last hour's Events, then the
+// rest of the stream.
+func restarted(obs []causality.Observation, n int) []causality.Observation {
+	latest := map[string]causality.Observation{}
+	var order []string
+	for _, o := range obs[:n] {
+		id := identity(o)
+		if _, ok := latest[id]; !ok {
+			order = append(order, id)
+		}
+		if o.Type == watch.Deleted {
+			delete(latest, id)
+		} else {
+			latest[id] = o
+		}
+	}
+	var out []causality.Observation
+	for _, id := range order {
+		if o, ok := latest[id]; ok {
+			o.Type, o.Initial, o.Time = watch.Added, true, obs[n].Time
+			out = append(out, o)
+		}
+	}
+	return append(out, obs[n:]...)
+}
+
+// roots are the changes by trace ID, but for activity.
+func roots(traces []spans.Trace) map[trace.TraceID]spans.Span {
+	out := map[trace.TraceID]spans.Span{}
+	for _, s := range allSpans(traces) {
+		if !s.ParentID.IsValid() && !strings.HasSuffix(s.Name, " activity") {
+			out[s.TraceID] = s
+		}
+	}
+	return out
+}
+
+// TestRestartAnywhere starts rollspan at every observation. A change that
+// is open then is told with the same ID and outcome as if rollspan had been
+// there all along; nothing is told that did not happen; and what was over is
+// not told again.
+func TestRestartAnywhere(t *testing.T) {
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		full := replay(obs)
+		want := roots(full)
+		recovered := map[trace.TraceID]bool{}
+		for _, s := range allSpans(full) {
+			recovered[s.TraceID] = recovered[s.TraceID] || s.Name == "Deployment recovery"
+		}
+		for n := 1; n < len(obs); n++ {
+			at := obs[n].Time
+			traces := replay(restarted(obs, n))
+			sound(t, traces)
+			got := roots(traces)
+			for id, w := range want {
+				// Clear cases only: at the edges it depends on what had
+				// reached whom.
+				open := w.Start.Before(at.Add(-2*time.Second)) && w.End.After(at.Add(2*time.Second))
+				later := w.Start.After(at.Add(2 * time.Second))
+				over := w.End.Before(at.Add(-10 * time.Second))
+				g, told := got[id]
+				what := fmt.Sprintf("restarted at %s: %s %s (%s..%s, %s)", at.Format("04:05.000"), w.Name, w.Subject,
+					w.Start.Format("04:05.000"), w.End.Format("04:05.000"), value(w, "rollspan.outcome").AsString())
+				switch {
+				case w.Name == "Deployment scale" && open:
+					// Nothing tells a scale from pods that became unready.
+				case (open || later) && !told:
+					t.Errorf("%s is not told", what)
+				case over && told && recovered[id]:
+					// That it had failed is gone from the status.
+				case over && told:
+					t.Errorf("%s is told again", what)
+				case told && value(g, "rollspan.outcome").AsString() != value(w, "rollspan.outcome").AsString() && (open || later):
+					t.Errorf("%s: outcome %s", what, value(g, "rollspan.outcome").AsString())
+				}
+			}
+			for id, g := range got {
+				if _, ok := want[id]; !ok {
+					t.Errorf("restarted at %s: %s %s did not happen", at.Format("04:05.000"), g.Name, g.Subject)
+				}
+			}
+		}
+	})
+}
