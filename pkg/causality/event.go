@@ -52,10 +52,11 @@ func (ev *event) until(t time.Time) occurrence {
 }
 
 // add takes in an occurrence; a count that is known already is news we had,
-// for example from before a relist.
+// for example from before a relist, unless the second that the Event states is
+// a later one: not all emitters count.
 func (ev *event) add(o occurrence) {
 	last := ev.occurrences[len(ev.occurrences)-1]
-	if o.count <= last.count && !o.at.After(last.at) {
+	if o.count <= last.count && !o.at.Truncate(time.Second).After(last.at.Truncate(time.Second)) {
 		return
 	}
 	if o.at.Before(last.at) {

@@ -2,6 +2,7 @@ package causality_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,15 @@ import (
 // recording: a list of what is there, and of the last hour's Events, then the
 // rest of the stream.
 func restarted(obs []causality.Observation, n int) []causality.Observation {
+	out := existing(obs, n)
+	for i := range out {
+		out[i].Initial = true
+	}
+	return append(out, obs[n:]...)
+}
+
+// existing is a list of what is there at observation n.
+func existing(obs []causality.Observation, n int) []causality.Observation {
 	latest := map[string]causality.Observation{}
 	var order []string
 	for _, o := range obs[:n] {
@@ -33,11 +43,11 @@ func restarted(obs []causality.Observation, n int) []causality.Observation {
 	var out []causality.Observation
 	for _, id := range order {
 		if o, ok := latest[id]; ok {
-			o.Type, o.Initial, o.Time = watch.Added, true, obs[n].Time
+			o.Type, o.Time = watch.Added, obs[n].Time
 			out = append(out, o)
 		}
 	}
-	return append(out, obs[n:]...)
+	return out
 }
 
 // roots are the changes by trace ID, but for activity.
@@ -94,6 +104,21 @@ func TestRestartAnywhere(t *testing.T) {
 				if _, ok := want[id]; !ok {
 					t.Errorf("restarted at %s: %s %s did not happen", at.Format("04:05.000"), g.Name, g.Subject)
 				}
+			}
+		}
+	})
+}
+
+// TestARelistChangesNothing gives the engine everything again in the middle of
+// a recording, as a watch that was cut off does.
+func TestARelistChangesNothing(t *testing.T) {
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		want := canonical(replay(obs))
+		for n := 7; n < len(obs); n += 7 {
+			again := slices.Concat(obs[:n], existing(obs, n), obs[n:])
+			diff(t, want, canonical(replay(again)))
+			if t.Failed() {
+				t.Fatalf("with a relist at %s", obs[n].Time)
 			}
 		}
 	})
