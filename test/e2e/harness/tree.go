@@ -1,0 +1,133 @@
+package harness
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/test/controlplane"
+)
+
+// WriteTree writes a trace that Jaeger has, as rollspan prints traces itself.
+func WriteTree(w io.Writer, t *controlplane.Trace) error {
+	var out spans.Trace
+	seen := map[string]bool{}
+	var walk func(s *controlplane.Span) error
+	walk = func(s *controlplane.Span) error {
+		if seen[s.ID] {
+			return fmt.Errorf("span %s is there twice", s.ID)
+		}
+		seen[s.ID] = true
+		converted, err := convert(s)
+		if err != nil {
+			return fmt.Errorf("span %s: %w", s.ID, err)
+		}
+		out.Spans = append(out.Spans, converted)
+		for _, child := range t.Children(s.ID) {
+			if err := walk(child); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range t.Spans {
+		if t.Span(t.Spans[i].ParentID) != nil {
+			continue
+		}
+		if err := walk(&t.Spans[i]); err != nil {
+			return err
+		}
+	}
+	return spans.WriteTree(w, out)
+}
+
+// convert returns the span as rollspan had it before it was sent, but for the
+// order of attributes.
+func convert(s *controlplane.Span) (out spans.Span, err error) {
+	if out.TraceID, err = trace.TraceIDFromHex(s.TraceID); err != nil {
+		return out, err
+	}
+	if out.SpanID, err = trace.SpanIDFromHex(s.ID); err != nil {
+		return out, err
+	}
+	if s.ParentID != "" {
+		if out.ParentID, err = trace.SpanIDFromHex(s.ParentID); err != nil {
+			return out, err
+		}
+	}
+	out.Name, out.Service, out.Subject = s.Name, s.Service, subject(s)
+	out.Start, out.End = s.Start, s.End
+	out.Attributes = keyValues(s.Attributes)
+	for _, e := range s.Events {
+		out.Events = append(out.Events, spans.Event{Name: e.Name, Time: e.Time, Attributes: keyValues(e.Attributes)})
+	}
+	for _, l := range s.Links {
+		link := spans.Link{Attributes: keyValues(l.Attributes)}
+		if link.TraceID, err = trace.TraceIDFromHex(l.TraceID); err != nil {
+			return out, err
+		}
+		if link.SpanID, err = trace.SpanIDFromHex(l.SpanID); err != nil {
+			return out, err
+		}
+		out.Links = append(out.Links, link)
+	}
+	if s.Status.Code == statusError {
+		out.Status, out.Message = codes.Error, s.Status.Message
+	}
+	return out, nil
+}
+
+// statusError is OTLP's code, which is not that of OpenTelemetry's Go API.
+const statusError = 2
+
+// subject is the object that a span is about: the one whose name is the most
+// special of its attributes.
+func subject(s *controlplane.Span) string {
+	var parts []string
+	for _, of := range []struct {
+		kind string
+		key  attribute.Key
+	}{
+		{"pod", semconv.K8SPodNameKey},
+		{"container", semconv.K8SContainerNameKey},
+	} {
+		if name, ok := s.Attributes[string(of.key)]; ok {
+			parts = append(parts, fmt.Sprintf("%s/%v", of.kind, name))
+		}
+	}
+	if len(parts) > 0 {
+		return strings.Join(parts, " ")
+	}
+	if name, ok := s.Attributes[string(semconv.K8SReplicaSetNameKey)]; ok {
+		return fmt.Sprintf("replicaset/%v", name)
+	}
+	return fmt.Sprintf("deployment/%v", s.Attributes[string(semconv.K8SDeploymentNameKey)])
+}
+
+func keyValues(attrs map[string]any) []attribute.KeyValue {
+	out := make([]attribute.KeyValue, 0, len(attrs))
+	for _, k := range slices.Sorted(maps.Keys(attrs)) {
+		key := attribute.Key(k)
+		switch v := attrs[k].(type) {
+		case string:
+			out = append(out, key.String(v))
+		case bool:
+			out = append(out, key.Bool(v))
+		case int64:
+			out = append(out, key.Int64(v))
+		case float64:
+			out = append(out, key.Float64(v))
+		default:
+			out = append(out, key.String(fmt.Sprint(v)))
+		}
+	}
+	return out
+}
