@@ -64,7 +64,7 @@ func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 	case c.kind == changeDelete:
 		for q, s := range b.stops {
 			if s.change == c {
-				end = latest(end, q.gone.at())
+				end = latest(end, q.gone.at(), q.stopAsked())
 			}
 		}
 	case !c.ended:
@@ -99,9 +99,6 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	how := c.outcome
 	if !c.ended {
 		how = outcomeOpen
-	}
-	if c.kind == changeDelete && how != outcomeOpen {
-		how = outcomeComplete
 	}
 	cause := c.cause
 	var attrs []attribute.KeyValue
@@ -258,7 +255,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 		if s.change != b.change || q.stopSent || !q.leaving() || b.afterEnd(q.stopAsked()) {
 			continue
 		}
-		if !q.gone.known() && b.change.ended && b.change.kind != changeDelete {
+		if !q.gone.known() && b.change.ended {
 			continue // late, too
 		}
 		parent, cause := b.parentOf(s)

@@ -48,28 +48,29 @@ func (r *reviewer) ready(seen time.Time) bool {
 	return false
 }
 
+// finished hands out the changes that have ended and settled, or have waited
+// for slow pods long enough.
 func (r *reviewer) finished() {
 	for _, c := range r.plan.changes {
 		if c.sent {
 			continue
 		}
 		seen, settled := r.settled(c)
-		switch {
-		case r.flush:
-		case c.kind == changeDelete:
-			if !settled && !r.ready(c.opened.arrival.Add(r.engine.opts.Linger)) || settled && !r.ready(latest(seen, c.opened.arrival)) {
-				continue
-			}
-		case !c.ended:
-			continue
-		case settled:
-			if !r.ready(seen) {
-				continue
-			}
-		case !r.ready(c.endStamp.arrival.Add(r.engine.opts.Linger)):
+		over := c.endStamp.arrival
+		if c.kind == changeDelete {
+			// It has no end of its own: it is over when its pods are gone.
+			over = c.opened.arrival
+			seen = latest(seen, over)
+		} else if !c.ended && !r.flush {
 			continue
 		}
-		if c.kind == changeDelete && settled {
+		if !settled {
+			seen = over.Add(r.engine.opts.Linger)
+		}
+		if !r.ready(seen) {
+			continue
+		}
+		if c.kind == changeDelete && (settled || !r.flush) {
 			c.ended, c.outcome = true, outcomeComplete
 		}
 		r.out = append(r.out, r.buildChange(c, r.engine.now))
