@@ -1,0 +1,303 @@
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/test/controlplane"
+)
+
+// place says of a kind of span who does that work, and below what it hangs.
+type place struct {
+	service string
+	parents []string
+}
+
+const (
+	root          = "(root)"
+	deploymentCtl = "deployment-controller"
+	replicaSetCtl = "replicaset-controller"
+	schedulerName = "default-scheduler"
+	kubeletName   = "kubelet"
+)
+
+// places is the contract's tree.
+var places = map[string]place{
+	"Deployment rollout":    {deploymentCtl, []string{root}},
+	"Deployment scale":      {deploymentCtl, []string{root}},
+	"Deployment delete":     {deploymentCtl, []string{root}},
+	"ReplicaSet scale up":   {replicaSetCtl, []string{"Deployment rollout", "Deployment scale"}},
+	"ReplicaSet scale down": {replicaSetCtl, []string{"Deployment rollout", "Deployment scale"}},
+	"Pod start":             {kubeletName, []string{"ReplicaSet scale up"}},
+	"Pod stop":              {kubeletName, []string{"ReplicaSet scale down", "Deployment delete"}},
+	"schedule":              {schedulerName, []string{"Pod start"}},
+	"prepare sandbox":       {kubeletName, []string{"Pod start"}},
+	"init container":        {kubeletName, []string{"Pod start"}},
+	"container":             {kubeletName, []string{"Pod start"}},
+	"become ready":          {kubeletName, []string{"Pod start"}},
+	"startup probe":         {kubeletName, []string{"become ready"}},
+	"readiness probe":       {kubeletName, []string{"become ready"}},
+	"readiness gates":       {kubeletName, []string{"become ready"}},
+	"pull image":            {kubeletName, []string{"container", "init container"}},
+	"start container":       {kubeletName, []string{"container", "init container"}},
+	"run container":         {kubeletName, []string{"container", "init container"}},
+	"back off":              {kubeletName, []string{"container", "init container"}},
+	"min ready wait":        {deploymentCtl, []string{"Deployment rollout"}},
+	"paused":                {deploymentCtl, []string{"Deployment rollout"}},
+}
+
+// law checks what holds for every trace.
+func (s *space) law(t *trace) {
+	s.t.Helper()
+	wrong := func(sp *controlplane.Span, format string, args ...any) {
+		s.t.Helper()
+		s.t.Errorf("trace %s, %s %s: %s", t.ID, sp.Name, sp.ID, fmt.Sprintf(format, args...))
+	}
+	ids := map[string]bool{}
+	roots := 0
+	for i := range t.Spans {
+		sp := &t.Spans[i]
+		if ids[sp.ID] {
+			wrong(sp, "its ID is there twice")
+		}
+		ids[sp.ID] = true
+		if sp.End.Before(sp.Start) {
+			wrong(sp, "it ends %s before it starts", sp.Start.Sub(sp.End))
+		}
+		parent := t.Span(sp.ParentID)
+		under := root
+		switch {
+		case sp.ParentID == "":
+			roots++
+		case parent == nil:
+			wrong(sp, "its parent %s is not there", sp.ParentID)
+		default:
+			under = parent.Name
+			if sp.Start.Before(parent.Start) {
+				wrong(sp, "it starts %s before its cause", parent.Start.Sub(sp.Start))
+			}
+		}
+		switch want, known := places[sp.Name]; {
+		case !known:
+			wrong(sp, "the contract has no span of that name")
+		case sp.Service != want.service:
+			wrong(sp, "its service is %s, want %s", sp.Service, want.service)
+		case !slices.Contains(want.parents, under):
+			wrong(sp, "it is below %s, want %s", under, strings.Join(want.parents, " or "))
+		}
+		s.attributes(sp, wrong)
+		if (sp.Status.Code == statusError) != (sp.Attributes["error.type"] != nil) {
+			wrong(sp, "status %+v, error.type %v", sp.Status, sp.Attributes["error.type"])
+		}
+		if sp.Name == "Pod start" {
+			tiles(t, sp, wrong)
+		}
+	}
+	if roots != 1 {
+		s.t.Errorf("trace %s has %d roots", t.ID, roots)
+	}
+}
+
+// OTLP's code of a status, and of a span's kind.
+const (
+	statusError  = 2
+	kindInternal = 1
+)
+
+// attributes checks that a span says which objects it is about.
+func (s *space) attributes(sp *controlplane.Span, wrong func(*controlplane.Span, string, ...any)) {
+	s.t.Helper()
+	keys := []string{"k8s.deployment.name", "k8s.deployment.uid"}
+	switch sp.Name {
+	case "ReplicaSet scale up", "ReplicaSet scale down":
+		keys = append(keys, "k8s.replicaset.name", "k8s.replicaset.uid", "rollspan.scale.from", "rollspan.scale.to")
+	case "Pod start", "Pod stop", "schedule", "prepare sandbox",
+		"become ready", "startup probe", "readiness probe", "readiness gates":
+		keys = append(keys, "k8s.replicaset.name", "k8s.pod.name", "k8s.pod.uid")
+	case "container", "init container", "pull image", "start container", "run container", "back off":
+		keys = append(keys, "k8s.pod.name", "k8s.pod.uid", "k8s.node.name", "k8s.container.name", "container.image.name", "container.image.tags")
+	}
+	for _, k := range keys {
+		if v, ok := sp.Attributes[k]; !ok || v == "" {
+			wrong(sp, "it lacks %s", k)
+		}
+	}
+	if ns := sp.Attributes["k8s.namespace.name"]; ns != s.name {
+		wrong(sp, "its namespace is %v, want %s", ns, s.name)
+	}
+	if uid := sp.Resource["k8s.cluster.uid"]; uid != s.clusterUID {
+		wrong(sp, "its cluster is %v, want %s", uid, s.clusterUID)
+	}
+	if name := sp.Resource["k8s.cluster.name"]; name != clusterName {
+		wrong(sp, "its cluster's name is %v, want %s", name, clusterName)
+	}
+	if sp.Scope.Name != "github.com/rollspan/rollspan" || sp.Scope.Version == "" {
+		wrong(sp, "its scope is %+v", sp.Scope)
+	}
+	if sp.Kind != kindInternal {
+		wrong(sp, "its kind is %d, want internal", sp.Kind)
+	}
+}
+
+// grain is the length that Jaeger gives to spans which have none.
+const grain = time.Nanosecond
+
+// children are the spans right below one, in the order in which they went on;
+// one of no length comes before one that begins with it.
+func children(t *trace, id string) []*controlplane.Span {
+	spans := t.Children(id)
+	slices.SortStableFunc(spans, func(a, b *controlplane.Span) int {
+		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End))
+	})
+	return spans
+}
+
+// tiles checks that the phases of a Pod start leave no time unexplained, and
+// explain none twice but where containers start side by side.
+func tiles(t *trace, start *controlplane.Span, wrong func(*controlplane.Span, string, ...any)) {
+	at := start.Start
+	for _, phase := range children(t, start.ID) {
+		if phase.Start.After(at) {
+			wrong(phase, "nothing explains the %s before it", phase.Start.Sub(at))
+		}
+		if phase.Start.Add(grain).Before(at) && phase.Name != "container" {
+			wrong(phase, "it begins %s before the phase before it is over", at.Sub(phase.Start))
+		}
+		if phase.End.After(start.End.Add(grain)) {
+			wrong(phase, "it ends %s after the start that it is part of", phase.End.Sub(start.End))
+		}
+		if phase.End.After(at) {
+			at = phase.End
+		}
+	}
+	if at.Before(start.End) {
+		wrong(start, "nothing explains its last %s", start.End.Sub(at))
+	}
+}
+
+// outline writes the names of a trace's spans as a tree.
+func outline(t *trace) string {
+	var b strings.Builder
+	var walk func(sp *controlplane.Span, depth int)
+	walk = func(sp *controlplane.Span, depth int) {
+		line := strings.Repeat("  ", depth) + sp.Name
+		if from, ok := sp.Attributes["rollspan.scale.from"]; ok && strings.HasPrefix(sp.Name, "ReplicaSet") {
+			line += fmt.Sprintf(" %v-%v", from, sp.Attributes["rollspan.scale.to"])
+		}
+		if sp.Status.Code == statusError {
+			line += " ERROR"
+		}
+		fmt.Fprintln(&b, line)
+		for _, child := range children(t, sp.ID) {
+			walk(child, depth+1)
+		}
+	}
+	if r := t.Root(); r != nil {
+		walk(r, 0)
+	}
+	return b.String()
+}
+
+// outlined checks a trace's tree against the one that is drawn.
+func (s *space) outlined(t *trace, want string) {
+	s.t.Helper()
+	lines := strings.Split(strings.Trim(want, "\n"), "\n")
+	margin := len(lines[0]) - len(strings.TrimLeft(lines[0], "\t"))
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l[min(margin, len(l)):], "\t")
+	}
+	want = strings.Trim(strings.Join(lines, "\n"), "\n") + "\n"
+	if got := outline(t); got != want {
+		s.t.Errorf("trace %s is\n%swant\n%s", t.ID, got, want)
+	}
+}
+
+// has checks some of a span's attributes.
+func (s *space) has(sp *controlplane.Span, want map[string]any) {
+	s.t.Helper()
+	for k, v := range want {
+		if got := sp.Attributes[k]; fmt.Sprint(got) != fmt.Sprint(v) {
+			s.t.Errorf("%s: %s is %v, want %v", sp.Name, k, got, v)
+		}
+	}
+}
+
+// named are the spans of that name, by their start.
+func named(t *trace, name string) []*controlplane.Span {
+	var out []*controlplane.Span
+	for i := range t.Spans {
+		if t.Spans[i].Name == name {
+			out = append(out, &t.Spans[i])
+		}
+	}
+	return out
+}
+
+// only is the one span of that name.
+func (s *space) only(t *trace, name string) *controlplane.Span {
+	s.t.Helper()
+	spans := named(t, name)
+	if len(spans) != 1 {
+		s.t.Fatalf("trace %s has %d spans %q, want one", t.ID, len(spans), name)
+	}
+	return spans[0]
+}
+
+// links checks that a span has one link of that kind, to the root of the
+// other trace.
+func (s *space) links(from *trace, kind string, to *trace) {
+	s.t.Helper()
+	found := 0
+	for _, l := range from.Root().Links {
+		if l.Attributes["rollspan.link"] != kind {
+			continue
+		}
+		found++
+		if l.TraceID != to.ID || l.SpanID != to.Root().ID {
+			s.t.Errorf("trace %s: link %s leads to %s %s, want %s %s", from.ID, kind, l.TraceID, l.SpanID, to.ID, to.Root().ID)
+		}
+	}
+	if found != 1 {
+		s.t.Errorf("trace %s has %d links %q, want one", from.ID, found, kind)
+	}
+}
+
+// eventsOnce checks that each Event that was there when events was read is on
+// one span of the traces.
+func (s *space) eventsOnce(events []corev1.Event, traces ...*trace) {
+	s.t.Helper()
+	if len(events) == 0 {
+		s.t.Error("there are no Events to look for")
+	}
+	spans := map[string][]string{}
+	for _, t := range traces {
+		for _, sp := range t.Spans {
+			for _, e := range sp.Events {
+				uid, _ := e.Attributes["k8s.event.uid"].(string)
+				spans[uid] = append(spans[uid], sp.Name)
+				if e.Name != e.Attributes["k8s.event.reason"] {
+					s.t.Errorf("%s: the span event %q has the reason %v", sp.Name, e.Name, e.Attributes["k8s.event.reason"])
+				}
+			}
+		}
+	}
+	for _, ev := range events {
+		if on := spans[string(ev.UID)]; len(on) != 1 {
+			s.t.Errorf("Event %s %s, %q, is on %d spans %v, want one", ev.Reason, ev.InvolvedObject.Name, ev.Message, len(on), on)
+		}
+	}
+}
+
+// within checks a time against bounds, with room for how coarse times are.
+func (s *space) within(what string, at, from, until time.Time, slack time.Duration) {
+	s.t.Helper()
+	if at.Before(from.Add(-slack)) || at.After(until.Add(slack)) {
+		s.t.Errorf("%s is at %s, want %s to %s", what,
+			at.Format(time.StampMilli), from.Format(time.StampMilli), until.Format(time.StampMilli))
+	}
+}

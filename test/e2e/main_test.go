@@ -1,0 +1,222 @@
+// Package e2e holds rollspan to its trace contract from the outside: the real
+// program, built from this checkout, watches a real control plane with exactly
+// the permissions that config/rbac grants, and the tests ask a real Jaeger
+// what it got.
+//
+// All tests share one cluster, and one rollspan that watches all of it as the
+// manifests in config/manager have it run. Each test has a namespace of its
+// own. Tests that start, stop or starve a rollspan give it their namespace only
+// and send to a second Jaeger, so that nothing is sent twice.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/rollspan/rollspan/test/controlplane"
+	"github.com/rollspan/rollspan/test/e2e/harness"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait for a cluster most of the time, so more of them fit beside
+	// each other than there are processors.
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
+	}
+	code := m.Run()
+	if theWorld.ready {
+		theWorld.stop(code != 0)
+	}
+	os.Exit(code)
+}
+
+// world is what all tests share.
+type world struct {
+	dir        string
+	cluster    *controlplane.ControlPlane
+	client     kubernetes.Interface
+	clusterUID string
+	// binary is rollspan; kubeconfig acts as its ServiceAccount.
+	binary     string
+	kubeconfig string
+	// watching is the rollspan that watches everything, and sends to jaeger.
+	watching *harness.Program
+	metrics  string
+	jaeger   *controlplane.Jaeger
+	// apart is where the rollspans of single tests send.
+	apart *controlplane.Jaeger
+	// spaces counts the namespaces that tests had.
+	spaces atomic.Int64
+
+	once  sync.Once
+	ready bool
+}
+
+var theWorld world
+
+// theWorldFor starts what the tests share, the first time.
+func theWorldFor(t *testing.T) *world {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a cluster")
+	}
+	theWorld.once.Do(func() {
+		ctx := context.WithoutCancel(t.Context()) // it outlives the test that needs it first
+		if err := theWorld.start(ctx); err != nil {
+			theWorld.stop(true)
+			t.Fatal(err)
+		}
+		theWorld.ready = true
+	})
+	if !theWorld.ready {
+		t.Fatal("the cluster did not come up; see the first test that failed")
+	}
+	return &theWorld
+}
+
+func (w *world) start(ctx context.Context) (err error) {
+	// One after the other: each build takes all processors.
+	for _, tool := range controlplane.Tools() {
+		if _, err := tool.Build(ctx, os.Stderr); err != nil {
+			return err
+		}
+	}
+	if w.dir, err = os.MkdirTemp("", "rollspan-e2e-"); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, 4)
+	wg.Go(func() {
+		w.cluster, errs[0] = controlplane.Start(ctx, controlplane.Options{Nodes: []string{"node-a", "node-b"}, Progress: os.Stderr})
+	})
+	wg.Go(func() { w.jaeger, errs[1] = controlplane.StartJaeger(ctx, controlplane.Options{Progress: os.Stderr}) })
+	wg.Go(func() { w.apart, errs[2] = controlplane.StartJaeger(ctx, controlplane.Options{Progress: os.Stderr}) })
+	wg.Go(func() { w.binary, errs[3] = harness.Build(ctx, w.dir) })
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if w.client, err = kubernetes.NewForConfig(w.cluster.RESTConfig()); err != nil {
+		return err
+	}
+	kubeSystem, err := w.client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	w.clusterUID = string(kubeSystem.UID)
+
+	root, err := harness.Checkout(ctx)
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"apply", "-f", filepath.Join(root, "config", "default", "namespace.yaml")},
+		{"apply", "-k", filepath.Join(root, "config", "rbac")},
+	} {
+		if err := w.kubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	if w.kubeconfig, err = w.cluster.KubeconfigFor(ctx, "rollspan", "rollspan"); err != nil {
+		return err
+	}
+	return w.watch(ctx)
+}
+
+// watch starts the rollspan that watches everything, with the arguments of
+// config/manager, and waits until it says that it is ready.
+func (w *world) watch(ctx context.Context) error {
+	addresses, err := harness.FreeAddresses(2)
+	if err != nil {
+		return err
+	}
+	health := addresses[0]
+	w.metrics = "http://" + addresses[1] + "/metrics"
+	w.watching, err = harness.Start(w.binary, nil, "run",
+		"--kubeconfig", w.kubeconfig, "--otlp-endpoint", w.jaeger.OTLPGRPC(),
+		"--leader-elect", "--leader-elect-namespace", "rollspan",
+		"--health-address", health, "--metrics-address", addresses[1],
+		"--cluster-name", clusterName)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return w.watching.WaitReady(ctx, health)
+}
+
+const clusterName = "e2e"
+
+func (w *world) stop(failed bool) {
+	if w.watching != nil {
+		w.watching.Kill()
+	}
+	for _, j := range []*controlplane.Jaeger{w.jaeger, w.apart} {
+		if j != nil {
+			j.Stop()
+		}
+	}
+	if w.cluster != nil {
+		if failed {
+			w.cluster.KeepDir()
+			fmt.Fprintf(os.Stderr, "the cluster's logs are in %s\n", w.cluster.Dir())
+		}
+		w.cluster.Stop()
+	}
+	if w.dir != "" {
+		_ = os.RemoveAll(w.dir)
+	}
+}
+
+// kubectl runs the real kubectl as the administrator.
+func (w *world) kubectl(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, w.cluster.Kubectl(), append([]string{
+		"--kubeconfig", w.cluster.Kubeconfig(), "--cache-dir", filepath.Join(w.dir, "kubectl"),
+	}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// final is an error that no waiting will mend.
+type final struct{ error }
+
+// poll calls check until it returns nil or a final error, or the limit is
+// reached; then it returns check's last error.
+func poll(ctx context.Context, limit time.Duration, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := check()
+		var over final
+		if err == nil || errors.As(err, &over) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %s: %w", limit, err)
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,478 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestCreated(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	asked := time.Now()
+	d := s.create(app{
+		replicas: 2, probe: true, migrate: true,
+		life: map[string]string{"pull.web": "2s", "boot.web": "1s", "init": "500ms"},
+	})
+	answered := time.Now()
+	s.complete(1)
+	done := time.Now()
+	events := s.events()
+	trace := s.rollout(1)
+
+	const pod = `
+		    Pod start
+		      schedule
+		      prepare sandbox
+		      init container
+		        pull image
+		        start container
+		        run container
+		      container
+		        pull image
+		        start container
+		      become ready
+		        readiness probe`
+	s.outlined(trace, `
+		Deployment rollout
+		  ReplicaSet scale up 0-2`+pod+pod)
+	r := trace.Root()
+	s.has(r, map[string]any{
+		"k8s.deployment.name":    appName,
+		"k8s.deployment.uid":     d.UID,
+		"rollspan.change":        "rollout",
+		"rollspan.outcome":       "complete",
+		"rollspan.revision":      1,
+		"rollspan.cause":         "create",
+		"rollspan.manager":       creator,
+		"rollspan.images.before": nil,
+		"rollspan.images.after":  []any{s.image("migrate"), s.image("1")},
+		"rollspan.pods.wanted":   2,
+		"rollspan.pods.ready":    2,
+	})
+	if r.Status.Code != 0 || len(r.Links) != 0 {
+		t.Errorf("the root has status %+v and links %v", r.Status, r.Links)
+	}
+	s.within("the start", r.Start, asked, answered, 50*time.Millisecond)
+	// One pull waits for the other where both pods are on one node, but not
+	// for long: the image is there then.
+	s.within("the end", r.End, asked.Add(3500*time.Millisecond), done, 0)
+	for _, ready := range named(trace, "become ready") {
+		if took := ready.End.Sub(ready.Start); took < 800*time.Millisecond || took > 2500*time.Millisecond {
+			t.Errorf("an app that boots for 1 s and is probed each second became ready in %s", took)
+		}
+	}
+	for _, run := range named(trace, "run container") {
+		s.has(run, map[string]any{"process.exit.code": 0, "k8s.container.name": "migrate"})
+		if took := run.End.Sub(run.Start); took < 400*time.Millisecond || took > 2*time.Second {
+			t.Errorf("an init container of 500 ms ran %s", took)
+		}
+	}
+	s.pullsAsTheKubeletSays(trace.ID, events)
+	s.eventsOnce(events, trace)
+	s.hasItsPods(trace.ID, s.pods("1"))
+}
+
+var pulledMessage = regexp.MustCompile(`^Successfully pulled image ".*" in \S+ \((\S+) including waiting\)`)
+
+// pullsAsTheKubeletSays compares the lengths of pulls with the kubelet's.
+func (s *space) pullsAsTheKubeletSays(traceID string, events []corev1.Event) {
+	s.t.Helper()
+	trace, err := s.collector.Trace(s.t.Context(), traceID)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	compared := 0
+	for _, ev := range events {
+		m := pulledMessage.FindStringSubmatch(ev.Message)
+		if ev.Reason != "Pulled" || m == nil {
+			continue
+		}
+		says, err := time.ParseDuration(m[1])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, pull := range named(&trace, "pull image") {
+			path := fmt.Sprintf("{%v}", pull.Attributes["k8s.container.name"])
+			if pull.Attributes["k8s.pod.uid"] != string(ev.InvolvedObject.UID) || !strings.HasSuffix(ev.InvolvedObject.FieldPath, path) {
+				continue
+			}
+			compared++
+			if took := pull.End.Sub(pull.Start); (took - says).Abs() > 100*time.Millisecond {
+				s.t.Errorf("%s %s: pulling took %s, the kubelet says %s", ev.InvolvedObject.Name, path, took, says)
+			}
+		}
+	}
+	if want := len(named(&trace, "pull image")); compared != want || want == 0 {
+		s.t.Errorf("of %d pulls %d were compared with the kubelet's figures", want, compared)
+	}
+}
+
+// hasItsPods compares the starts with what the pods themselves say.
+func (s *space) hasItsPods(traceID string, pods []corev1.Pod) {
+	s.t.Helper()
+	trace, err := s.collector.Trace(s.t.Context(), traceID)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	starts := named(&trace, "Pod start")
+	if len(starts) != len(pods) {
+		s.t.Errorf("%d pods and %d starts", len(pods), len(starts))
+	}
+	for _, p := range pods {
+		i := slices.IndexFunc(pods, func(q corev1.Pod) bool { return q.UID == p.UID })
+		for _, sp := range starts {
+			if sp.Attributes["k8s.pod.uid"] != string(p.UID) {
+				continue
+			}
+			i = -1
+			s.has(sp, map[string]any{"k8s.pod.name": p.Name, "k8s.node.name": p.Spec.NodeName})
+			s.within("the start of "+p.Name, sp.Start, p.CreationTimestamp.Time, p.CreationTimestamp.Add(time.Second), 0)
+			for _, c := range p.Status.Conditions {
+				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+					s.within("Ready of "+p.Name, sp.End, c.LastTransitionTime.Time, c.LastTransitionTime.Add(time.Second), 50*time.Millisecond)
+				}
+			}
+		}
+		if i >= 0 {
+			s.t.Errorf("pod %s has no start", p.Name)
+		}
+	}
+}
+
+func TestUpdated(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	d := s.create(app{replicas: 2, life: map[string]string{"stop": "1s"}})
+	s.complete(1)
+	s.nextSecond(d)
+	s.update("2")
+	s.complete(2)
+	first, second := s.rollout(1), s.rollout(2)
+	if first.ID == second.ID {
+		t.Errorf("both revisions have the trace %s", first.ID)
+	}
+	const up = `
+		    Pod start
+		      schedule
+		      prepare sandbox
+		      container
+		        pull image
+		        start container
+		      become ready`
+	s.outlined(second, `
+		Deployment rollout
+		  ReplicaSet scale up 0-1`+up+`
+		  ReplicaSet scale down 2-1
+		    Pod stop
+		  ReplicaSet scale up 1-2`+up+`
+		  ReplicaSet scale down 1-0
+		    Pod stop`)
+	s.has(second.Root(), map[string]any{
+		"rollspan.change":        "rollout",
+		"rollspan.outcome":       "complete",
+		"rollspan.revision":      2,
+		"rollspan.cause":         "template",
+		"rollspan.manager":       "kubectl-set",
+		"rollspan.images.before": []any{s.image("1")},
+		"rollspan.images.after":  []any{s.image("2")},
+		"rollspan.pods.wanted":   2,
+		"rollspan.pods.ready":    2,
+	})
+	if links := second.Root().Links; len(links) != 0 {
+		t.Errorf("an update of a settled Deployment has links %v", links)
+	}
+	for _, stop := range named(second, "Pod stop") {
+		s.has(stop, map[string]any{"rollspan.grace_period": 30})
+		if took := stop.End.Sub(stop.Start); took < 900*time.Millisecond || took > 3*time.Second {
+			t.Errorf("a container that takes 1 s to stop took %s", took)
+		}
+	}
+	s.hasItsPods(second.ID, s.pods("2"))
+}
+
+func TestBrokenImage(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.create(app{replicas: 2, deadline: 5, life: map[string]string{"back-off": "30s"}})
+	s.complete(1)
+	s.update("nope")
+	failed := s.rollout(2)
+	s.outlined(failed, `
+		Deployment rollout ERROR
+		  ReplicaSet scale up 0-1
+		    Pod start ERROR
+		      schedule
+		      prepare sandbox
+		      container ERROR
+		        pull image ERROR
+		        back off`)
+	s.has(failed.Root(), map[string]any{
+		"rollspan.outcome": "failed", "rollspan.cause": "template",
+		"error.type": "ImagePullBackOff", "rollspan.pods.wanted": 2,
+	})
+	want := fmt.Sprintf("1 of 1 new pods: ImagePullBackOff: %s: not found (progress deadline of 5s exceeded)", s.image("nope"))
+	if got := failed.Root().Status.Message; got != want {
+		t.Errorf("the root says\n%q, want\n%q", got, want)
+	}
+	s.has(s.only(failed, "Pod start"), map[string]any{"error.type": "ImagePullBackOff"})
+	s.has(s.only(failed, "pull image"), map[string]any{"error.type": "ErrImagePull"})
+	s.has(s.only(failed, "back off"), map[string]any{"rollspan.waiting.reason": "ImagePullBackOff"})
+	if took := failed.Root().End.Sub(failed.Root().Start); took < 5*time.Second || took > 8*time.Second {
+		t.Errorf("a deadline of 5 s ended the rollout after %s", took)
+	}
+
+	s.update("2")
+	s.complete(3)
+	fixed := s.rollout(3)
+	s.has(fixed.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.images.before": []any{s.image("nope")}})
+	s.eventually("the pod that never was ready stops in the next rollout", func() error {
+		trace, err := s.collector.Trace(t.Context(), fixed.ID)
+		if err != nil {
+			return final{err}
+		}
+		if stops := len(named(&trace, "Pod stop")); stops != 3 {
+			return fmt.Errorf("%d pods stop, want 3", stops)
+		}
+		return nil
+	})
+}
+
+func TestRolledBack(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.create(app{})
+	s.complete(1)
+	s.update("2")
+	s.complete(2)
+	s.kubectlRun("rollout", "undo", "deployment/"+appName)
+	s.complete(3)
+	first, back := s.rollout(1), s.rollout(3)
+	s.has(back.Root(), map[string]any{
+		"rollspan.outcome":           "complete",
+		"rollspan.cause":             "rollback",
+		"rollspan.rollback.revision": 1,
+		"rollspan.images.before":     []any{s.image("2")},
+		"rollspan.images.after":      []any{s.image("1")},
+	})
+	s.links(back, "rolls_back", first)
+	if up := s.only(back, "ReplicaSet scale up"); up.Attributes["k8s.replicaset.uid"] != s.only(first, "ReplicaSet scale up").Attributes["k8s.replicaset.uid"] {
+		t.Error("the rollback does not scale up the first revision's ReplicaSet")
+	}
+}
+
+func TestRestarted(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	d := s.create(app{})
+	s.complete(1)
+	s.nextSecond(d)
+	s.kubectlRun("rollout", "restart", "deployment/"+appName)
+	s.complete(2)
+	s.has(s.rollout(2).Root(), map[string]any{
+		"rollspan.outcome": "complete", "rollspan.cause": "restart", "rollspan.manager": "kubectl-rollout",
+	})
+}
+
+func TestSuperseded(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.create(app{replicas: 2, probe: true, life: map[string]string{"boot": "3s"}})
+	s.complete(1)
+	s.update("2")
+	s.eventually("a pod of the second revision", func() error {
+		if n := len(s.pods("2")); n == 0 {
+			return fmt.Errorf("%d pods", n)
+		}
+		return nil
+	})
+	s.update("3")
+	s.complete(3)
+	second, third := s.rollout(2), s.rollout(3)
+	s.has(second.Root(), map[string]any{"rollspan.outcome": "superseded"})
+	s.has(third.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.images.before": []any{s.image("2")}})
+	s.links(second, "superseded_by", third)
+	s.links(third, "supersedes", second)
+	if second.Root().Status.Code != 0 {
+		t.Errorf("to be superseded is no error: %+v", second.Root().Status)
+	}
+	if !second.Root().End.Equal(third.Root().Start) {
+		t.Errorf("the second rollout ends at %s, the third begins at %s", second.Root().End, third.Root().Start)
+	}
+	// The pod of the second revision began in its rollout and is stopped by
+	// the next one.
+	if n := len(named(second, "Pod start")); n != 1 {
+		t.Errorf("the second rollout has %d starts, want 1", n)
+	}
+	if n := len(named(third, "Pod stop")); n != 3 {
+		t.Errorf("the third rollout has %d stops, want 3", n)
+	}
+}
+
+func TestScaled(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.create(app{})
+	s.complete(1)
+	s.rollout(1) // handed out: the scale is a change of its own
+	s.kubectlRun("scale", "deployment/"+appName, "--replicas=3")
+	s.complete(1)
+	up := s.trace("Deployment scale", "rollspan.scale.to", int64(3))
+	s.has(up.Root(), map[string]any{
+		"rollspan.change": "scale", "rollspan.outcome": "complete", "rollspan.cause": "scale",
+		"rollspan.manager": "kubectl", "rollspan.scale.from": 1,
+		"rollspan.pods.wanted": 3, "rollspan.pods.ready": 3,
+	})
+	if n := len(named(up, "Pod start")); n != 2 || s.only(up, "ReplicaSet scale up") == nil {
+		t.Errorf("scaling from 1 to 3 has %d starts", n)
+	}
+	s.kubectlRun("scale", "deployment/"+appName, "--replicas=1")
+	down := s.trace("Deployment scale", "rollspan.scale.to", int64(1))
+	s.outlined(down, `
+		Deployment scale
+		  ReplicaSet scale down 3-1
+		    Pod stop
+		    Pod stop`)
+	s.has(down.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.scale.from": 3})
+}
+
+func TestDeleted(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	d := s.create(app{replicas: 2, life: map[string]string{"stop": "1s"}})
+	s.complete(1)
+	asked := time.Now()
+	s.kubectlRun("delete", "deployment/"+appName)
+	trace := s.trace("Deployment delete", "k8s.deployment.uid", string(d.UID))
+	s.outlined(trace, `
+		Deployment delete
+		  Pod stop
+		  Pod stop`)
+	s.has(trace.Root(), map[string]any{"rollspan.change": "delete", "rollspan.outcome": "complete"})
+	s.within("the start", trace.Root().Start, asked, asked.Add(5*time.Second), 0)
+	last := time.Time{}
+	for _, stop := range named(trace, "Pod stop") {
+		if stop.End.After(last) {
+			last = stop.End
+		}
+		if took := stop.End.Sub(stop.Start); took < 900*time.Millisecond {
+			t.Errorf("a container that takes 1 s to stop took %s", took)
+		}
+	}
+	if !trace.Root().End.Equal(last) {
+		t.Errorf("the deletion ends at %s, its last pod at %s", trace.Root().End, last)
+	}
+}
+
+func TestMinReadySeconds(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.create(app{minReady: 3})
+	s.complete(1)
+	trace := s.rollout(1)
+	wait, ready := s.only(trace, "min ready wait"), s.only(trace, "become ready")
+	if !wait.Start.Equal(ready.End) {
+		t.Errorf("the wait begins at %s, the pod was ready at %s", wait.Start, ready.End)
+	}
+	if took := wait.End.Sub(wait.Start); took < 2*time.Second || took > 5*time.Second {
+		t.Errorf("minReadySeconds is 3, and the wait took %s", took)
+	}
+	if wait.End.After(trace.Root().End) {
+		t.Errorf("the wait ends %s after the rollout", wait.End.Sub(trace.Root().End))
+	}
+}
+
+func TestPausedAndResumed(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	d := s.create(app{probe: true, life: map[string]string{"boot": "1s"}})
+	s.complete(1)
+	s.nextSecond(d)
+	s.kubectlRun("rollout", "pause", "deployment/"+appName)
+	s.update("2")
+	written := time.Now()
+	s.deployment("paused, and seen so", func(d *appsv1.Deployment) bool {
+		return d.Spec.Paused && d.Status.ObservedGeneration >= d.Generation
+	})
+	if n := len(s.pods("2")); n != 0 {
+		t.Fatalf("a paused Deployment started %d pods", n)
+	}
+	resumed := time.Now()
+	s.kubectlRun("rollout", "resume", "deployment/"+appName)
+	s.complete(2)
+	trace := s.rollout(2)
+	s.has(trace.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.manager": "kubectl-set"})
+	paused := s.only(trace, "paused")
+	if !paused.Start.Equal(trace.Root().Start) {
+		t.Errorf("it was paused from %s, and written at %s", paused.Start, trace.Root().Start)
+	}
+	s.within("the write", trace.Root().Start, written.Add(-5*time.Second), written, 50*time.Millisecond)
+	s.within("the resumption", paused.End, resumed, resumed.Add(10*time.Second), 0)
+	if up := s.only(trace, "ReplicaSet scale up"); up.Start.Before(paused.End) {
+		t.Errorf("a pod was asked for %s before the Deployment was resumed", paused.End.Sub(up.Start))
+	}
+}
+
+// TestServicesAndMetrics asks for what people look at first: the list of
+// services, and the program's own counters.
+func TestServicesAndMetrics(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.create(app{})
+	s.complete(1)
+	s.rollout(1)
+	services, err := s.jaeger.Services(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{deploymentCtl, replicaSetCtl, schedulerName, kubeletName} {
+		if !slices.Contains(services, want) {
+			t.Errorf("the services are %v, without %s", services, want)
+		}
+	}
+	if sent := s.metric(`rollspan_exported_spans_total{outcome="sent"}`); sent < 7 {
+		t.Errorf("%v spans were sent, by the program's own account", sent)
+	}
+	if dropped := s.metric(`rollspan_exported_spans_total{outcome="queue_full"}`); dropped != 0 {
+		t.Errorf("%v spans were dropped", dropped)
+	}
+	lease, err := s.client.CoordinationV1().Leases("rollspan").Get(t.Context(), "rollspan", metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+		t.Errorf("the lease %+v has no holder: %v", lease, err)
+	}
+}
+
+// metric is a sample that the common rollspan shows to Prometheus.
+func (s *space) metric(sample string) float64 {
+	s.t.Helper()
+	resp, err := http.Get(s.metrics)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if rest, ok := strings.CutPrefix(line, sample+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			if err != nil {
+				s.t.Fatalf("%s: %v", line, err)
+			}
+			return v
+		}
+	}
+	s.t.Fatalf("no sample %s in\n%s", sample, body)
+	return 0
+}
