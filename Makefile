@@ -24,7 +24,7 @@ test: lint tools unit e2e ## Run everything: linters, unit tests, end-to-end tes
 
 .PHONY: unit
 unit: ## Run the tests that need no cluster, with the race detector
-	go test -race . ./pkg/... ./config/... ./deploy/...
+	go test -race . ./pkg/...
 
 .PHONY: e2e
 e2e: tools ## Run the tests against a real control plane and Jaeger

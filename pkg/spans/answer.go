@@ -220,7 +220,9 @@ func advice(v verdict, protocol, words string) string {
 		return "check --otlp-certificate, and that the collector's certificate is valid for the endpoint's host name"
 	case has("first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"):
 		return "the collector speaks plain text: write http:// in the endpoint, or set --otlp-insecure"
-	case has("error reading server preface", "malformed HTTP response", "frame too large"):
+	case has("error reading server preface", "malformed HTTP response", "frame too large",
+		// net/http of a server that speaks first, as one of HTTP/2 may.
+		"readLoopPeekFailLocked: %!w(<nil>)"):
 		return "the collector speaks something else on this port: check --otlp-protocol (grpc is mostly on 4317, " +
 			"http/protobuf on 4318) and http:// against https://"
 	case has("no such host", "produced zero addresses", "server misbehaving"):
