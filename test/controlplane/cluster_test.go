@@ -110,7 +110,7 @@ func deploymentBecomesAvailable(t *testing.T, client kubernetes.Interface) {
 	}
 	events := waitEvents(t, client, pod, "Pulled", "Created", "Started")
 	for reason, message := range map[string]string{
-		"Pulled":  `^(Successfully pulled image "reg.test:5000/web:1" in \d+ms \(\d+ms including waiting\)\. Image size: \d+ bytes\.|Container image "reg.test:5000/web:1" already present on machine and can be accessed by the pod)$`,
+		"Pulled":  `^(Successfully pulled image "reg.test:5000/web:1" in \d+ms \([\d.]+m?s including waiting\)\. Image size: \d+ bytes\.|Container image "reg.test:5000/web:1" already present on machine and can be accessed by the pod)$`,
 		"Created": `^Container created$`,
 		"Started": `^Container started$`,
 	} {
