@@ -24,12 +24,12 @@ test: lint tools unit e2e ## Run everything: linters, unit tests, end-to-end tes
 
 .PHONY: unit
 unit: ## Run the tests that need no cluster, with the race detector
-	go test -race . ./pkg/...
+	go test -race -short . ./pkg/...
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e
 e2e: tools ## Run the tests against a real control plane and Jaeger
-	go test -p 1 -timeout 30m ./test/...
+	go test -p 1 -timeout 30m ./pkg/cli ./test/...
 
 .PHONY: tools
 tools: ## Build the control plane and Jaeger that the tests use

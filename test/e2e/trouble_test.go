@@ -97,6 +97,9 @@ func (s *space) same(want, got *trace, slack time.Duration) {
 			s.t.Errorf("%s %s should not be there", g.Name, g.ID)
 		}
 	}
+	if s.t.Failed() {
+		s.t.Logf("of these two the second should tell what the first does:\n%s\n%s", text(want), text(got))
+	}
 }
 
 func eventNames(sp *controlplane.Span) []string {
