@@ -38,7 +38,7 @@ tools: ## Build the control plane and Jaeger that the tests use
 .PHONY: lint
 lint: ## Run golangci-lint
 	go mod tidy -diff
-	go tool -modfile=test/tools/lint/go.mod golangci-lint run
+	go tool -modfile=test/tools/lint/go.mod golangci-lint run --allow-parallel-runners
 
 .PHONY: vuln
 vuln: ## Run govulncheck (asks vuln.go.dev)

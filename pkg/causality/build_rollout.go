@@ -127,7 +127,27 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if c.kind == changeScale {
 		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
 	}
-	return append(attrs, keyPodsWanted.Int(int(c.wanted)), keyPodsReady.Int(int(c.ready)))
+	return append(attrs, keyPodsWanted.Int(int(c.wanted)), keyPodsReady.Int(b.readyPods()))
+}
+
+// readyPods is how many pods the change wanted and had at its end. The status
+// of a rollout under way does not tell new pods from old ones.
+func (b *changeBuilder) readyPods() int {
+	if b.change.kind != changeRollout || b.change.outcome == outcomeComplete {
+		return int(b.change.ready)
+	}
+	n := 0
+	for _, q := range b.pods {
+		rs := b.starts[q].rs
+		if rs == nil || rs.revision != b.change.revision {
+			continue
+		}
+		tr, ok := q.firstReady()
+		if ok && !tr.at.at().After(b.end) && (!q.lost() || q.lostAt().at().After(b.end)) {
+			n++
+		}
+	}
+	return n
 }
 
 // rollbackTo is the revision that a rollback goes back to, 0 if this is none.

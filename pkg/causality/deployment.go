@@ -23,6 +23,7 @@ type deployment struct {
 	availableAt time.Time
 	// writtenAt are the newest times managedFields gave.
 	templateAt, replicasAt time.Time
+	writers                writers
 
 	// changes in order of their writes. The last one is current.
 	changes []*change
@@ -160,7 +161,8 @@ func (d *deployment) keep(in *appsv1.Deployment, st deploymentState) {
 	d.seen = true
 	st.revision = max(st.revision, d.revision)
 	d.deploymentState = st
-	d.templateAt, d.replicasAt = writer(in, true).at, writer(in, false).at
+	d.templateAt, d.replicasAt = writer(in, true, nil).at, writer(in, false, nil).at
+	d.writers = readWriters(in)
 }
 
 // firstState opens a change for a Deployment that is new or on its way. One
@@ -173,7 +175,7 @@ func (d *deployment) firstState(in *appsv1.Deployment, st deploymentState, s sta
 	if !isNew && settled && observed {
 		return
 	}
-	who := writer(in, true)
+	who := writer(in, true, d.writers)
 	c := &change{
 		kind:         changeRollout,
 		opened:       s,
@@ -286,7 +288,7 @@ func (d *deployment) writeTemplate(in *appsv1.Deployment, st deploymentState, s 
 	if cur != nil && cur.kind == changeRollout && !cur.ended && cur.templateHash == st.template {
 		return // written back before the controller saw it
 	}
-	who := writer(in, true)
+	who := writer(in, true, d.writers)
 	c := &change{
 		kind:         changeRollout,
 		opened:       s,
@@ -357,7 +359,7 @@ func (d *deployment) scale(in *appsv1.Deployment, st deploymentState, s stamp, a
 	if d.pending != nil {
 		return
 	}
-	who := writer(in, false)
+	who := writer(in, false, d.writers)
 	c := &change{
 		kind:       changeScale,
 		opened:     s,
@@ -393,12 +395,11 @@ func (d *deployment) progress(in *appsv1.Deployment, st deploymentState, s stamp
 	if c == nil || d.pending != nil && d.pending != c {
 		return
 	}
-	c.ready = max(in.Status.AvailableReplicas, 0)
-	if c.kind == changeRollout {
-		c.ready = min(c.ready, in.Status.UpdatedReplicas)
-		if st.revision != c.revision {
-			return
-		}
+	if c.kind == changeRollout && st.revision != c.revision {
+		return
+	}
+	if !c.ended {
+		c.ready = max(in.Status.AvailableReplicas, 0)
 	}
 	switch {
 	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:

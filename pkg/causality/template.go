@@ -67,15 +67,45 @@ type written struct {
 	at          time.Time // whole second; zero if not stated
 }
 
+// writers is what managedFields say of a Deployment's spec: by manager, how
+// much of it each owns.
+type writers map[string]int
+
+func readWriters(in *appsv1.Deployment) writers {
+	w := writers{}
+	for i := range in.ManagedFields {
+		if m := &in.ManagedFields[i]; m.FieldsV1 != nil {
+			w[writerKey(m)] = len(m.FieldsV1.GetRawString())
+		}
+	}
+	return w
+}
+
+func writerKey(m *metav1.ManagedFieldsEntry) string {
+	return m.Manager + "/" + m.Subresource + "/" + string(m.Operation)
+}
+
+// gained tells, of writers within the same second, the one that wrote last:
+// it is new, or owns more than it did before.
+func (w writers) gained(m *metav1.ManagedFieldsEntry) int {
+	before, known := w[writerKey(m)]
+	if !known {
+		return len(m.FieldsV1.GetRawString())
+	}
+	return len(m.FieldsV1.GetRawString()) - before
+}
+
 // writer returns who last wrote the pod template, or else the replicas. The
 // fields are in managedFields as JSON; a scan for the field's name is enough
-// to tell whether an entry owns it.
-func writer(in *appsv1.Deployment, template bool) written {
+// to tell whether an entry owns it. The times are whole seconds; among equals
+// it counts who owns more than before.
+func writer(in *appsv1.Deployment, template bool, before writers) written {
 	field := `"f:replicas"`
 	if template {
 		field = `"f:template"`
 	}
 	var w written
+	gained := 0
 	for i := range in.ManagedFields {
 		m := &in.ManagedFields[i]
 		if m.FieldsV1 == nil || !ownsSpec(m, field) {
@@ -85,8 +115,9 @@ func writer(in *appsv1.Deployment, template bool) written {
 		if m.Time != nil {
 			at = m.Time.Time
 		}
-		if w.manager == "" || at.After(w.at) {
-			w = written{manager: m.Manager, subresource: m.Subresource, at: at}
+		more := before.gained(m)
+		if w.manager == "" || at.After(w.at) || at.Equal(w.at) && more > gained {
+			w, gained = written{manager: m.Manager, subresource: m.Subresource, at: at}, more
 		}
 	}
 	return w

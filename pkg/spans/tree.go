@@ -108,6 +108,8 @@ var shown = []struct {
 	{"rollspan.cause", "cause %s"},
 	{"rollspan.rollback.revision", "to revision %s"},
 	{"rollspan.manager", "by %s"},
+	{"rollspan.pods.ready", "%s"},
+	{"rollspan.pods.wanted", "of %s ready"},
 	{"rollspan.waiting.reason", "%s"},
 	{"rollspan.disruption", "%s"},
 	{"rollspan.pull.waiting", "queued %ss"},
