@@ -153,9 +153,8 @@ func (s *space) hasItsPods(traceID string, pods []corev1.Pod) {
 func TestUpdated(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	d := s.create(app{replicas: 2, life: map[string]string{"stop": "1s"}})
+	s.create(app{replicas: 2, life: map[string]string{"stop": "1s"}})
 	s.complete(1)
-	s.nextSecond(d)
 	s.update("2")
 	s.complete(2)
 	first, second := s.rollout(1), s.rollout(2)
@@ -219,7 +218,7 @@ func TestBrokenImage(t *testing.T) {
 		        back off`)
 	s.has(failed.Root(), map[string]any{
 		"rollspan.outcome": "failed", "rollspan.cause": "template",
-		"error.type": "ImagePullBackOff", "rollspan.pods.wanted": 2,
+		"error.type": "ImagePullBackOff", "rollspan.pods.wanted": 2, "rollspan.pods.ready": 0,
 	})
 	want := fmt.Sprintf("1 of 1 new pods: ImagePullBackOff: %s: not found (progress deadline of 5s exceeded)", s.image("nope"))
 	if got := failed.Root().Status.Message; got != want {
@@ -274,9 +273,8 @@ func TestRolledBack(t *testing.T) {
 func TestRestarted(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	d := s.create(app{})
+	s.create(app{})
 	s.complete(1)
-	s.nextSecond(d)
 	s.kubectlRun("rollout", "restart", "deployment/"+appName)
 	s.complete(2)
 	s.has(s.rollout(2).Root(), map[string]any{
@@ -395,9 +393,8 @@ func TestMinReadySeconds(t *testing.T) {
 func TestPausedAndResumed(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	d := s.create(app{probe: true, life: map[string]string{"boot": "1s"}})
+	s.create(app{probe: true, life: map[string]string{"boot": "1s"}})
 	s.complete(1)
-	s.nextSecond(d)
 	s.kubectlRun("rollout", "pause", "deployment/"+appName)
 	s.update("2")
 	written := time.Now()

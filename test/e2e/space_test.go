@@ -3,7 +3,6 @@ package e2e
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -236,18 +235,6 @@ func (s *space) create(a app) *appsv1.Deployment {
 func (s *space) update(tag string) {
 	s.t.Helper()
 	s.kubectlRun("set", "image", "deployment/"+appName, container+"="+s.image(tag))
-}
-
-// nextSecond waits until the second of the Deployment's creation is over:
-// managedFields date writers by the second, so they tell no two apart in one.
-func (s *space) nextSecond(d *appsv1.Deployment) {
-	s.t.Helper()
-	s.eventually("next second", func() error {
-		if time.Since(d.CreationTimestamp.Time) < time.Second {
-			return errors.New("it is the same")
-		}
-		return nil
-	})
 }
 
 // deployment waits until the Deployment is as wanted.
