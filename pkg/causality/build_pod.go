@@ -188,9 +188,13 @@ func (ph *phases) container(line *containerLine) {
 	if line.end.IsZero() {
 		ph.last = s
 	}
-	for i, g := range line.segments(s.End) {
+	// Told apart by their number among those of their name, so that what
+	// else is known of the container does not change their IDs.
+	number := map[string]int{}
+	for _, g := range line.segments(s.End) {
+		number[g.name]++
 		child := ph.add(node{
-			parent: s.SpanID, name: g.name, id: []string{line.name, strconv.Itoa(i)}, service: serviceKubelet,
+			parent: s.SpanID, name: g.name, id: []string{line.name, strconv.Itoa(number[g.name])}, service: serviceKubelet,
 			subject: s.Subject, start: g.from, end: g.until,
 			attrs: append(line.attributes(), g.attrs...),
 		})

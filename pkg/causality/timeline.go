@@ -264,7 +264,8 @@ func narrowEnds(lines []containerLine) {
 					next = earliest(next, nextExact(later.marks, m.run, started))
 				}
 			}
-			m.at = latest(m.run.finished.before(next).at(), started)
+			// A run ends after its start, however short it was.
+			m.at = latest(m.run.finished.before(next).at(), started.Add(time.Nanosecond))
 		}
 		sortMarks(line.marks)
 	}

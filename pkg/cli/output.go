@@ -101,10 +101,16 @@ func (c *conversion) newEncoder(clusterUID string) (*spans.Encoder, error) {
 	return spans.NewEncoder(options)
 }
 
-// treeOutput prints traces for people.
+// treeOutput prints traces for people, with an empty line behind each.
 type treeOutput struct{ w io.Writer }
 
-func (o treeOutput) Deliver(t spans.Trace) error { return spans.WriteTree(o.w, t) }
+func (o treeOutput) Deliver(t spans.Trace) error {
+	if err := spans.WriteTree(o.w, t); err != nil {
+		return err
+	}
+	_, err := io.WriteString(o.w, "\n")
+	return err
+}
 
 func (o treeOutput) Close(context.Context) error { return nil }
 
