@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -336,11 +337,7 @@ func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
 		case waiting:
 			return failure{w.reason, c.explain(w.reason, w.message)}, true
 		case crash != nil && !c.runningAt(at):
-			reason := crash.reason
-			if reason == "" {
-				reason = "Error"
-			}
-			return failure{reason, crash.exit()}, true
+			return failure{crash.endReason(), crash.exit()}, true
 		}
 	}
 	if tl.scheduled.IsZero() {
@@ -385,6 +382,10 @@ func (c *container) runningAt(at time.Time) bool {
 	}
 	return false
 }
+
+// endReason is why a run that failed ended, in the runtime's word; some give
+// none.
+func (r *run) endReason() string { return cmp.Or(r.reason, "Error") }
 
 func (r *run) exit() string { return fmt.Sprintf("exit code %d", r.exitCode) }
 

@@ -159,11 +159,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		start: rs.from, end: rs.until, attrs: attrs,
 	})
 	if rs.ended.exitCode != 0 {
-		reason := rs.ended.reason
-		if reason == "" {
-			reason = "Error"
-		}
-		f := failure{reason: reason, message: rs.ended.describe()}
+		f := failure{reason: rs.ended.endReason(), message: rs.ended.describe()}
 		fail(root, f)
 		root.Message = f.message
 		if rs.killed != nil {

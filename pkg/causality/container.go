@@ -35,9 +35,7 @@ type run struct {
 	finished moment
 	seen     time.Time // arrival of its end
 	exitCode int32
-	signal   int32
 	reason   string
-	message  string
 }
 
 func (r *run) over() bool { return r.finished.known() }
@@ -140,7 +138,7 @@ func (c *container) observeEnd(t *corev1.ContainerStateTerminated, restart int32
 		r.finished = arrived(seen)
 	}
 	r.seen = seen
-	r.exitCode, r.signal, r.reason, r.message = t.ExitCode, t.Signal, t.Reason, t.Message
+	r.exitCode, r.reason = t.ExitCode, t.Reason
 }
 
 // run returns the run with a container ID, made if need be.

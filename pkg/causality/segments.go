@@ -37,7 +37,7 @@ type segmenter struct {
 	line *containerLine
 	out  []segment
 
-	idle     time.Time // nothing in particular since
+	idle     time.Time // nothing in particular since; work that shows now may have begun then
 	pulling  time.Time // a pull is on since
 	starting time.Time // the image is there since
 	backOff  time.Time // backing off since
@@ -60,13 +60,13 @@ func (s *segmenter) next(m mark) {
 	case markCreated:
 		s.endBackOff(m.at)
 		if s.starting.IsZero() {
-			s.starting = s.since()
+			s.starting = s.idle
 		}
 	case markStarted:
 		s.endBackOff(m.at)
 		s.closePull(m.at, nil)
 		if s.starting.IsZero() {
-			s.starting = s.since()
+			s.starting = s.idle
 		}
 		s.emit(segment{name: "start container", from: s.starting, until: m.at})
 		s.starting = time.Time{}
@@ -76,9 +76,6 @@ func (s *segmenter) next(m mark) {
 		s.terminated(m)
 	}
 }
-
-// since is when the work that is going on may have begun.
-func (s *segmenter) since() time.Time { return s.idle }
 
 func (s *segmenter) emit(g segment) {
 	if g.until.Before(g.from) {
@@ -147,7 +144,7 @@ func (s *segmenter) failed(m mark) {
 		if f.reason == "" {
 			f = failure{reason: "Error", message: strings.TrimPrefix(m.message, "Error: ")}
 		}
-		s.emit(segment{name: name, from: s.since(), until: m.at, failure: &f})
+		s.emit(segment{name: name, from: s.idle, until: m.at, failure: &f})
 	}
 	s.why = f
 	s.backOff = m.at
@@ -195,11 +192,7 @@ func (s *segmenter) terminated(m mark) {
 		},
 	}
 	if r.exitCode != 0 {
-		reason := r.reason
-		if reason == "" {
-			reason = "Error"
-		}
-		g.failure = &failure{reason: reason, message: r.exit()}
+		g.failure = &failure{reason: r.endReason(), message: r.exit()}
 	}
 	s.emit(g)
 	s.running = nil
