@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -126,16 +127,7 @@ func (w *world) observation(line string) (o causality.Observation, err error) {
 			continue
 		}
 		if !w.setMeta(meta, key, val, o.Time) {
-			switch obj := obj.(type) {
-			case *appsv1.Deployment:
-				setDeployment(obj, key, val, o.Time)
-			case *appsv1.ReplicaSet:
-				setReplicaSet(obj, key, val)
-			case *corev1.Pod:
-				setPod(obj, key, val)
-			case *corev1.Event:
-				w.setEvent(obj, key, val)
-			}
+			scenarioKinds()[kind].set(w, obj, key, val, o.Time)
 		}
 	}
 	o.Object = obj.DeepCopyObject()
@@ -175,21 +167,50 @@ func (w *world) create(kind, name string, now time.Time) runtime.Object {
 		Generation:        1,
 		Annotations:       map[string]string{},
 	}
-	switch kind {
-	case "deployment":
-		d := &appsv1.Deployment{ObjectMeta: meta}
-		d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: "app:1"}}
-		return d
-	case "replicaset":
-		return &appsv1.ReplicaSet{ObjectMeta: meta}
-	case "pod":
-		p := &corev1.Pod{ObjectMeta: meta}
-		p.Status.Phase = corev1.PodPending
-		return p
-	case "event":
-		return &corev1.Event{ObjectMeta: meta, Type: corev1.EventTypeNormal}
+	k, ok := scenarioKinds()[kind]
+	if !ok {
+		panic("no such kind: " + kind)
 	}
-	panic("no such kind: " + kind)
+	obj := k.create(meta)
+	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{Kind: k.kind})
+	return obj
+}
+
+// scenarioKind is a kind of object that a scenario can have.
+type scenarioKind struct {
+	kind   string // as the API spells it
+	create func(metav1.ObjectMeta) runtime.Object
+	// set does what key=val says; it panics where the kind has no such key.
+	set func(w *world, obj runtime.Object, key, val string, now time.Time)
+}
+
+func scenarioKinds() map[string]scenarioKind {
+	return map[string]scenarioKind{
+		"deployment": {"Deployment", newDeployment, setDeployment},
+		"replicaset": {"ReplicaSet", newReplicaSet, setReplicaSet},
+		"pod":        {"Pod", newPod, setPod},
+		"event":      {"Event", newEvent, setEvent},
+	}
+}
+
+func newDeployment(meta metav1.ObjectMeta) runtime.Object {
+	d := &appsv1.Deployment{ObjectMeta: meta}
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: "app:1"}}
+	return d
+}
+
+func newReplicaSet(meta metav1.ObjectMeta) runtime.Object {
+	return &appsv1.ReplicaSet{ObjectMeta: meta}
+}
+
+func newPod(meta metav1.ObjectMeta) runtime.Object {
+	p := &corev1.Pod{ObjectMeta: meta}
+	p.Status.Phase = corev1.PodPending
+	return p
+}
+
+func newEvent(meta metav1.ObjectMeta) runtime.Object {
+	return &corev1.Event{ObjectMeta: meta, Type: corev1.EventTypeNormal}
 }
 
 func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool {
@@ -202,7 +223,7 @@ func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool
 		isController := true
 		owner := w.objects[val].(metav1.Object)
 		kind, name, _ := strings.Cut(val, "/")
-		meta.SetOwnerReferences([]metav1.OwnerReference{{Kind: kind, Name: name, UID: owner.GetUID(), Controller: &isController}})
+		meta.SetOwnerReferences([]metav1.OwnerReference{{Kind: scenarioKinds()[kind].kind, Name: name, UID: owner.GetUID(), Controller: &isController}})
 	case "created":
 		meta.SetCreationTimestamp(metav1.NewTime(clock(val)))
 	case "deleting": // the grace period in seconds
@@ -220,7 +241,8 @@ func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool
 	return true
 }
 
-func setDeployment(d *appsv1.Deployment, key, val string, now time.Time) {
+func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time) {
+	d := obj.(*appsv1.Deployment)
 	spec := &d.Spec
 	switch key {
 	case "image", "env", "restarted", "replicas", "paused", "minready":
@@ -275,7 +297,8 @@ func setDeployment(d *appsv1.Deployment, key, val string, now time.Time) {
 	}
 }
 
-func setReplicaSet(rs *appsv1.ReplicaSet, key, val string) {
+func setReplicaSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	rs := obj.(*appsv1.ReplicaSet)
 	switch key {
 	case "replicas":
 		if rs.Spec.Replicas != nil {
@@ -294,7 +317,8 @@ func setReplicaSet(rs *appsv1.ReplicaSet, key, val string) {
 	}
 }
 
-func setPod(p *corev1.Pod, key, val string) {
+func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	p := obj.(*corev1.Pod)
 	if name, state, ok := strings.Cut(key, ":"); ok {
 		setContainer(p, name, state, val)
 		return
@@ -398,14 +422,13 @@ func setContainer(p *corev1.Pod, name, state, val string) {
 	}
 }
 
-func (w *world) setEvent(ev *corev1.Event, key, val string) {
+func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
+	ev := obj.(*corev1.Event)
 	io := &ev.InvolvedObject
 	switch key {
 	case "on":
 		kind, name, _ := strings.Cut(val, "/")
-		*io = corev1.ObjectReference{Namespace: "shop", Name: name, Kind: map[string]string{
-			"pod": "Pod", "deployment": "Deployment", "replicaset": "ReplicaSet", "node": "Node",
-		}[kind]}
+		*io = corev1.ObjectReference{Namespace: "shop", Name: name, Kind: scenarioKinds()[kind].kind}
 		if obj, ok := w.objects[val]; ok {
 			io.UID = obj.(metav1.Object).GetUID()
 		}

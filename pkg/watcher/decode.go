@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +30,24 @@ func newObject(apiVersion, kind string) runtime.Object {
 		return &appsv1.Deployment{}
 	case "apps/v1 ReplicaSet":
 		return &appsv1.ReplicaSet{}
+	case "apps/v1 StatefulSet":
+		return &appsv1.StatefulSet{}
+	case "apps/v1 DaemonSet":
+		return &appsv1.DaemonSet{}
+	case "apps/v1 ControllerRevision":
+		return &appsv1.ControllerRevision{}
+	case "batch/v1 Job":
+		return &batchv1.Job{}
+	case "batch/v1 CronJob":
+		return &batchv1.CronJob{}
+	case "v1 ReplicationController":
+		return &corev1.ReplicationController{}
+	case "autoscaling/v2 HorizontalPodAutoscaler":
+		return &autoscalingv2.HorizontalPodAutoscaler{}
+	case "v1 Node":
+		return &corev1.Node{}
+	case "v1 PersistentVolumeClaim":
+		return &corev1.PersistentVolumeClaim{}
 	}
 	return &metav1.PartialObjectMetadata{}
 }
