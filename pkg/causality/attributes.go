@@ -20,7 +20,13 @@ const (
 	keyImagesAfter  = attribute.Key("rollspan.images.after")
 	keyPodsWanted   = attribute.Key("rollspan.pods.wanted")
 	keyPodsReady    = attribute.Key("rollspan.pods.ready")
+	keyOwners       = attribute.Key("rollspan.owners")
 	keySinceRollout = attribute.Key("rollspan.since_rollout")
+
+	keyJobCompletions = attribute.Key("rollspan.job.completions")
+	keyJobSucceeded   = attribute.Key("rollspan.job.succeeded")
+	keyJobFailed      = attribute.Key("rollspan.job.failed")
+	keyScheduled      = attribute.Key("rollspan.scheduled_at")
 
 	keyScaleFrom   = attribute.Key("rollspan.scale.from")
 	keyScaleTo     = attribute.Key("rollspan.scale.to")
@@ -44,25 +50,63 @@ const (
 
 // The components that do the work, as service.name has them.
 const (
-	serviceDeployment = "deployment-controller"
-	serviceReplicaSet = "replicaset-controller"
-	serviceScheduler  = "default-scheduler"
-	serviceKubelet    = "kubelet"
+	serviceDeployment            = "deployment-controller"
+	serviceReplicaSet            = "replicaset-controller"
+	serviceStatefulSet           = "statefulset-controller"
+	serviceDaemonSet             = "daemonset-controller"
+	serviceJob                   = "job-controller"
+	serviceCronJob               = "cronjob-controller"
+	serviceReplicationController = "replication-controller"
+	serviceScheduler             = "default-scheduler"
+	serviceKubelet               = "kubelet"
 )
+
+// service is the component that works for a workload.
+func (d *workload) service() string {
+	switch d.kind {
+	case kindDeployment:
+		return serviceDeployment
+	case kindStatefulSet:
+		return serviceStatefulSet
+	case kindDaemonSet:
+		return serviceDaemonSet
+	case kindJob:
+		return serviceJob
+	case kindReplicationController:
+		return serviceReplicationController
+	case kindPod:
+		return serviceKubelet
+	default:
+		return serviceReplicaSet
+	}
+}
+
+// service is the component that makes the set's pods.
+func (rs *podSet) service(d *workload) string {
+	if rs.direct() {
+		return d.service()
+	}
+	return serviceReplicaSet
+}
 
 func seconds(key attribute.Key, d time.Duration) attribute.KeyValue {
 	return key.Float64(d.Seconds())
 }
 
-func (d *deployment) attributes() []attribute.KeyValue {
-	return []attribute.KeyValue{
-		semconv.K8SNamespaceName(d.namespace),
-		semconv.K8SDeploymentName(d.name),
-		semconv.K8SDeploymentUID(string(d.uid)),
+// attributes are on every span of the workload's traces.
+func (d *workload) attributes() []attribute.KeyValue {
+	attrs := d.object.attributes()
+	if c := d.cronJob; c != nil {
+		attrs = append(attrs, semconv.K8SCronJobName(c.name), semconv.K8SCronJobUID(string(c.uid)))
 	}
+	return attrs
 }
 
-func (rs *replicaSet) attributes() []attribute.KeyValue {
+// attributes name the set where the workload's do not.
+func (rs *podSet) attributes() []attribute.KeyValue {
+	if rs.direct() {
+		return nil
+	}
 	return []attribute.KeyValue{
 		semconv.K8SReplicaSetName(rs.name),
 		semconv.K8SReplicaSetUID(string(rs.uid)),

@@ -46,7 +46,13 @@ func (b *builder) add(n node) *spans.Span {
 		Subject:    n.subject,
 		Start:      n.start,
 		End:        latest(n.end, n.start),
-		Attributes: slices.Concat(b.base, n.attrs),
+		Attributes: slices.Clone(b.base),
+	}
+	for _, kv := range n.attrs {
+		// A pod that is its own workload would be named twice.
+		if !slices.ContainsFunc(b.base, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
+			s.Attributes = append(s.Attributes, kv)
+		}
 	}
 	b.spans = append(b.spans, s)
 	return s

@@ -71,7 +71,7 @@ func (o *object) unclaimed() []*event {
 // claimable reports whether a change that is still to be told may yet want
 // the object's Events.
 func (e *Engine) claimable(obj *object) bool {
-	d := e.deploymentOf(obj)
+	d := e.workloadOf(obj)
 	if d == nil {
 		return false
 	}
@@ -92,7 +92,7 @@ func (e *Engine) claimable(obj *object) bool {
 // trace, as a span below the one they would have been on. It returns what is
 // left.
 func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, left []*event) {
-	d := e.deploymentOf(obj)
+	d := e.workloadOf(obj)
 	if d == nil {
 		return nil, events
 	}
@@ -130,7 +130,7 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 
 // sentSpanOf finds the span, handed out before, in whose time an Event of its
 // object lies.
-func (e *Engine) sentSpanOf(d *deployment, obj *object, ev *event) *sentSpan {
+func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 	t := ev.first()
 	if p := e.pods[obj.uid]; p != nil {
 		switch {
@@ -199,7 +199,7 @@ func (o *object) attributes() []attribute.KeyValue {
 		attrs = append(attrs, keyObjectKind.String(o.kind))
 	}
 	attrs = append(attrs, name.String(o.name))
-	if len(o.uid) > 0 && o.uid[0] != 'n' {
+	if !o.byName() {
 		attrs = append(attrs, uid.String(string(o.uid)))
 	}
 	return attrs
@@ -213,5 +213,8 @@ var kindKeys = map[string][2]attribute.Key{
 	"DaemonSet":   {semconv.K8SDaemonSetNameKey, semconv.K8SDaemonSetUIDKey},
 	"Job":         {semconv.K8SJobNameKey, semconv.K8SJobUIDKey},
 	"CronJob":     {semconv.K8SCronJobNameKey, semconv.K8SCronJobUIDKey},
-	"Node":        {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
+
+	"ReplicationController":   {semconv.K8SReplicationControllerNameKey, semconv.K8SReplicationControllerUIDKey},
+	"HorizontalPodAutoscaler": {semconv.K8SHPANameKey, semconv.K8SHPAUIDKey},
+	"Node":                    {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
 }

@@ -16,12 +16,13 @@ import (
 
 // podStart adds a pod's start: the span and its phases, which tile the time
 // from creation to Ready, or to cut (zero: no limit) if it was not Ready by
-// then. It begins no earlier than its cause. With failed set, waiting at the
-// cut is an error: the change failed meanwhile.
-func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) {
+// then; of a pod that is to finish, its whole run. It begins no earlier than
+// its cause. With failed set, waiting at the cut is an error: the change failed
+// meanwhile. Without a parent it is the root of its trace.
+func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) *spans.Span {
 	tl := p.timeline(cut)
 	start := latest(tl.created, cause)
-	end := tl.ready
+	end := tl.over(p)
 	cutShort := end.IsZero()
 	if cutShort {
 		end = cut
@@ -32,14 +33,21 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 	}
 	end = latest(end, start)
 	attrs = append(slices.Clip(attrs), p.attributes()...)
+	name, id := "Pod start", []string{"pod start", string(p.uid)}
+	if p.finite || p.unowned() {
+		name = "Pod run"
+	}
+	if parent == (trace.SpanID{}) {
+		id = nil
+	}
 	root := b.add(node{
-		parent: parent, id: []string{"pod start", string(p.uid)},
-		name: "Pod start", service: serviceKubelet, subject: p.subject(),
+		parent: parent, id: id,
+		name: name, service: serviceKubelet, subject: p.subject(),
 		start: start, end: end, attrs: attrs,
 	})
 	ph := &phases{builder: b, pod: p, root: root, attrs: attrs, end: end}
 	ph.build(tl)
-	if cutShort {
+	if cutShort || p.finished.known() && p.phase == podFailed {
 		if f, self := p.trouble(tl, end); failed || self {
 			ph.fail(f)
 		}
@@ -51,6 +59,7 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		return !ev.first().After(end) || !cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
 	p.startSent, p.startSpan = true, remember(root)
+	return root
 }
 
 // phases builds the spans below a Pod start.
@@ -123,7 +132,7 @@ func (ph *phases) build(tl timeline) {
 			started = latest(started, line.end)
 		}
 	}
-	if !all || started.IsZero() {
+	if !all || started.IsZero() || ph.pod.finite {
 		return
 	}
 	ph.become = ph.add(node{
@@ -186,7 +195,7 @@ func (ph *phases) container(line *containerLine) {
 		start:   line.begin, end: ph.or(line.end), attrs: attrs,
 	})
 	ph.containers[line.name] = []*spans.Span{s}
-	if line.end.IsZero() {
+	if line.end.IsZero() || line.failed() {
 		ph.last = s
 	}
 	// Told apart by their number among those of their name, so that what
@@ -283,7 +292,7 @@ func (ph *phases) waiting(ev *event) *spans.Span {
 }
 
 // podStop adds a pod's end: deletion requested to gone.
-func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) {
+func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
 	start := latest(p.stopAsked(), cause)
 	end := p.gone.at()
 	if end.IsZero() {
@@ -302,11 +311,14 @@ func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValu
 		start: start, end: end, attrs: attrs,
 	})
 	for _, ev := range p.events {
-		if !ev.first().Before(start) || ev.reason == "Killing" && !ev.first().Before(p.deleteAsked.lo) && p.deleteAsked.known() {
+		// A probe that is cut off may say so before the request is dated.
+		early := p.startSpan != nil && ev.first().After(p.startSpan.end) && !ev.first().Before(start.Add(-arrivalSlack))
+		if early || !ev.first().Before(start) || ev.reason == "Killing" && !ev.first().Before(p.deleteAsked.lo) && p.deleteAsked.known() {
 			attach(s, ev, s.End)
 		}
 	}
 	p.stopSent, p.stopSpan = true, remember(s)
+	return s
 }
 
 // stopAsked dates the request to delete the pod: not after the kubelet began
@@ -324,7 +336,7 @@ func (p *pod) stopAsked() time.Time {
 // trouble says what kept a pod from being ready at a time. self is set if the
 // pod, or a container of it, had failed rather than not been done yet.
 func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
-	if p.failed.known() && p.reason != "" && !p.failed.at().After(at) {
+	if p.failed.known() && p.reason != "" && !p.failed.at().After(at) || p.finished.known() && p.reason != "" {
 		return failure{p.reason, p.message}, true
 	}
 	for _, c := range p.containers {

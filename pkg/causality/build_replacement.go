@@ -61,16 +61,6 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 	return how, latest(seen, at), stopped && over
 }
 
-// changeAfter is the first change that was opened after s.
-func (d *deployment) changeAfter(s stamp) *change {
-	for _, c := range d.changes {
-		if s.before(c.opened) {
-			return c
-		}
-	}
-	return nil
-}
-
 // lossCause says who took a pod away, as far as it can be told.
 func lossCause(p *pod) string {
 	switch {
@@ -88,7 +78,7 @@ func lossCause(p *pod) string {
 func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	b := &builder{
 		traceID: spans.NewTraceID(string(lost.uid), string(changeReplacement)),
-		base:    r.deployment.attributes(),
+		base:    r.workload.attributes(),
 	}
 	start := lost.lostAt().at()
 	if lost.leaving() && !lost.failed.known() {
@@ -119,10 +109,17 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 		attrs = append(attrs, keyRevision.Int64(r.revision))
 	}
 	rs := r.stops[lost].rs
+	rollout := r.broughtBy(lost)
+	if rollout != nil && rollout.ended {
+		attrs = append(attrs, seconds(keySinceRollout, start.Sub(rollout.end.at())))
+	}
 	root := b.add(node{
-		name: "Pod replacement", service: serviceReplicaSet, subject: lost.subject(),
+		name: "Pod replacement", service: rs.service(r.workload), subject: lost.subject(),
 		start: start, end: end, attrs: append(attrs, rs.attributes()...),
 	})
+	if rollout != nil {
+		link(root, rollout.traceID(r.uid), "rollout")
+	}
 	if lost.leaving() {
 		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
 	}

@@ -57,14 +57,15 @@ func (r *reviewer) restarts() {
 	}
 }
 
-// startOver is when a pod's start was over. Of a pod that was there before
+// startOver is when a pod's start was over. One that is to finish is told of as
+// a whole. Of a pod that was there before
 // rollspan was, and is in no rollout, it is taken that it has been.
 func (r *reviewer) startOver(q *pod) (time.Time, bool) {
 	if q.initial && r.starts[q].change == nil {
-		return time.Time{}, !q.lostFirst
+		return time.Time{}, !q.lostFirst && !q.finite
 	}
 	tr, ok := q.firstReady()
-	return tr.at.at(), ok && (q.startSent || r.starts[q].change == nil)
+	return tr.at.at(), ok && !q.finite && (q.startSent || r.starts[q].change == nil)
 }
 
 // restartOf works out how the end of a container's run number i went on;
@@ -139,7 +140,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	number := int(rs.ended.restart) + 1
 	b := &builder{
 		traceID: spans.NewTraceID(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
-		base:    append(r.deployment.attributes(), r.engine.replicaSets[q.owner].attributes()...),
+		base:    append(r.workload.attributes(), r.engine.sets[q.owner].attributes()...),
 	}
 	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
 	subject := q.subject() + " container/" + c.name
@@ -167,7 +168,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		}
 	}
 	if rollout != nil {
-		link(root, rollout.traceID(r.uid), "caused_by")
+		link(root, rollout.traceID(r.uid), "rollout")
 	}
 	rs.phases(b, root, subject)
 	for _, ev := range q.events {
@@ -191,7 +192,7 @@ func (r *reviewer) broughtBy(q *pod) *change {
 		return s.change
 	}
 	for _, c := range slices.Backward(r.plan.changes) {
-		if c.kind == changeRollout && !q.firstSeen.before(c.opened) {
+		if (c.kind == changeRollout || c.kind == changeRun) && !q.firstSeen.before(c.opened) {
 			return c
 		}
 	}

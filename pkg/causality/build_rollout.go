@@ -13,8 +13,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// changeBuilder builds the trace of a rollout, a scale or a deletion of a
-// Deployment from the records as they are.
+// changeBuilder builds the trace of a change of a workload from the records as
+// they are.
 type changeBuilder struct {
 	builder
 	*plan
@@ -23,32 +23,49 @@ type changeBuilder struct {
 	end    time.Time
 	root   *spans.Span
 	spanOf map[*step]*spans.Span
+	// startSpans and stopSpans are the spans of pods in this trace.
+	startSpans, stopSpans map[*pod]*spans.Span
 }
 
 // changeName is the name of a change's root span.
-func changeName(kind changeKind) string { return "Deployment " + string(kind) }
+func (d *workload) changeName(c *change) string {
+	if c.kind == changeJob {
+		return d.kind + " run"
+	}
+	return d.kind + " " + string(c.kind)
+}
 
 // buildChange returns the finished trace of a change. now is the end of what
 // is still open, when the stream ends first.
 func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	b := &changeBuilder{
-		builder: builder{traceID: c.traceID(p.uid), base: p.deployment.attributes()},
+		builder: builder{traceID: c.traceID(p.uid), base: p.attributes()},
 		plan:    p,
 		change:  c,
 		spanOf:  map[*step]*spans.Span{},
+
+		startSpans: map[*pod]*spans.Span{},
+		stopSpans:  map[*pod]*spans.Span{},
 	}
 	b.start = b.startOf(c)
 	b.end = b.endOf(c, now)
+	if c.kind == changeRun {
+		return b.buildRun(now)
+	}
 	b.root = b.add(node{
-		name: changeName(c.kind), service: serviceDeployment, subject: p.subject(),
+		name: p.changeName(c), service: p.service(), subject: p.subject(),
 		start: b.start, end: b.end, attrs: b.rootAttributes(),
 	})
 	b.addSteps(now)
 	b.addPods(now)
+	b.addUnblocked()
 	b.addPauses()
 	b.addMinReadyWait()
 	b.addLinks()
 	b.attachEvents()
+	if p.cronJob != nil {
+		b.cronJobEvents(p.cron)
+	}
 	if c.outcome == outcomeFailed {
 		f := b.explainFailure()
 		fail(b.root, f)
@@ -115,6 +132,9 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if c.manager != "" {
 		attrs = append(attrs, keyManager.String(c.manager))
 	}
+	if owners := b.owners; len(owners) > 0 {
+		attrs = append(attrs, keyOwners.StringSlice(owners))
+	}
 	if c.kind == changeDelete {
 		return attrs
 	}
@@ -123,6 +143,9 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	}
 	if len(c.imagesAfter) > 0 {
 		attrs = append(attrs, keyImagesAfter.StringSlice(c.imagesAfter))
+	}
+	if c.kind == changeJob {
+		return append(attrs, keyJobCompletions.Int(int(c.wanted)), keyJobSucceeded.Int(int(c.succeeded)), keyJobFailed.Int(int(c.failed)))
 	}
 	if c.kind == changeScale {
 		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
@@ -139,7 +162,7 @@ func (b *changeBuilder) readyPods() int {
 	n := 0
 	for _, q := range b.pods {
 		rs := b.starts[q].rs
-		if rs == nil || rs.revision != b.change.revision {
+		if rs == nil || !rs.direct() && rs.revision != b.change.revision || rs.direct() && b.starts[q].change != b.change {
 			continue
 		}
 		tr, ok := q.firstReady()
@@ -152,7 +175,10 @@ func (b *changeBuilder) readyPods() int {
 
 // rollbackTo is the revision that a rollback goes back to, 0 if this is none.
 func (b *changeBuilder) rollbackTo() int64 {
-	for _, rs := range b.replicaSets {
+	if b.change.rollbackTo > 0 {
+		return b.change.rollbackTo
+	}
+	for _, rs := range b.sets {
 		if to, ok := rs.rolledBackTo[b.change.revision]; ok {
 			return to
 		}
@@ -160,7 +186,7 @@ func (b *changeBuilder) rollbackTo() int64 {
 	return 0
 }
 
-func stepIdentity(rs *replicaSet, s *step) []string {
+func stepIdentity(rs *podSet, s *step) []string {
 	return []string{"step", string(rs.uid), strconv.FormatInt(s.generation, 10), strconv.Itoa(int(s.from)), strconv.Itoa(int(s.to))}
 }
 
@@ -268,7 +294,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 				continue // it goes out late, when it is done
 			}
 		}
-		b.podStart(parent, q, s.rs.attributes(), cause, cut, failed)
+		b.startSpans[q] = b.podStart(parent, q, s.rs.attributes(), cause, cut, failed)
 	}
 	for _, q := range b.pods {
 		s := b.stops[q]
@@ -279,7 +305,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 			continue // late, too
 		}
 		parent, cause := b.parentOf(s)
-		b.podStop(parent, q, s.rs.attributes(), cause, now)
+		b.stopSpans[q] = b.podStop(parent, q, s.rs.attributes(), cause, now)
 	}
 }
 
@@ -291,8 +317,8 @@ func (b *changeBuilder) parentOf(s slot) (trace.SpanID, time.Time) {
 	return b.root.SpanID, b.start
 }
 
-// addPauses shows the time a rollout could not go on because the Deployment
-// was paused.
+// addPauses shows the time a rollout could not go on because its Deployment was
+// paused.
 func (b *changeBuilder) addPauses() {
 	for i, p := range b.change.pauses {
 		from, end := latest(p.from.at(), b.start), p.until
@@ -311,7 +337,7 @@ func (b *changeBuilder) addPauses() {
 		}
 		b.add(node{
 			parent: b.root.SpanID, id: []string{"paused", strconv.Itoa(i)},
-			name: "paused", service: serviceDeployment, subject: b.subject(),
+			name: "paused", service: b.service(), subject: b.subject(),
 			start: from, end: until,
 		})
 	}
@@ -338,7 +364,7 @@ func (b *changeBuilder) addMinReadyWait() {
 	}
 	b.add(node{
 		parent: b.root.SpanID, id: []string{"min ready wait"},
-		name: "min ready wait", service: serviceDeployment, subject: b.subject(),
+		name: "min ready wait", service: b.service(), subject: b.subject(),
 		start: ready, end: available,
 	})
 }
@@ -352,6 +378,9 @@ func (b *changeBuilder) addLinks() {
 	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
 		link(b.root, b.changes[i-1].traceID(b.uid), "supersedes")
 	}
+	if c := b.cronJob; c != nil && b.change.kind == changeJob {
+		link(b.root, c.traceID(), "caused_by")
+	}
 	if b.change.kind != changeRollout {
 		return
 	}
@@ -364,6 +393,9 @@ func (b *changeBuilder) addLinks() {
 // explainFailure says in one sentence what went wrong and where, the most
 // specific cause first.
 func (b *changeBuilder) explainFailure() failure {
+	if b.change.kind == changeJob {
+		return b.explainJob()
+	}
 	var after string
 	if b.change.deadline > 0 {
 		after = fmt.Sprintf(" (progress deadline of %s exceeded)", b.change.deadline)
@@ -381,21 +413,12 @@ func (b *changeBuilder) explainFailure() failure {
 		f, _ := q.trouble(q.timeline(b.end), b.end)
 		count[f]++
 	}
-	var worst failure
-	for f, n := range count {
-		if n > count[worst] || n == count[worst] && f.reason+f.message < worst.reason+worst.message {
-			worst = f
-		}
-	}
-	if len(count) > 0 {
-		what := worst.reason
-		if worst.message != "" {
-			what += ": " + worst.message
-		}
-		return failure{worst.reason, fmt.Sprintf("%d of %d new pods: %s%s", count[worst], total, what, after)}
+	worst, n := commonest(count)
+	if n > 0 {
+		return failure{worst.reason, fmt.Sprintf("%d of %d new pods: %s%s", n, total, worst.sentence(), after)}
 	}
 	if missing := int(b.change.wanted) - total; missing > 0 {
-		for _, rs := range b.replicaSets {
+		for _, rs := range b.sets {
 			if rs.revision == b.change.revision && rs.createFailure.reason != "" {
 				f := rs.createFailure
 				return failure{f.reason, fmt.Sprintf("%d of %d new pods not created: %s: %s%s", missing, b.change.wanted, f.reason, shortForbidden(f.message), after)}
@@ -420,16 +443,17 @@ func cutSentence(s string) string {
 	return strings.TrimSuffix(first, ".")
 }
 
-// attachEvents puts the Deployment's and its ReplicaSets' Events on the steps
+// attachEvents puts the workload's and its ReplicaSets' Events on the steps
 // they tell of.
 func (b *changeBuilder) attachEvents() {
-	for _, ev := range b.events {
-		if ev.claimed || !b.during(ev) {
-			continue
+	if !b.direct() {
+		for _, ev := range b.events {
+			if !ev.claimed && b.during(ev) {
+				attach(b.stepOfDeploymentEvent(ev), ev, b.end)
+			}
 		}
-		attach(b.stepOfDeploymentEvent(ev), ev, b.end)
 	}
-	for _, rs := range b.replicaSets {
+	for _, rs := range b.sets {
 		for _, ev := range rs.events {
 			if ev.claimed {
 				continue
@@ -463,7 +487,7 @@ func (b *changeBuilder) stepOfDeploymentEvent(ev *event) *spans.Span {
 
 // stepOfReplicaSetEvent finds the span of an Event such as "Created pod: x"
 // or a FailedCreate; nil if it is of another change.
-func (b *changeBuilder) stepOfReplicaSetEvent(rs *replicaSet, ev *event) *spans.Span {
+func (b *changeBuilder) stepOfReplicaSetEvent(rs *podSet, ev *event) *spans.Span {
 	if q, s, ok := b.podInMessage(rs, ev); ok {
 		if s.change != b.change || b.afterEnd(q.createdAt()) && ev.reason == "SuccessfulCreate" {
 			return nil
@@ -490,7 +514,7 @@ func (b *changeBuilder) stepOfReplicaSetEvent(rs *replicaSet, ev *event) *spans.
 
 // podInMessage finds the pod that a ReplicaSet's Event names, and what it was
 // about: its start or its stop.
-func (p *plan) podInMessage(rs *replicaSet, ev *event) (*pod, slot, bool) {
+func (p *plan) podInMessage(rs *podSet, ev *event) (*pod, slot, bool) {
 	slots := p.starts
 	switch ev.reason {
 	case "SuccessfulCreate":
@@ -499,7 +523,50 @@ func (p *plan) podInMessage(rs *replicaSet, ev *event) (*pod, slot, bool) {
 	default:
 		return nil, slot{}, false
 	}
-	q := p.named[podName{rs.uid, lastClause(ev.message())}]
+	q := p.nearest(podName{rs.uid, podNamed(ev.message())}, ev.reason, ev.first())
 	s, ok := slots[q]
 	return q, s, ok
+}
+
+// podNamed reads the name of a pod from "Created pod: web-1", or a
+// StatefulSet's "create Pod db-1 in StatefulSet db successful".
+func podNamed(message string) string {
+	if _, rest, ok := strings.Cut(message, " Pod "); ok && strings.Contains(rest, " in StatefulSet ") {
+		name, _, _ := strings.Cut(rest, " ")
+		return name
+	}
+	return lastClause(message)
+}
+
+// nearest is the pod of a name that was made, or asked to stop, nearest to the
+// time of an Event that says so: a StatefulSet's pods have the names of those
+// before them.
+func (p *plan) nearest(name podName, reason string, t time.Time) *pod {
+	var best *pod
+	var away time.Duration
+	for _, q := range p.named[name] {
+		at := q.createdAt()
+		if reason == "SuccessfulDelete" {
+			at = q.stopAsked()
+		}
+		if d := at.Sub(t).Abs(); best == nil || d < away {
+			best, away = q, d
+		}
+	}
+	return best
+}
+
+// announced notes when the controller said that it had made a pod: it was
+// there by then.
+func (p *plan) announced(rs *podSet) {
+	for _, ev := range rs.events {
+		if ev.reason != "SuccessfulCreate" {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			if q := p.nearest(podName{rs.uid, podNamed(o.message)}, ev.reason, o.at); q != nil && q.created.at().Sub(o.at).Abs() < arrivalSlack {
+				q.announced = o.at
+			}
+		}
+	}
 }

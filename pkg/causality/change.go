@@ -19,6 +19,9 @@ const (
 	changeReplacement changeKind = "replacement"
 	changeRestart     changeKind = "restart"
 	changeDelete      changeKind = "delete"
+	changeJob         changeKind = "job"
+	changeRun         changeKind = "run"
+	changeSchedule    changeKind = "schedule"
 	changeActivity    changeKind = "activity"
 )
 
@@ -30,10 +33,12 @@ const (
 	outcomeFailed     outcome = "failed"
 	outcomeSuperseded outcome = "superseded"
 	outcomeDeleted    outcome = "deleted"
+	outcomeSuspended  outcome = "suspended"
 	outcomeOpen       outcome = "open"
 )
 
-// change is one change of a Deployment: a rollout, a scale or its deletion.
+// change is one change of a workload: a rollout, a scale, a Job's run, its
+// deletion.
 type change struct {
 	kind   changeKind
 	opened stamp
@@ -44,10 +49,23 @@ type change struct {
 	end      moment
 	endStamp stamp
 
-	revision   int64 // rollouts; 0 until the controller gives one
-	generation int64 // of the write that opened it
-	cause      string
-	manager    string
+	// revision is the rollout's number, 0 until the controller gives one.
+	// StatefulSets and DaemonSets have it from the ControllerRevision, which
+	// StatefulSets name; numbered is the write by which it was there.
+	revision     int64
+	revisionName string
+	numbered     stamp
+	rollbackTo   int64 // the number that revision had before, if it had one
+	partition    int32 // of a StatefulSet's rollout
+	generation   int64 // of the write that opened it
+	// resumed is when a Job's run was resumed, if it was.
+	resumed time.Time
+	failure failure // of a Job
+	// succeeded and failed are how many of a Job's pods did, in its latest
+	// state while the run was on.
+	succeeded, failed int32
+	cause             string
+	manager           string
 	imagesBefore,
 	imagesAfter []string
 	wanted, before int32 // replicas
@@ -86,14 +104,30 @@ func (c *change) openAt(s stamp) bool {
 
 // traceID is the change's identity, hashed.
 func (c *change) traceID(workload types.UID) trace.TraceID {
+	id := []string{string(workload), string(c.kind)}
+	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }
 	switch c.kind {
 	case changeRollout:
-		return spans.NewTraceID(string(workload), string(c.kind), strconv.FormatInt(c.revision, 10))
+		switch {
+		case c.revision > 0 || c.generation == 0:
+			number(c.revision)
+		default:
+			// Its ControllerRevision could not be read.
+			id = append(id, "generation")
+			number(c.generation)
+		}
+		if c.partition > 0 {
+			id = append(id, "partition")
+			number(int64(c.partition))
+		}
 	case changeScale:
-		return spans.NewTraceID(string(workload), string(c.kind), strconv.FormatInt(c.generation, 10))
-	default:
-		return spans.NewTraceID(string(workload), string(c.kind))
+		number(c.generation)
+	case changeJob:
+		if !c.resumed.IsZero() {
+			number(c.resumed.Unix())
+		}
 	}
+	return spans.NewTraceID(id...)
 }
 
 // rootID is the span ID of a trace's root.

@@ -18,10 +18,17 @@ func (p *plan) startOf(c *change) time.Time {
 			at = at.before(p.decided(s.rs, s.step))
 		}
 	}
-	if c.kind == changeDelete {
+	if c.kind == changeDelete || p.direct() {
 		for q, s := range p.stops {
-			if s.change == c {
+			if s.change == c && q.leaving() {
 				at = at.before(q.stopAsked())
+			}
+		}
+	}
+	if p.direct() {
+		for q, s := range p.starts {
+			if s.change == c {
+				at = at.before(q.createdAt())
 			}
 		}
 	}
@@ -31,7 +38,7 @@ func (p *plan) startOf(c *change) time.Time {
 
 // decided dates a step: the controller has written the ReplicaSet by the time
 // its Event says so, and before the step's first pod is there.
-func (p *plan) decided(rs *replicaSet, s *step) time.Time {
+func (p *plan) decided(rs *podSet, s *step) time.Time {
 	if t, ok := p.decidedAt[s]; ok {
 		return t
 	}
@@ -52,7 +59,7 @@ func (p *plan) decided(rs *replicaSet, s *step) time.Time {
 // scalingEvent finds the Deployment's Event for a step: "Scaled up replica set
 // web-6757 from 0 to 1", without "from 0" in older versions. The words are only
 // a hint; of several the nearest in time is the one.
-func (p *plan) scalingEvent(rs *replicaSet, s *step) time.Time {
+func (p *plan) scalingEvent(rs *podSet, s *step) time.Time {
 	var best time.Time
 	for _, ev := range p.events {
 		if ev.reason != "ScalingReplicaSet" {
@@ -67,7 +74,7 @@ func (p *plan) scalingEvent(rs *replicaSet, s *step) time.Time {
 	return best
 }
 
-func describesStep(message string, rs *replicaSet, s *step) bool {
+func describesStep(message string, rs *podSet, s *step) bool {
 	direction := "Scaled down"
 	if s.up() {
 		direction = "Scaled up"

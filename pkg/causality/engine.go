@@ -3,12 +3,16 @@ package causality
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -58,13 +62,16 @@ type Engine struct {
 	objects       map[types.UID]*object
 	names         map[nameKey]types.UID
 	events        map[string]*event
-	deployments   map[types.UID]*deployment
-	replicaSets   map[types.UID]*replicaSet
-	replicaSetsOf map[types.UID][]*replicaSet // by their Deployment
+	eventVersions map[string]eventVersion // by namespace
+	workloads     map[types.UID]*workload
+	sets          map[types.UID]*podSet
+	setsOf        map[types.UID][]*podSet // by their workload
 	pods          map[types.UID]*pod
 	podsOf        map[types.UID][]*pod // by their owner
+	// revisions are the ControllerRevisions, by their workload and their UID.
+	revisions map[types.UID]map[types.UID]*controllerRevision
 
-	// strays are pods and ReplicaSets that are gone and whose Deployment, if
+	// strays are pods and ReplicaSets that are gone and whose workload, if
 	// they have one, is not known; by when they will be forgotten.
 	strays map[*object]time.Time
 
@@ -72,9 +79,9 @@ type Engine struct {
 	lag     time.Duration
 	lagSeen time.Time
 
-	// due are the Deployments to look at when their time comes, unsettled
+	// due are the workloads to look at when their time comes, unsettled
 	// the objects that have Events no span has claimed.
-	due       map[*deployment]bool
+	due       map[*workload]bool
 	unsettled map[*object]bool
 	swept     time.Time // when Events were last looked through
 	next      time.Time // when the first of them may be ready
@@ -91,13 +98,15 @@ func New(opts Options) *Engine {
 		objects:       map[types.UID]*object{},
 		names:         map[nameKey]types.UID{},
 		events:        map[string]*event{},
-		deployments:   map[types.UID]*deployment{},
-		replicaSets:   map[types.UID]*replicaSet{},
-		replicaSetsOf: map[types.UID][]*replicaSet{},
+		eventVersions: map[string]eventVersion{},
+		workloads:     map[types.UID]*workload{},
+		sets:          map[types.UID]*podSet{},
+		setsOf:        map[types.UID][]*podSet{},
 		pods:          map[types.UID]*pod{},
 		podsOf:        map[types.UID][]*pod{},
+		revisions:     map[types.UID]map[types.UID]*controllerRevision{},
 		strays:        map[*object]time.Time{},
-		due:           map[*deployment]bool{},
+		due:           map[*workload]bool{},
 		unsettled:     map[*object]bool{},
 	}
 }
@@ -117,29 +126,12 @@ func (e *Engine) ingest(o Observation) {
 		e.stats.Incomplete++
 		return
 	}
-	switch in := o.Object.(type) {
-	case *appsv1.Deployment:
-		e.stats.Observations["Deployment"]++
-		if e.identified(in) {
-			if d := e.observeDeployment(o, in); d != nil {
-				e.touch(d)
-			}
-		}
-	case *appsv1.ReplicaSet:
-		e.stats.Observations["ReplicaSet"]++
-		if e.identified(in) {
-			if rs := e.observeReplicaSet(o, in); rs != nil {
-				e.touchOwner(rs.object, rs.gone)
-			}
-		}
-	case *corev1.Pod:
-		e.stats.Observations["Pod"]++
-		if e.identified(in) {
-			if p := e.observePod(o, in); p != nil {
-				e.touchOwner(p.object, p.gone.known())
-			}
-		}
-	case *corev1.Event:
+	meta, ok := o.Object.(metav1.Object)
+	if !ok {
+		e.stats.Incomplete++
+		return
+	}
+	if in, ok := o.Object.(*corev1.Event); ok {
 		e.stats.Observations["Event"]++
 		if o.Type == watch.Deleted {
 			e.expireEvent(in) // its hour is over; nothing happened
@@ -148,38 +140,79 @@ func (e *Engine) ingest(o Observation) {
 		obj := e.observeEvent(o, in)
 		e.unsettled[obj] = true
 		e.wake(o.Time.Add(e.opts.Quiet))
-		e.touch(e.deploymentOf(obj))
+		e.touch(e.workloadOf(obj))
+		return
+	}
+	kind := kindOf(o.Object)
+	e.stats.Observations[kind]++
+	if meta.GetUID() == "" {
+		e.stats.Incomplete++
+		return
+	}
+	switch in := o.Object.(type) {
+	case *appsv1.Deployment:
+		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDeployment(in, last) }))
+	case *appsv1.StatefulSet:
+		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readStatefulSet(in, o, last) }))
+	case *appsv1.DaemonSet:
+		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDaemonSet(in, o, last) }))
+	case *corev1.ReplicationController:
+		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readReplicationController(in, o, last) }))
+	case *appsv1.ControllerRevision:
+		e.touch(e.observeControllerRevision(o, in))
+	case *batchv1.Job:
+		e.touch(e.observeJob(o, in))
+	case *appsv1.ReplicaSet:
+		if rs := e.observeReplicaSet(o, in); rs != nil {
+			e.touchOwner(rs.object, rs.gone)
+		}
+	case *corev1.Pod:
+		if p := e.observePod(o, in); p != nil {
+			e.touchOwner(p.object, p.gone.known())
+		}
 	default:
-		meta, ok := o.Object.(metav1.Object)
-		if !ok {
-			e.stats.Incomplete++
-			return
-		}
-		kind := o.Object.GetObjectKind().GroupVersionKind().Kind
-		e.stats.Observations[kind]++
-		if o.Type == watch.Deleted && e.identified(meta) {
-			e.vanished(o, meta)
-		}
+		e.observeOther(o, kind, meta)
 	}
 }
 
-func (e *Engine) identified(meta metav1.Object) bool {
-	if meta.GetUID() == "" {
-		e.stats.Incomplete++
-		return false
+// kindOf is the kind of an object: what it says of itself, or what it is typed
+// as; typed clients leave the kind out.
+func kindOf(obj runtime.Object) string {
+	if kind := obj.GetObjectKind().GroupVersionKind().Kind; kind != "" {
+		return kind
 	}
-	return true
+	return reflect.TypeOf(obj).Elem().Name()
+}
+
+// observeOther takes in an object of which the metadata is enough: whom it
+// belongs to, and that it is there. A deletion may be of anything: the watcher
+// missed it and found the object gone.
+func (e *Engine) observeOther(o Observation, kind string, meta metav1.Object) {
+	if o.Type == watch.Deleted {
+		e.vanished(o, meta)
+		return
+	}
+	obj := e.track(kind, meta)
+	obj.exists, obj.owned = true, ownerOf(meta)
+	if hpa, ok := meta.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+		ref := hpa.Spec.ScaleTargetRef
+		obj.target = nameKey{ref.Kind, hpa.Namespace, ref.Name}
+	}
 }
 
 // vanished handles a deletion of which only the metadata is known: the
 // watcher missed it and found the object gone.
 func (e *Engine) vanished(o Observation, meta metav1.Object) {
 	uid := meta.GetUID()
-	if d := e.deployments[uid]; d != nil {
+	if obj := e.objects[uid]; obj != nil {
+		obj.exists = false // what is left of it goes with its last Events
+	}
+	if d := e.workloads[uid]; d != nil && e.pods[uid] == nil {
+		d.touched = o.Time
 		d.delete(arrived(o.Time), stamp{arrival: o.Time})
 		e.touch(d)
 	}
-	if rs := e.replicaSets[uid]; rs != nil {
+	if rs := e.sets[uid]; rs != nil && !rs.direct() {
 		rs.gone = true
 		rs.touched = o.Time
 		e.touchOwner(rs.object, true)
@@ -190,21 +223,24 @@ func (e *Engine) vanished(o Observation, meta metav1.Object) {
 			p.deleteAsked, p.deletion = arrived(o.Time), stamp{arrival: o.Time}
 		}
 		p.touched = o.Time
+		if p.unowned() {
+			e.observeUnowned(p, false)
+		}
 		e.touchOwner(p.object, true)
 	}
 }
 
-// deploymentOf follows owner references up to a Deployment; nil if there is
+// workloadOf is the workload that an object is, or is part of; nil if there is
 // none, or it has not been seen yet.
-func (e *Engine) deploymentOf(obj *object) *deployment {
+func (e *Engine) workloadOf(obj *object) *workload {
 	uid := obj.uid
 	if p := e.pods[uid]; p != nil {
 		uid = p.owner
 	}
-	if rs := e.replicaSets[uid]; rs != nil {
+	if rs := e.sets[uid]; rs != nil {
 		uid = rs.owner
 	}
-	return e.deployments[uid]
+	return e.workloads[uid]
 }
 
 // noteLag measures how late Events come: a recorder with a backlog (a busy
@@ -233,7 +269,7 @@ func (e *Engine) settle() time.Duration {
 // touchOwner has the Deployment of a pod or ReplicaSet looked at. What is gone
 // and has none is forgotten after a while.
 func (e *Engine) touchOwner(obj *object, gone bool) {
-	if d := e.deploymentOf(obj); d != nil {
+	if d := e.workloadOf(obj); d != nil {
 		e.touch(d)
 	} else if gone {
 		at := e.now.Add(e.opts.Linger + e.opts.Quiet)
@@ -251,20 +287,20 @@ func (e *Engine) forgetStrays() {
 			continue
 		}
 		delete(e.strays, obj)
-		if e.deploymentOf(obj) != nil {
+		if e.workloadOf(obj) != nil {
 			continue
 		}
 		if p := e.pods[obj.uid]; p != nil {
 			e.forgetPod(p)
 		}
-		if rs := e.replicaSets[obj.uid]; rs != nil {
-			e.forgetReplicaSet(rs)
+		if rs := e.sets[obj.uid]; rs != nil {
+			e.forgetPodSet(rs)
 		}
 	}
 }
 
 // touch has a Deployment looked at when it had time to settle.
-func (e *Engine) touch(d *deployment) {
+func (e *Engine) touch(d *workload) {
 	if d == nil {
 		return
 	}
@@ -273,7 +309,7 @@ func (e *Engine) touch(d *deployment) {
 	}
 }
 
-func (e *Engine) schedule(d *deployment, at time.Time) {
+func (e *Engine) schedule(d *workload, at time.Time) {
 	d.due = at
 	e.due[d] = true
 	e.wake(at)
@@ -293,7 +329,7 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 	}
 	e.next = time.Time{}
 	var out []spans.Trace
-	for _, d := range e.dueDeployments() {
+	for _, d := range e.dueWorkloads() {
 		if e.now.Before(d.due) {
 			e.wake(d.due)
 			continue
@@ -307,24 +343,24 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 	return e.handOut(out)
 }
 
-// dueDeployments come in a fixed order, so that the output does too.
-func (e *Engine) dueDeployments() []*deployment {
-	ds := make([]*deployment, 0, len(e.due))
+// dueWorkloads come in a fixed order, so that the output does too.
+func (e *Engine) dueWorkloads() []*workload {
+	ds := make([]*workload, 0, len(e.due))
 	for d := range e.due {
 		ds = append(ds, d)
 	}
-	slices.SortFunc(ds, func(a, b *deployment) int { return cmp.Compare(a.uid, b.uid) })
+	slices.SortFunc(ds, func(a, b *workload) int { return cmp.Compare(a.uid, b.uid) })
 	return ds
 }
 
 // Flush ends the stream: it returns everything that is left, what is still
 // open with the outcome "open". The engine must not be used afterwards.
 func (e *Engine) Flush() []spans.Trace {
-	for _, d := range e.deployments {
+	for _, d := range e.workloads {
 		e.due[d] = true
 	}
 	var out []spans.Trace
-	for _, d := range e.dueDeployments() {
+	for _, d := range e.dueWorkloads() {
 		out = append(out, e.review(d, true)...)
 	}
 	return e.handOut(append(out, e.activities(true)...))
@@ -346,7 +382,7 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Observations = maps.Clone(e.stats.Observations)
-	for _, d := range e.deployments {
+	for _, d := range e.workloads {
 		for _, c := range d.changes {
 			if !c.sent {
 				s.Open++

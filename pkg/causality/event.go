@@ -188,8 +188,11 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	e.noteLag(o, last)
 
 	obj := e.involvedObject(in)
-	obj.touched = o.Time
 	ev := e.events[key]
+	if ev == nil && e.seenBefore(in, o, last) {
+		return obj
+	}
+	obj.touched = o.Time
 	if ev == nil {
 		ev = &event{
 			key:         key,
@@ -218,6 +221,30 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	return obj
 }
 
+// eventVersion is the newest resource version of a namespace's Events.
+type eventVersion struct {
+	version uint64
+	seen    time.Time
+}
+
+// seenBefore reports whether an Event that is not remembered was seen before and
+// has been forgotten with its object: a relist brings again what is an hour
+// old. Within a namespace Events come in the order of their versions.
+func (e *Engine) seenBefore(in *corev1.Event, o Observation, last time.Time) bool {
+	version := newStamp(in.ResourceVersion, o).version
+	if version == 0 {
+		return false
+	}
+	newest := e.eventVersions[in.Namespace]
+	if version > newest.version {
+		e.eventVersions[in.Namespace] = eventVersion{version, o.Time}
+		return false
+	}
+	// What is younger than objects are remembered would be known. It is
+	// another Event, of a cluster that was restored from a backup perhaps.
+	return o.Time.Sub(last) > e.opts.Linger+e.opts.Quiet
+}
+
 // eventLife is how long an Event that a span has is remembered, so that its
 // repetitions are known for what they are. The API server keeps Events for an
 // hour after their last repetition (--event-ttl).
@@ -234,6 +261,11 @@ func (e *Engine) sweepEvents() {
 		return
 	}
 	e.swept = e.now
+	for namespace, v := range e.eventVersions {
+		if e.now.After(v.seen.Add(eventLife)) {
+			delete(e.eventVersions, namespace)
+		}
+	}
 	for _, obj := range e.objects {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
 			old := ev.claimed && e.now.After(ev.arrival.Add(eventLife))
@@ -242,7 +274,7 @@ func (e *Engine) sweepEvents() {
 			}
 			return old
 		})
-		if len(obj.events) == 0 && e.deployments[obj.uid] == nil && e.replicaSets[obj.uid] == nil && e.pods[obj.uid] == nil {
+		if len(obj.events) == 0 && !obj.exists && e.workloads[obj.uid] == nil && e.sets[obj.uid] == nil && e.pods[obj.uid] == nil {
 			e.forget(obj)
 		}
 	}
@@ -272,7 +304,7 @@ func (e *Engine) involvedObject(in *corev1.Event) *object {
 		uid = e.names[nameKey{ref.Kind, ref.Namespace, ref.Name}]
 	}
 	if uid == "" {
-		uid = types.UID("name:" + ref.Kind + "/" + ref.Namespace + "/" + ref.Name)
+		uid = uidByName(ref.Kind, ref.Namespace, ref.Name)
 	}
 	return e.object(uid, ref.Kind, ref.Namespace, ref.Name)
 }

@@ -147,8 +147,8 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 	}
 	for what, n := range map[string]int{
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events),
-		"Deployments": len(l.deployments), "ReplicaSets": len(l.replicaSets), "owners of ReplicaSets": len(l.replicaSetsOf),
-		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.strays), "due": len(l.due), "unsettled": len(l.unsettled),
+		"Deployments": len(l.workloads), "ReplicaSets": len(l.sets), "owners of ReplicaSets": len(l.setsOf),
+		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.strays), "revisions": len(l.revisions), "versions of Events": len(l.eventVersions), "due": len(l.due), "unsettled": len(l.unsettled),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)
@@ -183,7 +183,7 @@ func TestALongLifeIsBounded(t *testing.T) {
 		l.event(a.pod, "Started")
 		l.pass(time.Minute)
 	}
-	d, rs, p := l.deployments[a.d.UID], l.replicaSets[a.rs.UID], l.pods[a.pod.UID]
+	d, rs, p := l.workloads[a.d.UID], l.sets[a.rs.UID], l.pods[a.pod.UID]
 	for what, got := range map[string]struct{ n, most int }{
 		"changes":    {len(d.changes), keepChanges + 1},
 		"steps":      {len(rs.steps), maxSteps},

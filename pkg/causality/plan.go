@@ -14,26 +14,29 @@ type slot struct {
 	// pod lost or replaced while no change was open.
 	change *change
 	step   *step
-	rs     *replicaSet
+	rs     *podSet
 	// lost is the pod whose loss this is (of a stop, the pod itself; of a
 	// start, the pod it replaces), when no step asked for it.
 	lost *pod
 }
 
-// plan is the attribution of everything the pods of a Deployment did: which
+// plan is the attribution of everything the pods of a workload did: which
 // step created or removed each. It is derived anew from the records whenever
 // it is needed, so that it does not depend on the order they filled up in.
 type plan struct {
-	*deployment
-	replicaSets []*replicaSet
-	pods        []*pod // of all ReplicaSets, in order of creation
-	starts      map[*pod]slot
-	stops       map[*pod]slot
+	*workload
+	sets   []*podSet
+	pods   []*pod // of all sets, in order of creation
+	starts map[*pod]slot
+	stops  map[*pod]slot
 
 	// The other way round.
 	startsOf map[*step][]*pod
 	stopsOf  map[*step][]*pod
-	named    map[podName]*pod
+	named    map[podName][]*pod
+
+	owners []string // up the chain, nearest first
+	cron   *object  // the CronJob that made the Job, if it is known
 
 	// What was derived already.
 	steps     map[*change][]slot
@@ -51,41 +54,58 @@ type podName struct {
 // A ReplicaSet creates and deletes pods to reach its spec.replicas. So the
 // pods it creates, in order, fill the steps up that were decided before them;
 // the ones it deletes fill the steps down. A deletion that fills no step was
-// somebody else's, and the pod created to make up for it is a replacement.
-func (e *Engine) plan(d *deployment) *plan {
+// somebody else's, and the pod created to make up for it is a replacement. Of a
+// workload that makes its pods itself there are no steps: what happens while a
+// change is open is that change's.
+func (e *Engine) plan(d *workload) *plan {
 	p := &plan{
-		deployment:  d,
-		replicaSets: slices.Clone(e.replicaSetsOf[d.uid]),
-		starts:      map[*pod]slot{},
-		stops:       map[*pod]slot{},
-		startsOf:    map[*step][]*pod{},
-		stopsOf:     map[*step][]*pod{},
-		named:       map[podName]*pod{},
-		steps:       map[*change][]slot{},
-		decidedAt:   map[*step]time.Time{},
-		startedAt:   map[*change]time.Time{},
+		workload:  d,
+		sets:      slices.Clone(e.setsOf[d.uid]),
+		starts:    map[*pod]slot{},
+		stops:     map[*pod]slot{},
+		startsOf:  map[*step][]*pod{},
+		stopsOf:   map[*step][]*pod{},
+		owners:    e.ownersOf(d.object),
+		named:     map[podName][]*pod{},
+		steps:     map[*change][]slot{},
+		decidedAt: map[*step]time.Time{},
+		startedAt: map[*change]time.Time{},
 	}
-	slices.SortFunc(p.replicaSets, func(a, b *replicaSet) int {
+	if d.cronJob != nil {
+		p.cron = e.objects[d.cronJob.uid]
+	}
+	slices.SortFunc(p.sets, func(a, b *podSet) int {
 		return cmp.Or(a.created.lo.Compare(b.created.lo), cmp.Compare(a.name, b.name))
 	})
-	for _, rs := range p.replicaSets {
-		lost := p.planStops(rs, e.podsOf[rs.uid])
-		lost = p.planStarts(rs, e.podsOf[rs.uid], lost)
-		p.lostToDeletion(rs, lost)
-		p.planBefore(rs, e.podsOf[rs.uid])
-		p.pods = append(p.pods, e.podsOf[rs.uid]...)
+	for _, rs := range p.sets {
+		pods := e.podsOf[rs.uid]
+		switch d.kind {
+		case kindJob, kindPod:
+			p.planRun(rs, pods)
+		default:
+			lost := p.planStops(rs, pods)
+			lost = p.planStarts(rs, pods, lost)
+			lost = p.lostToDeletion(rs, lost)
+			p.movedNodes(rs, pods, lost)
+			p.planBefore(rs, pods)
+		}
+		p.pods = append(p.pods, pods...)
 	}
 	slices.SortFunc(p.pods, func(a, b *pod) int {
 		return cmp.Or(a.created.lo.Compare(b.created.lo), cmp.Compare(a.name, b.name), cmp.Compare(a.uid, b.uid))
 	})
 	for _, q := range p.pods {
-		p.named[podName{q.owner, q.name}] = q
+		name := podName{q.owner, q.name}
+		p.named[name] = append(p.named[name], q)
 		if s := p.starts[q].step; s != nil {
 			p.startsOf[s] = append(p.startsOf[s], q)
 		}
 		if s := p.stops[q].step; s != nil {
 			p.stopsOf[s] = append(p.stopsOf[s], q)
 		}
+	}
+	for _, rs := range p.sets {
+		p.announced(rs)
 	}
 	return p
 }
@@ -104,7 +124,7 @@ func byStamp(at func(*pod) stamp) func(a, b *pod) int {
 }
 
 // planStops returns the pods that were lost rather than removed by a step.
-func (p *plan) planStops(rs *replicaSet, pods []*pod) (lost []*pod) {
+func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	var leaving []*pod
 	for _, q := range pods {
 		if q.lost() && !q.lostFirst {
@@ -142,7 +162,7 @@ func (p *plan) planStops(rs *replicaSet, pods []*pod) (lost []*pod) {
 
 // surplus is how many pods more a ReplicaSet had than it wanted when rollspan
 // came: a scale down was on its way.
-func (rs *replicaSet) surplus(pods []*pod) int {
+func (rs *podSet) surplus(pods []*pod) int {
 	if rs.listed < 0 {
 		return 0
 	}
@@ -164,7 +184,7 @@ func openChange(c *change, s stamp) *change {
 }
 
 // planStarts returns the lost pods that nothing replaced.
-func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) []*pod {
+func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
 	born := slices.Clone(pods)
 	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	room := map[*step]int32{}
@@ -182,8 +202,9 @@ func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) []*pod {
 			continue
 		}
 		at := slot{rs: rs}
-		if len(lost) > 0 && !q.firstSeen.before(lost[0].lostStamp()) {
-			at.lost, lost = lost[0], lost[1:]
+		if i := p.madeUpFor(q, lost); i >= 0 {
+			at.lost = lost[i]
+			lost = slices.Delete(slices.Clone(lost), i, i+1)
 		}
 		// Made up for within an open change, it belongs to the step that
 		// wants the pod.
@@ -195,28 +216,104 @@ func (p *plan) planStarts(rs *replicaSet, pods, lost []*pod) []*pod {
 	return lost
 }
 
-// deletionReach is how long before its Deployment a pod may be deleted and
-// still have been taken by the same deletion.
-const deletionReach = 30 * time.Second
+// madeUpFor finds the lost pod that q is there for, -1 if there is none. A
+// StatefulSet makes a pod of the same name, a DaemonSet one for the same node;
+// for the others one pod is like another.
+func (p *plan) madeUpFor(q *pod, lost []*pod) int {
+	return slices.IndexFunc(lost, func(l *pod) bool {
+		if q.firstSeen.before(l.lostStamp()) {
+			return false
+		}
+		switch p.kind {
+		case kindStatefulSet:
+			return l.name == q.name
+		case kindDaemonSet:
+			return l.node == q.node || q.node == "" || l.node == ""
+		}
+		return true
+	})
+}
 
-// lostToDeletion gives pods that were deleted shortly before their Deployment,
-// and not replaced, to its deletion: that of a namespace takes its objects in
-// any order.
-func (p *plan) lostToDeletion(rs *replicaSet, lost []*pod) {
-	for _, q := range lost {
-		next := p.changeAfter(q.lostStamp())
-		if p.stops[q].change == nil && next != nil && next.kind == changeDelete && q.leaving() &&
-			next.opened.arrival.Sub(q.deletion.arrival) < deletionReach {
-			p.stops[q] = slot{change: next, rs: rs}
+// planRun attributes the pods of a Job, or the pod that is its own workload:
+// they belong to the run they were made in. A pod that has finished is not
+// missed when it goes.
+func (p *plan) planRun(rs *podSet, pods []*pod) {
+	for _, q := range pods {
+		at := q.firstSeen
+		if q.initial {
+			at = stamp{arrival: q.created.at()}
+		}
+		if c := openChange(p.changeAt(at), at); c != nil {
+			p.starts[q] = slot{change: c, rs: rs}
+		}
+		if !q.lost() || q.lostFirst {
+			continue
+		}
+		c := p.changeAt(q.lostStamp())
+		switch {
+		case c != nil && (c.kind == changeDelete || c.openAt(q.lostStamp())):
+			p.stops[q] = slot{change: c, rs: rs}
+		case p.kind == kindJob && c != nil && !q.finished.known():
+			// The controller removes what still runs when the Job has failed or
+			// is suspended.
+			p.stops[q] = slot{change: c, rs: rs}
+		case q.failed.known():
+			p.stops[q] = slot{rs: rs, lost: q}
 		}
 	}
+}
+
+// movedNodes gives the pods that a DaemonSet made or removed for a node to the
+// scale that its status reports a moment later.
+func (p *plan) movedNodes(rs *podSet, pods, lost []*pod) {
+	if p.kind != kindDaemonSet {
+		return
+	}
+	scaled := func(s stamp) *change {
+		next := p.changeAfter(s)
+		if next != nil && next.kind == changeScale && next.opened.arrival.Sub(s.arrival) < deletionReach {
+			return next
+		}
+		return nil
+	}
+	for _, q := range lost {
+		if c := scaled(q.lostStamp()); c != nil && p.stops[q].change == nil && c.wanted < c.before {
+			p.stops[q] = slot{change: c, rs: rs}
+		}
+	}
+	for _, q := range pods {
+		if s := p.starts[q]; s.change == nil && s.lost == nil && !q.initial {
+			if c := scaled(q.firstSeen); c != nil && c.wanted > c.before {
+				p.starts[q] = slot{change: c, rs: rs}
+			}
+		}
+	}
+}
+
+// deletionReach is how long before its workload a pod may be deleted and still
+// have been taken by the same deletion.
+const deletionReach = 30 * time.Second
+
+// lostToDeletion gives pods that were deleted shortly before their workload,
+// and not replaced, to its deletion: that of a namespace takes its objects in
+// any order. It returns the others.
+func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
+	return slices.DeleteFunc(lost, func(q *pod) bool {
+		next := p.changeAfter(q.lostStamp())
+		if p.stops[q].change != nil || next == nil || next.kind != changeDelete || !q.leaving() ||
+			next.opened.arrival.Sub(q.deletion.arrival) >= deletionReach {
+			return false
+		}
+		p.stops[q] = slot{change: next, rs: rs}
+		return true
+	})
 }
 
 // planBefore looks at the pods that were being deleted already when rollspan
 // came. Who removed them was not seen. They belong to a change that was open
 // then; else, if the pod that replaces one is still starting, to that loss; else
 // their story was over but for the end.
-func (p *plan) planBefore(rs *replicaSet, pods []*pod) {
+func (p *plan) planBefore(rs *podSet, pods []*pod) {
 	starting := slices.DeleteFunc(slices.Clone(pods), func(q *pod) bool { return !q.initial || q.lostFirst || q.readyFirst })
 	slices.SortFunc(starting, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	for _, q := range pods {
@@ -266,7 +363,7 @@ func (p *plan) stepsOf(c *change) []slot {
 		return out
 	}
 	var out []slot
-	for _, rs := range p.replicaSets {
+	for _, rs := range p.sets {
 		for _, s := range rs.steps {
 			if p.changeAt(s.stamp) == c {
 				out = append(out, slot{change: c, step: s, rs: rs})

@@ -18,12 +18,15 @@ const maxTransitions = 128
 // pod is what the engine keeps of a Pod.
 type pod struct {
 	*object
-	owner types.UID // the controller: a ReplicaSet, for pods of Deployments
+	// owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
+	// pods of Deployments. Any other pod is its own.
+	owner types.UID
 	node  string
 
 	firstSeen stamp
 	created   moment
-	initial   bool // it was there before the watcher was
+	announced time.Time // when its controller said that it had made it
+	initial   bool      // it was there before the watcher was
 	// lostFirst and readyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.
 	lostFirst, readyFirst bool
@@ -45,8 +48,15 @@ type pod struct {
 	gone        moment
 	goneSeen    time.Time // arrival of the deletion's news
 
+	// finite pods are to finish, not to stay (restartPolicy Never or
+	// OnFailure); finished is when one was seen in phase Succeeded or Failed.
+	finite   bool
+	never    bool // restartPolicy Never: a container that ended is not started again
+	finished moment
+	finish   stamp
+
 	// failed is when it was seen in phase Failed, or without its owner, while
-	// it was not being deleted.
+	// it was not being deleted. Finite pods have finished instead.
 	failed  moment
 	failure stamp
 
@@ -136,7 +146,10 @@ func (p *pod) leaving() bool { return p.deleteAsked.known() }
 // startResolved returns when it became known that the pod's start is over one way
 // or the other, or ok=false while it still starts.
 func (p *pod) startResolved() (seen time.Time, ok bool) {
-	if tr, ok := p.firstReady(); ok {
+	if p.finished.known() {
+		return p.finish.arrival, true
+	}
+	if tr, ok := p.firstReady(); ok && !p.finite {
 		return tr.seen, true
 	}
 	if p.leaving() {
@@ -156,11 +169,16 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 			return nil // nothing is known that could have ended
 		}
 		p = &pod{
-			object:    e.track("Pod", in),
-			owner:     controller(in).UID,
+			object:    e.track(kindPod, in),
+			owner:     in.UID,
 			firstSeen: newStamp(in.ResourceVersion, o),
 			initial:   o.Initial,
 		}
+		if ref := controller(in); isBuiltIn(ref, kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController) {
+			p.owner = ref.UID
+		}
+		p.never = in.Spec.RestartPolicy == corev1.RestartPolicyNever
+		p.finite = p.never || in.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
 		arrival := o.Time
 		if o.Initial || in.Status.Phase == corev1.PodRunning || in.Spec.NodeName != "" && in.DeletionTimestamp != nil {
 			arrival = time.Time{} // we did not see it being created
@@ -176,6 +194,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
 	}
 	p.touched = o.Time
+	p.owned = ownerOf(in)
 	arrival := o.Time
 	if o.Initial {
 		arrival = time.Time{}
@@ -204,18 +223,48 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		_, p.readyFirst = p.firstReady()
 		p.lostFirst = p.leaving() || p.phase == corev1.PodFailed
 	}
-	if p.leaving() || p.failed.known() {
-		return p
+	p.observeEnd(o, in)
+	if p.unowned() {
+		e.observeUnowned(p, isNew)
 	}
+	return p
+}
+
+// The phases that a pod ends in.
+const podFailed = corev1.PodFailed
+
+// observeEnd notes that the pod has finished, or was lost without being
+// deleted.
+func (p *pod) observeEnd(o Observation, in *corev1.Pod) {
+	ended := p.phase == podFailed || p.phase == corev1.PodSucceeded
 	switch {
-	case p.phase == corev1.PodFailed:
+	case p.finished.known() || p.failed.known():
+	case p.finite && ended:
+		p.finished, p.finish = p.finishedAt(o), newStamp(in.ResourceVersion, o)
+	case p.leaving():
+	case p.phase == podFailed:
 		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
-	case p.owner != "" && controller(in).UID == "":
+	case !p.unowned() && controller(in).UID == "":
 		// Its labels were changed, to have a look at it: its ReplicaSet lets
 		// go of it and makes another.
 		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), "Released"
 	}
-	return p
+}
+
+// finishedAt dates the end of a finite pod: its last container ended.
+func (p *pod) finishedAt(o Observation) moment {
+	var last moment
+	for _, c := range p.containers {
+		for _, r := range c.runs {
+			if r.over() && !r.finished.at().Before(last.at()) {
+				last = r.finished
+			}
+		}
+	}
+	if !last.known() {
+		return arrived(o.Time) // none ran
+	}
+	return last
 }
 
 // forgetPastRuns marks the restarts as told that were over before the pod was

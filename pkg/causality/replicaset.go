@@ -23,10 +23,12 @@ const (
 // down for weeks. The largest rollouts have a step for every few pods.
 const maxSteps = 1024
 
-// replicaSet is what the engine keeps of a ReplicaSet.
-type replicaSet struct {
+// podSet is what has pods made to reach a number of them: a ReplicaSet of a
+// Deployment, or a workload that makes its pods itself. Only the former has
+// steps and revisions.
+type podSet struct {
 	*object
-	owner    types.UID
+	owner    types.UID // the workload; its own UID if it is one
 	created  moment
 	revision int64
 	// rolledBackTo maps a revision that this ReplicaSet got when it was used
@@ -45,6 +47,19 @@ type replicaSet struct {
 	deleted       stamp
 	gone          bool
 }
+
+// podSet returns the record of what makes pods, made if need be.
+func (e *Engine) podSet(obj *object) *podSet {
+	set := e.sets[obj.uid]
+	if set == nil {
+		set = &podSet{object: obj, rolledBackTo: map[int64]int64{}, listed: -1}
+		e.sets[obj.uid] = set
+	}
+	return set
+}
+
+// direct reports whether the set is the workload itself.
+func (rs *podSet) direct() bool { return rs.owner == rs.uid }
 
 // step is one change of a ReplicaSet's spec.replicas.
 type step struct {
@@ -68,27 +83,34 @@ type availability struct {
 
 type failure struct{ reason, message string }
 
-func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replicaSet {
-	rs := e.replicaSets[in.UID]
+// observeReplicaSet returns the object whose workload has news.
+func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet {
+	rs := e.sets[in.UID]
+	ref := controller(in)
+	if !isBuiltIn(ref, kindDeployment) && (rs == nil || rs.direct() || rs.owner == "") {
+		// No Deployment has it. One that a Deployment let go of (kubectl
+		// delete --cascade=orphan) stays with it until another takes it.
+		e.observeWorkload(o, kindReplicaSet, in, func(last *workload) workloadState {
+			return readReplicaSet(in, o, last)
+		})
+		return e.sets[in.UID]
+	}
 	if rs == nil && o.Type == watch.Deleted {
 		return nil // nothing is known that could have ended
 	}
-	if rs == nil {
-		rs = &replicaSet{
-			object:       e.track("ReplicaSet", in),
-			rolledBackTo: map[int64]int64{},
-			listed:       -1,
-		}
+	if rs == nil || rs.direct() {
+		delete(e.workloads, in.UID) // a Deployment took it
+		rs = e.podSet(e.track(kindReplicaSet, in))
 		arrival := o.Time
 		if o.Initial || in.Generation > 1 {
 			arrival = time.Time{}
 		}
 		rs.created = inSecond(in.CreationTimestamp.Time, arrival)
-		e.replicaSets[in.UID] = rs
 	}
 	rs.touched = o.Time
-	if owner := controller(in).UID; owner != "" && owner != rs.owner {
-		e.adopt(rs, owner)
+	rs.owned = ownerOf(in)
+	if ref.UID != "" && ref.UID != rs.owner {
+		e.adopt(rs, ref.UID)
 	}
 	if o.Type == watch.Deleted {
 		rs.gone = true
@@ -97,12 +119,7 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replic
 	}
 	rs.observeRevision(in.Annotations)
 	rs.observeReplicas(o, in)
-	if n := len(rs.available); n == 0 || rs.available[n-1].replicas != in.Status.AvailableReplicas {
-		rs.available = append(rs.available, availability{in.Status.AvailableReplicas, o.Time})
-		if len(rs.available) > maxTransitions {
-			rs.available = slices.Delete(rs.available, 0, 1)
-		}
-	}
+	rs.observeAvailable(in.Status.AvailableReplicas, o.Time)
 	for i := range in.Status.Conditions {
 		if c := &in.Status.Conditions[i]; c.Type == appsv1.ReplicaSetReplicaFailure && c.Status == corev1.ConditionTrue {
 			rs.createFailure = failure{c.Reason, c.Message}
@@ -111,27 +128,76 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *replic
 	return rs
 }
 
-// adopt files a ReplicaSet under its Deployment. One that was orphaned (kubectl
-// delete --cascade=orphan) stays with the old one until another takes it.
-func (e *Engine) adopt(rs *replicaSet, owner types.UID) {
-	e.leave(rs)
-	rs.owner = owner
-	e.replicaSetsOf[owner] = append(e.replicaSetsOf[owner], rs)
+func (rs *podSet) observeAvailable(replicas int32, seen time.Time) {
+	if n := len(rs.available); n > 0 && rs.available[n-1].replicas == replicas {
+		return
+	}
+	rs.available = append(rs.available, availability{replicas, seen})
+	if len(rs.available) > maxTransitions {
+		rs.available = slices.Delete(rs.available, 0, 1)
+	}
 }
 
-// leave takes a ReplicaSet from its Deployment.
-func (e *Engine) leave(rs *replicaSet) {
-	left := slices.DeleteFunc(e.replicaSetsOf[rs.owner], func(o *replicaSet) bool { return o == rs })
+// readReplicaSet reads a ReplicaSet that no Deployment has.
+func readReplicaSet(in *appsv1.ReplicaSet, o Observation, last *workload) workloadState {
+	st := workloadState{
+		generation: in.Generation,
+		observed:   in.Status.ObservedGeneration,
+		replicas:   wantedReplicas(in.Spec.Replicas),
+		total:      in.Status.Replicas,
+		available:  in.Status.AvailableReplicas,
+		minReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
+	}
+	st.readTemplate(&in.Spec.Template, last)
+	st.fixed(in.CreationTimestamp.Time, o)
+	return st
+}
+
+func readReplicationController(in *corev1.ReplicationController, o Observation, last *workload) workloadState {
+	st := workloadState{
+		generation: in.Generation,
+		observed:   in.Status.ObservedGeneration,
+		replicas:   wantedReplicas(in.Spec.Replicas),
+		total:      in.Status.Replicas,
+		available:  in.Status.AvailableReplicas,
+		minReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
+	}
+	if in.Spec.Template != nil {
+		st.readTemplate(in.Spec.Template, last)
+	}
+	st.fixed(in.CreationTimestamp.Time, o)
+	return st
+}
+
+// fixed completes the state of what does not roll: only its creation is a
+// rollout.
+func (st *workloadState) fixed(created time.Time, o Observation) {
+	st.isNew, st.unnumbered, st.first = st.observed == 0, st.observed == 0, true
+	st.scaled = st.observed >= st.generation && st.observed != 0 && st.total == st.replicas && st.available >= st.replicas
+	st.complete = st.scaled
+	st.rolledOut = !st.isNew && (st.generation > 1 || !recent(created, o))
+}
+
+// adopt files what makes pods under its workload.
+func (e *Engine) adopt(rs *podSet, owner types.UID) {
+	e.leave(rs)
+	rs.owner = owner
+	e.setsOf[owner] = append(e.setsOf[owner], rs)
+}
+
+// leave takes a set from its workload.
+func (e *Engine) leave(rs *podSet) {
+	left := slices.DeleteFunc(e.setsOf[rs.owner], func(o *podSet) bool { return o == rs })
 	if len(left) == 0 {
-		delete(e.replicaSetsOf, rs.owner)
+		delete(e.setsOf, rs.owner)
 	} else {
-		e.replicaSetsOf[rs.owner] = left
+		e.setsOf[rs.owner] = left
 	}
 }
 
 // observeRevision reads the rollout number. A rollback gives an old
 // ReplicaSet a new number and appends the old one to its history.
-func (rs *replicaSet) observeRevision(annotations map[string]string) {
+func (rs *podSet) observeRevision(annotations map[string]string) {
 	revision, err := strconv.ParseInt(annotations[revisionAnnotation], 10, 64)
 	if err != nil || revision == rs.revision {
 		return
@@ -143,11 +209,8 @@ func (rs *replicaSet) observeRevision(annotations map[string]string) {
 	rs.revision = revision
 }
 
-func (rs *replicaSet) observeReplicas(o Observation, in *appsv1.ReplicaSet) {
-	replicas := int32(1) // the API's default
-	if in.Spec.Replicas != nil {
-		replicas = *in.Spec.Replicas
-	}
+func (rs *podSet) observeReplicas(o Observation, in *appsv1.ReplicaSet) {
+	replicas := wantedReplicas(in.Spec.Replicas)
 	if rs.known && replicas == rs.replicas {
 		return
 	}

@@ -13,11 +13,13 @@ import (
 // what comes late finds where it belongs.
 const keepChanges = 8
 
-// review looks at a Deployment and hands out what of it is finished; with
-// flush, everything.
-func (e *Engine) review(d *deployment, flush bool) []spans.Trace {
+// review looks at a workload and hands out what of it is finished; with flush,
+// everything.
+func (e *Engine) review(d *workload, flush bool) []spans.Trace {
+	e.numberRollouts(d)
 	p := e.plan(d)
 	r := &reviewer{engine: e, plan: p, flush: flush}
+	r.scheduled()
 	r.finished()
 	r.lateSpans()
 	r.recoveries()
@@ -109,7 +111,7 @@ func (r *reviewer) cutAt(done bool) time.Time {
 }
 
 func (r *reviewer) lateBuilder(c *change) *builder {
-	return &builder{traceID: c.traceID(r.uid), base: r.deployment.attributes(), late: true}
+	return &builder{traceID: c.traceID(r.uid), base: r.workload.attributes(), late: true}
 }
 
 // lateParent is the span, handed out before, that caused a pod's start or stop,
@@ -140,7 +142,7 @@ func (r *reviewer) recoveries() {
 		end := latest(c.recovery.at(), failed)
 		span := b.add(node{
 			parent: rootID(b.traceID), id: []string{"recovery"},
-			name: "Deployment recovery", service: serviceDeployment, subject: r.subject(),
+			name: r.kind + " recovery", service: r.service(), subject: r.subject(),
 			start: failed, end: end,
 		})
 		for _, q := range r.pods {
@@ -159,7 +161,7 @@ func (r *reviewer) recoveries() {
 				start: failed, end: tr.at.at(), attrs: slices.Concat(s.rs.attributes(), q.attributes()),
 			})
 		}
-		for _, rs := range r.replicaSets {
+		for _, rs := range r.sets {
 			for _, ev := range rs.events {
 				if q, s, ok := r.podInMessage(rs, ev); ok && s.change == c && !q.createdAt().Before(failed) {
 					attach(span, ev, end)
@@ -179,7 +181,8 @@ func (r *reviewer) recoveries() {
 // cluster and not what ever was.
 func (r *reviewer) forget() {
 	for len(r.plan.changes) > keepChanges && r.plan.changes[0].sent {
-		r.deployment.changes = r.deployment.changes[1:]
+		r.workload.forgotten = max(r.forgotten, r.plan.changes[0].revision)
+		r.workload.changes = r.workload.changes[1:]
 	}
 	old := func(seen time.Time) bool {
 		at := seen.Add(r.engine.opts.Linger + r.engine.opts.Quiet)
@@ -201,14 +204,16 @@ func (r *reviewer) forget() {
 		}
 		r.engine.forgetPod(q)
 	}
-	for _, rs := range r.replicaSets {
-		if rs.gone && len(r.engine.podsOf[rs.uid]) == 0 && old(rs.touched) {
-			r.engine.forgetReplicaSet(rs)
+	for _, rs := range r.sets {
+		gone := rs.gone || rs.direct() && r.deleted && r.current().sent
+		if gone && len(r.engine.podsOf[rs.uid]) == 0 && old(rs.touched) {
+			r.engine.forgetPodSet(rs)
 		}
 	}
-	if r.deleted && r.current().sent && len(r.engine.replicaSetsOf[r.uid]) == 0 && old(r.touched) {
-		delete(r.engine.deployments, r.uid)
-		r.engine.forget(r.deployment.object)
+	if r.deleted && r.current().sent && len(r.engine.setsOf[r.uid]) == 0 && old(r.touched) {
+		delete(r.engine.workloads, r.uid)
+		delete(r.engine.revisions, r.uid)
+		r.engine.forget(r.workload.object)
 	}
 }
 
@@ -228,8 +233,8 @@ func (e *Engine) forgetPod(q *pod) {
 	e.forget(q.object)
 }
 
-func (e *Engine) forgetReplicaSet(rs *replicaSet) {
-	delete(e.replicaSets, rs.uid)
+func (e *Engine) forgetPodSet(rs *podSet) {
+	delete(e.sets, rs.uid)
 	e.leave(rs)
 	e.forget(rs.object)
 }

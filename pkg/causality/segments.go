@@ -197,7 +197,7 @@ func (s *segmenter) terminated(m mark) {
 	s.emit(g)
 	s.running = nil
 	s.starting = time.Time{}
-	if s.line.init && r.exitCode == 0 {
+	if r.exitCode == 0 && (s.line.init || s.line.finite) || s.line.never {
 		return
 	}
 	s.backOff = m.at
@@ -230,7 +230,7 @@ func (s *segmenter) finish(end time.Time) {
 		s.closePull(end, nil)
 	case !s.starting.IsZero() && s.starting.Before(end):
 		s.emit(segment{name: "start container", from: s.starting, until: end})
-	case s.line.init && s.running != nil && s.running.at.Before(end):
+	case (s.line.init || s.line.finite) && s.running != nil && s.running.at.Before(end):
 		s.emit(segment{name: "run container", from: s.running.at, until: end})
 	}
 }

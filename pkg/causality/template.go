@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -67,14 +66,14 @@ type written struct {
 	at          time.Time // whole second; zero if not stated
 }
 
-// writers is what managedFields say of a Deployment's spec: by manager, how
+// writers is what managedFields say of a workload's spec: by manager, how
 // much of it each owns.
 type writers map[string]int
 
-func readWriters(in *appsv1.Deployment) writers {
+func readWriters(fields []metav1.ManagedFieldsEntry) writers {
 	w := writers{}
-	for i := range in.ManagedFields {
-		if m := &in.ManagedFields[i]; m.FieldsV1 != nil {
+	for i := range fields {
+		if m := &fields[i]; m.FieldsV1 != nil {
 			w[writerKey(m)] = len(m.FieldsV1.GetRawString())
 		}
 	}
@@ -95,19 +94,23 @@ func (w writers) gained(m *metav1.ManagedFieldsEntry) int {
 	return len(m.FieldsV1.GetRawString()) - before
 }
 
-// writer returns who last wrote the pod template, or else the replicas. The
-// fields are in managedFields as JSON; a scan for the field's name is enough
-// to tell whether an entry owns it. The times are whole seconds; among equals
-// it counts who owns more than before.
-func writer(in *appsv1.Deployment, template bool, before writers) written {
-	field := `"f:replicas"`
+// writer returns who last wrote the pod template, or else the replicas.
+func writer(fields []metav1.ManagedFieldsEntry, template bool, before writers) written {
 	if template {
-		field = `"f:template"`
+		return writerOf(fields, `"f:template"`, before)
 	}
+	return writerOf(fields, `"f:replicas"`, before)
+}
+
+// writerOf returns who last wrote a field of the spec. The fields are in
+// managedFields as JSON; a scan for the field's name is enough to tell whether
+// an entry owns it. The times are whole seconds; among equals it counts who
+// owns more than before.
+func writerOf(fields []metav1.ManagedFieldsEntry, field string, before writers) written {
 	var w written
 	gained := 0
-	for i := range in.ManagedFields {
-		m := &in.ManagedFields[i]
+	for i := range fields {
+		m := &fields[i]
 		if m.FieldsV1 == nil || !ownsSpec(m, field) {
 			continue
 		}
@@ -125,10 +128,10 @@ func writer(in *appsv1.Deployment, template bool, before writers) written {
 
 // statusWritten returns when the status was last written, by the managedFields:
 // a whole second, zero if not stated.
-func statusWritten(in *appsv1.Deployment) time.Time {
+func statusWritten(fields []metav1.ManagedFieldsEntry) time.Time {
 	var at time.Time
-	for i := range in.ManagedFields {
-		if m := &in.ManagedFields[i]; m.Subresource == "status" && m.Time != nil {
+	for i := range fields {
+		if m := &fields[i]; m.Subresource == "status" && m.Time != nil {
 			at = latest(at, m.Time.Time)
 		}
 	}

@@ -16,6 +16,15 @@ type timeline struct {
 	sandbox    time.Time
 	containers []containerLine
 	ready      time.Time
+	finished   time.Time // of a pod that is to finish
+}
+
+// over is when the pod's start, or its run, was over; zero if it was not.
+func (tl *timeline) over(p *pod) time.Time {
+	if p.finite {
+		return tl.finished
+	}
+	return tl.ready
 }
 
 // containerLine is a container's part of a pod's start.
@@ -24,6 +33,9 @@ type containerLine struct {
 	begin time.Time // when it was its turn
 	end   time.Time // init: finished; others: started, for good
 	marks []mark
+
+	finite bool // the pod is to finish
+	never  bool // a container that ended is not started again
 }
 
 // mark is something that happened to a container.
@@ -71,7 +83,7 @@ func (p *pod) timeline(until time.Time) timeline {
 	var tl timeline
 	lines := make([]containerLine, 0, len(p.containers))
 	for _, c := range p.containers {
-		lines = append(lines, containerLine{container: c, marks: p.marks(c)})
+		lines = append(lines, containerLine{container: c, marks: p.marks(c), finite: p.finite, never: p.never})
 	}
 	narrowEnds(lines)
 
@@ -109,6 +121,9 @@ func (p *pod) timeline(until time.Time) timeline {
 	}
 	tl.sandbox = atLeast(sandbox, latest(tl.scheduled, tl.created))
 	tl.ready = ready
+	if p.finite {
+		tl.ready, tl.finished = time.Time{}, p.lastEnd(lines)
+	}
 	tl.cut(until)
 	tl.turns(lines, until)
 	return tl
@@ -138,6 +153,7 @@ func (p *pod) createdAt() time.Time {
 	for _, ev := range p.events {
 		at = at.before(ev.first())
 	}
+	at = at.before(p.announced)
 	if p.scheduled.known() {
 		at = at.before(p.scheduled.at())
 	}
@@ -157,7 +173,7 @@ func (tl *timeline) cut(until time.Time) {
 	if until.IsZero() {
 		return
 	}
-	for _, t := range []*time.Time{&tl.scheduled, &tl.sandbox, &tl.ready} {
+	for _, t := range []*time.Time{&tl.scheduled, &tl.sandbox, &tl.ready, &tl.finished} {
 		if t.After(until) {
 			*t = time.Time{}
 		}
@@ -303,7 +319,7 @@ func startOfRun(marks []mark, r *run) time.Time {
 // containers one after another, then turns to the others in order, each as
 // soon as it has started the one before or failed to.
 func (tl *timeline) turns(lines []containerLine, until time.Time) {
-	limit := tl.ready
+	limit := latest(tl.ready, tl.finished)
 	if limit.IsZero() {
 		limit = until
 	}
@@ -316,12 +332,16 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 		if line.init {
 			line.end = line.initEnd()
 			turn = line.end // zero if it is not done: nothing comes after it
+			continue
+		}
+		if line.finite {
+			line.end = line.endedForGood()
 		} else {
 			line.end = line.startedForGood()
 			lastStart = latest(lastStart, line.end)
-			if !turn.IsZero() {
-				turn = line.nextTurn(lines[i+1:])
-			}
+		}
+		if !turn.IsZero() {
+			turn = line.nextTurn(lines[i+1:])
 		}
 	}
 	tl.containers = lines
@@ -375,6 +395,50 @@ func (l *containerLine) startedForGood() time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// endedForGood is when the container of a pod that is to finish ended for the
+// last time; zero if it has not.
+func (l *containerLine) endedForGood() time.Time {
+	for _, m := range slices.Backward(l.marks) {
+		switch {
+		case m.kind == markTerminated && (l.never || m.run.exitCode == 0):
+			return m.at
+		case m.kind != markBackOff:
+			return time.Time{}
+		}
+	}
+	return time.Time{}
+}
+
+// failed reports whether the last run of a container that is not started again
+// ended badly.
+func (l *containerLine) failed() bool {
+	for _, m := range slices.Backward(l.marks) {
+		if m.kind == markTerminated {
+			return l.finite && m.run.exitCode != 0
+		}
+	}
+	return false
+}
+
+// lastEnd is when a pod that has finished did: its last container ended.
+func (p *pod) lastEnd(lines []containerLine) time.Time {
+	if !p.finished.known() {
+		return time.Time{}
+	}
+	var last time.Time
+	for _, line := range lines {
+		for _, m := range line.marks {
+			if m.kind == markTerminated {
+				last = latest(last, m.at)
+			}
+		}
+	}
+	if last.IsZero() {
+		return p.finished.at()
+	}
+	return last
 }
 
 // nextTurn is when the kubelet turned to the next container.

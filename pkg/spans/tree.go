@@ -23,7 +23,13 @@ func WriteTree(w io.Writer, t Trace) error {
 		return nil
 	}
 	out := bufio.NewWriter(w)
-	tw := &treeWriter{Writer: out, epoch: t.Spans[0].Start, depth: map[trace.SpanID]int{}}
+	tw := &treeWriter{
+		Writer: out, epoch: t.Spans[0].Start,
+		depth: map[trace.SpanID]int{}, names: map[trace.SpanID]string{},
+	}
+	for i := range t.Spans {
+		tw.names[t.Spans[i].SpanID] = t.Spans[i].Name + "  " + t.Spans[i].Subject
+	}
 	tw.header(&t)
 	for i := range t.Spans {
 		tw.span(&t.Spans[i])
@@ -35,6 +41,7 @@ type treeWriter struct {
 	*bufio.Writer
 	epoch time.Time
 	depth map[trace.SpanID]int
+	names map[trace.SpanID]string
 }
 
 func (w *treeWriter) header(t *Trace) {
@@ -72,11 +79,19 @@ func (w *treeWriter) span(s *Span) {
 	w.WriteByte('\n')
 	for _, l := range s.Links {
 		w.columns("", "")
-		fmt.Fprintf(w, "%s-> %s trace %s\n", indent(depth+1), linkKind(l), l.TraceID)
+		fmt.Fprintf(w, "%s-> %s %s\n", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
 	}
 	for _, e := range s.Events {
 		w.event(depth+1, e)
 	}
+}
+
+// target names what a link leads to: a span of the same trace, or another one.
+func (w *treeWriter) target(l Link, own trace.TraceID) string {
+	if name, ok := w.names[l.SpanID]; ok && l.TraceID == own {
+		return name
+	}
+	return "trace " + l.TraceID.String()
 }
 
 func (w *treeWriter) columns(start, duration string) {
@@ -110,6 +125,10 @@ var shown = []struct {
 	{"rollspan.manager", "by %s"},
 	{"rollspan.pods.ready", "%s"},
 	{"rollspan.pods.wanted", "of %s ready"},
+	{"rollspan.job.succeeded", "%s"},
+	{"rollspan.job.completions", "of %s succeeded"},
+	{"rollspan.job.failed", "%s failed"},
+	{"rollspan.owners", "owned by %s"},
 	{"rollspan.waiting.reason", "%s"},
 	{"rollspan.disruption", "%s"},
 	{"rollspan.pull.waiting", "queued %ss"},

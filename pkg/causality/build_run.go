@@ -1,0 +1,127 @@
+package causality
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// buildRun builds the trace of a pod that no workload made: its root is the
+// pod's own start or run.
+func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
+	c := b.change
+	for _, q := range b.pods {
+		cut := time.Time{}
+		if !c.ended {
+			cut = now
+		}
+		b.podStart(trace.SpanID{}, q, nil, time.Time{}, cut, c.outcome == outcomeFailed)
+	}
+	b.root = b.spans[0]
+	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
+	c.sent, c.root = true, remember(b.root)
+	return b.done()
+}
+
+// explainJob says why a Job failed: what its pods died of, and the
+// controller's reason for giving up.
+func (b *changeBuilder) explainJob() failure {
+	why := b.change.failure
+	count := map[failure]int{}
+	total := 0
+	for q, s := range b.starts {
+		if s.change != b.change {
+			continue
+		}
+		total++
+		if q.phase == podFailed {
+			f, _ := q.trouble(q.timeline(time.Time{}), b.end)
+			count[f]++
+		}
+	}
+	given := " (" + strings.TrimSpace(why.reason) + ")"
+	if why.reason == "" {
+		why.reason, given = "JobFailed", ""
+	}
+	worst, n := commonest(count)
+	if n == 0 {
+		if why.message == "" {
+			why.message = "the Job failed"
+		}
+		return failure{why.reason, why.message + given}
+	}
+	return failure{why.reason, fmt.Sprintf("%d of %d pods: %s%s", n, total, worst.sentence(), given)}
+}
+
+// commonest returns the failure that most pods had.
+func commonest(count map[failure]int) (worst failure, n int) {
+	for f, k := range count {
+		if k > n || k == n && f.reason+f.message < worst.reason+worst.message {
+			worst, n = f, k
+		}
+	}
+	return worst, n
+}
+
+// sentence is the failure in words, its reason first.
+func (f failure) sentence() string {
+	if f.message == "" {
+		return f.reason
+	}
+	return f.reason + ": " + f.message
+}
+
+// scheduled hands out the times of a CronJob's schedule, from the time that was
+// asked for to the creation of the Job: what the controller was late.
+func (r *reviewer) scheduled() {
+	c := r.cronJob
+	if c == nil || c.sent || !r.ready(c.made.at()) {
+		return
+	}
+	c.sent = true
+	cron := r.engine.object(c.uid, kindCronJob, r.namespace, c.name)
+	b := &builder{traceID: c.traceID(), base: cron.attributes()}
+	made := c.made
+	var told []*event
+	for _, ev := range cron.events {
+		if ev.reason == "SuccessfulCreate" && strings.HasSuffix(ev.message(), " "+r.name) {
+			made = made.before(ev.first())
+			told = append(told, ev)
+		}
+	}
+	root := b.add(node{
+		name: kindCronJob + " " + string(changeSchedule), service: serviceCronJob, subject: cron.subject(),
+		start: c.at, end: made.at(), attrs: []attribute.KeyValue{
+			keyChange.String(string(changeSchedule)),
+			keyOutcome.String(string(outcomeComplete)),
+			keyScheduled.String(c.at.Format(time.RFC3339)),
+		},
+	})
+	for _, ev := range told {
+		attach(root, ev, time.Time{})
+	}
+	r.out = append(r.out, b.done())
+}
+
+// traceID is the identity of a scheduled time, hashed.
+func (c *cronTrigger) traceID() trace.TraceID {
+	return spans.NewTraceID(string(c.uid), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
+}
+
+// cronJobEvents puts what the CronJob controller says of the Job on its run.
+func (b *changeBuilder) cronJobEvents(cron *object) {
+	if cron == nil {
+		return
+	}
+	for _, ev := range cron.events {
+		if !ev.claimed && strings.Contains(ev.message()+",", " "+b.name+",") {
+			attach(b.root, ev, time.Time{})
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package causality
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// cronTrigger is the time of a CronJob's schedule that made a Job.
+type cronTrigger struct {
+	uid  types.UID
+	name string
+	// at is the scheduled time, a whole second.
+	at   time.Time
+	made moment // creation of the Job
+	sent bool
+}
+
+// observeJob opens a run when a Job is created or resumed, and ends it when the
+// Job has succeeded, failed or was suspended.
+func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
+	d := e.workload(o, kindJob, in)
+	if d == nil {
+		return nil
+	}
+	s := newStamp(in.ResourceVersion, o)
+	if o.Type == watch.Deleted {
+		d.delete(arrived(o.Time), s)
+		return d
+	}
+	if d.deleted {
+		return d
+	}
+	arrival := o.Time
+	if o.Initial {
+		arrival = time.Time{}
+	}
+	if c := d.current(); c != nil && !c.ended {
+		c.wanted = completions(in)
+		c.succeeded, c.failed = in.Status.Succeeded, in.Status.Failed
+	}
+	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
+	done := finishedCondition(in)
+	switch {
+	case done != nil:
+		d.endRun(done, s, arrival, o.Time)
+	case suspended:
+		if c := d.current(); c != nil && !c.ended {
+			at := arrived(o.Time)
+			if who := writerOf(in.ManagedFields, `"f:suspend"`, d.writers); !who.at.IsZero() {
+				at = inSecond(who.at, arrival)
+			}
+			c.finish(outcomeSuspended, at, s)
+		}
+	default:
+		d.openRun(in, s, o, arrival)
+	}
+	d.seen = true
+	d.writers = readWriters(in.ManagedFields)
+	if at := in.DeletionTimestamp; at != nil {
+		d.delete(inSecond(at.Time, arrival), s)
+	}
+	return d
+}
+
+// completions is how many pods are to succeed. Without a number one that
+// succeeds ends the Job (a work queue).
+func completions(in *batchv1.Job) int32 {
+	if in.Spec.Completions == nil {
+		return 1
+	}
+	return *in.Spec.Completions
+}
+
+// openRun notes that the Job is to run. A run that was resumed is told from
+// others by the time the controller gives in the condition Suspended.
+func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time.Time) {
+	resumed := condition(in, batchv1.JobSuspended)
+	if c := d.current(); c != nil && !c.ended {
+		if resumed != nil && resumed.Status == corev1.ConditionFalse && c.resumed.IsZero() {
+			c.resumed = resumed.LastTransitionTime.Time
+		}
+		return
+	}
+	who := writer(in.ManagedFields, true, d.writers)
+	created := inSecond(in.CreationTimestamp.Time, arrival)
+	if in.CreationTimestamp.IsZero() {
+		created = arrived(o.Time)
+	}
+	c := &change{
+		kind:        changeJob,
+		opened:      s,
+		start:       created,
+		generation:  in.Generation,
+		cause:       "create",
+		manager:     who.manager,
+		imagesAfter: templateImages(&in.Spec.Template),
+		wanted:      completions(in),
+		succeeded:   in.Status.Succeeded,
+		failed:      in.Status.Failed,
+	}
+	switch {
+	case d.seen:
+		// It was suspended until now.
+		who := writerOf(in.ManagedFields, `"f:suspend"`, d.writers)
+		c.cause, c.manager = "resume", who.manager
+		c.start = writtenAt(who, time.Time{}, arrival, s.arrival)
+	case resumed != nil && resumed.Status == corev1.ConditionFalse:
+		c.cause, c.resumed = "resume", resumed.LastTransitionTime.Time
+		c.start = inSecond(c.resumed, time.Time{})
+	case isBuiltIn(controller(in), kindCronJob):
+		d.scheduledBy(in, c)
+	}
+	if o.Initial || !d.seen && in.Status.StartTime != nil {
+		c.opened = stamp{arrival: c.start.lo}
+	}
+	d.changes = append(d.changes, c)
+}
+
+// scheduledTime is where the CronJob controller says what time a Job is for
+// (batch/v1, CronJobScheduledTimestampAnnotation, since 1.32 stable).
+const (
+	scheduledTime = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+	// instantiated is what `kubectl create job --from` writes.
+	instantiated = "cronjob.kubernetes.io/instantiate"
+)
+
+// scheduledBy notes which time of its CronJob's schedule made the Job. Older
+// controllers do not say; they end the Job's name in the minute since 1970.
+func (d *workload) scheduledBy(in *batchv1.Job, c *change) {
+	if in.Annotations[instantiated] != "" {
+		c.cause = "manual"
+		return
+	}
+	c.cause = "schedule"
+	ref := controller(in)
+	at, err := time.Parse(time.RFC3339, in.Annotations[scheduledTime])
+	if err != nil {
+		minute, err := strconv.ParseInt(strings.TrimPrefix(in.Name, ref.Name+"-"), 10, 64)
+		at = time.Unix(minute*60, 0)
+		if err != nil || at.After(in.CreationTimestamp.Time) || !recentlyScheduled(at, in.CreationTimestamp.Time) {
+			return
+		}
+	}
+	d.cronJob = &cronTrigger{uid: ref.UID, name: ref.Name, at: at.UTC(), made: c.start}
+}
+
+// recentlyScheduled keeps names that happen to end in a number from being
+// taken for a time: the controller makes up for at most the last of the
+// schedules that it missed, and nothing is a year late.
+func recentlyScheduled(at, created time.Time) bool { return at.After(created.AddDate(-1, 0, 0)) }
+
+func (d *workload) endRun(done *batchv1.JobCondition, s stamp, arrival, seen time.Time) {
+	c := d.current()
+	if c == nil || c.ended {
+		return
+	}
+	at := inSecond(done.LastTransitionTime.Time, arrival)
+	if done.LastTransitionTime.IsZero() {
+		at = arrived(seen)
+	}
+	how := outcomeComplete
+	if done.Type == batchv1.JobFailed {
+		how, c.failure = outcomeFailed, failure{done.Reason, done.Message}
+	}
+	c.finish(how, at, s)
+}
+
+func finishedCondition(in *batchv1.Job) *batchv1.JobCondition {
+	for _, kind := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
+		if c := condition(in, kind); c != nil && c.Status == corev1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
+}
+
+func condition(in *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
+	for i := range in.Status.Conditions {
+		if c := &in.Status.Conditions[i]; c.Type == kind {
+			return c
+		}
+	}
+	return nil
+}

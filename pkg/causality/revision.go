@@ -1,0 +1,108 @@
+package causality
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// maxNumbers bounds what is kept of a ControllerRevision that is rolled back
+// to again and again.
+const maxNumbers = 32
+
+// controllerRevision is what the engine keeps of a ControllerRevision, which
+// numbers the rollouts of StatefulSets and DaemonSets. One that is rolled back
+// to gets a new number
+// (k8s.io/kubernetes/pkg/controller/history, UpdateControllerRevision).
+type controllerRevision struct {
+	name    string
+	numbers []revisionNumber
+}
+
+type revisionNumber struct {
+	revision int64
+	before   int64 // the number that it replaced, 0 if it is the first
+	stamp    stamp
+}
+
+// numberRollouts looks up the numbers of a StatefulSet's or DaemonSet's
+// rollouts: the highest that was given by the time the controller took the
+// rollout up. It is done again until the rollout is handed out, as
+// ControllerRevisions are a stream of their own.
+func (e *Engine) numberRollouts(d *workload) {
+	if d.kind != kindStatefulSet && d.kind != kindDaemonSet {
+		return
+	}
+	told := d.forgotten
+	for _, c := range d.changes {
+		if c.kind != changeRollout || c == d.pending {
+			continue
+		}
+		if !c.sent {
+			n := e.numberOf(d, c)
+			if n.revision <= told && c.cause != "partition" {
+				// Numbers only grow: its own was not seen.
+				n = revisionNumber{}
+			}
+			c.revision, c.rollbackTo = n.revision, n.before
+		}
+		told = max(told, c.revision)
+	}
+	d.revision = max(d.revision, told)
+}
+
+// numberOf returns the number of a rollout; zero if there is none.
+func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
+	var found revisionNumber
+	for _, r := range e.revisions[d.uid] {
+		if c.revisionName != "" && c.revisionName != r.name {
+			continue
+		}
+		for i, n := range r.numbers {
+			// A StatefulSet names none that is not there, however late its
+			// news comes.
+			there := i == 0 && c.revisionName != "" || !c.numbered.before(n.stamp)
+			if there && n.revision > found.revision {
+				found = n
+			}
+		}
+	}
+	return found
+}
+
+func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerRevision) *workload {
+	owner := controller(in).UID
+	revisions := e.revisions[owner]
+	if o.Type == watch.Deleted {
+		// The controller drops old ones, which no change is waiting for.
+		delete(revisions, in.UID)
+		if len(revisions) == 0 {
+			delete(e.revisions, owner)
+		}
+		return e.workloads[owner]
+	}
+	r := revisions[in.UID]
+	if r == nil {
+		r = &controllerRevision{name: in.Name}
+		if revisions == nil {
+			revisions = map[types.UID]*controllerRevision{}
+			e.revisions[owner] = revisions
+		}
+		revisions[in.UID] = r
+	}
+	s := newStamp(in.ResourceVersion, o)
+	if o.Initial {
+		s = stamp{arrival: in.CreationTimestamp.Time}
+	}
+	var last int64
+	if n := len(r.numbers); n > 0 {
+		last = r.numbers[n-1].revision
+	}
+	if in.Revision > last {
+		r.numbers = append(r.numbers, revisionNumber{revision: in.Revision, before: last, stamp: s})
+		if len(r.numbers) > maxNumbers {
+			r.numbers = r.numbers[1:]
+		}
+	}
+	return e.workloads[owner]
+}

@@ -1,0 +1,74 @@
+package causality
+
+import "slices"
+
+// unowned reports whether the pod is its own workload.
+func (p *pod) unowned() bool { return p.owner == p.uid }
+
+// observeUnowned opens and ends the run of a pod that no workload made, or
+// none that the engine knows: a custom resource may own it.
+func (e *Engine) observeUnowned(p *pod, isNew bool) {
+	d := e.workloads[p.uid]
+	if d == nil {
+		d = &workload{object: p.object, seen: true}
+		e.workloads[p.uid] = d
+		e.adopt(e.podSet(p.object), p.uid)
+	}
+	if isNew && !p.startedBefore() {
+		c := &change{kind: changeRun, cause: "create", opened: p.firstSeen, start: p.created, wanted: 1}
+		for _, container := range p.containers {
+			if !slices.Contains(c.imagesAfter, container.image) {
+				c.imagesAfter = append(c.imagesAfter, container.image)
+			}
+		}
+		if p.initial {
+			c.opened = stamp{arrival: p.created.lo}
+		}
+		d.changes = append(d.changes, c)
+	}
+	if c := d.current(); c != nil && c.kind == changeRun && !c.ended {
+		p.endRun(c)
+	}
+	if p.leaving() {
+		d.delete(p.deleteAsked, p.deletion)
+	}
+}
+
+// startedBefore reports whether the pod's start was over when it was first
+// seen, in the list that a watch starts with.
+func (p *pod) startedBefore() bool {
+	if !p.initial {
+		return false
+	}
+	if _, over := p.startResolved(); over {
+		return true
+	}
+	for _, c := range p.containers {
+		for _, r := range c.runs {
+			if r.restart > 0 {
+				return true // it may have been ready before, who knows
+			}
+		}
+	}
+	return false
+}
+
+// endRun ends the run of a pod when it is ready or has finished.
+func (p *pod) endRun(c *change) {
+	tr, ready := p.firstReady()
+	switch {
+	case p.finished.known():
+		how := outcomeComplete
+		if p.phase == podFailed {
+			how = outcomeFailed
+		}
+		c.finish(how, p.finished, p.finish)
+	case !p.finite && ready:
+		c.ready = 1
+		c.finish(outcomeComplete, tr.at, stamp{arrival: tr.seen})
+	case p.leaving():
+		c.finish(outcomeDeleted, p.deleteAsked, p.deletion)
+	case p.failed.known():
+		c.finish(outcomeFailed, p.failed, p.failure)
+	}
+}

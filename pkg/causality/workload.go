@@ -1,0 +1,512 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// workload is what the engine keeps of an object that has pods made, and the
+// changes it went through: a Deployment, a StatefulSet, a DaemonSet, a Job, a
+// ReplicaSet or ReplicationController that no Deployment has; and a pod that
+// none of these made, which is its own workload.
+type workload struct {
+	*object
+	seen bool
+
+	// The last state is needed to understand the next.
+	workloadState
+	stale         time.Time // time of the last ProgressDeadlineExceeded
+	lastAvailable time.Time // the latest availableAt
+	// writtenAt are the newest times managedFields gave.
+	templateAt, replicasAt time.Time
+	writers                writers
+	// numbered is the template of the latest rollout that the controller has
+	// taken up.
+	numbered templateHash
+
+	// changes in order of their writes. The last one is current.
+	changes []*change
+	// pending is a template that was written but has no revision yet: the
+	// controller has not seen it, or is paused.
+	pending *change
+	deleted bool
+	// forgotten is the highest number of the rollouts that are not kept.
+	forgotten int64
+
+	cronJob *cronTrigger // of a Job that a CronJob made
+
+	// due is when the engine looks at it next; zero if there is no need.
+	due time.Time
+}
+
+// workloadState is one observed state, reduced to what the kinds have in
+// common.
+type workloadState struct {
+	generation int64
+	observed   int64 // the generation that the controller has seen
+	// revision is the number of the rollout where the workload states it
+	// (Deployments), revisionName the ControllerRevision that is rolled out
+	// (StatefulSets).
+	revision     int64
+	revisionName string
+	replicas     int32 // wanted
+	total        int32 // there are
+	available    int32
+	partition    int32 // StatefulSets: pods below it keep the old revision
+	template     templateHash
+	images       []string
+	minReady     time.Duration
+	paused       bool
+
+	// complete is what `kubectl rollout status` calls successfully rolled out
+	// (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
+	complete bool
+	// scaled says that all replicas are there and available, and no others.
+	scaled bool
+	// isNew says that the controller has not seen the workload yet, unnumbered
+	// that it has no revision yet; first that its template is the one it was
+	// created with.
+	isNew, unnumbered, first bool
+	// rolledOut says that the controller is done with the template, even if
+	// pods have become unavailable since.
+	rolledOut bool
+	failedAt  time.Time     // lastTransitionTime of ProgressDeadlineExceeded, if so
+	deadline  time.Duration // progressDeadlineSeconds
+	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
+	availableAt time.Time
+}
+
+// young is how long after a write an incomplete status is still taken for that
+// write's doing, where the status does not tell: of workloads that were there
+// before the watcher was.
+const young = 10 * time.Minute
+
+func recent(at time.Time, o Observation) bool { return at.After(o.Time.Add(-young)) }
+
+// current is the latest change, nil if none was seen.
+func (d *workload) current() *change {
+	if len(d.changes) == 0 {
+		return nil
+	}
+	return d.changes[len(d.changes)-1]
+}
+
+// changeAt is the change during or after which the write s was made.
+func (d *workload) changeAt(s stamp) *change {
+	for _, c := range slices.Backward(d.changes) {
+		if !s.before(c.opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// changeAfter is the first change that was opened after s.
+func (d *workload) changeAfter(s stamp) *change {
+	for _, c := range d.changes {
+		if s.before(c.opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// direct reports whether the workload makes its pods itself.
+func (d *workload) direct() bool { return d.kind != kindDeployment }
+
+// workload returns the record of a workload, made if need be. Nil means that
+// there is nothing to observe.
+func (e *Engine) workload(o Observation, kind string, meta metav1.Object) *workload {
+	d := e.workloads[meta.GetUID()]
+	if d == nil {
+		if o.Type == watch.Deleted {
+			return nil // nothing is known that could have ended
+		}
+		d = &workload{object: e.track(kind, meta)}
+		e.workloads[d.uid] = d
+		if d.direct() {
+			set := e.podSet(d.object)
+			if set.owner != d.uid {
+				e.adopt(set, d.uid)
+			}
+		}
+	}
+	d.touched = o.Time
+	d.owned = ownerOf(meta)
+	return d
+}
+
+// observeWorkload takes in a state of a workload that has revisions or
+// replicas. read reduces it; last is the state before.
+func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object, read func(last *workload) workloadState) *workload {
+	d := e.workload(o, kind, meta)
+	if d == nil {
+		return nil
+	}
+	s := newStamp(meta.GetResourceVersion(), o)
+	if o.Type == watch.Deleted {
+		d.delete(arrived(o.Time), s)
+		return d
+	}
+	if d.deleted {
+		return d // in the foreground; its pods tell the rest
+	}
+	fields := meta.GetManagedFields()
+	arrival := o.Time
+	if o.Initial {
+		arrival = time.Time{}
+	}
+	state := read(d)
+	if !d.seen {
+		d.firstState(meta, state, s, o)
+	} else {
+		d.nextState(fields, state, s, arrival)
+	}
+	d.keep(fields, state)
+	d.progress(fields, state, s, arrival)
+	if d.direct() {
+		e.sets[d.uid].observeAvailable(state.available, o.Time)
+	}
+	if at := meta.GetDeletionTimestamp(); at != nil {
+		// Foreground deletion: no grace period for workloads.
+		d.delete(inSecond(at.Time, arrival), s)
+	}
+	return d
+}
+
+// keep makes st the last state. A revision does not go back: the annotation
+// may be missing from a state, or be rubbish.
+func (d *workload) keep(fields []metav1.ManagedFieldsEntry, st workloadState) {
+	d.seen = true
+	st.revision = max(st.revision, d.revision)
+	d.workloadState = st
+	d.templateAt, d.replicasAt = writer(fields, true, nil).at, writer(fields, false, nil).at
+	d.writers = readWriters(fields)
+}
+
+// firstState opens a change for a workload that is new or on its way. One
+// that is complete, or has failed already, is settled: its story is over.
+func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o Observation) {
+	d.stale = st.failedAt
+	d.numbered = st.template
+	observed := st.observed >= st.generation
+	settled := st.complete || !st.failedAt.IsZero() || st.rolledOut
+	if !st.isNew && settled && observed {
+		return
+	}
+	who := writer(meta.GetManagedFields(), true, d.writers)
+	c := &change{
+		kind:         changeRollout,
+		opened:       s,
+		revision:     st.revision,
+		revisionName: st.revisionName,
+		numbered:     s,
+		partition:    st.partition,
+		generation:   st.generation,
+		cause:        "create",
+		manager:      who.manager,
+		imagesAfter:  st.images,
+		wanted:       st.replicas,
+		templateHash: st.template,
+		staleFailure: st.failedAt,
+	}
+	arrival := o.Time
+	if o.Initial || !st.isNew {
+		arrival = time.Time{}
+	}
+	created := meta.GetCreationTimestamp().Time
+	switch {
+	case st.first && !created.IsZero():
+		c.start = inSecond(created, arrival)
+	case !who.at.IsZero():
+		c.cause, c.start = "template", inSecond(who.at, arrival)
+	default:
+		c.cause, c.start = "template", arrived(o.Time)
+	}
+	if !st.isNew || o.Initial {
+		// Whatever came before this state belongs to the change it shows.
+		c.opened = stamp{arrival: c.start.lo}
+	}
+	if st.paused {
+		c.pauses = append(c.pauses, pause{from: c.start})
+	}
+	if !st.isNew && (settled || st.paused) {
+		// The revision is done with, and a later spec waits for its own, if
+		// it is a new template at all.
+		c.revision, c.revisionName, c.cause = 0, "", "template"
+		if !who.at.IsZero() {
+			c.start = inSecond(who.at, arrival)
+		}
+		c.opened = s
+		d.numbered = templateHash{}
+		d.pending = c
+		return
+	}
+	if st.unnumbered {
+		// The first revision will be this one's.
+		d.pending = c
+	}
+	d.changes = append(d.changes, c)
+}
+
+// nextState compares a state with the one before.
+func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if st.template != d.template {
+		d.writeTemplate(fields, st, s, arrival)
+	} else if st.partition < d.partition && !st.complete {
+		d.lowerPartition(fields, st, s, arrival)
+	}
+	if st.replicas != d.replicas {
+		d.scale(fields, st, s, arrival)
+	}
+	if d.takenUp(st) {
+		d.newRevision(st, s)
+	}
+	if st.paused != d.paused {
+		at := arrived(s.arrival)
+		for _, c := range []*change{d.current(), d.pending} {
+			c.pause(st.paused, at)
+		}
+	}
+}
+
+// takenUp reports whether the controller has turned to another template, as
+// the kinds state it: by a number, by name, or by the generation it has seen.
+func (d *workload) takenUp(st workloadState) bool {
+	switch d.kind {
+	case kindDeployment:
+		return st.revision > d.revision
+	case kindStatefulSet:
+		return st.revisionName != "" && st.revisionName != d.revisionName
+	default:
+		return d.pending != nil && st.observed >= d.pending.generation
+	}
+}
+
+// pause notes that an open rollout was paused or resumed.
+func (c *change) pause(paused bool, at moment) {
+	if c == nil || c.kind != changeRollout || c.ended {
+		return
+	}
+	n := len(c.pauses)
+	switch {
+	case paused && (n == 0 || c.pauses[n-1].until.known()):
+		c.pauses = append(c.pauses, pause{from: at})
+	case !paused && n > 0 && !c.pauses[n-1].until.known():
+		c.pauses[n-1].until = at
+	}
+}
+
+// writeTemplate notes a new pod template. The rollout it asks for begins
+// here, but which revision that is, and whether there will be one at all, is
+// known when the controller has taken it up.
+func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if !d.rolls() {
+		return // it is for the pods that come next, whenever that is
+	}
+	if d.pending != nil && d.pending == d.current() {
+		// Not even the first revision exists yet: the rollout goes on with
+		// another template.
+		d.pending.templateHash, d.pending.imagesAfter = st.template, st.images
+		return
+	}
+	d.pending = nil
+	cur := d.current()
+	if cur != nil && cur.kind == changeRollout && !cur.ended && cur.templateHash == st.template {
+		return // written back before the controller saw it
+	}
+	c := d.rollout(fields, st, s, arrival)
+	c.imagesBefore = d.images
+	if st.template.isRestartOf(d.template) {
+		c.cause = "restart"
+	}
+	if d.paused || st.paused {
+		c.pauses = append(c.pauses, pause{from: c.start})
+	}
+	d.pending = c
+}
+
+// rolls reports whether a new template has the pods replaced.
+func (d *workload) rolls() bool {
+	return d.kind == kindDeployment || d.kind == kindStatefulSet || d.kind == kindDaemonSet
+}
+
+// rollout is the change that a write of the spec asks for.
+func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) *change {
+	who := writer(fields, true, d.writers)
+	return &change{
+		kind:         changeRollout,
+		opened:       s,
+		start:        writtenAt(who, d.templateAt, arrival, s.arrival),
+		partition:    st.partition,
+		generation:   st.generation,
+		cause:        "template",
+		manager:      who.manager,
+		imagesAfter:  st.images,
+		wanted:       st.replicas,
+		before:       d.replicas,
+		templateHash: st.template,
+		staleFailure: d.stale,
+	}
+}
+
+// lowerPartition goes on with a rollout that was complete as far as the
+// partition let it.
+func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if cur := d.current(); d.pending != nil || cur != nil && cur.kind == changeRollout && !cur.ended {
+		return
+	}
+	c := d.rollout(fields, st, s, arrival)
+	c.start = arrived(s.arrival)
+	if who := writerOf(fields, `"f:partition"`, d.writers); !who.at.IsZero() {
+		c.manager, c.start = who.manager, inSecond(who.at, arrival)
+	}
+	c.cause, c.revisionName, c.numbered = "partition", st.revisionName, s
+	d.supersede(c)
+	d.changes = append(d.changes, c)
+}
+
+// newRevision begins the pending rollout in earnest: from now on the one
+// before it can not complete any more.
+func (d *workload) newRevision(st workloadState, s stamp) {
+	c := d.pending
+	d.pending = nil
+	if c == nil {
+		if cur := d.current(); cur != nil && cur.kind == changeRollout && cur.revision == 0 && cur.revisionName == "" {
+			c = cur // the first one
+		}
+	}
+	if c == nil {
+		// A new number for the same template, as after a restore.
+		c = &change{
+			kind: changeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
+			cause: "template", imagesBefore: d.images, imagesAfter: st.images, partition: st.partition,
+			wanted: st.replicas, before: d.replicas, templateHash: st.template, staleFailure: d.stale,
+		}
+	}
+	if d.kind == kindDaemonSet && c != d.current() && c.templateHash == d.numbered {
+		return // written back before the controller saw it
+	}
+	c.revision, c.revisionName, c.numbered = st.revision, st.revisionName, s
+	d.numbered = c.templateHash
+	if c == d.current() {
+		return
+	}
+	d.supersede(c)
+	d.changes = append(d.changes, c)
+}
+
+// supersede ends the change that is open when the next one begins.
+func (d *workload) supersede(next *change) {
+	if cur := d.current(); cur != nil && !cur.ended {
+		cur.finish(outcomeSuperseded, next.start, next.opened)
+	}
+}
+
+// scale notes another number of replicas: a step of an open rollout, or a
+// change of its own.
+func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if d.pending != nil {
+		d.pending.wanted = st.replicas
+	}
+	cur := d.current()
+	if cur != nil && !cur.ended && cur.kind == changeRollout {
+		cur.wanted = st.replicas
+		return
+	}
+	if d.pending != nil {
+		return
+	}
+	c := &change{
+		kind:       changeScale,
+		opened:     s,
+		generation: st.generation,
+		cause:      "scale",
+		wanted:     st.replicas,
+		before:     d.replicas,
+		revision:   st.revision,
+	}
+	if d.kind == kindDaemonSet {
+		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
+		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
+	} else {
+		who := writer(fields, false, d.writers)
+		c.manager, c.start = who.manager, writtenAt(who, d.replicasAt, arrival, s.arrival)
+		if who.subresource == "scale" && who.manager == "kube-controller-manager" {
+			c.cause = "autoscale" // the HPA controller
+		}
+	}
+	d.supersede(c)
+	d.changes = append(d.changes, c)
+}
+
+// progress notes what the status says of the current change.
+func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if !st.failedAt.IsZero() {
+		d.stale = st.failedAt
+	}
+	defer func() { d.lastAvailable = latest(d.lastAvailable, st.availableAt) }()
+	c := d.current()
+	if d.pending != nil && d.pending != c && st.complete && !st.paused {
+		d.pending = nil // the controller has seen it, and needs no new revision
+	}
+	if c == nil || d.pending != nil && d.pending != c {
+		return
+	}
+	if c.kind == changeRollout && (st.revision != c.revision && d.kind == kindDeployment || st.revisionName != c.revisionName) {
+		return
+	}
+	if !c.ended {
+		c.ready = max(st.available, 0)
+	}
+	switch {
+	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:
+		c.recovered, c.recovery, c.recoverySeen = true, d.completedAt(fields, st, arrival, s.arrival), s.arrival
+	case c.ended:
+	case c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled:
+		// A rollout is complete as kubectl has it; it does not look at
+		// replicas that a scale down is about to remove.
+		c.finish(outcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)
+	case c.kind == changeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
+		c.deadline = st.deadline
+		c.finish(outcomeFailed, inSecond(st.failedAt, arrival), s)
+	}
+}
+
+// completedAt dates the status that shows a change complete. The API gives a
+// time where the reason became NewReplicaSetAvailable with it, else perhaps in
+// managedFields.
+func (d *workload) completedAt(fields []metav1.ManagedFieldsEntry, st workloadState, arrival, seen time.Time) moment {
+	if st.availableAt.After(d.lastAvailable) {
+		return inSecond(st.availableAt, arrival)
+	}
+	if at := statusWritten(fields); !at.IsZero() {
+		return inSecond(at, arrival)
+	}
+	return arrived(seen)
+}
+
+func (d *workload) delete(at moment, s stamp) {
+	if d.deleted {
+		return
+	}
+	d.deleted = true
+	if d.pending != nil && d.pending != d.current() {
+		// It never got a number; it would have been the next.
+		if d.kind == kindDeployment {
+			d.pending.revision = d.revision + 1
+		}
+		d.supersede(d.pending)
+		d.changes = append(d.changes, d.pending)
+	}
+	d.pending = nil
+	if cur := d.current(); cur != nil && !cur.ended {
+		cur.finish(outcomeDeleted, at, s)
+	}
+	d.changes = append(d.changes, &change{
+		kind: changeDelete, opened: s, start: at, cause: "delete", revision: d.revision, before: d.replicas,
+	})
+}
