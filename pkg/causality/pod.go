@@ -238,10 +238,9 @@ const podFailed = corev1.PodFailed
 func (p *pod) observeEnd(o Observation, in *corev1.Pod) {
 	ended := p.phase == podFailed || p.phase == corev1.PodSucceeded
 	switch {
-	case p.finished.known() || p.failed.known():
+	case p.finished.known() || p.failed.known() || p.leaving():
 	case p.finite && ended:
 		p.finished, p.finish = p.finishedAt(o), newStamp(in.ResourceVersion, o)
-	case p.leaving():
 	case p.phase == podFailed:
 		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
 	case !p.unowned() && controller(in).UID == "":

@@ -189,7 +189,14 @@ func scenarioKinds() map[string]scenarioKind {
 		"deployment": {"Deployment", newDeployment, setDeployment},
 		"replicaset": {"ReplicaSet", newReplicaSet, setReplicaSet},
 		"pod":        {"Pod", newPod, setPod},
-		"event":      {"Event", newEvent, setEvent},
+
+		"statefulset":           {"StatefulSet", newStatefulSet, setStatefulSet},
+		"daemonset":             {"DaemonSet", newDaemonSet, setDaemonSet},
+		"controllerrevision":    {"ControllerRevision", newControllerRevision, setControllerRevision},
+		"replicationcontroller": {"ReplicationController", newReplicationController, setReplicationController},
+		"job":                   {"Job", newJob, setJob},
+
+		"event": {"Event", newEvent, setEvent},
 	}
 }
 
@@ -345,6 +352,8 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		p.Spec.Containers[0].StartupProbe = &corev1.Probe{}
 	case "readiness":
 		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{}
+	case "restart": // restartPolicy
+		p.Spec.RestartPolicy = corev1.RestartPolicy(val)
 	case "gate":
 		p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: corev1.PodConditionType(val)}}
 	case "started": // the first container passed its startup probe

@@ -1,0 +1,157 @@
+package causality_test
+
+import (
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+func newStatefulSet(meta metav1.ObjectMeta) runtime.Object {
+	s := &appsv1.StatefulSet{ObjectMeta: meta}
+	s.Spec.Template.Spec.Containers = []corev1.Container{{Name: "db", Image: "db:1"}}
+	return s
+}
+
+func setStatefulSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	s := obj.(*appsv1.StatefulSet)
+	switch key {
+	case "image", "replicas", "partition":
+		if s.Status.ObservedGeneration > 0 {
+			s.Generation++
+		}
+	}
+	switch key {
+	case "image":
+		s.Spec.Template.Spec.Containers[0].Image = val
+	case "replicas":
+		n := int32(atoi(val))
+		s.Spec.Replicas = &n
+	case "partition":
+		n := int32(atoi(val))
+		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: &n}
+	case "current":
+		s.Status.CurrentRevision = val
+	case "update":
+		s.Status.UpdateRevision = val
+	case "status": // updated/total/ready of the current generation
+		part := strings.Split(val, "/")
+		s.Status.ObservedGeneration = s.Generation
+		s.Status.UpdatedReplicas = int32(atoi(part[0]))
+		s.Status.Replicas = int32(atoi(part[1]))
+		s.Status.ReadyReplicas = int32(atoi(part[2]))
+		s.Status.AvailableReplicas = s.Status.ReadyReplicas
+	default:
+		panic("a statefulset has no " + key)
+	}
+}
+
+func newDaemonSet(meta metav1.ObjectMeta) runtime.Object {
+	d := &appsv1.DaemonSet{ObjectMeta: meta}
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "agent", Image: "agent:1"}}
+	return d
+}
+
+func setDaemonSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	d := obj.(*appsv1.DaemonSet)
+	switch key {
+	case "image":
+		if d.Status.ObservedGeneration > 0 {
+			d.Generation++
+		}
+		d.Spec.Template.Spec.Containers[0].Image = val
+	case "status": // desired/current/updated/available of the current generation
+		part := strings.Split(val, "/")
+		d.Status.ObservedGeneration = d.Generation
+		d.Status.DesiredNumberScheduled = int32(atoi(part[0]))
+		d.Status.CurrentNumberScheduled = int32(atoi(part[1]))
+		d.Status.UpdatedNumberScheduled = int32(atoi(part[2]))
+		d.Status.NumberAvailable = int32(atoi(part[3]))
+	default:
+		panic("a daemonset has no " + key)
+	}
+}
+
+func newControllerRevision(meta metav1.ObjectMeta) runtime.Object {
+	return &appsv1.ControllerRevision{ObjectMeta: meta, Revision: 1}
+}
+
+func setControllerRevision(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	if key != "revision" {
+		panic("a controllerrevision has no " + key)
+	}
+	obj.(*appsv1.ControllerRevision).Revision = int64(atoi(val))
+}
+
+func newReplicationController(meta metav1.ObjectMeta) runtime.Object {
+	rc := &corev1.ReplicationController{ObjectMeta: meta}
+	rc.Spec.Template = &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "app:1"}}}}
+	return rc
+}
+
+func setReplicationController(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	rc := obj.(*corev1.ReplicationController)
+	switch key {
+	case "replicas":
+		if rc.Status.ObservedGeneration > 0 {
+			rc.Generation++
+		}
+		n := int32(atoi(val))
+		rc.Spec.Replicas = &n
+	case "status": // total/available of the current generation
+		total, available, _ := strings.Cut(val, "/")
+		rc.Status.ObservedGeneration = rc.Generation
+		rc.Status.Replicas = int32(atoi(total))
+		rc.Status.AvailableReplicas = int32(atoi(available))
+	default:
+		panic("a replicationcontroller has no " + key)
+	}
+}
+
+func newJob(meta metav1.ObjectMeta) runtime.Object {
+	j := &batchv1.Job{ObjectMeta: meta}
+	j.Spec.Template.Spec.Containers = []corev1.Container{{Name: "main", Image: "job:1"}}
+	return j
+}
+
+func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	j := obj.(*batchv1.Job)
+	condition := func(kind batchv1.JobConditionType, status corev1.ConditionStatus, at, reason string) {
+		kept := j.Status.Conditions[:0]
+		for _, c := range j.Status.Conditions {
+			if c.Type != kind {
+				kept = append(kept, c)
+			}
+		}
+		j.Status.Conditions = append(kept, batchv1.JobCondition{
+			Type: kind, Status: status, Reason: reason,
+			LastTransitionTime: metav1.NewTime(clock(at).Truncate(time.Second)),
+		})
+	}
+	switch key {
+	case "completions":
+		n := int32(atoi(val))
+		j.Spec.Completions = &n
+	case "suspend":
+		suspend := val == "true"
+		j.Spec.Suspend = &suspend
+	case "suspended":
+		condition(batchv1.JobSuspended, corev1.ConditionTrue, val, "JobSuspended")
+	case "resumed":
+		condition(batchv1.JobSuspended, corev1.ConditionFalse, val, "JobResumed")
+	case "complete":
+		condition(batchv1.JobComplete, corev1.ConditionTrue, val, "CompletionsReached")
+	case "failed": // when@reason
+		at, reason, _ := strings.Cut(val, "@")
+		condition(batchv1.JobFailed, corev1.ConditionTrue, at, reason)
+	case "pods": // succeeded/failed
+		succeeded, failed, _ := strings.Cut(val, "/")
+		j.Status.Succeeded, j.Status.Failed = int32(atoi(succeeded)), int32(atoi(failed))
+	default:
+		panic("a job has no " + key)
+	}
+}
