@@ -21,6 +21,7 @@ const (
 	keyPodsWanted   = attribute.Key("rollspan.pods.wanted")
 	keyPodsReady    = attribute.Key("rollspan.pods.ready")
 	keyOwners       = attribute.Key("rollspan.owners")
+	keyLeftOut      = attribute.Key("rollspan.restarts.left_out")
 	keySinceRollout = attribute.Key("rollspan.since_rollout")
 
 	keyJobCompletions = attribute.Key("rollspan.job.completions")

@@ -71,7 +71,7 @@ func (o *object) unclaimed() []*event {
 // claimable reports whether a change that is still to be told may yet want
 // the object's Events.
 func (e *Engine) claimable(obj *object) bool {
-	d := e.workloadOf(obj)
+	d := e.workloadAbove(obj)
 	if d == nil {
 		return false
 	}
@@ -89,12 +89,17 @@ func (e *Engine) claimable(obj *object) bool {
 
 // lateEvents hands out the Events that belong to spans which went out before
 // the Events came: a busy recorder may be that late. They go into the same
-// trace, as a span below the one they would have been on. It returns what is
-// left.
+// trace, as a span below the one they would have been on. So do the Events of
+// what else belongs to a workload, in the time of its changes. It returns what
+// is left.
 func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, left []*event) {
-	d := e.workloadOf(obj)
+	d := e.workloadAbove(obj)
 	if d == nil {
 		return nil, events
+	}
+	name := "late events"
+	if e.workloadOf(obj) == nil {
+		name = activityName(obj)
 	}
 	groups := map[*sentSpan][]*event{}
 	var order []*sentSpan
@@ -112,12 +117,9 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 	for _, s := range order {
 		evs := groups[s]
 		b := &builder{traceID: s.traceID, base: d.attributes(), late: true}
-		if obj.uid != d.uid {
-			b.base = append(b.base, obj.attributes()[1:]...)
-		}
 		span := b.add(node{
 			parent: s.spanID, id: []string{"late events", evs[0].key},
-			name: "late events", service: cmp.Or(evs[0].component, "kubernetes"), subject: obj.subject(),
+			name: name, attrs: obj.attributes(), service: cmp.Or(evs[0].component, "kubernetes"), subject: obj.subject(),
 			start: latest(s.start, evs[0].first()), end: evs[len(evs)-1].first(),
 		})
 		for _, ev := range evs {
@@ -142,8 +144,14 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 		}
 		return nil
 	}
+	slack := time.Duration(0)
+	if e.workloadOf(obj) == nil {
+		// An autoscaler tells of what it wrote when the controller has acted
+		// on it already.
+		slack = arrivalSlack
+	}
 	for _, c := range slices.Backward(d.changes) {
-		if c.root != nil && !t.Before(c.root.start) && !t.After(c.root.end) {
+		if c.root != nil && !t.Before(c.root.start) && !t.After(c.root.end.Add(slack)) {
 			return c.root
 		}
 	}
@@ -170,10 +178,9 @@ func (o *object) activity(left []*event) (spans.Trace, bool) {
 	b := &builder{
 		traceID: spans.NewTraceID(string(o.uid), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
 	}
-	kind := cmp.Or(o.kind, "Object")
 	service := cmp.Or(left[0].component, "kubernetes")
 	root := b.add(node{
-		name: kind + " activity", service: service, subject: o.subject(),
+		name: activityName(o), service: service, subject: o.subject(),
 		start: start, end: end, attrs: append(o.attributes(),
 			keyChange.String(string(changeActivity)),
 			keyOutcome.String(string(outcomeComplete)),
@@ -184,6 +191,8 @@ func (o *object) activity(left []*event) (spans.Trace, bool) {
 	}
 	return b.done(), true
 }
+
+func activityName(o *object) string { return cmp.Or(o.kind, "Object") + " activity" }
 
 // attributes name the object; by the semantic conventions' keys for the kinds
 // that have them.

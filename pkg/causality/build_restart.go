@@ -51,10 +51,31 @@ func (r *reviewer) restarts() {
 					rs.how, rs.until = outcomeOpen, r.engine.now
 				}
 				q.restartTold(c, ended.restart)
-				r.out = append(r.out, r.buildRestart(rs))
+				if c.mayTell(rs.from) {
+					r.out = append(r.out, r.buildRestart(rs))
+				}
 			}
 		}
 	}
+}
+
+// maxRestartsTold is how many restarts of one container are told in an hour. A
+// crash loop has twelve an hour when its back-off has reached its limit, for as
+// long as nobody looks.
+const maxRestartsTold = 10
+
+// mayTell reports whether a restart is still to be told, and counts it if not:
+// the next one that is says how many were left out.
+func (c *container) mayTell(at time.Time) bool {
+	if at.After(c.toldSince.Add(time.Hour)) {
+		c.toldSince, c.told = at, 0
+	}
+	if c.told >= maxRestartsTold {
+		c.leftOut++
+		return false
+	}
+	c.told++
+	return true
 }
 
 // startOver is when a pod's start was over. One that is to finish is told of as
@@ -150,6 +171,10 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		keyCause.String(rs.cause()),
 		semconv.K8SContainerRestartCount(number),
 		semconv.ProcessExitCode(int(rs.ended.exitCode)),
+	}
+	if c.leftOut > 0 {
+		attrs = append(attrs, keyLeftOut.Int(c.leftOut))
+		c.leftOut = 0
 	}
 	rollout := r.broughtBy(q)
 	if rollout != nil && rollout.ended {

@@ -25,6 +25,12 @@ type container struct {
 	waits []wait
 	// startupDone is when status.started became true.
 	startupDone moment
+
+	// told counts the restarts that were told since toldSince, leftOut those
+	// that were not.
+	told      int
+	toldSince time.Time
+	leftOut   int
 }
 
 // run is one life of a container, from started to terminated.

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // life drives an engine through the life of one Deployment of one pod.
@@ -19,10 +21,20 @@ type life struct {
 	at      time.Time
 	version int
 	spans   int
+	traces  map[string]int // by the name of their root
+	leftOut int            // restarts
+}
+
+func (l *life) took(t spans.Trace) {
+	l.spans += len(t.Spans)
+	l.traces[t.Root().Name]++
+	if n, ok := t.Root().Attribute(keyLeftOut); ok {
+		l.leftOut += int(n.AsInt64())
+	}
 }
 
 func newLife() *life {
-	return &life{Engine: New(Options{}), at: time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)}
+	return &life{Engine: New(Options{}), traces: map[string]int{}, at: time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)}
 }
 
 func (l *life) see(typ watch.EventType, object runtime.Object) {
@@ -31,14 +43,14 @@ func (l *life) see(typ watch.EventType, object runtime.Object) {
 	object = object.DeepCopyObject()
 	object.(metav1.Object).SetResourceVersion(fmt.Sprint(l.version))
 	for _, t := range l.Observe(Observation{Time: l.at, Type: typ, Object: object}) {
-		l.spans += len(t.Spans)
+		l.took(t)
 	}
 }
 
 func (l *life) pass(d time.Duration) {
 	l.at = l.at.Add(d)
 	for _, t := range l.Advance(l.at) {
-		l.spans += len(t.Spans)
+		l.took(t)
 	}
 }
 
@@ -198,7 +210,15 @@ func TestALongLifeIsBounded(t *testing.T) {
 			t.Errorf("%d %s are kept, at most %d should be", got.n, what, got.most)
 		}
 	}
-	if want := 3000 * 2; l.spans < want { // a scale and a restart each time
-		t.Errorf("%d spans came out, want at least %d", l.spans, want)
+	if n := l.traces["Deployment scale"]; n < 2999 { // the first writes what is there
+		t.Errorf("%d scales were told, want 2999", n)
+	}
+	// 3000 crashes, one every two minutes, are 100 hours.
+	if told := l.traces["Container restart"]; told < 100*maxRestartsTold || told > 101*maxRestartsTold {
+		t.Errorf("%d restarts were told, want about %d an hour", told, maxRestartsTold)
+	}
+	// What was left out in the last hour is not on a span yet.
+	if told := l.traces["Container restart"] + l.leftOut; told < 3000-30 {
+		t.Errorf("%d of 3000 restarts were told or counted", told)
 	}
 }

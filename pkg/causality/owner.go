@@ -13,3 +13,23 @@ func (e *Engine) ownersOf(obj *object) []string {
 	}
 	return owners
 }
+
+// workloadAbove is the nearest workload up from an object: the one it is or is
+// part of, the one that it is for, or one among its owners; nil if there is
+// none.
+func (e *Engine) workloadAbove(obj *object) *workload {
+	for range maxOwners {
+		if obj == nil {
+			return nil
+		}
+		if d := e.workloadOf(obj); d != nil {
+			return d
+		}
+		up := obj.owned.uid
+		if obj.target.name != "" {
+			up = e.names[obj.target]
+		}
+		obj = e.objects[up]
+	}
+	return nil
+}

@@ -196,6 +196,10 @@ func scenarioKinds() map[string]scenarioKind {
 		"replicationcontroller": {"ReplicationController", newReplicationController, setReplicationController},
 		"job":                   {"Job", newJob, setJob},
 
+		"shop":        {"Shop", newCustom, setCustom},
+		"certificate": {"Certificate", newCustom, setCustom},
+		"hpa":         {"HorizontalPodAutoscaler", newAutoscaler, setAutoscaler},
+
 		"event": {"Event", newEvent, setEvent},
 	}
 }
@@ -441,6 +445,8 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 		if obj, ok := w.objects[val]; ok {
 			io.UID = obj.(metav1.Object).GetUID()
 		}
+	case "from":
+		ev.Source.Component = val
 	case "container":
 		io.FieldPath = "spec.containers{" + val + "}"
 	case "reason":

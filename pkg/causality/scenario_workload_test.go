@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -121,13 +122,8 @@ func newJob(meta metav1.ObjectMeta) runtime.Object {
 func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	j := obj.(*batchv1.Job)
 	condition := func(kind batchv1.JobConditionType, status corev1.ConditionStatus, at, reason string) {
-		kept := j.Status.Conditions[:0]
-		for _, c := range j.Status.Conditions {
-			if c.Type != kind {
-				kept = append(kept, c)
-			}
-		}
-		j.Status.Conditions = append(kept, batchv1.JobCondition{
+		j.Status.Conditions = slices.DeleteFunc(j.Status.Conditions, func(c batchv1.JobCondition) bool { return c.Type == kind })
+		j.Status.Conditions = append(j.Status.Conditions, batchv1.JobCondition{
 			Type: kind, Status: status, Reason: reason,
 			LastTransitionTime: metav1.NewTime(clock(at).Truncate(time.Second)),
 		})

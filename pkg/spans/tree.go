@@ -133,6 +133,7 @@ var shown = []struct {
 	{"rollspan.disruption", "%s"},
 	{"rollspan.pull.waiting", "queued %ss"},
 	{semconv.ProcessExitCodeKey, "exit code %s"},
+	{"rollspan.restarts.left_out", "%s restarts left out before"},
 	{"rollspan.since_rollout", "%ss after the rollout"},
 }
 
