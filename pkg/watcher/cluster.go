@@ -8,39 +8,57 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
-	appsclient "k8s.io/client-go/kubernetes/typed/apps/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/flowcontrol"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
 // cluster is the API server, with the clients that are needed of it.
 type cluster struct {
 	host string
 	core coreclient.CoreV1Interface
-	apps appsclient.AppsV1Interface
 	auth authorizationclient.SelfSubjectAccessReviewInterface
+	// typed are the clients that decode what liveKinds are made of.
+	typed map[schema.GroupVersion]rest.Interface
+	// metadata and mapper are for kinds that are not known beforehand.
+	metadata metadata.Interface
+	mapper   meta.RESTMapper
 }
 
 func newCluster(config *rest.Config) (*cluster, error) {
-	// One HTTP client: the kinds share a connection. Protobuf is a third of
-	// the work of JSON for server and client.
 	config = rest.CopyConfig(config)
-	config.ContentType = "application/vnd.kubernetes.protobuf"
-	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	if config.RateLimiter == nil && config.QPS > 0 {
+		// One for all clients, or each would have a limit of its own.
+		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst)
+	}
+	// One HTTP client: the kinds share a connection.
 	http, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
 	}
-	core, err := coreclient.NewForConfigAndClient(config, http)
+	mapper, err := apiutil.NewDynamicRESTMapper(config, http)
 	if err != nil {
 		return nil, err
 	}
-	apps, err := appsclient.NewForConfigAndClient(config, http)
+	partial, err := metadata.NewForConfigAndClient(config, http)
+	if err != nil {
+		return nil, err
+	}
+
+	// Protobuf is a third of the work of JSON for server and client.
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	core, err := coreclient.NewForConfigAndClient(config, http)
 	if err != nil {
 		return nil, err
 	}
@@ -48,33 +66,40 @@ func newCluster(config *rest.Config) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{host: config.Host, core: core, apps: apps, auth: auth.SelfSubjectAccessReviews()}, nil
+	typed := map[schema.GroupVersion]rest.Interface{}
+	for _, k := range liveKinds {
+		gv := k.GroupVersion()
+		if typed[gv] != nil {
+			continue
+		}
+		if typed[gv], err = apiutil.RESTClientForGVK(k.GroupVersionKind, false, false, config, scheme.Codecs, http); err != nil {
+			return nil, err
+		}
+	}
+	return &cluster{
+		host: config.Host, core: core, auth: auth.SelfSubjectAccessReviews(),
+		typed: typed, metadata: partial, mapper: mapper,
+	}, nil
 }
 
-// liveSources are the sources of a live run.
+// liveSources are the sources of a live run that are known beforehand.
 func (c *cluster) liveSources(namespaces []string) []source {
 	var sources []source
 	for _, k := range liveKinds {
-		client := c.core.RESTClient()
-		if k.Group == "apps" {
-			client = c.apps.RESTClient()
+		level := slog.LevelWarn
+		if k.clusterScoped && len(namespaces) > 0 {
+			level = slog.LevelInfo // a role for a namespace is enough, but for this
 		}
-		for _, ns := range orAll(namespaces) {
+		client := c.typed[k.GroupVersion()]
+		for _, ns := range k.in(namespaces) {
 			sources = append(sources, source{
-				kind: k, namespace: ns, optional: k.isEvent(),
-				client: cache.NewListWatchFromClient(client, k.resource, ns, fields.Everything()),
+				kind: k, namespace: ns, optional: k.without != "", level: level,
+				client: cache.ToListWatcherWithWatchListSemantics(
+					cache.NewListWatchFromClient(client, k.resource, ns, fields.Everything()), client),
 			})
 		}
 	}
 	return sources
-}
-
-// orAll returns the namespaces, or the one that means all of them.
-func orAll(namespaces []string) []string {
-	if len(namespaces) == 0 {
-		return []string{metav1.NamespaceAll}
-	}
-	return namespaces
 }
 
 // uid waits until the API server answers and returns the cluster's UID, which
@@ -93,7 +118,7 @@ func (c *cluster) uid(ctx context.Context, t *trouble, log *slog.Logger) (string
 			log.Info("the spans carry no k8s.cluster.uid: the namespace kube-system cannot be read", "error", err)
 			return "", nil
 		}
-		t.failed("namespaces", err, "")
+		t.failed(slog.LevelWarn, "namespaces", err, "")
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()

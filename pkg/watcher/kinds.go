@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -15,6 +16,9 @@ type kind struct {
 	resource string
 	// clusterScoped objects have no namespace.
 	clusterScoped bool
+	// without says what traces lose where the kind may not be read, or the API
+	// server does not have it. It is empty for what there are no traces without.
+	without string
 }
 
 func (k kind) gvr() schema.GroupVersionResource {
@@ -25,37 +29,72 @@ func (k kind) gvr() schema.GroupVersionResource {
 // there are too many to remember.
 func (k kind) isEvent() bool { return k.Kind == "Event" }
 
-var (
-	eventKind      = newKind("", "v1", "Event", "events")
-	podKind        = newKind("", "v1", "Pod", "pods")
-	deploymentKind = newKind("apps", "v1", "Deployment", "deployments")
-	replicaSetKind = newKind("apps", "v1", "ReplicaSet", "replicasets")
-)
+// in are the namespaces to watch a kind in, where those are wanted: of a kind
+// that is in no namespace there is one stream, as for all namespaces.
+func (k kind) in(namespaces []string) []string {
+	if k.clusterScoped || len(namespaces) == 0 {
+		return []string{metav1.NamespaceAll}
+	}
+	return namespaces
+}
 
-func newKind(group, version, name, resource string) kind {
+func newKind(group, version, name, resource, without string) kind {
 	return kind{
 		GroupVersionKind: schema.GroupVersionKind{Group: group, Version: version, Kind: name},
 		resource:         resource,
+		without:          without,
 	}
 }
 
-// liveKinds are what a live run watches.
-var liveKinds = []kind{deploymentKind, replicaSetKind, podKind, eventKind}
+func clusterScoped(k kind) kind {
+	k.clusterScoped = true
+	return k
+}
 
-// recordKinds are what a recording may hold: everything a rollout, a job or an
-// autoscaling decision can be explained by. Secrets and ConfigMaps are not
-// among them, and never will be.
+var (
+	podKind        = newKind("", "v1", "Pod", "pods", "")
+	deploymentKind = newKind("apps", "v1", "Deployment", "deployments", "")
+	replicaSetKind = newKind("apps", "v1", "ReplicaSet", "replicasets", "")
+
+	eventKind = newKind("", "v1", "Event", "events",
+		"spans have no Events and are less exact")
+	statefulSetKind = newKind("apps", "v1", "StatefulSet", "statefulsets",
+		"changes of StatefulSets have no traces")
+	daemonSetKind = newKind("apps", "v1", "DaemonSet", "daemonsets",
+		"changes of DaemonSets have no traces")
+	controllerRevisionKind = newKind("apps", "v1", "ControllerRevision", "controllerrevisions",
+		"rollouts of StatefulSets and DaemonSets have no revision, and a rollback looks like any other")
+	replicationControllerKind = newKind("", "v1", "ReplicationController", "replicationcontrollers",
+		"changes of ReplicationControllers have no traces")
+	jobKind = newKind("batch", "v1", "Job", "jobs",
+		"runs of Jobs have no traces")
+	cronJobKind = newKind("batch", "v1", "CronJob", "cronjobs",
+		"runs of Jobs do not lead to the schedule that they come from")
+	autoscalerKind = newKind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
+		"scales do not lead to the autoscaler that decided them")
+	nodeKind = clusterScoped(newKind("", "v1", "Node", "nodes",
+		"replacements and restarts do not lead to what happened to the node"))
+	claimKind = newKind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims",
+		"starts of pods do not say which volume they waited for")
+	namespaceKind = clusterScoped(newKind("", "v1", "Namespace", "namespaces", ""))
+)
+
+// liveKinds are what a live run watches, and what the engine reads more of than
+// the metadata.
+var liveKinds = []kind{
+	deploymentKind, replicaSetKind, podKind, eventKind,
+	statefulSetKind, daemonSetKind, controllerRevisionKind, replicationControllerKind,
+	jobKind, cronJobKind, autoscalerKind, nodeKind, claimKind,
+}
+
+// recordKinds are what a recording may hold as whole objects: everything a
+// rollout, a job or an autoscaling decision can be explained by. Secrets and
+// ConfigMaps are not among them, and never will be.
 var recordKinds = []kind{
-	eventKind, podKind,
-	{GroupVersionKind: schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}, resource: "namespaces", clusterScoped: true},
-	newKind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-	deploymentKind, replicaSetKind,
-	newKind("apps", "v1", "StatefulSet", "statefulsets"),
-	newKind("apps", "v1", "DaemonSet", "daemonsets"),
-	newKind("apps", "v1", "ControllerRevision", "controllerrevisions"),
-	newKind("batch", "v1", "Job", "jobs"),
-	newKind("batch", "v1", "CronJob", "cronjobs"),
-	newKind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+	eventKind, podKind, namespaceKind, nodeKind, claimKind,
+	deploymentKind, replicaSetKind, statefulSetKind, daemonSetKind,
+	controllerRevisionKind, replicationControllerKind,
+	jobKind, cronJobKind, autoscalerKind,
 }
 
 // RecordKinds returns the names of the kinds that can be recorded, in the

@@ -26,7 +26,7 @@ type Sink interface {
 
 const (
 	// queueLength bounds the observations between the reflectors and the
-	// engine; with pods of 10 KiB that is some 10 MiB at worst.
+	// engine; with objects of 10 KiB that is some 10 MiB at worst.
 	queueLength = 1024
 	// advanceEvery is how often stream time moves where nothing happens.
 	advanceEvery = time.Second
@@ -82,12 +82,15 @@ func NewLive(o LiveOptions) (*Live, error) {
 		trouble: newTrouble(o.Log, c.host),
 		log:     o.Log,
 		metrics: l.metrics.streams,
+		owners:  newOwners(c.mapper, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
 	return l, nil
 }
 
 // Collectors are the metrics of l.
-func (l *Live) Collectors() []prometheus.Collector { return l.metrics.collectors() }
+func (l *Live) Collectors() []prometheus.Collector {
+	return append(l.metrics.collectors(), l.streams.owners.metrics.collectors()...)
+}
 
 // Ready is a readiness check: it fails while the first lists are not through.
 // A replica that waits to be elected is ready.

@@ -3,11 +3,17 @@ package watcher
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 
@@ -41,7 +47,7 @@ func newTestLive(t *testing.T) *Live {
 	return l
 }
 
-func recorded(t *testing.T, name string) []causality.Observation {
+func recorded(t testing.TB, name string) []causality.Observation {
 	t.Helper()
 	f, err := os.Open(filepath.Join(recordings, name))
 	if err != nil {
@@ -157,6 +163,96 @@ func TestKindsNamed(t *testing.T) {
 	for _, k := range recordKinds {
 		if k.Kind == "Secret" || k.Kind == "ConfigMap" {
 			t.Errorf("%s is recorded", k.Kind)
+		}
+	}
+}
+
+// start runs l until it is stopped, which returns the error.
+func (l *Live) start(t *testing.T) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Start(ctx) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// What a role for a namespace cannot grant, and what an old API server does not
+// have, is named once with what it costs; everything else is read where it is.
+func TestLiveGoesOnWithoutSomeKinds(t *testing.T) {
+	api := newFakeAPI(t)
+	api.codes = map[string]int{"nodes": http.StatusForbidden, "statefulsets": http.StatusForbidden, "horizontalpodautoscalers": http.StatusNotFound}
+	log, messages := testLog(slog.LevelInfo)
+	l, err := NewLive(LiveOptions{
+		Config: api.config(), Namespaces: []string{"shop"}, Log: log,
+		Sink: func(uid string) (Sink, error) {
+			if uid != "cluster" {
+				t.Errorf("the cluster's UID is %q", uid)
+			}
+			return &collected{}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := l.start(t)
+	eventually(t, "the first lists", func() bool { return l.started.Load() && l.Ready(nil) == nil })
+	if l.streams.blind() {
+		t.Error("blind for want of what it can do without")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+
+	got := messages()
+	slices.Sort(got)
+	want := []string{
+		`level=INFO msg="cannot read nodes; without them replacements and restarts do not lead to what happened to the node; to read them rollspan needs the permission to list, watch nodes in all namespaces; trying again"`,
+		`level=WARN msg="cannot read horizontalpodautoscalers in namespace shop; without them scales do not lead to the autoscaler that decided them; trying again"`,
+		`level=WARN msg="cannot read statefulsets in namespace shop; without them changes of StatefulSets have no traces; to read them rollspan needs the permission to list, watch statefulsets.apps in namespace shop; trying again"`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("said\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got, want := api.paths(), []string{
+		"/api/v1/namespaces/shop/events", "/api/v1/namespaces/shop/persistentvolumeclaims", "/api/v1/namespaces/shop/pods",
+		"/api/v1/namespaces/shop/replicationcontrollers", "/apis/apps/v1/namespaces/shop/controllerrevisions",
+		"/apis/apps/v1/namespaces/shop/daemonsets", "/apis/apps/v1/namespaces/shop/deployments", "/apis/apps/v1/namespaces/shop/replicasets",
+		"/apis/batch/v1/namespaces/shop/cronjobs", "/apis/batch/v1/namespaces/shop/jobs",
+	}; !slices.Equal(got, want) {
+		t.Errorf("listed %q\nwant %q", got, want)
+	}
+}
+
+// A kind that a rollout cannot be told without ends the run.
+func TestLiveEndsWithoutPods(t *testing.T) {
+	api := newFakeAPI(t)
+	api.codes["pods"] = http.StatusForbidden
+	log, _ := testLog(slog.LevelInfo)
+	l, err := NewLive(LiveOptions{Config: api.config(), Log: log, Sink: func(string) (Sink, error) { return &collected{}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var forbidden *ForbiddenError
+	if err := l.Start(t.Context()); !errors.As(err, &forbidden) || len(forbidden.Missing) != 1 || forbidden.Missing[0].Resource != "pods" {
+		t.Errorf("%v", err)
+	}
+}
+
+// Every kind that is watched is decoded whole, and is one that can be recorded.
+func TestLiveKinds(t *testing.T) {
+	for _, k := range liveKinds {
+		if object := newObject(k.GroupVersion().String(), k.Kind); reflect.TypeOf(object) == reflect.TypeFor[*metav1.PartialObjectMetadata]() {
+			t.Errorf("of %s only the metadata is decoded", k.Kind)
+		}
+		if !slices.Contains(recordKinds, k) {
+			t.Errorf("%s is not recorded", k.Kind)
+		}
+		required := k == deploymentKind || k == replicaSetKind || k == podKind
+		if required != (k.without == "") {
+			t.Errorf("without %s: %q", k.Kind, k.without)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"log/slog"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -43,6 +44,6 @@ func (l *reportedLock) report(err error) {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		// Nobody held it yet, or another replica was faster.
 	default:
-		l.trouble.failed(l.name, err, "the leader election needs the permission to get, create, update leases.coordination.k8s.io")
+		l.trouble.failed(slog.LevelWarn, l.name, err, "the leader election needs the permission to get, create, update leases.coordination.k8s.io")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -67,8 +68,16 @@ func manifests(t *testing.T, dir string) map[string]runtime.Object {
 func TestManifests(t *testing.T) {
 	config, deploy := manifests(t, "../../config"), manifests(t, "../../deploy")
 
-	// Both ways to install grant the same.
+	// Both ways to install grant the same. The roles for owners are for who
+	// wants them.
+	owners := manifests(t, "../../config/owners")
 	for name, object := range config {
+		if _, ok := owners[name]; ok {
+			if deploy[name] != nil {
+				t.Errorf("%s is not optional in deploy", name)
+			}
+			continue
+		}
 		if name != "Deployment/rollspan" && !reflect.DeepEqual(object, deploy[name]) {
 			t.Errorf("%s differs between config and deploy", name)
 		}
@@ -111,6 +120,27 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// The example of a role for owners is bound to rollspan, grants no more than
+// rollspan does, and nothing that it never asks for.
+func TestOwnersRole(t *testing.T) {
+	owners := manifests(t, "../../config/owners")
+	binding := owners["ClusterRoleBinding/rollspan-owners"].(*rbacv1.ClusterRoleBinding)
+	own := manifests(t, "../../config/rbac")["ClusterRoleBinding/rollspan"].(*rbacv1.ClusterRoleBinding)
+	if binding.RoleRef.Name != "rollspan-owners" || !reflect.DeepEqual(binding.Subjects, own.Subjects) {
+		t.Errorf("binds %+v to %+v", binding.RoleRef, binding.Subjects)
+	}
+	role := owners["ClusterRole/rollspan-owners"].(*rbacv1.ClusterRole)
+	if len(role.Rules) == 0 {
+		t.Error("no rules")
+	}
+	for _, rule := range role.Rules {
+		if !slices.Equal(rule.Verbs, watchVerbs) || slices.Contains(rule.APIGroups, "") || slices.Contains(rule.APIGroups, "*") ||
+			slices.Contains(rule.Resources, "*") {
+			t.Errorf("grants %+v", rule)
+		}
+	}
+}
+
 // The role holds what the live run lists and watches, and nothing else but the
 // cluster's UID.
 func TestRoleIsWhatIsWatched(t *testing.T) {
@@ -131,7 +161,15 @@ func TestRoleIsWhatIsWatched(t *testing.T) {
 			}
 		}
 	}
+	content, err := os.ReadFile("../../config/rbac/role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments := strings.ReplaceAll(string(content), "\n# ", " ")
 	for _, k := range liveKinds {
+		if k.without != "" && !strings.Contains(comments, "Without this rule "+k.without+".") {
+			t.Errorf("the role does not say that without %s %s", k.resource, k.without)
+		}
 		key := k.Group + "/" + k.resource
 		if !slices.Equal(granted[key], watchVerbs) {
 			t.Errorf("%s: granted %v, needed %v", key, granted[key], watchVerbs)

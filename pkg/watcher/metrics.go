@@ -30,6 +30,25 @@ func (m *streamMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.observations, m.failures, m.relists, m.missedDeletions}
 }
 
+// ownerMetrics count what owners does.
+type ownerMetrics struct {
+	streams prometheus.Gauge
+	ignored prometheus.Counter
+}
+
+func newOwnerMetrics() *ownerMetrics {
+	return &ownerMetrics{
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "rollspan", Name: "owner_streams",
+			Help: "Streams of the metadata of kinds that were found in owner references and Events."}),
+		ignored: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "rollspan", Name: "ignored_owners_total",
+			Help: "Owner references and Events whose kind was one too many to look for."}),
+	}
+}
+
+func (m *ownerMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.streams, m.ignored}
+}
+
 // liveMetrics count what happens between the reflectors and the sink.
 type liveMetrics struct {
 	streams *streamMetrics

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
@@ -30,8 +30,9 @@ type RecordOptions struct {
 	// Namespaces are what is recorded. Default: all.
 	Namespaces []string
 	// Kinds are what is recorded, by kind or resource name. Default:
-	// RecordKinds. Kinds that may not be read, or that the API server does
-	// not know, are named in the log and left out.
+	// RecordKinds, and of other kinds that own one of these, or that an Event is
+	// about, the metadata. Kinds that may not be read, or that the API server
+	// does not know, are named in the log and left out.
 	Kinds []string
 	// IncludeEnvValues keeps the literal values of environment variables.
 	// Default: they are replaced, see the record command's help.
@@ -48,6 +49,7 @@ type RecordOptions struct {
 type Recorder struct {
 	options  RecordOptions
 	sources  []source
+	owners   *owners
 	trouble  *trouble
 	redactor *redactor
 
@@ -75,37 +77,40 @@ func NewRecorder(o RecordOptions) (*Recorder, error) {
 	for _, k := range kinds {
 		r.sources = append(r.sources, recordSources(client, k, o.Namespaces)...)
 	}
+	if len(o.Kinds) == 0 {
+		c, err := newCluster(o.Config)
+		if err != nil {
+			return nil, err
+		}
+		r.owners = newOwners(c.mapper, c.metadata, recordKinds, o.Namespaces, o.Log)
+	}
 	return r, nil
 }
 
-// recordSources are the sources of one kind. Of a kind that is in no
-// namespace, the objects with the namespaces' names are recorded (that kind
-// is Namespace), and kube-system, whose UID is the cluster's.
+// recordSources are the sources of one kind. Where namespaces are wanted, they
+// are recorded themselves, and kube-system, whose UID is the cluster's.
 func recordSources(client dynamic.Interface, k kind, namespaces []string) []source {
 	var sources []source
-	if k.clusterScoped && len(namespaces) > 0 {
+	if k == namespaceKind && len(namespaces) > 0 {
 		names := append(slices.Clone(namespaces), metav1.NamespaceSystem)
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			s := source{kind: k, object: name, optional: true}
+			s := source{kind: k, object: name, optional: true, level: slog.LevelWarn}
 			s.client = dynamicListWatch(client.Resource(k.gvr()), "metadata.name="+name)
 			sources = append(sources, s)
 		}
 		return sources
 	}
-	if k.clusterScoped {
-		namespaces = nil
-	}
-	for _, ns := range orAll(namespaces) {
-		s := source{kind: k, namespace: ns, optional: true}
+	for _, ns := range k.in(namespaces) {
+		s := source{kind: k, namespace: ns, optional: true, level: slog.LevelWarn}
 		s.client = dynamicListWatch(client.Resource(k.gvr()).Namespace(ns), "")
 		sources = append(sources, s)
 	}
 	return sources
 }
 
-func dynamicListWatch(client dynamic.ResourceInterface, fieldSelector string) *cache.ListWatch {
-	return &cache.ListWatch{
+func dynamicListWatch(client dynamic.ResourceInterface, fieldSelector string) cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = fieldSelector
 			return client.List(ctx, o)
@@ -114,7 +119,7 @@ func dynamicListWatch(client dynamic.ResourceInterface, fieldSelector string) *c
 			o.FieldSelector = fieldSelector
 			return client.Watch(ctx, o)
 		},
-	}
+	}, client)
 }
 
 // Run records until ctx is done, which is no error. It fails if there is
@@ -138,6 +143,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	defer stop(nil)
 	streams := &streams{
 		sources: readable,
+		owners:  r.owners,
 		trouble: r.trouble,
 		log:     r.options.Log,
 		metrics: newStreamMetrics(),
@@ -161,7 +167,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) readable(ctx context.Context, s source) (bool, error) {
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 30 * time.Second}
 	for {
-		_, err := s.client.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
+		_, err := cache.ToListerWithContext(s.client).ListWithContext(ctx, metav1.ListOptions{Limit: 1})
 		switch {
 		case err == nil:
 			r.trouble.worked(s.name())
@@ -173,7 +179,7 @@ func (r *Recorder) readable(ctx context.Context, s source) (bool, error) {
 			r.options.Log.Warn("not recorded: "+s.name(), "because", "the API server does not know "+s.kind.GroupVersion().String()+" "+s.kind.Kind)
 			return false, nil
 		}
-		r.trouble.failed(s.name(), err, "")
+		r.trouble.failed(s.level, s.name(), err, "")
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
@@ -191,17 +197,18 @@ type recordedLine struct {
 }
 
 func (r *Recorder) write(o causality.Observation) error {
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.Object)
+	if err != nil {
+		return err
+	}
+	if r.redactor != nil {
+		r.redactor.object(object)
+	}
 	line := recordedLine{
 		Time:    o.Time.UTC().Format(time.RFC3339Nano),
 		Type:    o.Type,
 		Initial: o.Initial,
-		Object:  o.Object,
-	}
-	if u, ok := o.Object.(*unstructured.Unstructured); ok {
-		if r.redactor != nil {
-			r.redactor.object(u.Object)
-		}
-		line.Object = u.Object
+		Object:  object,
 	}
 	b, err := json.Marshal(line)
 	if err != nil {
@@ -220,15 +227,17 @@ type KindCount struct {
 	Lines int
 }
 
-// Counts returns how many lines were written so far, by kind, in the order of
-// RecordKinds, without the kinds of which there were none.
+// Counts returns how many lines were written so far, by kind: in the order of
+// RecordKinds, without the kinds of which there were none, and then the others.
 func (r *Recorder) Counts() []KindCount {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var counts []KindCount
-	for _, k := range recordKinds {
-		if n := r.counts[k.Kind]; n > 0 {
-			counts = append(counts, KindCount{k.Kind, n})
+	left := maps.Clone(r.counts)
+	for _, k := range append(RecordKinds(), slices.Sorted(maps.Keys(left))...) {
+		if n := left[k]; n > 0 {
+			counts = append(counts, KindCount{k, n})
+			delete(left, k)
 		}
 	}
 	return counts

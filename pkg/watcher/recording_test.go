@@ -29,7 +29,7 @@ const (
 
 // read returns all that a recording yields. Errors that are not about one
 // line, other than io.EOF, fail the test.
-func read(t *testing.T, r *RecordingReader) (observations []causality.Observation, broken []string) {
+func read(t testing.TB, r *RecordingReader) (observations []causality.Observation, broken []string) {
 	t.Helper()
 	for {
 		o, err := r.Next()

@@ -7,6 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
+	"strings"
 )
 
 // redactor replaces the literal values of environment variables, which often
@@ -31,39 +34,17 @@ func (r *redactor) value(v string) string {
 
 // object redacts an object in place: each list of environment variables,
 // wherever it is (pods, templates of any depth, custom resources), also in
-// JSON inside of an annotation, as kubectl apply keeps it. An annotation that
-// looks like such JSON and is none is replaced as a whole.
+// JSON inside of an annotation of the object or of a template, as kubectl apply
+// keeps it. An annotation that looks like such JSON and is none, or that nobody
+// can look into, is replaced as a whole.
+//
+// The data of a ControllerRevision is left out: it is whatever its controller
+// keeps there, and a replay needs its number only.
 func (r *redactor) object(object map[string]any) {
+	if object["kind"] == controllerRevisionKind.Kind {
+		delete(object, "data")
+	}
 	r.walk(object)
-	metadata, _ := object["metadata"].(map[string]any)
-	annotations, _ := metadata["annotations"].(map[string]any)
-	for key, v := range annotations {
-		if s, ok := v.(string); ok {
-			annotations[key] = r.annotation(s)
-		}
-	}
-}
-
-func (r *redactor) annotation(s string) string {
-	if !bytes.Contains([]byte(s), []byte(`"env"`)) {
-		return s
-	}
-	decoder := json.NewDecoder(bytes.NewReader([]byte(s)))
-	decoder.UseNumber()
-	var document any
-	if err := decoder.Decode(&document); err != nil {
-		return r.value(s)
-	}
-	if !r.walk(document) {
-		return s
-	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(document); err != nil {
-		return r.value(s)
-	}
-	return out.String()
 }
 
 // walk redacts below v and says whether there was anything to redact.
@@ -75,13 +56,63 @@ func (r *redactor) walk(v any) (changed bool) {
 		}
 	case map[string]any:
 		for key, inner := range v {
-			if variables, ok := inner.([]any); ok && key == "env" {
-				changed = r.variables(variables) || changed
+			switch inner := inner.(type) {
+			case []any:
+				if key == "env" {
+					changed = r.variables(inner) || changed
+				}
+			case map[string]any:
+				if key == "annotations" {
+					changed = r.annotations(inner) || changed
+				}
 			}
 			changed = r.walk(inner) || changed
 		}
 	}
 	return changed
+}
+
+func (r *redactor) annotations(annotations map[string]any) (changed bool) {
+	for key, v := range annotations {
+		s, ok := v.(string)
+		if !ok {
+			continue
+		}
+		if redacted := r.annotation(s); redacted != s {
+			annotations[key] = redacted
+			changed = true
+		}
+	}
+	return changed
+}
+
+func (r *redactor) annotation(s string) string {
+	switch {
+	case strings.HasPrefix(s, "H4sI"), strings.HasPrefix(s, "UEsD"):
+		// gzip or zip in base64, as some deployers keep what they applied.
+		return r.value(s)
+	case !strings.Contains(s, `"env"`) && !strings.Contains(s, `"env\`):
+		return s // the second is how it looks within JSON within JSON
+	}
+	decoder := json.NewDecoder(strings.NewReader(s))
+	decoder.UseNumber()
+	var document any
+	if err := decoder.Decode(&document); err != nil {
+		return r.value(s)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return r.value(s) // more than one document
+	}
+	if !r.walk(document) {
+		return s
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		return r.value(s)
+	}
+	return out.String()
 }
 
 func (r *redactor) variables(list []any) (changed bool) {

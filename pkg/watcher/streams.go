@@ -3,10 +3,12 @@ package watcher
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,24 +26,37 @@ type source struct {
 	namespace string
 	// object is the name of the one object to watch; empty for all.
 	object string
-	client *cache.ListWatch
+	client cache.ListerWatcher
 	// optional says that the others are of use without this one.
 	optional bool
+	// level is how important it is that it cannot be read.
+	level slog.Level
+	// running counts the streams that are up; nil for none.
+	running prometheus.Gauge
 }
 
 func (s source) name() string {
+	resource := s.kind.resource
+	if strings.Contains(s.kind.Group, ".") {
+		// Others may use the same plural; Kubernetes' own groups need no name.
+		resource += "." + s.kind.Group
+	}
 	switch {
 	case s.object != "":
-		return s.kind.resource + " " + s.object
+		return resource + " " + s.object
 	case s.namespace != "":
-		return s.kind.resource + " in namespace " + s.namespace
+		return resource + " in namespace " + s.namespace
 	}
-	return s.kind.resource
+	return resource
 }
 
 // streams runs a reflector for each source and brings what they see together.
 type streams struct {
+	// sources are the streams that are known beforehand.
 	sources []source
+	// owners adds streams for the kinds that objects turn out to belong to; nil
+	// for none.
+	owners *owners
 	// emit gets every observation; it is called from one goroutine a source.
 	emit    func(causality.Observation) error
 	trouble *trouble
@@ -64,21 +79,49 @@ func (s *streams) run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(debugOnly{s.log.Handler()}))
 	var wg sync.WaitGroup
 	for _, src := range s.sources {
-		logger := klog.FromContext(ctx)
-		reflector := cache.NewReflectorWithOptions(s.reported(src), nil, s.storeFor(src), cache.ReflectorOptions{
-			Name:            src.name(),
-			TypeDescription: src.kind.Kind,
-			Logger:          &logger,
-		})
-		wg.Go(func() { reflector.RunWithContext(ctx) })
+		wg.Go(func() { s.follow(ctx, src) })
+	}
+	if s.owners != nil {
+		wg.Go(func() { s.owners.run(ctx, s) })
 	}
 	wg.Wait()
+}
+
+// follow lists and watches a source until ctx is done. What the others are of
+// use without rests for a while where it is refused: to ask again every half a
+// minute would help nobody.
+func (s *streams) follow(ctx context.Context, src source) {
+	logger := klog.FromContext(ctx)
+	reflector := cache.NewReflectorWithOptions(s.reported(src), nil, s.storeFor(src), cache.ReflectorOptions{
+		Name:            src.name(),
+		TypeDescription: src.kind.Kind,
+		Logger:          &logger,
+	})
+	persist(ctx, func(ctx context.Context) attempt {
+		if src.running != nil {
+			src.running.Inc()
+			defer src.running.Dec()
+		}
+		err := reflector.ListAndWatchWithContext(ctx)
+		if src.optional && isRefusal(err) {
+			return refused
+		}
+		return failed
+	})
+}
+
+// observe passes an observation on.
+func (s *streams) observe(o causality.Observation) error {
+	if s.owners != nil {
+		s.owners.notice(o.Object)
+	}
+	return s.emit(o)
 }
 
 func (s *streams) storeFor(src source) cache.ReflectorStore {
 	base := store{
 		kind: src.kind,
-		emit: s.emit,
+		emit: s.observe,
 		now:  time.Now,
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())
@@ -132,18 +175,23 @@ func (s *streams) blind() bool {
 // reported is a source's client that reports how its requests fare. The
 // reflector itself keeps quiet about some failures and logs others each time.
 func (s *streams) reported(src source) cache.ListerWatcher {
-	return &cache.ListWatch{
+	client := cache.ToListerWatcherWithContext(src.client)
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list, err := src.client.ListWithContext(ctx, o)
-			s.report(ctx, src, o, err)
+			list, err := client.ListWithContext(ctx, o)
+			if err == nil {
+				s.trouble.answered() // the watch may be refused yet
+			} else {
+				s.report(ctx, src, o, err)
+			}
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			w, err := src.client.WatchWithContext(ctx, o)
+			w, err := client.WatchWithContext(ctx, o)
 			s.report(ctx, src, o, err)
 			return w, err
 		},
-	}
+	}, src.client)
 }
 
 func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, err error) {
@@ -160,15 +208,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		return
 	}
 	s.metrics.failures.WithLabelValues(src.kind.Kind).Inc()
-	forbidden := apierrors.IsForbidden(err)
-	hint := ""
-	switch {
-	case forbidden && src.kind.isEvent():
-		hint = "spans have no Events and are less exact without them; to read them rollspan needs the permission to " + src.permission().String()
-	case forbidden:
-		hint = "rollspan needs the permission to " + src.permission().String()
-	}
-	s.trouble.failed(src.name(), err, hint)
+	s.trouble.failed(src.level, src.name(), err, src.hint(err))
 
 	s.mu.Lock()
 	first := !s.settled[src.name()]
@@ -177,9 +217,24 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	case !first:
 	case src.optional && clusterWide(err) == "":
 		s.settle(src)
-	case forbidden:
+	case apierrors.IsForbidden(err):
 		s.denied(src)
 	}
+}
+
+// hint says what follows from an error, and what to do about it.
+func (s source) hint(err error) string {
+	if !isRefusal(err) {
+		return ""
+	}
+	var hints []string
+	if s.kind.without != "" {
+		hints = append(hints, "without them "+s.kind.without)
+	}
+	if apierrors.IsForbidden(err) {
+		hints = append(hints, "to read them rollspan needs the permission to "+s.permission().String())
+	}
+	return strings.Join(hints, "; ")
 }
 
 // debugOnly is a handler that takes everything as a debug message, and what is

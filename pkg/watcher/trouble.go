@@ -30,15 +30,17 @@ type trouble struct {
 type condition struct {
 	reason string
 	since  time.Time
+	// level is how important it was found to be.
+	level slog.Level
 }
 
 func newTrouble(log *slog.Logger, host string) *trouble {
 	return &trouble{log: log, host: host, now: time.Now, kinds: map[string]condition{}}
 }
 
-// failed takes note of a request about a kind that failed. For a kind that is
-// forbidden, what to do is said by hint.
-func (t *trouble) failed(kind string, err error, hint string) {
+// failed takes note of a request about a kind that failed, which is as important
+// as level says. What follows from it, and what to do, is said by hint.
+func (t *trouble) failed(level slog.Level, kind string, err error, hint string) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -51,7 +53,7 @@ func (t *trouble) failed(kind string, err error, hint string) {
 			return
 		}
 		t.log.Warn(reason+"; trying again until it does", "server", t.host, "error", err)
-		t.cluster = condition{reason, t.since(t.cluster)}
+		t.cluster = condition{reason, t.since(t.cluster), slog.LevelInfo}
 	default:
 		reason := string(apierrors.ReasonForError(err))
 		old := t.kinds[kind]
@@ -59,11 +61,11 @@ func (t *trouble) failed(kind string, err error, hint string) {
 			t.log.Debug("cannot read "+kind, "error", err)
 			return
 		}
-		t.kinds[kind] = condition{reason, t.since(old)}
+		t.kinds[kind] = condition{reason, t.since(old), min(level, slog.LevelInfo)}
 		if hint != "" {
 			hint = "; " + hint
 		}
-		t.log.Warn(fmt.Sprintf("cannot read %s%s; trying again", kind, hint), "error", err)
+		t.log.Log(context.Background(), level, fmt.Sprintf("cannot read %s%s; trying again", kind, hint), "error", err)
 	}
 }
 
@@ -74,16 +76,24 @@ func (t *trouble) since(c condition) time.Time {
 	return c.since
 }
 
-// worked takes note of a request about a kind that the API server answered.
-func (t *trouble) worked(kind string) {
+// answered takes note of a request that the API server answered, when that does
+// not yet mean that a kind can be read.
+func (t *trouble) answered() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.cluster.since.IsZero() {
 		t.log.Info("the API server answers again", "server", t.host, "after", t.elapsed(t.cluster))
 		t.cluster = condition{}
 	}
+}
+
+// worked takes note that a kind can be read.
+func (t *trouble) worked(kind string) {
+	t.answered()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if c, ok := t.kinds[kind]; ok {
-		t.log.Info("reading "+kind+" again", "after", t.elapsed(c))
+		t.log.Log(context.Background(), c.level, "reading "+kind+" again", "after", t.elapsed(c))
 		delete(t.kinds, kind)
 	}
 }

@@ -46,8 +46,8 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 
 	// Every kind fails, again and again: one message.
 	for range 3 {
-		tr.failed("pods", refused, "")
-		tr.failed("events", refused, "")
+		tr.failed(slog.LevelWarn, "pods", refused, "")
+		tr.failed(slog.LevelWarn, "events", refused, "")
 	}
 	expect(`level=WARN msg="the API server does not answer; trying again until it does"`)
 	if !tr.blind("pods") {
@@ -55,7 +55,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	}
 
 	// It answers, but does not know us: that is news, though not the end.
-	tr.failed("pods", apierrors.NewUnauthorized("who"), "")
+	tr.failed(slog.LevelWarn, "pods", apierrors.NewUnauthorized("who"), "")
 	expect(`level=WARN msg="the API server does not accept the credentials; trying again until it does"`)
 	now = now.Add(time.Minute)
 	tr.worked("events")
@@ -66,20 +66,20 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	}
 
 	// One kind only.
-	tr.failed("pods", forbidden, "grant it")
-	tr.failed("pods", forbidden, "grant it")
+	tr.failed(slog.LevelWarn, "pods", forbidden, "grant it")
+	tr.failed(slog.LevelWarn, "pods", forbidden, "grant it")
 	tr.worked("events")
 	expect(`level=WARN msg="cannot read pods; grant it; trying again"`)
 	if !tr.blind("pods") || tr.blind("events") {
 		t.Error("blind for the wrong kind")
 	}
-	tr.failed("pods", apierrors.NewInternalError(errors.New("x")), "")
+	tr.failed(slog.LevelWarn, "pods", apierrors.NewInternalError(errors.New("x")), "")
 	expect(`level=WARN msg="cannot read pods; trying again"`)
 	tr.worked("pods")
 	tr.worked("pods")
 	expect(`level=INFO msg="reading pods again"`)
 
-	tr.failed("pods", context.Canceled, "")
+	tr.failed(slog.LevelWarn, "pods", context.Canceled, "")
 	expect()
 }
 

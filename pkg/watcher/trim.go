@@ -1,0 +1,124 @@
+package watcher
+
+import (
+	"encoding/json"
+	"hash/maphash"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// trim drops from an object, in place, what the engine never reads, before the
+// object waits anywhere: who owns which field, what was last applied, a node's
+// images. An unstructured object (one that is recorded) is left as it is.
+//
+// What the engine begins to read must no longer be dropped here; that a
+// recording gives the same traces either way is a test.
+func trim(object runtime.Object) {
+	var m *metav1.ObjectMeta
+	keepFields := none
+	switch in := object.(type) {
+	case *appsv1.Deployment:
+		m, keepFields = &in.ObjectMeta, all
+	case *appsv1.StatefulSet:
+		m, keepFields = &in.ObjectMeta, all
+	case *appsv1.DaemonSet:
+		m, keepFields = &in.ObjectMeta, all
+	case *corev1.ReplicationController:
+		m, keepFields = &in.ObjectMeta, all
+	case *batchv1.Job:
+		m, keepFields = &in.ObjectMeta, all
+	case *appsv1.ReplicaSet:
+		m = &in.ObjectMeta
+		if metav1.GetControllerOfNoCopy(in) == nil {
+			keepFields = all // nobody else says who wrote it
+		}
+	case *batchv1.CronJob:
+		m = &in.ObjectMeta
+	case *appsv1.ControllerRevision:
+		m = &in.ObjectMeta
+		in.Data = runtime.RawExtension{}
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		m, keepFields = &in.ObjectMeta, ofSpec
+		in.Status.CurrentMetrics = nil
+	case *corev1.Node:
+		m, keepFields = &in.ObjectMeta, ofSpec
+		trimNode(in)
+	case *corev1.Pod:
+		m = &in.ObjectMeta
+		for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
+			for i := range containers {
+				containers[i].Env = nil // what may be secret goes first
+			}
+		}
+	case *corev1.PersistentVolumeClaim:
+		m = &in.ObjectMeta
+	case *corev1.Event:
+		m = &in.ObjectMeta
+	case *metav1.PartialObjectMetadata:
+		m = &in.ObjectMeta
+	default:
+		return
+	}
+	m.ManagedFields = keepFields(m.ManagedFields)
+	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+}
+
+// trimNode leaves what can disrupt a node's pods. A heartbeat counts only where
+// it is missing: the last one of a condition that became Unknown.
+func trimNode(in *corev1.Node) {
+	in.Annotations = nil // labels and taints are how a node is told about
+	for i := range in.Status.Conditions {
+		if c := &in.Status.Conditions[i]; c.Status != corev1.ConditionUnknown {
+			c.LastHeartbeatTime = metav1.Time{}
+		}
+	}
+	in.Status = corev1.NodeStatus{
+		Phase:      in.Status.Phase,
+		Conditions: in.Status.Conditions,
+		NodeInfo:   in.Status.NodeInfo,
+	}
+}
+
+func all(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry { return fields }
+
+func none([]metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry { return nil }
+
+// ofSpec are the entries of those who wrote the spec; what is left out changes
+// with every status.
+func ofSpec(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+	return slices.DeleteFunc(fields, func(e metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" })
+}
+
+// seed is of this process; no digest outlives it.
+var seed = maphash.MakeSeed()
+
+// digest is the same for two states of one object if an update from one to the
+// other tells the engine nothing. It is made for the kinds whose status is
+// written all the time, such as a node's with its heartbeats; of others it is 0,
+// which says nothing.
+func digest(object runtime.Object) uint64 {
+	var bare any
+	switch in := object.(type) {
+	case *corev1.Node:
+		state := *in
+		state.ResourceVersion = ""
+		bare = &state
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		state := *in
+		state.ResourceVersion = ""
+		bare = &state
+	default:
+		return 0
+	}
+	b, err := json.Marshal(bare)
+	if err != nil {
+		return 0
+	}
+	return maphash.Bytes(seed, b)
+}
