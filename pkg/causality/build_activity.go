@@ -32,7 +32,7 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 			delete(e.unsettled, obj) // forgotten, or merged into another
 			continue
 		}
-		left := obj.unclaimed()
+		left := e.notWithheld(obj, obj.unclaimed())
 		if len(left) == 0 {
 			delete(e.unsettled, obj)
 			continue
@@ -95,7 +95,7 @@ func (e *Engine) claimable(obj *object) bool {
 func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, left []*event) {
 	d := e.workloadAbove(obj)
 	if d == nil {
-		return nil, events
+		return e.lateNodeEvents(obj, events)
 	}
 	name := "late events"
 	if e.workloadOf(obj) == nil {

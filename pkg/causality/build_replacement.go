@@ -100,10 +100,11 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	case how != outcomeOpen:
 		end = latest(lost.gone.at(), start)
 	}
+	disrupted := r.engine.nodeCause(lost, end)
 	attrs := []attribute.KeyValue{
 		keyChange.String(string(changeReplacement)),
 		keyOutcome.String(string(how)),
-		keyCause.String(lossCause(lost)),
+		keyCause.String(lossCauseOn(lost, disrupted)),
 	}
 	if r.revision > 0 {
 		attrs = append(attrs, keyRevision.Int64(r.revision))
@@ -120,6 +121,7 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	if rollout != nil {
 		link(root, rollout.traceID(r.uid), "rollout")
 	}
+	linkLoss(root, disrupted)
 	if lost.leaving() {
 		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
 	}

@@ -158,6 +158,7 @@ func (rs *restart) cause() string {
 
 func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	q, c := rs.pod, rs.container
+	disrupted := r.engine.nodeCauseOfRestart(rs)
 	number := int(rs.ended.restart) + 1
 	b := &builder{
 		traceID: spans.NewTraceID(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
@@ -168,7 +169,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	attrs := []attribute.KeyValue{
 		keyChange.String(string(changeRestart)),
 		keyOutcome.String(string(rs.how)),
-		keyCause.String(rs.cause()),
+		keyCause.String(rs.causeOn(disrupted)),
 		semconv.K8SContainerRestartCount(number),
 		semconv.ProcessExitCode(int(rs.ended.exitCode)),
 	}
@@ -194,6 +195,9 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	}
 	if rollout != nil {
 		link(root, rollout.traceID(r.uid), "rollout")
+	}
+	if disrupted != nil {
+		link(root, disrupted.traceID(), "caused_by")
 	}
 	rs.phases(b, root, subject)
 	for _, ev := range q.events {

@@ -22,6 +22,7 @@ const (
 	changeJob         changeKind = "job"
 	changeRun         changeKind = "run"
 	changeSchedule    changeKind = "schedule"
+	changeDisruption  changeKind = "disruption"
 	changeActivity    changeKind = "activity"
 )
 

@@ -10,10 +10,10 @@
 // # How it works
 //
 // Observations only add facts to small records of Deployments, ReplicaSets,
-// Pods and Events (deployment.go, replicaset.go, pod.go, event.go). Each record
-// is a function of its own object's stream, whose order can be relied on.
-// Streams of different kinds arrive in any interleaving, so no record looks at
-// another one while observations come in.
+// Pods, Nodes and Events (deployment.go, replicaset.go, pod.go, node.go,
+// event.go). Each record is a function of its own object's stream, whose order
+// can be relied on. Streams of different kinds arrive in any interleaving, so no
+// record looks at another one while observations come in.
 //
 // A change (change.go) opens and ends by facts of one Deployment alone. When
 // one has ended and has been quiet for the settle period, the engine looks at

@@ -70,6 +70,7 @@ type Engine struct {
 	podsOf        map[types.UID][]*pod // by their owner
 	// revisions are the ControllerRevisions, by their workload and their UID.
 	revisions map[types.UID]map[types.UID]*controllerRevision
+	nodes     nodes
 
 	// strays are pods and ReplicaSets that are gone and whose workload, if
 	// they have one, is not known; by when they will be forgotten.
@@ -105,6 +106,7 @@ func New(opts Options) *Engine {
 		pods:          map[types.UID]*pod{},
 		podsOf:        map[types.UID][]*pod{},
 		revisions:     map[types.UID]map[types.UID]*controllerRevision{},
+		nodes:         newNodes(),
 		strays:        map[*object]time.Time{},
 		due:           map[*workload]bool{},
 		unsettled:     map[*object]bool{},
@@ -141,6 +143,7 @@ func (e *Engine) ingest(o Observation) {
 		e.unsettled[obj] = true
 		e.wake(o.Time.Add(e.opts.Quiet))
 		e.touch(e.workloadOf(obj))
+		e.touchNode(obj)
 		return
 	}
 	kind := kindOf(o.Object)
@@ -170,6 +173,8 @@ func (e *Engine) ingest(o Observation) {
 		if p := e.observePod(o, in); p != nil {
 			e.touchOwner(p.object, p.gone.known())
 		}
+	case *corev1.Node:
+		e.observeNode(o, in)
 	default:
 		e.observeOther(o, kind, meta)
 	}
@@ -227,6 +232,10 @@ func (e *Engine) vanished(o Observation, meta metav1.Object) {
 			e.observeUnowned(p, false)
 		}
 		e.touchOwner(p.object, true)
+	}
+	if n := e.nodes.byUID[uid]; n != nil {
+		n.delete(o.Time)
+		e.touchNode(n.object)
 	}
 }
 
@@ -338,6 +347,7 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		d.due = time.Time{}
 		out = append(out, e.review(d, false)...)
 	}
+	out = append(out, e.disruptions(false)...)
 	out = append(out, e.activities(false)...)
 	e.forgetStrays()
 	return e.handOut(out)
@@ -363,6 +373,7 @@ func (e *Engine) Flush() []spans.Trace {
 	for _, d := range e.dueWorkloads() {
 		out = append(out, e.review(d, true)...)
 	}
+	out = append(out, e.disruptions(true)...)
 	return e.handOut(append(out, e.activities(true)...))
 }
 

@@ -274,10 +274,11 @@ func (e *Engine) sweepEvents() {
 			}
 			return old
 		})
-		if len(obj.events) == 0 && !obj.exists && e.workloads[obj.uid] == nil && e.sets[obj.uid] == nil && e.pods[obj.uid] == nil {
+		if len(obj.events) == 0 && !obj.exists && e.workloads[obj.uid] == nil && e.sets[obj.uid] == nil && e.pods[obj.uid] == nil && e.nodes.byUID[obj.uid] == nil {
 			e.forget(obj)
 		}
 	}
+	e.sweepNodes()
 }
 
 // expireEvent forgets an Event that the API server has dropped, once a span
@@ -296,10 +297,14 @@ func (e *Engine) expireEvent(in *corev1.Event) {
 }
 
 // involvedObject finds the record of what an Event is about. An Event without
-// its object's UID goes to the object that has the name now.
+// its object's UID goes to the object that has the name now. Kubelets do not
+// know the UID of their Node; older ones give its name for it.
 func (e *Engine) involvedObject(in *corev1.Event) *object {
 	ref := in.InvolvedObject
 	uid := ref.UID
+	if ref.Kind == "Node" && string(uid) == ref.Name {
+		uid = ""
+	}
 	if uid == "" {
 		uid = e.names[nameKey{ref.Kind, ref.Namespace, ref.Name}]
 	}

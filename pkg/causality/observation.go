@@ -9,9 +9,9 @@ import (
 
 // Observation is one thing the watcher saw: an object's state at a time.
 //
-// The engine understands *appsv1.Deployment, *appsv1.ReplicaSet, *corev1.Pod
-// and *corev1.Event; of any other object it uses the metadata. A deletion that
-// was only noticed by its absence from a list may come as
+// The engine understands *corev1.Pod, *corev1.Node, *corev1.Event and, typed, the
+// workloads that make pods; of any other object it uses the metadata. A deletion
+// that was only noticed by its absence from a list may come as
 // *metav1.PartialObjectMetadata with kind, namespace, name and UID.
 //
 // The engine keeps no reference to Object after Observe has returned.

@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -201,6 +202,7 @@ func scenarioKinds() map[string]scenarioKind {
 		"hpa":         {"HorizontalPodAutoscaler", newAutoscaler, setAutoscaler},
 
 		"event": {"Event", newEvent, setEvent},
+		"node":  {"Node", newNode, setNode},
 	}
 }
 
@@ -365,8 +367,12 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		p.Status.ContainerStatuses[0].Started = &yes
 	case "containersready":
 		condition(corev1.ContainersReady, corev1.ConditionTrue, val)
+	case "node": // before scheduled, if it is another than node-a
+		p.Spec.NodeName = val
+	case "nominated":
+		p.Status.NominatedNodeName = val
 	case "scheduled":
-		p.Spec.NodeName = "node-a"
+		p.Spec.NodeName = cmp.Or(p.Spec.NodeName, "node-a")
 		condition(corev1.PodScheduled, corev1.ConditionTrue, val)
 	case "unschedulable":
 		condition(corev1.PodScheduled, corev1.ConditionFalse, "0:0")
@@ -384,6 +390,8 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		p.Status.Phase = corev1.PodPhase(val)
 	case "reason":
 		p.Status.Reason = val
+	case "message":
+		p.Status.Message = val
 	default:
 		panic("a pod has no " + key)
 	}
@@ -445,8 +453,14 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 		if obj, ok := w.objects[val]; ok {
 			io.UID = obj.(metav1.Object).GetUID()
 		}
+		if kind == "node" {
+			io.Namespace = ""
+		}
 	case "from":
 		ev.Source.Component = val
+	case "related":
+		kind, name, _ := strings.Cut(val, "/")
+		ev.Related = &corev1.ObjectReference{Namespace: "shop", Name: name, Kind: scenarioKinds()[kind].kind, UID: w.objects[val].(metav1.Object).GetUID()}
 	case "container":
 		io.FieldPath = "spec.containers{" + val + "}"
 	case "reason":
@@ -468,6 +482,8 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 		ev.Count = int32(atoi(val))
 	case "last":
 		ev.LastTimestamp = metav1.NewTime(clock(val).Truncate(time.Second))
+	case "object-uid":
+		io.UID = types.UID(val)
 	case "no-object-uid":
 		io.UID = ""
 	case "no-kind":

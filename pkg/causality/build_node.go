@@ -1,0 +1,179 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// serviceNode is the node lifecycle controller, by the name its Events have.
+const serviceNode = "node-controller"
+
+const (
+	keyConditionReason  = attribute.Key("rollspan.condition.reason")
+	keyConditionMessage = attribute.Key("rollspan.condition.message")
+)
+
+// disruptions hands out the disruptions of nodes that are over; with flush,
+// all.
+func (e *Engine) disruptions(flush bool) []spans.Trace {
+	if flush {
+		for _, n := range e.nodes.byUID {
+			e.nodes.due[n] = true
+		}
+	}
+	due := make([]*nodeRecord, 0, len(e.nodes.due))
+	for n := range e.nodes.due {
+		due = append(due, n)
+	}
+	slices.SortFunc(due, func(a, b *nodeRecord) int { return cmp.Compare(a.uid, b.uid) })
+	var out []spans.Trace
+	for _, n := range due {
+		delete(e.nodes.due, n)
+		n.kubeletRestarts()
+		var again time.Time
+		for _, d := range slices.Clone(n.disruptions) {
+			switch at := d.seen.Add(e.untilTold(d)); {
+			case d.sent || !d.over && !flush:
+			case e.now.Before(at) && !flush:
+				again = earliest(again, at)
+			case n.partOfReboot(d):
+				d.sent = true // the reboot has its Event
+			default:
+				out = append(out, e.buildDisruption(d))
+			}
+		}
+		if !again.IsZero() {
+			e.nodes.due[n] = true
+			e.wake(latest(again, e.now.Add(time.Nanosecond)))
+		}
+		if len(n.unclaimed()) > 0 {
+			e.unsettled[n.object] = true // Events may have been waiting for a disruption
+			e.wake(e.now.Add(e.opts.Quiet))
+		}
+	}
+	return out
+}
+
+// untilTold is how long a disruption that is over waits for what may still be
+// said of it.
+func (e *Engine) untilTold(d *disruption) time.Duration {
+	if d.kind == nodeKubeletRestarted {
+		return bootReach + e.settle() // it may turn out to be part of a reboot
+	}
+	return d.tail() + e.settle()
+}
+
+func (e *Engine) buildDisruption(d *disruption) spans.Trace {
+	d.sent = true
+	if !d.over {
+		d.outcome, d.end = outcomeOpen, exactly(e.now)
+	}
+	b := &builder{traceID: d.traceID(), base: d.node.attributes()}
+	start := d.start.at()
+	var events []*event
+	for _, ev := range d.node.unclaimed() {
+		if d.node.disruptionOf(ev) == d {
+			events = append(events, ev)
+			start = earliest(start, ev.first())
+		}
+	}
+	attrs := []attribute.KeyValue{
+		keyChange.String(string(changeDisruption)),
+		keyOutcome.String(string(d.outcome)),
+		keyCause.String(string(d.kind)),
+	}
+	for _, kv := range []attribute.KeyValue{
+		keyManager.String(d.manager),
+		keyConditionReason.String(d.reason),
+		keyConditionMessage.String(d.message),
+	} {
+		if kv.Value.AsString() != "" {
+			attrs = append(attrs, kv)
+		}
+	}
+	root := b.add(node{
+		name: "Node disruption", service: d.service(), subject: d.node.subject(),
+		start: start, end: latest(d.end.at(), d.start.at()), attrs: attrs,
+	})
+	switch d.kind {
+	case nodeNotReady, nodeUnreachable, nodeNetworkUnavailable:
+		fail(root, failure{reason: cmp.Or(d.reason, string(d.kind)), message: d.message})
+	}
+	for _, ev := range events {
+		attach(root, ev, root.End.Add(d.tail()))
+	}
+	d.root = remember(root)
+	return b.done()
+}
+
+// service is who found the node so, or made it so.
+func (d *disruption) service() string {
+	switch d.kind {
+	case nodeCordoned:
+		return cmp.Or(d.manager, serviceNode)
+	case nodeUnreachable, nodeNetworkUnavailable, nodeDeleted:
+		return serviceNode
+	default:
+		return serviceKubelet
+	}
+}
+
+func (n *nodeRecord) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{
+		semconv.K8SNodeName(n.name),
+		semconv.K8SNodeUID(string(n.uid)),
+	}
+}
+
+// maxWithheld bounds the Events that wait for a disruption that goes on and on.
+const maxWithheld = 128
+
+// notWithheld leaves out the Events about a node that a disruption which is
+// still to be told will have.
+func (e *Engine) notWithheld(obj *object, events []*event) []*event {
+	n := e.nodes.byUID[obj.uid]
+	if n == nil {
+		return events
+	}
+	n.kubeletRestarts()
+	withheld := 0
+	return slices.DeleteFunc(events, func(ev *event) bool {
+		if withheld == maxWithheld || !n.wants(ev) {
+			return false
+		}
+		withheld++
+		return true
+	})
+}
+
+// lateNodeEvents hands out the Events about a node that came after the
+// disruption they tell of was handed out, and returns the others.
+func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace, left []*event) {
+	n := e.nodes.byUID[obj.uid]
+	if n == nil {
+		return nil, events
+	}
+	for _, ev := range events {
+		d := n.disruptionOf(ev)
+		if d == nil || d.root == nil {
+			left = append(left, ev)
+			continue
+		}
+		b := &builder{traceID: d.root.traceID, base: n.attributes(), late: true}
+		start := latest(d.root.start, ev.first())
+		span := b.add(node{
+			parent: d.root.spanID, id: []string{"late events", ev.key},
+			name: "late events", service: cmp.Or(ev.component, serviceNode), subject: n.subject(),
+			start: start, end: start,
+		})
+		attach(span, ev, d.root.end.Add(d.tail()))
+		out = append(out, b.done())
+	}
+	return out, left
+}

@@ -1,0 +1,76 @@
+package causality
+
+import (
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// observeCordon notes that no more pods are to come to the node: somebody
+// means to drain it.
+func (n *nodeRecord) observeCordon(in *corev1.Node, arrival, seen time.Time) {
+	if !in.Spec.Unschedulable {
+		n.unscheduled = false
+		n.cordon.finish(outcomeComplete, arrived(seen), seen)
+		n.cordon = nil
+		return
+	}
+	taint := taintedAt(in)
+	if n.unscheduled {
+		n.cordon.identify(taint)
+		return
+	}
+	n.unscheduled = true
+	manager, written := cordonedBy(in)
+	at := arrived(seen)
+	if second := earliest(written, taint); !second.IsZero() {
+		at = inSecond(second, arrival)
+	}
+	if !at.from().After(n.created.Add(joining)) {
+		return // it was registered so, without pods
+	}
+	n.cordon = n.begin(&disruption{kind: nodeCordoned, start: at, seen: seen, manager: manager})
+	n.cordon.identify(taint)
+}
+
+// identify names a cordon by the time of the taint that the node lifecycle
+// controller adds for it: the one time that every watcher will see.
+func (d *disruption) identify(taint time.Time) {
+	if d == nil || d.tainted || taint.IsZero() {
+		return
+	}
+	key := secondKey(taint)
+	for _, other := range d.node.disruptions {
+		if other != d && other.kind == d.kind && other.key == key {
+			return // it is still the taint of the cordon before
+		}
+	}
+	d.key, d.tainted = key, true
+}
+
+// taintedAt is when the controller noticed the cordon.
+func taintedAt(in *corev1.Node) time.Time {
+	for i := range in.Spec.Taints {
+		if t := &in.Spec.Taints[i]; t.Key == corev1.TaintNodeUnschedulable && t.TimeAdded != nil {
+			return t.TimeAdded.Time
+		}
+	}
+	return time.Time{}
+}
+
+// cordonedBy is who wrote spec.unschedulable, and the second in which they
+// last wrote, by the managedFields.
+func cordonedBy(in *corev1.Node) (manager string, at time.Time) {
+	for i := range in.ManagedFields {
+		m := &in.ManagedFields[i]
+		if m.FieldsV1 == nil || !strings.Contains(m.FieldsV1.GetRawString(), `"f:unschedulable"`) {
+			continue
+		}
+		manager = m.Manager
+		if m.Time != nil {
+			at = m.Time.Time
+		}
+	}
+	return manager, at
+}
