@@ -121,7 +121,7 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	if rollout != nil {
 		link(root, rollout.traceID(r.uid), "rollout")
 	}
-	linkLoss(root, disrupted)
+	r.engine.linkLoss(root, lost, disrupted)
 	if lost.leaving() {
 		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
 	}

@@ -21,7 +21,8 @@ type event struct {
 	eventType string
 	reason    string
 	component string
-	container string // from fieldPath: spec.containers{web}
+	container string    // from fieldPath: spec.containers{web}
+	related   types.UID // the other pod of the story, if there is one
 	// occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
 	occurrences []occurrence
@@ -204,6 +205,9 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 			container:   containerOf(in.InvolvedObject.FieldPath),
 			occurrences: []occurrence{{count: 1, at: first, message: in.Message}},
 			initial:     o.Initial,
+		}
+		if in.Related != nil && in.Related.Kind == "Pod" {
+			ev.related = in.Related.UID
 		}
 		e.events[key] = ev
 		obj.events = append(obj.events, ev)

@@ -124,10 +124,14 @@ func lossCauseOn(p *pod, d *disruption) string {
 	return cause
 }
 
-// linkLoss links what tells of a pod's loss to the disruption of its node.
-func linkLoss(s *spans.Span, on *disruption) {
+// linkLoss links what tells of a pod's loss to its causes beyond the workload: the
+// disruption of its node, or what brought the pod it had to make room for.
+func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
 	if on != nil {
 		link(s, on.traceID(), "caused_by")
+	}
+	if by, ok := e.broughtBy(e.preemptor(lost)); ok {
+		link(s, by, "caused_by")
 	}
 }
 

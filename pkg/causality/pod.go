@@ -22,6 +22,8 @@ type pod struct {
 	// pods of Deployments. Any other pod is its own.
 	owner types.UID
 	node  string
+	// nominatedNode is where the scheduler makes room for it.
+	nominatedNode string
 
 	firstSeen stamp
 	created   moment
@@ -201,6 +203,9 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	}
 	if in.Spec.NodeName != "" {
 		p.node = in.Spec.NodeName
+	}
+	if in.Status.NominatedNodeName != "" {
+		p.nominatedNode = in.Status.NominatedNodeName
 	}
 	if len(in.Spec.ReadinessGates) > 0 {
 		p.gated = true
