@@ -289,7 +289,7 @@ func (w *worker) lifetime(c *container) (time.Duration, bool) {
 func (w *worker) ownExit(c *container) exit {
 	e := w.exit(c, keyExitCode)
 	limit, limited := lookup(w.settings.numbers, keyFailures, c.spec.Name)
-	if e.code != 0 && limited && !w.node.failures.next(w, c, limit) {
+	if e.code != 0 && limited && !w.node.failures.next(w, keyExitCode+"."+c.spec.Name, limit) {
 		return exit{reason: "Completed"}
 	}
 	return e

@@ -6,15 +6,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// failures counts the runs that were made to fail, for owners that try again
-// with another pod.
+// failures counts what was made to go wrong, for owners that try again with
+// another pod.
 type failures struct {
 	mu     sync.Mutex
 	counts map[string]int
 }
 
-// next says whether the container's next run fails too, if so many do.
-func (f *failures) next(w *worker, c *container, limit int) bool {
+// next says whether the same goes wrong with the worker's pod, if it does so
+// often for the pods of one owner.
+func (f *failures) next(w *worker, what string, limit int) bool {
 	w.mu.Lock()
 	owner := w.uid
 	if ref := metav1.GetControllerOf(w.pod); ref != nil {
@@ -23,7 +24,7 @@ func (f *failures) next(w *worker, c *container, limit int) bool {
 	w.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := string(owner) + "/" + c.spec.Name
+	key := string(owner) + "/" + what
 	if f.counts[key] >= limit {
 		return false
 	}

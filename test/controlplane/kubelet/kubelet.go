@@ -40,7 +40,8 @@
 //	                         stop (0)
 //	kubelet.test/back-off    the first back-off delay, doubled each time (10s)
 //	kubelet.test/evict       when after the pod's arrival its node runs short of
-//	                         memory and evicts it (never)
+//	                         memory and evicts it (never); of several pods of
+//	                         one owner only the first is
 //
 // An image whose tag is "missing" or "nope" cannot be pulled. A container that
 // refers to a ConfigMap or Secret which does not exist cannot be created until
@@ -74,8 +75,9 @@ type Kubelet struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
-	pods    cache.SharedIndexInformer
 	failed  failures
+
+	pods, nodeObjects cache.SharedIndexInformer
 
 	mu      sync.Mutex
 	nodes   map[string]*node
@@ -115,8 +117,8 @@ func Start(config *rest.Config) (*Kubelet, error) {
 		cancel()
 		return nil, fmt.Errorf("kubelet: %w", err)
 	}
-	nodes := informers.NewSharedInformerFactory(client, 0).Core().V1().Nodes().Informer()
-	_, err = nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	k.nodeObjects = informers.NewSharedInformerFactory(client, 0).Core().V1().Nodes().Informer()
+	_, err = k.nodeObjects.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		UpdateFunc: func(old, now any) { k.observeNode(old.(*corev1.Node), now.(*corev1.Node)) },
 	})
 	if err != nil {
@@ -124,7 +126,7 @@ func Start(config *rest.Config) (*Kubelet, error) {
 		return nil, fmt.Errorf("kubelet: %w", err)
 	}
 	k.wg.Go(func() { k.pods.RunWithContext(ctx) })
-	k.wg.Go(func() { nodes.RunWithContext(ctx) })
+	k.wg.Go(func() { k.nodeObjects.RunWithContext(ctx) })
 	return k, nil
 }
 
@@ -186,7 +188,9 @@ func (k *Kubelet) RecoverNode(name string) {
 		return
 	}
 	n.cable.plug()
-	k.wg.Go(n.back)
+	if obj, ok, err := k.nodeObjects.GetStore().GetByKey(name); ok && err == nil {
+		k.claimReady(n, obj.(*corev1.Node))
+	}
 	there := map[types.UID]bool{}
 	for _, obj := range k.pods.GetStore().List() {
 		if pod := obj.(*corev1.Pod); pod.Spec.NodeName == name {
@@ -231,17 +235,32 @@ func (k *Kubelet) forget(pod *corev1.Pod) {
 	}
 }
 
-// observeNode says what a kubelet does about a cordon: nothing stops on it.
+// observeNode does what a kubelet does about its node: nothing stops when it is
+// cordoned, and it is not dead while it can say so.
 func (k *Kubelet) observeNode(old, now *corev1.Node) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n, ok := k.nodes[now.Name]
+	if !ok || n.cable.unplugged() {
+		return
+	}
+	k.claimReady(n, now)
 	switch {
-	case !ok || old.Spec.Unschedulable == now.Spec.Unschedulable:
+	case old.Spec.Unschedulable == now.Spec.Unschedulable:
 	case now.Spec.Unschedulable:
 		n.event("NodeNotSchedulable")
 	default:
 		n.event("NodeSchedulable")
+	}
+}
+
+// claimReady follows the controller manager's verdict that a node's state is
+// unknown, which it leaves to the kubelet to deny.
+func (k *Kubelet) claimReady(n *node, object *corev1.Node) {
+	for _, c := range object.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionUnknown {
+			k.wg.Go(n.back)
+		}
 	}
 }
 

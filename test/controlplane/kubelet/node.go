@@ -97,8 +97,7 @@ func (n *node) renewLease(ctx context.Context) error {
 	return nil
 }
 
-// back says that the node is ready after all: the controller manager has
-// declared its condition unknown, and leaves it to the kubelet to deny that.
+// back says that the node is ready after all.
 func (n *node) back() {
 	n.write(healthy()...)
 	n.event("NodeReady")
