@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -143,20 +144,25 @@ func (c *ControlPlane) KeepDir() {
 // Kubectl is the path of a kubectl of the cluster's version.
 func (c *ControlPlane) Kubectl() string { return filepath.Join(c.bin, "kubectl") }
 
-// AddNode adds a ready node.
-func (c *ControlPlane) AddNode(ctx context.Context, name string) error {
-	if err := c.nodes.AddNode(ctx, name); err != nil {
+// AddNode adds a ready node, which is large and takes every pod unless adjust
+// has it otherwise.
+func (c *ControlPlane) AddNode(ctx context.Context, name string, adjust ...func(*corev1.Node)) error {
+	if err := c.nodes.AddNode(ctx, name, adjust...); err != nil {
 		return err
 	}
 	return c.waitSchedulable(ctx, name)
 }
 
-// FailNode makes a node fall silent, as one does that lost its power: it renews
+// FailNode makes a node fall silent, as one does that lost its network: it renews
 // its lease no more and its pods' status stays as it is. The controller manager
 // notices after its --node-monitor-grace-period and evicts the pods when their
 // tolerations end; tests that wait for that shorten both, the grace period to
 // no less than five seconds, or live nodes are taken for dead ones too.
 func (c *ControlPlane) FailNode(name string) { c.nodes.FailNode(name) }
+
+// RecoverNode ends a node's silence. Its containers ran on all the time; pods
+// that were to be deleted meanwhile now stop.
+func (c *ControlPlane) RecoverNode(name string) { c.nodes.RecoverNode(name) }
 
 func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []string) error {
 	etcd, ports, err := server{
@@ -351,7 +357,9 @@ func (c *ControlPlane) waitSchedulable(ctx context.Context, name string) error {
 		if apierrors.IsNotFound(err) {
 			return false, err
 		}
-		return err == nil && len(node.Spec.Taints) == 0, nil
+		return err == nil && !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool {
+			return t.Key == corev1.TaintNodeNotReady
+		}), nil
 	})
 	if err != nil {
 		return fmt.Errorf("controlplane: node %s is not schedulable: %w", name, err)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +24,7 @@ import (
 
 // TestCluster plays the pods' lives on one cluster, side by side.
 func TestCluster(t *testing.T) {
-	cluster := StartForTest(t, Options{})
+	cluster := StartForTest(t, Options{Nodes: []string{"node-a", "node-b"}})
 	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
 	t.Run("lives", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, kubernetes.Interface){
@@ -36,18 +35,39 @@ func TestCluster(t *testing.T) {
 			"config":     missingConfigMapHoldsContainer,
 			"liveness":   hangingContainerIsRestarted,
 			"gate":       readinessGateHoldsPod,
-			"job":        jobCompletes,
 			"misspelled": misspelledAnnotationIsRefused,
+			"stop":       everyContainerStopsInItsTurn,
+			"force":      forcedDeletionStillKills,
+
+			"statefulset": statefulSetKeepsNames,
+			"daemonset":   daemonSetRunsOnEveryNode,
+			"controller":  replicationControllerReplacesPod,
+			"job":         jobTriesAgainWithAnotherPod,
+			"index":       jobRunsOneContainerAgain,
+			"deadline":    jobRunsOutOfTime,
+			"suspend":     jobIsSuspendedAndResumed,
+			"cronjob":     cronJobMakesUpForTheTimeItMissed,
+			"claim":       claimIsBoundForItsFirstPod,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				test(t, client)
 			})
 		}
+		for name, test := range map[string]func(*testing.T, *ControlPlane, kubernetes.Interface){
+			"cordon":  cordonIsNoted,
+			"evict":   nodeEvictsPod,
+			"preempt": schedulerPreemptsPod,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, cluster, client)
+			})
+		}
 	})
 	t.Run("service account", func(t *testing.T) { serviceAccountHasItsOwnRights(t, cluster) })
 	t.Run("node", func(t *testing.T) {
-		if err := cluster.AddNode(t.Context(), "node-b"); err != nil {
+		if err := cluster.AddNode(t.Context(), "node-c"); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -299,26 +319,6 @@ func readinessGateHoldsPod(t *testing.T, client kubernetes.Interface) {
 	deletePod(t, client, pod)
 }
 
-func jobCompletes(t *testing.T, client kubernetes.Interface) {
-	_, err := client.BatchV1().Jobs("default").Create(t.Context(), &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: "job"},
-		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"kubelet.test/run": "200ms"}},
-			Spec: corev1.PodSpec{
-				RestartPolicy: corev1.RestartPolicyNever,
-				Containers:    []corev1.Container{{Name: "work", Image: "reg.test/work:1"}},
-			},
-		}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "Job complete", func() (bool, string) {
-		job, err := client.BatchV1().Jobs("default").Get(t.Context(), "job", metav1.GetOptions{})
-		return err == nil && job.Status.Succeeded == 1, fmt.Sprintf("%+v %v", job.Status, err)
-	})
-}
-
 func misspelledAnnotationIsRefused(t *testing.T, client kubernetes.Interface) {
 	pod := createPod(t, client, "misspelled", map[string]string{"kubelet.test/bot": "1s"}, corev1.PodSpec{
 		Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}},
@@ -343,47 +343,6 @@ func serviceAccountHasItsOwnRights(t *testing.T, cluster *ControlPlane) {
 	_, err = client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{})
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "system:serviceaccount:default:default") {
 		t.Errorf("the default ServiceAccount lists pods: %v", err)
-	}
-}
-
-func TestFailedNodeLosesItsPods(t *testing.T) {
-	cluster := StartForTest(t, Options{
-		Nodes:                 []string{"node-a", "node-b"},
-		ControllerManagerArgs: []string{"--node-monitor-grace-period=5s"},
-	})
-	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
-	atOnce := int64(0)
-	pod := createPod(t, client, "lost", nil, corev1.PodSpec{
-		Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}},
-		Tolerations: []corev1.Toleration{{
-			Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &atOnce,
-		}},
-	})
-	waitReady(t, client, pod)
-	pod = getPod(t, client, pod)
-	cluster.FailNode(pod.Spec.NodeName)
-	eventually(t, "pod evicted", func() (bool, string) {
-		now := getPod(t, client, pod)
-		return now.DeletionTimestamp != nil, fmt.Sprintf("%+v", now.Status.Conditions)
-	})
-	nodes, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, node := range nodes.Items {
-		want := corev1.ConditionTrue
-		if node.Name == pod.Spec.NodeName {
-			want = corev1.ConditionUnknown
-		}
-		for _, c := range node.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status != want {
-				t.Errorf("node %s is ready: %s, want %s", node.Name, c.Status, want)
-			}
-		}
-	}
-	// Nobody on that node can say that the pod has ended.
-	if now := getPod(t, client, pod); now.Status.Phase != corev1.PodRunning {
-		t.Errorf("the lost pod's phase is %s", now.Status.Phase)
 	}
 }
 

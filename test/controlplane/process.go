@@ -12,10 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/rollspan/rollspan/test/child"
 )
 
 // A process is a server that runs beside this one.
@@ -25,30 +25,6 @@ type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once the process is gone and reaped
 }
-
-// spawn starts cmd so that it cannot outlive this process. The kernel ties a
-// child's life to the thread that started it, not to the process, and the Go
-// runtime may end a thread; so one goroutine owns a thread for good and starts
-// every child from it.
-func spawn(cmd *exec.Cmd) error {
-	spawner.Do(func() {
-		go func() {
-			runtime.LockOSThread()
-			for start := range spawns {
-				start()
-			}
-		}()
-	})
-	cmd.SysProcAttr = ownGroup()
-	result := make(chan error)
-	spawns <- func() { result <- cmd.Start() }
-	return <-result
-}
-
-var (
-	spawner sync.Once
-	spawns  = make(chan func())
-)
 
 func startProcess(name, binary, dir string, args []string) (*process, error) {
 	p := &process{
@@ -64,7 +40,7 @@ func startProcess(name, binary, dir string, args []string) (*process, error) {
 	defer func() { _ = log.Close() }() // the child has its own descriptor
 	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if err := spawn(p.cmd); err != nil {
+	if err := child.Start(p.cmd); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -82,7 +58,7 @@ func (p *process) kill() {
 		return
 	default:
 	}
-	_ = killGroup(p.cmd.Process)
+	_ = child.Kill(p.cmd.Process)
 	<-p.exited
 }
 

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/test/child"
 )
 
 // ToolsDirEnv names the environment variable that says where built tools are
@@ -128,13 +130,13 @@ func buildProgram(ctx context.Context, module string, p program, out string, say
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	// go build is a parent of compilers, which must end with it.
-	cmd.Cancel = func() error { return killGroup(cmd.Process) }
+	cmd.Cancel = func() error { return child.Kill(cmd.Process) }
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 
 	started := time.Now()
 	say("building %s", p.name)
-	if err := spawn(cmd); err != nil {
+	if err := child.Start(cmd); err != nil {
 		return fmt.Errorf("controlplane: build %s: %w", p.name, err)
 	}
 	finished := make(chan error, 1)

@@ -14,41 +14,70 @@ import (
 
 // place says of a kind of span who does that work, and below what it hangs.
 type place struct {
-	service string
-	parents []string
+	services []string // none: anybody
+	parents  []string
 }
 
+const root = "(root)"
+
+// The components that do the work.
 const (
-	root          = "(root)"
-	deploymentCtl = "deployment-controller"
-	replicaSetCtl = "replicaset-controller"
-	schedulerName = "default-scheduler"
-	kubeletName   = "kubelet"
+	deploymentCtl  = "deployment-controller"
+	replicaSetCtl  = "replicaset-controller"
+	statefulSetCtl = "statefulset-controller"
+	daemonSetCtl   = "daemonset-controller"
+	jobCtl         = "job-controller"
+	cronJobCtl     = "cronjob-controller"
+	replicationCtl = "replication-controller"
+	schedulerName  = "default-scheduler"
+	kubeletName    = "kubelet"
 )
 
 // places is the contract's tree.
-var places = map[string]place{
-	"Deployment rollout":    {deploymentCtl, []string{root}},
-	"Deployment scale":      {deploymentCtl, []string{root}},
-	"Deployment delete":     {deploymentCtl, []string{root}},
-	"ReplicaSet scale up":   {replicaSetCtl, []string{"Deployment rollout", "Deployment scale"}},
-	"ReplicaSet scale down": {replicaSetCtl, []string{"Deployment rollout", "Deployment scale"}},
-	"Pod start":             {kubeletName, []string{"ReplicaSet scale up"}},
-	"Pod stop":              {kubeletName, []string{"ReplicaSet scale down", "Deployment delete"}},
-	"schedule":              {schedulerName, []string{"Pod start"}},
-	"prepare sandbox":       {kubeletName, []string{"Pod start"}},
-	"init container":        {kubeletName, []string{"Pod start"}},
-	"container":             {kubeletName, []string{"Pod start"}},
-	"become ready":          {kubeletName, []string{"Pod start"}},
-	"startup probe":         {kubeletName, []string{"become ready"}},
-	"readiness probe":       {kubeletName, []string{"become ready"}},
-	"readiness gates":       {kubeletName, []string{"become ready"}},
-	"pull image":            {kubeletName, []string{"container", "init container"}},
-	"start container":       {kubeletName, []string{"container", "init container"}},
-	"run container":         {kubeletName, []string{"container", "init container"}},
-	"back off":              {kubeletName, []string{"container", "init container"}},
-	"min ready wait":        {deploymentCtl, []string{"Deployment rollout"}},
-	"paused":                {deploymentCtl, []string{"Deployment rollout"}},
+var places = contract()
+
+func contract() map[string]place {
+	changes := []string{} // of what makes pods itself
+	out := map[string]place{}
+	roots := func(service, kind string, verbs ...string) {
+		for _, verb := range verbs {
+			name := kind + " " + verb
+			out[name] = place{[]string{service}, []string{root}}
+			if kind != "Deployment" && kind != "CronJob" {
+				changes = append(changes, name)
+			}
+		}
+	}
+	roots(deploymentCtl, "Deployment", "rollout", "scale", "delete")
+	roots(statefulSetCtl, "StatefulSet", "rollout", "scale", "delete")
+	roots(daemonSetCtl, "DaemonSet", "rollout", "scale", "delete")
+	roots(replicaSetCtl, "ReplicaSet", "rollout", "scale", "delete")
+	roots(replicationCtl, "ReplicationController", "rollout", "scale", "delete")
+	roots(jobCtl, "Job", "run", "delete")
+	roots(cronJobCtl, "CronJob", "schedule")
+	roots(kubeletName, "Pod", "delete")
+	makers := []string{replicaSetCtl, statefulSetCtl, daemonSetCtl, jobCtl, replicationCtl}
+	out["Pod replacement"] = place{makers, []string{root}}
+	out["Node disruption"] = place{nil, []string{root}}
+
+	of := func(service string, names []string, parents ...string) {
+		for _, name := range names {
+			out[name] = place{[]string{service}, parents}
+		}
+	}
+	steps := []string{"ReplicaSet scale up", "ReplicaSet scale down"}
+	pods := append([]string{"Pod replacement", "Deployment delete"}, changes...)
+	of(replicaSetCtl, steps, "Deployment rollout", "Deployment scale")
+	of(deploymentCtl, []string{"min ready wait", "paused"}, "Deployment rollout")
+	of(kubeletName, []string{"Pod start"}, append(pods, steps[0])...)
+	of(kubeletName, []string{"Pod stop"}, append(pods, steps[1])...)
+	of(kubeletName, []string{"Pod run"}, root, "Job run")
+	of(schedulerName, []string{"schedule"}, "Pod start", "Pod run")
+	of(kubeletName, []string{"prepare sandbox", "init container", "container", "become ready"}, "Pod start", "Pod run")
+	of(kubeletName, []string{"startup probe", "readiness probe", "readiness gates"}, "become ready")
+	of(kubeletName, []string{"pull image", "start container", "run container", "back off"}, "container", "init container")
+	of(kubeletName, []string{"stop container", "remove pod"}, "Pod stop")
+	return out
 }
 
 // law checks what holds for every trace.
@@ -85,16 +114,16 @@ func (s *space) law(t *trace) {
 		switch want, known := places[sp.Name]; {
 		case !known:
 			wrong(sp, "the contract has no span of that name")
-		case sp.Service != want.service:
-			wrong(sp, "its service is %s, want %s", sp.Service, want.service)
+		case len(want.services) > 0 && !slices.Contains(want.services, sp.Service):
+			wrong(sp, "its service is %s, want %s", sp.Service, strings.Join(want.services, " or "))
 		case !slices.Contains(want.parents, under):
 			wrong(sp, "it is below %s, want %s", under, strings.Join(want.parents, " or "))
 		}
-		s.attributes(sp, wrong)
+		s.attributes(t, sp, wrong)
 		if (sp.Status.Code == statusError) != (sp.Attributes["error.type"] != nil) {
 			wrong(sp, "status %+v, error.type %v", sp.Status, sp.Attributes["error.type"])
 		}
-		if sp.Name == "Pod start" {
+		if sp.Name == "Pod start" || sp.Name == "Pod run" {
 			tiles(t, sp, wrong)
 		}
 	}
@@ -110,24 +139,29 @@ const (
 )
 
 // attributes checks that a span says which objects it is about.
-func (s *space) attributes(sp *controlplane.Span, wrong func(*controlplane.Span, string, ...any)) {
+func (s *space) attributes(t *trace, sp *controlplane.Span, wrong func(*controlplane.Span, string, ...any)) {
 	s.t.Helper()
-	keys := []string{"k8s.deployment.name", "k8s.deployment.uid"}
+	keys := []string{"k8s.pod.name", "k8s.pod.uid"}
 	switch sp.Name {
 	case "ReplicaSet scale up", "ReplicaSet scale down":
-		keys = append(keys, "k8s.replicaset.name", "k8s.replicaset.uid", "rollspan.scale.from", "rollspan.scale.to")
-	case "Pod start", "Pod stop", "schedule", "prepare sandbox",
+		keys = []string{"k8s.replicaset.name", "k8s.replicaset.uid", "rollspan.scale.from", "rollspan.scale.to"}
+	case "Pod start", "Pod stop", "Pod run", "schedule", "prepare sandbox", "remove pod",
 		"become ready", "startup probe", "readiness probe", "readiness gates":
-		keys = append(keys, "k8s.replicaset.name", "k8s.pod.name", "k8s.pod.uid")
-	case "container", "init container", "pull image", "start container", "run container", "back off":
-		keys = append(keys, "k8s.pod.name", "k8s.pod.uid", "k8s.node.name", "k8s.container.name", "container.image.name", "container.image.tags")
+	case "container", "init container", "pull image", "start container", "run container", "stop container", "back off":
+		keys = append(keys, "k8s.node.name", "k8s.container.name", "container.image.name", "container.image.tags")
+	default:
+		keys = nil
 	}
+	if r := t.Root(); r != nil && r.Attributes["k8s.deployment.name"] != nil && len(keys) > 0 {
+		keys = append(keys, "k8s.replicaset.name")
+	}
+	keys = append(keys, s.workloadKeys(t, sp, wrong)...)
 	for _, k := range keys {
 		if v, ok := sp.Attributes[k]; !ok || v == "" {
 			wrong(sp, "it lacks %s", k)
 		}
 	}
-	if ns := sp.Attributes["k8s.namespace.name"]; ns != s.name {
+	if ns := sp.Attributes["k8s.namespace.name"]; ns != s.name && t.Root().Name != "Node disruption" {
 		wrong(sp, "its namespace is %v, want %s", ns, s.name)
 	}
 	if uid := sp.Resource["k8s.cluster.uid"]; uid != s.clusterUID {
@@ -142,6 +176,28 @@ func (s *space) attributes(sp *controlplane.Span, wrong func(*controlplane.Span,
 	if sp.Kind != kindInternal {
 		wrong(sp, "its kind is %d, want internal", sp.Kind)
 	}
+}
+
+// workloadKeys are the keys of what the trace is about, which all its spans have
+// in common.
+func (s *space) workloadKeys(t *trace, sp *controlplane.Span, wrong func(*controlplane.Span, string, ...any)) []string {
+	s.t.Helper()
+	r := t.Root()
+	if r == nil {
+		return nil
+	}
+	for _, kind := range []string{"deployment", "statefulset", "daemonset", "job", "replicaset", "replicationcontroller", "cronjob", "pod", "node"} {
+		name, uid := "k8s."+kind+".name", "k8s."+kind+".uid"
+		if r.Attributes[name] == nil {
+			continue
+		}
+		if sp.Attributes[name] != r.Attributes[name] || sp.Attributes[uid] != r.Attributes[uid] {
+			wrong(sp, "it is about %s %v, its trace about %v", kind, sp.Attributes[name], r.Attributes[name])
+		}
+		return []string{name, uid}
+	}
+	wrong(r, "it does not say what it is about")
+	return nil
 }
 
 // grain is the length that Jaeger gives to spans which have none.
@@ -180,11 +236,14 @@ func tiles(t *trace, start *controlplane.Span, wrong func(*controlplane.Span, st
 	}
 }
 
-// outline writes the names of a trace's spans as a tree.
-func outline(t *trace) string {
+// outline writes the names of a trace's spans as a tree, so many levels of it.
+func outline(t *trace, levels int) string {
 	var b strings.Builder
 	var walk func(sp *controlplane.Span, depth int)
 	walk = func(sp *controlplane.Span, depth int) {
+		if depth == levels {
+			return
+		}
 		line := strings.Repeat("  ", depth) + sp.Name
 		if from, ok := sp.Attributes["rollspan.scale.from"]; ok && strings.HasPrefix(sp.Name, "ReplicaSet") {
 			line += fmt.Sprintf(" %v-%v", from, sp.Attributes["rollspan.scale.to"])
@@ -206,13 +265,24 @@ func outline(t *trace) string {
 // outlined checks a trace's tree against the one that is drawn.
 func (s *space) outlined(t *trace, want string) {
 	s.t.Helper()
+	s.drawn(t, -1, want)
+}
+
+// under checks what is right below a trace's root.
+func (s *space) under(t *trace, want ...string) {
+	s.t.Helper()
+	s.drawn(t, 2, t.Root().Name+"\n  "+strings.Join(want, "\n  "))
+}
+
+func (s *space) drawn(t *trace, levels int, want string) {
+	s.t.Helper()
 	lines := strings.Split(strings.Trim(want, "\n"), "\n")
 	margin := len(lines[0]) - len(strings.TrimLeft(lines[0], "\t"))
 	for i, l := range lines {
 		lines[i] = strings.TrimRight(l[min(margin, len(l)):], "\t")
 	}
 	want = strings.Trim(strings.Join(lines, "\n"), "\n") + "\n"
-	if got := outline(t); got != want {
+	if got := outline(t, levels); got != want {
 		s.t.Errorf("trace %s is\n%swant\n%s", t.ID, got, want)
 	}
 }
@@ -248,22 +318,28 @@ func (s *space) only(t *trace, name string) *controlplane.Span {
 	return spans[0]
 }
 
-// links checks that a span has one link of that kind, to the root of the
+// links checks that a trace's root has one link of that kind, to the root of the
 // other trace.
 func (s *space) links(from *trace, kind string, to *trace) {
 	s.t.Helper()
+	s.linked(from.Root(), kind, to.Root())
+}
+
+// linked checks that a span has one link of that kind, to the other span.
+func (s *space) linked(from *controlplane.Span, kind string, to *controlplane.Span) {
+	s.t.Helper()
 	found := 0
-	for _, l := range from.Root().Links {
+	for _, l := range from.Links {
 		if l.Attributes["rollspan.link"] != kind {
 			continue
 		}
 		found++
-		if l.TraceID != to.ID || l.SpanID != to.Root().ID {
-			s.t.Errorf("trace %s: link %s leads to %s %s, want %s %s", from.ID, kind, l.TraceID, l.SpanID, to.ID, to.Root().ID)
+		if l.TraceID != to.TraceID || l.SpanID != to.ID {
+			s.t.Errorf("%s %s: link %s leads to %s %s, want %s %s", from.Name, from.ID, kind, l.TraceID, l.SpanID, to.TraceID, to.ID)
 		}
 	}
 	if found != 1 {
-		s.t.Errorf("trace %s has %d links %q, want one", from.ID, found, kind)
+		s.t.Errorf("%s %s has %d links %q, want one", from.Name, from.ID, found, kind)
 	}
 }
 

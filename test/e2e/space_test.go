@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rollspan/rollspan/test/controlplane"
+	"github.com/rollspan/rollspan/test/controlplane/kubelet"
 	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
@@ -34,6 +37,9 @@ type space struct {
 	// program watches the namespace, and sends to collector.
 	program   *harness.Program
 	collector *controlplane.Jaeger
+
+	mu    sync.Mutex
+	lives map[string]podLife // by UID
 }
 
 // newSpace makes a namespace that the common rollspan watches.
@@ -42,7 +48,7 @@ func newSpace(t *testing.T) *space {
 	w := theWorldFor(t)
 	// With -count a test comes again.
 	name := fmt.Sprintf("%s-%d", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), w.spaces.Add(1))
-	s := &space{world: w, t: t, name: name, program: w.watching, collector: w.jaeger}
+	s := &space{world: w, t: t, name: name, program: w.watching, collector: w.jaeger, lives: map[string]podLife{}}
 	_, err := w.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +62,7 @@ func newSpace(t *testing.T) *space {
 			s.explain()
 		}
 	})
+	s.watchPods()
 	if dir := os.Getenv(recordEnv); dir != "" {
 		recorder := s.start(nil, "record", "-n", name, "-o", filepath.Join(dir, name+".jsonl"),
 			"--kubeconfig", w.cluster.Kubeconfig(), "--log-level", "debug")
@@ -164,7 +171,7 @@ func (s *space) kubectlRun(args ...string) {
 // image is one that only this test uses, so that it has to be pulled.
 func (s *space) image(tag string) string { return "registry.test/" + s.name + ":" + tag }
 
-// An app describes a Deployment "app" of one container "web".
+// An app describes a workload "app" whose pods have one container "web".
 type app struct {
 	replicas int32 // default 1
 	// life are annotations for the kubelets, without their prefix.
@@ -175,6 +182,13 @@ type app struct {
 	minReady int32
 	// quick lets a rollout replace all pods at once.
 	quick bool
+	// nodes are those that the pods may run on; none are those of all tests.
+	nodes []string
+	// policy is Never or OnFailure for what ends by itself.
+	policy corev1.RestartPolicy
+	// adjust is for what only one test has.
+	adjust func(*corev1.PodSpec)
+	owner  *metav1.OwnerReference
 }
 
 const (
@@ -183,38 +197,31 @@ const (
 	container = "web"
 )
 
-// create makes the Deployment, with the image tagged 1.
-func (s *space) create(a app) *appsv1.Deployment {
-	s.t.Helper()
-	labels := map[string]string{"app": appName}
+var (
+	appLabels   = map[string]string{"app": appName}
+	appSelector = &metav1.LabelSelector{MatchLabels: appLabels}
+	asCreator   = metav1.CreateOptions{FieldManager: creator}
+)
+
+// meta is the workload's.
+func (a app) meta() metav1.ObjectMeta {
+	meta := metav1.ObjectMeta{Name: appName}
+	if a.owner != nil {
+		meta.OwnerReferences = []metav1.OwnerReference{*a.owner}
+	}
+	return meta
+}
+
+// template is the workload's, with the image tagged 1.
+func (s *space) template(a app) corev1.PodTemplateSpec {
 	annotations := map[string]string{}
 	for k, v := range a.life {
-		annotations["kubelet.test/"+k] = v
+		annotations[kubelet.Prefix+k] = v
 	}
-	replicas, one, none := cmp.Or(a.replicas, 1), intstr.FromInt32(1), intstr.FromInt32(0)
-	d := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: appName},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: &replicas,
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &none}},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-				Spec: corev1.PodSpec{Containers: []corev1.Container{{
-					Name: container, Image: s.image("1"), ImagePullPolicy: corev1.PullAlways,
-				}}},
-			},
-			MinReadySeconds: a.minReady,
-		},
+	pod := corev1.PodSpec{
+		RestartPolicy: a.policy,
+		Containers:    []corev1.Container{{Name: container, Image: s.image("1"), ImagePullPolicy: corev1.PullAlways}},
 	}
-	if a.deadline > 0 {
-		d.Spec.ProgressDeadlineSeconds = &a.deadline
-	}
-	if a.quick {
-		all := intstr.FromString("100%")
-		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &all, MaxUnavailable: &none}
-	}
-	pod := &d.Spec.Template.Spec
 	if a.probe {
 		pod.Containers[0].ReadinessProbe = &corev1.Probe{
 			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(80)}},
@@ -224,11 +231,44 @@ func (s *space) create(a app) *appsv1.Deployment {
 	if a.migrate {
 		pod.InitContainers = []corev1.Container{{Name: "migrate", Image: s.image("migrate"), ImagePullPolicy: corev1.PullAlways}}
 	}
-	out, err := s.client.AppsV1().Deployments(s.name).Create(s.t.Context(), d, metav1.CreateOptions{FieldManager: creator})
+	if len(a.nodes) > 0 {
+		controlplane.RunOn(&pod, a.nodes...)
+	}
+	if a.adjust != nil {
+		a.adjust(&pod)
+	}
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: appLabels, Annotations: annotations}, Spec: pod}
+}
+
+// created fails the test if something could not be created.
+func created[T any](s *space, object T, err error) T {
+	s.t.Helper()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return out
+	return object
+}
+
+// create makes a Deployment.
+func (s *space) create(a app) *appsv1.Deployment {
+	s.t.Helper()
+	replicas, one, none := cmp.Or(a.replicas, 1), intstr.FromInt32(1), intstr.FromInt32(0)
+	d := &appsv1.Deployment{
+		ObjectMeta: a.meta(),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: appSelector, Template: s.template(a), MinReadySeconds: a.minReady,
+			Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &none}},
+		},
+	}
+	if a.deadline > 0 {
+		d.Spec.ProgressDeadlineSeconds = &a.deadline
+	}
+	if a.quick {
+		all := intstr.FromString("100%")
+		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &all, MaxUnavailable: &none}
+	}
+	d, err := s.client.AppsV1().Deployments(s.name).Create(s.t.Context(), d, asCreator)
+	return created(s, d, err)
 }
 
 // update gives the Deployment the image with another tag.
@@ -281,15 +321,38 @@ func (s *space) events() []corev1.Event {
 	return list.Items
 }
 
-// traces are what the collector has of the namespace, with the root's name if
-// one is given.
+// traces are what the collector has of the namespace whose root has that name;
+// without a name they are all.
 func (s *space) traces(name string) ([]trace, error) {
+	return s.search(name, map[string]string{"k8s.namespace.name": s.name})
+}
+
+// search finds traces by the root's name and tags.
+func (s *space) search(name string, tags map[string]string) ([]trace, error) {
 	// Without the test's context, which is over when its failure is explained.
 	ctx := context.WithoutCancel(s.t.Context())
-	traces, err := s.collector.FindTraces(ctx, "deployment-controller", "", map[string]string{"k8s.namespace.name": s.name}, time.Hour)
-	return slices.DeleteFunc(traces, func(t trace) bool {
-		return name != "" && (t.Root() == nil || t.Root().Name != name)
-	}), err
+	services := places[name].services
+	if len(services) == 0 {
+		var err error
+		if services, err = s.collector.Services(ctx); err != nil {
+			return nil, err
+		}
+	}
+	found := map[string]trace{}
+	for _, service := range services {
+		traces, err := s.collector.FindTraces(ctx, service, name, tags, time.Hour)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range traces {
+			if name == "" || t.Root() != nil && t.Root().Name == name {
+				found[t.ID] = t
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b trace) int {
+		return cmp.Or(a.Spans[0].Start.Compare(b.Spans[0].Start), strings.Compare(a.ID, b.ID))
+	}), nil
 }
 
 // trace is short for what nearly everything here is about.

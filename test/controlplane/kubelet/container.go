@@ -87,11 +87,11 @@ func (w *worker) hold(c *container, reason, message string) *problem {
 // checkConfig looks for what the container's environment refers to.
 func (w *worker) checkConfig(ctx context.Context, c *container) error {
 	configMap := func(ref corev1.LocalObjectReference, optional *bool) error {
-		_, err := w.client.CoreV1().ConfigMaps(w.namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		_, err := w.node.client.CoreV1().ConfigMaps(w.namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 		return lacking("configmap", ref.Name, optional, err)
 	}
 	secret := func(ref corev1.LocalObjectReference, optional *bool) error {
-		_, err := w.client.CoreV1().Secrets(w.namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		_, err := w.node.client.CoreV1().Secrets(w.namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 		return lacking("secret", ref.Name, optional, err)
 	}
 	for _, from := range c.spec.EnvFrom {
@@ -285,17 +285,29 @@ func (w *worker) lifetime(c *container) (time.Duration, bool) {
 	return time.Second, w.pod.Spec.RestartPolicy != corev1.RestartPolicyAlways
 }
 
+// ownExit is how a container's run ends that ends by itself.
 func (w *worker) ownExit(c *container) exit {
-	code, ok := w.settings.codes[keyExitCode+"."+c.spec.Name]
-	if !ok && !c.initial {
-		code = w.settings.codes[keyExitCode]
+	e := w.exit(c, keyExitCode)
+	limit, limited := lookup(w.settings.numbers, keyFailures, c.spec.Name)
+	if e.code != 0 && limited && !w.node.failures.next(w, keyExitCode+"."+c.spec.Name, limit) {
+		return exit{reason: "Completed"}
 	}
-	e := exit{code, "Completed"}
-	if code != 0 {
-		e.reason = "Error"
-		if reason, ok := lookup(w.settings.reasons, keyExitReason, c.spec.Name); ok {
-			e.reason = reason
-		}
+	return e
+}
+
+// exit is the exit with the code that an annotation gives. An init container
+// must be named in it.
+func (w *worker) exit(c *container, annotation string) exit {
+	code, ok := w.settings.codes[annotation+"."+c.spec.Name]
+	if !ok && !c.initial {
+		code = w.settings.codes[annotation]
+	}
+	if code == 0 {
+		return exit{reason: "Completed"}
+	}
+	e := exit{code, "Error"}
+	if reason, ok := lookup(w.settings.reasons, keyExitReason, c.spec.Name); ok && annotation == keyExitCode {
+		e.reason = reason
 	}
 	return e
 }

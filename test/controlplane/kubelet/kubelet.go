@@ -30,61 +30,58 @@
 //	                         container, name it
 //	kubelet.test/exit-reason the reason beside the code, such as OOMKilled
 //	                         (Completed or Error)
+//	kubelet.test/failures    how many runs exit with that code, of all the pods
+//	                         of one owner, before one ends well (all)
+//	kubelet.test/pre-stop    how long the preStop hook takes, which must be in
+//	                         the spec (0s)
 //	kubelet.test/stop        how long containers take to stop when asked (50ms);
 //	                         past the grace period they are killed, code 137
+//	kubelet.test/stop-code   with which code containers exit that are asked to
+//	                         stop (0)
 //	kubelet.test/back-off    the first back-off delay, doubled each time (10s)
+//	kubelet.test/evict       when after the pod's arrival its node runs short of
+//	                         memory and evicts it (never); of several pods of
+//	                         one owner only the first is
 //
 // An image whose tag is "missing" or "nope" cannot be pulled. A container that
 // refers to a ConfigMap or Secret which does not exist cannot be created until
 // it does.
+//
+// A pod that was deleted by force leaves nothing but the Events about the
+// containers that are stopped all the same. Nodes are cut off and come back with
+// FailNode and RecoverNode; all else about nodes, such as cordons and taints,
+// does what it does in the real control plane.
 package kubelet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/record"
 )
 
 // A Kubelet plays the kubelets of the nodes it was given.
 type Kubelet struct {
-	client  kubernetes.Interface
+	config  *rest.Config
 	version string // what the nodes say theirs is: the API server's
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+	failed  failures
+
+	pods, nodeObjects cache.SharedIndexInformer
 
 	mu      sync.Mutex
 	nodes   map[string]*node
 	workers map[types.UID]*worker
-}
-
-// A node is one machine that is not there.
-type node struct {
-	name     string
-	index    int
-	ctx      context.Context
-	cancel   context.CancelFunc
-	recorder record.EventRecorder
-	images   imageStore
-
-	mu   sync.Mutex
-	pods int // ever, for their addresses
 }
 
 // Start watches the pods of the cluster, and plays those on the nodes that
@@ -100,13 +97,13 @@ func Start(config *rest.Config) (*Kubelet, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &Kubelet{
-		client: client, version: version.GitVersion, ctx: ctx, cancel: cancel,
+		config: config, version: version.GitVersion, ctx: ctx, cancel: cancel, failed: failures{counts: map[string]int{}},
 		nodes: map[string]*node{}, workers: map[types.UID]*worker{},
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = "spec.nodeName!=" }))
-	pods := factory.Core().V1().Pods().Informer()
-	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	k.pods = informers.NewSharedInformerFactoryWithOptions(client, 0,
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = "spec.nodeName!=" }),
+	).Core().V1().Pods().Informer()
+	_, err = k.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { k.observe(obj.(*corev1.Pod)) },
 		UpdateFunc: func(_, obj any) { k.observe(obj.(*corev1.Pod)) },
 		DeleteFunc: func(obj any) {
@@ -115,11 +112,21 @@ func Start(config *rest.Config) (*Kubelet, error) {
 			}
 			k.forget(obj.(*corev1.Pod))
 		},
-	}); err != nil {
+	})
+	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("kubelet: %w", err)
 	}
-	k.wg.Go(func() { pods.RunWithContext(ctx) })
+	k.nodeObjects = informers.NewSharedInformerFactory(client, 0).Core().V1().Nodes().Informer()
+	_, err = k.nodeObjects.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(old, now any) { k.observeNode(old.(*corev1.Node), now.(*corev1.Node)) },
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("kubelet: %w", err)
+	}
+	k.wg.Go(func() { k.pods.RunWithContext(ctx) })
+	k.wg.Go(func() { k.nodeObjects.RunWithContext(ctx) })
 	return k, nil
 }
 
@@ -130,20 +137,16 @@ func (k *Kubelet) Stop() {
 	k.wg.Wait()
 }
 
-// AddNode registers a node and keeps its lease renewed.
-func (k *Kubelet) AddNode(ctx context.Context, name string) error {
-	n := &node{name: name}
-	n.ctx, n.cancel = context.WithCancel(k.ctx)
-	n.images.init()
-
-	broadcaster := record.NewBroadcaster(record.WithContext(n.ctx))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: k.client.CoreV1().Events("")})
-	n.recorder = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: name})
-
+// AddNode registers a node and keeps its lease renewed. The node is ready, and
+// large; adjust can make another one of it before it is registered.
+func (k *Kubelet) AddNode(ctx context.Context, name string, adjust ...func(*corev1.Node)) error {
+	n, err := newNode(k.ctx, k.config, name, &k.failed)
+	if err != nil {
+		return fmt.Errorf("kubelet: %w", err)
+	}
 	k.mu.Lock()
 	if _, ok := k.nodes[name]; ok {
 		k.mu.Unlock()
-		n.cancel()
 		return fmt.Errorf("kubelet: node %s is there already", name)
 	}
 	n.index = len(k.nodes)
@@ -151,40 +154,74 @@ func (k *Kubelet) AddNode(ctx context.Context, name string) error {
 	k.mu.Unlock()
 
 	// The lease first: a node without one may be taken for a dead one.
-	if err := k.renewLease(ctx, n); err != nil {
+	if err := n.renewLease(ctx); err != nil {
 		return fmt.Errorf("kubelet: lease of node %s: %w", name, err)
 	}
-	object := newNode(name, k.version)
-	if _, err := k.client.CoreV1().Nodes().Create(ctx, object, metav1.CreateOptions{}); err != nil {
+	object := newObject(name, k.version)
+	for _, a := range adjust {
+		a(object)
+	}
+	if _, err := n.client.CoreV1().Nodes().Create(ctx, object, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("kubelet: register node: %w", err)
 	}
-	k.wg.Go(func() { k.heartbeat(n) })
+	k.wg.Go(n.heartbeat)
 	return nil
 }
 
-// FailNode makes a node fall silent. There is no way back.
+// FailNode cuts a node off: nobody hears of it any more, nor it of anybody. Its
+// containers run on.
 func (k *Kubelet) FailNode(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if n, ok := k.nodes[name]; ok {
-		n.cancel()
+		n.cable.unplug()
 	}
 }
 
-// observe starts the life of a pod that is new, and tells the others' what
-// changed.
+// RecoverNode gives a node that was cut off its network back. It says that it
+// is ready, and makes up for what it has missed.
+func (k *Kubelet) RecoverNode(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n, ok := k.nodes[name]
+	if !ok || !n.cable.unplugged() {
+		return
+	}
+	n.cable.plug()
+	if obj, ok, err := k.nodeObjects.GetStore().GetByKey(name); ok && err == nil {
+		k.claimReady(n, obj.(*corev1.Node))
+	}
+	there := map[types.UID]bool{}
+	for _, obj := range k.pods.GetStore().List() {
+		if pod := obj.(*corev1.Pod); pod.Spec.NodeName == name {
+			there[pod.UID] = true
+			k.play(n, pod)
+		}
+	}
+	for uid, w := range k.workers {
+		if w.node == n && !there[uid] {
+			w.removed()
+			delete(k.workers, uid)
+		}
+	}
+}
+
 func (k *Kubelet) observe(pod *corev1.Pod) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if n, ok := k.nodes[pod.Spec.NodeName]; ok && !n.cable.unplugged() {
+		k.play(n, pod)
+	}
+}
+
+// play starts the life of a pod that is new, and tells the others' what
+// changed.
+func (k *Kubelet) play(n *node, pod *corev1.Pod) {
 	if w, ok := k.workers[pod.UID]; ok {
 		w.observe(pod)
 		return
 	}
-	n, ok := k.nodes[pod.Spec.NodeName]
-	if !ok || n.ctx.Err() != nil {
-		return
-	}
-	w := newWorker(k.client, n, pod)
+	w := newWorker(n, pod)
 	k.workers[pod.UID] = w
 	k.wg.Go(w.run)
 }
@@ -192,104 +229,39 @@ func (k *Kubelet) observe(pod *corev1.Pod) {
 func (k *Kubelet) forget(pod *corev1.Pod) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if w, ok := k.workers[pod.UID]; ok {
-		w.cancel()
+	if w, ok := k.workers[pod.UID]; ok && !w.node.cable.unplugged() {
+		w.removed()
 		delete(k.workers, pod.UID)
 	}
 }
 
-// A kubelet renews its lease every ten seconds. Here it is done oftener, so that
-// a test of a lost node can have the controller manager wait for less.
-const (
-	leaseDuration = 40 * time.Second
-	leaseRenewal  = time.Second
-)
+// observeNode does what a kubelet does about its node: nothing stops when it is
+// cordoned, and it is not dead while it can say so.
+func (k *Kubelet) observeNode(old, now *corev1.Node) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n, ok := k.nodes[now.Name]
+	if !ok || n.cable.unplugged() {
+		return
+	}
+	k.claimReady(n, now)
+	switch {
+	case old.Spec.Unschedulable == now.Spec.Unschedulable:
+	case now.Spec.Unschedulable:
+		n.event("NodeNotSchedulable")
+	default:
+		n.event("NodeSchedulable")
+	}
+}
 
-func (k *Kubelet) heartbeat(n *node) {
-	ticker := time.NewTicker(leaseRenewal)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-ticker.C:
-			if err := k.renewLease(n.ctx, n); err != nil && n.ctx.Err() == nil {
-				runtime.HandleError(fmt.Errorf("kubelet: renew lease of %s: %w", n.name, err))
-			}
+// claimReady follows the controller manager's verdict that a node's state is
+// unknown, which it leaves to the kubelet to deny.
+func (k *Kubelet) claimReady(n *node, object *corev1.Node) {
+	for _, c := range object.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionUnknown {
+			k.wg.Go(n.back)
 		}
 	}
-}
-
-func (k *Kubelet) renewLease(ctx context.Context, n *node) error {
-	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	now := metav1.NowMicro()
-	seconds := int32(leaseDuration / time.Second)
-	lease, err := leases.Get(ctx, n.name, metav1.GetOptions{})
-	if err == nil {
-		lease.Spec.RenewTime = &now
-		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
-		return err
-	}
-	_, createErr := leases.Create(ctx, &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: n.name},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &n.name, LeaseDurationSeconds: &seconds, RenewTime: &now},
-	}, metav1.CreateOptions{})
-	if createErr != nil {
-		return errors.Join(err, createErr)
-	}
-	return nil
-}
-
-// newNode is a node that is ready from the start. It is large, so that a test
-// that wants an unschedulable pod must mean it.
-func newNode(name, version string) *corev1.Node {
-	now := metav1.Now()
-	condition := func(t corev1.NodeConditionType, status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
-		return corev1.NodeCondition{
-			Type: t, Status: status, Reason: reason, Message: message,
-			LastHeartbeatTime: now, LastTransitionTime: now,
-		}
-	}
-	capacity := corev1.ResourceList{
-		corev1.ResourceCPU:              resource.MustParse("32"),
-		corev1.ResourceMemory:           resource.MustParse("128Gi"),
-		corev1.ResourceEphemeralStorage: resource.MustParse("512Gi"),
-		corev1.ResourcePods:             resource.MustParse("1000"),
-	}
-	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: name,
-			Labels: map[string]string{
-				corev1.LabelHostname: name, corev1.LabelOSStable: "linux", corev1.LabelArchStable: "amd64",
-			},
-		},
-		Status: corev1.NodeStatus{
-			Capacity: capacity, Allocatable: capacity,
-			// Whoever asks this address for a container's log is answered
-			// at once that nobody is there.
-			Addresses: []corev1.NodeAddress{
-				{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}, {Type: corev1.NodeHostName, Address: name},
-			},
-			Conditions: []corev1.NodeCondition{
-				condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-				condition(corev1.NodeDiskPressure, corev1.ConditionFalse, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-				condition(corev1.NodePIDPressure, corev1.ConditionFalse, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-				condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"),
-			},
-			NodeInfo: corev1.NodeSystemInfo{
-				KubeletVersion: version, ContainerRuntimeVersion: "none://0",
-				OperatingSystem: "linux", Architecture: "amd64",
-			},
-		},
-	}
-}
-
-// podIP is an address that no other pod of the cluster has had.
-func (n *node) podIP() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.pods++
-	return fmt.Sprintf("10.%d.%d.%d", 128+n.index%127, n.pods>>8&0xff, n.pods&0xff)
 }
 
 // sleep waits for d, or fails when the context ends first.

@@ -20,21 +20,29 @@ const (
 	keyRun        = "run"
 	keyExitCode   = "exit-code"
 	keyExitReason = "exit-reason"
+	keyFailures   = "failures"
+	keyPreStop    = "pre-stop"
 	keyStop       = "stop"
+	keyStopCode   = "stop-code"
 	keyBackOff    = "back-off"
+	keyEvict      = "evict"
 )
 
 // settings are a pod's annotations, checked.
 type settings struct {
 	durations map[string]time.Duration
 	codes     map[string]int32
+	numbers   map[string]int
 	reasons   map[string]string
 }
 
 // parseSettings refuses what it does not know: a misspelled annotation would
 // otherwise be a test that tests nothing.
 func parseSettings(annotations map[string]string) (settings, error) {
-	s := settings{durations: map[string]time.Duration{}, codes: map[string]int32{}, reasons: map[string]string{}}
+	s := settings{
+		durations: map[string]time.Duration{}, codes: map[string]int32{},
+		numbers: map[string]int{}, reasons: map[string]string{},
+	}
 	for annotation, value := range annotations {
 		key, ours := strings.CutPrefix(annotation, Prefix)
 		if !ours {
@@ -42,18 +50,24 @@ func parseSettings(annotations map[string]string) (settings, error) {
 		}
 		kind, _, _ := strings.Cut(key, ".")
 		switch kind {
-		case keySandbox, keyPull, keyInit, keyBoot, keyHang, keyRun, keyStop, keyBackOff:
+		case keySandbox, keyPull, keyInit, keyBoot, keyHang, keyRun, keyPreStop, keyStop, keyBackOff, keyEvict:
 			d, err := time.ParseDuration(value)
 			if err != nil || d < 0 {
 				return settings{}, fmt.Errorf("annotation %s: %q is no duration", annotation, value)
 			}
 			s.durations[key] = d
-		case keyExitCode:
+		case keyExitCode, keyStopCode:
 			code, err := strconv.ParseUint(value, 10, 8)
 			if err != nil {
 				return settings{}, fmt.Errorf("annotation %s: %q is no exit code", annotation, value)
 			}
 			s.codes[key] = int32(code)
+		case keyFailures:
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 0 {
+				return settings{}, fmt.Errorf("annotation %s: %q is no number", annotation, value)
+			}
+			s.numbers[key] = n
 		case keyExitReason:
 			s.reasons[key] = value
 		default:

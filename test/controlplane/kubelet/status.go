@@ -30,7 +30,7 @@ func (w *worker) report() {
 	if bytes.Equal(patch, w.reported) {
 		return
 	}
-	_, err = w.client.CoreV1().Pods(w.namespace).Patch(w.ctx, w.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = w.node.client.CoreV1().Pods(w.namespace).Patch(w.ctx, w.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	switch {
 	case err == nil:
 		w.reported = patch
@@ -44,9 +44,13 @@ func (w *worker) report() {
 func (w *worker) status() map[string]any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	// A pod is not over before its containers are gone for sure.
+	if phase := w.currentPhase(); !w.sandbox || phase != corev1.PodSucceeded && phase != corev1.PodFailed {
+		w.phase = phase
+	}
 	status := map[string]any{
 		"observedGeneration": w.pod.Generation,
-		"phase":              w.phase(),
+		"phase":              w.phase,
 		"conditions":         w.conditions(),
 		"startTime":          w.started,
 		"hostIP":             "127.0.0.1",
@@ -66,6 +70,9 @@ func (w *worker) status() map[string]any {
 		delete(status, "containerStatuses")
 		delete(status, "initContainerStatuses")
 	}
+	if w.evicted != "" {
+		status["reason"], status["message"] = "Evicted", w.evicted
+	}
 	return status
 }
 
@@ -77,10 +84,10 @@ func statuses(containers []*container) []corev1.ContainerStatus {
 	return out
 }
 
-// phase follows the kubelet's getPhase: pending until every container has been
-// started once, and over when none will be started again.
-func (w *worker) phase() corev1.PodPhase {
-	if w.refused != nil {
+// currentPhase follows the kubelet's getPhase: pending until every container has
+// been started once, and over when none will be started again.
+func (w *worker) currentPhase() corev1.PodPhase {
+	if w.refused != nil || w.evicted != "" {
 		return corev1.PodFailed
 	}
 	for _, c := range w.init {
@@ -119,7 +126,7 @@ func (w *worker) phase() corev1.PodPhase {
 }
 
 func (w *worker) conditions() []map[string]any {
-	phase := w.phase()
+	phase := w.currentPhase()
 
 	var uninitialized []string
 	for _, c := range w.init {
@@ -131,7 +138,7 @@ func (w *worker) conditions() []map[string]any {
 			uninitialized = append(uninitialized, c.status.Name)
 		}
 	}
-	initialized := condition{t: corev1.PodInitialized, status: len(uninitialized) == 0}
+	initialized := podCondition{t: corev1.PodInitialized, status: len(uninitialized) == 0}
 	switch {
 	case !initialized.status:
 		initialized.reason = "ContainersNotInitialized"
@@ -148,7 +155,7 @@ func (w *worker) conditions() []map[string]any {
 			unready = append(unready, c.status.Name)
 		}
 	}
-	containers := condition{t: corev1.ContainersReady, status: len(unready) == 0}
+	containers := podCondition{t: corev1.ContainersReady, status: len(unready) == 0}
 	switch {
 	case phase == corev1.PodSucceeded:
 		containers.status, containers.reason = false, "PodCompleted"
@@ -164,17 +171,19 @@ func (w *worker) conditions() []map[string]any {
 		w.applyGates(&ready)
 	}
 
+	all := []podCondition{{t: corev1.PodReadyToStartContainers, status: w.sandbox}, initialized, ready, containers}
+	if w.evicted != "" {
+		all = append(all, podCondition{t: corev1.DisruptionTarget, status: true, reason: corev1.PodReasonTerminationByKubelet, message: w.evicted})
+	}
 	out := []map[string]any{}
-	for _, c := range []condition{
-		{t: corev1.PodReadyToStartContainers, status: w.sandbox}, initialized, ready, containers,
-	} {
+	for _, c := range all {
 		out = append(out, w.transition(c))
 	}
 	return out
 }
 
 // applyGates holds a pod back that waits for somebody else's condition.
-func (w *worker) applyGates(ready *condition) {
+func (w *worker) applyGates(ready *podCondition) {
 	var lacking []string
 	for _, gate := range w.pod.Spec.ReadinessGates {
 		met := func(c corev1.PodCondition) bool {
@@ -189,7 +198,7 @@ func (w *worker) applyGates(ready *condition) {
 	}
 }
 
-type condition struct {
+type podCondition struct {
 	t               corev1.PodConditionType
 	status          bool
 	reason, message string
@@ -197,7 +206,7 @@ type condition struct {
 }
 
 // transition stamps a condition with the time at which its status last changed.
-func (w *worker) transition(c condition) map[string]any {
+func (w *worker) transition(c podCondition) map[string]any {
 	if old, ok := w.transitions[c.t]; ok && old.status == c.status {
 		c.since = old.since
 	} else {

@@ -7,26 +7,24 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/client-go/kubernetes"
 )
 
 // A worker plays the life of one pod.
 type worker struct {
-	client          kubernetes.Interface
 	node            *node
 	namespace, name string
 	uid             types.UID
 	settings        settings
 	refused         error // why the pod cannot run here at all
 
-	ctx    context.Context // ends when the pod or its node is gone
-	cancel context.CancelFunc
-	life   context.Context // ends already when the pod is to be deleted
-	die    context.CancelFunc
+	ctx     context.Context // ends when the pod or its node is gone
+	cancel  context.CancelFunc
+	deleted context.Context // ends already when the pod is to be deleted
+	delete  context.CancelFunc
+	life    context.Context // ends already when the containers are to stop
+	die     context.CancelFunc
 
 	reporting sync.Mutex
 	reported  []byte // the last status written
@@ -37,8 +35,10 @@ type worker struct {
 	sandbox     bool // sandbox and network are there
 	ip          string
 	initialized bool
-	ending      bool // nothing will be started any more
-	transitions map[corev1.PodConditionType]condition
+	ending      bool            // nothing will be started any more
+	evicted     string          // why, if it was
+	phase       corev1.PodPhase // as last written
+	transitions map[corev1.PodConditionType]podCondition
 	init, main  []*container
 }
 
@@ -52,17 +52,17 @@ type container struct {
 	runs      int
 }
 
-func newWorker(client kubernetes.Interface, n *node, pod *corev1.Pod) *worker {
+func newWorker(n *node, pod *corev1.Pod) *worker {
 	w := &worker{
-		client: client, node: n,
-		namespace: pod.Namespace, name: pod.Name, uid: pod.UID,
-		pod: pod, started: metav1.Now(),
-		transitions: map[corev1.PodConditionType]condition{},
+		node: n, namespace: pod.Namespace, name: pod.Name, uid: pod.UID,
+		pod: pod, started: metav1.Now(), phase: corev1.PodPending,
+		transitions: map[corev1.PodConditionType]podCondition{},
 	}
 	w.ctx, w.cancel = context.WithCancel(n.ctx)
-	w.life, w.die = context.WithCancel(w.ctx)
+	w.deleted, w.delete = context.WithCancel(w.ctx)
+	w.life, w.die = context.WithCancel(w.deleted)
 	if pod.DeletionTimestamp != nil {
-		w.die()
+		w.delete()
 	}
 	w.settings, w.refused = parseSettings(pod.Annotations)
 
@@ -98,7 +98,7 @@ func (w *worker) observe(pod *corev1.Pod) {
 	defer w.mu.Unlock()
 	w.pod = pod
 	if pod.DeletionTimestamp != nil {
-		w.die()
+		w.delete()
 	}
 	// Readiness gates are met by others.
 	if len(pod.Spec.ReadinessGates) > 0 && w.life.Err() == nil {
@@ -114,15 +114,24 @@ func (w *worker) run() {
 		w.report()
 	} else {
 		w.live(w.life)
+		if w.life.Err() != nil && w.deleted.Err() == nil {
+			w.evict()
+		}
 	}
-	// What is left of a pod that finished is there until somebody deletes it.
-	<-w.life.Done()
+	// What is left of a pod that is over is there until somebody deletes it.
+	<-w.deleted.Done()
 	if w.ctx.Err() == nil {
 		w.stop()
 	}
 }
 
+// live plays the pod for as long as it is to live: a deletion ends that, or the
+// node.
 func (w *worker) live(ctx context.Context) {
+	if d, ok := w.settings.durations[keyEvict]; ok && w.node.failures.next(w, keyEvict, 1) {
+		eviction := time.AfterFunc(d, w.die)
+		defer eviction.Stop()
+	}
 	w.report()
 	if sleep(ctx, w.settings.duration(keySandbox, "", 50*time.Millisecond)) != nil {
 		return
@@ -178,57 +187,6 @@ func (w *worker) finish() {
 	}
 	w.update(func() { w.sandbox = false })
 	w.report()
-}
-
-// stop does what a deletion asks for, and tells the API server when it is done.
-func (w *worker) stop() {
-	w.mu.Lock()
-	grace := 30 * time.Second
-	if s := w.pod.DeletionGracePeriodSeconds; s != nil {
-		grace = time.Duration(*s) * time.Second
-	}
-	var running []*container
-	longest := time.Duration(0)
-	for _, c := range append(append([]*container{}, w.main...), w.init...) {
-		if c.status.State.Running != nil {
-			running = append(running, c)
-			longest = max(longest, w.settings.duration(keyStop, c.spec.Name, 50*time.Millisecond))
-		}
-	}
-	w.mu.Unlock()
-
-	for _, c := range running {
-		w.event(c.fieldPath, corev1.EventTypeNormal, "Killing", "Stopping container %s", c.spec.Name)
-	}
-	if sleep(w.ctx, min(longest, grace)) != nil {
-		return
-	}
-	w.update(func() {
-		w.ending, w.sandbox = true, false
-		for _, c := range running {
-			if w.settings.duration(keyStop, c.spec.Name, 50*time.Millisecond) > grace {
-				c.terminate(137, "Error")
-			} else {
-				c.terminate(0, "Completed")
-			}
-		}
-		for _, c := range append(append([]*container{}, w.main...), w.init...) {
-			if c.status.State.Terminated == nil {
-				c.status.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-					ExitCode: 137, Reason: "ContainerStatusUnknown",
-					Message: "The container could not be located when the pod was terminated",
-				}}
-			}
-		}
-	})
-	w.report()
-	now := int64(0)
-	err := w.client.CoreV1().Pods(w.namespace).Delete(w.ctx, w.name, metav1.DeleteOptions{
-		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &w.uid},
-	})
-	if err != nil && w.ctx.Err() == nil && !apierrors.IsNotFound(err) {
-		runtime.HandleError(fmt.Errorf("kubelet: delete %s/%s: %w", w.namespace, w.name, err))
-	}
 }
 
 func (w *worker) update(change func()) {

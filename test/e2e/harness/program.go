@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rollspan/rollspan/test/child"
 )
 
 // Checkout is the root of the checkout around the working directory.
@@ -67,22 +69,13 @@ func Start(binary string, stdout io.Writer, args ...string) (*Program, error) {
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "OTEL_")
 	})
-	p.cmd.SysProcAttr = child()
-	started := make(chan error)
-	go func() {
-		// See child: the process ends with the thread that started it. This
-		// one is kept until the process has ended, and then thrown away.
-		runtime.LockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // how it ended is in ProcessState
-			close(p.exited)
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := child.Start(p.cmd); err != nil {
 		return nil, fmt.Errorf("start rollspan: %w", err)
 	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in ProcessState
+		close(p.exited)
+	}()
 	return p, nil
 }
 

@@ -106,10 +106,24 @@ func subject(s *controlplane.Span) string {
 	if len(parts) > 0 {
 		return strings.Join(parts, " ")
 	}
-	if name, ok := s.Attributes[string(semconv.K8SReplicaSetNameKey)]; ok {
-		return fmt.Sprintf("replicaset/%v", name)
+	for _, of := range []struct {
+		kind string
+		key  attribute.Key
+	}{
+		{"job", semconv.K8SJobNameKey},
+		{"replicaset", semconv.K8SReplicaSetNameKey},
+		{"deployment", semconv.K8SDeploymentNameKey},
+		{"statefulset", semconv.K8SStatefulSetNameKey},
+		{"daemonset", semconv.K8SDaemonSetNameKey},
+		{"cronjob", semconv.K8SCronJobNameKey},
+		{"replicationcontroller", semconv.K8SReplicationControllerNameKey},
+		{"node", semconv.K8SNodeNameKey},
+	} {
+		if name, ok := s.Attributes[string(of.key)]; ok {
+			return fmt.Sprintf("%s/%v", of.kind, name)
+		}
 	}
-	return fmt.Sprintf("deployment/%v", s.Attributes[string(semconv.K8SDeploymentNameKey)])
+	return fmt.Sprint(s.Attributes["rollspan.object.name"])
 }
 
 func keyValues(attrs map[string]any) []attribute.KeyValue {

@@ -15,7 +15,3 @@ func tryLock(file *os.File) error {
 	}
 	return err
 }
-
-// killGroup ends a process that spawn started, and all that it started itself:
-// spawn made it the leader of a group of its own.
-func killGroup(process *os.Process) error { return syscall.Kill(-process.Pid, syscall.SIGKILL) }

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package harness
-
-import "syscall"
-
-func child() *syscall.SysProcAttr { return nil }
