@@ -42,7 +42,7 @@ func TestDaemonSet(t *testing.T) {
 	back := s.trace(rollout, "rollspan.revision", int64(3))
 	s.has(back.Root(), map[string]any{
 		"rollspan.outcome": "complete", "rollspan.cause": "rollback", "rollspan.rollback.revision": 1,
-		"rollspan.manager": "kubectl-rollout",
+		"rollspan.manager": "kubectl",
 	})
 	s.links(back, "rolls_back", first)
 

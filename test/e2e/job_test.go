@@ -23,12 +23,12 @@ func TestJob(t *testing.T) {
 	events := s.events()
 	run := s.trace(jobRun, "k8s.job.uid", string(made.UID))
 	const pod = `
-		      schedule
-		      prepare sandbox
-		      container%[1]s
-		        pull image
-		        start container
-		        run container%[1]s`
+		    schedule
+		    prepare sandbox
+		    container%[1]s
+		      pull image
+		      start container
+		      run container%[1]s`
 	s.outlined(run, `
 		Job run
 		  Pod run ERROR`+fmt.Sprintf(pod, " ERROR")+`

@@ -69,8 +69,8 @@ func contract() map[string]place {
 	pods := append([]string{"Pod replacement", "Deployment delete"}, changes...)
 	of(replicaSetCtl, steps, "Deployment rollout", "Deployment scale")
 	of(deploymentCtl, []string{"min ready wait", "paused"}, "Deployment rollout")
-	of(kubeletName, []string{"Pod start"}, append(pods, steps[0])...)
-	of(kubeletName, []string{"Pod stop"}, append(pods, steps[1])...)
+	of(kubeletName, []string{"Pod start"}, slices.Concat(pods, steps[:1])...)
+	of(kubeletName, []string{"Pod stop"}, slices.Concat(pods, steps[1:])...)
 	of(kubeletName, []string{"Pod run"}, root, "Job run")
 	of(schedulerName, []string{"schedule"}, "Pod start", "Pod run")
 	of(kubeletName, []string{"prepare sandbox", "init container", "container", "become ready"}, "Pod start", "Pod run")
@@ -245,7 +245,7 @@ func outline(t *trace, levels int) string {
 			return
 		}
 		line := strings.Repeat("  ", depth) + sp.Name
-		if from, ok := sp.Attributes["rollspan.scale.from"]; ok && strings.HasPrefix(sp.Name, "ReplicaSet") {
+		if from, ok := sp.Attributes["rollspan.scale.from"]; ok && depth > 0 {
 			line += fmt.Sprintf(" %v-%v", from, sp.Attributes["rollspan.scale.to"])
 		}
 		if sp.Status.Code == statusError {
@@ -271,7 +271,8 @@ func (s *space) outlined(t *trace, want string) {
 // under checks what is right below a trace's root.
 func (s *space) under(t *trace, want ...string) {
 	s.t.Helper()
-	s.drawn(t, 2, t.Root().Name+"\n  "+strings.Join(want, "\n  "))
+	line, _, _ := strings.Cut(outline(t, 1), "\n")
+	s.drawn(t, 2, line+"\n  "+strings.Join(want, "\n  "))
 }
 
 func (s *space) drawn(t *trace, levels int, want string) {

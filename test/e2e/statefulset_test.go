@@ -44,7 +44,7 @@ func TestStatefulSet(t *testing.T) {
 	back := s.trace(rollout, "rollspan.revision", int64(3))
 	s.has(back.Root(), map[string]any{
 		"rollspan.outcome": "complete", "rollspan.cause": "rollback", "rollspan.rollback.revision": 1,
-		"rollspan.manager": "kubectl-rollout", "rollspan.images.after": []any{s.image("1")},
+		"rollspan.manager": "kubectl", "rollspan.images.after": []any{s.image("1")},
 	})
 	s.links(back, "rolls_back", first)
 	s.podsExplained()

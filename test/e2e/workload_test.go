@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,7 +101,7 @@ type podLife struct {
 
 // watchPods remembers every pod of the namespace, for podsExplained.
 func (s *space) watchPods() {
-	w, err := s.client.CoreV1().Pods(s.name).Watch(s.t.Context(), metav1.ListOptions{})
+	w, err := s.client.CoreV1().Pods(s.name).Watch(context.WithoutCancel(s.t.Context()), metav1.ListOptions{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
