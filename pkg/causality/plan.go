@@ -83,8 +83,9 @@ func (e *Engine) plan(d *workload) *plan {
 		case kindJob, kindPod:
 			p.planRun(rs, pods)
 		default:
-			lost := p.planStops(rs, pods)
-			lost = p.planStarts(rs, pods, lost)
+			void := rs.void(pods)
+			lost := p.planStops(rs, pods, void)
+			lost = p.planStarts(rs, pods, lost, void)
 			lost = p.lostToDeletion(rs, lost)
 			p.movedNodes(rs, pods, lost)
 			p.planBefore(rs, pods)
@@ -124,7 +125,7 @@ func byStamp(at func(*pod) stamp) func(a, b *pod) int {
 }
 
 // planStops returns the pods that were lost rather than removed by a step.
-func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
+func (p *plan) planStops(rs *podSet, pods []*pod, void map[*step]int32) (lost []*pod) {
 	var leaving []*pod
 	for _, q := range pods {
 		if q.lost() && !q.lostFirst {
@@ -135,7 +136,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if !s.up() {
-			room[s] = s.from - s.to - s.filled
+			room[s] = s.from - s.to - s.filled - void[s]
 		}
 	}
 	surplus := rs.surplus(pods)
@@ -184,13 +185,13 @@ func openChange(c *change, s stamp) *change {
 }
 
 // planStarts returns the lost pods that nothing replaced.
-func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
+func (p *plan) planStarts(rs *podSet, pods, lost []*pod, void map[*step]int32) []*pod {
 	born := slices.Clone(pods)
 	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if s.up() {
-			room[s] = s.to - s.from - s.filled
+			room[s] = s.to - s.from - s.filled - void[s]
 		}
 	}
 	for _, q := range born {

@@ -160,7 +160,7 @@ func TestClusterRunAndRecord(t *testing.T) {
 	if bytes.Contains(recording, []byte("s3cret")) || !bytes.Contains(recording, []byte("redacted:")) {
 		t.Error("the recording holds the value of an environment variable")
 	}
-	if !strings.Contains(record.errs.String(), "not recorded: statefulsets") {
+	if !strings.Contains(record.errs.String(), "not recorded: namespaces") {
 		t.Errorf("nothing is said of the kinds that may not be read:\n%s", record.errs.String())
 	}
 	replay := start(t, "replay", "-o", "otlp-json", "--settle", "2s", file)

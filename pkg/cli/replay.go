@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -20,14 +21,22 @@ import (
 func (a *app) replayCommand() *cobra.Command {
 	r := replay{app: a}
 	cmd := &cobra.Command{
-		Use:   "replay [flags] FILE...",
-		Short: "Turn recordings into traces",
+		Use:   "replay [flags] PATH...",
+		Short: "Turn recordings, or dumps of a cluster, into traces",
 		Long: `Turn recordings (see rollspan record) into the traces that a live run would have
-sent. FILE may be gzipped; - is standard input. Each file is a recording of its
+sent. PATH may be gzipped; - is standard input. Each file is a recording of its
 own: it begins with nothing known, and what is open at its end is shown as open.
 
-A line that cannot be read is named on stderr, and the rest goes on; the exit
-code is then 1, unless --lenient is given.`,
+PATH may also be a dump, which holds the last state of objects only: the JSON or
+YAML that kubectl get prints, a folder of kubectl cluster-info dump, and the tree
+or archive (.tar.gz) of a support bundle or of must-gather. Folders are walked;
+files without objects are passed over. All dumps named are one snapshot. From it
+follows what the objects and Events still prove: rollouts by the revisions of
+ReplicaSets, when by Events, conditions and pods. Nothing is told that nothing
+dates; what was going on is shown as open.
+
+A line or an object that cannot be read is named on stderr, and the rest goes on;
+the exit code is then 1, unless --lenient is given.`,
 		Example: `  # As trees, for people
   rollspan replay rollout.jsonl
 
@@ -35,20 +44,28 @@ code is then 1, unless --lenient is given.`,
   rollspan replay -o otlp --otlp-endpoint http://localhost:4317 rollout.jsonl
 
   # As OTLP JSON, which the Collector and the Jaeger UI read
-  rollspan replay -o otlp-json rollout.jsonl > rollout.otlp.jsonl`,
+  rollspan replay -o otlp-json rollout.jsonl > rollout.otlp.jsonl
+
+  # What went on in a namespace lately, without having watched it
+  kubectl get deployments,replicasets,pods,events -n shop -o json | rollspan replay -
+
+  # A support bundle, with all of the week before it
+  rollspan replay --since 168h support-bundle.tar.gz`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("no recording named; for example: rollspan replay rollout.jsonl")
+				return errors.New("no recording or dump named; for example: rollspan replay rollout.jsonl")
 			}
 			return nil
 		},
-		PreRunE: func(*cobra.Command, []string) error { return a.usage(r.conversion.validate()) },
+		PreRunE: func(*cobra.Command, []string) error { return a.usage(r.validate()) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&r.conversion.format, "output", "o", outputTree, "tree, otlp-json or otlp")
-	fs.BoolVar(&r.lenient, "lenient", false, "exit with 0 even if lines were broken")
+	fs.BoolVar(&r.lenient, "lenient", false, "exit with 0 even if lines or objects were broken")
+	fs.DurationVar(&r.since, "since", 24*time.Hour,
+		"of a dump, tell what began at most this long before it was taken, and what was not over")
 	fs.StringVar(&r.clusterUID, "cluster-uid", "",
 		"resource attribute k8s.cluster.uid of all spans; default the UID of the namespace kube-system, if it was recorded")
 	r.conversion.addFlags(fs, time.Minute)
@@ -60,48 +77,83 @@ type replay struct {
 	conversion conversion
 	clusterUID string
 	lenient    bool
+	since      time.Duration
 }
 
-func (r *replay) run(ctx context.Context, files []string) error {
+func (r *replay) validate() error {
+	if r.since <= 0 {
+		return fmt.Errorf("--since: %s is not a time to look back; it must be more than 0", r.since)
+	}
+	return r.conversion.validate()
+}
+
+func (r *replay) run(ctx context.Context, paths []string) error {
 	// All of them first: a typing error in the last name should not be found
 	// after an hour.
-	for _, name := range files {
-		if _, err := os.Stat(name); name != "-" && err != nil {
-			return fmt.Errorf("recording: %w", err)
+	for _, path := range paths {
+		if _, err := os.Stat(path); path != "-" && err != nil {
+			return fmt.Errorf("recording or dump: %w", err)
 		}
 	}
-	broken := 0
-	for _, name := range files {
-		n, err := r.file(ctx, name)
-		broken += n
+	lines := 0
+	snapshot := newSnapshot(r)
+	for _, path := range paths {
+		n, err := r.path(ctx, path, snapshot)
+		lines += n
 		if err != nil {
 			return err
 		}
 	}
-	if broken > 0 && !r.lenient {
-		return fmt.Errorf("%d broken lines; the rest was converted (--lenient makes this no error)", broken)
+	if err := snapshot.tellPast(ctx); err != nil {
+		return err
+	}
+	if broken := damage(lines, snapshot.stats().Broken); broken != "" && !r.lenient {
+		return fmt.Errorf("%s; the rest was converted (--lenient makes this no error)", broken)
 	}
 	return nil
 }
 
-// file replays one recording and returns how many of its lines were broken.
-func (r *replay) file(ctx context.Context, name string) (broken int, err error) {
+// damage counts what was broken in words, none being "".
+func damage(lines, objects int) string {
+	switch {
+	case lines > 0 && objects > 0:
+		return fmt.Sprintf("%d broken lines and %d broken objects", lines, objects)
+	case lines > 0:
+		return fmt.Sprintf("%d broken lines", lines)
+	case objects > 0:
+		return fmt.Sprintf("%d broken objects", objects)
+	}
+	return ""
+}
+
+// path replays a recording, or takes a dump into the snapshot. It returns how
+// many lines were broken.
+func (r *replay) path(ctx context.Context, path string, into *snapshot) (broken int, err error) {
 	in, label := r.In, "stdin"
-	if name != "-" {
-		f, err := os.Open(name)
+	if path != "-" {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			return 0, into.addFolder(ctx, path)
+		}
+		f, err := os.Open(path)
 		if err != nil {
-			return 0, fmt.Errorf("recording: %w", err)
+			return 0, fmt.Errorf("recording or dump: %w", err)
 		}
 		defer func() { _ = f.Close() }() // only read
-		in, label = f, name
+		in, label = f, path
 	}
-	stdout := bufio.NewWriter(r.Out)
-	to := &replayOutput{replay: r, ctx: ctx, stdout: stdout, clusterUID: r.clusterUID}
-	observations, broken, err := r.convert(ctx, watcher.NewRecordingReader(in, label), to)
+	buffered := bufio.NewReaderSize(in, 64<<10)
+	if watcher.IsDump(buffered, label) {
+		into.add(buffered, label)
+		return 0, nil
+	}
+	return r.recording(ctx, buffered, label)
+}
 
-	closing, cancel := context.WithTimeout(ctx, r.conversion.drain)
-	defer cancel()
-	err = errors.Join(err, to.close(closing), stdout.Flush())
+// recording replays one recording and returns how many of its lines were broken.
+func (r *replay) recording(ctx context.Context, in io.Reader, label string) (broken int, err error) {
+	to := r.newOutput(ctx)
+	observations, broken, err := r.convert(ctx, watcher.NewRecordingReader(in, label), to)
+	err = errors.Join(err, to.close())
 	fmt.Fprintf(r.Err, "%s: %d observations, %d changes, %d broken lines\n", label, observations, to.changes, broken)
 	return broken, err
 }
@@ -125,7 +177,7 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *r
 			continue
 		}
 		observations++
-		to.notice(o)
+		to.notice(o.Object)
 		if err := to.deliver(engine.Observe(o)); err != nil {
 			return observations, broken, err
 		}
@@ -138,15 +190,19 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *r
 type replayOutput struct {
 	*replay
 	ctx        context.Context
-	stdout     io.Writer
+	stdout     *bufio.Writer
 	clusterUID string
 	out        output
 	changes    int
 }
 
+func (r *replay) newOutput(ctx context.Context) *replayOutput {
+	return &replayOutput{replay: r, ctx: ctx, stdout: bufio.NewWriter(r.Out), clusterUID: r.clusterUID}
+}
+
 // notice remembers the cluster's UID, which is that of kube-system.
-func (o *replayOutput) notice(seen causality.Observation) {
-	m, ok := seen.Object.(*metav1.PartialObjectMetadata)
+func (o *replayOutput) notice(object runtime.Object) {
+	m, ok := object.(*metav1.PartialObjectMetadata)
 	if ok && m.Kind == "Namespace" && m.Name == metav1.NamespaceSystem && o.clusterUID == "" {
 		o.clusterUID = string(m.UID)
 	}
@@ -183,9 +239,11 @@ func (o *replayOutput) open() (err error) {
 	return nil
 }
 
-func (o *replayOutput) close(ctx context.Context) error {
+func (o *replayOutput) close() error {
 	if o.out == nil {
 		return nil
 	}
-	return o.out.Close(ctx)
+	closing, cancel := context.WithTimeout(o.ctx, o.conversion.drain)
+	defer cancel()
+	return errors.Join(o.out.Close(closing), o.stdout.Flush())
 }

@@ -13,6 +13,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
 )
 
@@ -69,20 +70,26 @@ func decodeObject(raw json.RawMessage) (runtime.Object, error) {
 	if meta.APIVersion == "" || meta.Kind == "" {
 		return nil, errors.New("object: apiVersion and kind are needed")
 	}
+	return decodeKind(raw, meta.APIVersion, meta.Kind)
+}
 
-	object := newObject(meta.APIVersion, meta.Kind)
+// decodeKind is decodeObject for an object whose kind is known from elsewhere:
+// the items of some lists do not say it.
+func decodeKind(raw json.RawMessage, apiVersion, kind string) (runtime.Object, error) {
+	object := newObject(apiVersion, kind)
 	damage := kjson.UnmarshalCaseSensitivePreserveInts(raw, object)
 	if damage != nil {
-		fresh := newObject(meta.APIVersion, meta.Kind)
-		dropped := salvage(raw, fresh, func() any { return newObject(meta.APIVersion, meta.Kind) })
+		fresh := newObject(apiVersion, kind)
+		dropped := salvage(raw, fresh, func() any { return newObject(apiVersion, kind) })
 		if dropped == nil {
 			return nil, fmt.Errorf("object: %w", damage)
 		}
 		object, damage = fresh, dropped
 	}
 	if e, ok := object.(*eventsv1.Event); ok {
-		object = coreEvent(e)
+		object, apiVersion = coreEvent(e), "v1"
 	}
+	object.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(apiVersion, kind))
 	if m, ok := object.(metav1.Object); !ok || m.GetName() == "" && m.GetUID() == "" {
 		return nil, errors.Join(damage, errors.New("object: metadata names neither a name nor a uid"))
 	}

@@ -1,0 +1,342 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// History is what a snapshot of a cluster, such as a support bundle, still
+// proves of the time before it.
+type History struct {
+	// Observations are what a watcher would have seen, as far as it is proven,
+	// in order. An Engine takes them like any others.
+	Observations []Observation
+	// End is when the snapshot was taken: the newest time that anything in it
+	// states. The engine is to be advanced to it before it is flushed.
+	End time.Time
+	// Earlier is how many rollouts are dated but began before the time asked
+	// for.
+	Earlier int
+	// Undated is how many rollouts happened, as their revisions prove, without
+	// anything to tell when.
+	Undated int
+}
+
+// Reconstruct turns the objects of one snapshot into the stream of observations
+// that led there, as far as the objects and Events still prove it: a rollout
+// is a revision that some ReplicaSet has or had, and it is told if something
+// dates it. What began more than reach before the snapshot is left out, unless
+// it is still not over.
+//
+// No time in it is later than now, as clocks of nodes may be wrong.
+//
+// The objects may be shared by the observations, but are not changed.
+func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) History {
+	p := newPast(objects, now)
+	p.begin = p.end.Add(-reach)
+	for _, d := range p.deployments {
+		p.tellDeployment(d)
+	}
+	for _, rs := range p.unowned {
+		p.tellSettledSet(rs)
+	}
+	for _, q := range p.otherPods() {
+		p.tellPod(q, p.begin)
+	}
+	p.tellEvents()
+	return p.history()
+}
+
+// past is a snapshot, sorted for questions about what came before it, and the
+// stream that is being made of it.
+type past struct {
+	begin, end time.Time
+	found      History // its counters
+
+	deployments []*pastDeployment
+	sets        map[types.UID]*pastSet
+	unowned     []*pastSet // of no Deployment that is there
+	pods        []*pastPod
+	events      []*pastEvent
+	eventsOf    map[types.UID][]*pastEvent // by the UID of their object
+	reports     map[podReport][]time.Time
+	names       map[nameKey]types.UID
+
+	told   map[*pastPod]bool
+	stream []told
+}
+
+// told is an observation and where it belongs among others of its time.
+type told struct {
+	Observation
+	rank rank
+}
+
+// rank orders observations of one instant: causes come before their effects.
+type rank int
+
+const (
+	rankListed rank = iota // the state before everything
+	rankBefore             // what an earlier change had led to
+	rankSpec               // the write of a workload's spec
+	rankSet                // what its controller wrote
+	rankPod                // what became of that
+	rankStatus             // and what the workload's status said
+	rankEvent
+)
+
+// tell adds an observation.
+func (p *past) tell(at time.Time, r rank, typ watch.EventType, object runtime.Object) {
+	if at.After(p.end) {
+		at = p.end
+	}
+	p.stream = append(p.stream, told{Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed}, r})
+}
+
+// history puts the stream in order and numbers its writes, so that the engine
+// orders them as they were made rather than by the seconds the API states.
+func (p *past) history() History {
+	slices.SortStableFunc(p.stream, func(a, b told) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.rank, b.rank))
+	})
+	h := p.found
+	h.End = p.end
+	for i, t := range p.stream {
+		if t.rank != rankEvent {
+			t.Object.(metav1.Object).SetResourceVersion(strconv.Itoa(i + 1))
+		}
+		h.Observations = append(h.Observations, t.Observation)
+	}
+	return h
+}
+
+func newPast(objects []runtime.Object, now time.Time) *past {
+	p := &past{
+		sets:     map[types.UID]*pastSet{},
+		eventsOf: map[types.UID][]*pastEvent{},
+		reports:  map[podReport][]time.Time{},
+		names:    map[nameKey]types.UID{},
+		told:     map[*pastPod]bool{},
+	}
+	var pods []*corev1.Pod
+	for _, o := range objects {
+		p.end = latest(p.end, newestIn(o, now))
+		switch in := o.(type) {
+		case *appsv1.Deployment:
+			p.deployments = append(p.deployments, &pastDeployment{Deployment: in})
+			p.names[nameKey{"Deployment", in.Namespace, in.Name}] = in.UID
+		case *appsv1.ReplicaSet:
+			p.sets[in.UID] = newPastSet(in)
+			p.names[nameKey{"ReplicaSet", in.Namespace, in.Name}] = in.UID
+		case *corev1.Pod:
+			pods = append(pods, in)
+			p.names[nameKey{"Pod", in.Namespace, in.Name}] = in.UID
+		case *corev1.Event:
+			ev := newPastEvent(in)
+			p.events = append(p.events, ev)
+			if !ev.last().After(now) {
+				p.end = latest(p.end, ev.last()) // better than to the second
+			}
+		}
+	}
+	if p.end.IsZero() {
+		p.end = now
+	}
+	slices.SortStableFunc(p.events, func(a, b *pastEvent) int { return a.first.Compare(b.first) })
+	for _, ev := range p.events {
+		ref := ev.InvolvedObject
+		uid := cmp.Or(ref.UID, p.names[nameKey{ref.Kind, ref.Namespace, ref.Name}])
+		p.eventsOf[uid] = append(p.eventsOf[uid], ev)
+		key := podReport{uid, ev.Reason, lastClause(ev.Message)}
+		p.reports[key] = append(p.reports[key], ev.first)
+	}
+	delete(p.eventsOf, "")
+	for _, in := range pods {
+		p.pods = append(p.pods, p.livePod(in))
+	}
+	p.pods = append(p.pods, p.gonePods(pods)...)
+	p.connect()
+	return p
+}
+
+// connect files pods under their ReplicaSets, and those under their
+// Deployments.
+func (p *past) connect() {
+	for _, q := range p.pods {
+		if rs := p.sets[q.owner]; rs != nil {
+			rs.pods = append(rs.pods, q)
+		}
+	}
+	owner := map[types.UID]*pastDeployment{}
+	slices.SortFunc(p.deployments, func(a, b *pastDeployment) int { return cmp.Compare(a.UID, b.UID) })
+	for _, d := range p.deployments {
+		owner[d.UID] = d
+	}
+	sets := make([]*pastSet, 0, len(p.sets))
+	for _, rs := range p.sets {
+		sets = append(sets, rs)
+	}
+	slices.SortFunc(sets, func(a, b *pastSet) int {
+		return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.UID, b.UID))
+	})
+	for _, rs := range sets {
+		slices.SortFunc(rs.pods, func(a, b *pastPod) int { return cmp.Or(a.born.Compare(b.born), cmp.Compare(a.name, b.name)) })
+		if d := owner[controller(rs).UID]; d != nil {
+			d.sets = append(d.sets, rs)
+		} else {
+			p.unowned = append(p.unowned, rs)
+		}
+	}
+}
+
+// otherPods are those that no ReplicaSet has told of.
+func (p *past) otherPods() []*pastPod {
+	return slices.DeleteFunc(slices.Clone(p.pods), func(q *pastPod) bool { return p.told[q] })
+}
+
+// pastEvent is an Event and when it happened, as far as it says.
+type pastEvent struct {
+	*corev1.Event
+	first time.Time
+	// repeats are the times known of its repetitions: in an Event, only the last.
+	repeats []time.Time
+}
+
+func newPastEvent(in *corev1.Event) *pastEvent {
+	first, last := eventTimes(in, Observation{Initial: true})
+	ev := &pastEvent{Event: in, first: first}
+	if last.After(first) {
+		ev.repeats = []time.Time{last}
+	}
+	return ev
+}
+
+// last is when it happened last.
+func (ev *pastEvent) last() time.Time {
+	if n := len(ev.repeats); n > 0 {
+		return ev.repeats[n-1]
+	}
+	return ev.first
+}
+
+// occurrences are the times that are known.
+func (ev *pastEvent) occurrences() []time.Time { return append([]time.Time{ev.first}, ev.repeats...) }
+
+// tellEvents tells each Event when it happened first and when it repeated, as
+// far as known. One that nothing dates, or of before the beginning, is old news.
+func (p *past) tellEvents() {
+	for _, ev := range p.events {
+		r, first := rankEvent, ev.first
+		switch {
+		case first.IsZero():
+			r, first = rankListed, p.begin
+		case ev.last().Before(p.begin):
+			r = rankListed
+		}
+		if len(ev.repeats) == 0 {
+			p.tell(first, r, watch.Added, ev.Event)
+			continue
+		}
+		p.tell(first, r, watch.Added, ev.occurrence(ev.first, 1))
+		for i, at := range ev.repeats[:len(ev.repeats)-1] {
+			p.tell(at, r, watch.Modified, ev.occurrence(at, int32(i)+2)) //nolint:gosec // no Event repeats that often
+		}
+		p.tell(ev.last(), r, watch.Modified, ev.Event)
+	}
+}
+
+// combinedPrefix begins the message of an Event that client-go's recorder made of
+// several that were similar (tools/record/events_cache.go). The rest is the last
+// one's.
+const combinedPrefix = "(combined from similar events)"
+
+func (ev *pastEvent) combined() bool { return strings.HasPrefix(ev.Message, combinedPrefix) }
+
+// occurrence is the Event as it was when it had happened so many times.
+func (ev *pastEvent) occurrence(at time.Time, count int32) *corev1.Event {
+	once := *ev.Event
+	once.Count, once.LastTimestamp, once.Series = count, metav1.NewTime(at.Truncate(time.Second)), nil
+	if ev.combined() {
+		once.Message = combinedPrefix
+	}
+	return &once
+}
+
+// newestIn is the newest time by now that an object states of its past.
+func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
+	add := func(times ...metav1.Time) {
+		for _, t := range times {
+			if t.After(newest) && !t.After(now) {
+				newest = t.Time
+			}
+		}
+	}
+	if meta, ok := o.(metav1.Object); ok {
+		add(meta.GetCreationTimestamp())
+		for _, m := range meta.GetManagedFields() {
+			if m.Time != nil {
+				add(*m.Time)
+			}
+		}
+	}
+	switch in := o.(type) {
+	case *appsv1.Deployment:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastUpdateTime, in.Status.Conditions[i].LastTransitionTime)
+		}
+	case *corev1.Pod:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastTransitionTime)
+		}
+		for _, s := range containerStatuses(in) {
+			for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
+				if state.Running != nil {
+					add(state.Running.StartedAt)
+				}
+				if state.Terminated != nil {
+					add(state.Terminated.FinishedAt)
+				}
+			}
+		}
+	case *corev1.Event:
+		add(in.FirstTimestamp, in.LastTimestamp, metav1.Time(in.EventTime))
+		if in.Series != nil {
+			add(metav1.Time(in.Series.LastObservedTime))
+		}
+	case *corev1.Node:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastHeartbeatTime, in.Status.Conditions[i].LastTransitionTime)
+		}
+	case *batchv1.Job:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastTransitionTime)
+		}
+	}
+	return newest
+}
+
+// narrowed dates what the API states as a whole second by the first of its
+// effects that is known better; without any it is the second.
+func narrowed(second time.Time, effects ...time.Time) (at time.Time, exact bool) {
+	end := second.Add(time.Second)
+	for _, e := range effects {
+		if !e.Before(second) && e.Before(end) && (at.IsZero() || e.Before(at)) {
+			at = e
+		}
+	}
+	if at.IsZero() {
+		return second, false
+	}
+	return at, true
+}

@@ -1,0 +1,371 @@
+package causality
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// pastDeployment is what a snapshot proves of a Deployment's past.
+type pastDeployment struct {
+	*appsv1.Deployment
+	sets      []*pastSet
+	steps     []*pastStep
+	revisions []*pastRevision
+	// told are the revisions to tell, and base is the ReplicaSet of the one
+	// before them, if there was one.
+	told []*pastRevision
+	base *pastSet
+	// scales are the steps that somebody asked for after the last revision
+	// was rolled out.
+	scales []*pastStep
+}
+
+// wanted is spec.replicas.
+func (d *pastDeployment) wanted() int32 {
+	if d.Spec.Replicas == nil {
+		return 1
+	}
+	return *d.Spec.Replicas
+}
+
+// wantedFirst is spec.replicas before all scales.
+func (d *pastDeployment) wantedFirst() int32 {
+	if len(d.scales) > 0 {
+		return d.scales[0].from
+	}
+	return d.wanted()
+}
+
+// current is the ReplicaSet of the last revision, nil if it is not there.
+func (d *pastDeployment) current() *pastSet {
+	if len(d.revisions) == 0 {
+		return nil
+	}
+	return d.revisions[len(d.revisions)-1].set
+}
+
+// revision returns a revision that is to be told.
+func (d *pastDeployment) revision(number int64) *pastRevision {
+	for _, r := range d.told {
+		if r.number == number {
+			return r
+		}
+	}
+	return nil
+}
+
+// lastProgress is when the controller last reported on the current revision.
+func (d *pastDeployment) lastProgress() time.Time {
+	c := progressing(d.Deployment)
+	if c == nil {
+		return time.Time{}
+	}
+	switch c.Reason {
+	case newReplicaSetAvailable, progressDeadlineExceeded, "ReplicaSetUpdated", "NewReplicaSetCreated", "FoundNewReplicaSet":
+		return c.LastUpdateTime.Time
+	}
+	return time.Time{} // paused, or in trouble: says nothing of revisions
+}
+
+// over reports whether the last revision is rolled out.
+func (d *pastDeployment) over() bool {
+	return deploymentComplete(d.Deployment, d.wanted()) || readDeployment(d.Deployment, &workload{}).rolledOut
+}
+
+// tellDeployment tells a Deployment's past, and that of its ReplicaSets and
+// their pods.
+func (p *past) tellDeployment(d *pastDeployment) {
+	d.steps = p.stepsOf(d)
+	d.revisions = d.datedRevisions()
+	p.choose(d)
+	d.findScales(p.begin)
+	listed, from, end := p.begin, p.begin, p.begin
+	if len(d.told) > 0 {
+		from = d.told[0].began
+		end = d.told[len(d.told)-1].began
+		if from.Before(listed) {
+			listed = from
+		}
+	}
+	for i, r := range d.told {
+		d.judge(r, d.told[i+1:])
+		end = latest(end, r.completed)
+	}
+	for _, rs := range d.sets {
+		p.tellSet(rs, d, listed, from, end)
+		for _, q := range rs.pods {
+			p.tellPod(q, listed)
+		}
+	}
+	p.tellStates(d, listed)
+}
+
+// choose picks the revisions to tell: the last ones, back to the first that is
+// not dated, as nothing tells how the one before that went on; of these the
+// ones that began in time. One that is not over is told in any case.
+func (p *past) choose(d *pastDeployment) {
+	n := len(d.revisions)
+	if n == 0 {
+		return
+	}
+	if last := d.revisions[n-1]; last.began.IsZero() && !d.over() {
+		last.began = d.underWaySince()
+	}
+	first := n
+	for first > 0 && !d.revisions[first-1].began.IsZero() &&
+		(first == n || d.revisions[first-1].number == d.revisions[first].number-1) {
+		first--
+	}
+	p.found.Undated += first
+	for first < n && d.revisions[first].began.Before(p.begin) && (first < n-1 || d.over()) {
+		first++
+		p.found.Earlier++
+	}
+	d.told = d.revisions[first:]
+	if first > 0 && first < n {
+		d.base = d.revisions[first-1].set
+	}
+}
+
+// underWaySince is since when the last revision has been on its way at the
+// latest.
+func (d *pastDeployment) underWaySince() time.Time {
+	c := progressing(d.Deployment)
+	if c == nil {
+		return time.Time{}
+	}
+	if c.Reason == progressDeadlineExceeded {
+		return c.LastUpdateTime.Add(-d.deadline())
+	}
+	return d.lastProgress()
+}
+
+func (d *pastDeployment) deadline() time.Duration {
+	if d.Spec.ProgressDeadlineSeconds == nil {
+		return 0
+	}
+	return time.Duration(*d.Spec.ProgressDeadlineSeconds) * time.Second
+}
+
+// judge finds out how a revision ended; next are those that came after it.
+func (d *pastDeployment) judge(r *pastRevision, next []*pastRevision) {
+	if len(next) == 0 {
+		d.judgeLast(r)
+		return
+	}
+	until := next[0].began
+	if emptied, ok := d.emptied(r, until); ok {
+		// What the old pods were removed for is that new ones were available.
+		for _, q := range r.set.pods {
+			if q.final == nil && q.ready.IsZero() && !q.troubled && !q.born.Before(r.began) && q.alive(until) && emptied.After(q.born) {
+				q.beReady(emptied)
+			}
+		}
+		if ready, n := r.set.readyBy(until); n >= d.wantedFirst() {
+			r.completed = latest(emptied, ready)
+			return
+		}
+	}
+	// The condition Progressing came back with the next revision, so it had
+	// been lost before: the controller loses it when the deadline is over.
+	// There was a deadline, it had passed, and there was trouble.
+	c := progressing(d.Deployment)
+	if c == nil || d.deadline() == 0 || c.Status != corev1.ConditionTrue ||
+		!c.LastTransitionTime.Time.Equal(until.Truncate(time.Second)) {
+		return
+	}
+	if at := r.began.Truncate(time.Second).Add(d.deadline()); at.Before(until) && r.set.inTrouble(r.began, until) {
+		r.failed = at
+	}
+}
+
+func (d *pastDeployment) judgeLast(r *pastRevision) {
+	c := progressing(d.Deployment)
+	switch {
+	case c != nil && c.Status == corev1.ConditionFalse && c.Reason == progressDeadlineExceeded:
+		r.failed = c.LastTransitionTime.Time
+	case !d.over():
+	case c != nil && c.Reason == newReplicaSetAvailable && !c.LastUpdateTime.Time.Before(r.began.Truncate(time.Second)):
+		r.completed = c.LastUpdateTime.Time
+	default:
+		ready, _ := r.set.readyBy(time.Time{})
+		emptied, _ := d.emptied(r, time.Time{})
+		r.completed = latest(r.began, emptied, ready)
+	}
+	if r.completed.IsZero() {
+		return
+	}
+	for _, s := range d.steps {
+		// The steps of the second in which it was complete led to it.
+		if s.at.Truncate(time.Second).Equal(r.completed) && !slices.Contains(d.scales, s) {
+			r.completed = latest(r.completed, s.at)
+		}
+	}
+}
+
+// emptied is when the last of the other ReplicaSets was scaled to none during a
+// revision, zero if they were before; ok is false if one was not, or nothing
+// tells.
+func (d *pastDeployment) emptied(r *pastRevision, until time.Time) (at time.Time, ok bool) {
+	for _, rs := range d.sets {
+		if rs == r.set {
+			continue
+		}
+		var last *pastStep
+		for _, s := range rs.steps {
+			if until.IsZero() || s.at.Before(until) {
+				last = s
+			}
+		}
+		switch {
+		case last == nil: // it was not there yet
+		case last.to != 0:
+			return time.Time{}, false
+		case !last.at.Before(r.began):
+			at = latest(at, last.at)
+		}
+	}
+	return at, true
+}
+
+// readyBy counts the pods that were Ready at a time, zero being the snapshot's,
+// and says when the last of them was.
+func (rs *pastSet) readyBy(until time.Time) (last time.Time, n int32) {
+	for _, q := range rs.pods {
+		if q.ready.IsZero() || !until.IsZero() && (!q.ready.Before(until) || !q.alive(until)) {
+			continue
+		}
+		last = latest(last, q.ready)
+		n++
+	}
+	return last, n
+}
+
+// inTrouble reports whether a pod that was not Ready between two times is
+// known to have failed at something.
+func (rs *pastSet) inTrouble(from, until time.Time) bool {
+	return slices.ContainsFunc(rs.pods, func(q *pastPod) bool {
+		return q.troubled && q.born.Before(until) && q.alive(from.Add(time.Second)) && (q.ready.IsZero() || q.ready.After(until))
+	})
+}
+
+// tellStates tells the states of the Deployment itself.
+func (p *past) tellStates(d *pastDeployment, listed time.Time) {
+	at := listed
+	first := &pastRevision{set: d.current()}
+	if n := len(d.revisions); n > 0 {
+		first.number = d.revisions[n-1].number
+	}
+	if len(d.told) > 0 {
+		first.number, first.set = d.told[0].number-1, d.base
+	}
+	switch {
+	case len(d.told) == 0 && len(d.scales) == 0:
+		p.tell(listed, rankListed, watch.Added, d.Deployment.DeepCopy())
+	case len(d.told) == 0 || !d.createdAs(d.told[0]):
+		p.tell(listed, rankListed, watch.Added, d.state(first, listed, stateSettled))
+	}
+	for _, r := range d.told {
+		if d.createdAs(r) {
+			p.tell(r.began, rankSpec, watch.Added, d.state(r, r.began, stateNew))
+		} else {
+			p.tell(r.began, rankSpec, watch.Modified, d.state(r, r.began, stateProgressing))
+		}
+		at = latest(at, r.began)
+		if !r.failed.IsZero() {
+			at = latest(at, r.failed)
+			p.tell(at, rankStatus, watch.Modified, d.state(r, r.failed, stateFailed))
+		}
+		if !r.completed.IsZero() {
+			at = latest(at, r.completed)
+			p.tell(at, rankStatus, watch.Modified, d.state(r, r.completed, stateComplete))
+		}
+	}
+	at = p.tellScales(d, at)
+	for i := range d.Status.Conditions {
+		c := &d.Status.Conditions[i]
+		at = latest(at, c.LastTransitionTime.Time, c.LastUpdateTime.Time)
+	}
+	if d.DeletionTimestamp != nil {
+		at = latest(at, d.DeletionTimestamp.Time)
+	}
+	if len(d.told) > 0 || len(d.scales) > 0 || at.After(listed) {
+		p.tell(at, rankStatus, watch.Modified, d.Deployment.DeepCopy())
+	}
+}
+
+// createdAs reports whether the Deployment was created with a revision's
+// template.
+func (d *pastDeployment) createdAs(r *pastRevision) bool {
+	return r.number == 1 && !d.CreationTimestamp.IsZero()
+}
+
+type stateKind int
+
+const (
+	stateNew     stateKind = iota
+	stateSettled           // since nobody knows when
+	stateProgressing
+	stateComplete
+	stateFailed
+)
+
+// state is the Deployment as it was at a time, in a revision.
+func (d *pastDeployment) state(r *pastRevision, at time.Time, how stateKind) *appsv1.Deployment {
+	to := &appsv1.Deployment{TypeMeta: d.TypeMeta, ObjectMeta: *d.ObjectMeta.DeepCopy(), Spec: *d.Spec.DeepCopy()}
+	to.DeletionTimestamp = nil
+	to.ManagedFields = slices.DeleteFunc(to.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
+		return m.Time == nil || m.Time.After(at)
+	})
+	if to.Annotations == nil {
+		to.Annotations = map[string]string{}
+	}
+	to.Annotations[revisionAnnotation] = strconv.FormatInt(r.number, 10)
+	last := d.revisions[len(d.revisions)-1].number
+	to.Generation = r.number + max(d.Generation-last-int64(len(d.scales)), 0)
+	to.Spec.Paused = false
+	w := d.wantedFirst()
+	to.Spec.Replicas = &w
+	d.setTemplate(&to.Spec.Template, r.set)
+	if how == stateNew {
+		return to // the controller has not seen it
+	}
+	to.Status = appsv1.DeploymentStatus{ObservedGeneration: to.Generation, Replicas: w, AvailableReplicas: w}
+	c := appsv1.DeploymentCondition{
+		Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "ReplicaSetUpdated",
+		LastUpdateTime: metav1.NewTime(at.Truncate(time.Second)), LastTransitionTime: metav1.NewTime(at.Truncate(time.Second)),
+	}
+	switch how {
+	case stateComplete:
+		to.Status.UpdatedReplicas = w
+		c.Reason = newReplicaSetAvailable
+	case stateFailed:
+		c.Status, c.Reason = corev1.ConditionFalse, progressDeadlineExceeded
+	case stateSettled:
+		to.Status.UpdatedReplicas = w
+		return to
+	case stateNew, stateProgressing:
+	}
+	to.Status.Conditions = append(to.Status.Conditions, c)
+	return to
+}
+
+// setTemplate makes the pod template that of a ReplicaSet, which is the
+// Deployment's with a label added. The current one is taken as it is written,
+// as far as the controller has seen it.
+func (d *pastDeployment) setTemplate(to *corev1.PodTemplateSpec, rs *pastSet) {
+	seen := d.Status.ObservedGeneration >= d.Generation && !d.Spec.Paused
+	switch {
+	case rs == nil:
+		*to = corev1.PodTemplateSpec{}
+	case rs != d.current() || !seen:
+		*to = *rs.Spec.Template.DeepCopy()
+		delete(to.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+	}
+}

@@ -1,0 +1,207 @@
+package causality
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// gonePods are the pods that are not in the snapshot any more but of which
+// Events still tell, with their UID. What their containers were follows from
+// their ReplicaSet's template.
+func (p *past) gonePods(there []*corev1.Pod) []*pastPod {
+	known := map[types.UID]bool{}
+	for _, in := range there {
+		known[in.UID] = true
+	}
+	var out []*pastPod
+	for _, ev := range p.events {
+		ref := ev.InvolvedObject
+		if ref.Kind != "Pod" || ref.UID == "" || known[ref.UID] {
+			continue
+		}
+		known[ref.UID] = true
+		if rs := p.setOfPod(ref.Namespace, ref.Name); rs != nil {
+			out = append(out, p.gonePod(rs, ref.UID, ref.Name))
+		}
+	}
+	return out
+}
+
+// setOfPod finds the ReplicaSet of a pod that is gone: the pod's name is its
+// name and a random suffix.
+func (p *past) setOfPod(namespace, name string) *pastSet {
+	dash := strings.LastIndexByte(name, '-')
+	if dash < 0 {
+		return nil
+	}
+	return p.sets[p.names[nameKey{"ReplicaSet", namespace, name[:dash]}]]
+}
+
+func (p *past) gonePod(rs *pastSet, uid types.UID, name string) *pastPod {
+	in := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: rs.Namespace, Name: name, UID: uid,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "apps/v1", Kind: "ReplicaSet", Name: rs.Name, UID: rs.UID, Controller: new(true),
+			}},
+		},
+		Spec: rs.Spec.Template.Spec,
+	}
+	q := &pastPod{uid: uid, name: name, owner: rs.UID, start: in}
+	events := p.eventsOf[uid]
+	for _, ev := range events {
+		if ev.Reason == "Scheduled" {
+			q.born = ev.first
+			node := scheduledTo(ev.Message)
+			q.learn(ev.first, func(to *corev1.Pod) {
+				setCondition(to, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ev.first)})
+				to.Spec.NodeName = node
+			})
+		}
+	}
+	q.born = earliest(append(p.createdBy(rs.UID, name), q.born)...)
+	q.bornExact = true
+	q.start.CreationTimestamp = metav1.NewTime(q.born.Truncate(time.Second))
+	q.learnInits(events)
+	q.learnWaits(events)
+	q.learnEnd(events, p.removal(rs.UID, name))
+	if at, ok := readyWhenStarted(&in.Spec, events); ok && !q.troubled {
+		q.beReady(at)
+	}
+	return q
+}
+
+// learnInits dates the runs of init containers: one that the kubelet went on
+// from had succeeded.
+func (q *pastPod) learnInits(events []*pastEvent) {
+	first := func(container, reason string) (at time.Time) {
+		for _, ev := range events {
+			if containerOf(ev.InvolvedObject.FieldPath) == container && (reason == "" || ev.Reason == reason) {
+				at = earliest(at, ev.first)
+			}
+		}
+		return at
+	}
+	inits := q.start.Spec.InitContainers
+	for i := range inits {
+		var next time.Time
+		for j := range inits[i+1:] {
+			next = earliest(next, first(inits[i+1+j].Name, ""))
+		}
+		for j := range q.start.Spec.Containers {
+			next = earliest(next, first(q.start.Spec.Containers[j].Name, ""))
+		}
+		started := first(inits[i].Name, "Started")
+		if next.IsZero() || started.IsZero() {
+			continue
+		}
+		s := &corev1.ContainerStatus{Name: inits[i].Name}
+		q.learnRun(s, &corev1.ContainerStateTerminated{
+			ContainerID: string(q.uid) + "/" + s.Name, // any that is one
+			Reason:      "Completed", StartedAt: metav1.NewTime(started), FinishedAt: metav1.NewTime(next),
+		}, 0, nil)
+	}
+}
+
+// learnWaits dates why containers waited by the Events about it, whose words
+// tell two kinds of backing off apart.
+func (q *pastPod) learnWaits(events []*pastEvent) {
+	for _, ev := range events {
+		container := containerOf(ev.InvolvedObject.FieldPath)
+		if container == "" || ev.Reason != "BackOff" && ev.Reason != "Failed" {
+			continue
+		}
+		q.troubled = true
+		if ev.Reason != "BackOff" {
+			continue
+		}
+		why := &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+		if strings.Contains(ev.Message, "pulling image") {
+			why = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: ev.Message}
+		}
+		q.learn(ev.first, setStatus(corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: why}}))
+	}
+}
+
+// learnEnd dates the deletion: by the ReplicaSet that did it, or the kubelet
+// that carried it out. Since when the pod was gone nothing tells; the last sign
+// of life stands for it.
+func (q *pastPod) learnEnd(events []*pastEvent, removal []time.Time) {
+	var last time.Time
+	for _, ev := range events {
+		if ev.Reason == "Killing" {
+			q.asked = ev.first
+		}
+		last = latest(last, ev.last())
+	}
+	if q.asked.IsZero() {
+		q.asked = last
+	}
+	if at := earliest(removal...); !at.IsZero() {
+		q.asked, q.removed = at, true
+	}
+	q.askedExact = true
+	q.gone = latest(last, q.asked)
+	grace := int64(0)
+	if g := q.start.Spec.TerminationGracePeriodSeconds; g != nil {
+		grace = *g
+	}
+	due := metav1.NewTime(q.asked.Truncate(time.Second).Add(time.Duration(grace) * time.Second))
+	q.learn(q.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = &due, &grace })
+}
+
+// readyWhenStarted is when the last container has started, if that makes the
+// pod ready: nothing probes it.
+func readyWhenStarted(spec *corev1.PodSpec, events []*pastEvent) (at time.Time, ok bool) {
+	if len(spec.ReadinessGates) > 0 {
+		return time.Time{}, false
+	}
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		started := slices.IndexFunc(events, func(ev *pastEvent) bool {
+			return ev.Reason == "Started" && containerOf(ev.InvolvedObject.FieldPath) == c.Name
+		})
+		if started < 0 || c.ReadinessProbe != nil || c.StartupProbe != nil {
+			return time.Time{}, false
+		}
+		at = latest(at, events[started].first)
+	}
+	return at, !at.IsZero()
+}
+
+// beReady notes when the pod was Ready.
+func (q *pastPod) beReady(at time.Time) {
+	q.ready = at
+	q.learn(at, func(to *corev1.Pod) {
+		setCondition(to, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))})
+	})
+}
+
+// podReport is what an Event of a pod's owner says about the pod that it names.
+type podReport struct {
+	owner  types.UID
+	reason string
+	pod    string
+}
+
+// createdBy is when a ReplicaSet says that it has created a pod.
+func (p *past) createdBy(owner types.UID, pod string) []time.Time {
+	return p.reports[podReport{owner, "SuccessfulCreate", pod}]
+}
+
+// removal is when a ReplicaSet says that it has deleted a pod.
+func (p *past) removal(owner types.UID, pod string) []time.Time {
+	return p.reports[podReport{owner, "SuccessfulDelete", pod}]
+}
+
+// scheduledTo reads the node from the scheduler's "Successfully assigned
+// shop/web-1 to node-3".
+func scheduledTo(message string) string {
+	_, node, _ := strings.Cut(message, " to ")
+	return node
+}

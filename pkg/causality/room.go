@@ -1,0 +1,33 @@
+package causality
+
+import "slices"
+
+// void is what of a ReplicaSet's steps came to nothing. One that is scaled down
+// before it has created all pods of a step up, as it may if a quota forbids it,
+// never creates those that are missing, and has as many fewer to delete. So
+// neither a pod of a later step nor a later deletion is taken for theirs.
+func (rs *podSet) void(pods []*pod) map[*step]int32 {
+	born := slices.DeleteFunc(slices.Clone(pods), func(q *pod) bool { return q.lostFirst })
+	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	void := map[*step]int32{}
+	missing := map[*step]int32{}
+	for i, s := range rs.steps {
+		for len(born) > 0 && born[0].firstSeen.before(s.stamp) {
+			takeRoom(rs.steps[:i], missing, born[0].firstSeen)
+			born = born[1:]
+		}
+		if s.up() {
+			missing[s] = s.to - s.from - s.filled
+			continue
+		}
+		left := s.from - s.to
+		for _, up := range slices.Backward(rs.steps[:i]) {
+			n := min(left, max(missing[up], 0))
+			missing[up] -= n
+			void[up] += n
+			void[s] += n
+			left -= n
+		}
+	}
+	return void
+}

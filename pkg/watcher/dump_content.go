@@ -1,0 +1,257 @@
+package watcher
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+// objectKind is an object's kind, as far as known.
+type objectKind struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// or fills in what is missing.
+func (t objectKind) or(other objectKind) objectKind {
+	if t.APIVersion == "" || t.Kind == "" {
+		return other
+	}
+	return t
+}
+
+// dumpFile is one file of a dump while it is read.
+type dumpFile struct {
+	dump *Dump
+	name string
+	// folder is the kind that the file's place in the tree tells. In support
+	// bundles objects do not say it themselves.
+	folder objectKind
+	items  int  // objects met so far
+	found  bool // one of them is an object of the cluster, or was before it was damaged
+}
+
+// addContent reads a file of objects.
+func (d *Dump) addContent(in io.Reader, name string) {
+	f := &dumpFile{dump: d, name: name, folder: kindOfPlace(name)}
+	buffered := bufio.NewReaderSize(in, sniffBytes)
+	head, _ := buffered.Peek(sniffBytes) // a short stream has a short head
+	switch sniff(head, name) {
+	case contentJSON:
+		f.json(skipBOM(buffered))
+	case contentYAML:
+		f.yaml(bufio.NewReader(skipBOM(buffered)))
+	case contentRecording:
+		d.stats.Recordings++
+	}
+	if f.found {
+		d.stats.Files++
+	} else {
+		d.stats.PassedOver++
+	}
+}
+
+// json reads one JSON value after another.
+func (f *dumpFile) json(in io.Reader) {
+	decoder := json.NewDecoder(in)
+	for {
+		start, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err == nil {
+			switch start {
+			case json.Delim('{'):
+				err = f.document(decoder)
+			case json.Delim('['):
+				err = f.list(decoder, f.folder, nil)
+			default:
+				return // text or a number: no object, nor will one come
+			}
+		}
+		if err != nil {
+			// A JSON decoder does not find back into a damaged stream.
+			if f.found {
+				f.broken(err)
+			}
+			return
+		}
+	}
+}
+
+// document reads an object, or a list of objects, to its end. Items that come
+// before the list has said their kind wait for it.
+func (f *dumpFile) document(decoder *json.Decoder) error {
+	fields := map[string]json.RawMessage{}
+	var waiting []json.RawMessage
+	isList := false
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		key, _ := token.(string)
+		if key == "items" {
+			next, err := decoder.Token()
+			if err != nil {
+				return err
+			}
+			if next == json.Delim('[') {
+				isList = true
+				if err := f.list(decoder, itemKind(fields), &waiting); err != nil {
+					f.flush(waiting, fields)
+					return err
+				}
+				continue
+			}
+			if next == json.Delim('{') {
+				return errNoList
+			}
+			isList = true // null, as Go writes an empty one
+			continue
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
+			return err
+		}
+		fields[key] = value
+	}
+	if _, err := decoder.Token(); err != nil {
+		return err
+	}
+	if isList {
+		f.flush(waiting, fields)
+		return nil
+	}
+	if fields["metadata"] == nil {
+		return nil
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	f.object(raw, f.folder, false)
+	return nil
+}
+
+var errNoList = errors.New("items is no list")
+
+// itemKind is the kind of a list's items as its own kind tells, or its place.
+func itemKind(fields map[string]json.RawMessage) objectKind {
+	var t objectKind
+	_ = json.Unmarshal(fields["apiVersion"], &t.APIVersion) // rubbish tells nothing
+	_ = json.Unmarshal(fields["kind"], &t.Kind)
+	kind, ok := strings.CutSuffix(t.Kind, "List")
+	if !ok || kind == "" {
+		return objectKind{}
+	}
+	return objectKind{t.APIVersion, kind}
+}
+
+// flush takes in the items that waited for their list to say their kind.
+func (f *dumpFile) flush(waiting []json.RawMessage, fields map[string]json.RawMessage) {
+	for _, raw := range waiting {
+		f.object(raw, itemKind(fields).or(f.folder), true)
+	}
+}
+
+// list reads items to the end of their array. Those whose kind is not known
+// are put into waiting, if there is such a thing.
+func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]json.RawMessage) error {
+	for decoder.More() {
+		var raw json.RawMessage
+		if err := decoder.Decode(&raw); err != nil {
+			f.found = f.found || kind.Kind != ""
+			return err
+		}
+		var own objectKind
+		_ = json.Unmarshal(raw, &own) // what is no object shows below
+		if own.or(kind).Kind == "" && waiting != nil {
+			*waiting = append(*waiting, raw)
+			continue
+		}
+		f.object(raw, kind.or(f.folder), true)
+	}
+	_, err := decoder.Token()
+	return err
+}
+
+// yaml reads one YAML document after another. A damaged one does not affect
+// the others.
+func (f *dumpFile) yaml(in *bufio.Reader) {
+	documents := utilyaml.NewYAMLReader(in)
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			f.broken(err)
+			return
+		}
+		raw, err := yaml.YAMLToJSON(document)
+		switch {
+		case err == nil:
+			f.json(bytes.NewReader(raw))
+		case objectYAML.Match(document):
+			f.broken(err)
+		}
+	}
+}
+
+// object takes in one object. A list's item that is none is damage; a file of
+// its own that is none is only something else.
+func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
+	f.items++
+	var own objectKind
+	err := json.Unmarshal(raw, &own)
+	kind = own.or(kind)
+	if err != nil || kind.Kind == "" || kind.APIVersion == "" {
+		if listed && f.found {
+			f.dump.broken(f.name, f.items, errors.New("this is no Kubernetes object"))
+		}
+		return
+	}
+	object, err := decodeKind(raw, kind.APIVersion, kind.Kind)
+	kept := object != nil && f.dump.keep(object)
+	f.found = f.found || kept
+	if err != nil && (listed || kept) {
+		f.found = true
+		f.dump.broken(f.name, f.items, err)
+	}
+}
+
+// broken reports damage behind the last item.
+func (f *dumpFile) broken(err error) {
+	f.found = true
+	f.dump.broken(f.name, f.items+1, err)
+}
+
+// kindOfPlace is the kind that a file of a dump is about by its name or its
+// folder's: cluster-resources/pods/shop.json, shop/core/pods.yaml. The
+// nearest name that is one counts.
+func kindOfPlace(name string) objectKind {
+	place := path.Clean(unpackedName(name))
+	place = strings.TrimSuffix(place, path.Ext(place))
+	for range 2 {
+		resource := path.Base(place)
+		if resource == "pvcs" {
+			resource = "persistentvolumeclaims"
+		}
+		i := slices.IndexFunc(recordKinds, func(k kind) bool { return k.resource == resource })
+		if i >= 0 {
+			return objectKind{recordKinds[i].GroupVersion().String(), recordKinds[i].Kind}
+		}
+		place = path.Dir(place)
+	}
+	return objectKind{}
+}

@@ -1,0 +1,148 @@
+package watcher
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Bounds on what is read, which keep an archive made to grow without end from
+// filling the memory. They are far above what dumps hold.
+const (
+	maxDumpFileBytes    = 1 << 30
+	maxDumpArchiveBytes = 16 << 30
+)
+
+var errFileTooLarge = errors.New("the file is larger than 1 GiB")
+
+// AddPath reads a file, or all files of a folder in the order of their names.
+// An error is about the path as such; what is wrong with files is reported.
+func (d *Dump) AddPath(ctx context.Context, name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return d.addFile(name)
+	}
+	// Through a file system of the folder, since the folder's name may be a link.
+	return fs.WalkDir(os.DirFS(name), ".", func(file string, entry fs.DirEntry, err error) error {
+		full := filepath.Join(name, filepath.FromSlash(file))
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && file == ".":
+			return err
+		case err != nil:
+			d.broken(full, 0, err)
+			return nil
+		case entry.IsDir():
+			return nil
+		case !entry.Type().IsRegular():
+			d.stats.PassedOver++ // links lead to what is there already, or out
+			return nil
+		}
+		if err := d.addFile(full); err != nil {
+			d.broken(full, 0, err)
+		}
+		return nil
+	})
+}
+
+func (d *Dump) addFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read
+	d.Add(f, filepath.ToSlash(name))
+	return nil
+}
+
+// addStream reads what in holds, after it has taken off what it is packed in;
+// depth is how many layers that were.
+func (d *Dump) addStream(in *bufio.Reader, name string, depth int) {
+	head, _ := in.Peek(tarHeaderBytes) // a short stream has a short head
+	switch {
+	case isLog(name):
+		d.stats.PassedOver++
+	case isGzip(head) && depth < maxPacked:
+		unzipped, err := gzip.NewReader(in)
+		if err != nil {
+			d.broken(name, 0, err)
+			return
+		}
+		d.addStream(bufio.NewReaderSize(unzipped, sniffBytes), unpackedName(name), depth+1)
+	case isTar(head) && depth < maxPacked:
+		d.addArchive(in, name)
+	default:
+		d.addContent(&boundedReader{in: in, left: maxDumpFileBytes}, name)
+	}
+}
+
+// maxPacked is how deep an archive may be packed: a gzipped tar of gzipped
+// files.
+const maxPacked = 3
+
+// addArchive reads the files of a tar. Nothing is written, so that it does not
+// matter what their names are.
+func (d *Dump) addArchive(in io.Reader, name string) {
+	archive := tar.NewReader(&boundedReader{in: in, left: maxDumpArchiveBytes})
+	for {
+		header, err := archive.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			d.broken(name, 0, fmt.Errorf("the archive is damaged or cut short here: %w", err))
+			return
+		case header.Typeflag == tar.TypeDir:
+		case header.Typeflag != tar.TypeReg:
+			d.stats.PassedOver++
+		default:
+			d.addStream(bufio.NewReaderSize(archive, sniffBytes), path.Join(name, header.Name), maxPacked-1)
+		}
+	}
+}
+
+// tarHeaderBytes is how much of a tar names it as one.
+const tarHeaderBytes = 512
+
+func isTar(head []byte) bool {
+	return len(head) >= tarHeaderBytes && bytes.Equal(head[257:262], []byte("ustar"))
+}
+
+func isGzip(head []byte) bool { return bytes.HasPrefix(head, []byte{0x1f, 0x8b}) }
+
+// isLog tells the large files of a dump that hold no objects by their names.
+func isLog(name string) bool { return path.Ext(unpackedName(name)) == ".log" }
+
+// unpackedName is a gzipped file's name without what says so.
+func unpackedName(name string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".gzip")
+}
+
+// boundedReader fails, rather than ends, where there is too much.
+type boundedReader struct {
+	in   io.Reader
+	left int64
+}
+
+func (r *boundedReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, errFileTooLarge
+	}
+	n, err := r.in.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	return n, err
+}

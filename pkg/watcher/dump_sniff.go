@@ -1,0 +1,108 @@
+package watcher
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"path"
+	"regexp"
+)
+
+// sniffBytes is how much of a stream's beginning is looked at to tell what it is.
+const sniffBytes = 64 << 10
+
+// content is what a stream is.
+type content int
+
+const (
+	contentUnknown   content = iota
+	contentJSON              // objects or lists of them, perhaps
+	contentYAML              // the same
+	contentRecording         // watch events, one a line
+)
+
+// IsDump reports whether a stream holds a snapshot's objects, or an archive of
+// them, rather than a recording. It goes by the beginning, and where that says
+// nothing by the name. Nothing is consumed.
+func IsDump(in *bufio.Reader, name string) bool {
+	// A recording may come through a pipe, line by line; its first bytes say
+	// what it is, and there is no waiting for more.
+	head, _ := in.Peek(tarHeaderBytes) // a short stream has a short head
+	c := contentUnknown
+	if !isGzip(head) && !isTar(head) {
+		c = sniff(head, "")
+	}
+	if c == contentUnknown {
+		head, _ = in.Peek(sniffBytes)
+		if isGzip(head) {
+			name = unpackedName(name)
+			if unzipped, err := gzip.NewReader(bytes.NewReader(head)); err == nil {
+				head, _ = io.ReadAll(io.LimitReader(unzipped, sniffBytes)) // it was cut, so that it ends in an error
+			}
+		}
+		c = sniff(head, name)
+	}
+	return c == contentJSON || c == contentYAML || isTar(head)
+}
+
+// sniff tells what a file holds by its beginning and its name.
+func sniff(head []byte, name string) content {
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	ext := path.Ext(name)
+	switch {
+	case len(head) == 0:
+		return contentUnknown
+	case head[0] == '[':
+		return contentJSON
+	case head[0] == '{':
+		c := sniffJSON(head)
+		if c == contentUnknown && ext == ".json" {
+			return contentJSON
+		}
+		return c
+	case ext == ".yaml" || ext == ".yml" || objectYAML.Match(head):
+		return contentYAML
+	}
+	return contentUnknown
+}
+
+// objectYAML is how YAML of objects begins.
+var objectYAML = regexp.MustCompile(`\A(?:(?:---|#|%YAML)[^\n]*\n\s*)*(?:- )?(?:apiVersion|kind|items|metadata):`)
+
+// sniffJSON tells an object by the names of its fields.
+func sniffJSON(head []byte) content {
+	decoder := json.NewDecoder(bytes.NewReader(head))
+	for depth, isKey := 0, false; ; {
+		token, err := decoder.Token()
+		if err != nil {
+			return contentUnknown
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+			isKey = depth == 1
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+			if depth == 0 {
+				return contentUnknown
+			}
+			isKey = depth == 1
+			continue
+		}
+		if depth != 1 {
+			continue
+		}
+		if isKey {
+			switch token {
+			case "apiVersion", "kind", "items", "metadata":
+				return contentJSON
+			case "time", "type", "object", "initial":
+				return contentRecording
+			}
+		}
+		isKey = !isKey
+	}
+}
