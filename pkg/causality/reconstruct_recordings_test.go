@@ -155,7 +155,7 @@ func proven(s spans.Span, all map[spanKey]spans.Span) bool {
 func attributeOf(s spans.Span, key string) string {
 	for _, kv := range s.Attributes {
 		if string(kv.Key) == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""

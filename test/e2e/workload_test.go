@@ -66,12 +66,12 @@ func (s *space) job(a app, adjust func(*batchv1.JobSpec)) *batchv1.Job {
 }
 
 // pod makes a pod that nothing owns.
-func (s *space) pod(name string, a app) *corev1.Pod {
+func (s *space) pod(name string, a app) {
 	s.t.Helper()
 	template := s.template(a)
 	template.Name = name
 	out, err := s.client.CoreV1().Pods(s.name).Create(s.t.Context(), &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}, asCreator)
-	return created(s, out, err)
+	created(s, out, err)
 }
 
 // rolledOut waits as users do.
