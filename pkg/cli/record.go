@@ -24,12 +24,14 @@ func (a *app) recordCommand() *cobra.Command {
 that are there, then every change, as whole objects. rollspan replay makes of a
 recording the traces that rollspan run would have sent.
 
-Kinds that may not be read are named and left out. Secrets and ConfigMaps are
-never recorded. The values of environment variables are replaced by
-"redacted:" and 8 hex digits, which are the same for the same value within one
-recording, so changes can still be seen; --include-env-values keeps them. Other
-text, such as arguments, annotations and the messages of Events, is recorded as
-it is: look through a recording before you share it.`,
+Kinds that may not be read are named and left out. Unless --kinds is given, other
+kinds that own what is recorded, or that an Event is about, are recorded with
+their metadata only. Secrets and ConfigMaps are never recorded. The values of
+environment variables are replaced by "redacted:" and 8 hex digits, which are the
+same for the same value within one recording, so changes can still be seen; the
+data of ControllerRevisions is left out; --include-env-values keeps both. Other
+text, such as arguments, annotations and the messages of Events, is recorded as it
+is: look through a recording before you share it.`,
 		Example: `  # One namespace, into a file
   rollspan record -n shop -o rollout.jsonl
 

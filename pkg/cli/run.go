@@ -19,9 +19,11 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Watch a cluster and send each change as a trace when it is finished.
 
 Where no collector is named (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT), the
-traces are printed as trees. rollspan only ever lists and watches: Deployments,
-ReplicaSets, Pods and Events. Without the permission to read Events it goes on,
-less exactly. While the API server does not answer, it keeps trying.
+traces are printed as trees. rollspan only ever lists and watches: workloads and
+their pods, Events, nodes, volume claims and autoscalers; and of what else owns
+those, the metadata. It needs to read Deployments, ReplicaSets and Pods; what
+traces lose without another kind it says, and goes on. While the API server does
+not answer, it keeps trying.
 
 On SIGINT or SIGTERM it stops, and sends what is finished. Changes that are
 still open are left to the next run, which finds them again.`,

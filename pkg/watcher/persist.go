@@ -19,7 +19,7 @@ var (
 	// afterRefusal is how long to wait where something is not allowed, or not
 	// there, which does not change often. It begins short, because a permission
 	// that was just granted may take a moment to arrive.
-	afterRefusal = wait.Backoff{Duration: 2 * time.Second, Factor: 3, Jitter: 0.5, Steps: 10, Cap: 10 * time.Minute}
+	afterRefusal = wait.Backoff{Duration: 2 * time.Second, Factor: 3, Jitter: 0.2, Steps: 10, Cap: 10 * time.Minute}
 )
 
 // attempt is what became of something that was tried.

@@ -7,11 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,43 +84,106 @@ func TestRecordingsOfARealCluster(t *testing.T) {
 }
 
 func TestRecordingTypes(t *testing.T) {
-	for _, test := range []struct {
-		apiVersion, kind string
-		want             runtime.Object
-	}{
-		{"apps/v1", "Deployment", &appsv1.Deployment{}},
-		{"apps/v1", "ReplicaSet", &appsv1.ReplicaSet{}},
-		{"v1", "Pod", &corev1.Pod{}},
-		{"v1", "Event", &corev1.Event{}},
-		{"events.k8s.io/v1", "Event", &corev1.Event{}},
-		{"apps/v1", "StatefulSet", &metav1.PartialObjectMetadata{}},
-		{"argoproj.io/v1alpha1", "Rollout", &metav1.PartialObjectMetadata{}},
+	for want, kinds := range map[runtime.Object][][2]string{
+		&appsv1.Deployment{}:                     {{"apps/v1", "Deployment"}},
+		&appsv1.ReplicaSet{}:                     {{"apps/v1", "ReplicaSet"}},
+		&appsv1.StatefulSet{}:                    {{"apps/v1", "StatefulSet"}},
+		&appsv1.DaemonSet{}:                      {{"apps/v1", "DaemonSet"}},
+		&appsv1.ControllerRevision{}:             {{"apps/v1", "ControllerRevision"}},
+		&batchv1.Job{}:                           {{"batch/v1", "Job"}},
+		&batchv1.CronJob{}:                       {{"batch/v1", "CronJob"}},
+		&autoscalingv2.HorizontalPodAutoscaler{}: {{"autoscaling/v2", "HorizontalPodAutoscaler"}},
+		&corev1.ReplicationController{}:          {{"v1", "ReplicationController"}},
+		&corev1.Node{}:                           {{"v1", "Node"}},
+		&corev1.PersistentVolumeClaim{}:          {{"v1", "PersistentVolumeClaim"}},
+		&corev1.Pod{}:                            {{"v1", "Pod"}},
+		&corev1.Event{}:                          {{"v1", "Event"}, {"events.k8s.io/v1", "Event"}, {"events.k8s.io/v1beta1", "Event"}},
+		&metav1.PartialObjectMetadata{}:          {{"argoproj.io/v1alpha1", "Rollout"}, {"v1", "Namespace"}, {"example.com/v1", "Job"}},
 	} {
-		observations, broken := readString(t, `{"time":"2026-11-21T08:31:12Z","type":"MODIFIED","object":{"apiVersion":"`+
-			test.apiVersion+`","kind":"`+test.kind+`","metadata":{"name":"x","uid":"u"}}}`)
-		if len(broken) > 0 || len(observations) != 1 {
-			t.Errorf("%s %s: %d observations, broken %q", test.apiVersion, test.kind, len(observations), broken)
-			continue
-		}
-		got := observations[0].Object
-		if typeName(got) != typeName(test.want) || got.GetObjectKind().GroupVersionKind().Kind != test.kind {
-			t.Errorf("%s %s became a %T of kind %s", test.apiVersion, test.kind, got, got.GetObjectKind().GroupVersionKind().Kind)
+		for _, k := range kinds {
+			observations, broken := readString(t, line(k[0], k[1], ""))
+			if len(broken) > 0 || len(observations) != 1 {
+				t.Errorf("%s %s: %d observations, broken %q", k[0], k[1], len(observations), broken)
+				continue
+			}
+			got := observations[0].Object
+			if reflect.TypeOf(got) != reflect.TypeOf(want) || got.GetObjectKind().GroupVersionKind().Kind != k[1] {
+				t.Errorf("%s %s became a %T of kind %s", k[0], k[1], got, got.GetObjectKind().GroupVersionKind().Kind)
+			}
 		}
 	}
 }
 
-func typeName(o runtime.Object) string {
-	switch o.(type) {
-	case *appsv1.Deployment:
-		return "Deployment"
-	case *appsv1.ReplicaSet:
-		return "ReplicaSet"
-	case *corev1.Pod:
-		return "Pod"
-	case *corev1.Event:
-		return "Event"
+// line is a line of a recording about an object with more JSON fields.
+func line(apiVersion, kind, more string) string {
+	return `{"time":"2026-11-21T08:31:12Z","type":"MODIFIED","object":{"apiVersion":"` + apiVersion + `","kind":"` + kind +
+		`","metadata":{"name":"x","uid":"u"}` + more + `}}`
+}
+
+// damaged are objects with something in them that does not fit, the place of
+// that, and something behind it.
+var damaged = []struct {
+	apiVersion, kind, more, place string
+	kept                          func(runtime.Object) bool
+}{
+	{"apps/v1", "StatefulSet", `,"spec":{"replicas":"many","serviceName":"db","template":{"spec":{"containers":[{"name":"c","image":7}]}}}`,
+		"spec.replicas, spec.template.spec.containers.0.image", func(o runtime.Object) bool {
+			spec := o.(*appsv1.StatefulSet).Spec
+			return spec.ServiceName == "db" && spec.Template.Spec.Containers[0].Name == "c"
+		}},
+	{"apps/v1", "DaemonSet", `,"status":{"desiredNumberScheduled":{},"numberReady":2}`,
+		"status.desiredNumberScheduled", func(o runtime.Object) bool { return o.(*appsv1.DaemonSet).Status.NumberReady == 2 }},
+	{"apps/v1", "ControllerRevision", `,"revision":3,"data":{"a":1},"x":1`,
+		"", func(o runtime.Object) bool { return o.(*appsv1.ControllerRevision).Revision == 3 }},
+	{"apps/v1", "ControllerRevision", `,"revision":"3"`,
+		"revision", func(o runtime.Object) bool { return o.(*appsv1.ControllerRevision).Name == "x" }},
+	{"batch/v1", "Job", `,"status":{"startTime":"noon","succeeded":1,"conditions":[{"type":"Complete","status":"True","lastTransitionTime":5}]}`,
+		"status.conditions.0.lastTransitionTime, status.startTime", func(o runtime.Object) bool {
+			status := o.(*batchv1.Job).Status
+			return status.Succeeded == 1 && status.Conditions[0].Type == batchv1.JobComplete
+		}},
+	{"batch/v1", "CronJob", `,"spec":{"schedule":"* * * * *","suspend":"no"}`,
+		"spec.suspend", func(o runtime.Object) bool { return o.(*batchv1.CronJob).Spec.Schedule == "* * * * *" }},
+	{"v1", "ReplicationController", `,"spec":{"replicas":1.5,"selector":{"a":"b"}}`,
+		"spec.replicas", func(o runtime.Object) bool { return o.(*corev1.ReplicationController).Spec.Selector["a"] == "b" }},
+	{"autoscaling/v2", "HorizontalPodAutoscaler", `,"spec":{"maxReplicas":5},"status":{"desiredReplicas":[],"currentMetrics":[{"resource":{"current":{"averageUtilization":"x"}}}]}`,
+		"status.currentMetrics.0.resource.current.averageUtilization, status.desiredReplicas", func(o runtime.Object) bool {
+			return o.(*autoscalingv2.HorizontalPodAutoscaler).Spec.MaxReplicas == 5
+		}},
+	{"v1", "Node", `,"spec":{"unschedulable":"yes","taints":[{"key":"k","timeAdded":1}]},"status":{"conditions":[{"type":"Ready","lastHeartbeatTime":"x"}],"capacity":{"cpu":"much"}}`,
+		"spec.taints.0.timeAdded, spec.unschedulable, status.capacity.cpu, status.conditions.0.lastHeartbeatTime", func(o runtime.Object) bool {
+			n := o.(*corev1.Node)
+			return n.Spec.Taints[0].Key == "k" && n.Status.Conditions[0].Type == corev1.NodeReady
+		}},
+	{"v1", "PersistentVolumeClaim", `,"spec":{"resources":{"requests":{"storage":"a lot"}},"volumeName":"v"}`,
+		"spec.resources.requests.storage", func(o runtime.Object) bool { return o.(*corev1.PersistentVolumeClaim).Spec.VolumeName == "v" }},
+	{"example.com/v1", "Shop", `,"metadata":{"name":"x","ownerReferences":[{"kind":"Mall","controller":"yes"}]}`,
+		"metadata.ownerReferences.0.controller", func(o runtime.Object) bool {
+			return o.(*metav1.PartialObjectMetadata).OwnerReferences[0].Kind == "Mall"
+		}},
+}
+
+// Of every kind that is watched, what is whole in a damaged object is kept.
+func TestRecordingSalvage(t *testing.T) {
+	for _, test := range damaged {
+		t.Run(test.kind, func(t *testing.T) {
+			observations, broken := readString(t, line(test.apiVersion, test.kind, test.more))
+			if len(observations) != 1 {
+				t.Fatalf("%d observations, broken %q", len(observations), broken)
+			}
+			if test.place == "" && len(broken) > 0 ||
+				test.place != "" && (len(broken) != 1 || !strings.HasSuffix(broken[0], "left out what cannot be read: "+test.place)) {
+				t.Errorf("broken: %q\nwant %q", broken, test.place)
+			}
+			if !test.kept(observations[0].Object) {
+				t.Errorf("kept %+v", observations[0].Object)
+			}
+			// The engine is not upset.
+			engine := causality.New(causality.Options{})
+			engine.Observe(observations[0])
+			engine.Flush()
+		})
 	}
-	return "metadata"
 }
 
 func TestRecordingEventsAPI(t *testing.T) {
@@ -325,6 +391,9 @@ func FuzzRecording(f *testing.F) {
 	f.Add([]byte(strings.Replace(podLine, `"uid"`, `"creationTimestamp":"x","uid"`, 1)))
 	f.Add([]byte(`{"type":"ERROR","object":{}}`))
 	f.Add([]byte(`{"time":"2026-11-21T08:31:12Z","type":"ADDED","object":{"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"e"},"series":{"count":"x"}}}`))
+	for _, d := range damaged {
+		f.Add([]byte(line(d.apiVersion, d.kind, d.more)))
+	}
 	f.Add([]byte("\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff"))
 	f.Add([]byte("\xef\xbb\xbf\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {

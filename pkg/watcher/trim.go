@@ -35,8 +35,8 @@ func trim(object runtime.Object) {
 		m, keepFields = &in.ObjectMeta, all
 	case *appsv1.ReplicaSet:
 		m = &in.ObjectMeta
-		if metav1.GetControllerOfNoCopy(in) == nil {
-			keepFields = all // nobody else says who wrote it
+		if c := metav1.GetControllerOfNoCopy(in); c == nil || c.Kind != deploymentKind.Kind {
+			keepFields = all // of a Deployment's it is the Deployment that somebody wrote
 		}
 	case *batchv1.CronJob:
 		m = &in.ObjectMeta

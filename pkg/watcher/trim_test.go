@@ -77,6 +77,7 @@ func managers(m metav1.Object) (names []string) {
 func TestTrimMetadata(t *testing.T) {
 	isController := true
 	controller := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "d", Controller: &isController}
+	custom := metav1.OwnerReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "web", UID: "r", Controller: &isController}
 	all := []string{"kubectl", "controller"}
 	for _, test := range []struct {
 		kind     kind
@@ -90,6 +91,7 @@ func TestTrimMetadata(t *testing.T) {
 		{jobKind, nil, all},
 		{replicaSetKind, nil, all},
 		{replicaSetKind, []metav1.OwnerReference{controller}, nil},
+		{replicaSetKind, []metav1.OwnerReference{custom}, all},
 		{autoscalerKind, nil, []string{"kubectl"}},
 		{nodeKind, nil, []string{"kubectl"}},
 		{cronJobKind, nil, nil},

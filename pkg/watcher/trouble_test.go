@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,9 +15,35 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
+// lockedBuffer is what is written to while it is looked at.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// take returns what was written since the last time.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 // testLog collects messages as "LEVEL message".
 func testLog(level slog.Level) (log *slog.Logger, messages func() []string) {
-	var b bytes.Buffer
+	var b lockedBuffer
 	log = slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key != slog.LevelKey && a.Key != slog.MessageKey {
 			return slog.Attr{}
@@ -24,8 +51,7 @@ func testLog(level slog.Level) (log *slog.Logger, messages func() []string) {
 		return a
 	}}))
 	return log, func() []string {
-		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-		b.Reset()
+		lines := strings.Split(strings.TrimSuffix(b.take(), "\n"), "\n")
 		return slices.DeleteFunc(lines, func(s string) bool { return s == "" })
 	}
 }
