@@ -37,6 +37,14 @@ const (
 	keyImageSize   = attribute.Key("rollspan.image.size")
 	keyWaiting     = attribute.Key("rollspan.waiting.reason")
 
+	keyCritical     = attribute.Key("rollspan.critical")
+	keyPathSegments = attribute.Key("rollspan.critical_path.segments")
+
+	keyPreviousDuration = attribute.Key("rollspan.previous.duration")
+	keyPreviousRevision = attribute.Key("rollspan.previous.revision")
+	keySlowerPhase      = attribute.Key("rollspan.slower.phase")
+	keySlowerBy         = attribute.Key("rollspan.slower.by")
+
 	keyLink = attribute.Key("rollspan.link")
 
 	keyEventReason  = attribute.Key("k8s.event.reason")

@@ -144,5 +144,8 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 			attach(root, ev, root.End)
 		}
 	}
+	if how != outcomeOpen {
+		b.addPath(root)
+	}
 	return b.done()
 }

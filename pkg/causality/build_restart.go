@@ -205,6 +205,9 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 			attach(root, ev, root.End)
 		}
 	}
+	if rs.how != outcomeOpen {
+		b.addPath(root)
+	}
 	return b.done()
 }
 

@@ -71,6 +71,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 		fail(b.root, f)
 		b.root.Message = f.message // a sentence that names the reason
 	}
+	b.addCriticalPath()
 	c.sent, c.root = true, remember(b.root)
 	return b.done()
 }

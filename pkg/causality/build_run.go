@@ -25,6 +25,9 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	}
 	b.root = b.spans[0]
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
+	if c.ended {
+		b.addPath(b.root)
+	}
 	c.sent, c.root = true, remember(b.root)
 	return b.done()
 }

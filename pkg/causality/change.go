@@ -86,6 +86,7 @@ type change struct {
 	// pauses are the times it was paused; the last may be open.
 	pauses []pause
 
+	phases       map[string]time.Duration // of its critical path, once it was handed out
 	sent         bool
 	root         *sentSpan // once it was handed out
 	recoverySent bool

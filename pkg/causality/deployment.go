@@ -24,6 +24,7 @@ func readDeployment(in *appsv1.Deployment, d *workload) workloadState {
 		available:  in.Status.AvailableReplicas,
 		minReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
 		paused:     in.Spec.Paused,
+		recreate:   in.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType,
 	}
 	st.revision, _ = strconv.ParseInt(in.Annotations[revisionAnnotation], 10, 64)
 	st.isNew = st.revision == 0 || st.observed == 0

@@ -120,6 +120,7 @@ func tree(t testing.TB, traces []spans.Trace) string {
 	t.Helper()
 	var b strings.Builder
 	for i, tr := range traces {
+		soundPath(t, tr)
 		if i > 0 {
 			b.WriteByte('\n')
 		}

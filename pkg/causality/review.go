@@ -182,6 +182,9 @@ func (r *reviewer) recoveries() {
 func (r *reviewer) forget() {
 	for len(r.plan.changes) > keepChanges && r.plan.changes[0].sent {
 		r.workload.forgotten = max(r.forgotten, r.plan.changes[0].revision)
+		if c := r.plan.changes[0]; c.comparable() {
+			r.workload.lastCompleted = c
+		}
 		r.workload.changes = r.workload.changes[1:]
 	}
 	old := func(seen time.Time) bool {

@@ -46,16 +46,20 @@ func (b *changeBuilder) addUnblocked() {
 }
 
 // unblockedBy links a span to the pod of this change, other than its own, that
-// got ready last before it.
+// became available last before it.
 func (b *changeBuilder) unblockedBy(s *spans.Span, own *pod) {
 	var last *spans.Span
+	var lastAt time.Time
 	for _, q := range b.pods {
 		start := b.startSpans[q]
-		if start == nil || q == own || !start.Start.Before(s.Start) || start.End.After(s.Start.Add(unblockSlack)) {
+		if start == nil || q == own || !start.Start.Before(s.Start) {
 			continue
 		}
-		if _, ready := q.firstReady(); ready && (last == nil || start.End.After(last.End)) {
-			last = start
+		if _, ready := q.firstReady(); !ready {
+			continue
+		}
+		if at := b.available(q, start.End); at.After(lastAt) && !at.After(s.Start.Add(unblockSlack)) {
+			last, lastAt = start, at
 		}
 	}
 	if last != nil {

@@ -35,6 +35,8 @@ type workload struct {
 	deleted bool
 	// forgotten is the highest number of the rollouts that are not kept.
 	forgotten int64
+	// lastCompleted is the latest completed rollout of these, to compare with.
+	lastCompleted *change
 
 	cronJob *cronTrigger // of a Job that a CronJob made
 
@@ -60,6 +62,7 @@ type workloadState struct {
 	images       []string
 	minReady     time.Duration
 	paused       bool
+	recreate     bool // Deployments: old pods are gone before new ones are made
 
 	// complete is what `kubectl rollout status` calls successfully rolled out
 	// (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).

@@ -72,7 +72,7 @@ func TestVersion(t *testing.T) {
 
 func TestReplayTree(t *testing.T) {
 	out, errs, code := rollspan(t, "", "replay", recordings+"rolling-update-undo-scale-restart.jsonl")
-	if code != ExitOK || strings.Count(out, "  Deployment rollout  ") < 4 || !strings.Contains(out, "cause rollback") {
+	if code != ExitOK || strings.Count(out, "| Deployment rollout  ") < 4 || !strings.Contains(out, "cause rollback") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	if !strings.Contains(errs, "observations, ") || !strings.Contains(errs, ", 0 broken lines") {

@@ -17,7 +17,8 @@ import (
 // WriteTree writes a trace as text for people: one line a span, indented below
 // its parent, with the offset of its start from the first span's, its
 // duration, the object, and, where it matters, outcome and error; the span's
-// events and links below it.
+// events and links below it. A bar marks the spans on the critical path, which
+// is listed at the end.
 func WriteTree(w io.Writer, t Trace) error {
 	if len(t.Spans) == 0 {
 		return nil
@@ -34,6 +35,7 @@ func WriteTree(w io.Writer, t Trace) error {
 	for i := range t.Spans {
 		tw.span(&t.Spans[i])
 	}
+	tw.criticalPath(t.Root())
 	return out.Flush()
 }
 
@@ -69,6 +71,11 @@ func (w *treeWriter) span(s *Span) {
 	}
 	w.depth[s.SpanID] = depth
 	w.columns(offset(s.Start.Sub(w.epoch)), seconds(s.End.Sub(s.Start)))
+	if critical, ok := s.Attribute("rollspan.critical"); ok && critical.AsBool() {
+		w.WriteString("| ")
+	} else {
+		w.WriteString("  ")
+	}
 	fmt.Fprintf(w, "%s%s  %s", indent(depth), s.Name, s.Subject)
 	for _, note := range notes(s) {
 		fmt.Fprintf(w, "  %s", note)
@@ -79,11 +86,38 @@ func (w *treeWriter) span(s *Span) {
 	w.WriteByte('\n')
 	for _, l := range s.Links {
 		w.columns("", "")
-		fmt.Fprintf(w, "%s-> %s %s\n", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
+		fmt.Fprintf(w, "  %s-> %s %s\n", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
 	}
 	for _, e := range s.Events {
 		w.event(depth+1, e)
 	}
+}
+
+// criticalPath lists what the change waited for, one thing after the other.
+func (w *treeWriter) criticalPath(root *Span) {
+	segments, ok := root.Attribute("rollspan.critical_path.segments")
+	if !ok {
+		return
+	}
+	fmt.Fprintf(w, "%*s critical path%s:\n", offsetWidth, "", comparison(root))
+	for _, s := range segments.AsStringSlice() {
+		took, what, _ := strings.Cut(s, " ")
+		fmt.Fprintf(w, "%*s %*s | %s\n", offsetWidth, "", durationWidth, took, what)
+	}
+}
+
+// comparison says how long the rollout before took, and what was slower now.
+func comparison(root *Span) string {
+	previous, ok := root.Attribute("rollspan.previous.duration")
+	if !ok {
+		return ""
+	}
+	text := fmt.Sprintf(" (the rollout before took %.3fs", previous.AsFloat64())
+	if phase, ok := root.Attribute("rollspan.slower.phase"); ok {
+		by, _ := root.Attribute("rollspan.slower.by")
+		text += fmt.Sprintf("; %s +%.3fs", phase.AsString(), by.AsFloat64())
+	}
+	return text + ")"
 }
 
 // target names what a link leads to: a span of the same trace, or another one.
@@ -95,12 +129,12 @@ func (w *treeWriter) target(l Link, own trace.TraceID) string {
 }
 
 func (w *treeWriter) columns(start, duration string) {
-	fmt.Fprintf(w, "%*s %*s  ", offsetWidth, start, durationWidth, duration)
+	fmt.Fprintf(w, "%*s %*s ", offsetWidth, start, durationWidth, duration)
 }
 
 func (w *treeWriter) event(depth int, e Event) {
 	w.columns(offset(e.Time.Sub(w.epoch)), "")
-	fmt.Fprintf(w, "%s* %s", indent(depth), e.Name)
+	fmt.Fprintf(w, "  %s* %s", indent(depth), e.Name)
 	attrs := attribute.NewSet(e.Attributes...)
 	if n, ok := attrs.Value("k8s.event.count"); ok && n.AsInt64() > 1 {
 		fmt.Fprintf(w, " x%d", n.AsInt64())

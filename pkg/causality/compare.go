@@ -1,0 +1,53 @@
+package causality
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// comparable reports whether later rollouts are measured against this one.
+func (c *change) comparable() bool {
+	return c.kind == changeRollout && c.outcome == outcomeComplete && c.phases != nil
+}
+
+// comparePrevious tells on the root how long the completed rollout before took,
+// and, if this one took longer, which phase of the critical path grew most.
+func (b *changeBuilder) comparePrevious() {
+	if b.change.kind != changeRollout {
+		return
+	}
+	previous := b.lastCompleted
+	for _, c := range b.changes {
+		if c == b.change {
+			break
+		}
+		if c.comparable() {
+			previous = c
+		}
+	}
+	if previous == nil {
+		return
+	}
+	took := previous.root.end.Sub(previous.root.start)
+	b.root.Attributes = append(b.root.Attributes, seconds(keyPreviousDuration, took))
+	if previous.revision > 0 {
+		b.root.Attributes = append(b.root.Attributes, keyPreviousRevision.Int64(previous.revision))
+	}
+	if b.end.Sub(b.start) <= took {
+		return // something always grows, if only by chance
+	}
+	if phase, by := grewMost(previous.phases, b.change.phases); by > 0 {
+		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(phase), seconds(keySlowerBy, by))
+	}
+}
+
+// grewMost is the phase that takes the most more time now than before.
+func grewMost(before, now map[string]time.Duration) (phase string, by time.Duration) {
+	for _, p := range slices.Sorted(maps.Keys(now)) {
+		if more := now[p] - before[p]; more > by {
+			phase, by = p, more
+		}
+	}
+	return phase, by
+}

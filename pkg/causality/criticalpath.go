@@ -1,0 +1,205 @@
+package causality
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// Phases of a critical path that no span is named after.
+const (
+	phaseController = "controller" // what nothing else explains
+	phaseCreatePod  = "create pod" // from the decision that there be pods to the pod
+	phaseBackOff    = "back off"
+	phaseMinReady   = "min ready wait"
+	phasePodStop    = "pod stop"
+)
+
+// maxPathSegments bounds the list of segments on a root: a rollout that goes
+// pod by pod through a thousand pods has thousands.
+const maxPathSegments = 100
+
+// pathSegment is a piece of a critical path: what the change waited for, and
+// who was at it.
+type pathSegment struct {
+	phase       string
+	what        string // the name of the span, or of a phase that has none
+	subject     string
+	from, until time.Time
+}
+
+func (g pathSegment) duration() time.Duration { return g.until.Sub(g.from) }
+
+func (g pathSegment) String() string {
+	return fmt.Sprintf("%.3fs %s %s", g.duration().Seconds(), g.what, g.subject)
+}
+
+// criticalPath is built from the end of a change backwards, so that its pieces
+// tile the change: at is where the next piece ends.
+type criticalPath struct {
+	root     *spans.Span
+	byID     map[trace.SpanID]*spans.Span
+	children map[trace.SpanID][]*spans.Span
+	at       time.Time
+	segments []pathSegment // the last one first
+	marked   map[*spans.Span]bool
+}
+
+func newCriticalPath(b *builder, root *spans.Span) *criticalPath {
+	w := &criticalPath{
+		root: root, at: root.End,
+		byID:     make(map[trace.SpanID]*spans.Span, len(b.spans)),
+		children: make(map[trace.SpanID][]*spans.Span, len(b.spans)),
+		marked:   map[*spans.Span]bool{},
+	}
+	for _, s := range b.spans {
+		w.byID[s.SpanID] = s
+		w.children[s.ParentID] = append(w.children[s.ParentID], s)
+	}
+	return w
+}
+
+// take explains the time from a moment to where the path has come by a span.
+func (w *criticalPath) take(s *spans.Span, phase, what string, from time.Time) {
+	from = latest(from, w.root.Start)
+	if !from.Before(w.at) {
+		return
+	}
+	if n := len(w.segments); n > 0 && w.segments[n-1].what == what && w.segments[n-1].subject == s.Subject {
+		w.segments[n-1].from = from
+	} else {
+		w.segments = append(w.segments, pathSegment{phase: phase, what: what, subject: s.Subject, from: from, until: w.at})
+	}
+	w.at = from
+	for ; s != nil && !w.marked[s]; s = w.byID[s.ParentID] {
+		w.marked[s] = true
+	}
+}
+
+// descend explains the time of a span by what it consisted of: of its parts
+// the one that ended last, before that the one that had ended last when that
+// one began, and so on. What no part explains was the span's own.
+func (w *criticalPath) descend(s *spans.Span) {
+	cut := s.End.After(w.at) // the path leaves it before its end
+	for {
+		part := lastEnded(w.children[s.SpanID], w.at, cut)
+		if part == nil {
+			break
+		}
+		cut = false
+		w.self(s, part.End)
+		w.descend(part)
+	}
+	w.self(s, s.Start)
+}
+
+// lastEnded is the span that had ended last at a time; with cut, one that was
+// still going on then counts as ending there.
+func lastEnded(siblings []*spans.Span, at time.Time, cut bool) *spans.Span {
+	var last *spans.Span
+	for _, s := range siblings {
+		if !s.Start.Before(at) || !s.End.After(s.Start) || s.End.After(at) && !cut {
+			continue
+		}
+		if last == nil || cmp.Or(earliest(s.End, at).Compare(earliest(last.End, at)), last.Start.Compare(s.Start), strings.Compare(last.Subject, s.Subject)) > 0 {
+			last = s
+		}
+	}
+	return last
+}
+
+// self takes a span's own time.
+func (w *criticalPath) self(s *spans.Span, from time.Time) {
+	phase := w.phaseOf(s)
+	what := s.Name
+	switch what {
+	case w.root.Name, "container", "ReplicaSet scale up":
+		what = phase // the name says less
+	}
+	w.take(s, phase, what, from)
+}
+
+// phaseOf is the phase that a span's own time counts as.
+func (w *criticalPath) phaseOf(s *spans.Span) string {
+	switch s.Name {
+	case "startup probe", "readiness probe", "readiness gates":
+		return "become ready"
+	case "container":
+		return "start container"
+	case "run container":
+		if parent := w.byID[s.ParentID]; parent != nil && parent.Name == "init container" {
+			return parent.Name
+		}
+		return s.Name
+	case "ReplicaSet scale up":
+		return phaseCreatePod
+	}
+	if s == w.root || strings.HasPrefix(s.Name, "Pod ") && s.Name != "Pod stop" {
+		return phaseController
+	}
+	for up := s; up != nil; up = w.byID[up.ParentID] {
+		if up.Name == "Pod stop" {
+			return phasePodStop
+		}
+	}
+	return s.Name
+}
+
+// finish takes the rest for the change itself, marks the spans and writes the
+// path on the root. It returns the time of each phase.
+func (w *criticalPath) finish() map[string]time.Duration {
+	w.self(w.root, w.root.Start)
+	slices.Reverse(w.segments)
+	for s := range w.marked {
+		s.Attributes = append(s.Attributes, keyCritical.Bool(true))
+	}
+	phases := map[string]time.Duration{}
+	for _, g := range w.segments {
+		phases[g.phase] += g.duration()
+	}
+	if len(phases) == 0 {
+		return nil // it took no time
+	}
+	w.root.Attributes = append(w.root.Attributes, keyPathSegments.StringSlice(segmentStrings(w.segments)))
+	for _, phase := range slices.Sorted(maps.Keys(phases)) {
+		w.root.Attributes = append(w.root.Attributes, seconds(phaseKey(phase), phases[phase]))
+	}
+	return phases
+}
+
+// phaseKey is the attribute for the sum of a phase.
+func phaseKey(phase string) attribute.Key {
+	return attribute.Key("rollspan.critical_path." + strings.ReplaceAll(phase, " ", "_"))
+}
+
+// segmentStrings writes a path for people. Of a very long one the longest
+// segments stay, and the last line says what the others come to.
+func segmentStrings(segments []pathSegment) []string {
+	longest := make([]int, len(segments))
+	for i := range longest {
+		longest[i] = i
+	}
+	slices.SortStableFunc(longest, func(i, j int) int { return cmp.Compare(segments[j].duration(), segments[i].duration()) })
+	shown := longest[:min(len(longest), maxPathSegments)]
+	slices.Sort(shown)
+	out := make([]string, 0, len(shown)+1)
+	for _, i := range shown {
+		out = append(out, segments[i].String())
+	}
+	if rest := longest[len(shown):]; len(rest) > 0 {
+		left := time.Duration(0)
+		for _, i := range rest {
+			left += segments[i].duration()
+		}
+		out = append(out, fmt.Sprintf("%.3fs in %d shorter segments", left.Seconds(), len(rest)))
+	}
+	return out
+}
