@@ -71,6 +71,13 @@ type Config struct {
 	// failure doubles it, up to MaxBackoff. Defaults DefaultMinBackoff and
 	// DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
+
+	// Acknowledged, if it is not nil, gets the spans that the collector has
+	// taken, each once, in the order they were sent. It is called from the
+	// goroutine that sends, which waits for it, and must not change the spans.
+	// Where a collector rejects some of a request it does not say which; then
+	// none of that request's spans are passed on.
+	Acknowledged func([]*Span)
 }
 
 // AddFlags adds a flag for each field of c that somebody who runs rollspan

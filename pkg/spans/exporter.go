@@ -48,8 +48,10 @@ type Stats struct {
 	// Enqueued is how many spans Enqueue was given.
 	Enqueued int64
 	// Queued is how many spans wait or are in flight; QueuedBytes is their
-	// estimated size.
-	Queued, QueuedBytes int
+	// estimated size. They are bounded by MaxQueued and MaxQueuedBytes, which
+	// what is in flight may exceed.
+	Queued, QueuedBytes       int
+	MaxQueued, MaxQueuedBytes int
 	// Sent is how many spans the collector acknowledged.
 	Sent int64
 	// Rejected is how many spans of acknowledged requests the collector
@@ -156,6 +158,7 @@ func (e *Exporter) Stats() Stats {
 	out := e.stats
 	out.Queued = e.queue.len()
 	out.QueuedBytes = e.queue.bytes
+	out.MaxQueued, out.MaxQueuedBytes = e.queue.maxSpans, e.queue.maxBytes
 	return out
 }
 

@@ -140,7 +140,9 @@ func TestPartialSuccess(t *testing.T) {
 	both(t, func(t *testing.T, c *collector) {
 		c.up()
 		c.on(func(request) reply { return reply{rejected: 2, message: "span too old"} })
-		e, l := startExporter(t, testConfig(c))
+		config := testConfig(c)
+		config.Acknowledged = func(taken []*Span) { t.Errorf("%d spans were acknowledged; nobody can know that", len(taken)) }
+		e, l := startExporter(t, config)
 		e.Enqueue(numbered(0, 5))
 
 		stats := finish(t, e)
@@ -223,11 +225,18 @@ func TestOneBadSpan(t *testing.T) {
 				})
 				config := testConfig(c)
 				config.BatchSpans = 32
+				var acknowledged []string // from one goroutine, which finish waits for
+				config.Acknowledged = func(taken []*Span) {
+					for _, s := range taken {
+						acknowledged = append(acknowledged, s.SpanID.String())
+					}
+				}
 				e, l := startExporter(t, config)
 				traces := numbered(0, 40)
 				e.Enqueue(traces)
 
 				stats := finish(t, e)
+				wantSpans(t, acknowledged, c.got())
 				wantSpans(t, c.got(), slices.Delete(ids(traces), 13, 14))
 				if stats.Sent != 39 || stats.Dropped.Refused != 1 || stats.Dropped.Total() != 1 {
 					t.Errorf("%+v", stats)

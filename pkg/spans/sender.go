@@ -128,7 +128,7 @@ func (s *sender) settle(batch []item, size int, a answer) {
 
 	switch a.verdict {
 	case accepted:
-		s.acknowledge(len(batch), a)
+		s.acknowledge(batch, a)
 	case tooLarge, refused:
 		if len(batch) == 1 {
 			s.drop(batch[0].span, a)
@@ -166,8 +166,9 @@ func (s *sender) failed(a answer) {
 	s.stats.LastError, s.stats.LastErrorTime = a.words, time.Now()
 }
 
-// acknowledge lets the n spans in flight go, for good.
-func (s *sender) acknowledge(n int, a answer) {
+// acknowledge lets the spans in flight go, for good.
+func (s *sender) acknowledge(batch []item, a answer) {
+	n := len(batch)
 	// What a collector says it rejected cannot be more than it was given.
 	rejected := min(max(a.rejected, 0), int64(n))
 
@@ -182,6 +183,13 @@ func (s *sender) acknowledge(n int, a answer) {
 	}
 	waiting, dropped := n+s.queue.len(), s.stats.Dropped.Total()
 	s.mu.Unlock()
+	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {
+		spans := make([]*Span, n)
+		for i := range batch {
+			spans[i] = batch[i].span
+		}
+		taken(spans)
+	}
 
 	s.failures = 0
 	s.limitSpans = min(2*s.limitSpans, s.settings.BatchSpans)
