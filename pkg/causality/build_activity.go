@@ -49,6 +49,7 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 		late, left := e.lateEvents(obj, left)
 		out = append(out, late...)
 		if t, ok := obj.activity(left); ok {
+			e.stats.Orphans["Event"] += int64(len(t.Root().Events))
 			out = append(out, t)
 		}
 		delete(e.unsettled, obj)

@@ -49,6 +49,10 @@ type Stats struct {
 	LateRepetitions int64
 	// Traces and Spans is what was handed out.
 	Traces, Spans int64
+	// Orphans is what no change explains, by kind: Events that were handed out
+	// as activity, and pods and ReplicaSets that were gone for a while without
+	// their workload being known, so that no trace tells of them.
+	Orphans map[string]int64
 	// Open is how many changes are open or not handed out yet.
 	Open int64
 }
@@ -95,7 +99,7 @@ func New(opts Options) *Engine {
 	opts.Quiet = cmp.Or(opts.Quiet, 30*time.Second)
 	return &Engine{
 		opts:          opts,
-		stats:         Stats{Observations: map[string]int64{}},
+		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}},
 		objects:       map[types.UID]*object{},
 		names:         map[nameKey]types.UID{},
 		events:        map[string]*event{},
@@ -299,6 +303,7 @@ func (e *Engine) forgetStrays() {
 		if e.workloadOf(obj) != nil {
 			continue
 		}
+		e.stats.Orphans[obj.kind]++
 		if p := e.pods[obj.uid]; p != nil {
 			e.forgetPod(p)
 		}
@@ -393,6 +398,7 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Observations = maps.Clone(e.stats.Observations)
+	s.Orphans = maps.Clone(e.stats.Orphans)
 	for _, d := range e.workloads {
 		for _, c := range d.changes {
 			if !c.sent {

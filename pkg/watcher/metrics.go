@@ -69,15 +69,24 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 		return prometheus.NewCounterFunc(prometheus.CounterOpts(options(name, help)),
 			func() float64 { return float64(read(stats())) })
 	}
+	orphans := func(kind string) prometheus.Collector {
+		o := prometheus.CounterOpts(options("orphans_total",
+			"What no change explains: Events that are in traces of activity, and pods and ReplicaSets that were gone before their workload was known."))
+		o.ConstLabels = prometheus.Labels{"kind": kind}
+		return prometheus.NewCounterFunc(o, func() float64 { return float64(stats().Orphans[kind]) })
+	}
 	return &liveMetrics{
 		streams: newStreamMetrics(),
 		waits: prometheus.NewCounter(prometheus.CounterOpts(options("queue_waits_total",
 			"Observations that had to wait because the engine's queue was full."))),
 		read: []prometheus.Collector{
 			gauge("queue_length", "Observations that wait for the engine.", func() float64 { return float64(queued()) }),
+			gauge("queue_capacity", "Observations that may wait for the engine before the watches do.",
+				func() float64 { return queueLength }),
 			gauge("open_changes", "Changes that are open, or not handed out yet.", func() float64 { return float64(stats().Open) }),
 			counter("traces_total", "Traces handed out.", func(s *causality.Stats) int64 { return s.Traces }),
 			counter("spans_total", "Spans handed out.", func(s *causality.Stats) int64 { return s.Spans }),
+			orphans("Event"), orphans("Pod"), orphans("ReplicaSet"),
 			counter("incomplete_observations_total", "Observations without what identifies or dates them.",
 				func(s *causality.Stats) int64 { return s.Incomplete }),
 			counter("incomplete_events_total", "Events without a reason, or without the kind or UID of their object.",
