@@ -5,9 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/rollspan/rollspan/pkg/metrics"
+	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -58,6 +62,8 @@ still open are left to the next run, which finds them again.`,
 	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; default the pod's own")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
 	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
+	fs.BoolVar(&r.measure.WorkloadName, "metrics-workload-name", false,
+		"label the metrics of changes with the name of what changed, which makes many more of them")
 	return cmd
 }
 
@@ -67,6 +73,7 @@ type run struct {
 	connection watcher.Connection
 	conversion conversion
 	manager    watcher.ManagerOptions
+	measure    metrics.Options
 	// hint says that trees are printed because no collector was named.
 	hint bool
 }
@@ -81,6 +88,15 @@ func (r *run) run(ctx context.Context) error {
 		r.log.Info("traces are printed, because no collector is named; name one with --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT")
 	}
 
+	changes := metrics.NewChanges(r.measure)
+	r.conversion.exporter.Acknowledged = changes.Acknowledged
+	registered := registry{}
+	defer registered.clear()
+	if err := registered.add(changes, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})); err != nil {
+		return err
+	}
+
 	var out output
 	live, err := watcher.NewLive(watcher.LiveOptions{
 		Config:     config,
@@ -88,8 +104,12 @@ func (r *run) run(ctx context.Context) error {
 		Engine:     r.conversion.engine,
 		Log:        r.log,
 		Sink: func(clusterUID string) (watcher.Sink, error) {
-			out, err = r.open(clusterUID)
-			return out, err
+			sink, err := r.open(clusterUID, &registered)
+			if err != nil {
+				return nil, err
+			}
+			out = measuredOutput{sink, changes}
+			return out, nil
 		},
 	})
 	if err != nil {
@@ -104,7 +124,7 @@ func (r *run) run(ctx context.Context) error {
 	return errors.Join(err, out.Close(draining))
 }
 
-func (r *run) open(clusterUID string) (output, error) {
+func (r *run) open(clusterUID string, registered *registry) (output, error) {
 	if r.conversion.format != outputOTLP {
 		return r.conversion.print(r.Out, clusterUID)
 	}
@@ -113,8 +133,40 @@ func (r *run) open(clusterUID string) (output, error) {
 		return nil, err
 	}
 	r.log.Info("sending traces", "to", exporter.Endpoint())
-	if err := metrics.Registry.Register(exportMetrics{exporter.Stats}); err != nil {
+	if err := registered.add(metrics.NewExporter(exporter.Stats)); err != nil {
 		return nil, err
 	}
 	return otlpOutput{exporter}, nil
+}
+
+// measuredOutput measures the traces on their way. It does so before they are
+// sent, so that what is acknowledged was measured.
+type measuredOutput struct {
+	output
+	changes *metrics.Changes
+}
+
+func (o measuredOutput) Deliver(t spans.Trace) error {
+	o.changes.Finished(t)
+	return o.output.Deliver(t)
+}
+
+// registry is what this run serves on the manager's endpoint: its metrics are in
+// a registry of the whole process.
+type registry struct{ collectors []prometheus.Collector }
+
+func (r *registry) add(collectors ...prometheus.Collector) error {
+	for _, c := range collectors {
+		if err := ctrlmetrics.Registry.Register(c); err != nil {
+			return err
+		}
+		r.collectors = append(r.collectors, c)
+	}
+	return nil
+}
+
+func (r *registry) clear() {
+	for _, c := range r.collectors {
+		ctrlmetrics.Registry.Unregister(c)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
@@ -45,9 +46,13 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 	options := manager.Options{
 		// What the manager does is of use to who debugs it; what it fails at
 		// is returned.
-		Logger:                        logr.FromSlogHandler(debugOnly{l.options.Log.Handler()}),
-		HealthProbeBindAddress:        orOff(o.HealthAddress),
-		Metrics:                       metricsserver.Options{BindAddress: orOff(o.MetricsAddress)},
+		Logger:                 logr.FromSlogHandler(debugOnly{l.options.Log.Handler()}),
+		HealthProbeBindAddress: orOff(o.HealthAddress),
+		Metrics: metricsserver.Options{
+			BindAddress: orOff(o.MetricsAddress),
+			// The only text format that has room for exemplars.
+			HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }},
+		},
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionReleaseOnCancel: true,
 	}

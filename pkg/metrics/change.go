@@ -1,0 +1,109 @@
+package metrics
+
+import (
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// What of a root's attributes is read; docs/traces.md explains them.
+const (
+	keyChange   = attribute.Key("rollspan.change")
+	keyOutcome  = attribute.Key("rollspan.outcome")
+	phasePrefix = "rollspan.critical_path."
+
+	// activity is a burst of Events: it has no work whose duration would mean
+	// anything, and its objects may be of any kind.
+	activity = "activity"
+	// open is a change that has not ended.
+	open = "open"
+)
+
+// change is what a root span says of its change.
+type change struct {
+	namespace string
+	// kind is the workload's, or Node; workload is its name, empty for what
+	// does not last.
+	kind, workload string
+	change         string
+	outcome        string
+	// reason is why it failed; empty if it did not.
+	reason  string
+	seconds float64
+	// phases are the seconds that each phase had of the critical path, in the
+	// order of the span's attributes.
+	phases []phase
+}
+
+type phase struct {
+	name    string
+	seconds float64
+}
+
+// readChange reads the root span of a change that is over; of other spans it
+// returns false. Neither does every root lack a parent (a deployer's span may be
+// its parent), nor is every first span of a trace a root.
+func readChange(s *spans.Span) (change, bool) {
+	c := change{
+		change: text(s, keyChange), outcome: text(s, keyOutcome),
+		namespace: text(s, semconv.K8SNamespaceNameKey), reason: text(s, semconv.ErrorTypeKey),
+		seconds: s.End.Sub(s.Start).Seconds(),
+	}
+	if c.change == "" || c.change == activity || c.outcome == open {
+		return change{}, false
+	}
+	c.kind, c.workload = subject(s)
+	for _, kv := range s.Attributes {
+		name, ok := strings.CutPrefix(string(kv.Key), phasePrefix)
+		if ok && kv.Value.Type() == attribute.FLOAT64 {
+			c.phases = append(c.phases, phase{name, kv.Value.AsFloat64()})
+		}
+	}
+	return c, true
+}
+
+func text(s *spans.Span, key attribute.Key) string {
+	v, ok := s.Attribute(key)
+	if !ok || v.Type() != attribute.STRING {
+		return ""
+	}
+	return v.AsString()
+}
+
+// kinds are what a change can be of. What is made by one further up comes below
+// it: the root of a restart names the pod and the workload, for example.
+var kinds = []struct {
+	kind string
+	name attribute.Key
+	// lasts says that there are not ever more names as time goes by.
+	lasts bool
+}{
+	{"Deployment", semconv.K8SDeploymentNameKey, true},
+	{"StatefulSet", semconv.K8SStatefulSetNameKey, true},
+	{"DaemonSet", semconv.K8SDaemonSetNameKey, true},
+	{"ReplicationController", semconv.K8SReplicationControllerNameKey, true},
+	{"ReplicaSet", semconv.K8SReplicaSetNameKey, false},
+	{"Job", semconv.K8SJobNameKey, false},
+	{"CronJob", semconv.K8SCronJobNameKey, true},
+	{"Pod", semconv.K8SPodNameKey, false},
+	{"Node", semconv.K8SNodeNameKey, true},
+}
+
+// subject is what a root's change is of. A Job's run goes by the name of the
+// CronJob, which is the same for each run.
+func subject(s *spans.Span) (kind, name string) {
+	for _, k := range kinds {
+		name := text(s, k.name)
+		switch {
+		case name == "":
+			continue
+		case k.lasts:
+			return k.kind, name
+		}
+		return k.kind, text(s, semconv.K8SCronJobNameKey)
+	}
+	return other, ""
+}

@@ -1,0 +1,62 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+var (
+	exportedDesc = prometheus.NewDesc("rollspan_exported_spans_total",
+		"Spans by what became of them: sent, rejected by the collector, or dropped for the reason named.", []string{"outcome"}, nil)
+	waitingDesc = prometheus.NewDesc("rollspan_export_queue_spans",
+		"Spans that wait for the collector.", nil, nil)
+	capacityDesc = prometheus.NewDesc("rollspan_export_queue_capacity_spans",
+		"Spans that may wait for the collector before the oldest are dropped.", nil, nil)
+	waitingBytesDesc = prometheus.NewDesc("rollspan_export_queue_bytes",
+		"Estimated size of the spans that wait for the collector.", nil, nil)
+	capacityBytesDesc = prometheus.NewDesc("rollspan_export_queue_capacity_bytes",
+		"Estimated size that may wait for the collector before the oldest spans are dropped.", nil, nil)
+	requestsDesc = prometheus.NewDesc("rollspan_export_requests_total",
+		"Requests to the collector.", nil, nil)
+	retriesDesc = prometheus.NewDesc("rollspan_export_retries_total",
+		"Requests to the collector that failed and are made again.", nil, nil)
+)
+
+// exporter shows an exporter's counters to Prometheus.
+type exporter struct{ stats func() spans.Stats }
+
+// NewExporter returns the metrics of the exporter whose counters stats reads.
+func NewExporter(stats func() spans.Stats) prometheus.Collector { return exporter{stats} }
+
+// Describe names the metrics.
+func (exporter) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		exportedDesc, waitingDesc, capacityDesc, waitingBytesDesc, capacityBytesDesc, requestsDesc, retriesDesc,
+	} {
+		ch <- d
+	}
+}
+
+// Collect reads them, all at one moment.
+func (e exporter) Collect(ch chan<- prometheus.Metric) {
+	s := e.stats()
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v int) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
+	counter(exportedDesc, s.Sent, "sent")
+	counter(exportedDesc, s.Rejected, "rejected")
+	counter(exportedDesc, s.Dropped.QueueFull, "queue_full")
+	counter(exportedDesc, s.Dropped.Refused, "refused")
+	counter(exportedDesc, s.Dropped.TooLarge, "too_large")
+	counter(exportedDesc, s.Dropped.Closed, "closed")
+	counter(requestsDesc, s.Requests)
+	counter(retriesDesc, s.Retries)
+	gauge(waitingDesc, s.Queued)
+	gauge(capacityDesc, s.MaxQueued)
+	gauge(waitingBytesDesc, s.QueuedBytes)
+	gauge(capacityBytesDesc, s.MaxQueuedBytes)
+}
