@@ -14,10 +14,10 @@ import (
 
 // builder collects the spans of one trace.
 type builder struct {
-	traceID trace.TraceID
-	base    []attribute.KeyValue // on every span
-	spans   []*spans.Span
-	late    bool
+	place place
+	base  []attribute.KeyValue // on every span
+	spans []*spans.Span
+	late  bool
 }
 
 // node is a span to be: who did what to which object, and when.
@@ -33,12 +33,14 @@ type node struct {
 }
 
 func (b *builder) add(n node) *spans.Span {
-	id := rootID(b.traceID)
+	id := b.place.rootID()
 	if n.id != nil {
-		id = spans.NewSpanID(b.traceID, n.id...)
+		id = b.place.spanID(n.id...)
+	} else {
+		n.parent = b.place.joined.SpanID()
 	}
 	s := &spans.Span{
-		TraceID:    b.traceID,
+		TraceID:    b.place.traceID(),
 		SpanID:     id,
 		ParentID:   n.parent,
 		Name:       n.name,
@@ -98,13 +100,11 @@ func fail(s *spans.Span, f failure) {
 	s.Attributes = append(s.Attributes, semconv.ErrorTypeKey.String(f.reason))
 }
 
-// link adds a link from a span to the root of another trace.
-func link(s *spans.Span, to trace.TraceID, why string) {
-	s.Links = append(s.Links, spans.Link{
-		TraceID:    to,
-		SpanID:     rootID(to),
-		Attributes: []attribute.KeyValue{keyLink.String(why)},
-	})
+// link adds a link from a span to another change.
+func link(s *spans.Span, to place, why string) { addLink(s, to.traceID(), to.rootID(), why) }
+
+func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why string) {
+	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{keyLink.String(why)}})
 }
 
 // attach puts an Event on a span, with what of its repetitions fell into the

@@ -117,7 +117,7 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 	}
 	for _, s := range order {
 		evs := groups[s]
-		b := &builder{traceID: s.traceID, base: d.attributes(), late: true}
+		b := &builder{place: s.place, base: d.attributes(), late: true}
 		span := b.add(node{
 			parent: s.spanID, id: []string{"late events", evs[0].key},
 			name: name, attrs: obj.attributes(), service: cmp.Or(evs[0].component, "kubernetes"), subject: obj.subject(),
@@ -177,7 +177,7 @@ func (o *object) activity(left []*event) (spans.Trace, bool) {
 		end = latest(end, ev.until(time.Time{}).at)
 	}
 	b := &builder{
-		traceID: spans.NewTraceID(string(o.uid), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
+		place: ownPlace(string(o.uid), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
 	}
 	service := cmp.Or(left[0].component, "kubernetes")
 	root := b.add(node{

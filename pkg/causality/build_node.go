@@ -74,7 +74,7 @@ func (e *Engine) buildDisruption(d *disruption) spans.Trace {
 	if !d.over {
 		d.outcome, d.end = outcomeOpen, exactly(e.now)
 	}
-	b := &builder{traceID: d.traceID(), base: d.node.attributes()}
+	b := &builder{place: d.place(), base: d.node.attributes()}
 	start := d.start.at()
 	var events []*event
 	for _, ev := range d.node.unclaimed() {
@@ -108,7 +108,7 @@ func (e *Engine) buildDisruption(d *disruption) spans.Trace {
 	for _, ev := range events {
 		attach(root, ev, root.End.Add(d.tail()))
 	}
-	d.root = remember(root)
+	d.root = b.remember(root)
 	return b.done()
 }
 
@@ -165,7 +165,7 @@ func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace
 			left = append(left, ev)
 			continue
 		}
-		b := &builder{traceID: d.root.traceID, base: n.attributes(), late: true}
+		b := &builder{place: d.root.place, base: n.attributes(), late: true}
 		start := latest(d.root.start, ev.first())
 		span := b.add(node{
 			parent: d.root.spanID, id: []string{"late events", ev.key},

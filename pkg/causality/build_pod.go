@@ -58,7 +58,7 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		kind, isMark := markKinds[ev.reason]
 		return !ev.first().After(end) || !cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
-	p.startSent, p.startSpan = true, remember(root)
+	p.startSent, p.startSpan = true, b.remember(root)
 	return root
 }
 
@@ -317,7 +317,7 @@ func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValu
 			attach(s, ev, s.End)
 		}
 	}
-	p.stopSent, p.stopSpan = true, remember(s)
+	p.stopSent, p.stopSpan = true, b.remember(s)
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -75,10 +76,14 @@ func lossCause(p *pod) string {
 	}
 }
 
+func placeOfReplacement(lost types.UID) place {
+	return ownPlace(string(lost), string(changeReplacement))
+}
+
 func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	b := &builder{
-		traceID: spans.NewTraceID(string(lost.uid), string(changeReplacement)),
-		base:    r.workload.attributes(),
+		place: placeOfReplacement(lost.uid),
+		base:  r.workload.attributes(),
 	}
 	start := lost.lostAt().at()
 	if lost.leaving() && !lost.failed.known() {
@@ -119,7 +124,7 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 		start: start, end: end, attrs: append(attrs, rs.attributes()...),
 	})
 	if rollout != nil {
-		link(root, rollout.traceID(r.uid), "rollout")
+		link(root, r.placeOf(rollout), "rollout")
 	}
 	r.engine.linkLoss(root, lost, disrupted)
 	if lost.leaving() {

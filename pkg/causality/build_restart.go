@@ -161,8 +161,8 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	disrupted := r.engine.nodeCauseOfRestart(rs)
 	number := int(rs.ended.restart) + 1
 	b := &builder{
-		traceID: spans.NewTraceID(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
-		base:    append(r.workload.attributes(), r.engine.sets[q.owner].attributes()...),
+		place: ownPlace(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
+		base:  append(r.workload.attributes(), r.engine.sets[q.owner].attributes()...),
 	}
 	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
 	subject := q.subject() + " container/" + c.name
@@ -194,10 +194,10 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		}
 	}
 	if rollout != nil {
-		link(root, rollout.traceID(r.uid), "rollout")
+		link(root, r.placeOf(rollout), "rollout")
 	}
 	if disrupted != nil {
-		link(root, disrupted.traceID(), "caused_by")
+		link(root, disrupted.place(), "caused_by")
 	}
 	rs.phases(b, root, subject)
 	for _, ev := range q.events {

@@ -39,7 +39,7 @@ func (d *workload) changeName(c *change) string {
 // is still open, when the stream ends first.
 func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	b := &changeBuilder{
-		builder: builder{traceID: c.traceID(p.uid), base: p.attributes()},
+		builder: builder{place: p.placeOf(c), base: p.attributes()},
 		plan:    p,
 		change:  c,
 		spanOf:  map[*step]*spans.Span{},
@@ -72,7 +72,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 		b.root.Message = f.message // a sentence that names the reason
 	}
 	b.addCriticalPath()
-	c.sent, c.root = true, remember(b.root)
+	c.sent, c.root = true, b.remember(b.root)
 	return b.done()
 }
 
@@ -124,7 +124,7 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 		attrs = append(attrs, keyRevision.Int64(c.revision))
 	}
 	if c.kind == changeRollout {
-		if to := b.rollbackTo(); to > 0 {
+		if to := b.rollbackTo(c); to > 0 {
 			cause = "rollback"
 			attrs = append(attrs, keyRollbackTo.Int64(to))
 		}
@@ -172,19 +172,6 @@ func (b *changeBuilder) readyPods() int {
 		}
 	}
 	return n
-}
-
-// rollbackTo is the revision that a rollback goes back to, 0 if this is none.
-func (b *changeBuilder) rollbackTo() int64 {
-	if b.change.rollbackTo > 0 {
-		return b.change.rollbackTo
-	}
-	for _, rs := range b.sets {
-		if to, ok := rs.rolledBackTo[b.change.revision]; ok {
-			return to
-		}
-	}
-	return 0
 }
 
 func stepIdentity(rs *podSet, s *step) []string {
@@ -372,22 +359,22 @@ func (b *changeBuilder) addMinReadyWait() {
 
 // addLinks ties the change to its neighbors.
 func (b *changeBuilder) addLinks() {
+	b.change.linkContexts(b.root)
 	i := slices.Index(b.changes, b.change)
 	if b.change.outcome == outcomeSuperseded && i+1 < len(b.changes) {
-		link(b.root, b.changes[i+1].traceID(b.uid), "superseded_by")
+		link(b.root, b.placeOf(b.changes[i+1]), "superseded_by")
 	}
 	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
-		link(b.root, b.changes[i-1].traceID(b.uid), "supersedes")
+		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
 	}
 	if c := b.cronJob; c != nil && b.change.kind == changeJob {
-		link(b.root, c.traceID(), "caused_by")
+		link(b.root, c.place(), "caused_by")
 	}
 	if b.change.kind != changeRollout {
 		return
 	}
-	if to := b.rollbackTo(); to > 0 {
-		old := change{kind: changeRollout, revision: to}
-		link(b.root, old.traceID(b.uid), "rolls_back")
+	if to := b.rollbackTo(b.change); to > 0 {
+		link(b.root, b.placeOfRevision(to), "rolls_back")
 	}
 }
 

@@ -25,10 +25,11 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	}
 	b.root = b.spans[0]
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
+	c.linkContexts(b.root)
 	if c.ended {
 		b.addPath(b.root)
 	}
-	c.sent, c.root = true, remember(b.root)
+	c.sent, c.root = true, b.remember(b.root)
 	return b.done()
 }
 
@@ -89,7 +90,7 @@ func (r *reviewer) scheduled() {
 	}
 	c.sent = true
 	cron := r.engine.object(c.uid, kindCronJob, r.namespace, c.name)
-	b := &builder{traceID: c.traceID(), base: cron.attributes()}
+	b := &builder{place: c.place(), base: cron.attributes()}
 	made := c.made
 	var told []*event
 	for _, ev := range cron.events {
@@ -112,9 +113,9 @@ func (r *reviewer) scheduled() {
 	r.out = append(r.out, b.done())
 }
 
-// traceID is the identity of a scheduled time, hashed.
-func (c *cronTrigger) traceID() trace.TraceID {
-	return spans.NewTraceID(string(c.uid), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
+// place is that of a scheduled time, which is nobody's to deploy.
+func (c *cronTrigger) place() place {
+	return ownPlace(string(c.uid), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
 }
 
 // cronJobEvents puts what the CronJob controller says of the Job on its run.

@@ -86,6 +86,14 @@ type change struct {
 	// pauses are the times it was paused; the last may be open.
 	pauses []pause
 
+	// offers are the trace contexts that the workload carried when the change
+	// began, previous is when the one before it was opened.
+	offers   []offer
+	previous stamp
+	// joined is the span that it is a child of, if any, once that was decided.
+	placed bool
+	joined trace.SpanContext
+
 	phases       map[string]time.Duration // of its critical path, once it was handed out
 	sent         bool
 	root         *sentSpan // once it was handed out
@@ -104,8 +112,9 @@ func (c *change) openAt(s stamp) bool {
 	return !s.before(c.opened) && (!c.ended || !c.endStamp.before(s))
 }
 
-// traceID is the change's identity, hashed.
-func (c *change) traceID(workload types.UID) trace.TraceID {
+// identity is what the change is, hashed: the ID of its trace, unless it joined
+// another's (see placeOf).
+func (c *change) identity(workload types.UID) trace.TraceID {
 	id := []string{string(workload), string(c.kind)}
 	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }
 	switch c.kind {
@@ -131,6 +140,3 @@ func (c *change) traceID(workload types.UID) trace.TraceID {
 	}
 	return spans.NewTraceID(id...)
 }
-
-// rootID is the span ID of a trace's root.
-func rootID(t trace.TraceID) trace.SpanID { return spans.NewSpanID(t, "root") }

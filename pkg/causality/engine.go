@@ -32,6 +32,12 @@ type Options struct {
 	// Quiet is how long Events about an object with no open change wait for
 	// more of them before they make a trace of their own. Default 30s.
 	Quiet time.Duration
+	// TraceContext says what becomes of the trace context that a deployer
+	// leaves on a workload. Default TraceContextParent.
+	TraceContext TraceContextMode
+	// TraceContextKeys are the annotations that hold one, that which counts
+	// first coming first. Default DefaultTraceContextKeys().
+	TraceContextKeys []string
 }
 
 // Stats counts what the engine met. All counters only grow, but Open.
@@ -47,6 +53,9 @@ type Stats struct {
 	// LateRepetitions is how many times an Event repeated that was handed
 	// out already. A repetition is told by the Event's count, so these were not.
 	LateRepetitions int64
+	// MalformedContexts is how many values of the annotations for trace
+	// contexts were none, each counted once per workload.
+	MalformedContexts int64
 	// Traces and Spans is what was handed out.
 	Traces, Spans int64
 	// Orphans is what no change explains, by kind: Events that were handed out
@@ -97,6 +106,10 @@ func New(opts Options) *Engine {
 	opts.Settle = cmp.Or(opts.Settle, 5*time.Second)
 	opts.Linger = cmp.Or(opts.Linger, time.Minute)
 	opts.Quiet = cmp.Or(opts.Quiet, 30*time.Second)
+	opts.TraceContext = cmp.Or(opts.TraceContext, TraceContextParent)
+	if len(opts.TraceContextKeys) == 0 {
+		opts.TraceContextKeys = DefaultTraceContextKeys()
+	}
 	return &Engine{
 		opts:          opts,
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}},

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/rollspan/rollspan/pkg/causality"
 )
 
 // TestGoldenRecordings holds what the engine makes of every recording against
@@ -22,7 +24,11 @@ func TestGoldenRecordings(t *testing.T) {
 				}
 				var recording string
 				d.ScanArgs(t, "recording", &recording)
-				return tree(t, replay(load(t, recording)))
+				var options causality.Options
+				if d.HasArg("trace-context") {
+					d.ScanArgs(t, "trace-context", (*string)(&options.TraceContext))
+				}
+				return tree(t, replayWith(options, load(t, recording)))
 			})
 		})
 	}

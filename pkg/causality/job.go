@@ -44,6 +44,8 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 		c.wanted = completions(in)
 		c.succeeded, c.failed = in.Status.Succeeded, in.Status.Failed
 	}
+	// What a CronJob put on all of its Jobs was not meant for this one.
+	e.observeContexts(d, in, s, o.Initial || !d.seen && isBuiltIn(controller(in), kindCronJob))
 	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
 	done := finishedCondition(in)
 	switch {
@@ -92,7 +94,7 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 	if in.CreationTimestamp.IsZero() {
 		created = arrived(o.Time)
 	}
-	c := &change{
+	c := d.offer(&change{
 		kind:        changeJob,
 		opened:      s,
 		start:       created,
@@ -103,7 +105,7 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 		wanted:      completions(in),
 		succeeded:   in.Status.Succeeded,
 		failed:      in.Status.Failed,
-	}
+	})
 	switch {
 	case d.seen:
 		// It was suspended until now.
@@ -119,7 +121,7 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 	if o.Initial || !d.seen && in.Status.StartTime != nil {
 		c.opened = stamp{arrival: c.start.lo}
 	}
-	d.changes = append(d.changes, c)
+	d.begin(c)
 }
 
 // scheduledTime is where the CronJob controller says what time a Job is for

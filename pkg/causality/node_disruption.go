@@ -4,10 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // disruptionKind is what ails a node, as the attribute rollspan.cause has it.
@@ -60,8 +57,8 @@ func (m moment) from() time.Time {
 	return m.lo
 }
 
-func (d *disruption) traceID() trace.TraceID {
-	return spans.NewTraceID(string(d.node.uid), string(changeDisruption), string(d.kind), d.key)
+func (d *disruption) place() place {
+	return ownPlace(string(d.node.uid), string(changeDisruption), string(d.kind), d.key)
 }
 
 // finish ends a disruption that is open.

@@ -151,7 +151,7 @@ func TestRestartWhileNodesAreDisrupted(t *testing.T) {
 					t.Errorf("%s: outcome %s", what, value(g, "rollspan.outcome").AsString())
 				}
 				for _, l := range w.Links {
-					if _, known := got[l.TraceID]; told && known && !linksTo(g, l.TraceID) {
+					if _, known := got[l.SpanID]; told && known && !linksTo(g, l.SpanID) {
 						t.Errorf("%s is not linked to %s", what, l.TraceID)
 					}
 				}
@@ -166,6 +166,6 @@ func TestRestartWhileNodesAreDisrupted(t *testing.T) {
 	})
 }
 
-func linksTo(s spans.Span, id trace.TraceID) bool {
-	return slices.ContainsFunc(s.Links, func(l spans.Link) bool { return l.TraceID == id })
+func linksTo(s spans.Span, id trace.SpanID) bool {
+	return slices.ContainsFunc(s.Links, func(l spans.Link) bool { return l.SpanID == id })
 }

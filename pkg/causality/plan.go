@@ -35,6 +35,7 @@ type plan struct {
 	stopsOf  map[*step][]*pod
 	named    map[podName][]*pod
 
+	joins  bool     // whether changes are to join their deployers' traces
 	owners []string // up the chain, nearest first
 	cron   *object  // the CronJob that made the Job, if it is known
 
@@ -65,6 +66,7 @@ func (e *Engine) plan(d *workload) *plan {
 		stops:     map[*pod]slot{},
 		startsOf:  map[*step][]*pod{},
 		stopsOf:   map[*step][]*pod{},
+		joins:     e.opts.TraceContext == TraceContextParent,
 		owners:    e.ownersOf(d.object),
 		named:     map[podName][]*pod{},
 		steps:     map[*change][]slot{},

@@ -78,13 +78,13 @@ type pod struct {
 
 // sentSpan is what is remembered of a span that was handed out.
 type sentSpan struct {
-	traceID    trace.TraceID
+	place      place
 	spanID     trace.SpanID
 	start, end time.Time
 }
 
-func remember(s *spans.Span) *sentSpan {
-	return &sentSpan{s.TraceID, s.SpanID, s.Start, s.End}
+func (b *builder) remember(s *spans.Span) *sentSpan {
+	return &sentSpan{b.place, s.SpanID, s.Start, s.End}
 }
 
 // transition is a condition's change.
@@ -230,6 +230,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	}
 	p.observeEnd(o, in)
 	if p.unowned() {
+		e.observeContexts(e.runOf(p), in, newStamp(in.ResourceVersion, o), o.Initial)
 		e.observeUnowned(p, isNew)
 	}
 	return p

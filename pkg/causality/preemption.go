@@ -3,11 +3,8 @@ package causality
 import (
 	"strings"
 
-	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // preemptor finds the pod for which the scheduler took another one away; ""
@@ -67,21 +64,22 @@ func (e *Engine) nominated(victim *pod) (found types.UID) {
 }
 
 // broughtBy is the trace in which a pod was started, if one tells of it.
-func (e *Engine) broughtBy(uid types.UID) (trace.TraceID, bool) {
+func (e *Engine) broughtBy(uid types.UID) (place, bool) {
 	q := e.pods[uid]
 	if q == nil {
-		return trace.TraceID{}, false
+		return place{}, false
 	}
 	d := e.workloadOf(q.object)
 	if d == nil {
-		return trace.TraceID{}, false
+		return place{}, false
 	}
-	switch s := e.plan(d).starts[q]; {
+	p := e.plan(d)
+	switch s := p.starts[q]; {
 	case s.change != nil:
-		return s.change.traceID(d.uid), true
+		return p.placeOf(s.change), true
 	case s.lost != nil:
-		return spans.NewTraceID(string(s.lost.uid), string(changeReplacement)), true
+		return placeOfReplacement(s.lost.uid), true
 	default:
-		return trace.TraceID{}, false
+		return place{}, false
 	}
 }

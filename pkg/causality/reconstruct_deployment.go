@@ -323,10 +323,9 @@ func (d *pastDeployment) state(r *pastRevision, at time.Time, how stateKind) *ap
 	to.ManagedFields = slices.DeleteFunc(to.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
 		return m.Time == nil || m.Time.After(at)
 	})
-	if to.Annotations == nil {
-		to.Annotations = map[string]string{}
-	}
-	to.Annotations[revisionAnnotation] = strconv.FormatInt(r.number, 10)
+	// Since when it has the others, such as a deployer's trace context, nothing
+	// tells.
+	to.Annotations = map[string]string{revisionAnnotation: strconv.FormatInt(r.number, 10)}
 	last := d.revisions[len(d.revisions)-1].number
 	to.Generation = r.number + max(d.Generation-last-int64(len(d.scales)), 0)
 	to.Spec.Paused = false

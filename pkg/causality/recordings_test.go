@@ -80,8 +80,10 @@ func load(t testing.TB, name string) []causality.Observation {
 }
 
 // replay feeds observations to a new engine and returns all it hands out.
-func replay(obs []causality.Observation) []spans.Trace {
-	e := causality.New(causality.Options{})
+func replay(obs []causality.Observation) []spans.Trace { return replayWith(causality.Options{}, obs) }
+
+func replayWith(options causality.Options, obs []causality.Observation) []spans.Trace {
+	e := causality.New(options)
 	var out []spans.Trace
 	for _, o := range obs {
 		out = append(out, e.Observe(o)...)

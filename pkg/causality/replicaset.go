@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,8 +35,11 @@ type podSet struct {
 	// rolledBackTo maps a revision that this ReplicaSet got when it was used
 	// again to the revision it had before.
 	rolledBackTo map[int64]int64
-	replicas     int32
-	known        bool // replicas has been seen
+	// listedContexts are the trace contexts that it had when the watcher came: a
+	// ReplicaSet keeps its Deployment's annotations.
+	listedContexts []trace.SpanContext
+	replicas       int32
+	known          bool // replicas has been seen
 	// listed is replicas in the list that a watch starts with; -1 if it was
 	// not there.
 	listed int32
@@ -106,6 +110,9 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 			arrival = time.Time{}
 		}
 		rs.created = inSecond(in.CreationTimestamp.Time, arrival)
+		if o.Initial {
+			rs.listedContexts = e.contextsIn(in.Annotations)
+		}
 	}
 	rs.touched = o.Time
 	rs.owned = ownerOf(in)

@@ -50,12 +50,12 @@ func existing(obs []causality.Observation, n int) []causality.Observation {
 	return out
 }
 
-// roots are the changes by trace ID, but for activity.
-func roots(traces []spans.Trace) map[trace.TraceID]spans.Span {
-	out := map[trace.TraceID]spans.Span{}
+// roots are the changes by the IDs of their spans, but for activity.
+func roots(traces []spans.Trace) map[trace.SpanID]spans.Span {
+	out := map[trace.SpanID]spans.Span{}
 	for _, s := range allSpans(traces) {
-		if !s.ParentID.IsValid() && !strings.HasSuffix(s.Name, " activity") {
-			out[s.TraceID] = s
+		if isRoot(s) && !strings.HasSuffix(s.Name, " activity") {
+			out[s.SpanID] = s
 		}
 	}
 	return out
@@ -69,9 +69,11 @@ func TestRestartAnywhere(t *testing.T) {
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 		full := replay(obs)
 		want := roots(full)
-		recovered := map[trace.TraceID]bool{}
+		recovered := map[trace.SpanID]bool{}
 		for _, s := range allSpans(full) {
-			recovered[s.TraceID] = recovered[s.TraceID] || s.Name == "Deployment recovery"
+			if s.Name == "Deployment recovery" {
+				recovered[s.ParentID] = true
+			}
 		}
 		for n := 1; n < len(obs); n++ {
 			at := obs[n].Time

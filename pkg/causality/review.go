@@ -111,16 +111,16 @@ func (r *reviewer) cutAt(done bool) time.Time {
 }
 
 func (r *reviewer) lateBuilder(c *change) *builder {
-	return &builder{traceID: c.traceID(r.uid), base: r.workload.attributes(), late: true}
+	return &builder{place: r.placeOf(c), base: r.workload.attributes(), late: true}
 }
 
 // lateParent is the span, handed out before, that caused a pod's start or stop,
 // and when that began.
 func (r *reviewer) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
 	if s.step != nil && !s.step.sentStart.IsZero() && r.changeAt(s.step.stamp) == s.change {
-		return spans.NewSpanID(b.traceID, stepIdentity(s.rs, s.step)...), s.step.sentStart
+		return b.place.spanID(stepIdentity(s.rs, s.step)...), s.step.sentStart
 	}
-	return rootID(b.traceID), s.change.root.start
+	return b.place.rootID(), s.change.root.start
 }
 
 // mayRecover reports whether a failed rollout can still complete: nothing has
@@ -141,7 +141,7 @@ func (r *reviewer) recoveries() {
 		failed := c.end.at()
 		end := latest(c.recovery.at(), failed)
 		span := b.add(node{
-			parent: rootID(b.traceID), id: []string{"recovery"},
+			parent: b.place.rootID(), id: []string{"recovery"},
 			name: r.kind + " recovery", service: r.service(), subject: r.subject(),
 			start: failed, end: end,
 		})
@@ -181,11 +181,7 @@ func (r *reviewer) recoveries() {
 // cluster and not what ever was.
 func (r *reviewer) forget() {
 	for len(r.plan.changes) > keepChanges && r.plan.changes[0].sent {
-		r.workload.forgotten = max(r.forgotten, r.plan.changes[0].revision)
-		if c := r.plan.changes[0]; c.comparable() {
-			r.workload.lastCompleted = c
-		}
-		r.workload.changes = r.workload.changes[1:]
+		r.forgetChange()
 	}
 	old := func(seen time.Time) bool {
 		at := seen.Add(r.engine.opts.Linger + r.engine.opts.Quiet)

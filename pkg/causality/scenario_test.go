@@ -31,13 +31,15 @@ import (
 //	----
 //	<the traces this finished>
 //
-// with the commands `advance to=<minute:second>` and `flush` beside it. An
+// with the commands `advance to=<minute:second>` and `flush` beside it, and more
+// below. An
 // object keeps its state from line to line, so a line says what changed. The
 // keys are those of the functions set… below; values with spaces are quoted.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "scenarios"), func(t *testing.T, path string) {
 		w := newWorld()
-		engine := causality.New(causality.Options{})
+		var options causality.Options
+		engine := causality.New(options)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "observe":
@@ -57,7 +59,7 @@ func TestScenarios(t *testing.T) {
 			case "flush":
 				return tree(t, engine.Flush())
 			case "restart": // rollspan starts anew and lists what is there
-				engine = causality.New(causality.Options{})
+				engine = causality.New(options)
 				var at string
 				d.ScanArgs(t, "at", &at)
 				var b strings.Builder
@@ -65,6 +67,12 @@ func TestScenarios(t *testing.T) {
 					b.WriteString(tree(t, engine.Observe(o)))
 				}
 				return b.String()
+			case "options": // of the rollspan that begins now
+				options = contextOptions(t, d)
+				engine = causality.New(options)
+				return ""
+			case "malformed":
+				return fmt.Sprintf("%d contexts\n", engine.Stats().MalformedContexts)
 			case "stats":
 				s := engine.Stats()
 				return fmt.Sprintf("incomplete %d, incomplete events %d, open %d\n", s.Incomplete, s.IncompleteEvents, s.Open)
@@ -196,6 +204,7 @@ func scenarioKinds() map[string]scenarioKind {
 		"controllerrevision":    {"ControllerRevision", newControllerRevision, setControllerRevision},
 		"replicationcontroller": {"ReplicationController", newReplicationController, setReplicationController},
 		"job":                   {"Job", newJob, setJob},
+		"cronjob":               {"CronJob", newCustom, setCustom},
 
 		"shop":        {"Shop", newCustom, setCustom},
 		"certificate": {"Certificate", newCustom, setCustom},
@@ -249,7 +258,7 @@ func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool
 	case "no-uid":
 		meta.SetUID("")
 	default:
-		return false
+		return annotate(meta, key, val)
 	}
 	return true
 }

@@ -5,17 +5,23 @@ import "slices"
 // unowned reports whether the pod is its own workload.
 func (p *pod) unowned() bool { return p.owner == p.uid }
 
-// observeUnowned opens and ends the run of a pod that no workload made, or
-// none that the engine knows: a custom resource may own it.
-func (e *Engine) observeUnowned(p *pod, isNew bool) {
+// runOf is the workload that a pod is for itself, made if need be.
+func (e *Engine) runOf(p *pod) *workload {
 	d := e.workloads[p.uid]
 	if d == nil {
 		d = &workload{object: p.object, seen: true}
 		e.workloads[p.uid] = d
 		e.adopt(e.podSet(p.object), p.uid)
 	}
+	return d
+}
+
+// observeUnowned opens and ends the run of a pod that no workload made, or
+// none that the engine knows: a custom resource may own it.
+func (e *Engine) observeUnowned(p *pod, isNew bool) {
+	d := e.runOf(p)
 	if isNew && !p.startedBefore() {
-		c := &change{kind: changeRun, cause: "create", opened: p.firstSeen, start: p.created, wanted: 1}
+		c := d.offer(&change{kind: changeRun, cause: "create", opened: p.firstSeen, start: p.created, wanted: 1})
 		for _, container := range p.containers {
 			if !slices.Contains(c.imagesAfter, container.image) {
 				c.imagesAfter = append(c.imagesAfter, container.image)
@@ -24,7 +30,7 @@ func (e *Engine) observeUnowned(p *pod, isNew bool) {
 		if p.initial {
 			c.opened = stamp{arrival: p.created.lo}
 		}
-		d.changes = append(d.changes, c)
+		d.begin(c)
 	}
 	if c := d.current(); c != nil && c.kind == changeRun && !c.ended {
 		p.endRun(c)

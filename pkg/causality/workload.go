@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -33,6 +34,13 @@ type workload struct {
 	// controller has not seen it, or is paused.
 	pending *change
 	deleted bool
+	// contexts are the deployers' traces, lastDeployed is when the last change
+	// was opened that may have joined one.
+	contexts     traceContexts
+	lastDeployed stamp
+	// joinedBy are the spans that rollouts which are not kept were children of,
+	// by revision.
+	joinedBy map[int64]trace.SpanContext
 	// forgotten is the highest number of the rollouts that are not kept.
 	forgotten int64
 	// lastCompleted is the latest completed rollout of these, to compare with.
@@ -163,6 +171,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 		arrival = time.Time{}
 	}
 	state := read(d)
+	e.observeContexts(d, meta, s, o.Initial || !d.seen && !state.isNew && !state.first)
 	if !d.seen {
 		d.firstState(meta, state, s, o)
 	} else {
@@ -201,7 +210,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 		return
 	}
 	who := writer(meta.GetManagedFields(), true, d.writers)
-	c := &change{
+	c := d.offer(&change{
 		kind:         changeRollout,
 		opened:       s,
 		revision:     st.revision,
@@ -215,7 +224,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 		wanted:       st.replicas,
 		templateHash: st.template,
 		staleFailure: st.failedAt,
-	}
+	})
 	arrival := o.Time
 	if o.Initial || !st.isNew {
 		arrival = time.Time{}
@@ -252,7 +261,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 		// The first revision will be this one's.
 		d.pending = c
 	}
-	d.changes = append(d.changes, c)
+	d.begin(c)
 }
 
 // nextState compares a state with the one before.
@@ -340,7 +349,7 @@ func (d *workload) rolls() bool {
 // rollout is the change that a write of the spec asks for.
 func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) *change {
 	who := writer(fields, true, d.writers)
-	return &change{
+	return d.offer(&change{
 		kind:         changeRollout,
 		opened:       s,
 		start:        writtenAt(who, d.templateAt, arrival, s.arrival),
@@ -353,7 +362,7 @@ func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState,
 		before:       d.replicas,
 		templateHash: st.template,
 		staleFailure: d.stale,
-	}
+	})
 }
 
 // lowerPartition goes on with a rollout that was complete as far as the
@@ -369,7 +378,7 @@ func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloa
 	}
 	c.cause, c.revisionName, c.numbered = "partition", st.revisionName, s
 	d.supersede(c)
-	d.changes = append(d.changes, c)
+	d.begin(c)
 }
 
 // newRevision begins the pending rollout in earnest: from now on the one
@@ -384,11 +393,11 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 	}
 	if c == nil {
 		// A new number for the same template, as after a restore.
-		c = &change{
+		c = d.offer(&change{
 			kind: changeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
 			cause: "template", imagesBefore: d.images, imagesAfter: st.images, partition: st.partition,
 			wanted: st.replicas, before: d.replicas, templateHash: st.template, staleFailure: d.stale,
-		}
+		})
 	}
 	if d.kind == kindDaemonSet && c != d.current() && c.templateHash == d.numbered {
 		return // written back before the controller saw it
@@ -399,7 +408,7 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 		return
 	}
 	d.supersede(c)
-	d.changes = append(d.changes, c)
+	d.begin(c)
 }
 
 // supersede ends the change that is open when the next one begins.
@@ -423,7 +432,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 	if d.pending != nil {
 		return
 	}
-	c := &change{
+	c := d.offer(&change{
 		kind:       changeScale,
 		opened:     s,
 		generation: st.generation,
@@ -431,7 +440,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		wanted:     st.replicas,
 		before:     d.replicas,
 		revision:   st.revision,
-	}
+	})
 	if d.kind == kindDaemonSet {
 		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
 		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
@@ -443,7 +452,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		}
 	}
 	d.supersede(c)
-	d.changes = append(d.changes, c)
+	d.begin(c)
 }
 
 // progress notes what the status says of the current change.
@@ -503,13 +512,13 @@ func (d *workload) delete(at moment, s stamp) {
 			d.pending.revision = d.revision + 1
 		}
 		d.supersede(d.pending)
-		d.changes = append(d.changes, d.pending)
+		d.begin(d.pending)
 	}
 	d.pending = nil
 	if cur := d.current(); cur != nil && !cur.ended {
 		cur.finish(outcomeDeleted, at, s)
 	}
-	d.changes = append(d.changes, &change{
+	d.begin(d.offer(&change{
 		kind: changeDelete, opened: s, start: at, cause: "delete", revision: d.revision, before: d.replicas,
-	})
+	}))
 }

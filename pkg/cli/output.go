@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -47,6 +50,10 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, drain time.Duration) {
 		"how long a finished change waits for pods that are still stopping before it is sent without them")
 	fs.DurationVar(&c.engine.Quiet, "quiet", 30*time.Second,
 		"how long Events about an object that is not changing wait for more of them")
+	fs.StringVar((*string)(&c.engine.TraceContext), "trace-context", string(causality.TraceContextParent),
+		"what to do with the trace context that a deployer left on a workload: join that trace if it is new (parent), only link to it (link), or nothing (ignore)")
+	fs.StringSliceVar(&c.engine.TraceContextKeys, "trace-context-keys", causality.DefaultTraceContextKeys(),
+		"annotations of workloads, or of their pod templates, that hold a W3C traceparent; the first counts most")
 	fs.StringVar(&c.encoder.ClusterName, "cluster-name", "", "resource attribute k8s.cluster.name of all spans")
 	fs.StringVar(&c.encoder.ServiceName, "service-name", "",
 		"service.name of all spans; default the component that did the work, such as kubelet")
@@ -63,6 +70,9 @@ func (c *conversion) validate() error {
 			return fmt.Errorf("--%s: %s is not a time to wait; it must be more than 0", flag, d)
 		}
 	}
+	if err := c.validateTraceContext(); err != nil {
+		return err
+	}
 	switch c.format {
 	case outputTree, outputJSON:
 		return nil
@@ -70,6 +80,22 @@ func (c *conversion) validate() error {
 		return c.exporter.Validate()
 	}
 	return fmt.Errorf("-o: %q is not one of %s, %s, %s", c.format, outputTree, outputJSON, outputOTLP)
+}
+
+func (c *conversion) validateTraceContext() error {
+	modes := []causality.TraceContextMode{causality.TraceContextParent, causality.TraceContextLink, causality.TraceContextIgnore}
+	if !slices.Contains(modes, c.engine.TraceContext) {
+		return fmt.Errorf("--trace-context: %q is not one of %s, %s, %s", c.engine.TraceContext, modes[0], modes[1], modes[2])
+	}
+	for _, key := range c.engine.TraceContextKeys {
+		if why := validation.IsQualifiedName(strings.ToLower(key)); len(why) > 0 {
+			return fmt.Errorf("--trace-context-keys: %q is not the key of an annotation: %s", key, why[0])
+		}
+	}
+	if len(c.engine.TraceContextKeys) == 0 {
+		return errors.New("--trace-context-keys: no key is given; to read none, use --trace-context=ignore")
+	}
+	return nil
 }
 
 // print returns the output that writes to w, in the format outputTree or

@@ -49,6 +49,9 @@ type treeWriter struct {
 func (w *treeWriter) header(t *Trace) {
 	root := t.Root()
 	fmt.Fprintf(w, "%s  trace %s", root.Start.UTC().Format("2006-01-02T15:04:05.000Z"), root.TraceID)
+	if root.ParentID.IsValid() && !t.Late {
+		fmt.Fprintf(w, " below span %s", root.ParentID)
+	}
 	if ns, ok := root.Attribute(semconv.K8SNamespaceNameKey); ok {
 		fmt.Fprintf(w, "  namespace %s", ns.AsString())
 	}

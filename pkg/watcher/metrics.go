@@ -91,6 +91,8 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 				func(s *causality.Stats) int64 { return s.Incomplete }),
 			counter("incomplete_events_total", "Events without a reason, or without the kind or UID of their object.",
 				func(s *causality.Stats) int64 { return s.IncompleteEvents }),
+			counter("malformed_trace_contexts_total", "Values of the annotations for trace contexts that are none, each once per workload.",
+				func(s *causality.Stats) int64 { return s.MalformedContexts }),
 		},
 	}
 }

@@ -59,7 +59,7 @@ func TestTrimIsNotMissed(t *testing.T) {
 func bulky(owners ...metav1.OwnerReference) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name: "web", Namespace: "shop", UID: "u", ResourceVersion: "1", OwnerReferences: owners,
-		Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "deployment.kubernetes.io/revision": "3"},
+		Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "deployment.kubernetes.io/revision": "3", "example.com/trace": "00-1-1-01"},
 		ManagedFields: []metav1.ManagedFieldsEntry{
 			{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)},
 			{Manager: "controller", Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},
@@ -112,7 +112,7 @@ func TestTrimMetadata(t *testing.T) {
 		if _, ok := got.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; ok || !slices.Equal(managers(got), test.managers) {
 			t.Errorf("%s: managers %v, annotations %v", test.kind.Kind, managers(got), got.GetAnnotations())
 		}
-		if test.kind != nodeKind && len(got.GetAnnotations()) != 1 || got.GetUID() != "u" || got.GetName() != "web" {
+		if test.kind != nodeKind && len(got.GetAnnotations()) != 2 || got.GetUID() != "u" || got.GetName() != "web" {
 			t.Errorf("%s: too much is gone: %+v", test.kind.Kind, got)
 		}
 	}

@@ -189,6 +189,8 @@ type app struct {
 	// adjust is for what only one test has.
 	adjust func(*corev1.PodSpec)
 	owner  *metav1.OwnerReference
+	// annotations are the workload's.
+	annotations map[string]string
 }
 
 const (
@@ -205,7 +207,7 @@ var (
 
 // meta is the workload's.
 func (a app) meta() metav1.ObjectMeta {
-	meta := metav1.ObjectMeta{Name: appName}
+	meta := metav1.ObjectMeta{Name: appName, Annotations: a.annotations}
 	if a.owner != nil {
 		meta.OwnerReferences = []metav1.OwnerReference{*a.owner}
 	}

@@ -1,0 +1,51 @@
+package causality
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// TestContextsAreBounded has a pipeline deploy a thousand times, with a context
+// of its own each time, and with rubbish that is long.
+func TestContextsAreBounded(t *testing.T) {
+	l := newLife()
+	d := &appsv1.Deployment{ObjectMeta: l.meta("deployment", "web", nil)}
+	none := int32(0)
+	d.Spec.Replicas = &none
+	const rollouts = 1000
+	joined := 0
+	for n := 1; n <= rollouts; n++ {
+		d.Generation++
+		d.Annotations = map[string]string{
+			revisionAnnotation:           fmt.Sprint(n),
+			"traceparent":                fmt.Sprintf("00-%032x-%016x-01", n, n),
+			"tracing.k8s.io/traceparent": fmt.Sprint(n) + strings.Repeat("x", 10*maxContextText),
+		}
+		d.Spec.Template.Annotations = map[string]string{"n": fmt.Sprint(n)}
+		d.Status.ObservedGeneration = d.Generation
+		l.see(watch.Modified, d)
+		l.pass(time.Minute)
+		w := l.workloads[d.UID]
+		if c := w.current(); c != nil && c.joined.IsValid() {
+			joined++
+		}
+	}
+	w := l.workloads[d.UID]
+	if len(w.contexts.values) != maxContexts || len(w.joinedBy) != maxJoined || len(w.changes) > keepChanges {
+		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.contexts.values), len(w.joinedBy), len(w.changes))
+	}
+	for _, v := range w.contexts.values {
+		if len(v.text) > maxContextText {
+			t.Errorf("%d bytes of a value are kept", len(v.text))
+		}
+	}
+	// The first is over when it is first seen.
+	if joined != rollouts-1 || l.Stats().MalformedContexts != rollouts {
+		t.Errorf("%d of %d rollouts joined; %d contexts are malformed", joined, rollouts, l.Stats().MalformedContexts)
+	}
+}
