@@ -35,6 +35,9 @@ type occurrence struct {
 	count   int32
 	at      time.Time
 	message string
+	// stated is the second that the Event gives for a repetition, of which
+	// nothing better is known than when its news came; else zero.
+	stated time.Time
 }
 
 func (ev *event) first() time.Time { return ev.occurrences[0].at }
@@ -223,7 +226,11 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 		if ev.claimed {
 			e.stats.LateRepetitions++
 		}
-		ev.add(occurrence{count: count, at: last, message: in.Message})
+		o := occurrence{count: count, at: last, message: in.Message}
+		if in.Series == nil && count > 1 {
+			o.stated = in.LastTimestamp.Time
+		}
+		ev.add(o)
 	}
 	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
 		e.stats.IncompleteEvents++

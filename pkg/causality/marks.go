@@ -12,7 +12,11 @@ type mark struct {
 	kind markKind
 	at   time.Time
 	// exact marks come from Events; the others from the status.
-	exact   bool
+	exact bool
+	// stated is the second that an Event which repeats gives for its last
+	// time: the mark is not before that, and at is when its news came. It is
+	// zero where at is better known.
+	stated  time.Time
 	message string
 	reason  string
 	run     *run      // started, booted, terminated, or failed to start
@@ -62,14 +66,16 @@ func (p *pod) marks(c *container) []mark {
 		}
 		failedEvents = failedEvents || kind == markFailed
 		for _, o := range ev.occurrences {
-			marks = append(marks, mark{kind: kind, at: o.at, exact: true, message: o.message})
+			// Only the second is known of news that came too late to date it.
+			vague := !o.stated.IsZero() && !o.at.After(o.stated)
+			marks = append(marks, mark{kind: kind, at: o.at, exact: !vague, stated: o.stated, message: o.message})
 		}
 	}
-	sortMarks(marks)
-	marks = addLostPulls(marks)
 	for _, r := range c.runs {
 		marks = p.addRun(marks, c, r)
 	}
+	dateRepeats(marks)
+	marks = addLostPulls(marks)
 	for _, w := range c.waits {
 		switch {
 		case !w.from.known() || w.reason == "CrashLoopBackOff":
@@ -123,6 +129,9 @@ func (p *pod) addRun(marks []mark, c *container, r *run) []mark {
 		}
 		if best >= 0 {
 			marks[best].run = r
+			if m := &marks[best]; !m.stated.IsZero() {
+				m.at = m.repeated().before(r.started.hi).at()
+			}
 		} else {
 			marks = append(marks, mark{kind: markStarted, at: r.started.at(), run: r})
 		}
