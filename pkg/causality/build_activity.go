@@ -72,6 +72,9 @@ func (o *object) unclaimed() []*event {
 // claimable reports whether a change that is still to be told may yet want
 // the object's Events.
 func (e *Engine) claimable(obj *object) bool {
+	if e.wantedByPod(obj) {
+		return true
+	}
 	d := e.workloadAbove(obj)
 	if d == nil {
 		return false
@@ -227,4 +230,5 @@ var kindKeys = map[string][2]attribute.Key{
 	"ReplicationController":   {semconv.K8SReplicationControllerNameKey, semconv.K8SReplicationControllerUIDKey},
 	"HorizontalPodAutoscaler": {semconv.K8SHPANameKey, semconv.K8SHPAUIDKey},
 	"Node":                    {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
+	kindClaim:                 {semconv.K8SPersistentvolumeclaimNameKey, semconv.K8SPersistentvolumeclaimUIDKey},
 }

@@ -1,8 +1,6 @@
 package causality
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -77,6 +75,7 @@ type phases struct {
 	// last is the phase that was going on at the end.
 	last       *spans.Span
 	containers map[string][]*spans.Span // the container's span, then its parts
+	volumes    volumeSpans
 }
 
 func (ph *phases) add(n node) *spans.Span {
@@ -107,7 +106,9 @@ func (ph *phases) build(tl timeline) {
 		start: tl.created, end: ph.or(tl.scheduled),
 	})
 	ph.last = ph.schedule
+	ph.refused(tl)
 	if tl.scheduled.IsZero() {
+		ph.claimWaits(tl)
 		return
 	}
 	ph.sandbox = ph.add(node{
@@ -115,6 +116,8 @@ func (ph *phases) build(tl timeline) {
 		start: tl.scheduled, end: ph.or(tl.sandbox),
 	})
 	ph.last = ph.sandbox
+	ph.claimWaits(tl)
+	ph.volumeMounts(tl)
 	if tl.sandbox.IsZero() {
 		return
 	}
@@ -139,8 +142,13 @@ func (ph *phases) build(tl timeline) {
 		name: "become ready", service: serviceKubelet,
 		start: started, end: ph.end,
 	})
-	ph.last = ph.become
 	ph.probes(tl, started)
+	if ph.last == ph.sandbox { // no container that failed keeps it up
+		ph.last = ph.become
+		if n := len(ph.probing); n > 0 {
+			ph.last = ph.probing[n-1]
+		}
+	}
 }
 
 // probes tells apart what a pod whose containers have started still waits
@@ -150,14 +158,10 @@ func (ph *phases) probes(tl timeline, started time.Time) {
 	hasStartup, hasReadiness := false, false
 	booted := started
 	for _, line := range tl.containers {
-		hasStartup = hasStartup || line.hasStartupProbe
 		hasReadiness = hasReadiness || line.hasReadinessProbe
-		if line.hasStartupProbe {
-			done := line.startupDone.at()
-			if done.IsZero() {
-				done = ph.end
-			}
-			booted = latest(booted, done)
+		if line.hasStartupProbe && !line.sidecar {
+			hasStartup = true
+			booted = latest(booted, ph.or(line.bootedForGood()))
 		}
 	}
 	ready := ph.end
@@ -171,7 +175,6 @@ func (ph *phases) probes(tl timeline, started time.Time) {
 		if has && until.After(from) {
 			s := ph.add(node{parent: ph.become.SpanID, name: name, service: serviceKubelet, start: from, end: until})
 			ph.probing = append(ph.probing, s)
-			ph.last = s
 		}
 	}
 	part(hasStartup, "startup probe", started, booted)
@@ -186,6 +189,9 @@ func (ph *phases) container(line *containerLine) {
 		name = "init container"
 	}
 	attrs := line.attributes()
+	if line.sidecar {
+		attrs = append(attrs, keySidecar.Bool(true))
+	}
 	if n := len(line.runs); n > 0 {
 		attrs = append(attrs, semconv.K8SContainerRestartCount(int(line.lastRestart(ph.end))))
 	}
@@ -232,6 +238,7 @@ func (ph *phases) fail(f failure) {
 	if ph.last != nil {
 		fail(ph.last, f)
 	}
+	ph.failVolumes(f)
 }
 
 // attachEvents puts the Events that belong to the start on the deepest span
@@ -242,10 +249,14 @@ func (ph *phases) attachEvents(belongs func(*event) bool) {
 			attach(ph.place(ev), ev, ph.end)
 		}
 	}
+	ph.attachClaimEvents()
 }
 
 func (ph *phases) place(ev *event) *spans.Span {
 	t := ev.first()
+	if s := ph.placeVolumeEvent(ev); s != nil {
+		return s
+	}
 	if ev.container != "" {
 		family := ph.containers[ev.container]
 		// Of two parts that meet at t, an Event reports the end of the first,
@@ -269,7 +280,7 @@ func (ph *phases) place(ev *event) *spans.Span {
 		return ph.schedule
 	case ph.become != nil && !t.Before(ph.become.Start):
 		return ph.waiting(ev)
-	case len(ph.containers[ev.container]) > 0:
+	case len(ph.containers[ev.container]) > 0 && t.Before(ph.containers[ev.container][0].End.Add(startedSlack)):
 		return ph.containers[ev.container][0]
 	case ph.sandbox != nil && !t.Before(ph.sandbox.Start) && !t.After(ph.sandbox.End):
 		return ph.sandbox
@@ -289,141 +300,4 @@ func (ph *phases) waiting(ev *event) *spans.Span {
 		}
 	}
 	return ph.become
-}
-
-// podStop adds a pod's end: deletion requested to gone.
-func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
-	start := latest(p.stopAsked(), cause)
-	end := p.gone.at()
-	if end.IsZero() {
-		end = cut
-	}
-	attrs = append(slices.Clip(attrs), p.attributes()...)
-	if p.grace > 0 {
-		attrs = append(attrs, seconds(keyGrace, p.grace))
-	}
-	if p.disruption != "" {
-		attrs = append(attrs, keyDisruption.String(p.disruption))
-	}
-	s := b.add(node{
-		parent: parent, id: []string{"pod stop", string(p.uid)},
-		name: "Pod stop", service: serviceKubelet, subject: p.subject(),
-		start: start, end: end, attrs: attrs,
-	})
-	for _, ev := range p.events {
-		// A probe that is cut off may say so before the request is dated.
-		early := p.startSpan != nil && ev.first().After(p.startSpan.end) && !ev.first().Before(start.Add(-arrivalSlack))
-		if early || !ev.first().Before(start) || ev.reason == "Killing" && !ev.first().Before(p.deleteAsked.lo) && p.deleteAsked.known() {
-			attach(s, ev, s.End)
-		}
-	}
-	p.stopSent, p.stopSpan = true, b.remember(s)
-	return s
-}
-
-// stopAsked dates the request to delete the pod: not after the kubelet began
-// to kill its containers.
-func (p *pod) stopAsked() time.Time {
-	at := p.deleteAsked
-	for _, ev := range p.events {
-		if ev.reason == "Killing" && !ev.first().Before(at.lo) {
-			at = at.before(ev.first())
-		}
-	}
-	return at.at()
-}
-
-// trouble says what kept a pod from being ready at a time. self is set if the
-// pod, or a container of it, had failed rather than not been done yet.
-func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
-	if p.failed.known() && p.reason != "" && !p.failed.at().After(at) || p.finished.known() && p.reason != "" {
-		return failure{p.reason, p.message}, true
-	}
-	for _, c := range p.containers {
-		w, waiting := c.waitAt(at)
-		waiting = waiting && (w.until.IsZero() || !w.until.Before(at))
-		crash := c.lastCrash(at)
-		switch {
-		case waiting && w.reason == "CrashLoopBackOff":
-			return failure{w.reason, crash.describe()}, true
-		case waiting:
-			return failure{w.reason, c.explain(w.reason, w.message)}, true
-		case crash != nil && !c.runningAt(at):
-			return failure{crash.endReason(), crash.exit()}, true
-		}
-	}
-	if tl.scheduled.IsZero() {
-		if p.unschedulable != "" {
-			return failure{"FailedScheduling", cutSentence(p.unschedulable)}, false
-		}
-		return failure{"PodNotScheduled", ""}, false
-	}
-	if w := p.lastWarning(tl, at); w != nil {
-		return failure{w.reason, w.until(at).message}, false
-	}
-	return failure{"ContainersNotReady", ""}, false
-}
-
-// lastWarning is the last Warning Event by a time, which says what a pod that
-// has not failed waits for: a volume, a sandbox, a probe.
-func (p *pod) lastWarning(tl timeline, at time.Time) *event {
-	var last *event
-	for _, ev := range p.events {
-		if ev.eventType == "Warning" && !ev.first().Before(tl.scheduled) && !ev.first().After(at) &&
-			(last == nil || last.first().Before(ev.first())) {
-			last = ev
-		}
-	}
-	return last
-}
-
-func (c *container) lastCrash(at time.Time) *run {
-	for _, r := range slices.Backward(c.runs) {
-		if r.over() && r.exitCode != 0 && !r.finished.lo.After(at) {
-			return r
-		}
-	}
-	return nil
-}
-
-func (c *container) runningAt(at time.Time) bool {
-	for _, r := range c.runs {
-		if r.started.known() && !r.started.lo.After(at) && (!r.over() || r.finished.at().After(at)) {
-			return true
-		}
-	}
-	return false
-}
-
-// endReason is why a run that failed ended, in the runtime's word; some give
-// none.
-func (r *run) endReason() string { return cmp.Or(r.reason, "Error") }
-
-func (r *run) exit() string { return fmt.Sprintf("exit code %d", r.exitCode) }
-
-// describe says how the last run ended, for a failure that is named after
-// something else.
-func (r *run) describe() string {
-	if r == nil {
-		return ""
-	}
-	s := r.exit()
-	if r.reason != "" && r.reason != "Error" {
-		s = r.reason + ", " + s
-	}
-	return s
-}
-
-// explain shortens the kubelet's message about a waiting container: of a pull
-// the image and the last word of the chain of errors, else all of it.
-func (c *container) explain(reason, message string) string {
-	switch reason {
-	case "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable":
-		if message == "" {
-			return c.image
-		}
-		return c.image + ": " + lastClause(message)
-	default:
-		return message
-	}
 }

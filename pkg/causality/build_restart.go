@@ -186,12 +186,9 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		start: rs.from, end: rs.until, attrs: attrs,
 	})
 	if rs.ended.exitCode != 0 {
-		f := failure{reason: rs.ended.endReason(), message: rs.ended.describe()}
+		f := q.whyEnded(c, rs.ended)
 		fail(root, f)
-		root.Message = f.message
-		if rs.killed != nil {
-			root.Message += ": " + rs.killed.until(rs.from).message
-		}
+		root.Message = f.describe()
 	}
 	if rollout != nil {
 		link(root, r.placeOf(rollout), "rollout")

@@ -20,11 +20,10 @@ type container struct {
 
 	hasStartupProbe   bool
 	hasReadinessProbe bool
+	hasPreStop        bool
 
 	runs  []*run
 	waits []wait
-	// startupDone is when status.started became true.
-	startupDone moment
 
 	// told counts the restarts that were told since toldSince, leftOut those
 	// that were not.
@@ -38,13 +37,28 @@ type run struct {
 	id       string // containerID: what tells runs apart
 	restart  int32  // the restartCount it ran under
 	started  moment
+	booted   moment // passed its startup probe, where it has one
 	finished moment
 	seen     time.Time // arrival of its end
 	exitCode int32
 	reason   string
+	// refusal is the runtime's message about a container that it created and
+	// could not start.
+	refusal string
 }
 
 func (r *run) over() bool { return r.finished.known() }
+
+// stillborn reports whether the runtime could not start the container: it has
+// an exit code, but never ran.
+func (r *run) stillborn() bool {
+	return r.over() && !r.started.known() && couldNotStart(r.reason)
+}
+
+// couldNotStart knows the words of containerd and CRI-O, and of dockershim.
+func couldNotStart(reason string) bool {
+	return reason == "StartError" || reason == "ContainerCannotRun"
+}
 
 // wait is a waiting state that has a reason worth telling.
 type wait struct {
@@ -95,15 +109,13 @@ func newContainer(s *corev1.Container) *container {
 		image:             s.Image,
 		hasStartupProbe:   s.StartupProbe != nil,
 		hasReadinessProbe: s.ReadinessProbe != nil,
+		hasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
 	}
 }
 
 func (c *container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) {
 	if s.ImageID != "" {
 		c.imageID = s.ImageID
-	}
-	if s.Started != nil && *s.Started && !c.startupDone.known() && !arrival.IsZero() {
-		c.startupDone = arrived(arrival)
 	}
 	if t := s.LastTerminationState.Terminated; t != nil {
 		restart := s.RestartCount - 1
@@ -120,6 +132,9 @@ func (c *container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) 
 		if !r.started.known() {
 			r.started = inSecond(s.State.Running.StartedAt.Time, arrival)
 		}
+		if c.hasStartupProbe && s.Started != nil && *s.Started && !r.booted.known() && !arrival.IsZero() {
+			r.booted = arrived(arrival)
+		}
 	case s.State.Terminated != nil:
 		c.wait("", "", arrival, seen)
 		c.observeEnd(s.State.Terminated, s.RestartCount, arrival, seen)
@@ -133,7 +148,8 @@ func (c *container) observeEnd(t *corev1.ContainerStateTerminated, restart int32
 		return // never ran: ContainerStatusUnknown of a pod torn down early
 	}
 	r := c.run(t.ContainerID, restart)
-	if !r.started.known() && !t.StartedAt.IsZero() {
+	// The kubelet states 1970 for what never started.
+	if !r.started.known() && t.StartedAt.Unix() > 0 {
 		r.started = inSecond(t.StartedAt.Time, time.Time{})
 	}
 	if r.over() {
@@ -145,6 +161,10 @@ func (c *container) observeEnd(t *corev1.ContainerStateTerminated, restart int32
 	}
 	r.seen = seen
 	r.exitCode, r.reason = t.ExitCode, t.Reason
+	if couldNotStart(t.Reason) {
+		// Any other message is the program's own, and none of our business.
+		r.refusal = t.Message
+	}
 }
 
 // run returns the run with a container ID, made if need be.

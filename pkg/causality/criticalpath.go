@@ -21,6 +21,7 @@ const (
 	phaseBackOff    = "back off"
 	phaseMinReady   = "min ready wait"
 	phasePodStop    = "pod stop"
+	phaseVolumes    = "volumes"
 )
 
 // maxPathSegments bounds the list of segments on a root: a rollout that goes
@@ -91,11 +92,16 @@ func (w *criticalPath) descend(s *spans.Span) {
 	cut := s.End.After(w.at) // the path leaves it before its end
 	for {
 		part := lastEnded(w.children[s.SpanID], w.at, cut)
+		if part == nil || part.End.Before(w.at) {
+			if sidecar := lastSidecar(w.children[s.SpanID], w.at); sidecar != nil {
+				part = sidecar
+			}
+		}
 		if part == nil {
 			break
 		}
 		cut = false
-		w.self(s, part.End)
+		w.self(s, earliest(part.End, w.at))
 		w.descend(part)
 	}
 	w.self(s, s.Start)
@@ -110,6 +116,19 @@ func lastEnded(siblings []*spans.Span, at time.Time, cut bool) *spans.Span {
 			continue
 		}
 		if last == nil || cmp.Or(earliest(s.End, at).Compare(earliest(last.End, at)), last.Start.Compare(s.Start), strings.Compare(last.Subject, s.Subject)) > 0 {
+			last = s
+		}
+	}
+	return last
+}
+
+// lastSidecar is the sidecar that was started last of those that were started
+// again beside what came after them.
+func lastSidecar(siblings []*spans.Span, at time.Time) *spans.Span {
+	var last *spans.Span
+	for _, s := range siblings {
+		sidecar, _ := s.Attribute(keySidecar)
+		if sidecar.AsBool() && s.Start.Before(at) && s.End.After(at) && (last == nil || s.Start.After(last.Start)) {
 			last = s
 		}
 	}
@@ -131,7 +150,14 @@ func (w *criticalPath) self(s *spans.Span, from time.Time) {
 func (w *criticalPath) phaseOf(s *spans.Span) string {
 	switch s.Name {
 	case "startup probe", "readiness probe", "readiness gates":
+		if parent := w.byID[s.ParentID]; parent != nil && parent.Name == "init container" {
+			return parent.Name
+		}
 		return "become ready"
+	case "unschedulable", "scheduling gates":
+		return "schedule"
+	case "bind volume claim", "provision volume", "attach volume", "mount volumes":
+		return phaseVolumes
 	case "container":
 		return "start container"
 	case "run container":

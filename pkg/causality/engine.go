@@ -81,6 +81,7 @@ type Engine struct {
 	setsOf        map[types.UID][]*podSet // by their workload
 	pods          map[types.UID]*pod
 	podsOf        map[types.UID][]*pod // by their owner
+	claims        *volumeClaims
 	// revisions are the ControllerRevisions, by their workload and their UID.
 	revisions map[types.UID]map[types.UID]*controllerRevision
 	nodes     nodes
@@ -122,6 +123,7 @@ func New(opts Options) *Engine {
 		setsOf:        map[types.UID][]*podSet{},
 		pods:          map[types.UID]*pod{},
 		podsOf:        map[types.UID][]*pod{},
+		claims:        newVolumeClaims(),
 		revisions:     map[types.UID]map[types.UID]*controllerRevision{},
 		nodes:         newNodes(),
 		strays:        map[*object]time.Time{},
@@ -192,6 +194,9 @@ func (e *Engine) ingest(o Observation) {
 		}
 	case *corev1.Node:
 		e.observeNode(o, in)
+	case *corev1.PersistentVolumeClaim:
+		e.observeClaim(o, in)
+		e.observeOther(o, kind, in)
 	default:
 		e.observeOther(o, kind, meta)
 	}
@@ -229,6 +234,7 @@ func (e *Engine) vanished(o Observation, meta metav1.Object) {
 	if obj := e.objects[uid]; obj != nil {
 		obj.exists = false // what is left of it goes with its last Events
 	}
+	e.claims.vanish(uid, o.Time)
 	if d := e.workloads[uid]; d != nil && e.pods[uid] == nil {
 		d.touched = o.Time
 		d.delete(arrived(o.Time), stamp{arrival: o.Time})

@@ -35,11 +35,19 @@ type occurrence struct {
 	count   int32
 	at      time.Time
 	message string
+	// stated is the second that the Event gives for a repetition, of which
+	// nothing better is known than when its news came; else zero.
+	stated time.Time
 }
 
 func (ev *event) first() time.Time { return ev.occurrences[0].at }
 
 func (ev *event) message() string { return ev.occurrences[0].message }
+
+// hasEvent reports whether anything was said with a reason.
+func (o *object) hasEvent(reason string) bool {
+	return slices.ContainsFunc(o.events, func(ev *event) bool { return ev.reason == reason })
+}
 
 // until returns the last occurrence up to t, and at least the first one.
 func (ev *event) until(t time.Time) occurrence {
@@ -211,18 +219,41 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 		}
 		e.events[key] = ev
 		obj.events = append(obj.events, ev)
+		e.boundEvents(obj)
 	}
 	ev.arrival = o.Time
 	if count > 1 || last.After(ev.first()) {
 		if ev.claimed {
 			e.stats.LateRepetitions++
 		}
-		ev.add(occurrence{count: count, at: last, message: in.Message})
+		o := occurrence{count: count, at: last, message: in.Message}
+		if in.Series == nil && count > 1 {
+			o.stated = in.LastTimestamp.Time
+		}
+		ev.add(o)
 	}
 	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
 		e.stats.IncompleteEvents++
 	}
 	return obj
+}
+
+// maxEvents bounds the Events of one object: a pod may be pending for days and
+// each Event say it in other words.
+const maxEvents = 512
+
+// boundEvents forgets an Event of an object that has too many: one that a span
+// has, else one from the middle, as the beginning and the end say most.
+func (e *Engine) boundEvents(obj *object) {
+	if len(obj.events) <= maxEvents {
+		return
+	}
+	i := slices.IndexFunc(obj.events, func(ev *event) bool { return ev.claimed })
+	if i < 0 {
+		i = maxEvents / 2
+	}
+	delete(e.events, obj.events[i].key)
+	obj.events = slices.Delete(obj.events, i, i+1)
 }
 
 // eventVersion is the newest resource version of a namespace's Events.
@@ -265,6 +296,7 @@ func (e *Engine) sweepEvents() {
 		return
 	}
 	e.swept = e.now
+	e.sweepClaims()
 	for namespace, v := range e.eventVersions {
 		if e.now.After(v.seen.Add(eventLife)) {
 			delete(e.eventVersions, namespace)

@@ -40,13 +40,16 @@ type pod struct {
 	ready           []transition
 	gated           bool // has readiness gates
 
-	// unschedulable is the message of PodScheduled=False.
-	unschedulable string
+	// unscheduled and unready are why it had no node yet, and why it was not
+	// Ready yet. What comes after its first Ready is not kept.
+	unscheduled, unready reasons
 
 	deletion    stamp
 	deleteAsked moment
 	grace       time.Duration
-	disruption  string // reason of the DisruptionTarget condition
+	forced      bool     // removed from the API without waiting for its containers
+	finalizers  []string // what kept it there when the kubelet was done with it
+	disruption  string   // reason of the DisruptionTarget condition
 	gone        moment
 	goneSeen    time.Time // arrival of the deletion's news
 
@@ -67,6 +70,9 @@ type pod struct {
 	message string
 
 	containers []*container // init containers first, in order
+
+	claims    *volumeClaims // all there are
+	claimKeys []nameKey     // of the claims it uses
 
 	startSent, stopSent bool
 	// startSpan and stopSpan are what was handed out, for Events that come
@@ -194,6 +200,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		}
 		e.pods[in.UID] = p
 		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
+		e.claims.use(p, in)
 	}
 	p.touched = o.Time
 	p.owned = ownerOf(in)
@@ -303,8 +310,8 @@ func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen 
 			if isTrue && !p.scheduled.known() {
 				p.scheduled = at
 			}
-			if !isTrue {
-				p.unschedulable = c.Message
+			if !isTrue && c.Reason+c.Message != "" {
+				p.unscheduled.add(reason{c.Reason, c.Message, c.LastTransitionTime.Time, at}, seen)
 			}
 		case corev1.PodReadyToStartContainers:
 			if isTrue && !p.sandbox.known() {
@@ -319,6 +326,9 @@ func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen 
 				p.disruption = c.Reason
 			}
 		case corev1.PodReady:
+			if !isTrue && len(p.ready) == 0 && c.Reason+c.Message != "" {
+				p.unready.add(reason{c.Reason, c.Message, c.LastTransitionTime.Time, at}, seen)
+			}
 			p.observeReady(isTrue, at, seen)
 		}
 	}
@@ -343,31 +353,5 @@ func (p *pod) observeReady(status bool, at moment, seen time.Time) {
 	if len(p.ready) > maxTransitions {
 		// The first time it was Ready ends its start; keep that.
 		p.ready = slices.Delete(p.ready, 1, 3)
-	}
-}
-
-func (p *pod) observeDeletion(o Observation, in *corev1.Pod, arrival time.Time) {
-	if in.DeletionTimestamp != nil && !p.leaving() {
-		if in.DeletionGracePeriodSeconds != nil {
-			p.grace = time.Duration(*in.DeletionGracePeriodSeconds) * time.Second
-		}
-		// metav1.ObjectMeta: deletionTimestamp is the request's time plus
-		// the grace period.
-		p.deleteAsked = inSecond(in.DeletionTimestamp.Add(-p.grace), arrival)
-		p.deletion = newStamp(in.ResourceVersion, o)
-	}
-	if o.Type != watch.Deleted || p.gone.known() {
-		return
-	}
-	p.gone, p.goneSeen = arrived(o.Time), o.Time
-	if g := in.DeletionGracePeriodSeconds; in.DeletionTimestamp != nil && g != nil && *g == 0 {
-		// The kubelet's last deletion, without grace, is the one that takes
-		// effect, and says when.
-		p.gone = inSecond(in.DeletionTimestamp.Time, arrival)
-	}
-	if !p.leaving() {
-		// Deleted at once (a pod that never ran), or we missed the request.
-		p.deleteAsked = arrived(o.Time)
-		p.deletion = newStamp(in.ResourceVersion, o)
 	}
 }

@@ -135,9 +135,10 @@ func hasCombined(objects []runtime.Object) bool {
 
 // proven reports whether a snapshot can tell of a span. Of tries that failed
 // and were followed by others nothing is left but how many there were, of a pause
-// nothing at all.
+// nothing at all, nor of the containers of a pod that is gone.
 func proven(s spans.Span, all map[spanKey]spans.Span) bool {
-	if s.Name == "paused" || s.Name == "late events" {
+	switch s.Name {
+	case "paused", "late events", "stop container", "remove pod":
 		return false
 	}
 	parent := all[spanKey{s.TraceID, s.ParentID}]

@@ -225,6 +225,7 @@ func (r *reviewer) pending(q *pod) bool {
 
 func (e *Engine) forgetPod(q *pod) {
 	delete(e.pods, q.uid)
+	e.claims.drop(q)
 	e.podsOf[q.owner] = slices.DeleteFunc(e.podsOf[q.owner], func(p *pod) bool { return p == q })
 	if len(e.podsOf[q.owner]) == 0 {
 		delete(e.podsOf, q.owner)

@@ -146,13 +146,18 @@ func (w *world) observation(line string) (o causality.Observation, err error) {
 	return o, nil
 }
 
-// fields splits at spaces outside quotes.
+// fields splits at spaces outside quotes; \" is a quote that is meant.
 func fields(line string) []string {
 	var out []string
 	var cur strings.Builder
-	quoted := false
+	quoted, escaped := false, false
 	for _, r := range line + " " {
 		switch {
+		case escaped || r == '\\':
+			escaped = !escaped
+			if !escaped {
+				cur.WriteRune(r)
+			}
 		case r == '"':
 			quoted = !quoted
 		case r == ' ' && !quoted:
@@ -212,6 +217,7 @@ func scenarioKinds() map[string]scenarioKind {
 
 		"event": {"Event", newEvent, setEvent},
 		"node":  {"Node", newNode, setNode},
+		"claim": {"PersistentVolumeClaim", newClaim, setClaim},
 	}
 }
 
@@ -385,6 +391,7 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		condition(corev1.PodScheduled, corev1.ConditionTrue, val)
 	case "unschedulable":
 		condition(corev1.PodScheduled, corev1.ConditionFalse, "0:0")
+		p.Status.Conditions[len(p.Status.Conditions)-1].Reason = corev1.PodReasonUnschedulable
 		p.Status.Conditions[len(p.Status.Conditions)-1].Message = val
 	case "sandbox":
 		condition(corev1.PodReadyToStartContainers, corev1.ConditionTrue, val)
@@ -402,7 +409,7 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	case "message":
 		p.Status.Message = val
 	default:
-		panic("a pod has no " + key)
+		setPodDetail(p, key, val)
 	}
 }
 
@@ -448,7 +455,7 @@ func setContainer(p *corev1.Pod, name, state, val string) {
 			StartedAt: started, FinishedAt: metav1.NewTime(clock(part[1]).Truncate(time.Second)),
 		}}
 	default:
-		panic("a container has no " + state)
+		setContainerDetail(p, s, state, val)
 	}
 }
 
@@ -465,7 +472,7 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 		if kind == "node" {
 			io.Namespace = ""
 		}
-	case "from":
+	case "from": // the component that says so
 		ev.Source.Component = val
 	case "related":
 		kind, name, _ := strings.Cut(val, "/")

@@ -20,15 +20,26 @@ type segment struct {
 // segments reads a container's marks in order and returns what went on
 // between them, up to end.
 func (l *containerLine) segments(end time.Time) []segment {
+	s := l.segmenter(end)
+	s.finish(end)
+	return s.out
+}
+
+// backingOff is why the kubelet was backing off from a container at a time.
+func (l *containerLine) backingOff(at time.Time) (why failure, ok bool) {
+	s := l.segmenter(at)
+	return s.why, !s.backOff.IsZero()
+}
+
+func (l *containerLine) segmenter(until time.Time) segmenter {
 	s := segmenter{line: l, idle: l.begin}
 	for _, m := range l.marks {
-		if m.at.After(end) {
+		if m.at.After(until) {
 			break
 		}
 		s.next(m)
 	}
-	s.finish(end)
-	return s.out
+	return s
 }
 
 // segmenter is a small state machine: at any time the kubelet is pulling the
@@ -40,6 +51,7 @@ type segmenter struct {
 	idle     time.Time // nothing in particular since; work that shows now may have begun then
 	pulling  time.Time // a pull is on since
 	starting time.Time // the image is there since
+	created  bool      // the runtime has created the container it is to start
 	backOff  time.Time // backing off since
 	why      failure   // why it backs off
 	running  *mark     // the start of the run that is on
@@ -62,6 +74,7 @@ func (s *segmenter) next(m mark) {
 		if s.starting.IsZero() {
 			s.starting = s.idle
 		}
+		s.created = true
 	case markStarted:
 		s.endBackOff(m.at)
 		s.closePull(m.at, nil)
@@ -69,11 +82,21 @@ func (s *segmenter) next(m mark) {
 			s.starting = s.idle
 		}
 		s.emit(segment{name: "start container", from: s.starting, until: m.at})
-		s.starting = time.Time{}
+		s.starting, s.created = time.Time{}, false
 		s.idle = m.at
 		s.running = &m
+	case markBooted:
+		s.booted(m.at)
 	case markTerminated:
 		s.terminated(m)
+	}
+}
+
+// booted ends the wait for a sidecar to pass its startup probe: what comes next
+// waits for it, too. Other containers' probes are part of becoming ready.
+func (s *segmenter) booted(at time.Time) {
+	if s.line.sidecar && s.line.hasStartupProbe && s.running != nil {
+		s.emit(segment{name: "startup probe", from: s.running.at, until: at})
 	}
 }
 
@@ -114,7 +137,15 @@ func (s *segmenter) closePull(at time.Time, f *failure) {
 }
 
 func (s *segmenter) failed(m mark) {
-	f := failure{reason: m.reason, message: s.line.explain(m.reason, m.message)}
+	f := s.named(m)
+	s.created = false
+	g := segment{until: m.at, failure: &f}
+	if m.run != nil {
+		g.attrs = m.run.attributes()
+	}
+	if m.run != nil {
+		s.endBackOff(m.at) // another attempt
+	}
 	switch {
 	case !s.backOff.IsZero():
 		if m.reason != "" {
@@ -130,21 +161,16 @@ func (s *segmenter) failed(m mark) {
 		}
 		s.closePull(m.at, &f)
 	case !s.starting.IsZero():
-		if m.reason == "" {
-			f = s.line.startFailure(m.message)
-		}
-		s.emit(segment{name: "start container", from: s.starting, until: m.at, failure: &f})
+		g.name, g.from = "start container", s.starting
+		s.emit(g)
 		s.starting = time.Time{}
 	default:
 		// Only the status tells: the attempt took the time since.
-		name := "start container"
+		g.name, g.from = "start container", s.idle
 		if isPullFailure(f.reason) {
-			name = "pull image"
+			g.name = "pull image"
 		}
-		if f.reason == "" {
-			f = failure{reason: "Error", message: strings.TrimPrefix(m.message, "Error: ")}
-		}
-		s.emit(segment{name: name, from: s.idle, until: m.at, failure: &f})
+		s.emit(g)
 	}
 	s.why = f
 	s.backOff = m.at
@@ -158,21 +184,31 @@ func (s *segmenter) nameFailure(f failure) {
 	}
 }
 
-// startFailure gives an Event's words, "Error: configmap "x" not found", the
-// reason that the status states with the same words.
-func (c *container) startFailure(message string) failure {
-	message = strings.TrimPrefix(message, "Error: ")
-	for _, w := range c.waits {
-		if w.message == message {
-			return failure{w.reason, message}
+// named gives what an Event says in words, "Error: configmap "x" not found" or
+// "Error: InvalidImageName", the reason that the status states with them.
+func (s *segmenter) named(m mark) failure {
+	if m.reason != "" {
+		return failure{m.reason, s.line.explain(m.reason, m.message)}
+	}
+	message := strings.TrimPrefix(m.message, "Error: ")
+	for _, w := range s.line.waits {
+		if w.message == message || w.reason == message {
+			return failure{w.reason, s.line.explain(w.reason, w.message)}
 		}
 	}
-	return failure{"CreateContainerError", message}
+	reason := "CreateContainerError"
+	switch {
+	case isPullFailure(message):
+		reason, message = message, ""
+	case s.created:
+		reason = runContainerError
+	}
+	return failure{reason, s.line.explain(reason, message)}
 }
 
 func isPullFailure(reason string) bool {
 	switch reason {
-	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable", "ImageInspectError":
+	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
 		return true
 	}
 	return false
@@ -185,23 +221,24 @@ func (s *segmenter) terminated(m mark) {
 	}
 	r := m.run
 	g := segment{
-		name: "run container", from: from, until: m.at,
-		attrs: []attribute.KeyValue{
-			semconv.ProcessExitCode(int(r.exitCode)),
-			semconv.K8SContainerRestartCount(int(r.restart)),
-		},
-	}
-	if r.exitCode != 0 {
-		g.failure = &failure{reason: r.endReason(), message: r.exit()}
+		name: "run container", from: from, until: m.at, attrs: r.attributes(), failure: m.failure,
 	}
 	s.emit(g)
 	s.running = nil
 	s.starting = time.Time{}
-	if r.exitCode == 0 && (s.line.init || s.line.finite) || s.line.never {
+	if m.stopped || m.last || s.line.never || r.exitCode == 0 && !s.line.sidecar && (s.line.init || s.line.finite) {
 		return
 	}
 	s.backOff = m.at
 	s.why = failure{reason: "CrashLoopBackOff"}
+}
+
+// attributes say how a run ended.
+func (r *run) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{
+		semconv.ProcessExitCode(int(r.exitCode)),
+		semconv.K8SContainerRestartCount(int(r.restart)),
+	}
 }
 
 // endBackOff closes the waiting that went on until the kubelet's next try.
@@ -230,6 +267,10 @@ func (s *segmenter) finish(end time.Time) {
 		s.closePull(end, nil)
 	case !s.starting.IsZero() && s.starting.Before(end):
 		s.emit(segment{name: "start container", from: s.starting, until: end})
+	case s.line.sidecar:
+		if s.line.end.IsZero() {
+			s.booted(end)
+		}
 	case (s.line.init || s.line.finite) && s.running != nil && s.running.at.Before(end):
 		s.emit(segment{name: "run container", from: s.running.at, until: end})
 	}

@@ -167,10 +167,16 @@ var shown = []struct {
 	{"rollspan.job.failed", "%s failed"},
 	{"rollspan.owners", "owned by %s"},
 	{"rollspan.waiting.reason", "%s"},
+	{"rollspan.waiting.message", "%s"},
 	{"rollspan.disruption", "%s"},
 	{"rollspan.pull.waiting", "queued %ss"},
+	{"rollspan.forced", "forced"},
+	{"rollspan.sidecar", "sidecar"},
 	{semconv.ProcessExitCodeKey, "exit code %s"},
 	{"rollspan.restarts.left_out", "%s restarts left out before"},
+	{"rollspan.grace_period.exceeded", "killed after the grace period"},
+	{"rollspan.grace_period.overrun", "%ss over the grace period"},
+	{"rollspan.finalizers", "finalizers %s"},
 	{"rollspan.since_rollout", "%ss after the rollout"},
 }
 
@@ -182,7 +188,12 @@ func notes(s *Span) []string {
 			if v.Type() == attribute.FLOAT64 {
 				text = strconv.FormatFloat(v.AsFloat64(), 'f', 3, 64)
 			}
-			out = append(out, fmt.Sprintf(k.format, text))
+			if strings.Contains(k.format, "%") {
+				text = fmt.Sprintf(k.format, text)
+			} else {
+				text = k.format // that it is there says all
+			}
+			out = append(out, text)
 		}
 	}
 	return out

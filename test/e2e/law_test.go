@@ -31,6 +31,9 @@ const (
 	replicationCtl = "replication-controller"
 	schedulerName  = "default-scheduler"
 	kubeletName    = "kubelet"
+
+	volumeBinder    = "persistentvolume-controller"
+	attachDetachCtl = "attachdetach-controller"
 )
 
 // places is the contract's tree.
@@ -74,7 +77,13 @@ func contract() map[string]place {
 	of(kubeletName, []string{"Pod run"}, root, "Job run")
 	of(schedulerName, []string{"schedule"}, "Pod start", "Pod run")
 	of(kubeletName, []string{"prepare sandbox", "init container", "container", "become ready"}, "Pod start", "Pod run")
-	of(kubeletName, []string{"startup probe", "readiness probe", "readiness gates"}, "become ready")
+	of(kubeletName, []string{"startup probe"}, "become ready", "init container")
+	of(kubeletName, []string{"readiness probe", "readiness gates"}, "become ready")
+	of(schedulerName, []string{"unschedulable", "scheduling gates"}, "schedule")
+	out["bind volume claim"] = place{[]string{volumeBinder}, []string{"schedule", "prepare sandbox"}}
+	out["provision volume"] = place{nil, []string{"bind volume claim"}} // by any provisioner
+	of(attachDetachCtl, []string{"attach volume"}, "prepare sandbox")
+	of(kubeletName, []string{"mount volumes"}, "prepare sandbox")
 	of(kubeletName, []string{"pull image", "start container", "run container", "back off"}, "container", "init container")
 	of(kubeletName, []string{"stop container", "remove pod"}, "Pod stop")
 	return out
@@ -146,7 +155,10 @@ func (s *space) attributes(t *trace, sp *controlplane.Span, wrong func(*controlp
 	case "ReplicaSet scale up", "ReplicaSet scale down":
 		keys = []string{"k8s.replicaset.name", "k8s.replicaset.uid", "rollspan.scale.from", "rollspan.scale.to"}
 	case "Pod start", "Pod stop", "Pod run", "schedule", "prepare sandbox", "remove pod",
-		"become ready", "startup probe", "readiness probe", "readiness gates":
+		"become ready", "startup probe", "readiness probe", "readiness gates",
+		"unschedulable", "scheduling gates", "attach volume", "mount volumes":
+	case "bind volume claim", "provision volume":
+		keys = append(keys, "k8s.persistentvolumeclaim.name", "k8s.persistentvolumeclaim.uid")
 	case "container", "init container", "pull image", "start container", "run container", "stop container", "back off":
 		keys = append(keys, "k8s.node.name", "k8s.container.name", "container.image.name", "container.image.tags")
 	default:

@@ -174,9 +174,11 @@ func TestUpdated(t *testing.T) {
 		  ReplicaSet scale up 0-1`+up+`
 		  ReplicaSet scale down 2-1
 		    Pod stop
+		      stop container
 		  ReplicaSet scale up 1-2`+up+`
 		  ReplicaSet scale down 1-0
-		    Pod stop`)
+		    Pod stop
+		      stop container`)
 	s.has(second.Root(), map[string]any{
 		"rollspan.change":        "rollout",
 		"rollspan.outcome":       "complete",
@@ -340,7 +342,9 @@ func TestScaled(t *testing.T) {
 		Deployment scale
 		  ReplicaSet scale down 3-1
 		    Pod stop
-		    Pod stop`)
+		      stop container
+		    Pod stop
+		      stop container`)
 	s.has(down.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.scale.from": 3})
 }
 
@@ -355,7 +359,9 @@ func TestDeleted(t *testing.T) {
 	s.outlined(trace, `
 		Deployment delete
 		  Pod stop
-		  Pod stop`)
+		    stop container
+		  Pod stop
+		    stop container`)
 	s.has(trace.Root(), map[string]any{"rollspan.change": "delete", "rollspan.outcome": "complete"})
 	s.within("the start", trace.Root().Start, asked, asked.Add(5*time.Second), 0)
 	last := time.Time{}

@@ -1,0 +1,249 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// podStop adds a pod's end: deletion requested to gone, with what it took to
+// stop its containers.
+func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
+	start := latest(p.stopAsked(), cause)
+	end := p.gone.at()
+	if end.IsZero() {
+		end = cut
+	}
+	attrs = append(slices.Clip(attrs), p.attributes()...)
+	st := &stopping{builder: b, pod: p, attrs: attrs}
+	st.root = b.add(node{
+		parent: parent, id: []string{"pod stop", string(p.uid)},
+		name: "Pod stop", service: serviceKubelet, subject: p.subject(),
+		start: start, end: end, attrs: append(slices.Clip(attrs), p.stopAttributes(end)...),
+	})
+	st.containers()
+	st.removal()
+	st.attachEvents()
+	p.stopSent, p.stopSpan = true, st.remember(st.root)
+	return st.root
+}
+
+// stopAttributes say how long the pod's containers were given, and whether that
+// was kept to.
+func (p *pod) stopAttributes(end time.Time) []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	if p.grace > 0 {
+		attrs = append(attrs, seconds(keyGrace, p.grace))
+		if over := end.Sub(p.stopAsked().Add(p.grace)); over > time.Second {
+			attrs = append(attrs, seconds(keyGraceOverrun, over))
+		}
+	}
+	if p.forced {
+		attrs = append(attrs, keyForced.Bool(true))
+	}
+	if p.disruption != "" {
+		attrs = append(attrs, keyDisruption.String(p.disruption))
+	}
+	return attrs
+}
+
+// stopAsked dates the request to delete the pod: not after the kubelet began
+// to kill its containers.
+func (p *pod) stopAsked() time.Time {
+	at := p.deleteAsked
+	for _, ev := range p.events {
+		if ev.reason == "Killing" && !ev.first().Before(at.lo) {
+			at = at.before(ev.first())
+		}
+	}
+	return at.at()
+}
+
+// stopping builds the spans below a Pod stop.
+type stopping struct {
+	*builder
+	pod   *pod
+	root  *spans.Span
+	attrs []attribute.KeyValue
+
+	parts  map[string]*spans.Span // by container
+	remove *spans.Span
+}
+
+func (st *stopping) add(n node) *spans.Span {
+	n.parent = st.root.SpanID
+	n.id = append([]string{n.name, string(st.pod.uid)}, n.id...)
+	n.service = serviceKubelet
+	if n.end.After(st.root.End) {
+		n.end = st.root.End
+	}
+	n.start = latest(n.start, st.root.Start)
+	n.attrs = append(slices.Clip(st.attrs), n.attrs...)
+	return st.builder.add(n)
+}
+
+// containers adds the time it took to stop each container. The kubelet stops
+// sidecars when the others have ended, the last one first.
+func (st *stopping) containers() {
+	st.parts = map[string]*spans.Span{}
+	var others, later time.Time // when the containers, and the sidecars after this one, had ended
+	for _, sidecars := range []bool{false, true} {
+		for _, c := range slices.Backward(st.pod.containers) {
+			if c.sidecar != sidecars {
+				continue
+			}
+			s := st.container(c, latest(others, later))
+			if s == nil {
+				continue
+			}
+			st.parts[c.name] = s
+			if sidecars {
+				later = latest(later, s.End)
+			} else {
+				others = latest(others, s.End)
+			}
+		}
+	}
+}
+
+// container adds the stop of one container, whose turn came not before a time;
+// nil if nothing shows that it still ran, or how it ended.
+func (st *stopping) container(c *container, turn time.Time) *spans.Span {
+	r := st.pod.runAtStop(c)
+	if r == nil {
+		return nil
+	}
+	from, killed := st.killing(c)
+	until := r.finished.before(st.root.End).at()
+	switch {
+	case r.over():
+	case !killed || st.pod.forced:
+		return nil // nobody waited for it
+	default:
+		until = st.root.End
+	}
+	if c.sidecar && !turn.After(until) {
+		from = latest(from, turn)
+	}
+	attrs := append(c.attributes(), c.stopAttributes()...)
+	if r.over() {
+		attrs = append(attrs, r.attributes()...)
+		if st.pod.outlived(r) {
+			attrs = append(attrs, keyGraceExceeded.Bool(true))
+		}
+	}
+	s := st.add(node{
+		id: []string{c.name}, name: "stop container", subject: st.pod.subject() + " container/" + c.name,
+		start: from, end: until, attrs: attrs,
+	})
+	if r.over() && r.reason == "OOMKilled" {
+		// Any other code is how the program answers to being stopped.
+		fail(s, failure{r.reason, r.exit()})
+	}
+	return s
+}
+
+// stopAttributes say what is special about a container that is stopped.
+func (c *container) stopAttributes() []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	if c.sidecar {
+		attrs = append(attrs, keySidecar.Bool(true))
+	}
+	if c.hasPreStop {
+		attrs = append(attrs, keyPreStop.Bool(true))
+	}
+	return attrs
+}
+
+// runAtStop is the run of a container that was on when the pod was to be
+// deleted; nil if there was none.
+func (p *pod) runAtStop(c *container) *run {
+	if len(c.runs) == 0 {
+		return nil
+	}
+	r := c.runs[len(c.runs)-1]
+	if !r.started.known() || r.over() && r.finished.at().Before(p.deleteAsked.lo) {
+		return nil
+	}
+	return r
+}
+
+// outlived reports whether a run was killed because its time to stop was up. The
+// times are known to the second.
+func (p *pod) outlived(r *run) bool {
+	const killed = 128 + 9 // SIGKILL
+	return r.exitCode == killed && p.grace > 0 && r.reason != "OOMKilled" &&
+		!r.finished.lo.Add(time.Second).Before(p.deleteAsked.lo.Add(p.grace))
+}
+
+// killing is when the kubelet began to stop a container: by its Event, else
+// when it was asked to.
+func (st *stopping) killing(c *container) (at time.Time, found bool) {
+	for _, ev := range st.pod.events {
+		if ev.reason != "Killing" || ev.container != c.name {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			if !o.at.Before(st.pod.deleteAsked.lo) && !o.at.After(st.root.End) && !found {
+				at, found = o.at, true
+			}
+		}
+	}
+	return latest(at, st.root.Start), found
+}
+
+// removal adds the time for which a pod was there after its last container had
+// ended, if that is worth telling: its volumes were unmounted, or a finalizer
+// kept it.
+func (st *stopping) removal() {
+	if !st.pod.gone.known() || st.pod.forced || len(st.parts) == 0 {
+		return
+	}
+	var ended time.Time
+	for _, c := range st.pod.containers {
+		r := st.pod.runAtStop(c)
+		if r == nil {
+			continue
+		}
+		if !r.over() {
+			return
+		}
+		ended = latest(ended, st.parts[c.name].End)
+	}
+	if st.root.End.Sub(ended) <= time.Second {
+		return
+	}
+	var attrs []attribute.KeyValue
+	if len(st.pod.finalizers) > 0 {
+		attrs = append(attrs, keyFinalizers.StringSlice(st.pod.finalizers))
+	}
+	st.remove = st.add(node{name: "remove pod", subject: st.pod.subject(), start: ended, end: st.root.End, attrs: attrs})
+}
+
+// attachEvents puts the pod's Events since then on the deepest span whose object
+// and time they fit.
+func (st *stopping) attachEvents() {
+	p := st.pod
+	for _, ev := range p.events {
+		t := ev.first()
+		// A probe that is cut off may say so before the request is dated.
+		early := p.startSpan != nil && t.After(p.startSpan.end) && !t.Before(st.root.Start.Add(-arrivalSlack))
+		if early || !t.Before(st.root.Start) || ev.reason == "Killing" && p.deleteAsked.known() && !t.Before(p.deleteAsked.lo) {
+			attach(st.place(ev), ev, st.root.End)
+		}
+	}
+}
+
+func (st *stopping) place(ev *event) *spans.Span {
+	if s := st.parts[ev.container]; s != nil && !ev.first().Before(s.Start) {
+		return s
+	}
+	if st.remove != nil && ev.container == "" && !ev.first().Before(st.remove.Start) {
+		return st.remove
+	}
+	return st.root
+}

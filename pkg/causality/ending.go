@@ -1,0 +1,132 @@
+package causality
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The API has no word for a run that the kubelet ended because of a probe.
+const (
+	livenessProbeFailed = "LivenessProbeFailed"
+	startupProbeFailed  = "StartupProbeFailed"
+)
+
+// The kubelet's words for the states of containers that are named here.
+const (
+	postStartHookError = "PostStartHookError"
+	runContainerError  = "RunContainerError"
+)
+
+// killReasons are how the kubelet words whom it kills for what, and the probe
+// that said so (k8s.io/kubernetes/pkg/kubelet/kuberuntime).
+var killReasons = []struct{ words, reason, probe string }{
+	{"failed liveness probe", livenessProbeFailed, "Liveness probe"},
+	{"failed startup probe", startupProbeFailed, "Startup probe"},
+	{"PostStartHook", postStartHookError, ""},
+}
+
+// whyEnded says why a run ended. What the kernel or the kubelet did to it is
+// more specific than the code it left with.
+func (p *pod) whyEnded(c *container, r *run) failure {
+	if r.stillborn() {
+		return failure{runContainerError, c.explain(runContainerError, r.refusal)}
+	}
+	exit := failure{r.endReason(), r.exit()}
+	if exit.reason == "OOMKilled" {
+		return exit
+	}
+	kill, ok := p.killed(c, r)
+	if !ok {
+		return exit
+	}
+	for _, k := range killReasons {
+		if !strings.Contains(kill.message, k.words) {
+			continue
+		}
+		exit.reason = k.reason
+		if said := p.lastProbe(c, k.probe, r.started.lo, kill.at); said != "" {
+			exit.message = fmt.Sprintf("%s (%s)", said, exit.message)
+		}
+		return exit
+	}
+	if p.failed.known() && p.reason != "" {
+		return failure{p.reason, exit.message} // it was stopped with its pod: Evicted, DeadlineExceeded
+	}
+	return failure{exit.reason, exit.message + ": " + kill.message}
+}
+
+// killed finds the Event with which the kubelet began to kill a run.
+func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
+	for _, ev := range p.events {
+		if ev.reason != "Killing" || ev.container != c.name {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			// Both ends of the run are known to the second.
+			if !o.at.Before(r.started.lo) && o.at.Before(r.finished.at().Add(time.Second)) && (!ok || o.at.After(kill.at)) {
+				kill, ok = o, true
+			}
+		}
+	}
+	return kill, ok
+}
+
+// lastProbe is what a kind of probe last said of a container in a span of time:
+// "HTTP probe failed with statuscode: 503".
+func (p *pod) lastProbe(c *container, probe string, from, until time.Time) string {
+	if probe == "" {
+		return ""
+	}
+	var last occurrence
+	for _, ev := range p.events {
+		if ev.reason != "Unhealthy" || ev.container != c.name {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			if strings.HasPrefix(o.message, probe) && !o.at.Before(from) && !o.at.After(until) && o.at.After(last.at) {
+				last = o
+			}
+		}
+	}
+	_, said, _ := strings.Cut(last.message, ": ")
+	return strings.TrimSpace(said)
+}
+
+// endedWithPod reports whether a sidecar was only stopped because the
+// containers it serves were done.
+func (p *pod) endedWithPod(c *container, r *run) bool {
+	if !c.sidecar {
+		return false
+	}
+	for _, other := range p.containers {
+		if other.init {
+			continue
+		}
+		n := len(other.runs)
+		if n == 0 || !other.runs[n-1].over() || other.runs[n-1].finished.lo.After(r.finished.at()) {
+			return false
+		}
+	}
+	return p.phase == "Succeeded" || p.phase == "Failed"
+}
+
+// endReason is why a run that failed ended, in the runtime's word; some give
+// none.
+func (r *run) endReason() string { return cmp.Or(r.reason, "Error") }
+
+func (r *run) exit() string { return fmt.Sprintf("exit code %d", r.exitCode) }
+
+// describe says how a run ended, for a failure that is named after something
+// else.
+func (f failure) describe() string {
+	switch {
+	case f.reason == "" || f.reason == "Error":
+		return f.message
+	case strings.HasPrefix(f.message, "exit code"):
+		return f.reason + ", " + f.message // as in "OOMKilled, exit code 137"
+	default:
+		return f.reason + ": " + f.message
+	}
+}

@@ -1,0 +1,100 @@
+package causality
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// claimed is a pod that waits for a claim of its own.
+func (l *life) claimed(name string) (*corev1.PersistentVolumeClaim, *corev1.Pod) {
+	c := &corev1.PersistentVolumeClaim{ObjectMeta: l.meta("claim", name, nil)}
+	c.Status.Phase = corev1.ClaimPending
+	l.see(watch.Added, c)
+	p := &corev1.Pod{ObjectMeta: l.meta("pod", name, nil)}
+	p.Spec.Containers = []corev1.Container{{Name: "db", Image: "db:1"}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+	}}}
+	l.see(watch.Added, p)
+	return c, p
+}
+
+func (l *life) claimEvent(c *corev1.PersistentVolumeClaim, reason string) {
+	now := metav1.NewTime(l.at.Truncate(time.Second))
+	l.see(watch.Added, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("%s.%x", c.Name, l.at.UnixNano())},
+		InvolvedObject: corev1.ObjectReference{Kind: kindClaim, Namespace: "shop", Name: c.Name, UID: c.UID},
+		Reason:         reason, FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	})
+}
+
+// A claim is forgotten with its deletion, and so is that a pod used it.
+func TestNothingIsKeptOfClaimsThatAreGone(t *testing.T) {
+	l := newLife()
+	none := int64(0)
+	for i := range 100 {
+		c, p := l.claimed(fmt.Sprint("db", i%3))
+		l.claimEvent(c, "Provisioning")
+		l.pass(time.Minute)
+		now := metav1.NewTime(l.at)
+		p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &now, &none
+		l.see(watch.Deleted, p)
+		if i%2 == 0 {
+			l.see(watch.Deleted, c)
+		} else { // only seen to be gone
+			l.see(watch.Deleted, &metav1.PartialObjectMetadata{
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kindClaim}, ObjectMeta: c.ObjectMeta,
+			})
+		}
+		l.claimEvent(c, "VolumeDelete") // comes after it
+	}
+	for range 20 {
+		l.pass(10 * time.Minute)
+	}
+	for what, n := range map[string]int{
+		"claims": len(l.claims.byUID), "names of claims": len(l.claims.byName), "users of claims": len(l.claims.users),
+		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "pods": len(l.pods), "unsettled": len(l.unsettled),
+	} {
+		if n != 0 {
+			t.Errorf("%d %s are left", n, what)
+		}
+	}
+	if l.spans < 100 {
+		t.Errorf("only %d spans came out", l.spans)
+	}
+}
+
+// A pod that waits for days, and of which something else is said every minute,
+// takes no more room than one that waits for an hour.
+func TestALongWaitIsBounded(t *testing.T) {
+	l := newLife()
+	c, p := l.claimed("db")
+	for i := range 5000 {
+		p.Status.Conditions = []corev1.PodCondition{
+			{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: fmt.Sprint("no room, ", i), LastTransitionTime: p.CreationTimestamp},
+			{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ContainersNotReady", Message: fmt.Sprint("not ready, ", i), LastTransitionTime: p.CreationTimestamp},
+		}
+		l.see(watch.Modified, p)
+		l.event(p, "FailedScheduling")
+		l.claimEvent(c, "ProvisioningFailed")
+		l.pass(time.Minute)
+	}
+	q := l.pods[p.UID]
+	for what, got := range map[string]struct{ n, most int }{
+		"refusals":         {len(q.unscheduled), maxReasons},
+		"reasons":          {len(q.unready), maxReasons},
+		"pod Events":       {len(q.events), maxEvents},
+		"claim Events":     {len(l.claims.byUID[c.UID].events), maxEvents},
+		"Events":           {len(l.events), 2 * maxEvents},
+		"users of a claim": {len(l.claims.users[claimKey("shop", "db")]), 1},
+	} {
+		if got.n > got.most || got.n == 0 {
+			t.Errorf("%d %s are kept, at most %d should be", got.n, what, got.most)
+		}
+	}
+}
