@@ -23,6 +23,10 @@ func (r *reviewer) replacements() {
 		if s.lost == nil || s.change != nil || lost.stopSent {
 			continue
 		}
+		if lost.replaced != nil {
+			r.lateStop(lost, s)
+			continue
+		}
 		next := successor[lost]
 		how, seen, done := r.replaced(lost, next)
 		if !r.flush && (!done || !r.ready(seen)) {
@@ -35,7 +39,18 @@ func (r *reviewer) replacements() {
 	}
 }
 
-// replaced tells how a replacement went, and when that became known.
+// lateStop hands out the stop of a pod that was not gone when its replacement
+// was told: the pod stops slowly, or nobody answers on its node.
+func (r *reviewer) lateStop(lost *pod, s slot) {
+	if r.flush || lost.gone.known() && r.ready(lost.goneSeen) {
+		b := &builder{place: lost.replaced.place, base: r.workload.attributes(), late: true}
+		b.podStop(lost.replaced.spanID, lost, s.rs.attributes(), lost.replaced.start, r.engine.now)
+		r.out = append(r.out, b.done())
+	}
+}
+
+// replaced tells how a replacement went, and when that became known. Once the new
+// pod is there, it waits for the old one to be gone no longer than a change does.
 func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done bool) {
 	seen = latest(lost.goneSeen, lost.lostStamp().arrival)
 	stopped := lost.gone.known() || !lost.leaving()
@@ -59,7 +74,11 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 			how = outcomeSuperseded
 		}
 	}
-	return how, latest(seen, at), stopped && over
+	seen = latest(seen, at)
+	if !stopped {
+		seen = seen.Add(r.engine.opts.Linger)
+	}
+	return how, seen, over
 }
 
 // lossCause says who took a pod away, as far as it can be told.
@@ -127,10 +146,13 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 		link(root, r.placeOf(rollout), "rollout")
 	}
 	r.engine.linkLoss(root, lost, disrupted)
-	if lost.leaving() {
+	lost.replaced = b.remember(root)
+	switch {
+	case !lost.leaving():
+		lost.stopSent = true // it stays, as what is left of a pod
+	case lost.gone.known() || r.flush:
 		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
 	}
-	lost.stopSent = true
 	if next != nil {
 		b.podStart(root.SpanID, next, rs.attributes(), start, r.cutAt(how != outcomeOpen), how == outcomeFailed)
 		if how == outcomeFailed {
@@ -144,8 +166,10 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 		}
 	}
 	for _, ev := range lost.events {
-		// What led to the loss: an eviction, a taint, a failed node.
-		if !ev.claimed && ev.first().After(start.Add(-time.Second)) {
+		// What led to the loss: an eviction, a taint, a failed node. Later ones
+		// wait for the stop, if that is still to come.
+		led := lost.stopSent || ev.first().Before(lost.stopAsked().Add(-arrivalSlack))
+		if led && ev.first().After(start.Add(-time.Second)) {
 			attach(root, ev, root.End)
 		}
 	}

@@ -44,6 +44,7 @@ type nodeRecord struct {
 type nodeCondition struct {
 	status corev1.ConditionStatus
 	since  time.Time
+	well   bool // it has been what pods need
 	open   *disruption
 }
 
@@ -53,7 +54,8 @@ const joining = 10 * time.Second
 
 func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 	n := e.nodes.byUID[in.UID]
-	if n == nil {
+	isNew := n == nil
+	if isNew {
 		if o.Type == watch.Deleted {
 			return // nothing is known that could have ended
 		}
@@ -78,7 +80,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 		n.observeCondition(&in.Status.Conditions[i], arrival, o.Time)
 	}
 	n.observeReboot(arrival, o.Time)
-	n.observeCordon(in, arrival, o.Time)
+	n.observeCordon(in, isNew && !o.Initial, arrival, o.Time)
 	if o.Type == watch.Deleted {
 		n.delete(o.Time)
 	}
@@ -93,6 +95,10 @@ func (e *Engine) touchNode(obj *object) {
 	}
 }
 
+// neverUpdated is the reason of conditions that the node lifecycle controller
+// makes up for a Node which no kubelet has spoken for yet.
+const neverUpdated = "NodeStatusNeverUpdated"
+
 // conditionKind says which disruption a condition is, "" if it is none, and
 // whether it is one of Kubernetes' own at all.
 func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
@@ -101,7 +107,7 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 		// The node lifecycle controller tells the two apart by these taints:
 		// the kubelet says so itself, or has gone silent.
 		switch {
-		case in.Reason == "NodeStatusNeverUpdated":
+		case in.Reason == neverUpdated:
 			return "", true // there is no kubelet yet
 		case in.Status == corev1.ConditionFalse:
 			return nodeNotReady, true
@@ -142,7 +148,9 @@ func (n *nodeRecord) observeCondition(in *corev1.NodeCondition, arrival, seen ti
 	// A state that the watch missed ended by the time this one began.
 	c.open.finish(outcomeComplete, at, seen)
 	c.status, c.since, c.open = in.Status, at.from(), nil
-	if kind != "" && at.from().After(n.created.Add(joining)) {
+	if kind == "" {
+		c.well = c.well || in.Reason != neverUpdated
+	} else if c.well || at.from().After(n.created.Add(joining)) {
 		c.open = n.begin(&disruption{kind: kind, start: at, seen: seen})
 		c.open.describe(in)
 	}

@@ -130,8 +130,16 @@ func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
 	if on != nil {
 		link(s, on.place(), "caused_by")
 	}
-	if by, ok := e.broughtBy(e.preemptor(lost)); ok {
+	if by, ok := e.broughtBy(e.preemptor(lost)); ok && by.traceID() != s.TraceID {
 		link(s, by, "caused_by")
+	}
+}
+
+// linkStop does so for the stop of a pod that was lost while a change was open:
+// it has no trace of its own, whose root would have the links.
+func (e *Engine) linkStop(s *spans.Span, at slot) {
+	if at.lost != nil {
+		e.linkLoss(s, at.lost, e.nodeCause(at.lost, s.End))
 	}
 }
 

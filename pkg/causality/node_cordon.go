@@ -8,8 +8,9 @@ import (
 )
 
 // observeCordon notes that no more pods are to come to the node: somebody
-// means to drain it.
-func (n *nodeRecord) observeCordon(in *corev1.Node, arrival, seen time.Time) {
+// means to drain it. A node that was born unschedulable, or registered so before
+// the watcher came, never had pods to lose.
+func (n *nodeRecord) observeCordon(in *corev1.Node, born bool, arrival, seen time.Time) {
 	if !in.Spec.Unschedulable {
 		n.unscheduled = false
 		n.cordon.finish(outcomeComplete, arrived(seen), seen)
@@ -22,13 +23,13 @@ func (n *nodeRecord) observeCordon(in *corev1.Node, arrival, seen time.Time) {
 		return
 	}
 	n.unscheduled = true
-	manager, written := cordonedBy(in)
+	manager, written, registered := cordonedBy(in)
+	if born || registered {
+		return
+	}
 	at := arrived(seen)
 	if second := earliest(written, taint); !second.IsZero() {
 		at = inSecond(second, arrival)
-	}
-	if !at.from().After(n.created.Add(joining)) {
-		return // it was registered so, without pods
 	}
 	n.cordon = n.begin(&disruption{kind: nodeCordoned, start: at, seen: seen, manager: manager})
 	n.cordon.identify(taint)
@@ -60,17 +61,22 @@ func taintedAt(in *corev1.Node) time.Time {
 }
 
 // cordonedBy is who wrote spec.unschedulable, and the second in which they
-// last wrote, by the managedFields.
-func cordonedBy(in *corev1.Node) (manager string, at time.Time) {
+// last wrote, by the managedFields; registered says that it is who made the Node,
+// by a label that every kubelet registers with.
+func cordonedBy(in *corev1.Node) (manager string, at time.Time, registered bool) {
 	for i := range in.ManagedFields {
 		m := &in.ManagedFields[i]
-		if m.FieldsV1 == nil || !strings.Contains(m.FieldsV1.GetRawString(), `"f:unschedulable"`) {
+		if m.FieldsV1 == nil {
 			continue
 		}
-		manager = m.Manager
+		fields := m.FieldsV1.GetRawString()
+		if !strings.Contains(fields, `"f:unschedulable"`) {
+			continue
+		}
+		manager, registered = m.Manager, strings.Contains(fields, `"f:`+corev1.LabelHostname+`"`)
 		if m.Time != nil {
 			at = m.Time.Time
 		}
 	}
-	return manager, at
+	return manager, at, registered
 }

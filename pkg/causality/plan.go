@@ -25,6 +25,8 @@ type slot struct {
 // it is needed, so that it does not depend on the order they filled up in.
 type plan struct {
 	*workload
+	engine *Engine
+
 	sets   []*podSet
 	pods   []*pod // of all sets, in order of creation
 	starts map[*pod]slot
@@ -61,6 +63,7 @@ type podName struct {
 func (e *Engine) plan(d *workload) *plan {
 	p := &plan{
 		workload:  d,
+		engine:    e,
 		sets:      slices.Clone(e.setsOf[d.uid]),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
@@ -158,7 +161,9 @@ func (p *plan) planStops(rs *podSet, pods []*pod, void map[*step]int32) (lost []
 			continue
 		}
 		p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, lost: q}
-		lost = append(lost, q)
+		if !q.filled {
+			lost = append(lost, q)
+		}
 	}
 	return lost
 }
@@ -255,7 +260,11 @@ func (p *plan) planRun(rs *podSet, pods []*pod) {
 		c := p.changeAt(q.lostStamp())
 		switch {
 		case c != nil && (c.kind == changeDelete || c.openAt(q.lostStamp())):
-			p.stops[q] = slot{change: c, rs: rs}
+			at := slot{change: c, rs: rs}
+			if !q.finished.known() && (p.kind == kindPod || c.kind != changeDelete) {
+				at.lost = q
+			}
+			p.stops[q] = at
 		case p.kind == kindJob && c != nil && !q.finished.known():
 			// The controller removes what still runs when the Job has failed or
 			// is suspended.

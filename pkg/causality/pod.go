@@ -78,6 +78,10 @@ type pod struct {
 	// startSpan and stopSpan are what was handed out, for Events that come
 	// later still.
 	startSpan, stopSpan *sentSpan
+	// replaced is the root of its replacement, once that was handed out.
+	replaced *sentSpan
+	// filled says that its place was taken, by a pod that is forgotten.
+	filled bool
 	// restartSent has the last run, per container, whose restart was told.
 	restartSent map[string]int32
 }

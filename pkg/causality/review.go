@@ -18,7 +18,7 @@ const keepChanges = 8
 func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	e.numberRollouts(d)
 	p := e.plan(d)
-	r := &reviewer{engine: e, plan: p, flush: flush}
+	r := &reviewer{plan: p, flush: flush}
 	r.scheduled()
 	r.finished()
 	r.lateSpans()
@@ -33,7 +33,6 @@ func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 }
 
 type reviewer struct {
-	engine *Engine
 	*plan
 	flush bool
 	out   []spans.Trace
@@ -95,7 +94,7 @@ func (r *reviewer) lateSpans() {
 			if r.flush || q.gone.known() && r.ready(q.goneSeen) {
 				b := r.lateBuilder(s.change)
 				parent, cause := r.lateParent(b, s)
-				b.podStop(parent, q, s.rs.attributes(), cause, r.engine.now)
+				r.engine.linkStop(b.podStop(parent, q, s.rs.attributes(), cause, r.engine.now), s)
 				r.out = append(r.out, b.done())
 			}
 		}
@@ -200,6 +199,9 @@ func (r *reviewer) forget() {
 		}
 		if s := r.stops[q].step; s != nil {
 			s.filled++
+		}
+		if lost := r.starts[q].lost; lost != nil {
+			lost.filled = true
 		}
 		r.engine.forgetPod(q)
 	}

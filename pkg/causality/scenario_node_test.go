@@ -31,6 +31,8 @@ func setNode(_ *world, obj runtime.Object, key, val string, now time.Time) {
 		condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status")
 	case "notready": // the kubelet says so
 		condition(corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
+	case "never-updated": // there was no kubelet yet
+		condition(corev1.NodeReady, corev1.ConditionUnknown, "NodeStatusNeverUpdated", "Kubelet never posted node status.")
 	case "silent": // the kubelet says nothing
 		condition(corev1.NodeReady, corev1.ConditionUnknown, "NodeStatusUnknown", "Kubelet stopped posting node status.")
 	case "memory-pressure":
@@ -43,6 +45,11 @@ func setNode(_ *world, obj runtime.Object, key, val string, now time.Time) {
 		condition(corev1.NodeDiskPressure, corev1.ConditionFalse, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
 	case "boot":
 		n.Status.NodeInfo.BootID = val
+	case "registered-cordoned": // by whom
+		n.Spec.Unschedulable = true
+		n.ManagedFields = []metav1.ManagedFieldsEntry{{
+			Manager: val, Time: &second, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:kubernetes.io/hostname":{}}},"f:spec":{"f:unschedulable":{}}}`),
+		}}
 	case "cordoned": // by whom
 		n.Spec.Unschedulable = true
 		n.ManagedFields = []metav1.ManagedFieldsEntry{{

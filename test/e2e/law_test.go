@@ -15,7 +15,7 @@ import (
 // place says of a kind of span who does that work, and below what it hangs.
 type place struct {
 	services []string // none: anybody
-	parents  []string
+	parents  []string // none: anything
 }
 
 const root = "(root)"
@@ -38,6 +38,16 @@ const (
 
 // places is the contract's tree.
 var places = contract()
+
+// placeOf also knows what Events alone tell of, which may be anybody's about
+// anything.
+func placeOf(name string) (place, bool) {
+	if name == "late events" || strings.HasSuffix(name, " activity") {
+		return place{}, true
+	}
+	p, ok := places[name]
+	return p, ok
+}
 
 func contract() map[string]place {
 	changes := []string{} // of what makes pods itself
@@ -120,12 +130,12 @@ func (s *space) law(t *trace) {
 				wrong(sp, "it starts %s before its cause", parent.Start.Sub(sp.Start))
 			}
 		}
-		switch want, known := places[sp.Name]; {
+		switch want, known := placeOf(sp.Name); {
 		case !known:
 			wrong(sp, "the contract has no span of that name")
 		case len(want.services) > 0 && !slices.Contains(want.services, sp.Service):
 			wrong(sp, "its service is %s, want %s", sp.Service, strings.Join(want.services, " or "))
-		case !slices.Contains(want.parents, under):
+		case len(want.parents) > 0 && !slices.Contains(want.parents, under):
 			wrong(sp, "it is below %s, want %s", under, strings.Join(want.parents, " or "))
 		}
 		s.attributes(t, sp, wrong)
@@ -198,13 +208,16 @@ func (s *space) workloadKeys(t *trace, sp *controlplane.Span, wrong func(*contro
 	if r == nil {
 		return nil
 	}
-	for _, kind := range []string{"deployment", "statefulset", "daemonset", "job", "replicaset", "replicationcontroller", "cronjob", "pod", "node"} {
-		name, uid := "k8s."+kind+".name", "k8s."+kind+".uid"
+	for _, object := range []string{
+		"k8s.deployment", "k8s.statefulset", "k8s.daemonset", "k8s.job", "k8s.replicaset", "k8s.replicationcontroller",
+		"k8s.cronjob", "k8s.pod", "k8s.node", "rollspan.object",
+	} {
+		name, uid := object+".name", object+".uid"
 		if r.Attributes[name] == nil {
 			continue
 		}
 		if sp.Attributes[name] != r.Attributes[name] || sp.Attributes[uid] != r.Attributes[uid] {
-			wrong(sp, "it is about %s %v, its trace about %v", kind, sp.Attributes[name], r.Attributes[name])
+			wrong(sp, "its %s is %v, its trace's %v", name, sp.Attributes[name], r.Attributes[name])
 		}
 		return []string{name, uid}
 	}

@@ -105,7 +105,12 @@ func (w *world) start(ctx context.Context) (err error) {
 	var wg sync.WaitGroup
 	errs := make([]error, 4)
 	wg.Go(func() {
-		w.cluster, errs[0] = controlplane.Start(ctx, controlplane.Options{Nodes: []string{"node-a", "node-b"}, Progress: os.Stderr})
+		w.cluster, errs[0] = controlplane.Start(ctx, controlplane.Options{
+			Nodes: []string{"node-a", "node-b"}, Progress: os.Stderr,
+			// A test waits for the loss of a node. The others' nodes must not
+			// be taken for lost when the machine is busy.
+			ControllerManagerArgs: []string{"--node-monitor-grace-period=10s"},
+		})
 	})
 	wg.Go(func() { w.jaeger, errs[1] = controlplane.StartJaeger(ctx, controlplane.Options{Progress: os.Stderr}) })
 	wg.Go(func() { w.apart, errs[2] = controlplane.StartJaeger(ctx, controlplane.Options{Progress: os.Stderr}) })

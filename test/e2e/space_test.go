@@ -371,9 +371,14 @@ func (s *space) trace(name, key string, value any) *trace {
 
 func (s *space) find(name, key string, value any) *trace {
 	s.t.Helper()
+	return s.findBy(name, map[string]string{"k8s.namespace.name": s.name}, key, value)
+}
+
+func (s *space) findBy(name string, tags map[string]string, key string, value any) *trace {
+	s.t.Helper()
 	var found *trace
 	s.eventually(fmt.Sprintf("trace %s, %s %v", name, key, value), func() error {
-		traces, err := s.traces(name)
+		traces, err := s.search(name, tags)
 		if err != nil {
 			return final{err}
 		}
