@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,15 +59,19 @@ func (p *plan) decided(rs *podSet, s *step) time.Time {
 
 // scalingEvent finds the Deployment's Event for a step: "Scaled up replica set
 // web-6757 from 0 to 1", without "from 0" in older versions. The words are only
-// a hint; of several the nearest in time is the one.
+// a hint, which other rollouts repeat; of several the nearest in time is the one,
+// and none from before the step that came before.
 func (p *plan) scalingEvent(rs *podSet, s *step) time.Time {
-	var best time.Time
+	var best, after time.Time
+	if i := slices.Index(rs.steps, s); i > 0 {
+		after = p.decided(rs, rs.steps[i-1])
+	}
 	for _, ev := range p.events {
 		if ev.reason != "ScalingReplicaSet" {
 			continue
 		}
 		for _, o := range ev.occurrences {
-			if describesStep(o.message, rs, s) && (best.IsZero() || o.at.Sub(s.decided.at()).Abs() < best.Sub(s.decided.at()).Abs()) {
+			if !o.at.Before(after) && describesStep(o.message, rs, s) && (best.IsZero() || o.at.Sub(s.decided.at()).Abs() < best.Sub(s.decided.at()).Abs()) {
 				best = o.at
 			}
 		}

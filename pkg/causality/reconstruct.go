@@ -48,11 +48,13 @@ func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) H
 	for _, d := range p.deployments {
 		p.tellDeployment(d)
 	}
-	for _, rs := range p.unowned {
-		p.tellSettledSet(rs)
+	for _, o := range p.others {
+		p.tellOther(o)
 	}
-	for _, q := range p.otherPods() {
-		p.tellPod(q, p.begin)
+	for _, q := range p.pods {
+		if !p.told[q] {
+			p.tellPod(q, p.begin)
+		}
 	}
 	p.tellEvents()
 	return p.history()
@@ -66,12 +68,14 @@ type past struct {
 
 	deployments []*pastDeployment
 	sets        map[types.UID]*pastSet
-	unowned     []*pastSet // of no Deployment that is there
+	others      []runtime.Object // that are told as they are
 	pods        []*pastPod
+	podsOf      map[types.UID][]*pastPod // by their owner
 	events      []*pastEvent
 	eventsOf    map[types.UID][]*pastEvent // by the UID of their object
 	reports     map[podReport][]time.Time
 	names       map[nameKey]types.UID
+	makers      map[types.UID]*maker
 
 	told   map[*pastPod]bool
 	stream []told
@@ -127,27 +131,42 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 		eventsOf: map[types.UID][]*pastEvent{},
 		reports:  map[podReport][]time.Time{},
 		names:    map[nameKey]types.UID{},
+		makers:   map[types.UID]*maker{},
+		podsOf:   map[types.UID][]*pastPod{},
 		told:     map[*pastPod]bool{},
 	}
 	var pods []*corev1.Pod
 	for _, o := range objects {
 		p.end = latest(p.end, newestIn(o, now))
+		meta, ok := o.(metav1.Object)
+		if !ok {
+			continue
+		}
+		if ev, ok := o.(*corev1.Event); ok {
+			event := newPastEvent(ev)
+			p.events = append(p.events, event)
+			if !event.last().After(now) {
+				p.end = latest(p.end, event.last()) // better than to the second
+			}
+			continue
+		}
+		uid := meta.GetUID()
+		if uid == "" {
+			continue
+		}
+		p.names[nameKey{kindOf(o), meta.GetNamespace(), meta.GetName()}] = uid
+		if m := newMaker(o); m != nil {
+			p.makers[uid] = m
+		}
 		switch in := o.(type) {
 		case *appsv1.Deployment:
 			p.deployments = append(p.deployments, &pastDeployment{Deployment: in})
-			p.names[nameKey{"Deployment", in.Namespace, in.Name}] = in.UID
 		case *appsv1.ReplicaSet:
-			p.sets[in.UID] = newPastSet(in)
-			p.names[nameKey{"ReplicaSet", in.Namespace, in.Name}] = in.UID
+			p.sets[uid] = newPastSet(in)
 		case *corev1.Pod:
 			pods = append(pods, in)
-			p.names[nameKey{"Pod", in.Namespace, in.Name}] = in.UID
-		case *corev1.Event:
-			ev := newPastEvent(in)
-			p.events = append(p.events, ev)
-			if !ev.last().After(now) {
-				p.end = latest(p.end, ev.last()) // better than to the second
-			}
+		default:
+			p.others = append(p.others, o)
 		}
 	}
 	if p.end.IsZero() {
@@ -174,6 +193,7 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 // Deployments.
 func (p *past) connect() {
 	for _, q := range p.pods {
+		p.podsOf[q.owner] = append(p.podsOf[q.owner], q)
 		if rs := p.sets[q.owner]; rs != nil {
 			rs.pods = append(rs.pods, q)
 		}
@@ -195,14 +215,9 @@ func (p *past) connect() {
 		if d := owner[controller(rs).UID]; d != nil {
 			d.sets = append(d.sets, rs)
 		} else {
-			p.unowned = append(p.unowned, rs)
+			p.others = append(p.others, rs.ReplicaSet)
 		}
 	}
-}
-
-// otherPods are those that no ReplicaSet has told of.
-func (p *past) otherPods() []*pastPod {
-	return slices.DeleteFunc(slices.Clone(p.pods), func(q *pastPod) bool { return p.told[q] })
 }
 
 // pastEvent is an Event and when it happened, as far as it says.

@@ -5,14 +5,18 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
 // gonePods are the pods that are not in the snapshot any more but of which
-// Events still tell, with their UID. What their containers were follows from
-// their ReplicaSet's template.
+// Events still tell, with their UID. What their containers were follows from the
+// template of the object that made them.
 func (p *past) gonePods(there []*corev1.Pod) []*pastPod {
 	known := map[types.UID]bool{}
 	for _, in := range there {
@@ -25,34 +29,80 @@ func (p *past) gonePods(there []*corev1.Pod) []*pastPod {
 			continue
 		}
 		known[ref.UID] = true
-		if rs := p.setOfPod(ref.Namespace, ref.Name); rs != nil {
-			out = append(out, p.gonePod(rs, ref.UID, ref.Name))
+		if maker := p.makerOf(ref.Namespace, ref.Name); maker != nil {
+			out = append(out, p.gonePod(maker, ref.UID, ref.Name))
 		}
 	}
 	return out
 }
 
-// setOfPod finds the ReplicaSet of a pod that is gone: the pod's name is its
-// name and a random suffix.
-func (p *past) setOfPod(namespace, name string) *pastSet {
-	dash := strings.LastIndexByte(name, '-')
+// maker is an object that makes pods.
+type maker struct {
+	schema.GroupVersionKind
+	metav1.Object
+	spec corev1.PodSpec
+}
+
+// makerOf finds what made a pod that is gone: the pod's name is its name, and a
+// random suffix or a number.
+func (p *past) makerOf(namespace, pod string) *maker {
+	dash := strings.LastIndexByte(pod, '-')
 	if dash < 0 {
 		return nil
 	}
-	return p.sets[p.names[nameKey{"ReplicaSet", namespace, name[:dash]}]]
+	for _, kind := range []string{kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController} {
+		if m := p.makers[p.names[nameKey{kind, namespace, pod[:dash]}]]; m != nil {
+			return m
+		}
+	}
+	return nil
 }
 
-func (p *past) gonePod(rs *pastSet, uid types.UID, name string) *pastPod {
+// newMaker reads the template of an object that makes pods; nil if it makes none.
+// The image of an earlier pod is that of the template only if it never changed.
+func newMaker(o runtime.Object) *maker {
+	switch in := o.(type) {
+	case *appsv1.ReplicaSet:
+		return &maker{appsv1.SchemeGroupVersion.WithKind(kindReplicaSet), in, in.Spec.Template.Spec}
+	case *batchv1.Job:
+		return &maker{batchv1.SchemeGroupVersion.WithKind(kindJob), in, in.Spec.Template.Spec}
+	case *appsv1.StatefulSet:
+		return &maker{appsv1.SchemeGroupVersion.WithKind(kindStatefulSet), in, withoutImages(&in.Spec.Template, in.Generation)}
+	case *appsv1.DaemonSet:
+		return &maker{appsv1.SchemeGroupVersion.WithKind(kindDaemonSet), in, withoutImages(&in.Spec.Template, in.Generation)}
+	case *corev1.ReplicationController:
+		if in.Spec.Template != nil {
+			return &maker{corev1.SchemeGroupVersion.WithKind(kindReplicationController), in, withoutImages(in.Spec.Template, in.Generation)}
+		}
+	}
+	return nil
+}
+
+func withoutImages(t *corev1.PodTemplateSpec, generation int64) corev1.PodSpec {
+	if generation <= 1 {
+		return t.Spec
+	}
+	spec := *t.Spec.DeepCopy()
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			containers[i].Image = ""
+		}
+	}
+	return spec
+}
+
+func (p *past) gonePod(made *maker, uid types.UID, name string) *pastPod {
+	by := made.GetUID()
 	in := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: rs.Namespace, Name: name, UID: uid,
+			Namespace: made.GetNamespace(), Name: name, UID: uid,
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "apps/v1", Kind: "ReplicaSet", Name: rs.Name, UID: rs.UID, Controller: new(true),
+				APIVersion: made.GroupVersion().String(), Kind: made.Kind, Name: made.GetName(), UID: by, Controller: new(true),
 			}},
 		},
-		Spec: rs.Spec.Template.Spec,
+		Spec: made.spec,
 	}
-	q := &pastPod{uid: uid, name: name, owner: rs.UID, start: in}
+	q := &pastPod{uid: uid, name: name, owner: by, start: in}
 	events := p.eventsOf[uid]
 	for _, ev := range events {
 		if ev.Reason == "Scheduled" {
@@ -64,12 +114,12 @@ func (p *past) gonePod(rs *pastSet, uid types.UID, name string) *pastPod {
 			})
 		}
 	}
-	q.born = earliest(append(p.createdBy(rs.UID, name), q.born)...)
+	q.born = earliest(append(p.createdBy(by, name), q.born)...)
 	q.bornExact = true
 	q.start.CreationTimestamp = metav1.NewTime(q.born.Truncate(time.Second))
 	q.learnInits(events)
 	q.learnWaits(events)
-	q.learnEnd(events, p.removal(rs.UID, name))
+	q.learnEnd(events, p.removal(by, name))
 	if at, ok := readyWhenStarted(&in.Spec, events); ok && !q.troubled {
 		q.beReady(at)
 	}

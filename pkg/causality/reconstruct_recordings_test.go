@@ -76,10 +76,13 @@ func TestSnapshotsOfRecordings(t *testing.T) {
 		watched := byKey(full)
 		for _, tr := range full {
 			root := *tr.Root()
-			if tr.Late || root.Name != "Deployment rollout" || attributeOf(root, "rollspan.outcome") == "open" {
+			if tr.Late || !reconstructed(root.Name) || attributeOf(root, "rollspan.outcome") == "open" {
 				continue
 			}
-			at := root.End.Add(time.Second)
+			at := root.End.Add(2 * time.Second)
+			if root.Name == "Pod run" {
+				at = at.Add(2 * time.Second) // the kubelet calls a pod failed only when all of it is gone
+			}
 			got := byKey(replayHistory(causality.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)))
 			again, ok := got[spanKey{root.TraceID, root.SpanID}]
 			if !ok {
@@ -161,4 +164,13 @@ func attributeOf(s spans.Span, key string) string {
 		}
 	}
 	return ""
+}
+
+// reconstructed reports whether snapshots tell of changes of a kind.
+func reconstructed(root string) bool {
+	switch root {
+	case "Deployment rollout", "StatefulSet rollout", "DaemonSet rollout", "Job run", "Pod run":
+		return true
+	}
+	return false
 }

@@ -49,6 +49,10 @@ the exit code is then 1, unless --lenient is given.`,
   # What went on in a namespace lately, without having watched it
   kubectl get deployments,replicasets,pods,events -n shop -o json | rollspan replay -
 
+  # A whole cluster
+  kubectl cluster-info dump --all-namespaces --output-directory=dump
+  rollspan replay dump
+
   # A support bundle, with all of the week before it
   rollspan replay --since 168h support-bundle.tar.gz`,
 		Args: func(_ *cobra.Command, args []string) error {

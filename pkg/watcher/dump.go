@@ -133,16 +133,24 @@ func lastWrite(meta metav1.Object) (at time.Time) {
 	return at
 }
 
-// slim drops what is large and never looked at, so that memory follows what a
-// dump says and not how it says it. Which fields who manages matters for
-// workloads only.
+// slim drops what the engine never reads, but for what tells when the snapshot
+// was taken: the times of writes, and the heartbeats of nodes.
 func slim(object runtime.Object, meta metav1.Object) {
-	delete(meta.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
-	switch object.(type) {
-	case *corev1.Pod, *corev1.Event, *corev1.Node, *metav1.PartialObjectMetadata:
-		for i := range meta.GetManagedFields() {
-			meta.GetManagedFields()[i].FieldsV1 = nil
+	fields := slices.Clone(meta.GetManagedFields())
+	node, isNode := object.(*corev1.Node)
+	var conditions []corev1.NodeCondition
+	if isNode {
+		conditions = slices.Clone(node.Status.Conditions)
+	}
+	trim(object)
+	if isNode {
+		node.Status.Conditions = conditions
+	}
+	if len(meta.GetManagedFields()) == 0 {
+		for i := range fields {
+			fields[i].FieldsV1 = nil
 		}
+		meta.SetManagedFields(fields)
 	}
 }
 

@@ -35,9 +35,18 @@ type dumpFile struct {
 	// folder is the kind that the file's place in the tree tells. In support
 	// bundles objects do not say it themselves.
 	folder objectKind
-	items  int  // objects met so far
-	found  bool // one of them is an object of the cluster, or was before it was damaged
+	part   *boundedReader // bounds what is read for one value
+	items  int            // objects met so far
+	found  bool           // one of them is an object of the cluster, or was before it was damaged
 }
+
+// Bounds on what has to be in memory as a whole: an object of a JSON stream, of
+// which the API server takes none above a few MiB, and a YAML document, which may
+// be the list of all Pods of a cluster.
+const (
+	maxJSONValueBytes    = 64 << 20
+	maxYAMLDocumentBytes = 512 << 20
+)
 
 // addContent reads a file of objects.
 func (d *Dump) addContent(in io.Reader, name string) {
@@ -46,9 +55,11 @@ func (d *Dump) addContent(in io.Reader, name string) {
 	head, _ := buffered.Peek(sniffBytes) // a short stream has a short head
 	switch sniff(head, name) {
 	case contentJSON:
-		f.json(skipBOM(buffered))
+		f.part = newBoundedReader(skipBOM(buffered), maxJSONValueBytes, "an object")
+		f.json(f.part)
 	case contentYAML:
-		f.yaml(bufio.NewReader(skipBOM(buffered)))
+		f.part = newBoundedReader(skipBOM(buffered), maxYAMLDocumentBytes, "a YAML document")
+		f.yaml(bufio.NewReader(f.part))
 	case contentRecording:
 		d.stats.Recordings++
 	}
@@ -63,6 +74,7 @@ func (d *Dump) addContent(in io.Reader, name string) {
 func (f *dumpFile) json(in io.Reader) {
 	decoder := json.NewDecoder(in)
 	for {
+		f.part.reset()
 		start, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
 			return
@@ -168,6 +180,7 @@ func (f *dumpFile) flush(waiting []json.RawMessage, fields map[string]json.RawMe
 // are put into waiting, if there is such a thing.
 func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]json.RawMessage) error {
 	for decoder.More() {
+		f.part.reset()
 		var raw json.RawMessage
 		if err := decoder.Decode(&raw); err != nil {
 			f.found = f.found || kind.Kind != ""
@@ -190,6 +203,7 @@ func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]json.
 func (f *dumpFile) yaml(in *bufio.Reader) {
 	documents := utilyaml.NewYAMLReader(in)
 	for {
+		f.part.reset()
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
 			return

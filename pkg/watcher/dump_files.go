@@ -23,8 +23,6 @@ const (
 	maxDumpArchiveBytes = 16 << 30
 )
 
-var errFileTooLarge = errors.New("the file is larger than 1 GiB")
-
 // AddPath reads a file, or all files of a folder in the order of their names.
 // An error is about the path as such; what is wrong with files is reported.
 func (d *Dump) AddPath(ctx context.Context, name string) error {
@@ -86,7 +84,7 @@ func (d *Dump) addStream(in *bufio.Reader, name string, depth int) {
 	case isTar(head) && depth < maxPacked:
 		d.addArchive(in, name)
 	default:
-		d.addContent(&boundedReader{in: in, left: maxDumpFileBytes}, name)
+		d.addContent(newBoundedReader(in, maxDumpFileBytes, "the file"), name)
 	}
 }
 
@@ -97,7 +95,7 @@ const maxPacked = 3
 // addArchive reads the files of a tar. Nothing is written, so that it does not
 // matter what their names are.
 func (d *Dump) addArchive(in io.Reader, name string) {
-	archive := tar.NewReader(&boundedReader{in: in, left: maxDumpArchiveBytes})
+	archive := tar.NewReader(newBoundedReader(in, maxDumpArchiveBytes, "the archive"))
 	for {
 		header, err := archive.Next()
 		switch {
@@ -134,13 +132,21 @@ func unpackedName(name string) string {
 
 // boundedReader fails, rather than ends, where there is too much.
 type boundedReader struct {
-	in   io.Reader
-	left int64
+	in         io.Reader
+	left, most int64
+	what       string
 }
+
+func newBoundedReader(in io.Reader, most int64, what string) *boundedReader {
+	return &boundedReader{in: in, left: most, most: most, what: what}
+}
+
+// reset begins to count anew.
+func (r *boundedReader) reset() { r.left = r.most }
 
 func (r *boundedReader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, errFileTooLarge
+		return 0, fmt.Errorf("%s is larger than %d MiB", r.what, r.most>>20)
 	}
 	n, err := r.in.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)

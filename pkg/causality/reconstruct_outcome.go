@@ -1,0 +1,134 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// judge finds out how a revision ended; next are those that came after it.
+func (d *pastDeployment) judge(r *pastRevision, next []*pastRevision) {
+	if len(next) == 0 {
+		d.judgeLast(r)
+		return
+	}
+	until := next[0].began
+	if emptied, ok := d.emptied(r, until); ok {
+		// What the old pods were removed for is that new ones were available.
+		for _, q := range r.set.pods {
+			if q.final == nil && q.ready.IsZero() && !q.troubled && !q.born.Before(r.began) && q.alive(until) && emptied.After(q.born) {
+				q.beReady(emptied)
+			}
+		}
+		if ready, n := r.set.readyBy(until); n >= d.wantedFirst() {
+			r.completed = latest(emptied, ready)
+			return
+		}
+	}
+	// The condition Progressing came back with the next revision, so it had
+	// been lost before: the controller loses it when the deadline is over.
+	// There was a deadline, it had passed, and there was trouble.
+	c := progressing(d.Deployment)
+	if c == nil || d.deadline() == 0 || c.Status != corev1.ConditionTrue ||
+		!c.LastTransitionTime.Time.Equal(until.Truncate(time.Second)) {
+		return
+	}
+	if at := r.began.Truncate(time.Second).Add(d.deadline()); at.Before(until) && r.set.inTrouble(r.began, until) {
+		r.failed = at
+	}
+}
+
+func (d *pastDeployment) judgeLast(r *pastRevision) {
+	c := progressing(d.Deployment)
+	switch {
+	case c != nil && c.Status == corev1.ConditionFalse && c.Reason == progressDeadlineExceeded:
+		r.failed = c.LastTransitionTime.Time
+	case !d.over():
+	case c != nil && c.Reason == newReplicaSetAvailable && !c.LastUpdateTime.Time.Before(r.began.Truncate(time.Second)):
+		r.completed = c.LastUpdateTime.Time
+	default:
+		ready, _ := r.set.readyBy(time.Time{})
+		emptied, _ := d.emptied(r, time.Time{})
+		r.completed = latest(r.began, emptied, ready)
+	}
+	if r.completed.IsZero() {
+		return
+	}
+	for _, s := range d.steps {
+		// The steps of the second in which it was complete led to it.
+		if s.at.Truncate(time.Second).Equal(r.completed) && !slices.Contains(d.scales, s) {
+			r.completed = latest(r.completed, s.at)
+		}
+	}
+}
+
+// concludeReady dates the first readiness of pods that lost it later, of which
+// their condition says nothing any more: a rollout was complete because its pods
+// were available. Without minReadySeconds that is when the last was Ready.
+func (d *pastDeployment) concludeReady(r *pastRevision) {
+	if r.completed.IsZero() {
+		return
+	}
+	var pods []*pastPod
+	for _, q := range r.set.pods {
+		if q.born.Before(r.completed) && q.alive(r.completed) {
+			pods = append(pods, q)
+		}
+	}
+	if len(pods) != int(d.wantedFirst()) {
+		return
+	}
+	at := r.completed.Add(-time.Duration(d.Spec.MinReadySeconds) * time.Second)
+	for _, q := range pods {
+		if q.ready.After(r.completed.Add(time.Second)) {
+			q.beReady(latest(at, q.born))
+		}
+	}
+}
+
+// emptied is when the last of the other ReplicaSets was scaled to none during a
+// revision, zero if they were before; ok is false if one was not, or nothing
+// tells.
+func (d *pastDeployment) emptied(r *pastRevision, until time.Time) (at time.Time, ok bool) {
+	for _, rs := range d.sets {
+		if rs == r.set {
+			continue
+		}
+		var last *pastStep
+		for _, s := range rs.steps {
+			if until.IsZero() || s.at.Before(until) {
+				last = s
+			}
+		}
+		switch {
+		case last == nil: // it was not there yet
+		case last.to != 0:
+			return time.Time{}, false
+		case !last.at.Before(r.began):
+			at = latest(at, last.at)
+		}
+	}
+	return at, true
+}
+
+// readyBy counts the pods that were Ready at a time, zero being the snapshot's,
+// and says when the last of them was.
+func (rs *pastSet) readyBy(until time.Time) (last time.Time, n int32) {
+	for _, q := range rs.pods {
+		if q.ready.IsZero() || !until.IsZero() && (!q.ready.Before(until) || !q.alive(until)) {
+			continue
+		}
+		last = latest(last, q.ready)
+		n++
+	}
+	return last, n
+}
+
+// inTrouble reports whether a pod that was not Ready between two times is
+// known to have failed at something.
+func (rs *pastSet) inTrouble(from, until time.Time) bool {
+	return slices.ContainsFunc(rs.pods, func(q *pastPod) bool {
+		return q.troubled && q.born.Before(until) && q.alive(from.Add(time.Second)) && (q.ready.IsZero() || q.ready.After(until))
+	})
+}

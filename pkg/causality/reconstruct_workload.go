@@ -1,0 +1,262 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// tellOther tells of an object that is neither a Deployment nor part of one.
+func (p *past) tellOther(o runtime.Object) {
+	o = o.DeepCopyObject()
+	meta := o.(metav1.Object) // only what has metadata is among them
+	created := meta.GetCreationTimestamp().Time
+	switch in := o.(type) {
+	case *batchv1.Job:
+		p.tellJob(in, created)
+	case *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ReplicaSet, *corev1.ReplicationController:
+		p.tellDirect(o, meta, created)
+	case *appsv1.ControllerRevision:
+		if created.Before(p.begin) {
+			p.tell(p.begin, rankListed, watch.Added, o)
+		} else {
+			p.tell(created, rankBefore, watch.Added, o)
+		}
+	case *corev1.Node:
+		// What became of it is in its conditions, which state when themselves.
+		at := latest(p.begin, created)
+		for i := range in.Status.Conditions {
+			at = latest(at, in.Status.Conditions[i].LastTransitionTime.Time)
+		}
+		p.tell(at, rankListed, watch.Added, o)
+	default:
+		p.tell(latest(p.begin, created), rankListed, watch.Added, o)
+	}
+}
+
+// tellJob tells a Job's run: if it is not over, or began in time.
+func (p *past) tellJob(in *batchv1.Job, began time.Time) {
+	if c := condition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
+		began = c.LastTransitionTime.Time // it was resumed, and says itself when
+	}
+	done := finishedCondition(in)
+	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
+	if suspended || done != nil && began.Before(p.begin) {
+		p.tell(p.begin, rankListed, watch.Added, in)
+		return
+	}
+	start := in.DeepCopy()
+	start.Status = batchv1.JobStatus{}
+	if c := condition(in, batchv1.JobSuspended); c != nil {
+		start.Status.Conditions = []batchv1.JobCondition{*c}
+	}
+	p.tell(began, rankSpec, watch.Added, start)
+	at := began
+	if in.Status.StartTime != nil {
+		at = latest(at, in.Status.StartTime.Time)
+	}
+	if done != nil {
+		at = latest(at, done.LastTransitionTime.Time)
+	}
+	for _, q := range p.podsOf[in.UID] {
+		p.tellPod(q, earliest(p.begin, began))
+	}
+	p.tell(at, rankStatus, watch.Modified, in)
+}
+
+// tellDirect tells of a workload that makes its pods itself: its creation and its
+// rollouts, as far as they began in time or the last is not over.
+func (p *past) tellDirect(o runtime.Object, meta metav1.Object, created time.Time) {
+	d := &pastDirect{object: o, created: created, pods: p.podsOf[meta.GetUID()]}
+	complete, updated := directState(o, p.end)
+	d.rollouts = p.rolloutsOf(d, meta, updated)
+	first := len(d.rollouts)
+	for first > 0 && (!d.rollouts[first-1].began.Before(p.begin) || first == len(d.rollouts) && !complete && first > 1) {
+		first--
+	}
+	listed := latest(p.begin, created)
+	if first < len(d.rollouts) {
+		listed = earliest(listed, d.rollouts[first].began)
+	}
+	d.concludeReady()
+	for _, q := range d.pods {
+		p.tellPod(q, listed)
+	}
+	switch {
+	case first < len(d.rollouts):
+		p.tellRollouts(d, first, listed)
+	case complete:
+		p.tell(listed, rankListed, watch.Added, o)
+	default:
+		// Whether it never was complete or is not any more does not show; what
+		// there is now is told.
+		p.tell(p.end, rankListed, watch.Added, o)
+	}
+}
+
+// pastDirect is what a snapshot proves of such a workload.
+type pastDirect struct {
+	object   runtime.Object
+	created  time.Time
+	pods     []*pastPod
+	rollouts []directRollout
+}
+
+// directRollout is a rollout, by the name of its ControllerRevision; ones that
+// have none roll out once.
+type directRollout struct {
+	revision string
+	began    time.Time
+}
+
+// rolloutsOf lists the rollouts of a workload that are dated, up to the last:
+// each by the creation of its ControllerRevision. One that is taken up again
+// gets a new number, but no time; what came before it is not told.
+func (p *past) rolloutsOf(d *pastDirect, meta metav1.Object, updated string) []directRollout {
+	var revisions []*appsv1.ControllerRevision
+	for _, o := range p.others {
+		if r, ok := o.(*appsv1.ControllerRevision); ok && controller(r).UID == meta.GetUID() {
+			revisions = append(revisions, r)
+		}
+	}
+	if len(revisions) == 0 {
+		return d.onlyRollout(meta, updated)
+	}
+	slices.SortFunc(revisions, func(a, b *appsv1.ControllerRevision) int { return cmp.Compare(a.Revision, b.Revision) })
+	var out []directRollout
+	for i, r := range revisions {
+		at := r.CreationTimestamp.Time
+		switch {
+		case i == 0 && r.Revision == 1:
+			at = d.created
+		case len(out) > 0 && !at.After(out[len(out)-1].began):
+			out = nil // an older one, taken up again
+			continue
+		}
+		out = append(out, directRollout{r.Name, at})
+	}
+	if n := len(out); n > 0 && updated != "" && out[n-1].revision != updated {
+		return nil
+	}
+	return out
+}
+
+// onlyRollout is the rollout of a workload of which there are no
+// ControllerRevisions, as support bundles have none: its creation, if its spec
+// was never written since; or else the last write of it, if that had all of its
+// pods replaced. Any other write may have been a scale.
+func (d *pastDirect) onlyRollout(meta metav1.Object, updated string) []directRollout {
+	wrote := writer(meta.GetManagedFields(), true, nil).at
+	if meta.GetGeneration() <= 1 || !rollsOut(d.object) || wrote.Equal(d.created) {
+		return []directRollout{{updated, d.created}}
+	}
+	for _, q := range d.pods {
+		if q.final != nil && q.born.Before(wrote) {
+			return nil
+		}
+	}
+	if wrote.IsZero() || len(d.pods) == 0 {
+		return nil
+	}
+	return []directRollout{{updated, wrote}}
+}
+
+// rollsOut reports whether another template has the pods of a workload replaced.
+func rollsOut(o runtime.Object) bool {
+	switch o.(type) {
+	case *appsv1.StatefulSet, *appsv1.DaemonSet:
+		return true
+	}
+	return false
+}
+
+// tellRollouts tells the rollouts from the first one on.
+func (p *past) tellRollouts(d *pastDirect, first int, listed time.Time) {
+	last := len(d.rollouts) - 1
+	before := ""
+	if first > 0 || d.rollouts[first].began.After(d.created) {
+		before = "unknown" // by any name but the next one's
+		if first > 0 {
+			before = d.rollouts[first-1].revision
+		}
+		p.tell(listed, rankListed, watch.Added, d.state(directSettled, before, before, last-first+1, listed))
+	}
+	for i := first; i < last; i++ {
+		r, next := d.rollouts[i], d.rollouts[i+1]
+		p.tellBegun(d, r, before, last-i)
+		if at, ok := d.readyBetween(r.began, next.began); ok {
+			p.tell(at, rankStatus, watch.Modified, d.state(directSettled, r.revision, r.revision, last-i, at))
+		}
+		before = r.revision
+	}
+	r := d.rollouts[last]
+	p.tellBegun(d, r, before, 0)
+	at := r.began
+	for _, q := range d.pods {
+		at = latest(at, q.ready, q.asked)
+	}
+	p.tell(at, rankStatus, watch.Modified, d.object)
+}
+
+func (p *past) tellBegun(d *pastDirect, r directRollout, before string, left int) {
+	created := before == "" && r.began.Equal(d.created)
+	if created {
+		p.tell(r.began, rankSpec, watch.Added, d.state(directNew, "", r.revision, left, r.began))
+	}
+	if r.revision != "" || !created {
+		p.tell(r.began, rankSet, watch.Modified, d.state(directBegun, before, r.revision, left, r.began))
+	}
+}
+
+// readyBetween is when as many pods as are wanted had been made and got Ready
+// between two rollouts.
+func (d *pastDirect) readyBetween(from, until time.Time) (at time.Time, ok bool) {
+	n := int32(0)
+	for _, q := range d.pods {
+		if !q.born.Before(from) && !q.ready.IsZero() && q.ready.Before(until) {
+			at, n = latest(at, q.ready), n+1
+		}
+	}
+	return at, n > 0 && n >= directReplicas(d.object)
+}
+
+// concludeReady dates when pods of a StatefulSet that are gone had been Ready:
+// unless it makes its pods in parallel, it makes the next one then.
+func (d *pastDirect) concludeReady() {
+	in, ok := d.object.(*appsv1.StatefulSet)
+	if !ok || in.Spec.PodManagementPolicy == appsv1.ParallelPodManagement {
+		return
+	}
+	for _, q := range d.pods {
+		if q.final != nil || q.troubled || !q.ready.IsZero() {
+			continue
+		}
+		var next time.Time
+		for _, o := range d.pods {
+			if ordinal(o.name) == ordinal(q.name)+1 && o.born.After(q.born) && q.alive(o.born) {
+				next = earliest(next, o.born)
+			}
+		}
+		if !next.IsZero() {
+			q.beReady(next)
+		}
+	}
+}
+
+// ordinal is the number that ends the name of a StatefulSet's pod; -1 if none does.
+func ordinal(pod string) int {
+	n, err := strconv.Atoi(pod[strings.LastIndexByte(pod, '-')+1:])
+	if err != nil {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,109 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// directState reports whether a workload is rolled out, and which
+// ControllerRevision it has rolled out or is about to, if it says.
+func directState(o runtime.Object, at time.Time) (complete bool, updated string) {
+	seen := Observation{Time: at}
+	switch in := o.(type) {
+	case *appsv1.StatefulSet:
+		st := readStatefulSet(in, seen, &workload{})
+		return st.complete, in.Status.UpdateRevision
+	case *appsv1.DaemonSet:
+		return readDaemonSet(in, seen, &workload{}).complete, ""
+	case *corev1.ReplicationController:
+		return readReplicationController(in, seen, &workload{}).complete, ""
+	case *appsv1.ReplicaSet:
+		return in.Status.ObservedGeneration >= in.Generation && in.Status.AvailableReplicas >= wantedReplicas(in.Spec.Replicas), ""
+	}
+	return true, ""
+}
+
+// directReplicas is how many pods a workload wants.
+func directReplicas(o runtime.Object) int32 {
+	switch in := o.(type) {
+	case *appsv1.StatefulSet:
+		return wantedReplicas(in.Spec.Replicas)
+	case *appsv1.DaemonSet:
+		return in.Status.DesiredNumberScheduled
+	case *corev1.ReplicationController:
+		return wantedReplicas(in.Spec.Replicas)
+	case *appsv1.ReplicaSet:
+		return wantedReplicas(in.Spec.Replicas)
+	}
+	return 0
+}
+
+// state is the workload as it was, in a rollout that so many came after. The
+// template is known of the last one only.
+func (d *pastDirect) state(how directPhase, before, revision string, left int, at time.Time) runtime.Object {
+	to := d.object.DeepCopyObject()
+	n := directReplicas(d.object)
+	updated := int32(0)
+	if how == directSettled {
+		updated = n
+	}
+	switch in := to.(type) {
+	case *appsv1.StatefulSet:
+		in.Generation = max(in.Generation-int64(left), 1)
+		if left > 0 {
+			in.Spec.Template = otherTemplate(revision)
+		}
+		in.Status = appsv1.StatefulSetStatus{}
+		if how != directNew {
+			in.Status = appsv1.StatefulSetStatus{
+				ObservedGeneration: in.Generation, CurrentRevision: cmp.Or(before, revision), UpdateRevision: revision,
+				Replicas: n, ReadyReplicas: n, AvailableReplicas: n, UpdatedReplicas: updated,
+			}
+		}
+	case *appsv1.DaemonSet:
+		in.Generation = max(in.Generation-int64(left), 1)
+		if left > 0 {
+			in.Spec.Template = otherTemplate(revision)
+		}
+		in.Status = appsv1.DaemonSetStatus{DesiredNumberScheduled: n}
+		if how != directNew {
+			in.Status = appsv1.DaemonSetStatus{
+				ObservedGeneration: in.Generation, DesiredNumberScheduled: n, CurrentNumberScheduled: n,
+				UpdatedNumberScheduled: updated, NumberAvailable: n, NumberReady: n,
+			}
+		}
+	case *corev1.ReplicationController:
+		in.Status = corev1.ReplicationControllerStatus{}
+	case *appsv1.ReplicaSet:
+		in.Status = appsv1.ReplicaSetStatus{}
+	}
+	writtenBy(to, at)
+	return to
+}
+
+type directPhase int
+
+const (
+	directNew directPhase = iota
+	directBegun
+	directSettled
+)
+
+// otherTemplate is a template of which nothing is known but that it is another.
+func otherTemplate(revision string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{appsv1.ControllerRevisionHashLabelKey: revision}}}
+}
+
+// writtenBy leaves out who wrote to an object later.
+func writtenBy(o runtime.Object, at time.Time) {
+	meta := o.(metav1.Object) // it is a workload
+	meta.SetManagedFields(slices.DeleteFunc(meta.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
+		return m.Time == nil || m.Time.After(at)
+	}))
+}

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDumpTellsItsStory replays a support bundle; its README tells the story.
+func TestDumpTellsItsStory(t *testing.T) {
+	out, errs, code := rollspan(t, "", "replay", "testdata/bundle")
+	if code != ExitOK {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{
+		"deployment/api  revision 1  complete  cause create  1  of 1 ready",
+		"deployment/api  revision 2  superseded  cause template",
+		"deployment/api  revision 3  complete  cause rollback  to revision 1",
+		"deployment/api  revision 4  open  cause rollback  to revision 2",
+		"Pod start  pod/api-new-bbbbb  ERROR: CrashLoopBackOff: exit code 3",
+		"run container  pod/api-new-bbbbb container/api  exit code 3  ERROR",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	for _, want := range []string{
+		"testdata/bundle: 3 Events, 2 Pods, 2 ReplicaSets, 1 Deployment in 4 files, 1 files passed over, 0 broken objects\n",
+		"snapshot of 2026-03-02T09:30:40Z: 4 changes; ",
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q on stderr:\n%s", want, errs)
+		}
+	}
+}
+
+// TestFilesOfADumpAreOneSnapshot names the files of a bundle one by one, with
+// standard input among them.
+func TestFilesOfADumpAreOneSnapshot(t *testing.T) {
+	whole, _, _ := rollspan(t, "", "replay", "testdata/bundle")
+	files, err := filepath.Glob("testdata/bundle/cluster-resources/*/shop.json")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	args, in := []string{"replay"}, ""
+	for _, file := range files {
+		if !strings.Contains(file, "deployments") {
+			args = append(args, file)
+			continue
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args, in = append(args, "-"), string(content)
+	}
+	if parts, errs, code := rollspan(t, in, args...); code != ExitOK || parts != whole {
+		t.Errorf("exit %d, %s\n%s\nwant\n%s", code, errs, parts, whole)
+	}
+}
+
+// TestLookingBack leaves out what is over and began before the time asked for.
+func TestLookingBack(t *testing.T) {
+	out, errs, _ := rollspan(t, "", "replay", "--since", "1m", "testdata/bundle")
+	if strings.Contains(out, "revision 3  ") || !strings.Contains(out, "revision 4  open") {
+		t.Errorf("got:\n%s\nwant revision 4 only", out)
+	}
+	if !strings.Contains(errs, "3 rollouts that began more than 1m0s earlier") {
+		t.Errorf("stderr: %s", errs)
+	}
+}
+
+func TestBrokenDump(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "nodes.json")
+	if err := os.WriteFile(broken, []byte(`{"apiVersion":"v1","kind":"NodeList","items":[{"metadata":{"name":"x","uid":"x"}},{`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole, _, _ := rollspan(t, "", "replay", "testdata/bundle")
+	out, errs, code := rollspan(t, "", "replay", "testdata/bundle", broken)
+	if code != ExitError || out != whole || !strings.Contains(errs, broken+": item 2: ") || !strings.Contains(errs, "1 broken objects") {
+		t.Errorf("exit %d, stderr:\n%s", code, errs)
+	}
+	if _, errs, code := rollspan(t, "", "replay", "--lenient", "testdata/bundle", broken); code != ExitOK {
+		t.Errorf("--lenient: exit %d, stderr:\n%s", code, errs)
+	}
+	if _, errs, code := rollspan(t, "", "replay", t.TempDir()); code != ExitError || !strings.Contains(errs, "the dump holds no objects of a cluster") {
+		t.Errorf("empty folder: exit %d, stderr:\n%s", code, errs)
+	}
+}
