@@ -37,6 +37,8 @@ type plan struct {
 
 	owners []string // up the chain, nearest first
 	cron   *object  // the CronJob that made the Job, if it is known
+	// scalers are the autoscalers of the workload.
+	scalers []*object
 
 	// What was derived already.
 	steps     map[*change][]slot
@@ -66,6 +68,7 @@ func (e *Engine) plan(d *workload) *plan {
 		startsOf:  map[*step][]*pod{},
 		stopsOf:   map[*step][]*pod{},
 		owners:    e.ownersOf(d.object),
+		scalers:   e.scalers[nameKey{d.kind, d.namespace, d.name}],
 		named:     map[podName][]*pod{},
 		steps:     map[*change][]slot{},
 		decidedAt: map[*step]time.Time{},
