@@ -384,7 +384,7 @@ func (b *changeBuilder) addLinks() {
 	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
 		link(b.root, b.changes[i-1].traceID(b.uid), "supersedes")
 	}
-	if c := b.cronJob; c != nil && b.change.kind == changeJob {
+	if c := b.cronJob; c != nil && b.change == b.scheduledRun() {
 		link(b.root, c.traceID(), "caused_by")
 	}
 	if b.change.kind != changeRollout {

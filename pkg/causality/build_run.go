@@ -109,7 +109,21 @@ func (r *reviewer) scheduled() {
 	for _, ev := range told {
 		attach(root, ev, time.Time{})
 	}
+	if run := r.scheduledRun(); run != nil {
+		link(root, run.traceID(r.uid), "causes")
+	}
 	r.out = append(r.out, b.done())
+}
+
+// scheduledRun is the run that the schedule asked for; a Job that was suspended
+// and resumed has others.
+func (d *workload) scheduledRun() *change {
+	for _, c := range d.changes {
+		if c.kind == changeJob && c.cause == causeSchedule {
+			return c
+		}
+	}
+	return nil
 }
 
 // traceID is the identity of a scheduled time, hashed.

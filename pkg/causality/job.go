@@ -122,6 +122,10 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 	d.changes = append(d.changes, c)
 }
 
+// causeSchedule is the cause of a Job's first run, if a CronJob's schedule asked
+// for it.
+const causeSchedule = "schedule"
+
 // scheduledTime is where the CronJob controller says what time a Job is for
 // (batch/v1, CronJobScheduledTimestampAnnotation, since 1.32 stable).
 const (
@@ -137,7 +141,7 @@ func (d *workload) scheduledBy(in *batchv1.Job, c *change) {
 		c.cause = "manual"
 		return
 	}
-	c.cause = "schedule"
+	c.cause = causeSchedule
 	ref := controller(in)
 	at, err := time.Parse(time.RFC3339, in.Annotations[scheduledTime])
 	if err != nil {

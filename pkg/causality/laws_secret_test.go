@@ -8,14 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/datadriven"
+	"go.opentelemetry.io/otel/attribute"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -137,22 +135,11 @@ func texts(s *spans.Span) []string {
 
 // forEachScenario runs a test over what the scenarios observe.
 func forEachScenario(t *testing.T, test func(t *testing.T, obs []causality.Observation)) {
-	datadriven.Walk(t, filepath.Join("testdata", "scenarios"), func(t *testing.T, path string) {
-		w := newWorld()
-		var obs []causality.Observation
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd != "observe" {
-				return d.Expected
-			}
-			for line := range strings.Lines(d.Input) {
-				o, err := w.observation(strings.TrimSpace(line))
-				if err != nil {
-					d.Fatalf(t, "%q: %v", line, err)
-				}
-				obs = append(obs, o)
-			}
-			return d.Expected
-		})
-		test(t, obs)
-	})
+	files, err := filepath.Glob(filepath.Join("testdata", "scenarios", "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { test(t, scenarioObservations(t, file)) })
+	}
 }

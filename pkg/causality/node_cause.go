@@ -129,9 +129,12 @@ func lossCauseOn(p *pod, d *disruption) string {
 func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
 	if on != nil {
 		link(s, on.traceID(), "caused_by")
+		on.led.add(lost)
 	}
-	if by, ok := e.broughtBy(e.preemptor(lost)); ok {
+	preemptor := e.preemptor(lost)
+	if by, ok := e.broughtBy(preemptor); ok {
 		link(s, by, "caused_by")
+		e.pods[preemptor].victims.add(lost)
 	}
 }
 
