@@ -108,6 +108,7 @@ func (e *Engine) buildDisruption(d *disruption) spans.Trace {
 	for _, ev := range events {
 		attach(root, ev, root.End.Add(d.tail()))
 	}
+	e.linkConsequences(root, d)
 	d.root = b.remember(root)
 	return b.done()
 }

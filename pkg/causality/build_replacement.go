@@ -145,7 +145,7 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	if rollout != nil {
 		link(root, r.placeOf(rollout), "rollout")
 	}
-	r.engine.linkLoss(root, lost, disrupted)
+	r.engine.linkReplacement(root, lost, disrupted)
 	lost.replaced = b.remember(root)
 	switch {
 	case !lost.leaving():

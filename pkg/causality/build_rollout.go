@@ -62,6 +62,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	b.addPauses()
 	b.addMinReadyWait()
 	b.addLinks()
+	b.addAutoscaler()
 	b.attachEvents()
 	if p.cronJob != nil {
 		b.cronJobEvents(p.cron)
@@ -133,6 +134,9 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if c.manager != "" {
 		attrs = append(attrs, keyManager.String(c.manager))
 	}
+	if c.subresource != "" {
+		attrs = append(attrs, keySubresource.String(c.subresource))
+	}
 	if owners := b.owners; len(owners) > 0 {
 		attrs = append(attrs, keyOwners.StringSlice(owners))
 	}
@@ -145,6 +149,7 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if len(c.imagesAfter) > 0 {
 		attrs = append(attrs, keyImagesAfter.StringSlice(c.imagesAfter))
 	}
+	attrs = append(attrs, changedAttributes(c.changed)...)
 	if c.kind == changeJob {
 		return append(attrs, keyJobCompletions.Int(int(c.wanted)), keyJobSucceeded.Int(int(c.succeeded)), keyJobFailed.Int(int(c.failed)))
 	}
@@ -368,7 +373,7 @@ func (b *changeBuilder) addLinks() {
 	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
 		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
 	}
-	if c := b.cronJob; c != nil && b.change.kind == changeJob {
+	if c := b.cronJob; c != nil && b.change == b.scheduledRun() {
 		link(b.root, c.place(), "caused_by")
 	}
 	if b.change.kind != changeRollout {

@@ -110,7 +110,21 @@ func (r *reviewer) scheduled() {
 	for _, ev := range told {
 		attach(root, ev, time.Time{})
 	}
+	if run := r.scheduledRun(); run != nil {
+		link(root, r.placeOf(run), "causes")
+	}
 	r.out = append(r.out, b.done())
+}
+
+// scheduledRun is the run that the schedule asked for; a Job that was suspended
+// and resumed has others.
+func (d *workload) scheduledRun() *change {
+	for _, c := range d.changes {
+		if c.kind == changeJob && c.cause == causeSchedule {
+			return c
+		}
+	}
+	return nil
 }
 
 // place is that of a scheduled time, which is nobody's to deploy.

@@ -66,10 +66,12 @@ type change struct {
 	// state while the run was on.
 	succeeded, failed int32
 	cause             string
-	manager           string
+	// manager wrote it, through a subresource if that is not empty.
+	manager, subresource string
 	imagesBefore,
 	imagesAfter []string
-	wanted, before int32 // replicas
+	changed        []string // what of the template is another, by name
+	wanted, before int32    // replicas
 	ready          int32
 
 	// templateHash tells the new pod template from others.

@@ -60,10 +60,10 @@ func readDeployment(in *appsv1.Deployment, d *workload) workloadState {
 // metadata.generation moves with every change of the spec.
 func (st *workloadState) readTemplate(t *corev1.PodTemplateSpec, last *workload) {
 	if last.seen && last.generation == st.generation && st.generation != 0 {
-		st.template, st.images = last.template, last.images
+		st.template = last.template
 		return
 	}
-	st.template, st.images = hashTemplate(t), templateImages(t)
+	st.template = newPodTemplate(t)
 }
 
 // wantedReplicas is spec.replicas with the API's default.

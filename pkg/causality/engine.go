@@ -85,6 +85,8 @@ type Engine struct {
 	// revisions are the ControllerRevisions, by their workload and their UID.
 	revisions map[types.UID]map[types.UID]*controllerRevision
 	nodes     nodes
+	// scalers are the autoscalers, by what they scale.
+	scalers map[nameKey][]*object
 
 	// strays are pods and ReplicaSets that are gone and whose workload, if
 	// they have one, is not known; by when they will be forgotten.
@@ -126,6 +128,7 @@ func New(opts Options) *Engine {
 		claims:        newVolumeClaims(),
 		revisions:     map[types.UID]map[types.UID]*controllerRevision{},
 		nodes:         newNodes(),
+		scalers:       map[nameKey][]*object{},
 		strays:        map[*object]time.Time{},
 		due:           map[*workload]bool{},
 		unsettled:     map[*object]bool{},
@@ -223,7 +226,7 @@ func (e *Engine) observeOther(o Observation, kind string, meta metav1.Object) {
 	obj.exists, obj.owned = true, ownerOf(meta)
 	if hpa, ok := meta.(*autoscalingv2.HorizontalPodAutoscaler); ok {
 		ref := hpa.Spec.ScaleTargetRef
-		obj.target = nameKey{ref.Kind, hpa.Namespace, ref.Name}
+		e.aim(obj, nameKey{ref.Kind, hpa.Namespace, ref.Name})
 	}
 }
 

@@ -124,6 +124,10 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 	d.begin(c)
 }
 
+// causeSchedule is the cause of a Job's first run, if a CronJob's schedule asked
+// for it.
+const causeSchedule = "schedule"
+
 // scheduledTime is where the CronJob controller says what time a Job is for
 // (batch/v1, CronJobScheduledTimestampAnnotation, since 1.32 stable).
 const (
@@ -139,7 +143,7 @@ func (d *workload) scheduledBy(in *batchv1.Job, c *change) {
 		c.cause = "manual"
 		return
 	}
-	c.cause = "schedule"
+	c.cause = causeSchedule
 	ref := controller(in)
 	at, err := time.Parse(time.RFC3339, in.Annotations[scheduledTime])
 	if err != nil {

@@ -122,7 +122,7 @@ func TestLawEveryLostPodIsExplainedOnce(t *testing.T) {
 		}
 	}
 	forEachRecording(t, check(true))
-	forEachScenario(t, check(false))
+	forEachWholeScenario(t, check(false))
 	for _, change := range []string{"rollout", "scale", "delete", "replacement"} {
 		if told[change] == 0 {
 			t.Errorf("no pod is gone by a %s: the law was not put to the test", change)

@@ -21,10 +21,11 @@ import (
 // has.
 func forEachStory(t *testing.T, test func(t *testing.T, obs []causality.Observation)) {
 	forEachRecording(t, test)
-	forEachScenario(t, test)
+	forEachWholeScenario(t, test)
 }
 
-func forEachScenario(t *testing.T, test func(t *testing.T, obs []causality.Observation)) {
+// forEachWholeScenario runs a test over those.
+func forEachWholeScenario(t *testing.T, test func(t *testing.T, obs []causality.Observation)) {
 	datadriven.Walk(t, filepath.Join("testdata", "scenarios"), func(t *testing.T, path string) {
 		w := newWorld()
 		var obs []causality.Observation
@@ -187,7 +188,7 @@ func TestLawEveryBadExitIsAnErrorOnce(t *testing.T) {
 // What holds of recordings for any interleaving holds of claims, sidecars and
 // the rest, too.
 func TestSameSpansForAnyInterleavingOfScenarios(t *testing.T) {
-	forEachScenario(t, func(t *testing.T, obs []causality.Observation) {
+	forEachWholeScenario(t, func(t *testing.T, obs []causality.Observation) {
 		want := canonical(replay(obs))
 		rapid.Check(t, func(t *rapid.T) {
 			lags := rapid.SliceOfN(rapid.IntRange(0, int(maxLag/time.Millisecond)), len(obs), len(obs)).Draw(t, "lags")

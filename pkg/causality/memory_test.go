@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -154,13 +155,19 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 	l.event(stray, "Scheduled")
 	l.see(watch.Deleted, stray)
 	l.event(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "never-seen", UID: "never-seen"}}, "Scheduled")
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: l.meta("hpa", "web0", nil)}
+	for _, target := range []string{"web0", "web1"} {
+		hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: kindDeployment, Name: target}
+		l.see(watch.Modified, hpa)
+	}
+	l.see(watch.Deleted, hpa)
 	for range 20 {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events),
 		"Deployments": len(l.workloads), "ReplicaSets": len(l.sets), "owners of ReplicaSets": len(l.setsOf),
-		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.strays), "revisions": len(l.revisions), "versions of Events": len(l.eventVersions), "due": len(l.due), "unsettled": len(l.unsettled),
+		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.strays), "revisions": len(l.revisions), "versions of Events": len(l.eventVersions), "due": len(l.due), "unsettled": len(l.unsettled), "autoscalers": len(l.scalers),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)

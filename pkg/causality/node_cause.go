@@ -135,6 +135,18 @@ func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
 	}
 }
 
+// linkReplacement links a replacement to the causes of its pod's loss, and notes
+// for these that it will be there to link to.
+func (e *Engine) linkReplacement(root *spans.Span, lost *pod, on *disruption) {
+	e.linkLoss(root, lost, on)
+	if on != nil {
+		on.led.add(lost)
+	}
+	if by := e.pods[e.preemptor(lost)]; by != nil {
+		by.victims.add(lost)
+	}
+}
+
 // linkStop does so for the stop of a pod that was lost while a change was open:
 // it has no trace of its own, whose root would have the links.
 func (e *Engine) linkStop(s *spans.Span, at slot) {

@@ -133,6 +133,7 @@ func (e *Engine) forget(obj *object) {
 		delete(e.events, ev.key)
 	}
 	delete(e.objects, obj.uid)
+	e.aim(obj, nameKey{})
 	key := nameKey{obj.kind, obj.namespace, obj.name}
 	if e.names[key] == obj.uid {
 		delete(e.names, key)

@@ -40,6 +40,8 @@ type plan struct {
 	joins  bool     // whether changes are to join their deployers' traces
 	owners []string // up the chain, nearest first
 	cron   *object  // the CronJob that made the Job, if it is known
+	// scalers are the autoscalers of the workload.
+	scalers []*object
 
 	// What was derived already.
 	steps     map[*change][]slot
@@ -71,6 +73,7 @@ func (e *Engine) plan(d *workload) *plan {
 		stopsOf:   map[*step][]*pod{},
 		joins:     e.opts.TraceContext == TraceContextParent,
 		owners:    e.ownersOf(d.object),
+		scalers:   e.scalers[nameKey{d.kind, d.namespace, d.name}],
 		named:     map[podName][]*pod{},
 		steps:     map[*change][]slot{},
 		decidedAt: map[*step]time.Time{},

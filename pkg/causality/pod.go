@@ -24,6 +24,8 @@ type pod struct {
 	node  string
 	// nominatedNode is where the scheduler makes room for it.
 	nominatedNode string
+	// victims are pods that were lost for it.
+	victims consequences
 
 	firstSeen stamp
 	created   moment

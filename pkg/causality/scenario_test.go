@@ -135,7 +135,7 @@ func (w *world) observation(line string) (o causality.Observation, err error) {
 			o.Initial = true
 			continue
 		}
-		if !w.setMeta(meta, key, val, o.Time) {
+		if !w.setMeta(meta, key, val, o.Time) && !setTemplate(obj, key, val) {
 			scenarioKinds()[kind].set(w, obj, key, val, o.Time)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -14,36 +15,24 @@ import (
 // restartedAtAnnotation is what `kubectl rollout restart` writes.
 const restartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
 
-// templateHash tells pod templates apart without keeping them: they hold
-// environment values, which must not stay in memory longer than needed.
-type templateHash struct {
-	spec      [sha256.Size]byte // all but the restart annotation
-	restarted string
+// podTemplate is what the engine keeps of a workload's pod template. Templates
+// hold environment values, which must not stay in memory longer than needed: so
+// there are hashes of them, and their images. The zero value is one that is not
+// known.
+type podTemplate struct {
+	hash   templateHash
+	images []string // each once, init containers first
+	fields []templateField
 }
 
-// isRestartOf reports whether only the restart annotation differs.
-func (h templateHash) isRestartOf(other templateHash) bool {
-	return h.spec == other.spec && h.restarted != other.restarted
-}
+// templateHash tells pod templates apart.
+type templateHash [sha256.Size]byte
 
-func hashTemplate(t *corev1.PodTemplateSpec) templateHash {
-	restarted, ok := t.Annotations[restartedAtAnnotation]
-	bare := *t
-	if ok {
-		bare.Annotations = make(map[string]string, len(t.Annotations))
-		for k, v := range t.Annotations {
-			if k != restartedAtAnnotation {
-				bare.Annotations[k] = v
-			}
-		}
-	}
-	if len(bare.Annotations) == 0 {
-		bare.Annotations = nil
-	}
+func newPodTemplate(t *corev1.PodTemplateSpec) podTemplate {
 	// API types marshal deterministically: struct fields in order, map
 	// keys sorted. They can not fail to.
-	raw, _ := json.Marshal(&bare)
-	return templateHash{spec: sha256.Sum256(raw), restarted: restarted}
+	raw, _ := json.Marshal(t)
+	return podTemplate{hash: sha256.Sum256(raw), images: templateImages(t), fields: templateFields(raw)}
 }
 
 // templateImages lists a template's images, each once, init containers first.
@@ -58,6 +47,8 @@ func templateImages(t *corev1.PodTemplateSpec) []string {
 	}
 	return images
 }
+
+const keySubresource = attribute.Key("rollspan.manager.subresource")
 
 // written is who wrote a spec, by the managedFields.
 type written struct {

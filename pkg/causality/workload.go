@@ -25,14 +25,15 @@ type workload struct {
 	templateAt, replicasAt time.Time
 	writers                writers
 	// numbered is the template of the latest rollout that the controller has
-	// taken up.
-	numbered templateHash
+	// taken up, not known if that was before the watcher came.
+	numbered podTemplate
 
 	// changes in order of their writes. The last one is current.
 	changes []*change
 	// pending is a template that was written but has no revision yet: the
-	// controller has not seen it, or is paused.
+	// controller has not seen it, or is paused. asked is that template.
 	pending *change
+	asked   podTemplate
 	deleted bool
 	// contexts are the deployers' traces, lastDeployed is when the last change
 	// was opened that may have joined one.
@@ -66,8 +67,7 @@ type workloadState struct {
 	total        int32 // there are
 	available    int32
 	partition    int32 // StatefulSets: pods below it keep the old revision
-	template     templateHash
-	images       []string
+	template     podTemplate
 	minReady     time.Duration
 	paused       bool
 	recreate     bool // Deployments: old pods are gone before new ones are made
@@ -220,9 +220,9 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 		generation:   st.generation,
 		cause:        "create",
 		manager:      who.manager,
-		imagesAfter:  st.images,
+		imagesAfter:  st.template.images,
 		wanted:       st.replicas,
-		templateHash: st.template,
+		templateHash: st.template.hash,
 		staleFailure: st.failedAt,
 	})
 	arrival := o.Time
@@ -253,20 +253,20 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 			c.start = inSecond(who.at, arrival)
 		}
 		c.opened = s
-		d.numbered = templateHash{}
-		d.pending = c
+		d.numbered = podTemplate{}
+		d.pending, d.asked = c, st.template
 		return
 	}
 	if st.unnumbered {
 		// The first revision will be this one's.
-		d.pending = c
+		d.pending, d.asked = c, st.template
 	}
 	d.begin(c)
 }
 
 // nextState compares a state with the one before.
 func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
-	if st.template != d.template {
+	if st.template.hash != d.template.hash {
 		d.writeTemplate(fields, st, s, arrival)
 	} else if st.partition < d.partition && !st.complete {
 		d.lowerPartition(fields, st, s, arrival)
@@ -322,23 +322,26 @@ func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workload
 	if d.pending != nil && d.pending == d.current() {
 		// Not even the first revision exists yet: the rollout goes on with
 		// another template.
-		d.pending.templateHash, d.pending.imagesAfter = st.template, st.images
+		d.pending.templateHash, d.pending.imagesAfter = st.template.hash, st.template.images
+		d.asked = st.template
 		return
 	}
 	d.pending = nil
 	cur := d.current()
-	if cur != nil && cur.kind == changeRollout && !cur.ended && cur.templateHash == st.template {
+	if cur != nil && cur.kind == changeRollout && !cur.ended && cur.templateHash == st.template.hash {
 		return // written back before the controller saw it
 	}
 	c := d.rollout(fields, st, s, arrival)
-	c.imagesBefore = d.images
-	if st.template.isRestartOf(d.template) {
+	// What was written and never rolled out, as while it was paused, counts
+	// for nothing.
+	c.imagesBefore, c.changed = d.numbered.images, st.template.changedFrom(&d.numbered)
+	if isRestart(c.changed) {
 		c.cause = "restart"
 	}
 	if d.paused || st.paused {
 		c.pauses = append(c.pauses, pause{from: c.start})
 	}
-	d.pending = c
+	d.pending, d.asked = c, st.template
 }
 
 // rolls reports whether a new template has the pods replaced.
@@ -357,10 +360,10 @@ func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState,
 		generation:   st.generation,
 		cause:        "template",
 		manager:      who.manager,
-		imagesAfter:  st.images,
+		imagesAfter:  st.template.images,
 		wanted:       st.replicas,
 		before:       d.replicas,
-		templateHash: st.template,
+		templateHash: st.template.hash,
 		staleFailure: d.stale,
 	})
 }
@@ -384,9 +387,10 @@ func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloa
 // newRevision begins the pending rollout in earnest: from now on the one
 // before it can not complete any more.
 func (d *workload) newRevision(st workloadState, s stamp) {
-	c := d.pending
+	c, template := d.pending, d.asked
 	d.pending = nil
 	if c == nil {
+		template = st.template
 		if cur := d.current(); cur != nil && cur.kind == changeRollout && cur.revision == 0 && cur.revisionName == "" {
 			c = cur // the first one
 		}
@@ -395,15 +399,15 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 		// A new number for the same template, as after a restore.
 		c = d.offer(&change{
 			kind: changeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
-			cause: "template", imagesBefore: d.images, imagesAfter: st.images, partition: st.partition,
-			wanted: st.replicas, before: d.replicas, templateHash: st.template, staleFailure: d.stale,
+			cause: "template", imagesBefore: d.numbered.images, imagesAfter: template.images, partition: st.partition,
+			wanted: st.replicas, before: d.replicas, templateHash: template.hash, staleFailure: d.stale,
 		})
 	}
-	if d.kind == kindDaemonSet && c != d.current() && c.templateHash == d.numbered {
+	if d.kind == kindDaemonSet && c != d.current() && c.templateHash == d.numbered.hash {
 		return // written back before the controller saw it
 	}
 	c.revision, c.revisionName, c.numbered = st.revision, st.revisionName, s
-	d.numbered = c.templateHash
+	d.numbered = template
 	if c == d.current() {
 		return
 	}
@@ -446,9 +450,9 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
 	} else {
 		who := writer(fields, false, d.writers)
-		c.manager, c.start = who.manager, writtenAt(who, d.replicasAt, arrival, s.arrival)
-		if who.subresource == "scale" && who.manager == "kube-controller-manager" {
-			c.cause = "autoscale" // the HPA controller
+		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
+		if who.asAutoscaler() {
+			c.cause = causeAutoscale
 		}
 	}
 	d.supersede(c)
@@ -463,7 +467,8 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	defer func() { d.lastAvailable = latest(d.lastAvailable, st.availableAt) }()
 	c := d.current()
 	if d.pending != nil && d.pending != c && st.complete && !st.paused {
-		d.pending = nil // the controller has seen it, and needs no new revision
+		// The controller has seen it, and needs no new revision.
+		d.pending, d.numbered = nil, d.asked
 	}
 	if c == nil || d.pending != nil && d.pending != c {
 		return

@@ -87,6 +87,7 @@ func (w *treeWriter) span(s *Span) {
 		fmt.Fprintf(w, "  ERROR: %s", oneLine(s.Message))
 	}
 	w.WriteByte('\n')
+	w.changed(depth+1, s)
 	for _, l := range s.Links {
 		w.columns("", "")
 		fmt.Fprintf(w, "  %s-> %s %s\n", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
@@ -121,6 +122,20 @@ func comparison(root *Span) string {
 		text += fmt.Sprintf("; %s +%.3fs", phase.AsString(), by.AsFloat64())
 	}
 	return text + ")"
+}
+
+// changed says what the span's change made another.
+func (w *treeWriter) changed(depth int, s *Span) {
+	v, ok := s.Attribute("rollspan.changed")
+	if !ok {
+		return
+	}
+	w.columns("", "")
+	fmt.Fprintf(w, "  %s~ changed %s", indent(depth), strings.Join(v.AsStringSlice(), ", "))
+	if left, ok := s.Attribute("rollspan.changed.left_out"); ok {
+		fmt.Fprintf(w, " and %d more", left.AsInt64())
+	}
+	w.WriteByte('\n')
 }
 
 // target names what a link leads to: a span of the same trace, or another one.
@@ -158,8 +173,10 @@ var shown = []struct {
 	{"rollspan.scale.to", "-> %s"},
 	{"rollspan.outcome", "%s"},
 	{"rollspan.cause", "cause %s"},
+	{"rollspan.autoscale.reason", "because of %s"},
 	{"rollspan.rollback.revision", "to revision %s"},
 	{"rollspan.manager", "by %s"},
+	{"rollspan.manager.subresource", "through %s"},
 	{"rollspan.pods.ready", "%s"},
 	{"rollspan.pods.wanted", "of %s ready"},
 	{"rollspan.job.succeeded", "%s"},

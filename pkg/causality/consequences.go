@@ -1,0 +1,119 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// A replacement is linked to what led to the loss of its pod, and that is linked
+// to the replacement where it is told later: a disruption when it is over, a pod
+// that others had to make room for when it has started. IDs are made of
+// identities, so it does not matter whether the replacement is over by then.
+
+// consequence is a pod that was lost and whose replacement is a trace.
+type consequence struct {
+	lost types.UID
+	at   time.Time
+}
+
+// maxConsequences bounds the links of one span, as most SDKs and backends do.
+// Those that came first are kept.
+const maxConsequences = 128
+
+// consequences are in order, each once.
+type consequences []consequence
+
+func (cs *consequences) add(lost *pod) {
+	c := consequence{lost.uid, lost.lostAt().at()}
+	i, known := slices.BinarySearchFunc(*cs, c, func(a, b consequence) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.lost, b.lost))
+	})
+	if known || i == maxConsequences {
+		return
+	}
+	*cs = slices.Insert(*cs, i, c)
+	if len(*cs) > maxConsequences {
+		*cs = (*cs)[:maxConsequences]
+	}
+}
+
+// link leads from a span to the replacements of the pods lost up to a time;
+// zero means all.
+func (cs consequences) link(s *spans.Span, until time.Time) {
+	for _, c := range cs {
+		if until.IsZero() || !c.at.After(until) {
+			link(s, placeOfReplacement(c.lost), "causes")
+		}
+	}
+}
+
+// replacing are the lost pods, of those that are remembered, that a trace of
+// their own tells of and that meet a condition.
+func (e *Engine) replacing(meets func(*pod) bool) []*pod {
+	var found []*pod
+	plans := map[*workload]*plan{}
+	for _, p := range e.pods {
+		if !p.lost() || !meets(p) {
+			continue
+		}
+		d := e.workloadOf(p.object)
+		if d == nil {
+			continue
+		}
+		if plans[d] == nil {
+			plans[d] = e.plan(d)
+		}
+		if s := plans[d].stops[p]; s.lost != nil && s.change == nil {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// linkConsequences leads from a disruption that is over to what it led to: pods
+// lost in its time. What is forgotten by now was noted when it was told.
+func (e *Engine) linkConsequences(s *spans.Span, d *disruption) {
+	until := s.End.Add(d.tail())
+	for _, p := range e.replacing(func(p *pod) bool { return p.node == d.node.name && e.nodeCause(p, until) == d }) {
+		d.led.add(p)
+	}
+	d.led.link(s, until)
+}
+
+// linkVictims leads from the starts of pods that were built in this review to
+// the replacements of those that had to make room for them.
+func (r *reviewer) linkVictims() {
+	for _, q := range r.pods {
+		if q.nominatedNode == "" && len(q.victims) == 0 {
+			continue // the scheduler took nobody away for it
+		}
+		s := r.built(q.startSpan)
+		if s == nil {
+			continue
+		}
+		for _, victim := range r.engine.replacing(func(p *pod) bool { return r.engine.preemptor(p) == q.uid }) {
+			q.victims.add(victim)
+		}
+		q.victims.link(s, time.Time{})
+	}
+}
+
+// built finds a span among those that this review hands out.
+func (r *reviewer) built(sent *sentSpan) *spans.Span {
+	if sent == nil {
+		return nil
+	}
+	for i := range r.out {
+		for j := range r.out[i].Spans {
+			if s := &r.out[i].Spans[j]; s.SpanID == sent.spanID {
+				return s
+			}
+		}
+	}
+	return nil
+}
