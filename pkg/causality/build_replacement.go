@@ -11,12 +11,7 @@ import (
 // replacements hands out the pods that were lost while their Deployment was
 // settled, each with the pod that came in its place.
 func (r *reviewer) replacements() {
-	successor := map[*pod]*pod{}
-	for _, q := range r.pods {
-		if s := r.starts[q]; s.change == nil && s.lost != nil {
-			successor[s.lost] = q
-		}
-	}
+	successor := r.successors()
 	for _, lost := range r.pods {
 		s := r.stops[lost]
 		if s.lost == nil || s.change != nil || lost.stopSent {
@@ -32,6 +27,18 @@ func (r *reviewer) replacements() {
 		}
 		r.out = append(r.out, r.buildReplacement(lost, next, how))
 	}
+}
+
+// successors are the pods that came in the place of lost ones while no change
+// was open, by the lost ones.
+func (p *plan) successors() map[*pod]*pod {
+	successor := map[*pod]*pod{}
+	for _, q := range p.pods {
+		if s := p.starts[q]; s.change == nil && s.lost != nil {
+			successor[s.lost] = q
+		}
+	}
+	return successor
 }
 
 // replaced tells how a replacement went, and when that became known.
@@ -75,11 +82,17 @@ func lossCause(p *pod) string {
 	}
 }
 
-func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
-	b := &builder{
+// replacementBuilder collects spans of the trace of a lost pod's replacement.
+func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
+	return &builder{
 		traceID: spans.NewTraceID(string(lost.uid), string(changeReplacement)),
 		base:    r.workload.attributes(),
+		late:    late,
 	}
+}
+
+func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
+	b := r.replacementBuilder(lost, false)
 	start := lost.lostAt().at()
 	if lost.leaving() && !lost.failed.known() {
 		start = lost.stopAsked()

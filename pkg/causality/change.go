@@ -86,7 +86,10 @@ type change struct {
 	// pauses are the times it was paused; the last may be open.
 	pauses []pause
 
-	phases       map[string]time.Duration // of its critical path, once it was handed out
+	phases map[string]time.Duration // of its critical path, once it was handed out
+	// inProgress is the time up to which spans "in progress" were handed out.
+	// From the first one on the trace's ID may not change.
+	inProgress   time.Time
 	sent         bool
 	root         *sentSpan // once it was handed out
 	recoverySent bool

@@ -32,6 +32,12 @@ type Options struct {
 	// Quiet is how long Events about an object with no open change wait for
 	// more of them before they make a trace of their own. Default 30s.
 	Quiet time.Duration
+	// InProgressAfter is how long a change is open before a span "in progress"
+	// says what it waits for. Zero: never, it is told when it has ended.
+	InProgressAfter time.Duration
+	// InProgressEvery is how long after that the next one follows, and so on;
+	// a change that is open for more than an hour has one an hour. Default 3m.
+	InProgressEvery time.Duration
 }
 
 // Stats counts what the engine met. All counters only grow, but Open.
@@ -62,6 +68,9 @@ type Engine struct {
 	opts  Options
 	now   time.Time // stream time: the latest arrival or Advance
 	stats Stats
+	// since is when the engine began to look, listed when it last saw an object
+	// of the list that a watch starts with.
+	since, listed time.Time
 
 	objects       map[types.UID]*object
 	names         map[nameKey]types.UID
@@ -97,6 +106,7 @@ func New(opts Options) *Engine {
 	opts.Settle = cmp.Or(opts.Settle, 5*time.Second)
 	opts.Linger = cmp.Or(opts.Linger, time.Minute)
 	opts.Quiet = cmp.Or(opts.Quiet, 30*time.Second)
+	opts.InProgressEvery = cmp.Or(opts.InProgressEvery, 3*time.Minute)
 	return &Engine{
 		opts:          opts,
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}},
@@ -136,6 +146,9 @@ func (e *Engine) ingest(o Observation) {
 	if !ok {
 		e.stats.Incomplete++
 		return
+	}
+	if o.Initial {
+		e.listed = o.Time
 	}
 	if in, ok := o.Object.(*corev1.Event); ok {
 		e.stats.Observations["Event"]++
@@ -336,6 +349,9 @@ func (e *Engine) wake(at time.Time) { e.next = earliest(e.next, at) }
 func (e *Engine) Advance(now time.Time) []spans.Trace {
 	if now.After(e.now) {
 		e.now = now
+	}
+	if e.since.IsZero() {
+		e.since = now
 	}
 	e.sweepEvents()
 	if e.next.IsZero() || e.now.Before(e.next) {

@@ -72,6 +72,9 @@ type pod struct {
 	// startSpan and stopSpan are what was handed out, for Events that come
 	// later still.
 	startSpan, stopSpan *sentSpan
+	// inProgress is the time up to which spans "in progress" were handed out for
+	// the replacement of the pod.
+	inProgress time.Time
 	// restartSent has the last run, per container, whose restart was told.
 	restartSent map[string]int32
 }

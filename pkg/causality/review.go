@@ -25,6 +25,7 @@ func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	r.recoveries()
 	r.replacements()
 	r.restarts()
+	r.inProgress()
 	r.forget()
 	if !r.again.IsZero() && !flush {
 		e.schedule(d, latest(r.again, e.now.Add(time.Nanosecond)))

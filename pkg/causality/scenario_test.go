@@ -31,13 +31,15 @@ import (
 //	----
 //	<the traces this finished>
 //
-// with the commands `advance to=<minute:second>` and `flush` beside it. An
+// with the commands `advance to=<minute:second>` and `flush` beside it, and
+// `in-progress after=<duration> every=<duration>` ahead of it. An
 // object keeps its state from line to line, so a line says what changed. The
 // keys are those of the functions set… below; values with spaces are quoted.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "scenarios"), func(t *testing.T, path string) {
 		w := newWorld()
-		engine := causality.New(causality.Options{})
+		options := causality.Options{}
+		engine := causality.New(options)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "observe":
@@ -57,7 +59,7 @@ func TestScenarios(t *testing.T) {
 			case "flush":
 				return tree(t, engine.Flush())
 			case "restart": // rollspan starts anew and lists what is there
-				engine = causality.New(causality.Options{})
+				engine = causality.New(options)
 				var at string
 				d.ScanArgs(t, "at", &at)
 				var b strings.Builder
@@ -65,6 +67,10 @@ func TestScenarios(t *testing.T) {
 					b.WriteString(tree(t, engine.Observe(o)))
 				}
 				return b.String()
+			case "in-progress":
+				options.InProgressAfter, options.InProgressEvery = duration(t, d, "after"), duration(t, d, "every")
+				engine = causality.New(options)
+				return ""
 			case "stats":
 				s := engine.Stats()
 				return fmt.Sprintf("incomplete %d, incomplete events %d, open %d\n", s.Incomplete, s.IncompleteEvents, s.Open)
@@ -73,6 +79,16 @@ func TestScenarios(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+func duration(t *testing.T, d *datadriven.TestData, arg string) time.Duration {
+	var s string
+	d.ScanArgs(t, arg, &s)
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		d.Fatalf(t, "%s: %v", arg, err)
+	}
+	return v
 }
 
 var day = time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)

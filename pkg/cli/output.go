@@ -40,13 +40,19 @@ type conversion struct {
 	drain time.Duration
 }
 
-func (c *conversion) addFlags(fs *pflag.FlagSet, drain time.Duration) {
+// addFlags adds the flags; inProgress and drain are defaults in which the
+// commands differ.
+func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration) {
 	fs.DurationVar(&c.engine.Settle, "settle", 5*time.Second,
 		"how long a finished change waits for late Events before its spans are sent")
 	fs.DurationVar(&c.engine.Linger, "linger", time.Minute,
 		"how long a finished change waits for pods that are still stopping before it is sent without them")
 	fs.DurationVar(&c.engine.Quiet, "quiet", 30*time.Second,
 		"how long Events about an object that is not changing wait for more of them")
+	fs.DurationVar(&c.engine.InProgressAfter, "in-progress-after", inProgress,
+		"how long a change is open before a span 'in progress' says what it waits for; 0 for never")
+	fs.DurationVar(&c.engine.InProgressEvery, "in-progress-every", 3*time.Minute,
+		"how long until the next such span, and so on; after an hour there is one an hour")
 	fs.StringVar(&c.encoder.ClusterName, "cluster-name", "", "resource attribute k8s.cluster.name of all spans")
 	fs.StringVar(&c.encoder.ServiceName, "service-name", "",
 		"service.name of all spans; default the component that did the work, such as kubelet")
@@ -61,6 +67,14 @@ func (c *conversion) validate() error {
 	} {
 		if d <= 0 {
 			return fmt.Errorf("--%s: %s is not a time to wait; it must be more than 0", flag, d)
+		}
+	}
+	// Their ends are counted from a whole second, which is how fine the API is.
+	for flag, d := range map[string]time.Duration{
+		"in-progress-after": c.engine.InProgressAfter, "in-progress-every": c.engine.InProgressEvery,
+	} {
+		if d < time.Second && (flag != "in-progress-after" || d != 0) {
+			return fmt.Errorf("--%s: %s is too short; it must be 1s or more", flag, d)
 		}
 	}
 	switch c.format {
