@@ -36,6 +36,8 @@ const (
 	keyPullWaiting = attribute.Key("rollspan.pull.waiting")
 	keyImageSize   = attribute.Key("rollspan.image.size")
 	keyWaiting     = attribute.Key("rollspan.waiting.reason")
+	keyWaitingFor  = attribute.Key("rollspan.waiting_for")
+	keyInProgress  = attribute.Key("rollspan.in_progress")
 
 	keyCritical     = attribute.Key("rollspan.critical")
 	keyPathSegments = attribute.Key("rollspan.critical_path.segments")

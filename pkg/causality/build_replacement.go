@@ -12,12 +12,7 @@ import (
 // replacements hands out the pods that were lost while their Deployment was
 // settled, each with the pod that came in its place.
 func (r *reviewer) replacements() {
-	successor := map[*pod]*pod{}
-	for _, q := range r.pods {
-		if s := r.starts[q]; s.change == nil && s.lost != nil {
-			successor[s.lost] = q
-		}
-	}
+	successor := r.successors()
 	for _, lost := range r.pods {
 		s := r.stops[lost]
 		if s.lost == nil || s.change != nil || lost.stopSent {
@@ -47,6 +42,18 @@ func (r *reviewer) lateStop(lost *pod, s slot) {
 		b.podStop(lost.replaced.spanID, lost, s.rs.attributes(), lost.replaced.start, r.engine.now)
 		r.out = append(r.out, b.done())
 	}
+}
+
+// successors are the pods that came in the place of lost ones while no change
+// was open, by the lost ones.
+func (p *plan) successors() map[*pod]*pod {
+	successor := map[*pod]*pod{}
+	for _, q := range p.pods {
+		if s := p.starts[q]; s.change == nil && s.lost != nil {
+			successor[s.lost] = q
+		}
+	}
+	return successor
 }
 
 // replaced tells how a replacement went, and when that became known. Once the new
@@ -99,11 +106,17 @@ func placeOfReplacement(lost types.UID) place {
 	return ownPlace(string(lost), string(changeReplacement))
 }
 
-func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
-	b := &builder{
+// replacementBuilder collects spans of the trace of a lost pod's replacement.
+func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
+	return &builder{
 		place: placeOfReplacement(lost.uid),
 		base:  r.workload.attributes(),
+		late:  late,
 	}
+}
+
+func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
+	b := r.replacementBuilder(lost, false)
 	start := lost.lostAt().at()
 	if lost.leaving() && !lost.failed.known() {
 		start = lost.stopAsked()

@@ -96,7 +96,10 @@ type change struct {
 	placed bool
 	joined trace.SpanContext
 
-	phases       map[string]time.Duration // of its critical path, once it was handed out
+	phases map[string]time.Duration // of its critical path, once it was handed out
+	// inProgress is the time up to which spans "in progress" were handed out.
+	// From the first one on the trace's ID may not change.
+	inProgress   time.Time
 	sent         bool
 	root         *sentSpan // once it was handed out
 	recoverySent bool

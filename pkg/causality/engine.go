@@ -38,6 +38,12 @@ type Options struct {
 	// TraceContextKeys are the annotations that hold one, that which counts
 	// first coming first. Default DefaultTraceContextKeys().
 	TraceContextKeys []string
+	// InProgressAfter is how long a change is open before a span "in progress"
+	// says what it waits for. Zero: never, it is told when it has ended.
+	InProgressAfter time.Duration
+	// InProgressEvery is how long after that the next one follows, and so on;
+	// a change that is open for more than an hour has one an hour. Default 3m.
+	InProgressEvery time.Duration
 }
 
 // Stats counts what the engine met. All counters only grow, but Open.
@@ -71,6 +77,9 @@ type Engine struct {
 	opts  Options
 	now   time.Time // stream time: the latest arrival or Advance
 	stats Stats
+	// since is when the engine began to look, listed when it last saw an object
+	// of the list that a watch starts with.
+	since, listed time.Time
 
 	objects       map[types.UID]*object
 	names         map[nameKey]types.UID
@@ -113,6 +122,7 @@ func New(opts Options) *Engine {
 	if len(opts.TraceContextKeys) == 0 {
 		opts.TraceContextKeys = DefaultTraceContextKeys()
 	}
+	opts.InProgressEvery = cmp.Or(opts.InProgressEvery, 3*time.Minute)
 	return &Engine{
 		opts:          opts,
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}},
@@ -154,6 +164,9 @@ func (e *Engine) ingest(o Observation) {
 	if !ok {
 		e.stats.Incomplete++
 		return
+	}
+	if o.Initial {
+		e.listed = o.Time
 	}
 	if in, ok := o.Object.(*corev1.Event); ok {
 		e.stats.Observations["Event"]++
@@ -358,6 +371,9 @@ func (e *Engine) wake(at time.Time) { e.next = earliest(e.next, at) }
 func (e *Engine) Advance(now time.Time) []spans.Trace {
 	if now.After(e.now) {
 		e.now = now
+	}
+	if e.since.IsZero() {
+		e.since = now
 	}
 	e.sweepEvents()
 	if e.next.IsZero() || e.now.Before(e.next) {

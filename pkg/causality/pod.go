@@ -84,6 +84,9 @@ type pod struct {
 	replaced *sentSpan
 	// filled says that its place was taken, by a pod that is forgotten.
 	filled bool
+	// inProgress is the time up to which spans "in progress" were handed out for
+	// the replacement of the pod.
+	inProgress time.Time
 	// restartSent has the last run, per container, whose restart was told.
 	restartSent map[string]int32
 }

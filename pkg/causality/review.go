@@ -26,6 +26,7 @@ func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	r.replacements()
 	r.restarts()
 	r.linkVictims()
+	r.inProgress()
 	r.forget()
 	if !r.again.IsZero() && !flush {
 		e.schedule(d, latest(r.again, e.now.Add(time.Nanosecond)))

@@ -38,7 +38,7 @@ func (e *Engine) numberRollouts(d *workload) {
 		if c.kind != changeRollout || c == d.pending {
 			continue
 		}
-		if !c.sent {
+		if !c.sent && c.inProgress.IsZero() {
 			n := e.numberOf(d, c)
 			if n.revision <= told && c.cause != "partition" {
 				// Numbers only grow: its own was not seen.

@@ -31,8 +31,8 @@ import (
 //	----
 //	<the traces this finished>
 //
-// with the commands `advance to=<minute:second>` and `flush` beside it, and more
-// below. An
+// with the commands `advance to=<minute:second>` and `flush` beside it,
+// `in-progress after=<duration> every=<duration>` ahead of it, and more below. An
 // object keeps its state from line to line, so a line says what changed. The
 // keys are those of the functions set… below; values with spaces are quoted.
 func TestScenarios(t *testing.T) {
@@ -73,6 +73,10 @@ func TestScenarios(t *testing.T) {
 				return ""
 			case "malformed":
 				return fmt.Sprintf("%d contexts\n", engine.Stats().MalformedContexts)
+			case "in-progress":
+				options.InProgressAfter, options.InProgressEvery = duration(t, d, "after"), duration(t, d, "every")
+				engine = causality.New(options)
+				return ""
 			case "stats":
 				s := engine.Stats()
 				return fmt.Sprintf("incomplete %d, incomplete events %d, open %d\n", s.Incomplete, s.IncompleteEvents, s.Open)
@@ -81,6 +85,16 @@ func TestScenarios(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+func duration(t *testing.T, d *datadriven.TestData, arg string) time.Duration {
+	var s string
+	d.ScanArgs(t, arg, &s)
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		d.Fatalf(t, "%s: %v", arg, err)
+	}
+	return v
 }
 
 var day = time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)

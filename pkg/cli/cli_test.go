@@ -39,6 +39,8 @@ func TestUsage(t *testing.T) {
 		"trace context":   {[]string{"replay", "--trace-context=join", "x"}, ExitUsage, `--trace-context: "join" is not one of parent, link, ignore`},
 		"context key":     {[]string{"replay", "--trace-context-keys=a b", "x"}, ExitUsage, `--trace-context-keys: "a b" is not the key of an annotation`},
 		"no context key":  {[]string{"replay", "--trace-context-keys=", "x"}, ExitUsage, "--trace-context-keys: no key is given"},
+		"in-progress":     {[]string{"replay", "--in-progress-after=-1s", "x"}, ExitUsage, "--in-progress-after: -1s is too short"},
+		"too often":       {[]string{"run", "--in-progress-every=0"}, ExitUsage, "--in-progress-every: 0s is too short"},
 		"settle":          {[]string{"replay", "--settle=-1s", "x"}, ExitUsage, "--settle: -1s is not a time to wait"},
 		"endpoint":        {[]string{"replay", "-o", "otlp", "--otlp-endpoint=ftp://x", "x"}, ExitUsage, "--otlp-endpoint"},
 		"missing file":    {[]string{"replay", "nope.jsonl"}, ExitError, "nope.jsonl: no such file"},
@@ -97,6 +99,21 @@ func TestReplaySeveral(t *testing.T) {
 	}
 	if stdin, _, _ := rollspan(t, string(content), "replay", "-"); stdin != one {
 		t.Error("standard input gives something else")
+	}
+}
+
+// TestReplayInProgress asks for what a live run says of changes that are open, which
+// does not count as changes.
+func TestReplayInProgress(t *testing.T) {
+	const name = recordings + "image-pull-backoff-deadline-then-fixed.jsonl"
+	finished, summary, _ := rollspan(t, "", "replay", name)
+	out, summaryToo, code := rollspan(t, "", "replay", "--in-progress-after=10s", "--in-progress-every=1h", name)
+	if code != ExitOK || summaryToo != summary {
+		t.Errorf("exit %d, stderr %q, want %q", code, summaryToo, summary)
+	}
+	const stuck = "  in progress  deployment/api  0 of 2 ready; pod api-"
+	if strings.Contains(finished, "in progress") || strings.Count(out, stuck) != 1 || !strings.Contains(out, ": ImagePullBackOff: ") {
+		t.Errorf("want one line with %q in\n%s\nand none in\n%s", stuck, out, finished)
 	}
 }
 

@@ -43,7 +43,9 @@ type conversion struct {
 	drain time.Duration
 }
 
-func (c *conversion) addFlags(fs *pflag.FlagSet, drain time.Duration) {
+// addFlags adds the flags; inProgress and drain are defaults in which the
+// commands differ.
+func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration) {
 	fs.DurationVar(&c.engine.Settle, "settle", 5*time.Second,
 		"how long a finished change waits for late Events before its spans are sent")
 	fs.DurationVar(&c.engine.Linger, "linger", time.Minute,
@@ -54,6 +56,10 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, drain time.Duration) {
 		"what to do with the trace context that a deployer left on a workload: join that trace if it is new (parent), only link to it (link), or nothing (ignore)")
 	fs.StringSliceVar(&c.engine.TraceContextKeys, "trace-context-keys", causality.DefaultTraceContextKeys(),
 		"annotations of workloads, or of their pod templates, that hold a W3C traceparent; the first counts most")
+	fs.DurationVar(&c.engine.InProgressAfter, "in-progress-after", inProgress,
+		"how long a change is open before a span 'in progress' says what it waits for; 0 for never")
+	fs.DurationVar(&c.engine.InProgressEvery, "in-progress-every", 3*time.Minute,
+		"how long until the next such span, and so on; after an hour there is one an hour")
 	fs.StringVar(&c.encoder.ClusterName, "cluster-name", "", "resource attribute k8s.cluster.name of all spans")
 	fs.StringVar(&c.encoder.ServiceName, "service-name", "",
 		"service.name of all spans; default the component that did the work, such as kubelet")
@@ -72,6 +78,14 @@ func (c *conversion) validate() error {
 	}
 	if err := c.validateTraceContext(); err != nil {
 		return err
+	}
+	// Their ends are counted from a whole second, which is how fine the API is.
+	for flag, d := range map[string]time.Duration{
+		"in-progress-after": c.engine.InProgressAfter, "in-progress-every": c.engine.InProgressEvery,
+	} {
+		if d < time.Second && (flag != "in-progress-after" || d != 0) {
+			return fmt.Errorf("--%s: %s is too short; it must be 1s or more", flag, d)
+		}
 	}
 	switch c.format {
 	case outputTree, outputJSON:

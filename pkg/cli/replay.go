@@ -72,7 +72,7 @@ the exit code is then 1, unless --lenient is given.`,
 		"of a dump, tell what began at most this long before it was taken, and what was not over")
 	fs.StringVar(&r.clusterUID, "cluster-uid", "",
 		"resource attribute k8s.cluster.uid of all spans; default the UID of the namespace kube-system, if it was recorded")
-	r.conversion.addFlags(fs, time.Minute)
+	r.conversion.addFlags(fs, 0, time.Minute)
 	return cmd
 }
 

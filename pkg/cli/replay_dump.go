@@ -65,7 +65,9 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 }
 
 func (s *snapshot) feed(ctx context.Context, history causality.History, to *replayOutput) error {
-	engine := causality.New(s.conversion.engine)
+	options := s.conversion.engine
+	options.InProgressAfter = 0 // nobody was there to say what was going on
+	engine := causality.New(options)
 	for _, o := range history.Observations {
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -20,7 +20,8 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags]",
 		Short: "Watch a cluster and send its rollouts as traces",
-		Long: `Watch a cluster and send each change as a trace when it is finished.
+		Long: `Watch a cluster and send each change as a trace when it is finished. Of one that
+takes longer than a minute, spans 'in progress' say meanwhile what it waits for.
 
 Where no collector is named (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT), the
 traces are printed as trees. rollspan only ever lists and watches: workloads and
@@ -57,7 +58,7 @@ still open are left to the next run, which finds them again.`,
 	fs.StringSliceVarP(&r.namespaces, "namespace", "n", nil, "`NAMESPACE` to watch, repeatable; default all")
 	fs.StringVarP(&r.conversion.format, "output", "o", "", "tree, otlp-json or otlp; default otlp if a collector is named, else tree")
 	r.connection.AddFlags(fs)
-	r.conversion.addFlags(fs, 10*time.Second)
+	r.conversion.addFlags(fs, time.Minute, 10*time.Second)
 	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that works")
 	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; default the pod's own")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")

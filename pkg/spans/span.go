@@ -58,10 +58,11 @@ type Link struct {
 
 // Trace is what the engine hands out at once: all spans of one finished
 // change, the root first and every parent before its children; or, with Late
-// set, spans that were finished after their change had been handed out.
+// set, spans that were finished before or after it.
 type Trace struct {
 	Spans []Span
-	// Late says that the root of these spans went out before.
+	// Late says that the root is not among these spans: it went out before, or,
+	// where they say what a change in progress waits for, is still to come.
 	Late bool
 }
 

@@ -198,6 +198,9 @@ var shown = []struct {
 }
 
 func notes(s *Span) []string {
+	if sentence, ok := s.Attribute("rollspan.waiting_for"); ok {
+		return []string{oneLine(sentence.AsString())} // it has the other attributes in words
+	}
 	var out []string
 	for _, k := range shown {
 		if v, ok := s.Attribute(k.key); ok {

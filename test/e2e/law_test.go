@@ -20,6 +20,10 @@ type place struct {
 
 const root = "(root)"
 
+// inProgress spans come while a change goes on, so how many there are depends on
+// how busy the machine is that the tests run on.
+const inProgress = "in progress"
+
 // The components that do the work.
 const (
 	deploymentCtl  = "deployment-controller"
@@ -71,6 +75,13 @@ func contract() map[string]place {
 	roots(kubeletName, "Pod", "delete")
 	makers := []string{replicaSetCtl, statefulSetCtl, daemonSetCtl, jobCtl, replicationCtl}
 	out["Pod replacement"] = place{makers, []string{root}}
+	waits := []string{"Deployment rollout", "Deployment scale", "Pod replacement", "Pod run"}
+	for _, name := range changes {
+		if !strings.HasSuffix(name, " delete") {
+			waits = append(waits, name)
+		}
+	}
+	out[inProgress] = place{nil, waits}
 	out["Node disruption"] = place{nil, []string{root}}
 
 	of := func(service string, names []string, parents ...string) {
@@ -229,9 +240,10 @@ func (s *space) workloadKeys(t *trace, sp *controlplane.Span, wrong func(*contro
 const grain = time.Nanosecond
 
 // children are the spans right below one, in the order in which they went on;
-// one of no length comes before one that begins with it.
+// one of no length comes before one that begins with it. What was said of the one
+// while it was in progress is left out.
 func children(t *trace, id string) []*controlplane.Span {
-	spans := t.Children(id)
+	spans := slices.DeleteFunc(t.Children(id), func(sp *controlplane.Span) bool { return sp.Name == inProgress })
 	slices.SortStableFunc(spans, func(a, b *controlplane.Span) int {
 		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End))
 	})

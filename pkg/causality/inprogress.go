@@ -1,0 +1,179 @@
+package causality
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// A change that stays open is told of before it ends: for each interval that it
+// has lasted, a span "in progress" below the root that is to come says what the
+// change was waiting for at the end of the interval.
+//
+// No span ID may go out twice with different content, not even from two
+// processes of which one takes over from the other. So a span's ID is made of the
+// time at which its interval ends, an engine tells only of intervals that end
+// after it began to look, and each only once it is over. What the one that died
+// has told of had ended by then.
+
+// inProgressName is the name of the spans.
+const inProgressName = "in progress"
+
+// longOpen is the age from which on a change is told of once an hour: who did not
+// look at it until then will not for the next few minutes.
+const longOpen = time.Hour
+
+// intervals are the ends of the intervals in which a change is told of, as its
+// age: after, then each every later, and from the first that is longOpen or more
+// each longOpen later.
+type intervals struct{ after, every time.Duration }
+
+// long is the first end that is longOpen or more.
+func (iv intervals) long() time.Duration {
+	left := max(longOpen-iv.after, 0)
+	return iv.after + (left+iv.every-1)/iv.every*iv.every
+}
+
+// last is the latest end that is not later than age, 0 if there is none.
+func (iv intervals) last(age time.Duration) time.Duration {
+	from, step := iv.after, iv.every
+	if long := iv.long(); age >= long {
+		from, step = long, max(longOpen, iv.every)
+	}
+	if age < from {
+		return 0
+	}
+	return age - (age-from)%step
+}
+
+// next is the first end that is later than age.
+func (iv intervals) next(age time.Duration) time.Duration {
+	switch last := iv.last(age); {
+	case last == 0:
+		return iv.after
+	case last >= iv.long():
+		return last + max(longOpen, iv.every)
+	default:
+		return last + iv.every
+	}
+}
+
+// origin is where a change's intervals are counted from: the end of the second
+// in which it began. Its root never begins later, whatever else becomes known of
+// the beginning, and whoever sees it only in the second that the API states
+// counts from the same time.
+func origin(start moment) time.Time {
+	return start.from().Truncate(time.Second).Add(time.Second)
+}
+
+// inProgress hands out what is to be told of changes that are open.
+func (r *reviewer) inProgress() {
+	if r.engine.opts.InProgressAfter <= 0 || r.flush {
+		return
+	}
+	if c := r.current(); c != nil && !c.sent {
+		r.changeInProgress(c)
+	}
+	if r.kind == kindJob || r.kind == kindPod {
+		return // nobody makes another pod in the place of one
+	}
+	next := r.successors()
+	for _, lost := range r.pods {
+		r.replacementInProgress(lost, next[lost])
+	}
+}
+
+// interval returns the interval to tell of, of what began at start and was told of up
+// to told: the latest that is over, and with it those before that were missed
+// because time made a leap.
+func (r *reviewer) interval(start moment, told time.Time) (from, until time.Time, ok bool) {
+	e := r.engine
+	// As with changes that have ended: what is still on its way may say that it
+	// was over by then. Nor is a list that is not through yet the whole story.
+	settle := e.settle()
+	known := e.now.Add(-settle)
+	if known.Before(e.listed) {
+		r.again = earliest(r.again, e.listed.Add(settle))
+		return from, until, false
+	}
+	iv := intervals{e.opts.InProgressAfter, e.opts.InProgressEvery}
+	from = origin(start)
+	age := known.Sub(from)
+	last := iv.last(age)
+	r.again = earliest(r.again, from.Add(iv.next(age)).Add(settle))
+	until = from.Add(last)
+	if last == 0 || !until.After(told) || !until.After(e.since) {
+		return from, until, false
+	}
+	if told.IsZero() && e.since.After(from) {
+		told = from.Add(iv.last(e.since.Sub(from)))
+	}
+	return latest(from, told), until, true
+}
+
+// changeInProgress tells of a change of the workload that is open, and whose
+// identity is settled. A deletion is not told of, as it is handed out within a
+// minute.
+func (r *reviewer) changeInProgress(c *change) {
+	pending := r.workload.pending
+	switch {
+	case c.ended || c.kind == changeDelete || c == pending:
+		return
+	case c.kind == changeRollout && r.kind == kindDeployment && c.revision == 0:
+		return // the controller has not numbered it
+	case c.cause == "resume" && c.resumed.IsZero():
+		return // nor said when it resumed the Job
+	}
+	from, until, ok := r.interval(c.start, c.inProgress)
+	if !ok || pending != nil && until.After(pending.start.from()) {
+		// The next template is written. If the controller takes it up, the
+		// change ended when that was.
+		return
+	}
+	c.inProgress = until
+	attrs := []attribute.KeyValue{keyInProgress.String(string(c.kind))}
+	if c.revision > 0 {
+		attrs = append(attrs, keyRevision.Int64(c.revision))
+	}
+	r.tell(r.lateBuilder(c), node{
+		service: r.service(), subject: r.subject(), start: from, end: until, attrs: attrs,
+	}, r.waitingFor(c, until))
+}
+
+// replacementInProgress tells of a lost pod in whose place there is none that is
+// ready.
+func (r *reviewer) replacementInProgress(lost, next *pod) {
+	s := r.stops[lost]
+	if s.lost == nil || s.change != nil || lost.stopSent || lost.replaced != nil || lost.filled {
+		return
+	}
+	if next == nil && r.changeAfter(lost.lostStamp()) != nil {
+		return
+	}
+	if next != nil {
+		if _, over := next.startResolved(); over {
+			return
+		}
+	}
+	from, until, ok := r.interval(lost.lostAt(), lost.inProgress)
+	if !ok || until.Sub(origin(lost.lostAt())) < deletionReach {
+		return // it may turn out to belong to what is about to be deleted
+	}
+	lost.inProgress = until
+	r.tell(r.replacementBuilder(lost, true), node{
+		service: s.rs.service(r.workload), subject: lost.subject(), start: from, end: until,
+		attrs: append([]attribute.KeyValue{keyInProgress.String(string(changeReplacement))}, s.rs.attributes()...),
+	}, waitingForReplacement(s.rs, lost, next, until))
+}
+
+// tell hands a span "in progress" out.
+func (r *reviewer) tell(b *builder, n node, w waiting) {
+	n.parent, n.name = b.place.rootID(), inProgressName
+	n.id = []string{inProgressName, n.end.UTC().Format(time.RFC3339Nano)}
+	n.attrs = append(append(n.attrs, keyWaitingFor.String(w.sentence())), w.attrs...)
+	if w.reason != "" {
+		n.attrs = append(n.attrs, keyWaiting.String(w.reason))
+	}
+	b.add(n)
+	r.out = append(r.out, b.done())
+}
