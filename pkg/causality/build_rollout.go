@@ -110,7 +110,7 @@ func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 			}
 		}
 	}
-	return latest(end, b.start)
+	return latest(end, b.startOf(c))
 }
 
 func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
@@ -227,7 +227,7 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 			end = latest(end, b.openEnd(now))
 		}
 	}
-	if made < s.step.to-s.step.from && b.change.outcome != outcomeSuperseded {
+	if made < s.step.to-s.step.from {
 		// Pods are missing: it waited to the end.
 		end = latest(end, b.openEnd(now))
 	}

@@ -8,11 +8,14 @@ import (
 
 // comparable reports whether later rollouts are measured against this one.
 func (c *change) comparable() bool {
-	return c.kind == changeRollout && c.outcome == outcomeComplete && c.phases != nil
+	return c.kind == changeRollout && c.outcome == outcomeComplete
 }
 
 // comparePrevious tells on the root how long the completed rollout before took,
 // and, if this one took longer, which phase of the critical path grew most.
+//
+// The one before may not have been handed out yet, because an old pod of its is
+// slow to stop. How long it took is known, its critical path not.
 func (b *changeBuilder) comparePrevious() {
 	if b.change.kind != changeRollout {
 		return
@@ -29,12 +32,17 @@ func (b *changeBuilder) comparePrevious() {
 	if previous == nil {
 		return
 	}
-	took := previous.root.end.Sub(previous.root.start)
+	var took time.Duration
+	if previous.root != nil {
+		took = previous.root.end.Sub(previous.root.start)
+	} else {
+		took = b.endOf(previous, b.end).Sub(b.startOf(previous))
+	}
 	b.root.Attributes = append(b.root.Attributes, seconds(keyPreviousDuration, took))
 	if previous.revision > 0 {
 		b.root.Attributes = append(b.root.Attributes, keyPreviousRevision.Int64(previous.revision))
 	}
-	if b.end.Sub(b.start) <= took {
+	if b.end.Sub(b.start) <= took || previous.phases == nil {
 		return // something always grows, if only by chance
 	}
 	if phase, by := grewMost(previous.phases, b.change.phases); by > 0 {

@@ -22,6 +22,7 @@ const (
 	phaseMinReady   = "min ready wait"
 	phasePodStop    = "pod stop"
 	phaseVolumes    = "volumes"
+	phasePaused     = "paused"
 )
 
 // maxPathSegments bounds the list of segments on a root: a rollout that goes
@@ -140,7 +141,7 @@ func (w *criticalPath) self(s *spans.Span, from time.Time) {
 	phase := w.phaseOf(s)
 	what := s.Name
 	switch what {
-	case w.root.Name, "container", "ReplicaSet scale up":
+	case w.root.Name, "container", "ReplicaSet scale up", "ReplicaSet scale down":
 		what = phase // the name says less
 	}
 	w.take(s, phase, what, from)
@@ -167,6 +168,8 @@ func (w *criticalPath) phaseOf(s *spans.Span) string {
 		return s.Name
 	case "ReplicaSet scale up":
 		return phaseCreatePod
+	case "ReplicaSet scale down":
+		return phaseController
 	}
 	if s == w.root || strings.HasPrefix(s.Name, "Pod ") && s.Name != "Pod stop" {
 		return phaseController

@@ -18,6 +18,12 @@ type gate struct {
 	// open is when it let the controller go on; a pod that is Ready counts only
 	// after minReadySeconds.
 	open time.Time
+	// instead is set for a pod that was made in the place of a lost one, so not
+	// because of the step that it is below.
+	instead bool
+	// coarse is set where open is known to the second only, and so may seem to
+	// come a little after what it led to.
+	coarse bool
 }
 
 // addCriticalPath works out what the change waited for, from its end back to
@@ -28,16 +34,22 @@ func (b *changeBuilder) addCriticalPath() {
 	}
 	w := newCriticalPath(&b.builder, b.root)
 	gates := b.gates()
-	next := b.lastGate(gates)
-	if next == nil {
-		b.missing(w, gates)
-		next = openedLast(gates, w.at)
+	cause := b.root
+	var next *gate
+	if b.change.outcome == outcomeComplete {
+		next = completedBy(gates, b.root.End)
+	} else if next = waitingAt(gates, b.root.End); next == nil {
+		if step := b.missing(); step != nil {
+			w.self(step, step.Start)
+			cause = step
+		}
+		next = b.unblocker(gates, cause, w.at)
 	}
-	for cause := b.root; next != nil; next = b.unblocker(gates, cause, w.at) {
+	for ; next != nil; next = b.unblocker(gates, cause, w.at) {
 		b.waitFor(w, *next, cause)
 		w.descend(next.span)
 		cause = next.span
-		if step := w.byID[cause.ParentID]; step != nil && step != b.root {
+		if step := w.byID[cause.ParentID]; step != nil && step != b.root && !next.instead && !w.at.After(step.End) {
 			w.self(step, step.Start)
 			cause = step
 		}
@@ -54,16 +66,16 @@ func (b *changeBuilder) gates() []gate {
 		if _, ready := q.firstReady(); ready {
 			open = b.available(q, s.End)
 		}
-		gates = append(gates, gate{s, open})
+		gates = append(gates, gate{span: s, open: open, instead: b.starts[q].lost != nil, coarse: true})
 	}
 	if b.waitsForStops() {
-		for _, s := range b.stopSpans {
-			gates = append(gates, gate{s, s.End})
+		for q, s := range b.stopSpans {
+			gates = append(gates, gate{span: s, open: b.outOfTheWay(q, s.End)})
 		}
 	}
 	for _, s := range b.spans {
-		if s.Name == "paused" {
-			gates = append(gates, gate{s, s.End})
+		if s.Name == phasePaused {
+			gates = append(gates, gate{span: s, open: s.End})
 		}
 	}
 	slices.SortFunc(gates, func(x, y gate) int {
@@ -73,7 +85,9 @@ func (b *changeBuilder) gates() []gate {
 }
 
 // waitsForStops reports whether the controller goes on only when a pod that it
-// deleted is gone. A ReplicaSet does not count pods that are on their way out.
+// deleted is out of the way. A Deployment that rolls counts what its ReplicaSets
+// are to have, and those do not count pods that are being deleted
+// (NewRSNewReplicas and FilterActivePods of k8s.io/kubernetes/pkg/controller).
 func (b *changeBuilder) waitsForStops() bool {
 	switch {
 	case b.change.kind == changeDelete:
@@ -95,43 +109,45 @@ func openedLast(gates []gate, at time.Time) *gate {
 	return nil
 }
 
-// lastGate is what completed the change, or of one that did not complete what
-// it was waiting for at its end, the longest.
-func (b *changeBuilder) lastGate(gates []gate) *gate {
-	end := b.root.End
-	if b.change.outcome == outcomeComplete {
-		// A pod's Ready is dated within its second, and so may seem to come
-		// a little after what it led to.
-		return openedLast(gates, end.Add(unblockSlack))
+// completedBy is the gate that completed the change.
+func completedBy(gates []gate, end time.Time) *gate {
+	for i := range slices.Backward(gates) {
+		g := &gates[i]
+		late := g.open.Sub(end)
+		if g.span.Start.Before(end) && (late <= 0 || g.coarse && late < time.Second) {
+			return g
+		}
 	}
+	return nil
+}
+
+// waitingAt is the gate that was waited for at a time, the longest.
+func waitingAt(gates []gate, at time.Time) *gate {
 	var longest *gate
 	for i := range gates {
 		g := &gates[i]
-		if g.span.Start.Before(end) && !g.open.Before(end) && (longest == nil || g.span.Start.Before(longest.span.Start)) {
+		if g.span.Start.Before(at) && !g.open.Before(at) && (longest == nil || g.span.Start.Before(longest.span.Start)) {
 			longest = g
 		}
 	}
 	return longest
 }
 
-// missing is for a change that ended while pods were not even created: that is
-// what it waited for.
-func (b *changeBuilder) missing(w *criticalPath, gates []gate) {
-	if b.change.outcome == outcomeComplete {
-		return
-	}
+// missing is the first step whose pods were not even made when the change
+// ended, nil if there is none.
+func (b *changeBuilder) missing() *spans.Span {
 	for _, s := range b.stepsOf(b.change) {
-		step := b.spanOf[s.step]
-		if !s.step.up() || step.End.Before(b.root.End) {
-			continue
+		made := s.step.filled
+		for _, q := range b.startsOf[s.step] {
+			if !q.createdAt().After(b.end) {
+				made++
+			}
 		}
-		from := step.Start
-		if g := openedLast(gates, w.at); g != nil {
-			from = latest(from, g.open)
+		if span := b.spanOf[s.step]; made < s.step.to-s.step.from && span.Start.Before(b.end) && !span.End.Before(b.end) {
+			return span
 		}
-		w.self(step, from)
-		return
 	}
+	return nil
 }
 
 // waitFor takes the time between the opening of a gate and what came next.
@@ -155,15 +171,22 @@ func (b *changeBuilder) waitFor(w *criticalPath, g gate, cause *spans.Span) {
 }
 
 // unblocker is the gate that something waited for: the one it is linked to, or
-// the one that opened last before it.
+// the one that opened last before it. A pause waited for nobody; what it came
+// upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time) *gate {
 	last := openedLast(gates, at)
+	if waited.Name == phasePaused {
+		if g := waitingAt(gates, at); g != nil {
+			return g
+		}
+		return last
+	}
 	for i := range gates {
 		g := &gates[i]
 		if !g.span.Start.Before(at) || !slices.ContainsFunc(waited.Links, func(l spans.Link) bool { return l.SpanID == g.span.SpanID }) {
 			continue
 		}
-		if last == nil || last.span.Name != "paused" || last.open.Before(g.open) {
+		if last == nil || last.span.Name != phasePaused || last.open.Before(g.open) {
 			return g
 		}
 	}

@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -27,6 +28,7 @@ func TestLawCriticalPath(t *testing.T) {
 		paths := 0
 		for _, tr := range replay(obs) {
 			soundPath(t, tr)
+			soundChain(t, tr)
 			if _, ok := tr.Root().Attribute(keySegments); ok {
 				paths++
 			}
@@ -90,43 +92,210 @@ func walksPath(root spans.Span) bool {
 	return true
 }
 
-// soundMarks checks that the marked spans hang together, and that no two of
-// them were waited for at the same time.
+// soundMarks checks that the marked spans are one chain back to the change: from
+// its end, what no marked span explains is its own; each piece begins where the
+// one before it in time ended, or where its parent waited; and each marked span
+// has a piece of it.
 func soundMarks(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
 	root := tr.Root()
-	marked := map[trace.SpanID]bool{}
+	marked := map[trace.SpanID]spans.Span{}
 	parents := map[trace.SpanID]bool{}
 	for _, s := range tr.Spans {
 		if value(s, "rollspan.critical").AsBool() {
-			marked[s.SpanID] = true
+			marked[s.SpanID] = s
 			parents[s.ParentID] = true
 		}
 	}
-	if !marked[root.SpanID] {
+	if _, ok := marked[root.SpanID]; !ok {
 		t.Errorf("%s %s is not on its own critical path", root.Name, root.Subject)
 	}
 	var leaves []spans.Span
-	for _, s := range tr.Spans {
-		if !marked[s.SpanID] || s.SpanID == root.SpanID {
+	for _, s := range marked {
+		if s.SpanID == root.SpanID {
 			continue
 		}
-		if !marked[s.ParentID] {
+		if _, ok := marked[s.ParentID]; !ok {
 			t.Errorf("%s %s is on the critical path, its parent is not", s.Name, s.Subject)
 		}
-		if !s.Start.Before(root.End) || s.End.Before(root.Start) {
-			t.Errorf("%s %s is on the critical path and outside the change's time", s.Name, s.Subject)
+		if parents[s.SpanID] {
+			continue // what it led to may have come after it
 		}
-		if !parents[s.SpanID] {
-			leaves = append(leaves, s)
+		leaves = append(leaves, s)
+		if !s.Start.Before(root.End) || !s.End.After(root.Start) || !s.End.After(s.Start) {
+			t.Errorf("%s %s is on the critical path and takes none of the change's time", s.Name, s.Subject)
 		}
 	}
-	slices.SortFunc(leaves, func(a, b spans.Span) int { return a.Start.Compare(b.Start) })
+	slices.SortFunc(leaves, func(a, b spans.Span) int {
+		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End))
+	})
 	for i := 1; i < len(leaves); i++ {
 		// Ready is dated within its second, and that a pod is gone by the
-		// arrival of the news.
-		if over := leaves[i-1].End.Sub(leaves[i].Start); over > 2*time.Second && leaves[i-1].End.Before(root.End) {
+		// arrival of the news. A pause came upon what was under way.
+		if over := leaves[i-1].End.Sub(leaves[i].Start); over > 2*time.Second && leaves[i].Name != "paused" {
 			t.Errorf("%s %s and %s %s are both on the critical path for %s",
 				leaves[i-1].Name, leaves[i-1].Subject, leaves[i].Name, leaves[i].Subject, over)
 		}
 	}
+	soundPieces(t, tr, marked)
+}
+
+// soundChain checks what the path goes through: that it begins with what
+// completed the change, the pod that was ready last, goes on with what each of its
+// spans is linked to, where no pause came in between, and goes through the phases
+// of each pod. Of a stream that lacks half of its lines nobody can ask that.
+func soundChain(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
+	root := tr.Root()
+	segments, has := root.Attribute(keySegments)
+	if !has || tr.Late {
+		return
+	}
+	marked := map[trace.SpanID]spans.Span{}
+	for _, s := range tr.Spans {
+		if value(s, "rollspan.critical").AsBool() {
+			marked[s.SpanID] = s
+		}
+	}
+	for _, text := range segments.AsStringSlice() {
+		if g := readSegment(text); g.what == "Pod start" && g.took > 0 {
+			t.Errorf("%s %s: the phases of %s do not explain %s", root.Name, root.Subject, g.subject, g.took)
+		}
+	}
+	paused := false
+	var last, lastMarked time.Time
+	for _, s := range tr.Spans {
+		_, on := marked[s.SpanID]
+		paused = paused || on && s.Name == "paused"
+		// Ready is dated within its second, which may be after the end.
+		if s.Name == "Pod start" && (on || !s.End.After(root.End)) {
+			last = latestOf(last, s.End)
+			if on {
+				lastMarked = latestOf(lastMarked, s.End)
+			}
+		}
+	}
+	if value(*root, "rollspan.outcome").AsString() == "complete" && value(*root, "rollspan.change").AsString() == "rollout" && !lastMarked.Equal(last) {
+		t.Errorf("%s %s was completed by the pod that was ready at %s, its critical path has one of %s",
+			root.Name, root.Subject, last.Sub(root.Start), lastMarked.Sub(root.Start))
+	}
+	for _, s := range marked {
+		for _, l := range s.Links {
+			if _, on := marked[l.SpanID]; !on && l.TraceID == s.TraceID && !paused {
+				t.Errorf("%s %s is on the critical path, what it waited for is not", s.Name, s.Subject)
+			}
+		}
+	}
+}
+
+func latestOf(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// soundPieces holds the listed segments against the marked spans. Each segment is
+// of marked spans that were going on throughout it, and each of these has one.
+func soundPieces(t interface{ Errorf(string, ...any) }, tr spans.Trace, marked map[trace.SpanID]spans.Span) {
+	root := tr.Root()
+	segments, _ := root.Attribute(keySegments)
+	list := segments.AsStringSlice()
+	if len(list) > maxSegments {
+		return // not all of them are listed
+	}
+	told := map[trace.SpanID]bool{root.SpanID: true}
+	at := root.Start
+	for i, text := range list {
+		g := readSegment(text)
+		from, until := at, at.Add(g.took)
+		at = until
+		// Each is written to the millisecond.
+		slack := time.Duration(i+1) * time.Millisecond
+		var own []spans.Span
+		for id, s := range marked {
+			if s.Subject == g.subject && names(s, *root, g.what) {
+				own = append(own, s)
+			}
+			if s.Start.Before(until.Add(slack)) && s.End.After(from.Add(-slack)) && within(tr, g.subject, s) {
+				told[id] = true
+			}
+		}
+		if !cover(own, from, until, slack) {
+			t.Errorf("%s %s: no marked span is going on throughout %q, %s to %s", root.Name, root.Subject, text, from.Sub(root.Start), until.Sub(root.Start))
+		}
+	}
+	for id, s := range marked {
+		if s.End.Sub(s.Start) > time.Duration(len(list)+1)*time.Millisecond && !told[id] {
+			t.Errorf("%s %s is marked, and no segment is of it", s.Name, s.Subject)
+		}
+	}
+}
+
+// cover reports whether spans that follow each other take all of a time: pieces
+// of the same kind are listed as one.
+func cover(all []spans.Span, from, until time.Time, slack time.Duration) bool {
+	for at := from; at.Before(until.Add(-slack)); {
+		next := at
+		for _, s := range all {
+			if !s.Start.After(at.Add(slack)) && s.End.After(next) {
+				next = s.End
+			}
+		}
+		if !next.After(at) {
+			return false
+		}
+		at = next
+	}
+	return true
+}
+
+// maxSegments is how many segments a root lists; a summary of the rest is one
+// more.
+const maxSegments = 100
+
+type pathPiece struct {
+	took          time.Duration
+	what, subject string
+}
+
+// readSegment takes a segment apart: "6.945s pull image pod/web-1 container/web".
+func readSegment(text string) pathPiece {
+	took, rest, _ := strings.Cut(text, " ")
+	d, _ := time.ParseDuration(took)
+	words := strings.Fields(rest)
+	subject := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, "/") })
+	if subject < 0 {
+		subject = len(words)
+	}
+	return pathPiece{d, strings.Join(words[:subject], " "), strings.Join(words[subject:], " ")}
+}
+
+// names reports whether a segment can be of a span: it has its name, or that of a
+// phase where the span's says less.
+func names(s, root spans.Span, what string) bool {
+	switch {
+	case s.Name == what:
+		return true
+	case s.SpanID == root.SpanID:
+		return what == "controller" || what == "back off" || what == "min ready wait"
+	case s.Name == "container" || s.Name == "init container":
+		return what == "start container"
+	case s.Name == "ReplicaSet scale up":
+		return what == "create pod"
+	case s.Name == "ReplicaSet scale down", strings.HasPrefix(s.Name, "Pod "):
+		return what == "controller"
+	}
+	return false
+}
+
+// within reports whether a span is of a subject, or has a part that is.
+func within(tr spans.Trace, subject string, s spans.Span) bool {
+	if s.Subject == subject {
+		return true
+	}
+	for _, c := range tr.Spans {
+		if c.ParentID == s.SpanID && within(tr, subject, c) {
+			return true
+		}
+	}
+	return false
 }

@@ -40,7 +40,8 @@ type pod struct {
 	// containersReady is when ContainersReady was True for the first time.
 	containersReady moment
 	ready           []transition
-	gated           bool // has readiness gates
+	readyBy         stamp // of the write by which it was Ready for the first time
+	gated           bool  // has readiness gates
 
 	// unscheduled and unready are why it had no node yet, and why it was not
 	// Ready yet. What comes after its first Ready is not kept.
@@ -54,6 +55,7 @@ type pod struct {
 	disruption  string   // reason of the DisruptionTarget condition
 	gone        moment
 	goneSeen    time.Time // arrival of the deletion's news
+	ended       moment    // while it was being deleted: in phase Succeeded or Failed
 
 	// finite pods are to finish, not to stay (restartPolicy Never or
 	// OnFailure); finished is when one was seen in phase Succeeded or Failed.
@@ -245,6 +247,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		p.lostFirst = p.leaving() || p.phase == corev1.PodFailed
 	}
 	p.observeEnd(o, in)
+	p.observeMilestones(o, in)
 	if p.unowned() {
 		e.observeContexts(e.runOf(p), in, newStamp(in.ResourceVersion, o), o.Initial)
 		e.observeUnowned(p, isNew)

@@ -123,6 +123,7 @@ func tree(t testing.TB, traces []spans.Trace) string {
 	var b strings.Builder
 	for i, tr := range traces {
 		soundPath(t, tr)
+		soundChain(t, tr)
 		if i > 0 {
 			b.WriteByte('\n')
 		}

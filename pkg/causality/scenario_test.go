@@ -310,6 +310,8 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 	case "deadline":
 		n := int32(atoi(val))
 		spec.ProgressDeadlineSeconds = &n
+	case "recreate":
+		spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
 	case "revision":
 		d.Annotations["deployment.kubernetes.io/revision"] = val
 	case "manager": // name or name/subresource

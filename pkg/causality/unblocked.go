@@ -5,73 +5,174 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// unblockSlack allows for the second in which the API dates that a pod is
-// Ready: the controller's next write follows it within milliseconds.
-const unblockSlack = time.Second
-
 // addUnblocked links what a controller did to what it waited for: a step to the
 // pod that became available before it; of a workload that goes pod by pod, a
-// pod to the one before; and a pod that takes another's place to the end of
-// that one.
+// pod to the one before; a pod that takes another's place to the end of that
+// one; and a Job's pod to the one whose end made room for it.
 func (b *changeBuilder) addUnblocked() {
-	if b.change.kind != changeRollout && b.change.kind != changeScale {
-		return
+	switch b.change.kind {
+	case changeRollout, changeScale:
+		b.unblockedSteps()
+		b.unblockedPods()
+	case changeJob:
+		b.unblockedRuns()
 	}
+}
+
+func (b *changeBuilder) unblockedSteps() {
 	for i, s := range b.stepsOf(b.change) {
-		if step := b.spanOf[s.step]; i > 0 && !s.step.initial {
-			b.unblockedBy(step, nil)
+		switch step := b.spanOf[s.step]; {
+		case i == 0 || s.step.initial:
+		case b.recreate && s.step.up():
+			b.unblockedByStops(step)
+		default:
+			b.unblockedBy(step, nil, s.step.stamp)
 		}
 	}
+}
+
+func (b *changeBuilder) unblockedPods() {
 	if b.kind != kindStatefulSet && b.kind != kindDaemonSet {
 		return
 	}
 	for _, q := range b.pods {
 		if stop := b.stopSpans[q]; stop != nil {
-			b.unblockedBy(stop, q)
+			b.unblockedBy(stop, q, q.lostStamp())
 		}
 		start := b.startSpans[q]
 		if start == nil {
 			continue
 		}
 		if before := b.stopSpans[b.starts[q].lost]; before != nil {
-			linkSpan(start, before, "unblocked_by")
+			linkUnblocked(start, before)
 		} else {
-			b.unblockedBy(start, q)
+			b.unblockedBy(start, q, q.firstSeen)
 		}
 	}
 }
 
 // unblockedBy links a span to the pod of this change, other than its own, that
-// became available last before it.
-func (b *changeBuilder) unblockedBy(s *spans.Span, own *pod) {
+// became available last before the write which the span begins with.
+func (b *changeBuilder) unblockedBy(s *spans.Span, own *pod, write stamp) {
 	var last *spans.Span
 	var lastAt time.Time
 	for _, q := range b.pods {
 		start := b.startSpans[q]
-		if start == nil || q == own || !start.Start.Before(s.Start) {
+		if start == nil || q == own || !start.Start.Before(s.Start) || !b.availableBefore(q, s.Start, write) {
 			continue
 		}
-		if _, ready := q.firstReady(); !ready {
-			continue
-		}
-		if at := b.available(q, start.End); at.After(lastAt) && !at.After(s.Start.Add(unblockSlack)) {
+		if at := b.available(q, start.End); at.After(lastAt) {
 			last, lastAt = start, at
 		}
 	}
 	if last != nil {
-		linkSpan(s, last, "unblocked_by")
+		linkUnblocked(s, last)
 	}
 }
 
-func linkSpan(from, to *spans.Span, why string) {
+// availableBefore reports whether a pod can have counted as available when a
+// write was made at about a time. Ready is dated within its second; which of two
+// writes came first is told by their versions.
+func (b *changeBuilder) availableBefore(q *pod, at time.Time, write stamp) bool {
+	tr, ready := q.firstReady()
+	switch {
+	case !ready:
+		return false
+	case b.minReady == 0 && q.readyBy.version != 0 && write.version != 0:
+		return q.readyBy.before(write)
+	case tr.at.lo.IsZero():
+		return !tr.at.at().After(at)
+	default:
+		return !tr.at.lo.Add(b.minReady).After(at)
+	}
+}
+
+// unblockedByStops links a step to the old pod that was out of the way last.
+func (b *changeBuilder) unblockedByStops(step *spans.Span) {
+	var last *spans.Span
+	var lastAt time.Time
+	for _, q := range b.pods {
+		stop := b.stopSpans[q]
+		if stop == nil || !stop.Start.Before(step.Start) {
+			continue
+		}
+		if at := b.outOfTheWay(q, stop.End); at.After(lastAt) {
+			last, lastAt = stop, at
+		}
+	}
+	if last != nil {
+		linkUnblocked(step, last)
+	}
+}
+
+// unblockedRuns links the pods of a Job that were not made at its beginning.
+//
+// After a failure the Job controller makes no pod until its back-off is over,
+// whatever succeeds in the meantime (manageJob and getRemainingTime of
+// k8s.io/kubernetes/pkg/controller/job).
+func (b *changeBuilder) unblockedRuns() {
+	var made, ended []*pod
+	for _, q := range b.pods {
+		if b.startSpans[q] == nil {
+			continue
+		}
+		made = append(made, q)
+		if q.finished.known() {
+			ended = append(ended, q)
+		}
+	}
+	slices.SortFunc(made, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	slices.SortFunc(ended, byStamp(func(q *pod) stamp { return q.finish }))
+	var last, lastFailed *pod
+	for i, q := range made {
+		for len(ended) > 0 && ended[0].finish.before(q.firstSeen) {
+			last, ended = ended[0], ended[1:]
+			if last.phase == podFailed {
+				lastFailed = last
+			}
+		}
+		switch {
+		case last == nil:
+		case lastFailed != nil && made[i-1].firstSeen.before(lastFailed.finish):
+			linkUnblocked(b.startSpans[q], b.startSpans[lastFailed])
+		default:
+			linkUnblocked(b.startSpans[q], b.startSpans[last])
+		}
+	}
+}
+
+// observeMilestones notes the writes that controllers act upon.
+func (p *pod) observeMilestones(o Observation, in *corev1.Pod) {
+	if _, ready := p.firstReady(); ready && p.readyBy.arrival.IsZero() {
+		p.readyBy = newStamp(in.ResourceVersion, o)
+	}
+	if p.leaving() && !p.ended.known() && (p.phase == podFailed || p.phase == corev1.PodSucceeded) {
+		p.ended = arrived(o.Time)
+	}
+}
+
+// outOfTheWay is when a pod that was deleted, and gone at a time, no longer kept
+// its controller from going on. Deployments that recreate and DaemonSets do as
+// soon as the pod has ended (oldPodsRunning and getNodesToDaemonPods of
+// k8s.io/kubernetes/pkg/controller); the others when its name is free.
+func (b *changeBuilder) outOfTheWay(q *pod, gone time.Time) time.Time {
+	if b.change.kind != changeDelete && (b.kind == kindDeployment || b.kind == kindDaemonSet) {
+		return earliest(q.ended.at(), gone)
+	}
+	return gone
+}
+
+// linkUnblocked links a span to what it could begin because of, once.
+func linkUnblocked(from, to *spans.Span) {
 	if !slices.ContainsFunc(from.Links, func(l spans.Link) bool { return l.SpanID == to.SpanID }) {
 		from.Links = append(from.Links, spans.Link{
 			TraceID: to.TraceID, SpanID: to.SpanID,
-			Attributes: []attribute.KeyValue{keyLink.String(why)},
+			Attributes: []attribute.KeyValue{keyLink.String("unblocked_by")},
 		})
 	}
 }
