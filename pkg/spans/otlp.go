@@ -121,6 +121,8 @@ type item struct {
 	span *Span
 	// remoteParent says that the span's parent is not one of rollspan's.
 	remoteParent bool
+	// end is the span's, or a moment before: see apart.
+	end time.Time
 	// size is the span's approximate size in bytes, in memory and on the wire.
 	size int
 }
@@ -134,10 +136,12 @@ func flatten(traces []Trace) []item {
 	items := make([]item, 0, n)
 	for i := range traces {
 		t := &traces[i]
+		ends := apart(t.Spans)
 		for j := range t.Spans {
 			s := &t.Spans[j]
 			items = append(items, item{
 				span: s,
+				end:  ends[j],
 				// Only the change itself can hang below a span that
 				// somebody else sent.
 				remoteParent: j == 0 && !t.Late && s.ParentID.IsValid(),
@@ -192,7 +196,7 @@ func (e *Encoder) encodeSpan(it item) *tracepb.Span {
 		Name:               clean(name),
 		Kind:               tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano:  unixNano(s.Start),
-		EndTimeUnixNano:    unixNano(s.End),
+		EndTimeUnixNano:    unixNano(it.end),
 		Attributes:         encodeAttributes(s.Attributes),
 		Events:             make([]*tracepb.Span_Event, 0, len(events)),
 		DroppedEventsCount: droppedEvents,

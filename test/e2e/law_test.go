@@ -236,8 +236,10 @@ func (s *space) workloadKeys(t *trace, sp *controlplane.Span, wrong func(*contro
 	return nil
 }
 
-// grain is the length that Jaeger gives to spans which have none.
-const grain = time.Nanosecond
+// grain is how far times may be off: a span that ends as a sibling begins is sent
+// with an end a microsecond earlier, which is also the resolution of Jaeger's
+// times.
+const grain = time.Microsecond
 
 // children are the spans right below one, in the order in which they went on;
 // one of no length comes before one that begins with it. What was said of the one
@@ -255,7 +257,7 @@ func children(t *trace, id string) []*controlplane.Span {
 func tiles(t *trace, start *controlplane.Span, wrong func(*controlplane.Span, string, ...any)) {
 	at := start.Start
 	for _, phase := range children(t, start.ID) {
-		if phase.Start.After(at) {
+		if phase.Start.After(at.Add(grain)) {
 			wrong(phase, "nothing explains the %s before it", phase.Start.Sub(at))
 		}
 		if phase.Start.Add(grain).Before(at) && phase.Name != "container" {
@@ -268,7 +270,7 @@ func tiles(t *trace, start *controlplane.Span, wrong func(*controlplane.Span, st
 			at = phase.End
 		}
 	}
-	if at.Before(start.End) {
+	if at.Add(grain).Before(start.End) {
 		wrong(start, "nothing explains its last %s", start.End.Sub(at))
 	}
 }
