@@ -19,59 +19,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// Options of an Engine. The zero value is ready to use.
-type Options struct {
-	// Settle is how long, in stream time, a finished change waits for late
-	// observations before its spans are handed out. Streams of different
-	// kinds may lag each other by that much. Default 5s.
-	Settle time.Duration
-	// Linger is how long a change that has ended waits for pods that are
-	// still stopping before it is handed out without them; their spans
-	// follow. Default 1m.
-	Linger time.Duration
-	// Quiet is how long Events about an object with no open change wait for
-	// more of them before they make a trace of their own. Default 30s.
-	Quiet time.Duration
-	// TraceContext says what becomes of the trace context that a deployer
-	// leaves on a workload. Default TraceContextParent.
-	TraceContext TraceContextMode
-	// TraceContextKeys are the annotations that hold one, that which counts
-	// first coming first. Default DefaultTraceContextKeys().
-	TraceContextKeys []string
-	// InProgressAfter is how long a change is open before a span "in progress"
-	// says what it waits for. Zero: never, it is told when it has ended.
-	InProgressAfter time.Duration
-	// InProgressEvery is how long after that the next one follows, and so on;
-	// a change that is open for more than an hour has one an hour. Default 3m.
-	InProgressEvery time.Duration
-}
-
-// Stats counts what the engine met. All counters only grow, but Open.
-type Stats struct {
-	// Observations by the kind of their object.
-	Observations map[string]int64
-	// Incomplete is how many observations lacked what identifies or dates
-	// them: no object, no UID.
-	Incomplete int64
-	// IncompleteEvents is how many Events lacked a reason, or the kind or UID
-	// of their object. They are kept where they can be.
-	IncompleteEvents int64
-	// LateRepetitions is how many times an Event repeated that was handed
-	// out already. A repetition is told by the Event's count, so these were not.
-	LateRepetitions int64
-	// MalformedContexts is how many values of the annotations for trace
-	// contexts were none, each counted once per workload.
-	MalformedContexts int64
-	// Traces and Spans is what was handed out.
-	Traces, Spans int64
-	// Orphans is what no change explains, by kind: Events that were handed out
-	// as activity, and pods and ReplicaSets that were gone for a while without
-	// their workload being known, so that no trace tells of them.
-	Orphans map[string]int64
-	// Open is how many changes are open or not handed out yet.
-	Open int64
-}
-
 // Engine is the causality engine. It is not safe for concurrent use.
 type Engine struct {
 	opts  Options

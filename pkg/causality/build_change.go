@@ -1,0 +1,197 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// changeBuilder builds the trace of a change of a workload from the records as
+// they are.
+type changeBuilder struct {
+	builder
+	*plan
+	change *change
+	start  time.Time
+	end    time.Time
+	root   *spans.Span
+	spanOf map[*step]*spans.Span
+	// startSpans and stopSpans are the spans of pods in this trace.
+	startSpans, stopSpans map[*pod]*spans.Span
+}
+
+// changeName is the name of a change's root span.
+func (d *workload) changeName(c *change) string {
+	if c.kind == changeJob {
+		return d.kind + " run"
+	}
+	return d.kind + " " + string(c.kind)
+}
+
+// buildChange returns the finished trace of a change. now is the end of what
+// is still open, when the stream ends first.
+func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
+	b := &changeBuilder{
+		builder: builder{place: p.placeOf(c), base: p.attributes()},
+		plan:    p,
+		change:  c,
+		spanOf:  map[*step]*spans.Span{},
+
+		startSpans: map[*pod]*spans.Span{},
+		stopSpans:  map[*pod]*spans.Span{},
+	}
+	b.start = b.startOf(c)
+	b.end = b.endOf(c, now)
+	if c.kind == changeRun {
+		return b.buildRun(now)
+	}
+	b.root = b.add(node{
+		name: p.changeName(c), service: p.service(), subject: p.subject(),
+		start: b.start, end: b.end, attrs: b.rootAttributes(),
+	})
+	b.addSteps(now)
+	b.addPods(now)
+	b.addUnblocked()
+	b.addPauses()
+	b.addMinReadyWait()
+	b.addLinks()
+	b.addAutoscaler()
+	b.attachEvents()
+	if p.cronJob != nil {
+		b.cronJobEvents(p.cron)
+	}
+	if c.outcome == outcomeFailed {
+		f := b.explainFailure()
+		fail(b.root, f)
+		b.root.Message = f.message // a sentence that names the reason
+	}
+	b.addCriticalPath()
+	c.sent, c.root = true, b.remember(b.root)
+	return b.done()
+}
+
+func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
+	var end time.Time
+	switch {
+	case c.kind == changeDelete:
+		for q, s := range b.stops {
+			if s.change == c {
+				end = latest(end, q.gone.at(), q.stopAsked())
+			}
+		}
+	case !c.ended:
+		end = now
+	case c.outcome == outcomeSuperseded:
+		end = c.end.at()
+		if i := slices.Index(b.changes, c); i >= 0 && i+1 < len(b.changes) {
+			end = b.startOf(b.changes[i+1])
+		}
+	case c.outcome == outcomeDeleted:
+		end = b.startOf(b.current())
+	default:
+		end = c.end.at()
+		if c.outcome != outcomeComplete {
+			break
+		}
+		for q, s := range b.starts {
+			if tr, ok := q.firstReady(); ok && s.change == c && !c.endStamp.before(q.firstSeen) && !tr.seen.After(c.endStamp.arrival.Add(arrivalSlack)) {
+				// It is complete because its pods are available. A Ready that
+				// came later is of a pod that was not waited for.
+				if at := tr.at.lo; !at.After(end.Add(time.Second)) {
+					end = latest(end, at)
+				}
+			}
+		}
+	}
+	return latest(end, b.startOf(c))
+}
+
+func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
+	c := b.change
+	how := c.outcome
+	if !c.ended {
+		how = outcomeOpen
+	}
+	cause := c.cause
+	var attrs []attribute.KeyValue
+	if c.revision > 0 {
+		attrs = append(attrs, keyRevision.Int64(c.revision))
+	}
+	if c.kind == changeRollout {
+		if to := b.rollbackTo(c); to > 0 {
+			cause = "rollback"
+			attrs = append(attrs, keyRollbackTo.Int64(to))
+		}
+	}
+	attrs = append(attrs, keyChange.String(string(c.kind)), keyOutcome.String(string(how)), keyCause.String(cause))
+	if c.manager != "" {
+		attrs = append(attrs, keyManager.String(c.manager))
+	}
+	if c.subresource != "" {
+		attrs = append(attrs, keySubresource.String(c.subresource))
+	}
+	if owners := b.owners; len(owners) > 0 {
+		attrs = append(attrs, keyOwners.StringSlice(owners))
+	}
+	if c.kind == changeDelete {
+		return attrs
+	}
+	if len(c.imagesBefore) > 0 {
+		attrs = append(attrs, keyImagesBefore.StringSlice(c.imagesBefore))
+	}
+	if len(c.imagesAfter) > 0 {
+		attrs = append(attrs, keyImagesAfter.StringSlice(c.imagesAfter))
+	}
+	attrs = append(attrs, changedAttributes(c.changed)...)
+	if c.kind == changeJob {
+		return append(attrs, keyJobCompletions.Int(int(c.wanted)), keyJobSucceeded.Int(int(c.succeeded)), keyJobFailed.Int(int(c.failed)))
+	}
+	if c.kind == changeScale {
+		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
+	}
+	return append(attrs, keyPodsWanted.Int(int(c.wanted)), keyPodsReady.Int(b.readyPods()))
+}
+
+// readyPods is how many pods the change wanted and had at its end. The status
+// of a rollout under way does not tell new pods from old ones.
+func (b *changeBuilder) readyPods() int {
+	if b.change.kind != changeRollout || b.change.outcome == outcomeComplete {
+		return int(b.change.ready)
+	}
+	n := 0
+	for _, q := range b.pods {
+		rs := b.starts[q].rs
+		if rs == nil || !rs.direct() && rs.revision != b.change.revision || rs.direct() && b.starts[q].change != b.change {
+			continue
+		}
+		tr, ok := q.firstReady()
+		if ok && !tr.at.at().After(b.end) && (!q.lost() || q.lostAt().at().After(b.end)) {
+			n++
+		}
+	}
+	return n
+}
+
+// addLinks ties the change to its neighbors.
+func (b *changeBuilder) addLinks() {
+	b.change.linkContexts(b.root)
+	i := slices.Index(b.changes, b.change)
+	if b.change.outcome == outcomeSuperseded && i+1 < len(b.changes) {
+		link(b.root, b.placeOf(b.changes[i+1]), "superseded_by")
+	}
+	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
+		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
+	}
+	if c := b.cronJob; c != nil && b.change == b.scheduledRun() {
+		link(b.root, c.place(), "caused_by")
+	}
+	if b.change.kind != changeRollout {
+		return
+	}
+	if to := b.rollbackTo(b.change); to > 0 {
+		link(b.root, b.placeOfRevision(to), "rolls_back")
+	}
+}

@@ -1,0 +1,192 @@
+package causality
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+func stepIdentity(rs *podSet, s *step) []string {
+	return []string{"step", string(rs.uid), strconv.FormatInt(s.generation, 10), strconv.Itoa(int(s.from)), strconv.Itoa(int(s.to))}
+}
+
+func (b *changeBuilder) addSteps(now time.Time) {
+	for _, s := range b.stepsOf(b.change) {
+		name := "ReplicaSet scale down"
+		if s.step.up() {
+			name = "ReplicaSet scale up"
+		}
+		start := latest(b.decided(s.rs, s.step), b.start)
+		s.step.sentStart = start
+		b.spanOf[s.step] = b.add(node{
+			parent: b.root.SpanID, id: stepIdentity(s.rs, s.step),
+			name: name, service: serviceReplicaSet, subject: s.rs.subject(),
+			start: start, end: b.stepEnd(s, start, now),
+			attrs: append(s.rs.attributes(), keyScaleFrom.Int(int(s.step.from)), keyScaleTo.Int(int(s.step.to))),
+		})
+	}
+}
+
+// stepEnd is when what the step asked for was there: its new pods available,
+// or its old pods gone.
+func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
+	end := start
+	if !s.step.up() {
+		for _, q := range b.stopsOf[s.step] {
+			end = latest(end, q.gone.at(), q.stopAsked())
+		}
+		return end
+	}
+	made := int32(0)
+	for _, q := range b.startsOf[s.step] {
+		if b.starts[q].lost != nil {
+			continue
+		}
+		tr, ok := q.firstReady()
+		switch {
+		case ok && (b.change.outcome != outcomeFailed || !tr.at.at().After(b.end)):
+			made++
+			end = latest(end, b.available(q, tr.at.at()))
+		case q.lost() && !b.afterEnd(q.lostAt().at()):
+			made++
+			end = latest(end, q.lostAt().at())
+		default:
+			end = latest(end, b.openEnd(now))
+		}
+	}
+	if made < s.step.to-s.step.from {
+		// Pods are missing: it waited to the end.
+		end = latest(end, b.openEnd(now))
+	}
+	return end
+}
+
+// afterEnd reports whether t is after a failure, which cuts what still waits.
+func (b *changeBuilder) afterEnd(t time.Time) bool {
+	return b.change.outcome == outcomeFailed && t.After(b.end)
+}
+
+// openEnd is the end of what is still going on: the failure that cuts it, or
+// the end of the stream.
+func (b *changeBuilder) openEnd(now time.Time) time.Time {
+	if b.change.ended {
+		return b.end
+	}
+	return now
+}
+
+// available is when a pod that is Ready counts as available.
+func (b *changeBuilder) available(q *pod, ready time.Time) time.Time {
+	if b.minReady == 0 {
+		return ready
+	}
+	tr, _ := q.firstReady()
+	// The controllers count from the condition's whole second, and say so a
+	// little later.
+	at := latest(ready, tr.at.lo.Add(b.minReady))
+	for _, a := range b.starts[q].rs.available {
+		if !a.at.Before(at) && a.at.Before(at.Add(arrivalSlack)) {
+			return a.at
+		}
+	}
+	return at
+}
+
+// addPods adds the starts and stops that belong to this change.
+func (b *changeBuilder) addPods(now time.Time) {
+	for _, q := range b.pods {
+		s := b.starts[q]
+		if s.change != b.change || q.startSent {
+			continue
+		}
+		if b.afterEnd(q.createdAt()) {
+			continue // it belongs to the recovery, if there is one
+		}
+		parent, cause := b.parentOf(s)
+		cut, failed := time.Time{}, false
+		switch {
+		case b.change.outcome == outcomeFailed:
+			cut, failed = b.end, true
+		case !b.change.ended:
+			cut = now
+		default:
+			if _, done := q.startResolved(); !done {
+				continue // it goes out late, when it is done
+			}
+		}
+		b.startSpans[q] = b.podStart(parent, q, s.rs.attributes(), cause, cut, failed)
+	}
+	for _, q := range b.pods {
+		s := b.stops[q]
+		if s.change != b.change || q.stopSent || !q.leaving() || b.afterEnd(q.stopAsked()) {
+			continue
+		}
+		if !q.gone.known() && b.change.ended {
+			continue // late, too
+		}
+		parent, cause := b.parentOf(s)
+		b.stopSpans[q] = b.podStop(parent, q, s.rs.attributes(), cause, now)
+		b.engine.linkStop(b.stopSpans[q], s)
+	}
+}
+
+// parentOf is the span that caused a pod's start or stop, and when it did.
+func (b *changeBuilder) parentOf(s slot) (trace.SpanID, time.Time) {
+	if sp := b.spanOf[s.step]; sp != nil {
+		return sp.SpanID, sp.Start
+	}
+	return b.root.SpanID, b.start
+}
+
+// addPauses shows the time a rollout could not go on because its Deployment was
+// paused.
+func (b *changeBuilder) addPauses() {
+	for i, p := range b.change.pauses {
+		from, end := latest(p.from.at(), b.start), p.until
+		for _, s := range b.stepsOf(b.change) {
+			// The first step after it shows that it was over.
+			if at := b.decided(s.rs, s.step); at.After(from) {
+				end = end.before(at)
+			}
+		}
+		until := end.at()
+		if until.IsZero() || until.After(b.end) {
+			until = b.end
+		}
+		if !until.After(from) {
+			continue
+		}
+		b.add(node{
+			parent: b.root.SpanID, id: []string{"paused", strconv.Itoa(i)},
+			name: "paused", service: b.service(), subject: b.subject(),
+			start: from, end: until,
+		})
+	}
+}
+
+// addMinReadyWait shows the time that minReadySeconds cost at the end.
+func (b *changeBuilder) addMinReadyWait() {
+	if b.change.kind != changeRollout || b.change.outcome != outcomeComplete || b.minReady == 0 {
+		return
+	}
+	var ready, available time.Time
+	for q, s := range b.starts {
+		if tr, ok := q.firstReady(); ok && s.change == b.change {
+			if at := tr.at.at(); at.After(ready) && !at.After(b.end) {
+				ready, available = at, b.available(q, at)
+			}
+		}
+	}
+	if ready.IsZero() || !ready.Before(b.end) {
+		return
+	}
+	if available.After(b.end) {
+		available = b.end
+	}
+	b.add(node{
+		parent: b.root.SpanID, id: []string{"min ready wait"},
+		name: "min ready wait", service: b.service(), subject: b.subject(),
+		start: ready, end: available,
+	})
+}

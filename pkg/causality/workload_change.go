@@ -1,0 +1,336 @@
+package causality
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// firstState opens a change for a workload that is new or on its way. One
+// that is complete, or has failed already, is settled: its story is over.
+func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o Observation) {
+	d.stale = st.failedAt
+	d.numbered = st.template
+	observed := st.observed >= st.generation
+	settled := st.complete || !st.failedAt.IsZero() || st.rolledOut
+	if !st.isNew && settled && observed {
+		return
+	}
+	who := writer(meta.GetManagedFields(), true, d.writers)
+	c := d.offer(&change{
+		kind:         changeRollout,
+		opened:       s,
+		revision:     st.revision,
+		revisionName: st.revisionName,
+		numbered:     s,
+		partition:    st.partition,
+		generation:   st.generation,
+		cause:        "create",
+		manager:      who.manager,
+		imagesAfter:  st.template.images,
+		wanted:       st.replicas,
+		templateHash: st.template.hash,
+		staleFailure: st.failedAt,
+	})
+	arrival := o.Time
+	if o.Initial || !st.isNew {
+		arrival = time.Time{}
+	}
+	created := meta.GetCreationTimestamp().Time
+	switch {
+	case st.first && !created.IsZero():
+		c.start = inSecond(created, arrival)
+	case !who.at.IsZero():
+		c.cause, c.start = "template", inSecond(who.at, arrival)
+	default:
+		c.cause, c.start = "template", arrived(o.Time)
+	}
+	if !st.isNew || o.Initial {
+		// Whatever came before this state belongs to the change it shows.
+		c.opened = stamp{arrival: c.start.lo}
+	}
+	if st.paused {
+		c.pauses = append(c.pauses, pause{from: c.start})
+	}
+	if !st.isNew && (settled || st.paused) {
+		// The revision is done with, and a later spec waits for its own, if
+		// it is a new template at all.
+		c.revision, c.revisionName, c.cause = 0, "", "template"
+		if !who.at.IsZero() {
+			c.start = inSecond(who.at, arrival)
+		}
+		c.opened = s
+		d.numbered = podTemplate{}
+		d.pending, d.asked = c, st.template
+		return
+	}
+	if st.unnumbered {
+		// The first revision will be this one's.
+		d.pending, d.asked = c, st.template
+	}
+	d.begin(c)
+}
+
+// nextState compares a state with the one before.
+func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if st.template.hash != d.template.hash {
+		d.writeTemplate(fields, st, s, arrival)
+	} else if st.partition < d.partition && !st.complete {
+		d.lowerPartition(fields, st, s, arrival)
+	}
+	if st.replicas != d.replicas {
+		d.scale(fields, st, s, arrival)
+	}
+	if d.takenUp(st) {
+		d.newRevision(st, s)
+	}
+	if st.paused != d.paused {
+		at := arrived(s.arrival)
+		for _, c := range []*change{d.current(), d.pending} {
+			c.pause(st.paused, at)
+		}
+	}
+}
+
+// takenUp reports whether the controller has turned to another template, as
+// the kinds state it: by a number, by name, or by the generation it has seen.
+func (d *workload) takenUp(st workloadState) bool {
+	switch d.kind {
+	case kindDeployment:
+		return st.revision > d.revision
+	case kindStatefulSet:
+		return st.revisionName != "" && st.revisionName != d.revisionName
+	default:
+		return d.pending != nil && st.observed >= d.pending.generation
+	}
+}
+
+// pause notes that an open rollout was paused or resumed.
+func (c *change) pause(paused bool, at moment) {
+	if c == nil || c.kind != changeRollout || c.ended {
+		return
+	}
+	n := len(c.pauses)
+	switch {
+	case paused && (n == 0 || c.pauses[n-1].until.known()):
+		c.pauses = append(c.pauses, pause{from: at})
+	case !paused && n > 0 && !c.pauses[n-1].until.known():
+		c.pauses[n-1].until = at
+	}
+}
+
+// writeTemplate notes a new pod template. The rollout it asks for begins
+// here, but which revision that is, and whether there will be one at all, is
+// known when the controller has taken it up.
+func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if !d.rolls() {
+		return // it is for the pods that come next, whenever that is
+	}
+	if d.pending != nil && d.pending == d.current() {
+		// Not even the first revision exists yet: the rollout goes on with
+		// another template.
+		d.pending.templateHash, d.pending.imagesAfter = st.template.hash, st.template.images
+		d.asked = st.template
+		return
+	}
+	d.pending = nil
+	cur := d.current()
+	if cur != nil && cur.kind == changeRollout && !cur.ended && cur.templateHash == st.template.hash {
+		return // written back before the controller saw it
+	}
+	c := d.rollout(fields, st, s, arrival)
+	// What was written and never rolled out, as while it was paused, counts
+	// for nothing.
+	c.imagesBefore, c.changed = d.numbered.images, st.template.changedFrom(&d.numbered)
+	if isRestart(c.changed) {
+		c.cause = "restart"
+	}
+	if d.paused || st.paused {
+		c.pauses = append(c.pauses, pause{from: c.start})
+	}
+	d.pending, d.asked = c, st.template
+}
+
+// rolls reports whether a new template has the pods replaced.
+func (d *workload) rolls() bool {
+	return d.kind == kindDeployment || d.kind == kindStatefulSet || d.kind == kindDaemonSet
+}
+
+// rollout is the change that a write of the spec asks for.
+func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) *change {
+	who := writer(fields, true, d.writers)
+	return d.offer(&change{
+		kind:         changeRollout,
+		opened:       s,
+		start:        writtenAt(who, d.templateAt, arrival, s.arrival),
+		partition:    st.partition,
+		generation:   st.generation,
+		cause:        "template",
+		manager:      who.manager,
+		imagesAfter:  st.template.images,
+		wanted:       st.replicas,
+		before:       d.replicas,
+		templateHash: st.template.hash,
+		staleFailure: d.stale,
+	})
+}
+
+// lowerPartition goes on with a rollout that was complete as far as the
+// partition let it.
+func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if cur := d.current(); d.pending != nil || cur != nil && cur.kind == changeRollout && !cur.ended {
+		return
+	}
+	c := d.rollout(fields, st, s, arrival)
+	c.start = arrived(s.arrival)
+	if who := writerOf(fields, `"f:partition"`, d.writers); !who.at.IsZero() {
+		c.manager, c.start = who.manager, inSecond(who.at, arrival)
+	}
+	c.cause, c.revisionName, c.numbered = "partition", st.revisionName, s
+	d.supersede(c)
+	d.begin(c)
+}
+
+// newRevision begins the pending rollout in earnest: from now on the one
+// before it can not complete any more.
+func (d *workload) newRevision(st workloadState, s stamp) {
+	c, template := d.pending, d.asked
+	d.pending = nil
+	if c == nil {
+		template = st.template
+		if cur := d.current(); cur != nil && cur.kind == changeRollout && cur.revision == 0 && cur.revisionName == "" {
+			c = cur // the first one
+		}
+	}
+	if c == nil {
+		// A new number for the same template, as after a restore.
+		c = d.offer(&change{
+			kind: changeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
+			cause: "template", imagesBefore: d.numbered.images, imagesAfter: template.images, partition: st.partition,
+			wanted: st.replicas, before: d.replicas, templateHash: template.hash, staleFailure: d.stale,
+		})
+	}
+	if d.kind == kindDaemonSet && c != d.current() && c.templateHash == d.numbered.hash {
+		return // written back before the controller saw it
+	}
+	c.revision, c.revisionName, c.numbered = st.revision, st.revisionName, s
+	d.numbered = template
+	if c == d.current() {
+		return
+	}
+	d.supersede(c)
+	d.begin(c)
+}
+
+// supersede ends the change that is open when the next one begins.
+func (d *workload) supersede(next *change) {
+	if cur := d.current(); cur != nil && !cur.ended {
+		cur.finish(outcomeSuperseded, next.start, next.opened)
+	}
+}
+
+// scale notes another number of replicas: a step of an open rollout, or a
+// change of its own.
+func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if d.pending != nil {
+		d.pending.wanted = st.replicas
+	}
+	cur := d.current()
+	if cur != nil && !cur.ended && cur.kind == changeRollout {
+		cur.wanted = st.replicas
+		return
+	}
+	if d.pending != nil {
+		return
+	}
+	c := d.offer(&change{
+		kind:       changeScale,
+		opened:     s,
+		generation: st.generation,
+		cause:      "scale",
+		wanted:     st.replicas,
+		before:     d.replicas,
+		revision:   st.revision,
+	})
+	if d.kind == kindDaemonSet {
+		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
+		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
+	} else {
+		who := writer(fields, false, d.writers)
+		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
+		if who.asAutoscaler() {
+			c.cause = causeAutoscale
+		}
+	}
+	d.supersede(c)
+	d.begin(c)
+}
+
+// progress notes what the status says of the current change.
+func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	if !st.failedAt.IsZero() {
+		d.stale = st.failedAt
+	}
+	defer func() { d.lastAvailable = latest(d.lastAvailable, st.availableAt) }()
+	c := d.current()
+	if d.pending != nil && d.pending != c && st.complete && !st.paused {
+		// The controller has seen it, and needs no new revision.
+		d.pending, d.numbered = nil, d.asked
+	}
+	if c == nil || d.pending != nil && d.pending != c {
+		return
+	}
+	if c.kind == changeRollout && (st.revision != c.revision && d.kind == kindDeployment || st.revisionName != c.revisionName) {
+		return
+	}
+	if !c.ended {
+		c.ready = max(st.available, 0)
+	}
+	switch {
+	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:
+		c.recovered, c.recovery, c.recoverySeen = true, d.completedAt(fields, st, arrival, s.arrival), s.arrival
+	case c.ended:
+	case c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled:
+		// A rollout is complete as kubectl has it; it does not look at
+		// replicas that a scale down is about to remove.
+		c.finish(outcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)
+	case c.kind == changeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
+		c.deadline = st.deadline
+		c.finish(outcomeFailed, inSecond(st.failedAt, arrival), s)
+	}
+}
+
+// completedAt dates the status that shows a change complete. The API gives a
+// time where the reason became NewReplicaSetAvailable with it, else perhaps in
+// managedFields.
+func (d *workload) completedAt(fields []metav1.ManagedFieldsEntry, st workloadState, arrival, seen time.Time) moment {
+	if st.availableAt.After(d.lastAvailable) {
+		return inSecond(st.availableAt, arrival)
+	}
+	if at := statusWritten(fields); !at.IsZero() {
+		return inSecond(at, arrival)
+	}
+	return arrived(seen)
+}
+
+func (d *workload) delete(at moment, s stamp) {
+	if d.deleted {
+		return
+	}
+	d.deleted = true
+	if d.pending != nil && d.pending != d.current() {
+		// It never got a number; it would have been the next.
+		if d.kind == kindDeployment {
+			d.pending.revision = d.revision + 1
+		}
+		d.supersede(d.pending)
+		d.begin(d.pending)
+	}
+	d.pending = nil
+	if cur := d.current(); cur != nil && !cur.ended {
+		cur.finish(outcomeDeleted, at, s)
+	}
+	d.begin(d.offer(&change{
+		kind: changeDelete, opened: s, start: at, cause: "delete", revision: d.revision, before: d.replicas,
+	}))
+}
