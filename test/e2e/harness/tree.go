@@ -139,6 +139,12 @@ func keyValues(attrs map[string]any) []attribute.KeyValue {
 			out = append(out, key.Int64(v))
 		case float64:
 			out = append(out, key.Float64(v))
+		case []any:
+			list := make([]string, len(v))
+			for i, e := range v {
+				list[i] = fmt.Sprint(e)
+			}
+			out = append(out, key.StringSlice(list))
 		default:
 			out = append(out, key.String(fmt.Sprint(v)))
 		}
