@@ -46,7 +46,7 @@ func (b *changeBuilder) comparePrevious() {
 		return // something always grows, if only by chance
 	}
 	if phase, by := grewMost(previous.phases, b.change.phases); by > 0 {
-		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(phase), seconds(keySlowerBy, by))
+		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(attributeWord(phase)), seconds(keySlowerBy, by))
 	}
 }
 

@@ -206,8 +206,11 @@ func (w *criticalPath) finish() map[string]time.Duration {
 
 // phaseKey is the attribute for the sum of a phase.
 func phaseKey(phase string) attribute.Key {
-	return attribute.Key("rollspan.critical_path." + strings.ReplaceAll(phase, " ", "_"))
+	return attribute.Key("rollspan.critical_path." + attributeWord(phase))
 }
+
+// attributeWord is how attributes spell a phase.
+func attributeWord(phase string) string { return strings.ReplaceAll(phase, " ", "_") }
 
 // segmentStrings writes a path for people. Of a very long one the longest
 // segments stay, and the last line says what the others come to.

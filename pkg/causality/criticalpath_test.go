@@ -64,6 +64,11 @@ func soundPath(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
 	if sum != took {
 		t.Errorf("%s %s took %s, the phases of its critical path %s", root.Name, root.Subject, took, sum)
 	}
+	if slower, ok := root.Attribute("rollspan.slower.phase"); ok {
+		if _, is := root.Attribute(attribute.Key(pathPrefix + slower.AsString())); !is {
+			t.Errorf("%s %s was slower by the phase %q, of which it has no time", root.Name, root.Subject, slower.AsString())
+		}
+	}
 	list := segments.AsStringSlice()
 	sum = 0
 	for _, s := range list {

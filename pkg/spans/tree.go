@@ -119,7 +119,7 @@ func comparison(root *Span) string {
 	text := fmt.Sprintf(" (the rollout before took %.3fs", previous.AsFloat64())
 	if phase, ok := root.Attribute("rollspan.slower.phase"); ok {
 		by, _ := root.Attribute("rollspan.slower.by")
-		text += fmt.Sprintf("; %s +%.3fs", phase.AsString(), by.AsFloat64())
+		text += fmt.Sprintf("; %s +%.3fs", strings.ReplaceAll(phase.AsString(), "_", " "), by.AsFloat64())
 	}
 	return text + ")"
 }
