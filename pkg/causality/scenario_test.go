@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // TestScenarios runs the files in testdata/scenarios: what no recording has.
@@ -36,7 +37,16 @@ import (
 // object keeps its state from line to line, so a line says what changed. The
 // keys are those of the functions set… below; values with spaces are quoted.
 func TestScenarios(t *testing.T) {
+	runScenarios(t, func([]spans.Trace) {})
+}
+
+// runScenarios shows what each of them hands out to seen as well.
+func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 	datadriven.Walk(t, filepath.Join("testdata", "scenarios"), func(t *testing.T, path string) {
+		tree := func(t *testing.T, traces []spans.Trace) string {
+			seen(traces)
+			return tree(t, traces)
+		}
 		w := newWorld()
 		var options causality.Options
 		engine := causality.New(options)
@@ -356,6 +366,11 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		rs.Annotations["deployment.kubernetes.io/revision-history"] = val
 	case "available":
 		rs.Status.AvailableReplicas = int32(atoi(val))
+	case "status": // total/available of the current generation
+		total, available, _ := strings.Cut(val, "/")
+		rs.Status.ObservedGeneration = rs.Generation
+		rs.Status.Replicas = int32(atoi(total))
+		rs.Status.AvailableReplicas = int32(atoi(available))
 	default:
 		panic("a replicaset has no " + key)
 	}
