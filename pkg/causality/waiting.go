@@ -234,7 +234,11 @@ func (p *plan) progressed(w *waiting, c *change, n *census) {
 		if c.kind == changeScale {
 			ready = int(c.ready) // the pods that were there count as well
 		}
-		w.add("%d of %d ready", ready, c.wanted)
+		if ready > int(c.wanted) {
+			w.add("%d ready, %d wanted", ready, c.wanted)
+		} else {
+			w.add("%d of %d ready", ready, c.wanted)
+		}
 		w.attrs = append(w.attrs, keyPodsWanted.Int(int(c.wanted)), keyPodsReady.Int(ready))
 	}
 	if n.running > 0 {
