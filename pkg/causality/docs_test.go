@@ -26,6 +26,7 @@ func TestTracesAreDocumented(t *testing.T) {
 	t.Run("names", func(t *testing.T) { namesAreDocumented(t, doc, seen) })
 	t.Run("conventional attributes", func(t *testing.T) { conventionsAreDocumented(t, doc, seen) })
 	t.Run("own attributes", func(t *testing.T) { ownAttributesAreDocumented(t, doc, seen) })
+	t.Run("values", func(t *testing.T) { valuesAreDocumented(t, doc, seen) })
 	t.Run("links", func(t *testing.T) { linksAreDocumented(t, doc, seen) })
 }
 
@@ -262,6 +263,57 @@ func linksAreDocumented(t *testing.T, doc string, seen []spans.Span) {
 	for _, kind := range kinds {
 		if kind != "rollspan.link" && !strings.Contains(kind, " ") && !used[kind] {
 			t.Errorf("the link %q is documented, and no recording or scenario has it", kind)
+		}
+	}
+}
+
+// Words that an attribute has one of, each documented as code.
+func valuesAreDocumented(t *testing.T, doc string, seen []spans.Span) {
+	table := section(t, doc, "rollspan's own:", "### What changed")
+	row := func(key string) string {
+		_, rest, _ := strings.Cut(table, "| `"+key+"` |")
+		line, _, _ := strings.Cut(rest, "\n")
+		return line
+	}
+	outcomes := ""
+	for _, row := range rows(section(t, doc, "Outcomes (", "A rollout is a revision")) {
+		outcomes += row[0]
+	}
+	phases := code(section(t, doc, "| phase | |", "A rollout also says"))
+	documented := map[string][]string{
+		"rollspan.change":       code(row("rollspan.change")),
+		"rollspan.in_progress":  code(row("rollspan.change")),
+		"rollspan.outcome":      code(outcomes),
+		"rollspan.cause":        code(row("rollspan.cause") + section(t, doc, "### Nodes", "### The critical path")),
+		"rollspan.slower.phase": phases,
+	}
+	used := map[string]bool{}
+	for _, s := range seen {
+		for _, kv := range s.Attributes {
+			words, ok := documented[string(kv.Key)]
+			if ok && !slices.Contains(words, kv.Value.AsString()) {
+				t.Errorf("%s of %q is %q, which is not documented", kv.Key, s.Name, kv.Value.AsString())
+			}
+			if ok {
+				used[string(kv.Key)+kv.Value.AsString()] = true
+			}
+			phase, ok := strings.CutPrefix(string(kv.Key), pathPrefix)
+			if ok && phase != "segments" && !slices.Contains(phases, phase) {
+				t.Errorf("the phase %q of %q is not documented", phase, s.Name)
+			}
+			used[phase] = used[phase] || ok
+		}
+	}
+	for _, phase := range phases {
+		if !used[phase] && strings.ToLower(phase) == phase {
+			t.Errorf("the phase %q is documented, and no recording or scenario has it", phase)
+		}
+	}
+	for _, key := range []string{"rollspan.change", "rollspan.outcome"} {
+		for _, word := range documented[key] {
+			if !used[key+word] {
+				t.Errorf("%q of %s is documented, and no recording or scenario has it", word, key)
+			}
 		}
 	}
 }
