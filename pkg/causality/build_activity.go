@@ -33,28 +33,60 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 			continue
 		}
 		left := e.notWithheld(obj, obj.unclaimed())
+		for len(left) > 0 {
+			b := e.burst(left)
+			if !flush && (e.now.Before(b.over) || e.claimable(obj)) {
+				e.wake(latest(b.over, e.now.Add(e.opts.Settle)))
+				break
+			}
+			late, own := e.lateEvents(obj, b.events)
+			out = append(out, late...)
+			if t, ok := obj.activity(own, b.cut); ok {
+				e.stats.Orphans["Event"] += int64(len(t.Root().Events))
+				out = append(out, t)
+			}
+			left = b.rest
+		}
 		if len(left) == 0 {
 			delete(e.unsettled, obj)
-			continue
 		}
-		var at time.Time
-		for _, ev := range left {
-			at = latest(at, ev.arrival)
-		}
-		at = at.Add(e.opts.Quiet)
-		if !flush && (e.now.Before(at) || e.claimable(obj)) {
-			e.wake(latest(at, e.now.Add(e.opts.Settle)))
-			continue
-		}
-		late, left := e.lateEvents(obj, left)
-		out = append(out, late...)
-		if t, ok := obj.activity(left); ok {
-			e.stats.Orphans["Event"] += int64(len(t.Root().Events))
-			out = append(out, t)
-		}
-		delete(e.unsettled, obj)
 	}
 	return out
+}
+
+// longestBurst bounds a burst of Events: some emitters never pause, and what has no
+// end would not be told.
+const longestBurst = 10 * time.Minute
+
+// burst is the first burst of Events about an object.
+type burst struct {
+	events, rest []*event
+	over         time.Time
+	// cut is when it ends although more follows, or zero.
+	cut time.Time
+}
+
+// burst goes by when Events came, and not by when somebody looks at them: that
+// depends on what else goes on in the cluster.
+func (e *Engine) burst(events []*event) burst {
+	var since time.Time
+	for _, ev := range events {
+		since = earliest(since, ev.known)
+	}
+	var b burst
+	limit := since.Add(longestBurst)
+	for _, ev := range events {
+		if !ev.known.Before(limit) {
+			b.rest = append(b.rest, ev)
+			continue
+		}
+		b.events = append(b.events, ev)
+		b.over = latest(b.over, ev.arrival.Add(e.opts.Quiet))
+	}
+	if b.over.After(limit) {
+		b.over, b.cut = limit, limit
+	}
+	return b
 }
 
 // unclaimed are the Events that no span has, in order.
@@ -162,9 +194,9 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 	return nil
 }
 
-// activity is the trace of a burst of Events. Those that were there before
-// the watcher was are old news and are passed over.
-func (o *object) activity(left []*event) (spans.Trace, bool) {
+// activity is the trace of a burst of Events, up to a time if that is not zero.
+// Those that were there before the watcher was are old news and are passed over.
+func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 	left = slices.DeleteFunc(left, func(ev *event) bool {
 		if ev.initial {
 			ev.claimed = true
@@ -177,7 +209,7 @@ func (o *object) activity(left []*event) (spans.Trace, bool) {
 	start := left[0].first()
 	end := start
 	for _, ev := range left {
-		end = latest(end, ev.until(time.Time{}).at)
+		end = latest(end, ev.until(until).at)
 	}
 	b := &builder{
 		place: ownPlace(string(o.uid), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
@@ -191,7 +223,7 @@ func (o *object) activity(left []*event) (spans.Trace, bool) {
 		),
 	})
 	for _, ev := range left {
-		attach(root, ev, time.Time{})
+		attach(root, ev, until)
 	}
 	return b.done(), true
 }

@@ -26,9 +26,10 @@ type event struct {
 	// occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
 	occurrences []occurrence
-	initial     bool // it was there before the watcher was
-	claimed     bool // a span has it; it appears once
-	arrival     time.Time
+	initial     bool      // it was there before the watcher was
+	claimed     bool      // a span has it; it appears once
+	known       time.Time // when its first news came
+	arrival     time.Time // and its last
 }
 
 type occurrence struct {
@@ -213,6 +214,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 			container:   containerOf(in.InvolvedObject.FieldPath),
 			occurrences: []occurrence{{count: 1, at: first, message: in.Message}},
 			initial:     o.Initial,
+			known:       o.Time,
 		}
 		if in.Related != nil && in.Related.Kind == "Pod" {
 			ev.related = in.Related.UID
