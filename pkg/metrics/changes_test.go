@@ -183,6 +183,14 @@ func TestCardinalityIsBounded(t *testing.T) {
 	wantLines(t, got, "rollspan_metrics_overflow_total", "rollspan_metrics_overflow_total 500.0")
 }
 
+// A dump or a recording may hold what no API server would take.
+func TestNamesThatAreNoText(t *testing.T) {
+	c := NewChanges(Options{WorkloadName: true})
+	finish(c, root(time.Second, attribute.String("k8s.deployment.name", "web-\xff")))
+	const series = `rollspan_change_duration_seconds_count{change="rollout",kind="Deployment",namespace="shop",outcome="complete",workload="web-` + "\uFFFD" + `"} `
+	wantLines(t, scrape(t, c), series, series+"1")
+}
+
 func TestReasonsAreBounded(t *testing.T) {
 	c := NewChanges(Options{})
 	for i := range maxReasons {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -82,9 +83,15 @@ func (f *family) series(labels []string) (m prometheus.Metric, overflow bool) {
 			labels[i] = other
 		}
 	}
+	for i, l := range labels {
+		if !utf8.ValidString(l) {
+			labels = slices.Clone(labels)
+			labels[i] = strings.ToValidUTF8(l, "\uFFFD") // else it could not be scraped
+		}
+	}
 	m, err := f.vec.GetMetricWithLabelValues(labels...)
 	if err != nil {
-		// There are too few labels, or one that the API server would not have.
+		// There are too few labels.
 		panic(fmt.Sprintf("series of %q: %v", labels, err))
 	}
 	return m, overflow
