@@ -205,6 +205,9 @@ func (r *reviewer) forget() {
 		if lost := r.starts[q].lost; lost != nil {
 			lost.filled = true
 		}
+		if back := r.stops[q].returned; back != nil {
+			back.evened = true
+		}
 		r.engine.forgetPod(q)
 	}
 	for _, rs := range r.sets {
@@ -230,10 +233,7 @@ func (r *reviewer) pending(q *pod) bool {
 func (e *Engine) forgetPod(q *pod) {
 	delete(e.pods, q.uid)
 	e.claims.drop(q)
-	e.podsOf[q.owner] = slices.DeleteFunc(e.podsOf[q.owner], func(p *pod) bool { return p == q })
-	if len(e.podsOf[q.owner]) == 0 {
-		delete(e.podsOf, q.owner)
-	}
+	e.unfile(q)
 	e.forget(q.object)
 }
 

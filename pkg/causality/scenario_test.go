@@ -356,6 +356,10 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		rs.Annotations["deployment.kubernetes.io/revision-history"] = val
 	case "available":
 		rs.Status.AvailableReplicas = int32(atoi(val))
+	case "status": // total/available of the current generation
+		total, available, _ := strings.Cut(val, "/")
+		rs.Status.ObservedGeneration = rs.Generation
+		rs.Status.Replicas, rs.Status.AvailableReplicas = int32(atoi(total)), int32(atoi(available))
 	default:
 		panic("a replicaset has no " + key)
 	}
