@@ -196,6 +196,11 @@ func (r *reviewer) forget() {
 		if !q.gone.known() || r.pending(q) || !old(q.touched) {
 			continue
 		}
+		if r.engine.unsettled[q.object] && !r.flush {
+			// Its last Events are still to be told, when this look is over.
+			r.again = earliest(r.again, r.engine.now.Add(r.engine.opts.Settle))
+			continue
+		}
 		if s := r.starts[q].step; s != nil {
 			s.filled++
 		}
