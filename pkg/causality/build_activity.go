@@ -120,7 +120,10 @@ func (e *Engine) claimable(obj *object) bool {
 		return true // a review is due
 	}
 	p := e.pods[obj.uid]
-	return p != nil && (!p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent)
+	if p == nil || p.gone.known() && e.now.After(p.goneSeen.Add(e.opts.Linger)) {
+		return false // a stop that was not told by now is nobody's
+	}
+	return !p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent
 }
 
 // lateEvents hands out the Events that belong to spans which went out before

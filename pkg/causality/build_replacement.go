@@ -63,6 +63,9 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 	stopped := lost.gone.known() || !lost.leaving()
 	if next == nil {
 		// Nobody replaces it once the Deployment wants something else.
+		if rs := r.stops[lost].rs; rs.gone && rs.orphanedAt(lost.lostStamp()) {
+			return outcomeDeleted, latest(seen, rs.deleted.arrival), stopped
+		}
 		c := r.changeAfter(lost.lostStamp())
 		if c == nil || !c.ended && c.kind != changeDelete {
 			return outcomeOpen, seen, false

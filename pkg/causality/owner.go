@@ -1,5 +1,7 @@
 package causality
 
+import "slices"
+
 // maxOwners bounds the walk up an owner chain. References can form a ring.
 const maxOwners = 16
 
@@ -7,9 +9,12 @@ const maxOwners = 16
 // not be read the chain ends at the reference to it.
 func (e *Engine) ownersOf(obj *object) []string {
 	var owners []string
-	for obj != nil && obj.owned.uid != "" && len(owners) < maxOwners {
-		owners = append(owners, obj.owned.String())
-		obj = e.objects[obj.owned.uid]
+	for up := obj; up != nil && up.owned.uid != "" && len(owners) < maxOwners; up = e.objects[up.owned.uid] {
+		name := up.owned.String()
+		if slices.Contains(owners, name) {
+			break // the ring is closed
+		}
+		owners = append(owners, name)
 	}
 	return owners
 }

@@ -15,6 +15,8 @@ type slot struct {
 	change *change
 	step   *step
 	rs     *podSet
+	// returned is the pod that was taken back, so that this one was removed.
+	returned *pod
 	// lost is the pod whose loss this is (of a stop, the pod itself; of a
 	// start, the pod it replaces), when no step asked for it.
 	lost *pod
@@ -95,6 +97,7 @@ func (e *Engine) plan(d *workload) *plan {
 			lost := p.planStops(rs, pods, void)
 			lost = p.planStarts(rs, pods, lost, void)
 			lost = p.lostToDeletion(rs, lost)
+			lost = p.lostWithSet(rs, lost)
 			p.movedNodes(rs, pods, lost)
 			p.planBefore(rs, pods)
 		}
@@ -147,20 +150,26 @@ func (p *plan) planStops(rs *podSet, pods []*pod, void map[*step]int32) (lost []
 			room[s] = s.from - s.to - s.filled - void[s]
 		}
 	}
-	surplus := rs.surplus(pods)
+	surplus, returned := rs.surplus(pods), returnedOf(pods)
 	for _, q := range leaving {
-		c := p.changeAt(q.lostStamp())
+		c := p.changeFor(rs, q.lostStamp())
 		if c != nil && c.kind == changeDelete {
-			p.stops[q] = slot{change: c, rs: rs}
+			if !q.released() {
+				p.stops[q] = slot{change: c, rs: rs}
+			}
 			continue
 		}
 		if s := takeRoom(rs.steps, room, q.lostStamp()); s != nil {
-			p.stops[q] = slot{change: p.changeAt(s.stamp), step: s, rs: rs}
+			p.stops[q] = slot{change: p.changeFor(rs, s.stamp), step: s, rs: rs}
 			continue
 		}
 		if q.initial && surplus > 0 {
 			surplus--
 			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs}
+			continue
+		}
+		if back := returned.take(q); back != nil {
+			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, returned: back}
 			continue
 		}
 		p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, lost: q}
@@ -209,7 +218,7 @@ func (p *plan) planStarts(rs *podSet, pods, lost []*pod, void map[*step]int32) [
 			continue
 		}
 		if s := takeRoom(rs.steps, room, q.firstSeen); s != nil {
-			p.starts[q] = slot{change: p.changeAt(s.stamp), step: s, rs: rs}
+			p.starts[q] = slot{change: p.changeFor(rs, s.stamp), step: s, rs: rs}
 			continue
 		}
 		at := slot{rs: rs}
@@ -219,7 +228,7 @@ func (p *plan) planStarts(rs *podSet, pods, lost []*pod, void map[*step]int32) [
 		}
 		// Made up for within an open change, it belongs to the step that
 		// wants the pod.
-		if c := openChange(p.changeAt(q.firstSeen), q.firstSeen); c != nil {
+		if c := openChange(p.changeFor(rs, q.firstSeen), q.firstSeen); c != nil {
 			at.change, at.step = c, lastStepUp(rs.steps, q.firstSeen)
 		}
 		p.starts[q] = at
@@ -274,7 +283,7 @@ func (p *plan) stepsOf(c *change) []slot {
 	var out []slot
 	for _, rs := range p.sets {
 		for _, s := range rs.steps {
-			if p.changeAt(s.stamp) == c {
+			if p.changeFor(rs, s.stamp) == c {
 				out = append(out, slot{change: c, step: s, rs: rs})
 			}
 		}

@@ -17,6 +17,8 @@ func (p *plan) planRun(rs *podSet, pods []*pod) {
 		}
 		c := p.changeAt(q.lostStamp())
 		switch {
+		case c != nil && c.kind == changeDelete && q.released():
+			// The Job went without it.
 		case c != nil && (c.kind == changeDelete || c.openAt(q.lostStamp())):
 			at := slot{change: c, rs: rs}
 			if !q.finished.known() && (p.kind == kindPod || c.kind != changeDelete) {

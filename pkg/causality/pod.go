@@ -68,6 +68,10 @@ type pod struct {
 	// it was not being deleted. Finite pods have finished instead.
 	failed  moment
 	failure stamp
+	// returned is when the owner that had let go of it took it back; evened says
+	// that the pod which was removed for it is forgotten.
+	returned stamp
+	evened   bool
 
 	phase   corev1.PodPhase
 	reason  string // status.reason: Evicted, NodeLost, …
@@ -193,8 +197,8 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 			firstSeen: newStamp(in.ResourceVersion, o),
 			initial:   o.Initial,
 		}
-		if ref := controller(in); isBuiltIn(ref, kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController) {
-			p.owner = ref.UID
+		if uid := makerOf(in); uid != "" {
+			p.owner = uid
 		}
 		p.never = in.Spec.RestartPolicy == corev1.RestartPolicyNever
 		p.finite = p.never || in.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
@@ -212,6 +216,8 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		e.pods[in.UID] = p
 		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
 		e.claims.use(p, in)
+	} else if uid := makerOf(in); uid != "" && !p.unowned() {
+		e.takeIn(p, uid, newStamp(in.ResourceVersion, o))
 	}
 	p.touched = o.Time
 	p.owned = ownerOf(in)
@@ -270,8 +276,8 @@ func (p *pod) observeEnd(o Observation, in *corev1.Pod) {
 		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
 	case !p.unowned() && controller(in).UID == "":
 		// Its labels were changed, to have a look at it: its ReplicaSet lets
-		// go of it and makes another.
-		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), "Released"
+		// go of it and makes another. Or that was deleted without its pods.
+		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), reasonReleased
 	}
 }
 

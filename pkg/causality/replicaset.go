@@ -50,6 +50,8 @@ type podSet struct {
 	createFailure failure
 	deleted       stamp
 	gone          bool
+	// released is when its Deployment was deleted without it.
+	released stamp
 }
 
 // podSet returns the record of what makes pods, made if need be.
@@ -103,7 +105,9 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 		return nil // nothing is known that could have ended
 	}
 	if rs == nil || rs.direct() {
-		delete(e.workloads, in.UID) // a Deployment took it
+		if rs != nil {
+			e.taken(rs, in, o)
+		}
 		rs = e.podSet(e.track(kindReplicaSet, in))
 		arrival := o.Time
 		if o.Initial || in.Generation > 1 {
@@ -118,6 +122,10 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 	rs.owned = ownerOf(in)
 	if ref.UID != "" && ref.UID != rs.owner {
 		e.adopt(rs, ref.UID)
+		rs.released = stamp{}
+	}
+	if ref.UID == "" && rs.released == (stamp{}) {
+		rs.released = newStamp(in.ResourceVersion, o)
 	}
 	if o.Type == watch.Deleted {
 		rs.gone = true

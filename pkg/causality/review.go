@@ -196,6 +196,11 @@ func (r *reviewer) forget() {
 		if !q.gone.known() || r.pending(q) || !old(q.touched) {
 			continue
 		}
+		if r.engine.unsettled[q.object] && !r.flush {
+			// Its last Events are still to be told, when this look is over.
+			r.again = earliest(r.again, r.engine.now.Add(r.engine.opts.Settle))
+			continue
+		}
 		if s := r.starts[q].step; s != nil {
 			s.filled++
 		}
@@ -204,6 +209,9 @@ func (r *reviewer) forget() {
 		}
 		if lost := r.starts[q].lost; lost != nil {
 			lost.filled = true
+		}
+		if back := r.stops[q].returned; back != nil {
+			back.evened = true
 		}
 		r.engine.forgetPod(q)
 	}
@@ -230,10 +238,7 @@ func (r *reviewer) pending(q *pod) bool {
 func (e *Engine) forgetPod(q *pod) {
 	delete(e.pods, q.uid)
 	e.claims.drop(q)
-	e.podsOf[q.owner] = slices.DeleteFunc(e.podsOf[q.owner], func(p *pod) bool { return p == q })
-	if len(e.podsOf[q.owner]) == 0 {
-		delete(e.podsOf, q.owner)
-	}
+	e.unfile(q)
 	e.forget(q.object)
 }
 

@@ -11,18 +11,21 @@ func (rs *podSet) void(pods []*pod) map[*step]int32 {
 	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	void := map[*step]int32{}
 	missing := map[*step]int32{}
-	for i, s := range rs.steps {
+	var short []*step // steps up that miss pods; a long history has few
+	for _, s := range rs.steps {
 		for len(born) > 0 && born[0].firstSeen.before(s.stamp) {
-			takeRoom(rs.steps[:i], missing, born[0].firstSeen)
+			takeRoom(short, missing, born[0].firstSeen)
 			born = born[1:]
 		}
 		if s.up() {
 			missing[s] = s.to - s.from - s.filled
+			short = append(short, s)
 			continue
 		}
 		left := s.from - s.to
-		for _, up := range slices.Backward(rs.steps[:i]) {
-			n := min(left, max(missing[up], 0))
+		short = slices.DeleteFunc(short, func(up *step) bool { return missing[up] <= 0 })
+		for _, up := range slices.Backward(short) {
+			n := min(left, missing[up])
 			missing[up] -= n
 			void[up] += n
 			void[s] += n

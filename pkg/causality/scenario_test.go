@@ -369,8 +369,7 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	case "status": // total/available of the current generation
 		total, available, _ := strings.Cut(val, "/")
 		rs.Status.ObservedGeneration = rs.Generation
-		rs.Status.Replicas = int32(atoi(total))
-		rs.Status.AvailableReplicas = int32(atoi(available))
+		rs.Status.Replicas, rs.Status.AvailableReplicas = int32(atoi(total)), int32(atoi(available))
 	default:
 		panic("a replicaset has no " + key)
 	}

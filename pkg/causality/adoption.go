@@ -1,0 +1,130 @@
+package causality
+
+import (
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Owners change. `kubectl delete --cascade=orphan` leaves pods and ReplicaSets
+// behind, and a workload takes in what its selector matches and nobody controls
+// (k8s.io/kubernetes/pkg/controller, controller_ref_manager.go): so is a
+// StatefulSet re-created around its pods to change what the API does not let
+// change.
+
+// reasonReleased says that a pod was let go of by its controller.
+const reasonReleased = "Released"
+
+// released reports whether the pod was let go of, and not taken in since.
+func (p *pod) released() bool { return p.failed.known() && p.reason == reasonReleased }
+
+// makerOf is the UID of the built-in controller that a pod has, "" if it has none.
+func makerOf(meta metav1.Object) types.UID {
+	ref := controller(meta)
+	if !isBuiltIn(ref, kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController) {
+		return ""
+	}
+	return ref.UID
+}
+
+// takeIn files a pod under its controller, if that is not the one that it had. For
+// the new one it is there from the write s on, in the place of a pod that would have
+// been made; what it went through before is no longer news. One that is taken back
+// has been told of as lost, and stays so.
+func (e *Engine) takeIn(p *pod, owner types.UID, s stamp) {
+	if owner == p.owner {
+		if p.released() && p.returned == (stamp{}) {
+			p.returned = s
+		}
+		return
+	}
+	e.unfile(p)
+	p.owner = owner
+	e.podsOf[owner] = append(e.podsOf[owner], p)
+	if p.released() {
+		p.failed, p.failure, p.reason = moment{}, stamp{}, ""
+	}
+	_, over := p.startResolved()
+	p.firstSeen, p.startSent = s, p.startSent || over
+	p.initial, p.lostFirst, p.readyFirst, p.returned = false, false, false, stamp{}
+}
+
+// returnedPods are pods that their set let go of, replaced, and took back. For each
+// it has one too many, and removes one.
+type returnedPods []*pod
+
+func returnedOf(pods []*pod) returnedPods {
+	var back returnedPods
+	for _, q := range pods {
+		if q.returned != (stamp{}) && !q.evened {
+			back = append(back, q)
+		}
+	}
+	return back
+}
+
+// take returns the pod that had come back when q was removed, and takes it from the
+// list; nil if there is none. Pods are asked for in the order in which they were lost.
+func (back *returnedPods) take(q *pod) *pod {
+	at := q.lostStamp()
+	i := slices.IndexFunc(*back, func(r *pod) bool {
+		return r != q && !at.before(r.returned) && (!r.leaving() || !r.deletion.before(at))
+	})
+	if i < 0 {
+		return nil
+	}
+	r := (*back)[i]
+	*back = slices.Delete(*back, i, i+1)
+	return r
+}
+
+// unfile takes a pod from its workload.
+func (e *Engine) unfile(p *pod) {
+	e.podsOf[p.owner] = slices.DeleteFunc(e.podsOf[p.owner], func(o *pod) bool { return o == p })
+	if len(e.podsOf[p.owner]) == 0 {
+		delete(e.podsOf, p.owner)
+	}
+}
+
+// taken ends the ReplicaSet's time as a workload of its own: a Deployment took it.
+// Its pods are there already, so its number of them is no step of that one.
+func (e *Engine) taken(rs *podSet, in *appsv1.ReplicaSet, o Observation) {
+	rs.known, rs.replicas = true, wantedReplicas(in.Spec.Replicas)
+	if d := e.workloads[in.UID]; d != nil {
+		if c := d.current(); c != nil && !c.ended {
+			c.finish(outcomeSuperseded, arrived(o.Time), newStamp(in.ResourceVersion, o))
+		}
+		e.touch(d) // for the last time
+		delete(e.workloads, in.UID)
+	}
+}
+
+// orphanedAt reports whether the Deployment of a ReplicaSet had been deleted
+// without it when s was written.
+func (rs *podSet) orphanedAt(s stamp) bool {
+	return rs.released != (stamp{}) && !s.before(rs.released)
+}
+
+// changeFor is the change of the workload during or after which s was written
+// about one of its sets; nil if that was not its own any more.
+func (p *plan) changeFor(rs *podSet, s stamp) *change {
+	if rs.orphanedAt(s) {
+		return nil
+	}
+	return p.changeAt(s)
+}
+
+// lostWithSet leaves out the pods that an orphaned ReplicaSet took along when it
+// was deleted: no workload is left that this would be a change of. It returns the
+// others.
+func (p *plan) lostWithSet(rs *podSet, lost []*pod) []*pod {
+	return slices.DeleteFunc(lost, func(q *pod) bool {
+		with := rs.gone && rs.orphanedAt(q.lostStamp()) && rs.deleted.arrival.Sub(q.lostStamp().arrival) < deletionReach
+		if with {
+			delete(p.stops, q)
+		}
+		return with
+	})
+}
