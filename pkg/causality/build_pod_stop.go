@@ -52,13 +52,17 @@ func (p *pod) stopAttributes(end time.Time) []attribute.KeyValue {
 }
 
 // stopAsked dates the request to delete the pod: not after the kubelet began
-// to kill its containers.
+// to kill its containers, nor after another pod was there in its place, unless
+// that was for an earlier failure.
 func (p *pod) stopAsked() time.Time {
 	at := p.deleteAsked
 	for _, ev := range p.events {
 		if ev.reason == "Killing" && !ev.first().Before(at.lo) {
 			at = at.before(ev.first())
 		}
+	}
+	if !p.failed.known() {
+		at = at.before(p.missed)
 	}
 	return at.at()
 }

@@ -117,7 +117,7 @@ func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
 
 func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	b := r.replacementBuilder(lost, false)
-	start := lost.lostAt().at()
+	start := lost.lostAt().before(lost.missed).at()
 	if lost.leaving() && !lost.failed.known() {
 		start = lost.stopAsked()
 	}

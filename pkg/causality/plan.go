@@ -116,6 +116,7 @@ func (e *Engine) plan(d *workload) *plan {
 	for _, rs := range p.sets {
 		p.announced(rs)
 	}
+	p.missed()
 	return p
 }
 

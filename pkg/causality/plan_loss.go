@@ -77,3 +77,18 @@ func (p *plan) planBefore(rs *podSet, pods []*pod) {
 		}
 	}
 }
+
+// missed notes when the lost pods had been replaced. What this plan does not say
+// of a pod is taken back, unless the pod that replaced it is forgotten.
+func (p *plan) missed() {
+	for _, q := range p.pods {
+		if !q.filled {
+			q.missed = time.Time{}
+		}
+	}
+	for q, s := range p.starts {
+		if s.lost != nil {
+			s.lost.missed = q.createdAt()
+		}
+	}
+}

@@ -84,6 +84,9 @@ type pod struct {
 	startSpan, stopSpan *sentSpan
 	// replaced is the root of its replacement, once that was handed out.
 	replaced *sentSpan
+	// missed is when the pod in its place had been made, zero if there is none:
+	// it was lost by then.
+	missed time.Time
 	// filled says that its place was taken, by a pod that is forgotten.
 	filled bool
 	// inProgress is the time up to which spans "in progress" were handed out for
