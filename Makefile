@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X github.com/rollspan/rollspan/pkg/cli.version=$(VERSION)
 
 .PHONY: help
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/rollspan
@@ -45,8 +45,9 @@ vuln: ## Run govulncheck (asks vuln.go.dev)
 	go tool -modfile=test/tools/vuln/go.mod govulncheck ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz the reader of recordings, and the engine behind it, for a minute
-	go test ./pkg/watcher -run '^$$' -fuzz FuzzRecording -fuzztime 1m
+fuzz: ## Fuzz the readers of recordings and of dumps, for a minute each
+	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzRecording$$' -fuzztime 1m
+	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzDump$$' -fuzztime 1m
 
 .PHONY: bench
 bench: ## Measure the engine: cost of a watch event, and how it grows with pods
