@@ -31,11 +31,12 @@ func (b *changeBuilder) attachEvents() {
 }
 
 // during reports whether an Event of the Deployment falls into this change's
-// time rather than its neighbors'.
+// time rather than its neighbors'. What was there before the watcher was tells of
+// changes that are not known, if the first one is known to have begun later.
 func (b *changeBuilder) during(ev *event) bool {
 	t := ev.first()
 	i := slices.Index(b.changes, b.change)
-	if t.Before(b.start) && i > 0 {
+	if t.Before(b.start) && (i > 0 || ev.initial && !b.change.start.lo.IsZero()) {
 		return false
 	}
 	return i+1 >= len(b.changes) || t.Before(b.startOf(b.changes[i+1]))
