@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type mark struct {
 	stopped bool      // the run ended because its pod was done
 	last    bool      // the run was ended with its pod, which had failed
 	killed  time.Time // when the kubelet began to end the run
+	ended   bool      // of a back off: the run had ended, and nothing else tells
 }
 
 type markKind int
@@ -86,7 +88,31 @@ func (p *pod) marks(c *container) []mark {
 		}
 	}
 	sortMarks(marks)
+	noteUnseenEnds(marks)
 	return marks
+}
+
+// noteUnseenEnds finds runs of whose end the status says nothing: it was
+// overwritten, or the pod is known by its Events alone. That the kubelet backs off
+// from restarting the container shows that they were over.
+func noteUnseenEnds(marks []mark) {
+	var running *mark
+	for i := range marks {
+		switch m := &marks[i]; m.kind {
+		case markStarted:
+			running = m
+		case markTerminated:
+			running = nil
+		case markBackOff:
+			if running == nil || running.run != nil && running.run.over() || !strings.Contains(m.message, "restarting failed container") {
+				continue
+			}
+			// The news may be of a back off before that start.
+			if since := earliest(m.at, m.stated); since.After(running.at.Add(time.Second)) {
+				m.ended, running = true, nil
+			}
+		}
+	}
 }
 
 // addLostPulls adds the beginning of pulls whose Pulling Event is missing: the

@@ -89,7 +89,19 @@ func (s *segmenter) next(m mark) {
 		s.booted(m.at)
 	case markTerminated:
 		s.terminated(m)
+	case markBackOff:
+		s.unseen(m)
 	}
+}
+
+// unseen ends a run of whose end only the back off after it tells.
+func (s *segmenter) unseen(m mark) {
+	if !m.ended || s.running == nil {
+		return
+	}
+	s.emit(segment{name: "run container", from: s.running.at, until: m.at, failure: &failure{"Error", "it ended, and nothing says how"}})
+	s.running, s.starting = nil, time.Time{}
+	s.backOff, s.why = m.at, failure{reason: "CrashLoopBackOff"}
 }
 
 // booted ends the wait for a sidecar to pass its startup probe: what comes next
@@ -260,6 +272,11 @@ func (s *segmenter) endBackOff(at time.Time) {
 
 // finish closes what was going on at the end.
 func (s *segmenter) finish(end time.Time) {
+	if w, _ := s.line.waitAt(end); w.reason == "CrashLoopBackOff" && !s.starting.IsZero() && end.Sub(s.starting) > startedSlack &&
+		(w.until.IsZero() || !w.until.Before(end)) {
+		// It has been started since, and has crashed: the Events of that are lost.
+		s.starting, s.backOff, s.why = time.Time{}, s.starting, failure{reason: w.reason}
+	}
 	switch {
 	case !s.backOff.IsZero():
 		s.endBackOff(end)

@@ -226,7 +226,7 @@ func (l *containerLine) startedForGood() time.Time {
 		switch {
 		case m.kind == markStarted:
 			return m.at
-		case m.kind == markTerminated && !m.stopped:
+		case m.kind == markTerminated && !m.stopped, m.ended:
 			return time.Time{}
 		}
 	}
@@ -253,7 +253,7 @@ func (l *containerLine) bootedForGood() time.Time {
 		switch {
 		case m.kind == markBooted:
 			return m.at
-		case m.kind == markStarted, m.kind == markTerminated && !m.stopped:
+		case m.kind == markStarted, m.kind == markTerminated && !m.stopped, m.ended:
 			return time.Time{}
 		}
 	}
