@@ -24,7 +24,7 @@ test: lint tools unit e2e ## Run everything: linters, unit tests, end-to-end tes
 
 .PHONY: unit
 unit: ## Run the tests that need no cluster, with the race detector
-	go test -race -short . ./pkg/...
+	go test -race -short -timeout 30m . ./pkg/...
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e
