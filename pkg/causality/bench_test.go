@@ -52,22 +52,85 @@ func BenchmarkRollout(b *testing.B) {
 	}
 }
 
+// BenchmarkOrderedRollout is a StatefulSet whose pods come one after another,
+// each because of the one before: as long as critical paths get.
+func BenchmarkOrderedRollout(b *testing.B) {
+	for _, pods := range []int{100, 1000, 4000} {
+		b.Run(fmt.Sprintf("pods=%d", pods), func(b *testing.B) {
+			obs := orderedRollout(pods)
+			b.ReportAllocs()
+			got := 0
+			for b.Loop() {
+				got = len(allSpans(replay(obs)))
+			}
+			if want := pods * 4; got < want {
+				b.Fatalf("%d spans, want at least %d", got, want)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(obs)), "ns/observation")
+		})
+	}
+}
+
+// writes are what a watch sees, a new resource version each.
+type writes struct {
+	now time.Time
+	obs []causality.Observation
+}
+
+func (w *writes) see(typ watch.EventType, object runtime.Object) {
+	object = object.DeepCopyObject()
+	object.(metav1.Object).SetResourceVersion(fmt.Sprint(len(w.obs) + 1))
+	w.obs = append(w.obs, causality.Observation{Time: w.now, Type: typ, Object: object})
+}
+
+// orderedRollout is what a watch sees of a StatefulSet with n pods, each of which
+// takes 20 ms.
+func orderedRollout(n int) []causality.Observation {
+	w := &writes{now: day}
+	isController := true
+	replicas := int32(n)
+	s := &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "bench", Name: "db", UID: "db", Generation: 1, CreationTimestamp: metav1.NewTime(day)},
+		Spec:       appsv1.StatefulSetSpec{Replicas: &replicas},
+	}
+	w.see(watch.Added, s)
+	for i := range n {
+		at := func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }
+		name := fmt.Sprintf("db-%d", i)
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "bench", Name: name, UID: types.UID(name), CreationTimestamp: at(),
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: s.Name, UID: s.UID, Controller: &isController}},
+		}}
+		p.Spec.NodeName = "node-a"
+		p.Spec.Containers = []corev1.Container{{Name: "db", Image: "db:1"}}
+		w.now = w.now.Add(10 * time.Millisecond)
+		w.see(watch.Added, p)
+		w.now = w.now.Add(10 * time.Millisecond)
+		for _, kind := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodReadyToStartContainers, corev1.PodReady} {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: at()})
+		}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: "db", ContainerID: "run://" + name,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at()}},
+		}}
+		w.see(watch.Modified, p)
+	}
+	s.Status = appsv1.StatefulSetStatus{
+		ObservedGeneration: 1, CurrentRevision: "db-1", UpdateRevision: "db-1",
+		Replicas: replicas, ReadyReplicas: replicas, AvailableReplicas: replicas, CurrentReplicas: replicas, UpdatedReplicas: replicas,
+	}
+	w.see(watch.Modified, s)
+	return w.obs
+}
+
 // bigRollout is what a watch sees of a Deployment with n pods that come up
 // over n × 10 ms.
 func bigRollout(n int) []causality.Observation {
-	now := day
-	version := 0
-	var obs []causality.Observation
-	see := func(typ watch.EventType, object runtime.Object) {
-		version++
-		object = object.DeepCopyObject()
-		object.(metav1.Object).SetResourceVersion(fmt.Sprint(version))
-		obs = append(obs, causality.Observation{Time: now, Type: typ, Object: object})
-	}
+	w := &writes{now: day}
 	meta := func(kind, name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{
 			Namespace: "bench", Name: name, UID: types.UID(kind + name), Generation: 1,
-			CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
+			CreationTimestamp: metav1.NewTime(w.now.Truncate(time.Second)),
 		}
 	}
 	isController := true
@@ -79,27 +142,27 @@ func bigRollout(n int) []causality.Observation {
 	revision := map[string]string{"deployment.kubernetes.io/revision": "1"}
 
 	d := &appsv1.Deployment{ObjectMeta: meta("Deployment", "web"), Spec: appsv1.DeploymentSpec{Replicas: &replicas}}
-	see(watch.Added, d)
+	w.see(watch.Added, d)
 	rs := &appsv1.ReplicaSet{ObjectMeta: owned(meta("ReplicaSet", "web-1"), "Deployment", d.ObjectMeta), Spec: appsv1.ReplicaSetSpec{Replicas: &replicas}}
 	rs.Annotations, d.Annotations = revision, revision
-	see(watch.Added, rs)
-	see(watch.Modified, d)
+	w.see(watch.Added, rs)
+	w.see(watch.Modified, d)
 	d.Status.ObservedGeneration = 1
 
 	for i := range n {
-		now = now.Add(10 * time.Millisecond)
+		w.now = w.now.Add(10 * time.Millisecond)
 		p := &corev1.Pod{ObjectMeta: owned(meta("Pod", fmt.Sprintf("web-1-%05d", i)), "ReplicaSet", rs.ObjectMeta)}
 		p.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1"}}
 		p.Status.Phase = corev1.PodPending
-		see(watch.Added, p)
-		at := func() metav1.Time { return metav1.NewTime(now.Truncate(time.Second)) }
+		w.see(watch.Added, p)
+		at := func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }
 		condition := func(kind corev1.PodConditionType) {
 			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: at()})
-			see(watch.Modified, p)
+			w.see(watch.Modified, p)
 		}
 		event := func(reason, message string) {
-			see(watch.Added, &corev1.Event{
-				ObjectMeta:     meta("Event", fmt.Sprintf("%s.%x", p.Name, now.UnixNano()+int64(version))),
+			w.see(watch.Added, &corev1.Event{
+				ObjectMeta:     meta("Event", fmt.Sprintf("%s.%x", p.Name, w.now.UnixNano()+int64(len(w.obs)))),
 				InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "bench", Name: p.Name, UID: p.UID, FieldPath: "spec.containers{web}"},
 				Reason:         reason, Message: message, FirstTimestamp: at(), LastTimestamp: at(), Count: 1,
 			})
@@ -117,7 +180,7 @@ func bigRollout(n int) []causality.Observation {
 		condition(corev1.PodReady)
 		d.Status.UpdatedReplicas = int32(i + 1)
 		d.Status.Replicas, d.Status.AvailableReplicas = d.Status.UpdatedReplicas, d.Status.UpdatedReplicas
-		see(watch.Modified, d)
+		w.see(watch.Modified, d)
 	}
-	return obs
+	return w.obs
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -21,6 +22,9 @@ type changeBuilder struct {
 	spanOf map[*step]*spans.Span
 	// startSpans and stopSpans are the spans of pods in this trace.
 	startSpans, stopSpans map[*pod]*spans.Span
+	minReadyWait          *spans.Span // nil if there is none
+	ready                 []readyPod  // see becameReady
+	gateOf                map[trace.SpanID]*gate
 }
 
 // changeName is the name of a change's root span.

@@ -184,7 +184,7 @@ func (b *changeBuilder) addMinReadyWait() {
 	if available.After(b.end) {
 		available = b.end
 	}
-	b.add(node{
+	b.minReadyWait = b.add(node{
 		parent: b.root.SpanID, id: []string{"min ready wait"},
 		name: "min ready wait", service: b.service(), subject: b.subject(),
 		start: ready, end: available,

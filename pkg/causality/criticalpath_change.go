@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -81,6 +82,10 @@ func (b *changeBuilder) gates() []gate {
 	slices.SortFunc(gates, func(x, y gate) int {
 		return cmp.Or(x.open.Compare(y.open), y.span.Start.Compare(x.span.Start), strings.Compare(x.span.Subject, y.span.Subject))
 	})
+	b.gateOf = make(map[trace.SpanID]*gate, len(gates))
+	for i := range gates {
+		b.gateOf[gates[i].span.SpanID] = &gates[i]
+	}
 	return gates
 }
 
@@ -101,8 +106,14 @@ func (b *changeBuilder) waitsForStops() bool {
 
 // openedLast is the gate that was opened last by a time.
 func openedLast(gates []gate, at time.Time) *gate {
-	for i := range slices.Backward(gates) {
-		if g := &gates[i]; !g.open.After(at) && g.span.Start.Before(at) {
+	later, _ := slices.BinarySearchFunc(gates, at, func(g gate, at time.Time) int {
+		if g.open.After(at) {
+			return 1
+		}
+		return -1
+	})
+	for i := range slices.Backward(gates[:later]) {
+		if g := &gates[i]; g.span.Start.Before(at) {
 			return g
 		}
 	}
@@ -162,10 +173,8 @@ func (b *changeBuilder) waitFor(w *criticalPath, g gate, cause *spans.Span) {
 		return
 	}
 	waiting := b.root
-	for _, s := range w.children[b.root.SpanID] {
-		if s.Name == phaseMinReady && s.Start.Before(w.at) && !s.End.Before(w.at) {
-			waiting = s
-		}
+	if s := b.minReadyWait; s != nil && s.Start.Before(w.at) && !s.End.Before(w.at) {
+		waiting = s
 	}
 	w.take(waiting, phaseMinReady, phaseMinReady, g.span.End)
 }
@@ -181,12 +190,9 @@ func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time
 		}
 		return last
 	}
-	for i := range gates {
-		g := &gates[i]
-		if !g.span.Start.Before(at) || !slices.ContainsFunc(waited.Links, func(l spans.Link) bool { return l.SpanID == g.span.SpanID }) {
-			continue
-		}
-		if last == nil || last.span.Name != phasePaused || last.open.Before(g.open) {
+	for _, l := range waited.Links {
+		g := b.gateOf[l.SpanID]
+		if g != nil && g.span.Start.Before(at) && (last == nil || last.span.Name != phasePaused || last.open.Before(g.open)) {
 			return g
 		}
 	}

@@ -56,22 +56,38 @@ func (b *changeBuilder) unblockedPods() {
 	}
 }
 
+// readyPod is a pod of the change that became available, and when.
+type readyPod struct {
+	*pod
+	start *spans.Span
+	at    time.Time
+}
+
+// becameReady are the pods of the change that became available, the last one
+// first. Whatever asks for the pod before it looks from there.
+func (b *changeBuilder) becameReady() []readyPod {
+	if b.ready != nil {
+		return b.ready
+	}
+	b.ready = []readyPod{}
+	for _, q := range b.pods {
+		start := b.startSpans[q]
+		if _, ready := q.firstReady(); start != nil && ready {
+			b.ready = append(b.ready, readyPod{q, start, b.available(q, start.End)})
+		}
+	}
+	slices.SortStableFunc(b.ready, func(x, y readyPod) int { return y.at.Compare(x.at) })
+	return b.ready
+}
+
 // unblockedBy links a span to the pod of this change, other than its own, that
 // became available last before the write which the span begins with.
 func (b *changeBuilder) unblockedBy(s *spans.Span, own *pod, write stamp) {
-	var last *spans.Span
-	var lastAt time.Time
-	for _, q := range b.pods {
-		start := b.startSpans[q]
-		if start == nil || q == own || !start.Start.Before(s.Start) || !b.availableBefore(q, s.Start, write) {
-			continue
+	for _, r := range b.becameReady() {
+		if r.start.Start.Before(s.Start) && r.pod != own && b.availableBefore(r.pod, s.Start, write) {
+			linkUnblocked(s, r.start)
+			return
 		}
-		if at := b.available(q, start.End); at.After(lastAt) {
-			last, lastAt = start, at
-		}
-	}
-	if last != nil {
-		linkUnblocked(s, last)
 	}
 }
 
