@@ -38,7 +38,7 @@ func (r *reviewer) replacements() {
 // was told: the pod stops slowly, or nobody answers on its node.
 func (r *reviewer) lateStop(lost *pod, s slot) {
 	if r.flush || lost.gone.known() && r.ready(lost.goneSeen) {
-		b := &builder{place: lost.replaced.place, base: r.workload.attributes(), late: true}
+		b := r.replacementBuilder(lost, true)
 		b.podStop(lost.replaced.spanID, lost, s.rs.attributes(), lost.replaced.start, r.engine.now)
 		r.out = append(r.out, b.done())
 	}

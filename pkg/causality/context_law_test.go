@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
@@ -107,13 +106,7 @@ func TestSameTracesWithOneStreamLagging(t *testing.T) {
 		obs = deployed(obs)
 		want := canonical(replay(obs))
 		for _, kind := range []string{"Deployment", "ReplicaSet", "ControllerRevision", "Pod"} {
-			lagging := deliver(obs, func(o causality.Observation) time.Duration {
-				if kindOf(o) == kind {
-					return maxLag
-				}
-				return 0
-			})
-			diff(t, want, canonical(replay(lagging)))
+			diff(t, want, canonical(replay(lagging(obs, kind, maxLag))))
 			if t.Failed() {
 				t.Fatalf("with %s lagging", kind)
 			}

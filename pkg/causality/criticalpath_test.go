@@ -172,9 +172,9 @@ func soundChain(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
 		paused = paused || on && s.Name == "paused"
 		// Ready is dated within its second, which may be after the end.
 		if s.Name == "Pod start" && (on || !s.End.After(root.End)) {
-			last = latestOf(last, s.End)
+			last = later(last, s.End)
 			if on {
-				lastMarked = latestOf(lastMarked, s.End)
+				lastMarked = later(lastMarked, s.End)
 			}
 		}
 	}
@@ -189,13 +189,6 @@ func soundChain(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
 			}
 		}
 	}
-}
-
-func latestOf(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // soundPieces holds the listed segments against the marked spans. Each segment is

@@ -11,7 +11,6 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"pgregory.net/rapid"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 )
@@ -191,16 +190,5 @@ func TestLawEveryBadExitIsAnErrorOnce(t *testing.T) {
 // What holds of recordings for any interleaving holds of claims, sidecars and
 // the rest, too.
 func TestSameSpansForAnyInterleavingOfScenarios(t *testing.T) {
-	forEachWholeScenario(t, func(t *testing.T, obs []causality.Observation) {
-		want := canonical(replay(obs))
-		rapid.Check(t, func(t *rapid.T) {
-			lags := rapid.SliceOfN(rapid.IntRange(0, int(maxLag/time.Millisecond)), len(obs), len(obs)).Draw(t, "lags")
-			i := -1
-			shuffled := deliver(obs, func(causality.Observation) time.Duration {
-				i++
-				return time.Duration(lags[i]) * time.Millisecond
-			})
-			diff(t, want, canonical(replay(shuffled)))
-		})
-	})
+	forEachWholeScenario(t, sameForAnyInterleaving)
 }

@@ -65,29 +65,14 @@ func scenarioObservations(t *testing.T, file string) (obs []causality.Observatio
 }
 
 func TestNodesGiveTheSameSpansForAnyInterleaving(t *testing.T) {
-	forEachNodeScenario(t, func(t *testing.T, obs []causality.Observation) {
-		want := canonical(replay(obs))
-		rapid.Check(t, func(t *rapid.T) {
-			lags := rapid.SliceOfN(rapid.IntRange(0, int(maxLag/time.Millisecond)), len(obs), len(obs)).Draw(t, "lags")
-			i := -1
-			diff(t, want, canonical(replay(deliver(obs, func(causality.Observation) time.Duration {
-				i++
-				return time.Duration(lags[i]) * time.Millisecond
-			}))))
-		})
-	})
+	forEachNodeScenario(t, sameForAnyInterleaving)
 }
 
 func TestNodesGiveTheSameSpansWithOneStreamLagging(t *testing.T) {
 	forEachNodeScenario(t, func(t *testing.T, obs []causality.Observation) {
 		want := canonical(replay(obs))
 		for _, kind := range []string{"Node", "Pod", "Event", "Deployment", "ReplicaSet"} {
-			diff(t, want, canonical(replay(deliver(obs, func(o causality.Observation) time.Duration {
-				if kindOf(o) == kind {
-					return maxLag
-				}
-				return 0
-			}))))
+			diff(t, want, canonical(replay(lagging(obs, kind, maxLag))))
 			if t.Failed() {
 				t.Fatalf("with %s lagging", kind)
 			}

@@ -77,18 +77,20 @@ func diff(t interface{ Errorf(string, ...any) }, want, got []string) {
 }
 
 func TestSameSpansForAnyInterleaving(t *testing.T) {
-	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
-		want := canonical(replay(obs))
-		rapid.Check(t, func(t *rapid.T) {
-			// A lag for every observation, drawn in bulk: rapid shrinks it.
-			lags := rapid.SliceOfN(rapid.IntRange(0, int(maxLag/time.Millisecond)), len(obs), len(obs)).Draw(t, "lags")
-			i := -1
-			shuffled := deliver(obs, func(causality.Observation) time.Duration {
-				i++
-				return time.Duration(lags[i]) * time.Millisecond
-			})
-			diff(t, want, canonical(replay(shuffled)))
+	forEachRecording(t, sameForAnyInterleaving)
+}
+
+func sameForAnyInterleaving(t *testing.T, obs []causality.Observation) {
+	want := canonical(replay(obs))
+	rapid.Check(t, func(t *rapid.T) {
+		// A lag for every observation, drawn in bulk: rapid shrinks it.
+		lags := rapid.SliceOfN(rapid.IntRange(0, int(maxLag/time.Millisecond)), len(obs), len(obs)).Draw(t, "lags")
+		i := -1
+		shuffled := deliver(obs, func(causality.Observation) time.Duration {
+			i++
+			return time.Duration(lags[i]) * time.Millisecond
 		})
+		diff(t, want, canonical(replay(shuffled)))
 	})
 }
 
@@ -98,18 +100,22 @@ func TestSameSpansWithOneStreamLagging(t *testing.T) {
 		want := canonical(replay(obs))
 		for _, kind := range kinds {
 			for _, lag := range []time.Duration{100 * time.Millisecond, time.Second, maxLag} {
-				lagging := deliver(obs, func(o causality.Observation) time.Duration {
-					if kindOf(o) == kind {
-						return lag
-					}
-					return 0
-				})
-				diff(t, want, canonical(replay(lagging)))
+				diff(t, want, canonical(replay(lagging(obs, kind, lag))))
 				if t.Failed() {
 					t.Fatalf("with %s lagging by %s", kind, lag)
 				}
 			}
 		}
+	})
+}
+
+// lagging delivers the observations of one kind late.
+func lagging(obs []causality.Observation, kind string, lag time.Duration) []causality.Observation {
+	return deliver(obs, func(o causality.Observation) time.Duration {
+		if kindOf(o) == kind {
+			return lag
+		}
+		return 0
 	})
 }
 
@@ -125,12 +131,7 @@ func TestSameStoryWithLateArrivals(t *testing.T) {
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 		want := story(replay(obs))
 		for _, kind := range []string{"Deployment", "ReplicaSet", "Pod", "Event"} {
-			late := deliver(obs, func(o causality.Observation) time.Duration {
-				if kindOf(o) == kind {
-					return maxLag
-				}
-				return 0
-			})
+			late := lagging(obs, kind, maxLag)
 			for i := range late {
 				if kindOf(late[i]) == kind {
 					late[i].Time = late[i].Time.Add(maxLag)
