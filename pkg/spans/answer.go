@@ -59,7 +59,7 @@ func answerOfGRPC(err error, response *coltracepb.ExportTraceServiceResponse) an
 		return answerOfSuccess(response)
 	}
 	st := status.Convert(err)
-	a := answer{words: st.Code().String() + ": " + st.Message()}
+	a := answer{words: sentence(st.Code().String(), st.Message())}
 	info := false
 	for _, detail := range st.Details() {
 		if retry, ok := detail.(*errdetails.RetryInfo); ok {
@@ -115,7 +115,7 @@ func answerOfHTTP(response *http.Response, body []byte) answer {
 		return answer{verdict: accepted}
 	}
 
-	a := answer{words: response.Status + ": " + wordsOf(mediaType, body), after: retryAfter(response.Header.Get("Retry-After"))}
+	a := answer{words: sentence(response.Status, wordsOf(mediaType, body)), after: retryAfter(response.Header.Get("Retry-After"))}
 	switch {
 	case code == http.StatusTooManyRequests:
 		a.verdict = throttled
@@ -144,6 +144,14 @@ func answerOfHTTP(response *http.Response, body []byte) answer {
 func answerOfSuccess(response *coltracepb.ExportTraceServiceResponse) answer {
 	partial := response.GetPartialSuccess()
 	return answer{verdict: accepted, rejected: partial.GetRejectedSpans(), words: partial.GetErrorMessage()}
+}
+
+// sentence joins a status and what was said of it, if anything was.
+func sentence(status, words string) string {
+	if words == "" {
+		return status
+	}
+	return status + ": " + words
 }
 
 // wordsOf finds the text in the body of an HTTP error, which by the

@@ -49,8 +49,6 @@ type request struct {
 	spans         []*tracepb.Span
 	authorization string
 	compression   string
-	// ctx ends when the client gives up.
-	ctx context.Context
 }
 
 // collector is an OTLP receiver on a loopback port that can go away and come
@@ -178,7 +176,7 @@ type grpcReceiver struct {
 func (g grpcReceiver) Export(ctx context.Context, r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	answer := g.collector.receive(request{
-		spans: spansOf(r), authorization: strings.Join(md.Get("authorization"), ""), compression: compressionOf(ctx), ctx: ctx,
+		spans: spansOf(r), authorization: strings.Join(md.Get("authorization"), ""), compression: compressionOf(ctx),
 	})
 	if answer.grpc == codes.OK {
 		return partialSuccess(answer), nil
@@ -245,7 +243,7 @@ func (c *collector) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := c.receive(request{
-		spans: spansOf(&export), authorization: r.Header.Get("authorization"), compression: compression, ctx: r.Context(),
+		spans: spansOf(&export), authorization: r.Header.Get("authorization"), compression: compression,
 	})
 	var message proto.Message = partialSuccess(answer)
 	if answer.grpc != codes.OK {

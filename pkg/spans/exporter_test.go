@@ -295,12 +295,18 @@ func TestSlowCollector(t *testing.T) {
 			config.Timeout = 50 * time.Millisecond
 			return config
 		}())
-		arrived, first := make(chan struct{}), true
-		c.on(func(r request) reply {
-			if first {
-				first = false
+		arrived, release := make(chan struct{}), make(chan struct{})
+		var requests atomic.Int32
+		c.on(func(request) reply {
+			if requests.Add(1) == 1 {
 				close(arrived)
-				<-r.ctx.Done() // Longer than the client waits.
+				// Until the client has given up, and not until the deadline
+				// that gRPC tells the server: an answer at that moment may
+				// still be in time.
+				select {
+				case <-release:
+				case <-t.Context().Done(): // The test has failed.
+				}
 				return reply{grpc: codes.Unavailable, http: http.StatusServiceUnavailable}
 			}
 			return reply{}
@@ -310,6 +316,7 @@ func TestSlowCollector(t *testing.T) {
 		<-arrived
 		e.Enqueue(traces[1:]) // Returns, though the collector does not.
 		l.await(t, "--otlp-timeout")
+		close(release)
 		if stats := finish(t, e); stats.Sent != 20 || stats.Retries == 0 {
 			t.Errorf("%+v", stats)
 		}
