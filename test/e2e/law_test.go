@@ -409,6 +409,16 @@ func (s *space) eventsOnce(events []corev1.Event, traces ...*trace) {
 	}
 }
 
+// lasts checks that a span took what the test told the kubelets to take, or what
+// the Deployment has to wait for. On a busy machine it takes longer, and the
+// beginning may be heard of late; a half is more than either explains.
+func (s *space) lasts(sp *controlplane.Span, staged time.Duration) {
+	s.t.Helper()
+	if took := sp.End.Sub(sp.Start); took < staged/2 {
+		s.t.Errorf("%s %s took %s, and was made to take %s", sp.Name, sp.ID, took, staged)
+	}
+}
+
 // within checks a time against bounds, with room for how coarse times are.
 func (s *space) within(what string, at, from, until time.Time, slack time.Duration) {
 	s.t.Helper()

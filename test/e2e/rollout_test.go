@@ -24,11 +24,10 @@ func TestCreated(t *testing.T) {
 		replicas: 2, probe: true, migrate: true,
 		life: map[string]string{"pull.web": "2s", "boot.web": "1s", "init": "500ms"},
 	})
-	answered := time.Now()
 	s.complete(1)
-	done := time.Now()
 	events := s.events()
 	trace := s.rollout(1)
+	done := time.Now()
 
 	const pod = `
 		    Pod start
@@ -63,21 +62,16 @@ func TestCreated(t *testing.T) {
 	if r.Status.Code != 0 || len(r.Links) != 0 {
 		t.Errorf("the root has status %+v and links %v", r.Status, r.Links)
 	}
-	s.within("the start", r.Start, asked, answered, 50*time.Millisecond)
+	s.within("the start", r.Start, asked, d.CreationTimestamp.Add(time.Second), 0)
 	// One pull waits for the other where both pods are on one node, but not
 	// for long: the image is there then.
-	// rollspan dates it by when the news came, which may be later than here.
-	s.within("the end", r.End, asked.Add(3500*time.Millisecond), done, 50*time.Millisecond)
+	s.within("the end", r.End, asked.Add(3500*time.Millisecond), done, 0)
 	for _, ready := range named(trace, "become ready") {
-		if took := ready.End.Sub(ready.Start); took < 800*time.Millisecond || took > 2500*time.Millisecond {
-			t.Errorf("an app that boots for 1 s and is probed each second became ready in %s", took)
-		}
+		s.lasts(ready, time.Second)
 	}
 	for _, run := range named(trace, "run container") {
 		s.has(run, map[string]any{"process.exit.code": 0, "k8s.container.name": "migrate"})
-		if took := run.End.Sub(run.Start); took < 400*time.Millisecond || took > 2*time.Second {
-			t.Errorf("an init container of 500 ms ran %s", took)
-		}
+		s.lasts(run, 500*time.Millisecond)
 	}
 	s.pullsAsTheKubeletSays(trace.ID, events)
 	s.eventsOnce(events, trace)
@@ -109,7 +103,9 @@ func (s *space) pullsAsTheKubeletSays(traceID string, events []corev1.Event) {
 				continue
 			}
 			compared++
-			if took := pull.End.Sub(pull.Start); (took - says).Abs() > 100*time.Millisecond {
+			// The Events are written right before and right after what the
+			// kubelet measures.
+			if took := pull.End.Sub(pull.Start); took < says-100*time.Millisecond || took > says+time.Second {
 				s.t.Errorf("%s %s: pulling took %s, the kubelet says %s", ev.InvolvedObject.Name, path, took, says)
 			}
 		}
@@ -196,9 +192,7 @@ func TestUpdated(t *testing.T) {
 	}
 	for _, stop := range named(second, "Pod stop") {
 		s.has(stop, map[string]any{"rollspan.grace_period": 30})
-		if took := stop.End.Sub(stop.Start); took < 900*time.Millisecond || took > 3*time.Second {
-			t.Errorf("a container that takes 1 s to stop took %s", took)
-		}
+		s.lasts(stop, time.Second)
 	}
 	s.hasItsPods(second.ID, s.pods("2"))
 }
@@ -230,9 +224,18 @@ func TestBrokenImage(t *testing.T) {
 	s.has(s.only(failed, "Pod start"), map[string]any{"error.type": "ImagePullBackOff"})
 	s.has(s.only(failed, "pull image"), map[string]any{"error.type": "ErrImagePull"})
 	s.has(s.only(failed, "back off"), map[string]any{"rollspan.waiting.reason": "ImagePullBackOff"})
-	if took := failed.Root().End.Sub(failed.Root().Start); took < 5*time.Second || took > 8*time.Second {
-		t.Errorf("a deadline of 5 s ended the rollout after %s", took)
-	}
+	s.lasts(failed.Root(), 5*time.Second)
+	s.deployment("its deadline exceeded", func(d *appsv1.Deployment) bool {
+		i := slices.IndexFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
+			return c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded"
+		})
+		if i < 0 {
+			return false
+		}
+		exceeded := d.Status.Conditions[i].LastTransitionTime.Time
+		s.within("the end of a rollout that failed", failed.Root().End, exceeded, exceeded.Add(time.Second), 0)
+		return true
+	})
 
 	s.update("2")
 	s.complete(3)
@@ -364,15 +367,13 @@ func TestDeleted(t *testing.T) {
 		  Pod stop
 		    stop container`)
 	s.has(trace.Root(), map[string]any{"rollspan.change": "delete", "rollspan.outcome": "complete"})
-	s.within("the start", trace.Root().Start, asked, asked.Add(5*time.Second), 0)
+	s.within("the start", trace.Root().Start, asked, time.Now(), 0)
 	last := time.Time{}
 	for _, stop := range named(trace, "Pod stop") {
 		if stop.End.After(last) {
 			last = stop.End
 		}
-		if took := stop.End.Sub(stop.Start); took < 900*time.Millisecond {
-			t.Errorf("a container that takes 1 s to stop took %s", took)
-		}
+		s.lasts(stop, time.Second)
 	}
 	if !trace.Root().End.Equal(last) {
 		t.Errorf("the deletion ends at %s, its last pod at %s", trace.Root().End, last)
@@ -389,9 +390,7 @@ func TestMinReadySeconds(t *testing.T) {
 	if !wait.Start.Equal(ready.End) {
 		t.Errorf("the wait begins at %s, the pod was ready at %s", wait.Start, ready.End)
 	}
-	if took := wait.End.Sub(wait.Start); took < 2*time.Second || took > 5*time.Second {
-		t.Errorf("minReadySeconds is 3, and the wait took %s", took)
-	}
+	s.lasts(wait, 3*time.Second)
 	if wait.End.After(trace.Root().End) {
 		t.Errorf("the wait ends %s after the rollout", wait.End.Sub(trace.Root().End))
 	}
@@ -403,6 +402,7 @@ func TestPausedAndResumed(t *testing.T) {
 	s.create(app{probe: true, life: map[string]string{"boot": "1s"}})
 	s.complete(1)
 	s.kubectlRun("rollout", "pause", "deployment/"+appName)
+	asked := time.Now()
 	s.update("2")
 	written := time.Now()
 	s.deployment("paused, and seen so", func(d *appsv1.Deployment) bool {
@@ -414,14 +414,15 @@ func TestPausedAndResumed(t *testing.T) {
 	resumed := time.Now()
 	s.kubectlRun("rollout", "resume", "deployment/"+appName)
 	s.complete(2)
+	done := time.Now()
 	trace := s.rollout(2)
 	s.has(trace.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.manager": "kubectl-set"})
 	paused := s.only(trace, "paused")
 	if !paused.Start.Equal(trace.Root().Start) {
 		t.Errorf("it was paused from %s, and written at %s", paused.Start, trace.Root().Start)
 	}
-	s.within("the write", trace.Root().Start, written.Add(-5*time.Second), written, 50*time.Millisecond)
-	s.within("the resumption", paused.End, resumed, resumed.Add(10*time.Second), 0)
+	s.within("the write", trace.Root().Start, asked, written.Add(time.Second), 0)
+	s.within("the resumption", paused.End, resumed, done, time.Second)
 	if up := s.only(trace, "ReplicaSet scale up"); up.Start.Before(paused.End) {
 		t.Errorf("a pod was asked for %s before the Deployment was resumed", paused.End.Sub(up.Start))
 	}
