@@ -25,7 +25,7 @@ type mark struct {
 	stopped bool      // the run ended because its pod was done
 	last    bool      // the run was ended with its pod, which had failed
 	killed  time.Time // when the kubelet began to end the run
-	ended   bool      // of a back off: the run had ended, and nothing else tells
+	ended   bool      // the run before had ended, and nothing else tells
 }
 
 type markKind int
@@ -92,19 +92,32 @@ func (p *pod) marks(c *container) []mark {
 	return marks
 }
 
+// backOffPeriod is how long the kubelet backs off at first. It restarts a container
+// that crashed once at once, and then waits that long, and longer each time
+// (k8s.io/kubernetes/pkg/kubelet: backOffPeriod).
+const backOffPeriod = 10 * time.Second
+
 // noteUnseenEnds finds runs of whose end the status says nothing: it was
 // overwritten, or the pod is known by its Events alone. That the kubelet backs off
-// from restarting the container shows that they were over.
+// from restarting the container, or has restarted it, shows that they were over. A
+// restart that came later than at once dates nothing: it had been backed off from.
 func noteUnseenEnds(marks []mark) {
 	var running *mark
 	for i := range marks {
-		switch m := &marks[i]; m.kind {
-		case markStarted:
-			running = m
+		m := &marks[i]
+		unseen := running != nil && (running.run == nil || !running.run.over())
+		switch m.kind {
+		case markPulling, markPulled, markCreated, markStarted:
+			if unseen && m.at.After(running.at) && m.at.Sub(running.at) < backOffPeriod {
+				m.ended, running = true, nil
+			}
+			if m.kind == markStarted {
+				running = m
+			}
 		case markTerminated:
 			running = nil
 		case markBackOff:
-			if running == nil || running.run != nil && running.run.over() || !strings.Contains(m.message, "restarting failed container") {
+			if !unseen || !strings.Contains(m.message, "restarting failed container") {
 				continue
 			}
 			// The news may be of a back off before that start.

@@ -69,8 +69,8 @@ func setPodDetail(p *corev1.Pod, key, val string) {
 }
 
 // setContainerDetail sets what few scenarios need of a container: a probe or a
-// hook in its spec; booted, that it has passed its startup probe; refused=<when>,
-// that the runtime could not start it.
+// hook in its spec; restarts, of which none was seen; booted, that it has passed its
+// startup probe; refused=<when>, that the runtime could not start it.
 func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val string) {
 	spec := containerSpec(p, s.Name)
 	switch state {
@@ -87,6 +87,8 @@ func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val str
 		}
 	case "prestop":
 		spec.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}
+	case "restarts": // how many there were that nobody saw
+		s.RestartCount = int32(atoi(val))
 	case "booted":
 		yes := true
 		s.Started = &yes

@@ -58,6 +58,9 @@ type segmenter struct {
 }
 
 func (s *segmenter) next(m mark) {
+	if m.ended {
+		s.unseen(m.at)
+	}
 	switch m.kind {
 	case markPulling:
 		s.endBackOff(m.at)
@@ -76,6 +79,7 @@ func (s *segmenter) next(m mark) {
 		}
 		s.created = true
 	case markStarted:
+		s.crashedBefore(m)
 		s.endBackOff(m.at)
 		s.closePull(m.at, nil)
 		if s.starting.IsZero() {
@@ -90,18 +94,34 @@ func (s *segmenter) next(m mark) {
 	case markTerminated:
 		s.terminated(m)
 	case markBackOff:
-		s.unseen(m)
+		if m.ended {
+			s.crashed(m.at)
+		}
 	}
 }
 
-// unseen ends a run of whose end only the back off after it tells.
-func (s *segmenter) unseen(m mark) {
-	if !m.ended || s.running == nil {
+// unseen ends a run of whose end only what came after it tells.
+func (s *segmenter) unseen(at time.Time) {
+	if s.running == nil {
 		return
 	}
-	s.emit(segment{name: "run container", from: s.running.at, until: m.at, failure: &failure{"Error", "it ended, and nothing says how"}})
+	s.emit(segment{name: "run container", from: s.running.at, until: at, failure: &failure{"Error", "it ended, and nothing says how"}})
 	s.running, s.starting = nil, time.Time{}
-	s.backOff, s.why = m.at, failure{reason: "CrashLoopBackOff"}
+}
+
+// crashed begins the wait after a run that failed.
+func (s *segmenter) crashed(at time.Time) {
+	s.starting, s.created = time.Time{}, false
+	s.backOff, s.why = at, failure{reason: "CrashLoopBackOff"}
+}
+
+// crashedBefore looks at a restart that only the status tells of. Where a container
+// was to be started long before it, that was another run, which has crashed: the
+// Events of both are lost, as the kubelet's recorder keeps back those of a busy pod.
+func (s *segmenter) crashedBefore(m mark) {
+	if !m.exact && m.run != nil && m.run.restart > 0 && !s.starting.IsZero() && m.at.Sub(s.starting) >= backOffPeriod {
+		s.crashed(s.starting)
+	}
 }
 
 // booted ends the wait for a sidecar to pass its startup probe: what comes next
@@ -241,8 +261,7 @@ func (s *segmenter) terminated(m mark) {
 	if m.stopped || m.last || s.line.never || r.exitCode == 0 && !s.line.sidecar && (s.line.init || s.line.finite) {
 		return
 	}
-	s.backOff = m.at
-	s.why = failure{reason: "CrashLoopBackOff"}
+	s.crashed(m.at)
 }
 
 // attributes say how a run ended.
@@ -275,7 +294,7 @@ func (s *segmenter) finish(end time.Time) {
 	if w, _ := s.line.waitAt(end); w.reason == "CrashLoopBackOff" && !s.starting.IsZero() && end.Sub(s.starting) > startedSlack &&
 		(w.until.IsZero() || !w.until.Before(end)) {
 		// It has been started since, and has crashed: the Events of that are lost.
-		s.starting, s.backOff, s.why = time.Time{}, s.starting, failure{reason: w.reason}
+		s.crashed(s.starting)
 	}
 	switch {
 	case !s.backOff.IsZero():
