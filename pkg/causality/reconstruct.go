@@ -169,8 +169,12 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 			p.others = append(p.others, o)
 		}
 	}
-	if p.end.IsZero() {
+	switch second := p.end.Truncate(time.Second); {
+	case p.end.IsZero():
 		p.end = now
+	case p.end.Equal(second):
+		// It is in that second, behind everything that is stated to be.
+		p.end = earliest(second.Add(time.Second-time.Nanosecond), now)
 	}
 	slices.SortStableFunc(p.events, func(a, b *pastEvent) int { return a.first.Compare(b.first) })
 	for _, ev := range p.events {
