@@ -8,11 +8,11 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes/scheme"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -30,9 +30,9 @@ type cluster struct {
 	auth authorizationclient.SelfSubjectAccessReviewInterface
 	// typed are the clients that decode what liveKinds are made of.
 	typed map[schema.GroupVersion]rest.Interface
-	// metadata and mapper are for kinds that are not known beforehand.
+	// metadata and lookup are for kinds that are not known beforehand.
 	metadata metadata.Interface
-	mapper   meta.RESTMapper
+	lookup   lookup
 }
 
 func newCluster(config *rest.Config) (*cluster, error) {
@@ -46,7 +46,7 @@ func newCluster(config *rest.Config) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	mapper, err := apiutil.NewDynamicRESTMapper(config, http)
+	discover, err := discovery.NewDiscoveryClientForConfigAndClient(config, http)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func newCluster(config *rest.Config) (*cluster, error) {
 	}
 	return &cluster{
 		host: config.Host, core: core, auth: auth.SelfSubjectAccessReviews(),
-		typed: typed, metadata: partial, mapper: mapper,
+		typed: typed, metadata: partial, lookup: lookup{discover},
 	}, nil
 }
 

@@ -82,7 +82,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		trouble: newTrouble(o.Log, c.host),
 		log:     o.Log,
 		metrics: l.metrics.streams,
-		owners:  newOwners(c.mapper, c.metadata, liveKinds, o.Namespaces, o.Log),
+		owners:  newOwners(c.lookup.find, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
 	return l, nil
 }

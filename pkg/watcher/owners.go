@@ -35,8 +35,12 @@ var neverOwners = []schema.GroupKind{
 // each, on first sight: a custom resource that owns a Deployment, and what owns
 // that one. Where such a kind may not be read the chain of owners ends at the
 // reference, and nothing else is lost.
+//
+// Such a kind comes and goes with its definition, and may come back in another
+// version or scope: it is looked up anew whenever it is no longer served.
 type owners struct {
-	mapper     restMapper
+	// find is lookup's.
+	find       func(context.Context, schema.GroupVersionKind) (kind, error)
 	client     metadata.Interface
 	namespaces []string
 	log        *slog.Logger
@@ -50,11 +54,6 @@ type owners struct {
 	room int
 }
 
-// restMapper is what is needed of a meta.RESTMapper.
-type restMapper interface {
-	RESTMapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error)
-}
-
 // foundKind is a kind to look for.
 type foundKind struct {
 	schema.GroupVersionKind
@@ -63,9 +62,10 @@ type foundKind struct {
 }
 
 // newOwners returns an owners for a watch of the kinds that are known.
-func newOwners(mapper restMapper, client metadata.Interface, known []kind, namespaces []string, log *slog.Logger) *owners {
+func newOwners(find func(context.Context, schema.GroupVersionKind) (kind, error), client metadata.Interface,
+	known []kind, namespaces []string, log *slog.Logger) *owners {
 	o := &owners{
-		mapper: mapper, client: client, namespaces: namespaces, log: log, metrics: newOwnerMetrics(),
+		find: find, client: client, namespaces: namespaces, log: log, metrics: newOwnerMetrics(),
 		found: make(chan foundKind, maxOwnerKinds),
 		met:   map[schema.GroupKind]bool{},
 		room:  maxOwnerKinds,
@@ -141,69 +141,70 @@ func (o *owners) run(ctx context.Context, s *streams) {
 	}
 }
 
-// follow watches the metadata of a kind, once the API server knows the kind.
+// follow watches the metadata of a kind as long as the API server knows it, and
+// waits for it while it does not.
 func (o *owners) follow(ctx context.Context, s *streams, k foundKind) {
-	var mapping *meta.RESTMapping
+	// What was there is kept while a kind is away, as for any that is listed
+	// again: by namespace, as there is a stream for each.
+	stores := map[string]*objectStore{}
+	name := k.GroupKind().String() // the plural is what is looked for
 	persist(ctx, func(ctx context.Context) attempt {
-		var err error
-		switch mapping, err = o.resolve(ctx, k.GroupVersionKind); {
-		case err == nil:
+		served, err := o.find(ctx, k.GroupVersionKind)
+		switch {
+		case meta.IsNoMatchError(err):
+			o.log.Debug("the API server does not know a kind; asking again later", "kind", k.GroupVersionKind, "error", err)
+			return refused
+		case ctx.Err() != nil:
 			return done
-		case clusterWide(err) != "" && !meta.IsNoMatchError(err):
+		case err != nil:
+			s.metrics.failures.WithLabelValues(k.Kind).Inc()
+			s.trouble.failedApart(k.level(), name, err, "")
 			return failed
 		}
-		o.log.Debug("the API server does not know a kind; asking again later", "kind", k.GroupVersionKind, "error", err)
+		s.trouble.worked(name)
+		o.read(ctx, s, o.sources(served, k), stores)
 		return refused
 	})
-	if mapping == nil {
-		return // only ctx ends this
-	}
+}
+
+// read reads sources of one kind until one of them is no longer served, or ctx is
+// done.
+func (o *owners) read(ctx context.Context, s *streams, sources []source, stores map[string]*objectStore) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var wg sync.WaitGroup
-	for _, src := range o.sources(mapping, k.owner) {
-		wg.Go(func() { s.follow(ctx, src) })
+	for _, src := range sources {
+		st := stores[src.namespace]
+		if st == nil {
+			st = newObjectStore(s.baseStore(src))
+			stores[src.namespace] = st
+		}
+		st.kind = src.kind
+		wg.Go(func() {
+			defer stop()
+			s.read(ctx, src, st)
+		})
 	}
 	wg.Wait()
 }
 
-// resolve finds how a kind is read: in the version that was named, or in any if
-// that one is no longer served.
-func (o *owners) resolve(ctx context.Context, k schema.GroupVersionKind) (*meta.RESTMapping, error) {
-	type answer struct {
-		mapping *meta.RESTMapping
-		err     error
+// level is how important it is that a kind cannot be read.
+func (k foundKind) level() slog.Level {
+	if k.owner {
+		return slog.LevelInfo
 	}
-	// A mapper knows no context, and must not hold up the end of the program.
-	answered := make(chan answer, 1)
-	go func() {
-		mapping, err := o.mapper.RESTMapping(k.GroupKind(), k.Version)
-		if meta.IsNoMatchError(err) {
-			mapping, err = o.mapper.RESTMapping(k.GroupKind())
-		}
-		answered <- answer{mapping, err}
-	}()
-	select {
-	case a := <-answered:
-		return a.mapping, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return slog.LevelDebug
 }
 
-func (o *owners) sources(mapping *meta.RESTMapping, owner bool) []source {
-	k := kind{
-		GroupVersionKind: mapping.GroupVersionKind,
-		resource:         mapping.Resource.Resource,
-		clusterScoped:    mapping.Scope.Name() == meta.RESTScopeNameRoot,
-	}
-	level := slog.LevelDebug
-	if owner {
-		level, k.without = slog.LevelInfo, "owners are followed no further than to the reference that names them"
+func (o *owners) sources(k kind, found foundKind) []source {
+	if found.owner {
+		k.without = "owners are followed no further than to the reference that names them"
 	}
 	var sources []source
 	for _, ns := range k.in(o.namespaces) {
-		client := o.client.Resource(mapping.Resource).Namespace(ns)
+		client := o.client.Resource(k.gvr()).Namespace(ns)
 		sources = append(sources, source{
-			kind: k, namespace: ns, optional: true, level: level, running: o.metrics.streams,
+			kind: k, namespace: ns, optional: true, found: true, level: found.level(), running: o.metrics.streams,
 			client: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 				ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 					return client.List(ctx, opts)

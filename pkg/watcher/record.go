@@ -82,7 +82,7 @@ func NewRecorder(o RecordOptions) (*Recorder, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.owners = newOwners(c.mapper, c.metadata, recordKinds, o.Namespaces, o.Log)
+		r.owners = newOwners(c.lookup.find, c.metadata, recordKinds, o.Namespaces, o.Log)
 	}
 	return r, nil
 }

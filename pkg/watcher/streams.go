@@ -29,6 +29,9 @@ type source struct {
 	client cache.ListerWatcher
 	// optional says that the others are of use without this one.
 	optional bool
+	// found says that the kind was not known beforehand: it may come and go, and
+	// another server may stand behind it.
+	found bool
 	// level is how important it is that it cannot be read.
 	level slog.Level
 	// running counts the streams that are up; nil for none.
@@ -87,12 +90,22 @@ func (s *streams) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// follow lists and watches a source until ctx is done. What the others are of
-// use without rests for a while where it is refused: to ask again every half a
-// minute would help nobody.
+// follow lists and watches a source that is known beforehand until ctx is done.
 func (s *streams) follow(ctx context.Context, src source) {
+	if src.kind.isEvent() {
+		s.read(ctx, src, &eventStore{store: s.baseStore(src)})
+	} else {
+		s.read(ctx, src, newObjectStore(s.baseStore(src)))
+	}
+}
+
+// read lists and watches a source until ctx is done, or until the API server no
+// longer serves a kind that was found. What the others are of use without rests
+// for a while where it is refused: to ask again every half a minute would help
+// nobody.
+func (s *streams) read(ctx context.Context, src source, into cache.ReflectorStore) {
 	logger := klog.FromContext(ctx)
-	reflector := cache.NewReflectorWithOptions(s.reported(src), nil, s.storeFor(src), cache.ReflectorOptions{
+	reflector := cache.NewReflectorWithOptions(s.reported(src), nil, into, cache.ReflectorOptions{
 		Name:            src.name(),
 		TypeDescription: src.kind.Kind,
 		Logger:          &logger,
@@ -103,7 +116,10 @@ func (s *streams) follow(ctx context.Context, src source) {
 			defer src.running.Dec()
 		}
 		err := reflector.ListAndWatchWithContext(ctx)
-		if src.optional && isRefusal(err) {
+		switch {
+		case src.found && apierrors.IsNotFound(err):
+			return done
+		case src.optional && isRefusal(err):
 			return refused
 		}
 		return failed
@@ -118,8 +134,9 @@ func (s *streams) observe(o causality.Observation) error {
 	return s.emit(o)
 }
 
-func (s *streams) storeFor(src source) cache.ReflectorStore {
-	base := store{
+// baseStore is what the stores for a source have in common.
+func (s *streams) baseStore(src source) store {
+	return store{
 		kind: src.kind,
 		emit: s.observe,
 		now:  time.Now,
@@ -133,10 +150,6 @@ func (s *streams) storeFor(src source) cache.ReflectorStore {
 			s.metrics.missedDeletions.WithLabelValues(src.kind.Kind).Add(float64(missedDeletions))
 		},
 	}
-	if src.kind.isEvent() {
-		return &eventStore{store: base}
-	}
-	return newObjectStore(base)
 }
 
 func (s *streams) settle(src source) {
@@ -208,7 +221,11 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		return
 	}
 	s.metrics.failures.WithLabelValues(src.kind.Kind).Inc()
-	s.trouble.failed(src.level, src.name(), err, src.hint(err))
+	if src.found {
+		s.trouble.failedApart(src.level, src.name(), err, src.hint(err))
+	} else {
+		s.trouble.failed(src.level, src.name(), err, src.hint(err))
+	}
 
 	s.mu.Lock()
 	first := !s.settled[src.name()]

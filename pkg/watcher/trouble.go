@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type trouble struct {
 	cluster condition
 	// kinds is what keeps one kind from being read, by kind.
 	kinds map[string]condition
+	// suspects are kinds of which failedApart heard once.
+	suspects map[string]bool
 }
 
 // condition is an ongoing trouble; the zero value is none.
@@ -35,7 +38,7 @@ type condition struct {
 }
 
 func newTrouble(log *slog.Logger, host string) *trouble {
-	return &trouble{log: log, host: host, now: time.Now, kinds: map[string]condition{}}
+	return &trouble{log: log, host: host, now: time.Now, kinds: map[string]condition{}, suspects: map[string]bool{}}
 }
 
 // failed takes note of a request about a kind that failed, which is as important
@@ -46,28 +49,56 @@ func (t *trouble) failed(level slog.Level, kind string, err error, hint string) 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch reason := clusterWide(err); {
-	case reason != "":
-		if t.cluster.reason == reason {
-			t.log.Debug(reason, "server", t.host, "error", err)
-			return
-		}
-		t.log.Warn(reason+"; trying again until it does", "server", t.host, "error", err)
-		t.cluster = condition{reason, t.since(t.cluster), slog.LevelInfo}
-	default:
-		reason := string(apierrors.ReasonForError(err))
-		old := t.kinds[kind]
-		if old.reason == reason && !old.since.IsZero() {
-			t.log.Debug("cannot read "+kind, "error", err)
-			return
-		}
-		t.kinds[kind] = condition{reason, t.since(old), min(level, slog.LevelInfo)}
-		if hint != "" {
-			hint = "; " + hint
-		}
-		t.log.Log(context.Background(), level, fmt.Sprintf("cannot read %s%s; trying again", kind, hint), "error", err)
+	if reason := clusterWide(err); reason != "" {
+		t.failedAll(reason, err)
+		return
 	}
+	t.failedOne(level, kind, err, hint)
 }
+
+// failedApart is failed for a kind that another server may stand behind, as an
+// aggregated API has: that this one does not answer, or takes no credentials, says
+// nothing about the rest. What all others suffer from, too, they tell before it
+// fails for the second time.
+func (t *trouble) failedApart(level slog.Level, kind string, err error, hint string) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if clusterWide(err) != "" && (t.inTrouble() || !t.suspects[kind]) {
+		t.suspects[kind] = true
+		t.log.Debug("cannot read "+kind, "error", err)
+		return
+	}
+	t.failedOne(level, kind, err, hint)
+}
+
+func (t *trouble) failedAll(reason string, err error) {
+	if t.cluster.reason == reason {
+		t.log.Debug(reason, "server", t.host, "error", err)
+		return
+	}
+	t.log.Warn(reason+"; trying again until it does", "server", t.host, "error", err)
+	t.cluster = condition{reason, t.since(t.cluster), slog.LevelInfo}
+}
+
+func (t *trouble) failedOne(level slog.Level, kind string, err error, hint string) {
+	reason := string(apierrors.ReasonForError(err))
+	old := t.kinds[kind]
+	if old.reason == reason && !old.since.IsZero() {
+		t.log.Debug("cannot read "+kind, "error", err)
+		return
+	}
+	t.kinds[kind] = condition{reason, t.since(old), min(level, slog.LevelInfo)}
+	if hint != "" {
+		hint = "; " + hint
+	}
+	t.log.Log(context.Background(), level, fmt.Sprintf("cannot read %s%s; trying again", kind, hint), "error", err)
+}
+
+// inTrouble says whether there is something that keeps every kind from being read.
+func (t *trouble) inTrouble() bool { return !t.cluster.since.IsZero() }
 
 func (t *trouble) since(c condition) time.Time {
 	if c.since.IsZero() {
@@ -81,7 +112,7 @@ func (t *trouble) since(c condition) time.Time {
 func (t *trouble) answered() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.cluster.since.IsZero() {
+	if t.inTrouble() {
 		t.log.Info("the API server answers again", "server", t.host, "after", t.elapsed(t.cluster))
 		t.cluster = condition{}
 	}
@@ -92,6 +123,7 @@ func (t *trouble) worked(kind string) {
 	t.answered()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.suspects, kind)
 	if c, ok := t.kinds[kind]; ok {
 		t.log.Log(context.Background(), c.level, "reading "+kind+" again", "after", t.elapsed(c))
 		delete(t.kinds, kind)
@@ -106,7 +138,7 @@ func (t *trouble) elapsed(c condition) time.Duration {
 func (t *trouble) blind(kinds ...string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.cluster.since.IsZero() {
+	if t.inTrouble() {
 		return true
 	}
 	for _, k := range kinds {
@@ -120,13 +152,13 @@ func (t *trouble) blind(kinds ...string) bool {
 // clusterWide returns what an error says about the whole API server, or ""
 // if it is about one request.
 func clusterWide(err error) string {
-	var status apierrors.APIStatus
+	var transport *url.Error
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return "the API server does not accept the credentials"
-	case errors.As(err, &status):
-		return ""
-	default:
+	case errors.As(err, &transport):
 		return "the API server does not answer"
+	default:
+		return "" // it answers, if with something that nobody understands
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,7 +69,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}
-	refused := errors.New("connection refused")
+	refused := &url.Error{Op: "Get", URL: "https://host", Err: syscall.ECONNREFUSED}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
 
 	// Every kind fails, again and again: one message.
@@ -107,6 +109,52 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 
 	tr.failed(slog.LevelWarn, "pods", context.Canceled, "")
 	expect()
+
+	// What nobody understands is an answer, too.
+	tr.failed(slog.LevelWarn, "pods", errors.New("invalid character '<'"), "")
+	expect(`level=WARN msg="cannot read pods; trying again"`)
+	if tr.blind("events") {
+		t.Error("blind for all kinds")
+	}
+}
+
+// An aggregated API may fail as if all of the API server did.
+func TestTroubleOfAnAggregatedAPI(t *testing.T) {
+	log, messages := testLog(slog.LevelInfo)
+	tr := newTrouble(log, "https://host")
+	expect := func(want ...string) {
+		t.Helper()
+		if got := messages(); !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+	fails := func(err error) { tr.failedApart(slog.LevelInfo, "shops", err, "so what") }
+	unauthorized := apierrors.NewUnauthorized("who")
+	for range 3 {
+		fails(unauthorized)
+	}
+	tr.worked("pods")
+	expect(`level=INFO msg="cannot read shops; so what; trying again"`)
+	if tr.blind("pods") {
+		t.Error("blind")
+	}
+	tr.worked("shops")
+	expect(`level=INFO msg="reading shops again"`)
+
+	// When all fail, this one has nothing to add, whoever is first.
+	fails(unauthorized)
+	tr.failed(slog.LevelWarn, "pods", unauthorized, "")
+	for range 3 {
+		fails(unauthorized)
+	}
+	tr.worked("pods")
+	tr.worked("shops")
+	expect(`level=WARN msg="the API server does not accept the credentials; trying again until it does"`,
+		`level=INFO msg="the API server answers again"`)
+
+	// What only this kind can mean needs no second time.
+	fails(apierrors.NewInternalError(errors.New("x")))
+	expect(`level=INFO msg="cannot read shops; so what; trying again"`)
 }
 
 // Bodies of requests hold secrets; client-go logs them at a level below debug.
