@@ -109,6 +109,7 @@ func (s *streams) read(ctx context.Context, src source, into cache.ReflectorStor
 		Name:            src.name(),
 		TypeDescription: src.kind.Kind,
 		Logger:          &logger,
+		Clock:           impatientClock{done: ctx.Done()},
 	})
 	persist(ctx, func(ctx context.Context) attempt {
 		if src.running != nil {
