@@ -163,6 +163,8 @@ func (w *treeWriter) event(depth int, e Event) {
 	w.WriteByte('\n')
 }
 
+const keyPodsWanted = attribute.Key("rollspan.pods.wanted")
+
 // shown are the attributes worth a place in the line, and how they read.
 var shown = []struct {
 	key    attribute.Key
@@ -178,7 +180,7 @@ var shown = []struct {
 	{"rollspan.manager", "by %s"},
 	{"rollspan.manager.subresource", "through %s"},
 	{"rollspan.pods.ready", "%s"},
-	{"rollspan.pods.wanted", "of %s ready"},
+	{keyPodsWanted, "of %s ready"},
 	{"rollspan.job.succeeded", "%s"},
 	{"rollspan.job.completions", "of %s succeeded"},
 	{"rollspan.job.failed", "%s failed"},
@@ -205,12 +207,18 @@ func notes(s *Span) []string {
 	for _, k := range shown {
 		if v, ok := s.Attribute(k.key); ok {
 			text := v.String()
-			if v.Type() == attribute.FLOAT64 {
+			switch v.Type() {
+			case attribute.FLOAT64:
 				text = strconv.FormatFloat(v.AsFloat64(), 'f', 3, 64)
+			case attribute.STRINGSLICE:
+				text = strings.Join(v.AsStringSlice(), ", ")
 			}
-			if strings.Contains(k.format, "%") {
+			switch _, ready := s.Attribute("rollspan.pods.ready"); {
+			case k.key == keyPodsWanted && !ready:
+				text += " wanted" // how many were ready nobody knows
+			case strings.Contains(k.format, "%"):
 				text = fmt.Sprintf(k.format, text)
-			} else {
+			default:
 				text = k.format // that it is there says all
 			}
 			out = append(out, text)
