@@ -156,7 +156,11 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if c.kind == changeScale {
 		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
 	}
-	return append(attrs, keyPodsWanted.Int(int(c.wanted)), keyPodsReady.Int(b.readyPods()))
+	attrs = append(attrs, keyPodsWanted.Int(int(c.wanted)))
+	if b.podsUnknown() {
+		return attrs
+	}
+	return append(attrs, keyPodsReady.Int(b.readyPods()))
 }
 
 // readyPods is how many pods the change wanted and had at its end. The status

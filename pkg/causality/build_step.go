@@ -55,7 +55,7 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 			end = latest(end, b.openEnd(now))
 		}
 	}
-	if made < s.step.to-s.step.from {
+	if made < s.step.to-s.step.from && !b.stepUnknown(s) {
 		// Pods are missing: it waited to the end.
 		end = latest(end, b.openEnd(now))
 	}

@@ -30,7 +30,7 @@ type gate struct {
 // addCriticalPath works out what the change waited for, from its end back to
 // its beginning: what completed it, what that had waited for, and so on.
 func (b *changeBuilder) addCriticalPath() {
-	if !b.change.ended {
+	if !b.change.ended || b.podsUnknown() {
 		return
 	}
 	w := newCriticalPath(&b.builder, b.root)

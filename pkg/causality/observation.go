@@ -26,4 +26,7 @@ type Observation struct {
 	// Initial marks objects of the list a watch starts with. Their arrival
 	// says nothing about when they were written.
 	Initial bool
+	// Inferred marks what Reconstruct made of a snapshot. What happened before
+	// that may be missing, so that what is not seen need not have been absent.
+	Inferred bool
 }

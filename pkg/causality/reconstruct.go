@@ -105,7 +105,7 @@ func (p *past) tell(at time.Time, r rank, typ watch.EventType, object runtime.Ob
 	if at.After(p.end) {
 		at = p.end
 	}
-	p.stream = append(p.stream, told{Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed}, r})
+	p.stream = append(p.stream, told{Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed, Inferred: true}, r})
 }
 
 // history puts the stream in order and numbers its writes, so that the engine

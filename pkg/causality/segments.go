@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -119,8 +120,11 @@ func (s *segmenter) crashed(at time.Time) {
 // was to be started long before it, that was another run, which has crashed: the
 // Events of both are lost, as the kubelet's recorder keeps back those of a busy pod.
 func (s *segmenter) crashedBefore(m mark) {
-	if !m.exact && m.run != nil && m.run.restart > 0 && !s.starting.IsZero() && m.at.Sub(s.starting) >= backOffPeriod {
-		s.crashed(s.starting)
+	if m.exact || m.run == nil || m.run.restart == 0 || s.running != nil || !s.backOff.IsZero() || !s.pulling.IsZero() {
+		return
+	}
+	if from := cmp.Or(s.starting, s.idle); m.at.Sub(from) >= backOffPeriod {
+		s.crashed(from)
 	}
 }
 

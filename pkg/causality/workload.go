@@ -15,7 +15,8 @@ import (
 // none of these made, which is its own workload.
 type workload struct {
 	*object
-	seen bool
+	seen     bool
+	inferred bool // its states are of a snapshot's past: see Observation
 
 	// The last state is needed to understand the next.
 	workloadState
@@ -157,6 +158,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 	if d == nil {
 		return nil
 	}
+	d.inferred = o.Inferred
 	s := newStamp(meta.GetResourceVersion(), o)
 	if o.Type == watch.Deleted {
 		d.delete(arrived(o.Time), s)
