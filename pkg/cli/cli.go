@@ -103,8 +103,25 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 	root.SetHelpTemplate(helpTemplate)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	logging.addFlags(root.PersistentFlags())
+	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(a.runCommand(), a.replayCommand(), a.recordCommand(), a.versionCommand())
 	return root
+}
+
+// helpCommand is cobra's, but that a command which does not exist is wrong usage.
+func (a *app) helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return a.usage(err)
+			}
+			about.InitDefaultHelpFlag() // it is in the text
+			return about.Help()
+		},
+	}
 }
 
 // helpTemplate shows examples first: most people are looking for the one line

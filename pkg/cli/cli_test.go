@@ -39,7 +39,7 @@ func TestUsage(t *testing.T) {
 		"trace context":   {[]string{"replay", "--trace-context=join", "x"}, ExitUsage, `--trace-context: "join" is not one of parent, link, ignore`},
 		"context key":     {[]string{"replay", "--trace-context-keys=a b", "x"}, ExitUsage, `--trace-context-keys: "a b" is not the key of an annotation`},
 		"no context key":  {[]string{"replay", "--trace-context-keys=", "x"}, ExitUsage, "--trace-context-keys: no key is given"},
-		"in-progress":     {[]string{"replay", "--in-progress-after=-1s", "x"}, ExitUsage, "--in-progress-after: -1s is too short"},
+		"in-progress":     {[]string{"replay", "--in-progress-after=-1s", "x"}, ExitUsage, "--in-progress-after: -1s is too short; it must be 1s or more, or 0 for never"},
 		"too often":       {[]string{"run", "--in-progress-every=0"}, ExitUsage, "--in-progress-every: 0s is too short"},
 		"settle":          {[]string{"replay", "--settle=-1s", "x"}, ExitUsage, "--settle: -1s is not a time to wait"},
 		"endpoint":        {[]string{"replay", "-o", "otlp", "--otlp-endpoint=ftp://x", "x"}, ExitUsage, "--otlp-endpoint"},
@@ -47,7 +47,15 @@ func TestUsage(t *testing.T) {
 		"missing second":  {[]string{"replay", recordings + "unowned-pod.jsonl", "nope.jsonl"}, ExitError, "nope.jsonl: no such file"},
 		"no cluster":      {[]string{"run"}, ExitError, "no cluster to talk to"},
 		"no cluster json": {[]string{"run", "--log-format=json"}, ExitError, `"error":"no cluster to talk to`},
-		"record kinds":    {[]string{"record", "--kubeconfig", "testdata/kubeconfig", "--kinds", "secrets"}, ExitError, "secrets objects are never recorded"},
+		"record kinds":    {[]string{"record", "--kinds", "secrets"}, ExitUsage, "--kinds: secrets objects are never recorded"},
+		"no such kind":    {[]string{"record", "--kinds", "Foo"}, ExitUsage, `--kinds: kind "Foo" cannot be recorded; the kinds are Event,`},
+		"record nowhere":  {[]string{"record", "-n", "Foo Bar"}, ExitUsage, `--namespace: "Foo Bar" is not the name of a namespace`},
+		"namespace":       {[]string{"run", "-n", "shop,Pay_ments"}, ExitUsage, `--namespace: "Pay_ments" is not the name of a namespace`},
+		"qps":             {[]string{"run", "--qps=-1"}, ExitUsage, "--qps: -1 is not a rate"},
+		"burst":           {[]string{"record", "--burst=-3"}, ExitUsage, "--burst: -3 is not a number of requests"},
+		"no port":         {[]string{"run", "--metrics-address=localhost"}, ExitUsage, `--metrics-address: "localhost" is not HOST:PORT, such as :8080`},
+		"port too high":   {[]string{"run", "--health-address=:99999"}, ExitUsage, `--health-address: ":99999" is not HOST:PORT`},
+		"help for what":   {[]string{"help", "rpelay"}, ExitUsage, `unknown command "rpelay"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, errs, code := rollspan(t, "", test.args...)
@@ -163,8 +171,26 @@ func TestReplayBrokenLines(t *testing.T) {
 	}
 }
 
+// TestReplayOfSomethingElse names a file that is no recording and no dump, and goes
+// on with the others.
+func TestReplayOfSomethingElse(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "photo.jpg")
+	if err := os.WriteFile(other, bytes.Repeat([]byte("\xff\xd8\xff rubbish\n"), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole, _, _ := rollspan(t, "", "replay", recordings+"crash-loop.jsonl")
+	out, errs, code := rollspan(t, "", "replay", "--lenient", other, "-", recordings+"crash-loop.jsonl")
+	if code != ExitError || out != whole {
+		t.Errorf("exit %d, %d bytes, want %d", code, len(out), len(whole))
+	}
+	want := "rollspan: neither a recording nor a dump: " + other + " (no line of it is a watch event), stdin (it is empty)\n"
+	if !strings.HasSuffix(errs, want) || strings.Count(errs, "\n") > 2*maxComplaints {
+		t.Errorf("%d lines on stderr, the last is not %q:\n%s", strings.Count(errs, "\n"), want, errs)
+	}
+}
+
 func TestReplayToNobody(t *testing.T) {
-	_, errs, code := rollspan(t, "", "replay", "-o", "otlp", "--otlp-endpoint", "http://127.0.0.1:1", "--drain-timeout", "1ms",
+	_, errs, code := rollspan(t, "", "replay", "--otlp-endpoint", "http://127.0.0.1:1", "--drain-timeout", "1ms",
 		recordings+"slow-image-pull.jsonl")
 	if code != ExitError || !strings.Contains(errs, "spans were not delivered to http://127.0.0.1:1") {
 		t.Errorf("exit %d\n%s", code, errs)

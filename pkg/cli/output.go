@@ -84,7 +84,11 @@ func (c *conversion) validate() error {
 		"in-progress-after": c.engine.InProgressAfter, "in-progress-every": c.engine.InProgressEvery,
 	} {
 		if d < time.Second && (flag != "in-progress-after" || d != 0) {
-			return fmt.Errorf("--%s: %s is too short; it must be 1s or more", flag, d)
+			orNever := ""
+			if flag == "in-progress-after" {
+				orNever = ", or 0 for never"
+			}
+			return fmt.Errorf("--%s: %s is too short; it must be 1s or more%s", flag, d, orNever)
 		}
 	}
 	switch c.format {

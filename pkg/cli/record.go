@@ -37,8 +37,9 @@ is: look through a recording before you share it.`,
 
   # Only what rollouts of Deployments are made from, compressed
   rollspan record --kinds Deployment,ReplicaSet,Pod,Event | gzip > rollout.jsonl.gz`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
+		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return a.usage(r.validate()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
@@ -55,6 +56,13 @@ type record struct {
 	file       string
 	connection watcher.Connection
 	options    watcher.RecordOptions
+}
+
+func (r *record) validate() error {
+	if err := watcher.CheckKinds(r.options.Kinds); err != nil {
+		return fmt.Errorf("--kinds: %w", err)
+	}
+	return errors.Join(validateNamespaces(r.options.Namespaces), r.connection.Validate())
 }
 
 func (r *record) run(ctx context.Context) (err error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,12 +62,20 @@ the exit code is then 1, unless --lenient is given.`,
 			}
 			return nil
 		},
-		PreRunE: func(*cobra.Command, []string) error { return a.usage(r.validate()) },
-		RunE:    func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args) },
+		PreRunE: func(*cobra.Command, []string) error {
+			if r.conversion.format == "" {
+				r.conversion.format = outputTree
+				if r.conversion.exporter.Endpoint != "" {
+					r.conversion.format = outputOTLP
+				}
+			}
+			return a.usage(r.validate())
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&r.conversion.format, "output", "o", outputTree, "tree, otlp-json or otlp")
+	fs.StringVarP(&r.conversion.format, "output", "o", "", "tree, otlp-json or otlp; default otlp if --otlp-endpoint is given, else tree")
 	fs.BoolVar(&r.lenient, "lenient", false, "exit with 0 even if lines or objects were broken")
 	fs.DurationVar(&r.since, "since", 24*time.Hour,
 		"of a dump, tell what began at most this long before it was taken, and what was not over")
@@ -82,6 +91,8 @@ type replay struct {
 	clusterUID string
 	lenient    bool
 	since      time.Duration
+	// useless are the inputs that are neither recordings nor dumps.
+	useless []string
 }
 
 func (r *replay) validate() error {
@@ -111,6 +122,9 @@ func (r *replay) run(ctx context.Context, paths []string) error {
 	if err := snapshot.tellPast(ctx); err != nil {
 		return err
 	}
+	if len(r.useless) > 0 {
+		return fmt.Errorf("neither a recording nor a dump: %s", strings.Join(r.useless, ", "))
+	}
 	if broken := damage(lines, snapshot.stats().Broken); broken != "" && !r.lenient {
 		return fmt.Errorf("%s; the rest was converted (--lenient makes this no error)", broken)
 	}
@@ -121,13 +135,21 @@ func (r *replay) run(ctx context.Context, paths []string) error {
 func damage(lines, objects int) string {
 	switch {
 	case lines > 0 && objects > 0:
-		return fmt.Sprintf("%d broken lines and %d broken objects", lines, objects)
+		return counted(lines, "broken line") + " and " + counted(objects, "broken object")
 	case lines > 0:
-		return fmt.Sprintf("%d broken lines", lines)
+		return counted(lines, "broken line")
 	case objects > 0:
-		return fmt.Sprintf("%d broken objects", objects)
+		return counted(objects, "broken object")
 	}
 	return ""
+}
+
+// counted is a number of things in words.
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // path replays a recording, or takes a dump into the snapshot. It returns how
@@ -158,13 +180,21 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 	to := r.newOutput(ctx)
 	observations, broken, err := r.convert(ctx, watcher.NewRecordingReader(in, label), to)
 	err = errors.Join(err, to.close())
-	fmt.Fprintf(r.Err, "%s: %d observations, %d changes, %d broken lines\n", label, observations, to.changes, broken)
+	fmt.Fprintf(r.Err, "%s: %s, %s, %s\n", label, counted(observations, "observation"), counted(to.changes, "change"), counted(broken, "broken line"))
+	switch {
+	case err != nil || observations > 0:
+	case broken == 0:
+		r.useless = append(r.useless, label+" (it is empty)")
+	default:
+		r.useless = append(r.useless, label+" (no line of it is a watch event)")
+	}
 	return broken, err
 }
 
 // convert feeds a recording through an engine of its own.
 func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *replayOutput) (observations, broken int, err error) {
 	engine := causality.New(r.conversion.engine)
+	wrong := complaints{w: r.Err}
 	for ctx.Err() == nil {
 		o, err := in.Next()
 		var line *watcher.LineError
@@ -173,7 +203,7 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *r
 			return observations, broken, to.deliver(engine.Flush())
 		case errors.As(err, &line):
 			broken++
-			fmt.Fprintln(r.Err, line)
+			wrong.add(line)
 		case err != nil:
 			return observations, broken, err
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -20,7 +22,8 @@ type snapshot struct {
 }
 
 func newSnapshot(r *replay) *snapshot {
-	return &snapshot{replay: r, dump: watcher.NewDump(func(err error) { fmt.Fprintln(r.Err, err) })}
+	wrong := complaints{w: r.Err}
+	return &snapshot{replay: r, dump: watcher.NewDump(wrong.add)}
 }
 
 func (s *snapshot) stats() watcher.DumpStats { return s.dump.Stats() }
@@ -45,13 +48,16 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	}
 	label, stats := strings.Join(s.names, ", "), s.stats()
 	objects := s.dump.Objects()
-	fmt.Fprintf(s.Err, "%s: %s in %d files, %d files passed over, %d broken objects\n",
-		label, orNone(watcher.CountKinds(objects)), stats.Files, stats.PassedOver, stats.Broken)
+	fmt.Fprintf(s.Err, "%s: %s in %s, %s passed over, %s\n",
+		label, orNone(watcher.CountKinds(objects)), counted(stats.Files, "file"), counted(stats.PassedOver, "file"), counted(stats.Broken, "broken object"))
 	if stats.Recordings > 0 {
 		fmt.Fprintf(s.Err, "%s: %d of the files passed over are recordings; to replay one, name it\n", label, stats.Recordings)
 	}
 	if len(objects) == 0 {
 		return errors.New("the dump holds no objects of a cluster")
+	}
+	if lacks := lacking(objects); lacks != "" {
+		fmt.Fprintf(s.Err, "%s: there are %s; rollspan replay --help shows how to collect them\n", label, lacks)
 	}
 	history := causality.Reconstruct(objects, s.since, time.Now())
 	to := s.newOutput(ctx)
@@ -59,9 +65,23 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 		to.notice(o)
 	}
 	err := errors.Join(s.feed(ctx, history, to), to.close())
-	fmt.Fprintf(s.Err, "snapshot of %s: %d changes; not told: %d rollouts that began more than %s earlier, %d that nothing dates\n",
-		history.End.UTC().Format(time.RFC3339), to.changes, history.Earlier, s.since, history.Undated)
+	fmt.Fprintf(s.Err, "snapshot of %s: %s%s\n", history.End.UTC().Format(time.RFC3339), counted(to.changes, "change"), s.notTold(history))
 	return err
+}
+
+// notTold says which rollouts are known of and left out, "" if there are none.
+func (s *snapshot) notTold(h causality.History) string {
+	var parts []string
+	if h.Earlier > 0 {
+		parts = append(parts, fmt.Sprintf("%s from more than %s before (--since)", counted(h.Earlier, "rollout"), s.since))
+	}
+	if h.Undated > 0 {
+		parts = append(parts, counted(h.Undated, "rollout")+" that nothing dates")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; not told: " + strings.Join(parts, ", ")
 }
 
 func (s *snapshot) feed(ctx context.Context, history causality.History, to *replayOutput) error {
@@ -80,6 +100,29 @@ func (s *snapshot) feed(ctx context.Context, history causality.History, to *repl
 		return err
 	}
 	return to.deliver(engine.Flush())
+}
+
+// lacking says what a dump tells little without, "" if it has all of that.
+func lacking(objects []runtime.Object) string {
+	there := map[string]bool{}
+	for _, o := range objects {
+		there[o.GetObjectKind().GroupVersionKind().Kind] = true
+	}
+	var parts []string
+	for _, k := range []struct {
+		kind, why string
+		needed    bool
+	}{
+		{"ReplicaSet", "which prove the rollouts of Deployments", there["Deployment"]},
+		{"ControllerRevision", "which prove those of StatefulSets and DaemonSets", there["StatefulSet"] || there["DaemonSet"]},
+		{"Pod", "which show what rollouts waited for", there["Deployment"] || there["StatefulSet"] || there["DaemonSet"]},
+		{"Event", "which date most of what happened", true},
+	} {
+		if k.needed && !there[k.kind] {
+			parts = append(parts, fmt.Sprintf("no %ss, %s", k.kind, k.why))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 func orNone(s string) string {

@@ -27,8 +27,8 @@ func TestDumpTellsItsStory(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"testdata/bundle: 3 Events, 2 Pods, 2 ReplicaSets, 1 Deployment in 4 files, 1 files passed over, 0 broken objects\n",
-		"snapshot of 2026-03-02T09:30:40Z: 4 changes; ",
+		"testdata/bundle: 3 Events, 2 Pods, 2 ReplicaSets, 1 Deployment in 4 files, 1 file passed over, 0 broken objects\n",
+		"snapshot of 2026-03-02T09:30:40Z: 4 changes\n",
 	} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("no %q on stderr:\n%s", want, errs)
@@ -67,8 +67,21 @@ func TestLookingBack(t *testing.T) {
 	if strings.Contains(out, "revision 3  ") || !strings.Contains(out, "revision 4  open") {
 		t.Errorf("got:\n%s\nwant revision 4 only", out)
 	}
-	if !strings.Contains(errs, "3 rollouts that began more than 1m0s earlier") {
+	if !strings.Contains(errs, "; not told: 3 rollouts from more than 1m0s before (--since)\n") {
 		t.Errorf("stderr: %s", errs)
+	}
+}
+
+// TestDumpInPart names what a dump lacks.
+func TestDumpInPart(t *testing.T) {
+	_, errs, code := rollspan(t, "", "replay", "testdata/bundle/cluster-resources/deployments")
+	for _, want := range []string{"there are no ReplicaSets, which prove", "; no Pods, which show", "; no Events, which date"} {
+		if code != ExitOK || !strings.Contains(errs, want) {
+			t.Errorf("exit %d, no %q on stderr:\n%s", code, want, errs)
+		}
+	}
+	if _, errs, _ := rollspan(t, "", "replay", "testdata/bundle"); strings.Contains(errs, "there are no") {
+		t.Errorf("nothing is missing, but stderr says:\n%s", errs)
 	}
 }
 
@@ -79,7 +92,7 @@ func TestBrokenDump(t *testing.T) {
 	}
 	whole, _, _ := rollspan(t, "", "replay", "testdata/bundle")
 	out, errs, code := rollspan(t, "", "replay", "testdata/bundle", broken)
-	if code != ExitError || out != whole || !strings.Contains(errs, broken+": item 2: ") || !strings.Contains(errs, "1 broken objects") {
+	if code != ExitError || out != whole || !strings.Contains(errs, broken+": item 2: ") || !strings.Contains(errs, ", 1 broken object\n") {
 		t.Errorf("exit %d, stderr:\n%s", code, errs)
 	}
 	if _, errs, code := rollspan(t, "", "replay", "--lenient", "testdata/bundle", broken); code != ExitOK {

@@ -49,7 +49,7 @@ still open are left to the next run, which finds them again.`,
 				}
 				r.hint = r.conversion.format == outputTree
 			}
-			return a.usage(r.conversion.validate())
+			return a.usage(r.validate())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
 	}
@@ -77,6 +77,16 @@ type run struct {
 	measure    metrics.Options
 	// hint says that trees are printed because no collector was named.
 	hint bool
+}
+
+func (r *run) validate() error {
+	return errors.Join(
+		validateNamespaces(r.namespaces),
+		r.connection.Validate(),
+		validateAddress("health-address", r.manager.HealthAddress),
+		validateAddress("metrics-address", r.manager.MetricsAddress),
+		r.conversion.validate(),
+	)
 }
 
 func (r *run) run(ctx context.Context) error {

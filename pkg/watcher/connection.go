@@ -43,6 +43,18 @@ func (c *Connection) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.Burst, "burst", defaultBurst, "requests to the API server at once")
 }
 
+// Validate returns what is wrong with the numbers, by the names of their flags. Zero
+// is the default.
+func (c *Connection) Validate() error {
+	switch {
+	case c.QPS < 0:
+		return fmt.Errorf("--qps: %g is not a rate; it must be more than 0", c.QPS)
+	case c.Burst < 0:
+		return fmt.Errorf("--burst: %d is not a number of requests; it must be at least 1", c.Burst)
+	}
+	return nil
+}
+
 // RESTConfig returns the client configuration. An error names the file, and
 // the contexts there are where the one that is wanted is not.
 func (c *Connection) RESTConfig() (*rest.Config, error) {

@@ -107,6 +107,12 @@ func RecordKinds() []string {
 	return names
 }
 
+// CheckKinds returns what is wrong with RecordOptions.Kinds.
+func CheckKinds(names []string) error {
+	_, err := kindsNamed(names)
+	return err
+}
+
 // kindsNamed finds recordable kinds by kind or resource name, in any case.
 // No names mean all kinds.
 func kindsNamed(names []string) ([]kind, error) {
