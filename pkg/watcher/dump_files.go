@@ -30,11 +30,21 @@ func (d *Dump) AddPath(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return d.addFile(name)
+	if info.IsDir() {
+		// Through a file system of the folder, since the folder's name may be a link.
+		return d.addFolder(ctx, os.DirFS(name), name)
 	}
-	// Through a file system of the folder, since the folder's name may be a link.
-	return fs.WalkDir(os.DirFS(name), ".", func(file string, entry fs.DirEntry, err error) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	d.addFile(f, name)
+	return nil
+}
+
+// addFolder reads all files of a file system whose root is called name.
+func (d *Dump) addFolder(ctx context.Context, folder fs.FS, name string) error {
+	return fs.WalkDir(folder, ".", func(file string, entry fs.DirEntry, err error) error {
 		full := filepath.Join(name, filepath.FromSlash(file))
 		switch {
 		case ctx.Err() != nil:
@@ -50,21 +60,19 @@ func (d *Dump) AddPath(ctx context.Context, name string) error {
 			d.stats.PassedOver++ // links lead to what is there already, or out
 			return nil
 		}
-		if err := d.addFile(full); err != nil {
+		f, err := folder.Open(file)
+		if err != nil {
 			d.broken(full, 0, err)
+			return nil
 		}
+		d.addFile(f, full)
 		return nil
 	})
 }
 
-func (d *Dump) addFile(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
+func (d *Dump) addFile(f fs.File, name string) {
 	defer func() { _ = f.Close() }() // only read
 	d.Add(f, filepath.ToSlash(name))
-	return nil
 }
 
 // addStream reads what in holds, after it has taken off what it is packed in;

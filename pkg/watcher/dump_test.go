@@ -284,26 +284,3 @@ func TestFolders(t *testing.T) {
 		t.Error("a path that is not there is no error")
 	}
 }
-
-// TestUnreadableFiles checks that a file that may not be read is reported, and
-// holds up nothing.
-func TestUnreadableFiles(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
-	}
-	root := t.TempDir()
-	if err := os.WriteFile(filepath.Join(root, "a.json"), nil, 0o000); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, "b.json"), []byte(dumpedPod), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var broken []string
-	d := NewDump(func(err error) { broken = append(broken, err.Error()) })
-	if err := d.AddPath(t.Context(), root); err != nil {
-		t.Fatal(err)
-	}
-	if got := namesOf(t, d); !slices.Equal(got, []string{"Pod/web"}) || len(broken) != 1 || !strings.Contains(broken[0], "a.json") {
-		t.Errorf("got %v, broken %q", got, broken)
-	}
-}
