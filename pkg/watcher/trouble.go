@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -156,9 +157,16 @@ func clusterWide(err error) string {
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return "the API server does not accept the credentials"
-	case errors.As(err, &transport):
+	case errors.As(err, &transport), isGatewayError(err):
 		return "the API server does not answer"
 	default:
 		return "" // it answers, if with something that nobody understands
 	}
+}
+
+// isGatewayError tells a failure of what is in front of the API server, which says
+// so in words of its own.
+func isGatewayError(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsUnexpectedServerError(err) && errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError
 }

@@ -110,6 +110,19 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	tr.failed(slog.LevelWarn, "pods", context.Canceled, "")
 	expect()
 
+	// A load balancer answers for an API server that does not.
+	gateway := func(code int) error {
+		return apierrors.NewGenericServerResponse(code, "get", schema.GroupResource{Resource: "pods"}, "", "<html>", 0, true)
+	}
+	tr.failed(slog.LevelWarn, "pods", gateway(502), "")
+	tr.failed(slog.LevelWarn, "events", gateway(503), "")
+	expect(`level=WARN msg="the API server does not answer; trying again until it does"`)
+	tr.worked("pods")
+	expect(`level=INFO msg="the API server answers again"`)
+	tr.failed(slog.LevelWarn, "pods", gateway(404), "")
+	tr.worked("pods")
+	expect(`level=WARN msg="cannot read pods; trying again"`, `level=INFO msg="reading pods again"`)
+
 	// What nobody understands is an answer, too.
 	tr.failed(slog.LevelWarn, "pods", errors.New("invalid character '<'"), "")
 	expect(`level=WARN msg="cannot read pods; trying again"`)
