@@ -36,8 +36,8 @@ follows what the objects and Events still prove: rollouts by the revisions of
 ReplicaSets, when by Events, conditions and pods. Nothing is told that nothing
 dates; what was going on is shown as open.
 
-A line or an object that cannot be read is named on stderr, and the rest goes on;
-the exit code is then 1, unless --lenient is given.`,
+A line or an object that cannot be read is named on stderr (of a file, the first
+twenty), and the rest goes on; the exit code is then 1, unless --lenient is given.`,
 		Example: `  # As trees, for people
   rollspan replay rollout.jsonl
 

@@ -55,10 +55,10 @@ func (d *Dump) addContent(in io.Reader, name string) {
 	head, _ := buffered.Peek(sniffBytes) // a short stream has a short head
 	switch sniff(head, name) {
 	case contentJSON:
-		f.part = newBoundedReader(skipBOM(buffered), maxJSONValueBytes, "an object")
+		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxJSONValueBytes, "an object")
 		f.json(f.part)
 	case contentYAML:
-		f.part = newBoundedReader(skipBOM(buffered), maxYAMLDocumentBytes, "a YAML document")
+		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxYAMLDocumentBytes, "a YAML document")
 		f.yaml(bufio.NewReader(f.part))
 	case contentRecording:
 		d.stats.Recordings++

@@ -55,6 +55,10 @@ func TestFormsOfDumps(t *testing.T) {
 	web := []string{"Pod/web"}
 	both := []string{"Deployment/web", "Pod/web"}
 	deployment := `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"shop","uid":"d1"}}`
+	logs := func(content string) string {
+		return "==== START logs for container web of pod shop/web ====\n" + content + "==== END logs for container web of pod shop/web ====\n"
+	}
+	longLine := strings.Repeat("not JSON: {[ ", sniffBytes)
 	for name, c := range map[string]struct {
 		file
 		want []string
@@ -70,6 +74,8 @@ func TestFormsOfDumps(t *testing.T) {
 		"bare items, by its name":    {file{"bundle/cluster-resources/pods.json", `{"items":[` + bareItem + `]}`}, web},
 		"bare array, of nothing":     {file{"bundle/analysis.json", `[` + bareItem + `]`}, nil},
 		"one object after another":   {file{"all.json", dumpedPod + "\n" + deployment}, both},
+		"JSON with logs between":     {file{"stdin", dumpedPod + "\n" + logs("{not JSON\n") + logs(longLine) + logs("") + deployment}, both},
+		"YAML with logs between":     {file{"stdin", dumpedYAML + logs("{not: YAML: {[\n") + logs("unfinished") + "---\n" + deployment}, both},
 		"YAML":                       {file{"web.yaml", dumpedYAML}, web},
 		"YAML on stdin":              {file{"stdin", "---\n# a comment\n" + dumpedYAML}, web},
 		"YAML documents":             {file{"all.yml", dumpedYAML + "---\n---\nnull\n---\n" + deployment}, both},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 	}
 	m, err := manager.New(l.options.Config, options)
 	if err != nil {
-		return err
+		return named("--health-address", err)
 	}
 	if err := errors.Join(
 		m.AddHealthzCheck("ping", healthz.Ping),
@@ -80,7 +81,17 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 		}
 		defer metrics.Registry.Unregister(c)
 	}
-	return m.Start(ctx)
+	return named("--metrics-address", m.Start(ctx))
+}
+
+// named names the flag with the address that nothing could listen on, if that is what
+// an error is about.
+func named(flag string, err error) error {
+	var listen *net.OpError
+	if errors.As(err, &listen) && listen.Op == "listen" {
+		return fmt.Errorf("%s: %w", flag, listen)
+	}
+	return err
 }
 
 // orOff is an address as controller-runtime wants it.

@@ -81,7 +81,7 @@ func newRecordingReader(in io.Reader, file string, limit int) *RecordingReader {
 }
 
 // skipBOM drops the byte order mark some editors put before UTF-8.
-func skipBOM(in *bufio.Reader) io.Reader {
+func skipBOM(in *bufio.Reader) *bufio.Reader {
 	if head, _ := in.Peek(3); bytes.Equal(head, []byte{0xef, 0xbb, 0xbf}) {
 		_, _ = in.Discard(3) // just peeked
 	}
