@@ -173,6 +173,7 @@ func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}) error {
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
+	listed := false
 	for {
 		var finished []spans.Trace
 		select {
@@ -186,6 +187,10 @@ func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}
 			// through, and not while the watch is down.
 			if len(l.queue) > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() {
 				continue
+			}
+			if !listed {
+				listed = true
+				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", "server", l.cluster.host)
 			}
 			finished = engine.Advance(now)
 		case <-stopped:
