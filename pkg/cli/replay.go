@@ -42,7 +42,7 @@ twenty), and the rest goes on; the exit code is then 1, unless --lenient is give
   rollspan replay rollout.jsonl
 
   # To a collector
-  rollspan replay -o otlp --otlp-endpoint http://localhost:4317 rollout.jsonl
+  rollspan replay --otlp-endpoint http://localhost:4317 rollout.jsonl
 
   # As OTLP JSON, which the Collector and the Jaeger UI read
   rollspan replay -o otlp-json rollout.jsonl > rollout.otlp.jsonl
