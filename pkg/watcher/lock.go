@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,12 +39,17 @@ func (l *reportedLock) Update(ctx context.Context, r resourcelock.LeaderElection
 }
 
 func (l *reportedLock) report(err error) {
+	var status apierrors.APIStatus
 	switch {
 	case err == nil:
 		l.trouble.worked(l.name)
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		// Nobody held it yet, or another replica was faster.
-	default:
+	case apierrors.IsForbidden(err):
 		l.trouble.failed(slog.LevelWarn, l.name, err, "the leader election needs the permission to get, create, update leases.coordination.k8s.io")
+	case clusterWide(err) != "", errors.As(err, &status):
+		l.trouble.failed(slog.LevelWarn, l.name, err, "")
+	default:
+		// The elector's time is over before the request was sent: it says so.
 	}
 }
