@@ -51,11 +51,7 @@ func trim(object runtime.Object) {
 		trimNode(in)
 	case *corev1.Pod:
 		m = &in.ObjectMeta
-		for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
-			for i := range containers {
-				containers[i].Env = nil // what may be secret goes first
-			}
-		}
+		trimPod(in)
 	case *corev1.PersistentVolumeClaim:
 		m = &in.ObjectMeta
 	case *corev1.Event:
@@ -67,6 +63,34 @@ func trim(object runtime.Object) {
 	}
 	m.ManagedFields = keepFields(m.ManagedFields)
 	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+}
+
+// trimPod drops how a pod's containers are to run, and leaves which they are and
+// what becomes of them; of the volumes it leaves the claims. A first list is held
+// as a whole for a moment, and this makes it less than half of it.
+func trimPod(in *corev1.Pod) {
+	for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
+		for i := range containers {
+			c := &containers[i]
+			c.Env, c.EnvFrom, c.Command, c.Args = nil, nil, nil, nil // what may be secret
+			c.Resources, c.Ports, c.VolumeMounts, c.VolumeDevices = corev1.ResourceRequirements{}, nil, nil, nil
+			c.SecurityContext = nil
+		}
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
+		for i := range statuses {
+			s := &statuses[i]
+			s.AllocatedResources, s.Resources, s.VolumeMounts = nil, nil, nil
+		}
+	}
+	var claims []corev1.Volume
+	for _, v := range in.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil || v.Ephemeral != nil {
+			claims = append(claims, v)
+		}
+	}
+	in.Spec.Volumes = claims
+	in.Spec.Affinity, in.Spec.Tolerations, in.Spec.TopologySpreadConstraints = nil, nil, nil
 }
 
 // trimNode leaves what can disrupt a node's pods. A heartbeat counts only where
