@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ const (
 	keyJobCompletions = attribute.Key("rollspan.job.completions")
 	keyJobSucceeded   = attribute.Key("rollspan.job.succeeded")
 	keyJobFailed      = attribute.Key("rollspan.job.failed")
+	keyJobIndex       = attribute.Key("rollspan.job.completion_index")
 	keyScheduled      = attribute.Key("rollspan.scheduled_at")
 
 	keyScaleFrom   = attribute.Key("rollspan.scale.from")
@@ -131,6 +133,9 @@ func (p *pod) attributes() []attribute.KeyValue {
 	}
 	if p.node != "" {
 		attrs = append(attrs, semconv.K8SNodeName(p.node))
+	}
+	if n, err := strconv.ParseInt(p.index, 10, 64); err == nil {
+		attrs = append(attrs, keyJobIndex.Int64(n))
 	}
 	return attrs
 }

@@ -24,6 +24,7 @@ type changeBuilder struct {
 	startSpans, stopSpans map[*pod]*spans.Span
 	minReadyWait          *spans.Span // nil if there is none
 	ready                 []readyPod  // see becameReady
+	ends                  []runEnd    // see runEnds
 	gateOf                map[trace.SpanID]*gate
 }
 
@@ -151,7 +152,7 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	}
 	attrs = append(attrs, changedAttributes(c.changed)...)
 	if c.kind == changeJob {
-		return append(attrs, keyJobCompletions.Int(int(c.wanted)), keyJobSucceeded.Int(int(c.succeeded)), keyJobFailed.Int(int(c.failed)))
+		return append(attrs, c.jobAttributes()...)
 	}
 	if c.kind == changeScale {
 		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
@@ -193,7 +194,7 @@ func (b *changeBuilder) addLinks() {
 	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
 		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
 	}
-	if c := b.cronJob; c != nil && b.change == b.scheduledRun() {
+	if c := b.cronJob; c != nil && !c.at.IsZero() && b.change == b.scheduledRun() {
 		link(b.root, c.place(), "caused_by")
 	}
 	if b.change.kind != changeRollout {

@@ -46,7 +46,8 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 	ph := &phases{builder: b, pod: p, root: root, attrs: attrs, end: end}
 	ph.build(tl)
 	if cutShort || p.finished.known() && p.phase == podFailed {
-		if f, self := p.trouble(tl, end); failed || self {
+		busy := p.finite && p.runsAt(end) // it is to end, and was at it
+		if f, self := p.trouble(tl, end); self || failed && !busy {
 			ph.fail(f)
 		}
 	}

@@ -1,7 +1,6 @@
 package causality
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -33,36 +32,6 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	return b.done()
 }
 
-// explainJob says why a Job failed: what its pods died of, and the
-// controller's reason for giving up.
-func (b *changeBuilder) explainJob() failure {
-	why := b.change.failure
-	count := map[failure]int{}
-	total := 0
-	for q, s := range b.starts {
-		if s.change != b.change {
-			continue
-		}
-		total++
-		if q.phase == podFailed {
-			f, _ := q.trouble(q.timeline(time.Time{}), b.end)
-			count[f]++
-		}
-	}
-	given := " (" + strings.TrimSpace(why.reason) + ")"
-	if why.reason == "" {
-		why.reason, given = "JobFailed", ""
-	}
-	worst, n := commonest(count)
-	if n == 0 {
-		if why.message == "" {
-			why.message = "the Job failed"
-		}
-		return failure{why.reason, why.message + given}
-	}
-	return failure{why.reason, fmt.Sprintf("%d of %d pods: %s%s", n, total, worst.sentence(), given)}
-}
-
 // commonest returns the failure that most pods had.
 func commonest(count map[failure]int) (worst failure, n int) {
 	for f, k := range count {
@@ -85,7 +54,7 @@ func (f failure) sentence() string {
 // asked for to the creation of the Job: what the controller was late.
 func (r *reviewer) scheduled() {
 	c := r.cronJob
-	if c == nil || c.sent || !r.ready(c.made.at()) {
+	if c == nil || c.sent || c.at.IsZero() || !r.ready(c.made.at()) {
 		return
 	}
 	c.sent = true

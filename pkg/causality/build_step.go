@@ -116,6 +116,9 @@ func (b *changeBuilder) addPods(now time.Time) {
 			}
 		}
 		b.startSpans[q] = b.podStart(parent, q, s.rs.attributes(), cause, cut, failed)
+		if failed && b.change.kind == changeJob {
+			b.blame(q)
+		}
 	}
 	for _, q := range b.pods {
 		s := b.stops[q]

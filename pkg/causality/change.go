@@ -62,10 +62,8 @@ type change struct {
 	// resumed is when a Job's run was resumed, if it was.
 	resumed time.Time
 	failure failure // of a Job
-	// succeeded and failed are how many of a Job's pods did, in its latest
-	// state while the run was on.
-	succeeded, failed int32
-	cause             string
+	jobRun
+	cause string
 	// manager wrote it, through a subresource if that is not empty.
 	manager, subresource string
 	imagesBefore,

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -25,6 +24,11 @@ type gate struct {
 	// coarse is set where open is known to the second only, and so may seem to
 	// come a little after what it led to.
 	coarse bool
+	// failure is how a pod of a Job failed here, if it did: the controller backs
+	// off before it makes another.
+	failure *runEnd
+	pod     *pod  // nil of a pause
+	run     *gate // of a pod of a Job that was deleted: what this put an end to
 }
 
 // addCriticalPath works out what the change waited for, from its end back to
@@ -37,9 +41,16 @@ func (b *changeBuilder) addCriticalPath() {
 	gates := b.gates()
 	cause := b.root
 	var next *gate
-	if b.change.outcome == outcomeComplete {
+	switch {
+	case b.change.kind == changeJob:
+		next = b.runEndedBy(w, gates)
+	case b.change.outcome == outcomeComplete:
 		next = completedBy(gates, b.root.End)
-	} else if next = waitingAt(gates, b.root.End); next == nil {
+	default:
+		next = waitingAt(gates, b.root.End)
+		if next != nil {
+			break
+		}
 		if step := b.missing(); step != nil {
 			w.self(step, step.Start)
 			cause = step
@@ -67,11 +78,11 @@ func (b *changeBuilder) gates() []gate {
 		if _, ready := q.firstReady(); ready {
 			open = b.available(q, s.End)
 		}
-		gates = append(gates, gate{span: s, open: open, instead: b.starts[q].lost != nil, coarse: true})
+		gates = append(gates, gate{span: s, open: open, instead: b.starts[q].lost != nil, coarse: true, pod: q})
 	}
 	if b.waitsForStops() {
 		for q, s := range b.stopSpans {
-			gates = append(gates, gate{span: s, open: b.outOfTheWay(q, s.End)})
+			gates = append(gates, gate{span: s, open: b.outOfTheWay(q, s.End), pod: q})
 		}
 	}
 	for _, s := range b.spans {
@@ -86,6 +97,7 @@ func (b *changeBuilder) gates() []gate {
 	for i := range gates {
 		b.gateOf[gates[i].span.SpanID] = &gates[i]
 	}
+	b.runGates()
 	return gates
 }
 
@@ -164,8 +176,7 @@ func (b *changeBuilder) missing() *spans.Span {
 // waitFor takes the time between the opening of a gate and what came next.
 func (b *changeBuilder) waitFor(w *criticalPath, g gate, cause *spans.Span) {
 	phase := phaseController
-	if cause != b.root && b.change.kind == changeJob && g.span.Status == codes.Error {
-		// The Job controller backs off before it makes another pod.
+	if b.backsOff(g, cause) {
 		phase = phaseBackOff
 	}
 	w.take(b.root, phase, phase, earliest(g.open, w.at))
@@ -189,6 +200,9 @@ func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time
 			return g
 		}
 		return last
+	}
+	if g := b.gateOf[waited.SpanID]; g != nil && g.run != nil && g.run.span.Start.Before(at) {
+		return g.run
 	}
 	for _, l := range waited.Links {
 		g := b.gateOf[l.SpanID]

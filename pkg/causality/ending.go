@@ -54,6 +54,9 @@ func (p *pod) whyEnded(c *container, r *run) failure {
 	if p.failed.known() && p.reason != "" {
 		return failure{p.reason, exit.message} // it was stopped with its pod: Evicted, DeadlineExceeded
 	}
+	if strings.HasPrefix(kill.message, "Stopping container") {
+		return exit // with its pod, and the kubelet has no more to say of it
+	}
 	return failure{exit.reason, exit.message + ": " + kill.message}
 }
 

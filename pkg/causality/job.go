@@ -11,11 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// cronTrigger is the time of a CronJob's schedule that made a Job.
+// cronTrigger is the CronJob, and the time of its schedule, that made a Job.
 type cronTrigger struct {
 	uid  types.UID
 	name string
-	// at is the scheduled time, a whole second.
+	// at is the scheduled time, a whole second; zero if the Job is for none.
 	at   time.Time
 	made moment // creation of the Job
 	sent bool
@@ -41,13 +41,19 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 		arrival = time.Time{}
 	}
 	if c := d.current(); c != nil && !c.ended {
-		c.wanted = completions(in)
-		c.succeeded, c.failed = in.Status.Succeeded, in.Status.Failed
+		c.observeRun(in, s, arrival, o.Time)
 	}
 	// What a CronJob put on all of its Jobs was not meant for this one.
 	e.observeContexts(d, in, s, o.Initial || !d.seen && isBuiltIn(controller(in), kindCronJob))
 	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
 	done := finishedCondition(in)
+	created := inSecond(in.CreationTimestamp.Time, arrival)
+	if in.CreationTimestamp.IsZero() {
+		created = arrived(o.Time)
+	}
+	if !d.seen {
+		d.observeCronJob(in, created)
+	}
 	switch {
 	case done != nil:
 		d.endRun(done, s, arrival, o.Time)
@@ -60,7 +66,10 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 			c.finish(outcomeSuspended, at, s)
 		}
 	default:
-		d.openRun(in, s, o, arrival)
+		d.openRun(in, s, o, created)
+	}
+	if d.cronJob != nil && o.Initial && d.scheduledRun() == nil {
+		d.cronJob.sent = true // the Job was over, or had to wait, before we came
 	}
 	d.seen = true
 	d.writers = readWriters(in.ManagedFields)
@@ -70,18 +79,9 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 	return d
 }
 
-// completions is how many pods are to succeed. Without a number one that
-// succeeds ends the Job (a work queue).
-func completions(in *batchv1.Job) int32 {
-	if in.Spec.Completions == nil {
-		return 1
-	}
-	return *in.Spec.Completions
-}
-
 // openRun notes that the Job is to run. A run that was resumed is told from
 // others by the time the controller gives in the condition Suspended.
-func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time.Time) {
+func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created moment) {
 	resumed := condition(in, batchv1.JobSuspended)
 	if c := d.current(); c != nil && !c.ended {
 		if resumed != nil && resumed.Status == corev1.ConditionFalse && c.resumed.IsZero() {
@@ -90,9 +90,9 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 		return
 	}
 	who := writer(in.ManagedFields, true, d.writers)
-	created := inSecond(in.CreationTimestamp.Time, arrival)
-	if in.CreationTimestamp.IsZero() {
-		created = arrived(o.Time)
+	arrival := o.Time
+	if o.Initial {
+		arrival = time.Time{}
 	}
 	c := d.offer(&change{
 		kind:        changeJob,
@@ -102,10 +102,8 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 		cause:       "create",
 		manager:     who.manager,
 		imagesAfter: templateImages(&in.Spec.Template),
-		wanted:      completions(in),
-		succeeded:   in.Status.Succeeded,
-		failed:      in.Status.Failed,
 	})
+	c.observeRun(in, s, arrival, o.Time)
 	switch {
 	case d.seen:
 		// It was suspended until now.
@@ -115,8 +113,10 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 	case resumed != nil && resumed.Status == corev1.ConditionFalse:
 		c.cause, c.resumed = "resume", resumed.LastTransitionTime.Time
 		c.start = inSecond(c.resumed, time.Time{})
-	case isBuiltIn(controller(in), kindCronJob):
-		d.scheduledBy(in, c)
+	case in.Annotations[instantiated] != "":
+		c.cause = causeManual
+	case d.cronJob != nil:
+		c.cause = causeSchedule
 	}
 	if o.Initial || !d.seen && in.Status.StartTime != nil {
 		c.opened = stamp{arrival: c.start.lo}
@@ -124,9 +124,12 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, arrival time
 	d.begin(c)
 }
 
-// causeSchedule is the cause of a Job's first run, if a CronJob's schedule asked
-// for it.
-const causeSchedule = "schedule"
+// The causes of a Job's first run, if a CronJob's schedule asked for it, and if
+// somebody asked for one beside the schedule.
+const (
+	causeSchedule = "schedule"
+	causeManual   = "manual"
+)
 
 // scheduledTime is where the CronJob controller says what time a Job is for
 // (batch/v1, CronJobScheduledTimestampAnnotation, since 1.32 stable).
@@ -136,24 +139,30 @@ const (
 	instantiated = "cronjob.kubernetes.io/instantiate"
 )
 
-// scheduledBy notes which time of its CronJob's schedule made the Job. Older
-// controllers do not say; they end the Job's name in the minute since 1970.
-func (d *workload) scheduledBy(in *batchv1.Job, c *change) {
-	if in.Annotations[instantiated] != "" {
-		c.cause = "manual"
-		return
+// observeCronJob notes which CronJob the Job is of, and which time of its
+// schedule it is for.
+func (d *workload) observeCronJob(in *batchv1.Job, made moment) {
+	if ref := controller(in); isBuiltIn(ref, kindCronJob) {
+		d.cronJob = &cronTrigger{uid: ref.UID, name: ref.Name, at: scheduledAt(in, ref.Name), made: made}
 	}
-	c.cause = causeSchedule
-	ref := controller(in)
+}
+
+// scheduledAt is the time of a CronJob's schedule that a Job is for, zero if it
+// is for none, or not known. Older controllers do not say; they end the Job's name
+// in the minute since 1970.
+func scheduledAt(in *batchv1.Job, cronJob string) time.Time {
+	if in.Annotations[instantiated] != "" {
+		return time.Time{}
+	}
 	at, err := time.Parse(time.RFC3339, in.Annotations[scheduledTime])
 	if err != nil {
-		minute, err := strconv.ParseInt(strings.TrimPrefix(in.Name, ref.Name+"-"), 10, 64)
+		minute, err := strconv.ParseInt(strings.TrimPrefix(in.Name, cronJob+"-"), 10, 64)
 		at = time.Unix(minute*60, 0)
 		if err != nil || at.After(in.CreationTimestamp.Time) || !recentlyScheduled(at, in.CreationTimestamp.Time) {
-			return
+			return time.Time{}
 		}
 	}
-	d.cronJob = &cronTrigger{uid: ref.UID, name: ref.Name, at: at.UTC(), made: c.start}
+	return at.UTC()
 }
 
 // recentlyScheduled keeps names that happen to end in a number from being

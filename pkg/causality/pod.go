@@ -73,6 +73,8 @@ type pod struct {
 	returned stamp
 	evened   bool
 
+	jobPod // of a Job
+
 	phase   corev1.PodPhase
 	reason  string // status.reason: Evicted, NodeLost, …
 	message string
@@ -243,6 +245,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	if in.Status.Reason != "" {
 		p.reason, p.message = in.Status.Reason, in.Status.Message
 	}
+	wasLeaving := p.leaving()
 	// A deletion rewrites conditions and container states as the kubelet
 	// tears the pod down; what is news then is in the stop, not the start.
 	p.observeConditions(in.Status.Conditions, arrival, o.Time)
@@ -257,6 +260,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	}
 	p.observeEnd(o, in)
 	p.observeMilestones(o, in)
+	p.observeJobPod(o, in, wasLeaving)
 	if p.unowned() {
 		e.observeContexts(e.runOf(p), in, newStamp(in.ResourceVersion, o), o.Initial)
 		e.observeUnowned(p, isNew)

@@ -10,7 +10,8 @@ import (
 // trouble says what kept a pod from being ready at a time. self is set if the
 // pod, or a container of it, had failed rather than not been done yet.
 func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
-	if p.failed.known() && p.reason != "" && !p.failed.at().After(at) || p.finished.known() && p.reason != "" {
+	left := p.finite && p.released() // as by `kubectl delete --cascade=orphan`: it goes on
+	if p.failed.known() && p.reason != "" && !left && !p.failed.at().After(at) || p.finished.known() && p.reason != "" {
 		return p.statusFailure(), true
 	}
 	for _, c := range p.containers {

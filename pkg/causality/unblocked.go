@@ -126,42 +126,6 @@ func (b *changeBuilder) unblockedByStops(step *spans.Span) {
 	}
 }
 
-// unblockedRuns links the pods of a Job that were not made at its beginning.
-//
-// After a failure the Job controller makes no pod until its back-off is over,
-// whatever succeeds in the meantime (manageJob and getRemainingTime of
-// k8s.io/kubernetes/pkg/controller/job).
-func (b *changeBuilder) unblockedRuns() {
-	var made, ended []*pod
-	for _, q := range b.pods {
-		if b.startSpans[q] == nil {
-			continue
-		}
-		made = append(made, q)
-		if q.finished.known() {
-			ended = append(ended, q)
-		}
-	}
-	slices.SortFunc(made, byStamp(func(q *pod) stamp { return q.firstSeen }))
-	slices.SortFunc(ended, byStamp(func(q *pod) stamp { return q.finish }))
-	var last, lastFailed *pod
-	for i, q := range made {
-		for len(ended) > 0 && ended[0].finish.before(q.firstSeen) {
-			last, ended = ended[0], ended[1:]
-			if last.phase == podFailed {
-				lastFailed = last
-			}
-		}
-		switch {
-		case last == nil:
-		case lastFailed != nil && made[i-1].firstSeen.before(lastFailed.finish):
-			linkUnblocked(b.startSpans[q], b.startSpans[lastFailed])
-		default:
-			linkUnblocked(b.startSpans[q], b.startSpans[last])
-		}
-	}
-}
-
 // observeMilestones notes the writes that controllers act upon.
 func (p *pod) observeMilestones(o Observation, in *corev1.Pod) {
 	if _, ready := p.firstReady(); ready && p.readyBy.arrival.IsZero() {
@@ -173,11 +137,12 @@ func (p *pod) observeMilestones(o Observation, in *corev1.Pod) {
 }
 
 // outOfTheWay is when a pod that was deleted, and gone at a time, no longer kept
-// its controller from going on. Deployments that recreate and DaemonSets do as
-// soon as the pod has ended (oldPodsRunning and getNodesToDaemonPods of
-// k8s.io/kubernetes/pkg/controller); the others when its name is free.
+// its controller from going on. Deployments that recreate, DaemonSets and Jobs do
+// as soon as the pod has ended (oldPodsRunning, getNodesToDaemonPods and
+// CountTerminatingPods of k8s.io/kubernetes/pkg/controller); the others when its
+// name is free.
 func (b *changeBuilder) outOfTheWay(q *pod, gone time.Time) time.Time {
-	if b.change.kind != changeDelete && (b.kind == kindDeployment || b.kind == kindDaemonSet) {
+	if b.change.kind != changeDelete && (b.kind == kindDeployment || b.kind == kindDaemonSet || b.kind == kindJob) {
 		return earliest(q.ended.at(), gone)
 	}
 	return gone

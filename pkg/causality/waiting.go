@@ -204,10 +204,13 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 	if c.kind == changeScale {
 		missing -= n.old
 	}
-	why := p.createFailure(c, &n)
-	if c.kind != changeJob && missing > 0 && why.reason != "" {
+	if why := p.createFailure(c, &n); why.reason != "" && (missing > 0 || c.kind == changeJob) {
 		w.because(why.reason)
-		w.add("%s not created: %s", counted(missing, "pod"), failure{why.reason, shortForbidden(why.message)}.sentence())
+		pods := "pods" // how many a Job is to have at a time is not known
+		if c.kind != changeJob {
+			pods = counted(missing, "pod")
+		}
+		w.add("%s not created: %s", pods, failure{why.reason, shortForbidden(why.message)}.sentence())
 	}
 	if len(n.stopping) > 0 {
 		w.add("%s stopping", podNames(n.stopping))
@@ -222,12 +225,14 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 func (p *plan) progressed(w *waiting, c *change, n *census) {
 	switch {
 	case c.kind == changeJob:
-		done := fmt.Sprintf("%d of %d succeeded", c.succeeded, c.wanted)
-		if c.failed > 0 {
-			done += fmt.Sprintf(", %d failed", c.failed)
+		w.add("%s", c.jobProgress())
+		w.attrs = append(w.attrs, c.jobAttributes()...)
+		if c.runner != "" {
+			w.add("run by %s", c.runner)
 		}
-		w.add("%s", done)
-		w.attrs = append(w.attrs, keyJobCompletions.Int(int(c.wanted)), keyJobSucceeded.Int(int(c.succeeded)), keyJobFailed.Int(int(c.failed)))
+		if c.noPods {
+			w.add("parallelism 0")
+		}
 	case c.kind == changeRun && n.running > 0:
 	default:
 		ready := n.ready

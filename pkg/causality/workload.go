@@ -48,7 +48,7 @@ type workload struct {
 	// lastCompleted is the latest completed rollout of these, to compare with.
 	lastCompleted *change
 
-	cronJob *cronTrigger // of a Job that a CronJob made
+	cronJob *cronTrigger // of a Job that a CronJob has
 
 	// due is when the engine looks at it next; zero if there is no need.
 	due time.Time

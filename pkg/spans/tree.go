@@ -163,7 +163,11 @@ func (w *treeWriter) event(depth int, e Event) {
 	w.WriteByte('\n')
 }
 
-const keyPodsWanted = attribute.Key("rollspan.pods.wanted")
+const (
+	keyPodsWanted  = attribute.Key("rollspan.pods.wanted")
+	keySucceeded   = attribute.Key("rollspan.job.succeeded")
+	keyCompletions = attribute.Key("rollspan.job.completions")
+)
 
 // shown are the attributes worth a place in the line, and how they read.
 var shown = []struct {
@@ -181,8 +185,8 @@ var shown = []struct {
 	{"rollspan.manager.subresource", "through %s"},
 	{"rollspan.pods.ready", "%s"},
 	{keyPodsWanted, "of %s ready"},
-	{"rollspan.job.succeeded", "%s"},
-	{"rollspan.job.completions", "of %s succeeded"},
+	{keySucceeded, "%s"},
+	{keyCompletions, "of %s succeeded"},
 	{"rollspan.job.failed", "%s failed"},
 	{"rollspan.owners", "owned by %s"},
 	{"rollspan.waiting.reason", "%s"},
@@ -213,9 +217,13 @@ func notes(s *Span) []string {
 			case attribute.STRINGSLICE:
 				text = strings.Join(v.AsStringSlice(), ", ")
 			}
-			switch _, ready := s.Attribute("rollspan.pods.ready"); {
+			_, ready := s.Attribute("rollspan.pods.ready")
+			_, number := s.Attribute(keyCompletions)
+			switch {
 			case k.key == keyPodsWanted && !ready:
 				text += " wanted" // how many were ready nobody knows
+			case k.key == keySucceeded && !number:
+				text += " succeeded" // of a work queue, which has no number to reach
 			case strings.Contains(k.format, "%"):
 				text = fmt.Sprintf(k.format, text)
 			default:
