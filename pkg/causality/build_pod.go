@@ -277,7 +277,7 @@ func (ph *phases) place(ev *event) *spans.Span {
 		}
 	}
 	switch {
-	case ev.container == "" && (ev.reason == "Scheduled" || ev.reason == "FailedScheduling"):
+	case ev.container == "" && (ev.reason == "Scheduled" || ev.reason == "FailedScheduling" || ev.reason == bindingConditionsPending):
 		return ph.schedule
 	case ph.become != nil && !t.Before(ph.become.Start):
 		return ph.waiting(ev)

@@ -124,6 +124,8 @@ func (st *stopping) container(c *container, turn time.Time) *spans.Span {
 	from, killed := st.killing(c)
 	until := r.finished.before(st.root.End).at()
 	switch {
+	case r.over() && until.Before(st.root.Start):
+		until = latest(st.root.Start, r.seen) // by a clock that is behind
 	case r.over():
 	case !killed || st.pod.forced:
 		return nil // nobody waited for it
@@ -170,7 +172,7 @@ func (p *pod) runAtStop(c *container) *run {
 		return nil
 	}
 	r := c.runs[len(c.runs)-1]
-	if !r.started.known() || r.over() && r.finished.at().Before(p.deleteAsked.lo) {
+	if !r.started.known() || r.over() && r.finished.at().Before(p.deleteAsked.lo) && !p.stoppedWith(c, r) {
 		return nil
 	}
 	return r
@@ -236,7 +238,7 @@ func (st *stopping) attachEvents() {
 		t := ev.first()
 		// A probe that is cut off may say so before the request is dated.
 		early := p.startSpan != nil && t.After(p.startSpan.end) && !t.Before(st.root.Start.Add(-arrivalSlack))
-		if early || !t.Before(st.root.Start) || ev.reason == "Killing" && p.deleteAsked.known() && !t.Before(p.deleteAsked.lo) {
+		if early || p.stopsBy(ev) || !t.Before(st.root.Start) || ev.reason == "Killing" && p.deleteAsked.known() && !t.Before(p.deleteAsked.lo) {
 			attach(st.place(ev), ev, st.root.End)
 		}
 	}

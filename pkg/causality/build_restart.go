@@ -34,7 +34,7 @@ func (r *reviewer) restarts() {
 		}
 		for _, c := range q.containers {
 			for i, ended := range c.runs {
-				if !ended.over() || c.init && !c.sidecar || ended.finished.at().Before(over) {
+				if !ended.over() || c.isDone(ended) || ended.finished.at().Before(over) {
 					continue
 				}
 				if sent, ok := q.restartSent[c.name]; ok && ended.restart <= sent {
@@ -94,7 +94,7 @@ func (r *reviewer) startOver(q *pod) (time.Time, bool) {
 // not known yet.
 func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
 	ended := c.runs[i]
-	if q.lost() && !ended.finished.at().Before(q.lostAt().lo) {
+	if q.stoppedWith(c, ended) {
 		return nil, false
 	}
 	rs = &restart{pod: q, container: c, ended: ended, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
@@ -114,6 +114,11 @@ func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done boo
 	started := startOfRun(marks, rs.next)
 	ready, seen, ok := q.readyFrom(started)
 	switch {
+	case c.init && !c.sidecar && rs.next.over():
+		rs.until, rs.seen = rs.next.finished.at(), rs.next.seen
+		if !c.isDone(rs.next) {
+			rs.how = outcomeFailed
+		}
 	case ok && (!rs.next.over() || !ready.After(rs.next.finished.at())):
 		rs.until, rs.seen = ready, latest(rs.seen, seen)
 	case rs.next.over():
@@ -143,14 +148,18 @@ func (p *pod) killing(c *container, ended *run, from time.Time) (*event, time.Ti
 	return nil, from
 }
 
-// cause says why the run ended: the kernel, a failed probe, or, as far as
-// anyone said, the program itself.
+// cause says why the run ended: the kernel, what the kubelet killed it for, or, as
+// far as anyone said, the program itself.
 func (rs *restart) cause() string {
 	switch {
 	case rs.ended.reason == "OOMKilled":
 		return "oom"
+	case rs.ended.reason == restartingAll:
+		return causeRule
 	case rs.killed != nil:
-		return "probe"
+		return killingFor(rs.killed.message()).cause
+	case rs.ended.vanished:
+		return causeVanish
 	default:
 		return "exit"
 	}
@@ -185,7 +194,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		name: "Container restart", service: serviceKubelet, subject: subject,
 		start: rs.from, end: rs.until, attrs: attrs,
 	})
-	if rs.ended.exitCode != 0 {
+	if rs.ended.exitCode != 0 && !q.ordered(c, rs.ended) {
 		f := q.whyEnded(c, rs.ended)
 		fail(root, f)
 		root.Message = f.describe()
@@ -198,7 +207,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	}
 	rs.phases(b, root, subject)
 	for _, ev := range q.events {
-		if !ev.first().Before(rs.from.Add(-r.engine.opts.Quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "") {
+		if !ev.first().Before(rs.from.Add(-r.engine.opts.Quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "" || rs.initialized(ev.container)) {
 			attach(root, ev, root.End)
 		}
 	}
@@ -226,47 +235,4 @@ func (r *reviewer) broughtBy(q *pod) *change {
 		}
 	}
 	return nil
-}
-
-// phases tile the restart: stopping the old run, backing off, starting the
-// new one, becoming ready.
-func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
-	add := func(name string, from, until time.Time) {
-		from = latest(from, root.Start)
-		if until.After(root.End) {
-			until = root.End
-		}
-		if !until.After(from) {
-			return
-		}
-		b.add(node{
-			parent: root.SpanID, id: []string{name}, name: name, service: serviceKubelet,
-			subject: subject, start: from, end: until,
-		})
-	}
-	marks := rs.pod.marks(rs.container)
-	stopped := latest(rs.ended.finished.at(), rs.from)
-	if rs.killed == nil {
-		stopped = rs.from
-	}
-	started := rs.until
-	if rs.next != nil && rs.next.started.known() {
-		started = startOfRun(marks, rs.next)
-	}
-	attempt := started
-	for _, m := range marks {
-		if m.exact && m.kind != markFailed && m.kind != markBackOff && m.at.After(rs.from) && m.at.Before(attempt) {
-			attempt = m.at
-			break
-		}
-	}
-	if stopped.After(attempt) {
-		stopped = attempt
-	}
-	add("stop container", rs.from, stopped)
-	add("back off", stopped, attempt)
-	if rs.next != nil {
-		add("start container", attempt, started)
-		add("become ready", started, rs.until)
-	}
 }

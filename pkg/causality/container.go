@@ -18,6 +18,8 @@ type container struct {
 	init    bool
 	sidecar bool // an init container with restartPolicy Always
 
+	policy restartPolicy
+
 	hasStartupProbe   bool
 	hasReadinessProbe bool
 	hasPreStop        bool
@@ -45,6 +47,8 @@ type run struct {
 	// refusal is the runtime's message about a container that it created and
 	// could not start.
 	refusal string
+	// vanished says that its end was not seen: by finished it was over.
+	vanished bool
 }
 
 func (r *run) over() bool { return r.finished.known() }
@@ -70,8 +74,12 @@ type wait struct {
 
 // ordinaryWait says that a container only waits for its turn.
 func ordinaryWait(reason string) bool {
-	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing"
+	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing" || reason == restartingAll
 }
+
+// isDone reports whether an init container was done with a run, and not begun
+// again because of it.
+func (c *container) isDone(r *run) bool { return c.init && !c.sidecar && r.exitCode == 0 }
 
 func (p *pod) container(name string) *container {
 	i := slices.IndexFunc(p.containers, func(c *container) bool { return c.name == name })
@@ -85,26 +93,33 @@ func (p *pod) observeContainers(in *corev1.Pod, arrival, seen time.Time) {
 	if p.containers == nil {
 		for i := range in.Spec.InitContainers {
 			s := &in.Spec.InitContainers[i]
-			c := newContainer(s)
+			c := newContainer(in, s)
 			c.init = true
 			c.sidecar = s.RestartPolicy != nil && *s.RestartPolicy == corev1.ContainerRestartPolicyAlways
+			if !c.sidecar && c.policy.otherwise == corev1.ContainerRestartPolicyAlways {
+				c.policy.otherwise = corev1.ContainerRestartPolicyOnFailure // until it is done
+			}
 			p.containers = append(p.containers, c)
 		}
 		for i := range in.Spec.Containers {
-			p.containers = append(p.containers, newContainer(&in.Spec.Containers[i]))
+			p.containers = append(p.containers, newContainer(in, &in.Spec.Containers[i]))
 		}
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
 		for i := range statuses {
 			if c := p.container(statuses[i].Name); c != nil {
+				if !p.leaving() {
+					c.observeVanished(&statuses[i], seen)
+				}
 				c.observe(&statuses[i], arrival, seen)
 			}
 		}
 	}
 }
 
-func newContainer(s *corev1.Container) *container {
+func newContainer(in *corev1.Pod, s *corev1.Container) *container {
 	return &container{
+		policy:            newRestartPolicy(in, s),
 		name:              s.Name,
 		image:             s.Image,
 		hasStartupProbe:   s.StartupProbe != nil,
@@ -145,7 +160,7 @@ func (c *container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) 
 
 func (c *container) observeEnd(t *corev1.ContainerStateTerminated, restart int32, arrival, seen time.Time) {
 	if t.ContainerID == "" {
-		return // never ran: ContainerStatusUnknown of a pod torn down early
+		return // it never ran, or has vanished
 	}
 	r := c.run(t.ContainerID, restart)
 	// The kubelet states 1970 for what never started.

@@ -94,8 +94,8 @@ func (w *criticalPath) descend(s *spans.Span) {
 	for {
 		part := lastEnded(w.children[s.SpanID], w.at, cut)
 		if part == nil || part.End.Before(w.at) {
-			if sidecar := lastSidecar(w.children[s.SpanID], w.at); sidecar != nil {
-				part = sidecar
+			if init := lastInit(w.children[s.SpanID], w.at); init != nil {
+				part = init
 			}
 		}
 		if part == nil {
@@ -123,13 +123,12 @@ func lastEnded(siblings []*spans.Span, at time.Time, cut bool) *spans.Span {
 	return last
 }
 
-// lastSidecar is the sidecar that was started last of those that were started
-// again beside what came after them.
-func lastSidecar(siblings []*spans.Span, at time.Time) *spans.Span {
+// lastInit is the init container that was started last of those that were started
+// again beside what came after them: sidecars, and any if all of the pod was.
+func lastInit(siblings []*spans.Span, at time.Time) *spans.Span {
 	var last *spans.Span
 	for _, s := range siblings {
-		sidecar, _ := s.Attribute(keySidecar)
-		if sidecar.AsBool() && s.Start.Before(at) && s.End.After(at) && (last == nil || s.Start.After(last.Start)) {
+		if s.Name == "init container" && s.Start.Before(at) && s.End.After(at) && (last == nil || s.Start.After(last.Start)) {
 			last = s
 		}
 	}
@@ -155,7 +154,7 @@ func (w *criticalPath) phaseOf(s *spans.Span) string {
 			return parent.Name
 		}
 		return "become ready"
-	case "unschedulable", "scheduling gates":
+	case "unschedulable", "scheduling gates", "bind devices":
 		return "schedule"
 	case "bind volume claim", "provision volume", "attach volume", "mount volumes":
 		return phaseVolumes

@@ -285,7 +285,7 @@ func valuesAreDocumented(t *testing.T, doc string, seen []spans.Span) {
 		"rollspan.change":       code(row("rollspan.change")),
 		"rollspan.in_progress":  code(row("rollspan.change")),
 		"rollspan.outcome":      code(outcomes),
-		"rollspan.cause":        code(row("rollspan.cause") + section(t, doc, "### Nodes", "### The critical path")),
+		"rollspan.cause":        code(row("rollspan.cause") + section(t, doc, "### Restarts", "### The critical path")),
 		"rollspan.slower.phase": phases,
 	}
 	used := map[string]bool{}

@@ -19,14 +19,6 @@ const (
 	runContainerError  = "RunContainerError"
 )
 
-// killReasons are how the kubelet words whom it kills for what, and the probe
-// that said so (k8s.io/kubernetes/pkg/kubelet/kuberuntime).
-var killReasons = []struct{ words, reason, probe string }{
-	{"failed liveness probe", livenessProbeFailed, "Liveness probe"},
-	{"failed startup probe", startupProbeFailed, "Startup probe"},
-	{"PostStartHook", postStartHookError, ""},
-}
-
 // whyEnded says why a run ended. What the kernel or the kubelet did to it is
 // more specific than the code it left with.
 func (p *pod) whyEnded(c *container, r *run) failure {
@@ -41,10 +33,7 @@ func (p *pod) whyEnded(c *container, r *run) failure {
 	if !ok {
 		return exit
 	}
-	for _, k := range killReasons {
-		if !strings.Contains(kill.message, k.words) {
-			continue
-		}
+	if k := killingFor(kill.message); k.reason != "" {
 		exit.reason = k.reason
 		if said := p.lastProbe(c, k.probe, r.started.lo, kill.at); said != "" {
 			exit.message = fmt.Sprintf("%s (%s)", said, exit.message)
@@ -58,22 +47,6 @@ func (p *pod) whyEnded(c *container, r *run) failure {
 		return exit // with its pod, and the kubelet has no more to say of it
 	}
 	return failure{exit.reason, exit.message + ": " + kill.message}
-}
-
-// killed finds the Event with which the kubelet began to kill a run.
-func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
-	for _, ev := range p.events {
-		if ev.reason != "Killing" || ev.container != c.name {
-			continue
-		}
-		for _, o := range ev.occurrences {
-			// Both ends of the run are known to the second.
-			if !o.at.Before(r.started.lo) && o.at.Before(r.finished.at().Add(time.Second)) && (!ok || o.at.After(kill.at)) {
-				kill, ok = o, true
-			}
-		}
-	}
-	return kill, ok
 }
 
 // lastProbe is what a kind of probe last said of a container in a span of time:

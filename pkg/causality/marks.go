@@ -23,6 +23,7 @@ type mark struct {
 	run     *run      // started, booted, terminated, or failed to start
 	failure *failure  // why a run ended badly
 	stopped bool      // the run ended because its pod was done
+	ordered bool      // the kubelet ended the run, which did nothing wrong
 	last    bool      // the run was ended with its pod, which had failed
 	killed  time.Time // when the kubelet began to end the run
 	ended   bool      // the run before had ended, and nothing else tells
@@ -179,8 +180,8 @@ func (p *pod) addRun(marks []mark, c *container, r *run) []mark {
 		marks = append(marks, mark{kind: markBooted, at: r.booted.at(), run: r})
 	}
 	if r.over() {
-		end := mark{kind: markTerminated, at: r.finished.at(), run: r, stopped: p.endedWithPod(c, r)}
-		if r.exitCode != 0 && !end.stopped {
+		end := mark{kind: markTerminated, at: r.finished.at(), run: r, stopped: p.endedWithPod(c, r), ordered: p.ordered(c, r)}
+		if r.exitCode != 0 && !end.stopped && !end.ordered {
 			f := p.whyEnded(c, r)
 			end.failure = &f
 		}

@@ -170,7 +170,7 @@ func (e *Engine) nodeCauseOfRestart(rs *restart) *disruption {
 	var best *disruption
 	for _, d := range n.disruptions {
 		at := d.start.at()
-		if !began.Before(at) || died.After(at.Add(kubeletPeriod)) || n.partOfReboot(d) {
+		if !began.Before(at) || died.After(at.Add(kubeletPeriod)) && !rs.ended.vanished || n.partOfReboot(d) {
 			continue
 		}
 		switch d.kind {

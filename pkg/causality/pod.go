@@ -36,7 +36,13 @@ type pod struct {
 	lostFirst, readyFirst bool
 
 	scheduled moment
-	sandbox   moment // PodReadyToStartContainers
+	// sandboxes are when PodReadyToStartContainers became True: a pod may need
+	// another sandbox.
+	sandboxes []moment
+	noSandbox bool
+	// gatesShut says that it had scheduling gates; gatesOpen is when the last one went.
+	gatesShut bool
+	gatesOpen moment
 	// containersReady is when ContainersReady was True for the first time.
 	containersReady moment
 	ready           []transition
@@ -58,9 +64,8 @@ type pod struct {
 	ended       moment    // while it was being deleted: in phase Succeeded or Failed
 
 	// finite pods are to finish, not to stay (restartPolicy Never or
-	// OnFailure); finished is when one was seen in phase Succeeded or Failed.
+	// OnFailure, of all containers); finished is when one was seen in phase Succeeded or Failed.
 	finite   bool
-	never    bool // restartPolicy Never: a container that ended is not started again
 	finished moment
 	finish   stamp
 
@@ -205,8 +210,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		if uid := makerOf(in); uid != "" {
 			p.owner = uid
 		}
-		p.never = in.Spec.RestartPolicy == corev1.RestartPolicyNever
-		p.finite = p.never || in.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
+		p.finite = isFinite(in) && (p.unowned() || in.Spec.RestartPolicy != corev1.RestartPolicyAlways)
 		arrival := o.Time
 		if o.Initial || in.Status.Phase == corev1.PodRunning || in.Spec.NodeName != "" && in.DeletionTimestamp != nil {
 			arrival = time.Time{} // we did not see it being created
@@ -230,9 +234,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	if o.Initial {
 		arrival = time.Time{}
 	}
-	if in.Spec.NodeName != "" {
-		p.node = in.Spec.NodeName
-	}
+	p.observeNode(in, isNew, o.Time)
 	if in.Status.NominatedNodeName != "" {
 		p.nominatedNode = in.Status.NominatedNodeName
 	}
@@ -339,9 +341,7 @@ func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen 
 				p.unscheduled.add(reason{c.Reason, c.Message, c.LastTransitionTime.Time, at}, seen)
 			}
 		case corev1.PodReadyToStartContainers:
-			if isTrue && !p.sandbox.known() {
-				p.sandbox = at
-			}
+			p.observeSandbox(isTrue, at)
 		case corev1.ContainersReady:
 			if isTrue && !p.containersReady.known() {
 				p.containersReady = at

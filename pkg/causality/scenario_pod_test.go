@@ -64,7 +64,7 @@ func setPodDetail(p *corev1.Pod, key, val string) {
 			Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: p.CreationTimestamp,
 		})
 	default:
-		panic("a pod has no " + key)
+		setPodFeature(p, key, val)
 	}
 }
 
@@ -72,9 +72,9 @@ func setPodDetail(p *corev1.Pod, key, val string) {
 // hook in its spec; restarts, of which none was seen; booted, that it has passed its
 // startup probe; refused=<when>, that the runtime could not start it.
 func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val string) {
-	spec := containerSpec(p, s.Name)
 	switch state {
 	case "probes":
+		spec := containerSpec(p, s.Name)
 		for kind := range strings.SplitSeq(val, ",") {
 			switch kind {
 			case "startup":
@@ -86,7 +86,7 @@ func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val str
 			}
 		}
 	case "prestop":
-		spec.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}
+		containerSpec(p, s.Name).Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}
 	case "restarts": // how many there were that nobody saw
 		s.RestartCount = int32(atoi(val))
 	case "booted":
@@ -103,7 +103,7 @@ func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val str
 			StartedAt: metav1.NewTime(time.Unix(0, 0)), FinishedAt: metav1.NewTime(clock(val).Truncate(time.Second)),
 		}}
 	default:
-		panic("a container has no " + state)
+		setContainerFeature(p, s, state, val)
 	}
 }
 

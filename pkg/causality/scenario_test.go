@@ -450,6 +450,9 @@ func setContainer(p *corev1.Pod, name, state, val string) {
 	if slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name }) {
 		statuses = &p.Status.InitContainerStatuses
 	}
+	if slices.ContainsFunc(p.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == name }) {
+		statuses = &p.Status.EphemeralContainerStatuses
+	}
 	i := slices.IndexFunc(*statuses, func(s corev1.ContainerStatus) bool { return s.Name == name })
 	if i < 0 {
 		*statuses = append(*statuses, corev1.ContainerStatus{Name: name})
@@ -509,6 +512,8 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 		ev.Related = &corev1.ObjectReference{Namespace: "shop", Name: name, Kind: scenarioKinds()[kind].kind, UID: w.objects[val].(metav1.Object).GetUID()}
 	case "container":
 		io.FieldPath = "spec.containers{" + val + "}"
+	case "ephemeral":
+		io.FieldPath = "spec.ephemeralContainers{" + val + "}"
 	case "reason":
 		ev.Reason = val
 	case "message":

@@ -18,12 +18,41 @@ type refusal struct {
 	at      time.Time
 	reason  string // of the condition: Unschedulable, SchedulingGated, …
 	message string // its first sentence; what follows is about preemption
+	// until is when it no longer held, if that is known by itself.
+	until time.Time
+}
+
+// bindingConditionsPending is the scheduler's Event of a pod whose devices are not
+// ready yet on the node that it has chosen (plugins/dynamicresources).
+const bindingConditionsPending = "BindingConditionsPending"
+
+// observeNode notes the node that the pod is bound to, and its scheduling gates. A
+// binding brings the condition PodScheduled with it (registry/core/pod/storage);
+// where that is missing, the pod was created with its node, and the kubelet adds the
+// condition when it comes to it.
+func (p *pod) observeNode(in *corev1.Pod, isNew bool, seen time.Time) {
+	if in.Spec.NodeName != "" {
+		p.node = in.Spec.NodeName
+	}
+	if isNew && in.Spec.NodeName != "" && !hasCondition(in, corev1.PodScheduled) {
+		p.scheduled = p.created
+	}
+	switch {
+	case len(in.Spec.SchedulingGates) > 0:
+		p.gatesShut = true
+	case p.gatesShut && !p.gatesOpen.known():
+		p.gatesOpen = arrived(seen)
+	}
+}
+
+func hasCondition(in *corev1.Pod, kind corev1.PodConditionType) bool {
+	return slices.ContainsFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
 }
 
 // errorType is what a start that failed for it is filed under: the scheduler's
 // Event, where it writes one.
 func (r refusal) errorType() string {
-	if r.reason == corev1.PodReasonSchedulingGated {
+	if r.reason == corev1.PodReasonSchedulingGated || r.reason == bindingConditionsPending {
 		return r.reason
 	}
 	return "FailedScheduling"
@@ -35,11 +64,16 @@ func (p *pod) refusals(until time.Time) []refusal {
 	var all []refusal
 	said := map[string]bool{}
 	for _, ev := range p.events {
-		if ev.reason != "FailedScheduling" {
+		reason := corev1.PodReasonUnschedulable
+		switch ev.reason {
+		case "FailedScheduling":
+		case bindingConditionsPending:
+			reason = bindingConditionsPending
+		default:
 			continue
 		}
 		for _, o := range ev.occurrences {
-			r := refusal{o.at, corev1.PodReasonUnschedulable, cutSentence(o.message)}
+			r := refusal{at: o.at, reason: reason, message: cutSentence(o.message)}
 			all = append(all, r)
 			said[r.message] = true
 		}
@@ -47,7 +81,11 @@ func (p *pod) refusals(until time.Time) []refusal {
 	for _, c := range p.unscheduled {
 		// An Event with the same words is the more exact.
 		if message := cutSentence(c.message); !said[message] {
-			all = append(all, refusal{c.from.at(), cmp.Or(c.reason, corev1.PodReasonUnschedulable), message})
+			r := refusal{at: c.from.at(), reason: cmp.Or(c.reason, corev1.PodReasonUnschedulable), message: message}
+			if r.reason == corev1.PodReasonSchedulingGated {
+				r.until = p.gatesOpen.at() // the condition says so until it says something else
+			}
+			all = append(all, r)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b refusal) int { return a.at.Compare(b.at) })
@@ -65,9 +103,13 @@ func (ph *phases) refused(tl timeline) {
 		if i+1 < len(refusals) {
 			end = latest(refusals[i+1].at, tl.created)
 		}
+		end = earliest(end, r.until)
 		name := "unschedulable"
-		if r.reason == corev1.PodReasonSchedulingGated {
+		switch r.reason {
+		case corev1.PodReasonSchedulingGated:
 			name = "scheduling gates"
+		case bindingConditionsPending:
+			name = "bind devices"
 		}
 		s := ph.add(node{
 			parent: ph.schedule.SpanID, id: []string{strconv.Itoa(i)}, name: name, service: serviceScheduler,

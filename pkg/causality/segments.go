@@ -56,6 +56,8 @@ type segmenter struct {
 	backOff  time.Time // backing off since
 	why      failure   // why it backs off
 	running  *mark     // the start of the run that is on
+	done     bool      // the last run was the last one, unless all of the pod is run again
+	ordered  bool      // the kubelet ended the last run, to start the container anew
 }
 
 func (s *segmenter) next(m mark) {
@@ -75,17 +77,13 @@ func (s *segmenter) next(m mark) {
 		s.failed(m)
 	case markCreated:
 		s.endBackOff(m.at)
-		if s.starting.IsZero() {
-			s.starting = s.idle
-		}
+		s.begin(m.at)
 		s.created = true
 	case markStarted:
 		s.crashedBefore(m)
 		s.endBackOff(m.at)
 		s.closePull(m.at, nil)
-		if s.starting.IsZero() {
-			s.starting = s.idle
-		}
+		s.begin(m.at)
 		s.emit(segment{name: "start container", from: s.starting, until: m.at})
 		s.starting, s.created = time.Time{}, false
 		s.idle = m.at
@@ -99,6 +97,19 @@ func (s *segmenter) next(m mark) {
 			s.crashed(m.at)
 		}
 	}
+}
+
+// begin notes that the container is being started. Where nothing shows since when, it
+// is since there was nothing else to do, or, if it was done with, since now.
+func (s *segmenter) begin(now time.Time) {
+	switch {
+	case !s.starting.IsZero():
+	case s.done:
+		s.starting = now
+	default:
+		s.starting = s.idle
+	}
+	s.done, s.ordered = false, false
 }
 
 // unseen ends a run of whose end only what came after it tells.
@@ -120,7 +131,7 @@ func (s *segmenter) crashed(at time.Time) {
 // was to be started long before it, that was another run, which has crashed: the
 // Events of both are lost, as the kubelet's recorder keeps back those of a busy pod.
 func (s *segmenter) crashedBefore(m mark) {
-	if m.exact || m.run == nil || m.run.restart == 0 || s.running != nil || !s.backOff.IsZero() || !s.pulling.IsZero() {
+	if m.exact || m.run == nil || m.run.restart == 0 || s.running != nil || s.done || s.ordered || !s.backOff.IsZero() || !s.pulling.IsZero() {
 		return
 	}
 	if from := cmp.Or(s.starting, s.idle); m.at.Sub(from) >= backOffPeriod {
@@ -262,7 +273,8 @@ func (s *segmenter) terminated(m mark) {
 	s.emit(g)
 	s.running = nil
 	s.starting = time.Time{}
-	if m.stopped || m.last || s.line.never || r.exitCode == 0 && !s.line.sidecar && (s.line.init || s.line.finite) {
+	if m.stopped || m.last || m.ordered || !s.line.policy.restarts(r.exitCode) {
+		s.done, s.ordered = !s.line.policy.restarts(r.exitCode), m.ordered
 		return
 	}
 	s.crashed(m.at)

@@ -32,7 +32,6 @@ type containerLine struct {
 	marks []mark
 
 	finite bool // it is to finish
-	never  bool // when it has ended it is not started again
 }
 
 // timeline derives the pod's start from its records. What happened after
@@ -43,7 +42,7 @@ func (p *pod) timeline(until time.Time) timeline {
 	for _, c := range p.containers {
 		lines = append(lines, containerLine{
 			container: c, marks: p.marks(c),
-			finite: p.finite && !c.sidecar, never: p.never && !c.sidecar,
+			finite: p.finite && !c.sidecar,
 		})
 	}
 	narrowEnds(lines)
@@ -77,7 +76,7 @@ func (p *pod) timeline(until time.Time) timeline {
 	tl.scheduled = atLeast(scheduled.at(), tl.created)
 	// The condition may be reported late; a container that is worked on has
 	// its sandbox.
-	sandbox := p.sandbox.at()
+	sandbox := p.sandboxBy(firstMark)
 	if !firstMark.IsZero() && (sandbox.IsZero() || firstMark.Before(sandbox)) {
 		sandbox = firstMark
 	}
@@ -169,7 +168,7 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 			continue
 		case line.init:
 			line.end = line.initEnd()
-			turn = line.end // zero if it is not done: nothing comes after it
+			turn = line.initTurn(lines[i+1:]) // zero if it is not done: nothing comes after it
 			continue
 		case line.finite:
 			line.end = line.endedForGood()
@@ -210,14 +209,35 @@ func started(marks []mark) bool {
 	return slices.ContainsFunc(marks, func(m mark) bool { return m.kind == markStarted })
 }
 
-// initEnd is when an init container was done: it has succeeded.
+// initEnd is when an init container was done: it has succeeded, and does not run
+// again, as it does in another sandbox.
 func (l *containerLine) initEnd() time.Time {
 	for _, m := range slices.Backward(l.marks) {
-		if m.kind == markTerminated && m.run.exitCode == 0 {
+		switch {
+		case m.kind == markTerminated && m.run.exitCode == 0:
 			return m.at
+		case m.kind == markTerminated, m.kind == markStarted:
+			return time.Time{}
 		}
 	}
 	return time.Time{}
+}
+
+// initTurn is when the kubelet turned to the container after an init container: when
+// that had succeeded for the last time before what comes after it was worked on.
+func (l *containerLine) initTurn(rest []containerLine) time.Time {
+	var next, turn time.Time
+	for _, later := range rest {
+		for _, m := range later.marks {
+			next = earliest(next, m.at)
+		}
+	}
+	for _, m := range l.marks {
+		if m.kind == markTerminated && m.run.exitCode == 0 && (turn.IsZero() || next.IsZero() || !m.at.After(next)) {
+			turn = m.at
+		}
+	}
+	return turn
 }
 
 // startedForGood is when the run that lasted has started; zero if none has.
@@ -238,7 +258,7 @@ func (l *containerLine) startedForGood() time.Time {
 func (l *containerLine) endedForGood() time.Time {
 	for _, m := range slices.Backward(l.marks) {
 		switch {
-		case m.kind == markTerminated && (l.never || m.run.exitCode == 0):
+		case m.kind == markTerminated && !l.policy.restarts(m.run.exitCode):
 			return m.at
 		case m.kind != markBackOff:
 			return time.Time{}

@@ -59,6 +59,9 @@ func (p *pod) schedulingTrouble(at time.Time) failure {
 		return failure{"PodNotScheduled", ""}
 	}
 	last := refusals[len(refusals)-1]
+	if !last.until.IsZero() && !last.until.After(at) {
+		return failure{"PodNotScheduled", ""}
+	}
 	return failure{last.errorType(), last.message}
 }
 
@@ -100,8 +103,8 @@ func (p *pod) lastWarning(from, at time.Time) (failure, bool) {
 	var last occurrence
 	var reason string
 	for _, ev := range p.events {
-		if ev.eventType != "Warning" || ev.first().After(at) {
-			continue
+		if ev.eventType != "Warning" || ev.first().After(at) || ev.container != "" && p.container(ev.container) == nil {
+			continue // the last is of an ephemeral container, which nobody waits for
 		}
 		o := ev.until(at)
 		if o.at.Before(from) {

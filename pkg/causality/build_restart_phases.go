@@ -1,0 +1,146 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// phases tile the restart: stopping the old run, what the container then waited
+// for, starting the new one, becoming ready.
+func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
+	add := func(name, subject string, from, until time.Time, id ...string) *spans.Span {
+		from = latest(from, root.Start)
+		if until.After(root.End) {
+			until = root.End
+		}
+		if !until.After(from) {
+			return nil
+		}
+		return b.add(node{
+			parent: root.SpanID, id: append([]string{name}, id...), name: name, service: serviceKubelet,
+			subject: subject, start: from, end: until,
+		})
+	}
+	marks := rs.pod.marks(rs.container)
+	stopped := latest(rs.ended.finished.at(), rs.from)
+	if rs.killed == nil {
+		stopped = rs.from
+	}
+	started := rs.until
+	if rs.next != nil && rs.next.started.known() {
+		started = startOfRun(marks, rs.next)
+	}
+	attempt := started
+	for _, m := range marks {
+		if m.exact && m.kind != markFailed && m.kind != markBackOff && m.at.After(rs.from) && m.at.Before(attempt) {
+			attempt = m.at
+			break
+		}
+	}
+	if stopped.After(attempt) {
+		stopped = attempt
+	}
+	add("stop container", subject, rs.from, stopped)
+	waited := stopped
+	if until := rs.newSandbox(attempt); !until.IsZero() {
+		rs.isAbout(add("prepare sandbox", rs.pod.subject(), waited, until), nil)
+		waited = latest(waited, until)
+	}
+	for _, again := range rs.reruns(stopped, attempt) {
+		rs.isAbout(add("init container", rs.pod.subject()+" container/"+again.name, waited, again.until, again.name, again.id), again.container)
+		waited = latest(waited, again.until)
+	}
+	if waited.After(stopped) {
+		attempt = waited // nothing else kept it
+	}
+	add("back off", subject, waited, attempt)
+	if rs.next == nil {
+		return
+	}
+	add("start container", subject, attempt, started)
+	last := "become ready"
+	if rs.container.init && !rs.container.sidecar {
+		last = "run container"
+	}
+	add(last, subject, started, rs.until)
+}
+
+// isAbout says that a span below the restart is about another container, or about the
+// pod as a whole.
+func (rs *restart) isAbout(s *spans.Span, other *container) {
+	if s == nil {
+		return
+	}
+	own := rs.container.attributes()
+	s.Attributes = slices.DeleteFunc(s.Attributes, func(kv attribute.KeyValue) bool {
+		return slices.ContainsFunc(own, func(o attribute.KeyValue) bool { return o.Key == kv.Key })
+	})
+	if other != nil {
+		s.Attributes = append(s.Attributes, other.attributes()...)
+	}
+}
+
+// newSandbox is when the pod had another sandbox, if that was what the container
+// waited for until it was worked on again; else zero.
+func (rs *restart) newSandbox(attempt time.Time) time.Time {
+	changed := slices.ContainsFunc(rs.pod.events, func(ev *event) bool {
+		return ev.reason == "SandboxChanged" && !ev.first().Before(rs.from.Add(-arrivalSlack)) && ev.first().Before(attempt)
+	})
+	if !changed {
+		return time.Time{}
+	}
+	until := attempt
+	for _, m := range rs.pod.sandboxes {
+		if m.at().After(rs.from) {
+			until = earliest(until, m.at())
+		}
+	}
+	// A container that is worked on has its sandbox, whatever the condition says.
+	for _, c := range rs.pod.containers {
+		for _, m := range rs.pod.marks(c) {
+			if m.exact && m.kind != markBackOff && m.at.After(rs.from) {
+				until = earliest(until, m.at)
+				break
+			}
+		}
+	}
+	return until
+}
+
+// rerun is an init container's run in a pod that had been Ready.
+type rerun struct {
+	*container
+	id    string
+	until time.Time
+}
+
+// reruns are the runs of init containers that the container waited for, in order.
+func (rs *restart) reruns(from, until time.Time) []rerun {
+	var all []rerun
+	for _, c := range rs.pod.containers {
+		if !c.init || c.sidecar || c == rs.container {
+			continue
+		}
+		for _, r := range c.runs {
+			if !r.over() || r.started.at().Before(from) || r.finished.lo.After(until) {
+				continue
+			}
+			all = append(all, rerun{c, r.id, earliest(r.finished.at(), until)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b rerun) int { return a.until.Compare(b.until) })
+	return all
+}
+
+// initialized reports whether a container is an init container that the restart
+// waited for.
+func (rs *restart) initialized(container string) bool {
+	if rs.next == nil || container == "" {
+		return false
+	}
+	return slices.ContainsFunc(rs.reruns(rs.from, rs.next.started.at()), func(r rerun) bool { return r.name == container })
+}

@@ -1,0 +1,126 @@
+package causality
+
+import (
+	"strings"
+	"time"
+)
+
+// The kubelet says of each container that it kills that it does so, and in words
+// what for.
+
+// Causes of restarts that the kubelet has.
+const (
+	causeProbe   = "probe"
+	causeHook    = "hook"
+	causeResize  = "resize"
+	causeImage   = "image"
+	causeSandbox = "sandbox"
+	causeRule    = "rule"
+	causeKubelet = "kubelet"
+	causeVanish  = "vanished"
+)
+
+// killing is what the kubelet kills a container for.
+type killing struct {
+	words  string // by which the Event is known
+	cause  string // of the restart
+	reason string // what the run failed for; empty if it did nothing wrong
+	probe  string // which probe it did not pass
+}
+
+// killings are from k8s.io/kubernetes/pkg/kubelet/kuberuntime. The first that fits
+// counts.
+var killings = []killing{
+	{"failed liveness probe", causeProbe, livenessProbeFailed, "Liveness probe"},
+	{"failed startup probe", causeProbe, startupProbeFailed, "Startup probe"},
+	{"PostStartHook", causeHook, postStartHookError, ""},
+	{"resize requires restart", causeResize, "", ""},
+	{"definition changed", causeImage, "", ""}, // of what it compares only the image can change
+	{stoppingWords, causeSandbox, "", ""},
+	{"try killing it before restart", causeVanish, "", ""},
+	{"killing", causeRule, "", ""},
+}
+
+// stoppingWords are what the kubelet says where it stops all of a pod: to end it, or
+// to give it another sandbox.
+const stoppingWords = "Stopping container "
+
+func killingFor(message string) killing {
+	for _, k := range killings {
+		if strings.Contains(message, k.words) {
+			return k
+		}
+	}
+	return killing{cause: causeKubelet}
+}
+
+// killed finds the Event with which the kubelet began to kill a run.
+func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
+	for _, ev := range p.events {
+		if ev.reason != "Killing" || ev.container != c.name {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			// Both ends of the run are known to the second.
+			if !o.at.Before(r.started.lo) && o.at.Before(r.finished.at().Add(time.Second)) && (!ok || o.at.After(kill.at)) {
+				kill, ok = o, true
+			}
+		}
+	}
+	return kill, ok
+}
+
+// ordered reports whether the kubelet ended a run that did nothing wrong, to start
+// the container anew. How it answers to that is no error.
+func (p *pod) ordered(c *container, r *run) bool {
+	if r.reason == restartingAll {
+		return true
+	}
+	kill, ok := p.killed(c, r)
+	if !ok || r.reason == "OOMKilled" {
+		return false
+	}
+	switch killingFor(kill.message).cause {
+	case causeResize, causeImage, causeRule:
+		return true
+	case causeSandbox:
+		return c.ranAfter(r)
+	}
+	return false
+}
+
+// stopsBy reports whether an Event says that the kubelet stops a container with its
+// pod, by a clock that may not be the API server's.
+func (p *pod) stopsBy(ev *event) bool {
+	c := p.container(ev.container)
+	if ev.reason != "Killing" || c == nil || !p.leaving() || len(c.runs) == 0 {
+		return false
+	}
+	at, last := ev.first(), c.runs[len(c.runs)-1]
+	return strings.Contains(ev.message(), stoppingWords) && at.After(last.started.at()) &&
+		!at.Before(p.deleteAsked.lo.Add(-clockSlack))
+}
+
+// ranAfter reports whether the container was started again after a run.
+func (c *container) ranAfter(r *run) bool {
+	return len(c.runs) > 0 && c.runs[len(c.runs)-1] != r
+}
+
+// clockSlack is how far the clocks of a node and of the API server may be apart
+// before a container that was stopped seems to have ended by itself.
+const clockSlack = 10 * time.Second
+
+// stoppedWith reports whether a run ended because its pod was to go. The kubelet
+// dates the end, and the API server the request; and a mirror pod is deleted when
+// its containers have been stopped already.
+func (p *pod) stoppedWith(c *container, r *run) bool {
+	if !p.lost() || !r.over() {
+		return false
+	}
+	end, asked := r.finished.at(), p.lostAt().lo
+	if !end.Before(asked) {
+		return true
+	}
+	kill, ok := p.killed(c, r)
+	return ok && !c.ranAfter(r) && strings.Contains(kill.message, stoppingWords) && !end.Before(asked.Add(-clockSlack))
+}
