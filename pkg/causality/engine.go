@@ -37,6 +37,7 @@ type Engine struct {
 	setsOf        map[types.UID][]*podSet // by their workload
 	pods          map[types.UID]*pod
 	podsOf        map[types.UID][]*pod // by their owner
+	mirrors       map[types.UID][]*pod // by the static pod's UID, in order of creation
 	claims        *volumeClaims
 	// revisions are the ControllerRevisions, by their workload and their UID.
 	revisions map[types.UID]map[types.UID]*controllerRevision
@@ -82,6 +83,7 @@ func New(opts Options) *Engine {
 		setsOf:        map[types.UID][]*podSet{},
 		pods:          map[types.UID]*pod{},
 		podsOf:        map[types.UID][]*pod{},
+		mirrors:       map[types.UID][]*pod{},
 		claims:        newVolumeClaims(),
 		revisions:     map[types.UID]map[types.UID]*controllerRevision{},
 		nodes:         newNodes(),

@@ -23,6 +23,7 @@ type event struct {
 	component string
 	container string    // from fieldPath: spec.containers{web}
 	related   types.UID // the other pod of the story, if there is one
+	static    bool      // about a static pod, by the UID that its kubelet gave it
 	// occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
 	occurrences []occurrence
@@ -197,7 +198,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	count := eventCount(in)
 	e.noteLag(o, last)
 
-	obj := e.involvedObject(in)
+	obj, static := e.involvedObject(in, first)
 	ev := e.events[key]
 	if ev == nil && e.seenBefore(in, o, last) {
 		return obj
@@ -215,6 +216,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 			occurrences: []occurrence{{count: 1, at: first, message: in.Message}},
 			initial:     o.Initial,
 			known:       o.Time,
+			static:      static,
 		}
 		if in.Related != nil && in.Related.Kind == "Pod" {
 			ev.related = in.Related.UID
@@ -329,6 +331,9 @@ func (e *Engine) expireEvent(in *corev1.Event) {
 	}
 	delete(e.events, key)
 	obj := e.objects[in.InvolvedObject.UID]
+	if p := e.mirrorAt(in.InvolvedObject.UID, ev.first()); p != nil {
+		obj = p.object
+	}
 	if obj != nil {
 		obj.events = slices.DeleteFunc(obj.events, func(o *event) bool { return o == ev })
 	}
@@ -336,8 +341,9 @@ func (e *Engine) expireEvent(in *corev1.Event) {
 
 // involvedObject finds the record of what an Event is about. An Event without
 // its object's UID goes to the object that has the name now. Kubelets do not
-// know the UID of their Node; older ones give its name for it.
-func (e *Engine) involvedObject(in *corev1.Event) *object {
+// know the UID of their Node; older ones give its name for it. Of a static pod they
+// give a UID that the API does not have: static is set if it may be one.
+func (e *Engine) involvedObject(in *corev1.Event, first time.Time) (obj *object, static bool) {
 	ref := in.InvolvedObject
 	uid := ref.UID
 	if ref.Kind == "Node" && string(uid) == ref.Name {
@@ -349,5 +355,10 @@ func (e *Engine) involvedObject(in *corev1.Event) *object {
 	if uid == "" {
 		uid = uidByName(ref.Kind, ref.Namespace, ref.Name)
 	}
-	return e.object(uid, ref.Kind, ref.Namespace, ref.Name)
+	if static = ref.Kind == kindPod && e.pods[uid] == nil; static {
+		if p := e.mirrorAt(uid, first); p != nil && p.namespace == ref.Namespace && p.name == ref.Name {
+			return p.object, true
+		}
+	}
+	return e.object(uid, ref.Kind, ref.Namespace, ref.Name), static
 }

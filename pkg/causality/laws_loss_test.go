@@ -65,8 +65,8 @@ func losses(obs []causality.Observation) map[types.UID]*loss {
 
 func notePod(o causality.Observation, in *corev1.Pod, there, gone map[types.UID]*loss) {
 	owner := metav1.GetControllerOf(in)
-	if owner == nil || in.Spec.RestartPolicy == corev1.RestartPolicyNever || in.Spec.RestartPolicy == corev1.RestartPolicyOnFailure {
-		return
+	if owner == nil || owner.Kind == "Node" || in.Spec.RestartPolicy == corev1.RestartPolicyNever || in.Spec.RestartPolicy == corev1.RestartPolicyOnFailure {
+		return // a mirror pod's node is no workload
 	}
 	l := there[in.UID]
 	if l == nil {

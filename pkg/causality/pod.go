@@ -18,6 +18,7 @@ const maxTransitions = 128
 // pod is what the engine keeps of a Pod.
 type pod struct {
 	*object
+	mirrors types.UID // the static pod that it stands for, if it does
 	// owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
 	// pods of Deployments. Any other pod is its own.
 	owner types.UID
@@ -225,6 +226,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		e.pods[in.UID] = p
 		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
 		e.claims.use(p, in)
+		e.observeMirror(p, in)
 	} else if uid := makerOf(in); uid != "" && !p.unowned() {
 		e.takeIn(p, uid, newStamp(in.ResourceVersion, o))
 	}

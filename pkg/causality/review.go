@@ -238,6 +238,7 @@ func (r *reviewer) pending(q *pod) bool {
 func (e *Engine) forgetPod(q *pod) {
 	delete(e.pods, q.uid)
 	e.claims.drop(q)
+	e.dropMirror(q)
 	e.unfile(q)
 	e.forget(q.object)
 }

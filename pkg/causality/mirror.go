@@ -1,0 +1,77 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// A static pod is known to its kubelet by the hash of its manifest, which its
+// Events give for its UID. What the API has is a mirror of it, with a UID of its
+// own, which the kubelet makes again whenever somebody deletes it. The mirror
+// names the hash in an annotation.
+
+// mirrorOf is the hash that a mirror pod states; "" for any other pod. Mirrors are
+// made by kubelets and belong to their nodes: an annotation alone proves nothing.
+func mirrorOf(in *corev1.Pod) types.UID {
+	if controller(in).Kind != "Node" {
+		return ""
+	}
+	return types.UID(in.Annotations[corev1.MirrorPodAnnotationKey])
+}
+
+// observeMirror takes in a mirror pod that is new: the Events about its static pod
+// are its own from now on, and those that came before it, too.
+func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
+	hash := mirrorOf(in)
+	if hash == "" || e.pods[hash] != nil {
+		return
+	}
+	p.mirrors = hash
+	var from []*object
+	if stray := e.objects[hash]; stray != nil && stray.namespace == p.namespace && stray.name == p.name {
+		from = append(from, stray)
+	}
+	if before := e.mirrorAt(hash, p.created.lo); before != nil {
+		from = append(from, before.object)
+	}
+	e.mirrors[hash] = append(e.mirrors[hash], p)
+	slices.SortStableFunc(e.mirrors[hash], func(a, b *pod) int { return a.created.lo.Compare(b.created.lo) })
+	for _, obj := range from {
+		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
+			moves := ev.static && !ev.claimed && e.mirrorAt(hash, ev.first()) == p
+			if moves {
+				p.events = append(p.events, ev)
+			}
+			return moves
+		})
+	}
+	if len(p.events) > 0 {
+		slices.SortStableFunc(p.events, func(a, b *event) int { return a.first().Compare(b.first()) })
+		e.unsettled[p.object] = true
+	}
+}
+
+// mirrorAt is the mirror pod that there was of a static pod at a time: the last that
+// was made by then, or else the first. nil if there is none.
+func (e *Engine) mirrorAt(hash types.UID, at time.Time) *pod {
+	var found *pod
+	for _, p := range e.mirrors[hash] {
+		if found == nil || !p.created.lo.After(at) {
+			found = p
+		}
+	}
+	return found
+}
+
+// dropMirror forgets a mirror pod.
+func (e *Engine) dropMirror(p *pod) {
+	left := slices.DeleteFunc(e.mirrors[p.mirrors], func(o *pod) bool { return o == p })
+	if len(left) == 0 {
+		delete(e.mirrors, p.mirrors)
+		return
+	}
+	e.mirrors[p.mirrors] = left
+}
