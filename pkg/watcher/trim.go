@@ -71,11 +71,11 @@ func trim(object runtime.Object) {
 func trimPod(in *corev1.Pod) {
 	for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
 		for i := range containers {
-			c := &containers[i]
-			c.Env, c.EnvFrom, c.Command, c.Args = nil, nil, nil, nil // what may be secret
-			c.Resources, c.Ports, c.VolumeMounts, c.VolumeDevices = corev1.ResourceRequirements{}, nil, nil, nil
-			c.SecurityContext = nil
+			trimContainer(&containers[i])
 		}
+	}
+	for i := range in.Spec.EphemeralContainers {
+		trimContainer((*corev1.Container)(&in.Spec.EphemeralContainers[i].EphemeralContainerCommon))
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
 		for i := range statuses {
@@ -91,6 +91,12 @@ func trimPod(in *corev1.Pod) {
 	}
 	in.Spec.Volumes = claims
 	in.Spec.Affinity, in.Spec.Tolerations, in.Spec.TopologySpreadConstraints = nil, nil, nil
+}
+
+func trimContainer(c *corev1.Container) {
+	c.Env, c.EnvFrom, c.Command, c.Args = nil, nil, nil, nil // what may be secret
+	c.Resources, c.Ports, c.VolumeMounts, c.VolumeDevices = corev1.ResourceRequirements{}, nil, nil, nil
+	c.SecurityContext = nil
 }
 
 // trimNode leaves what can disrupt a node's pods. A heartbeat counts only where

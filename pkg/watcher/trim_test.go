@@ -142,14 +142,18 @@ func TestTrimContent(t *testing.T) {
 			StartupProbe: &corev1.Probe{}, ReadinessProbe: &corev1.Probe{}, RestartPolicy: &always, Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}},
 		}
 	}
+	debugger := func(c corev1.Container) []corev1.EphemeralContainer {
+		return []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon(c), TargetContainerName: "c"}}
+	}
 	claim := corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-0"}}}
 	ephemeral := corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}}
 	p := &corev1.Pod{
 		Spec: corev1.PodSpec{
 			NodeName: "n", RestartPolicy: corev1.RestartPolicyNever, ReadinessGates: []corev1.PodReadinessGate{{ConditionType: "g"}},
 			InitContainers: []corev1.Container{whole("i")}, Containers: []corev1.Container{whole("c"), whole("d")},
-			Volumes:  []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}}, claim, ephemeral},
-			Affinity: &corev1.Affinity{}, Tolerations: []corev1.Toleration{{Key: "k"}}, TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1}},
+			EphemeralContainers: debugger(whole("e")),
+			Volumes:             []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}}, claim, ephemeral},
+			Affinity:            &corev1.Affinity{}, Tolerations: []corev1.Toleration{{Key: "k"}}, TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1}},
 		},
 		Status: corev1.PodStatus{
 			Phase:                 corev1.PodRunning,
@@ -163,7 +167,8 @@ func TestTrimContent(t *testing.T) {
 		Spec: corev1.PodSpec{
 			NodeName: "n", RestartPolicy: corev1.RestartPolicyNever, ReadinessGates: []corev1.PodReadinessGate{{ConditionType: "g"}},
 			InitContainers: []corev1.Container{left("i")}, Containers: []corev1.Container{left("c"), left("d")},
-			Volumes: []corev1.Volume{claim, ephemeral},
+			EphemeralContainers: debugger(left("e")),
+			Volumes:             []corev1.Volume{claim, ephemeral},
 		},
 		Status: corev1.PodStatus{
 			Phase:                 corev1.PodRunning,
