@@ -4,16 +4,20 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 )
 
 // firstState opens a change for a workload that is new or on its way. One
-// that is complete, or has failed already, is settled: its story is over.
+// that is complete, or has failed already, is settled: its story is over, unless
+// it was not there when we last looked. Then all of it was while the watch was
+// down.
 func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o Observation) {
 	d.stale = st.failedAt
 	d.numbered = st.template
 	observed := st.observed >= st.generation
 	settled := st.complete || !st.failedAt.IsZero() || st.rolledOut
-	if !st.isNew && settled && observed {
+	missed := o.Type == watch.Added && !o.Initial && !st.isNew
+	if !st.isNew && settled && observed && !missed {
 		return
 	}
 	who := writer(meta.GetManagedFields(), true, d.writers)
@@ -52,7 +56,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 	if st.paused {
 		c.pauses = append(c.pauses, pause{from: c.start})
 	}
-	if !st.isNew && (settled || st.paused) {
+	if !st.isNew && (settled || st.paused) && !missed {
 		// The revision is done with, and a later spec waits for its own, if
 		// it is a new template at all.
 		c.revision, c.revisionName, c.cause = 0, "", "template"
