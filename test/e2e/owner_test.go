@@ -72,6 +72,44 @@ func TestCustomResourceThatNobodyMayRead(t *testing.T) {
 	}
 }
 
+// TestCustomResourceServedAnew is about one whose definition gives up the version
+// that its objects were found in. What is made later is read in the new one.
+func TestCustomResourceServedAnew(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.define("Kiosk")
+	s.mayRead("kiosks")
+	reads := func(states float64) {
+		t.Helper()
+		s.eventually("what there is of kiosks is read", func() error {
+			if n, _ := s.metricIfAny(`rollspan_observations_total{kind="Kiosk"}`); n < states {
+				return fmt.Errorf("%v states of %v", n, states)
+			}
+			return nil
+		})
+	}
+	s.create(app{owner: reference(s.custom("Kiosk", "old", nil))})
+	reads(1)
+
+	s.apply(fmt.Sprintf(`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: kiosks.%[1]s}
+spec:
+  group: %[1]s
+  scope: Namespaced
+  names: {kind: Kiosk, plural: kiosks}
+  versions:
+  - {name: v1, served: false, storage: false, schema: {openAPIV3Schema: {type: object}}}
+  - {name: v2, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+`, customGroup))
+	s.eventually("the new version is served", func() error {
+		return s.kubectl(t.Context(), "get", "kiosks.v2."+customGroup, "old", "-n", s.name)
+	})
+	s.apply("{apiVersion: " + customGroup + "/v2, kind: Kiosk, metadata: {name: new, namespace: " + s.name + "}}")
+	reads(2)
+}
+
 const customGroup = "e2e.test"
 
 // define defines kinds of custom resources.
@@ -101,16 +139,16 @@ func (s *space) mayRead(resources ...string) {
 	s.apply(fmt.Sprintf(`
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: rollspan-owners}
+metadata: {name: %[1]s}
 rules:
-- {apiGroups: [%s], resources: [%s], verbs: [list, watch]}
+- {apiGroups: [%[2]s], resources: [%[3]s], verbs: [list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: rollspan-owners}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rollspan-owners}
+metadata: {name: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: %[1]s}
 subjects: [{kind: ServiceAccount, name: rollspan, namespace: rollspan}]
-`, customGroup, strings.Join(resources, ", ")))
+`, "rollspan-owners-in-"+s.name, customGroup, strings.Join(resources, ", ")))
 }
 
 func (s *space) apply(manifest string) {
