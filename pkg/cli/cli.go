@@ -42,10 +42,16 @@ type app struct {
 // Main runs the command that args (without the program's name) ask for, until
 // it is through or ctx is done, and returns the exit code.
 func Main(ctx context.Context, args []string, s Streams) int {
+	out := &checkedWriter{w: s.Out}
+	s.Out = out
 	a := &app{Streams: s, log: slog.New(slog.DiscardHandler)}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil {
+		// Of a command that only prints; --help is one without having started.
+		a.started, err = true, fmt.Errorf("standard output: %w", out.err)
+	}
 	switch {
 	case err == nil:
 		return ExitOK
@@ -58,6 +64,22 @@ func Main(ctx context.Context, args []string, s Streams) int {
 		fmt.Fprintf(a.Err, "rollspan: %v\n", err)
 	}
 	return ExitError
+}
+
+// checkedWriter remembers the first error: neither cobra's help nor fmt.Fprintf
+// to standard output says that nobody got it.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write writes to the underlying writer.
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // usage returns an error about flags as one of wrong usage.
