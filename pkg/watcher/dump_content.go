@@ -2,16 +2,13 @@ package watcher
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
 	"strings"
-
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
 )
 
 // objectKind is an object's kind, as far as known.
@@ -40,13 +37,12 @@ type dumpFile struct {
 	found  bool           // one of them is an object of the cluster, or was before it was damaged
 }
 
-// Bounds on what has to be in memory as a whole: an object of a JSON stream, of
-// which the API server takes none above a few MiB, and a YAML document, which may
-// be the list of all Pods of a cluster.
-const (
-	maxJSONValueBytes    = 64 << 20
-	maxYAMLDocumentBytes = 512 << 20
-)
+// maxValueBytes bounds what has to be in memory as a whole: an object, of which the
+// API server takes none above a few MiB, or a YAML document that is not in a style of
+// which the items can be told apart.
+const maxValueBytes = 64 << 20
+
+var errValueTooLarge = fmt.Errorf("an object is larger than %d MiB", maxValueBytes>>20)
 
 // addContent reads a file of objects.
 func (d *Dump) addContent(in io.Reader, name string) {
@@ -55,11 +51,13 @@ func (d *Dump) addContent(in io.Reader, name string) {
 	head, _ := buffered.Peek(sniffBytes) // a short stream has a short head
 	switch sniff(head, name) {
 	case contentJSON:
-		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxJSONValueBytes, "an object")
+		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxValueBytes, errValueTooLarge)
 		f.json(f.part)
 	case contentYAML:
-		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxYAMLDocumentBytes, "a YAML document")
+		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxValueBytes, errValueTooLarge)
 		f.yaml(bufio.NewReader(f.part))
+	case contentUTF16:
+		f.broken(errors.New("this is UTF-16; save it as UTF-8"))
 	case contentRecording:
 		d.stats.Recordings++
 	}
@@ -103,7 +101,7 @@ func (f *dumpFile) json(in io.Reader) {
 // before the list has said their kind wait for it.
 func (f *dumpFile) document(decoder *json.Decoder) error {
 	fields := map[string]json.RawMessage{}
-	var waiting []json.RawMessage
+	var waiting []waitingItem
 	isList := false
 	for decoder.More() {
 		token, err := decoder.Token()
@@ -169,16 +167,30 @@ func itemKind(fields map[string]json.RawMessage) objectKind {
 	return objectKind{t.APIVersion, kind}
 }
 
-// flush takes in the items that waited for their list to say their kind.
-func (f *dumpFile) flush(waiting []json.RawMessage, fields map[string]json.RawMessage) {
-	for _, raw := range waiting {
-		f.object(raw, itemKind(fields).or(f.folder), true)
+// waitingItem is an item that waits for its list to say its kind.
+type waitingItem struct {
+	number int // in the file, from 1
+	raw    json.RawMessage
+}
+
+// flush takes in the items that waited.
+func (f *dumpFile) flush(waiting []waitingItem, fields map[string]json.RawMessage) {
+	for _, w := range waiting {
+		f.again(w.number, w.raw, fields)
 	}
+}
+
+// again takes in an item that was met before, when its list has told what it tells.
+func (f *dumpFile) again(number int, raw json.RawMessage, fields map[string]json.RawMessage) {
+	met := f.items
+	f.items = number - 1
+	f.object(raw, itemKind(fields).or(f.folder), true)
+	f.items = met
 }
 
 // list reads items to the end of their array. Those whose kind is not known
 // are put into waiting, if there is such a thing.
-func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]json.RawMessage) error {
+func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]waitingItem) error {
 	for decoder.More() {
 		f.part.reset()
 		var raw json.RawMessage
@@ -186,40 +198,44 @@ func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]json.
 			f.found = f.found || kind.Kind != ""
 			return err
 		}
-		var own objectKind
-		_ = json.Unmarshal(raw, &own) // what is no object shows below
-		if own.or(kind).Kind == "" && waiting != nil {
-			*waiting = append(*waiting, raw)
-			continue
-		}
-		f.object(raw, kind.or(f.folder), true)
+		f.item(raw, kind, waiting)
 	}
 	_, err := decoder.Token()
 	return err
 }
 
-// yaml reads one YAML document after another. A damaged one does not affect
-// the others.
-func (f *dumpFile) yaml(in *bufio.Reader) {
-	documents := utilyaml.NewYAMLReader(in)
-	for {
-		f.part.reset()
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			f.broken(err)
-			return
-		}
-		raw, err := yaml.YAMLToJSON(document)
-		switch {
-		case err == nil:
-			f.json(bytes.NewReader(raw))
-		case objectYAML.Match(document):
-			f.broken(err)
-		}
+// item takes in an item of a list. One whose kind is not known is put into
+// waiting, if there is such a thing.
+func (f *dumpFile) item(raw json.RawMessage, kind objectKind, waiting *[]waitingItem) {
+	var own objectKind
+	_ = json.Unmarshal(raw, &own) // what is no object shows below
+	if own.or(kind).Kind == "" && waiting != nil {
+		f.items++
+		*waiting = append(*waiting, waitingItem{f.items, withoutData(raw)})
+		return
 	}
+	f.object(raw, kind.or(f.folder), true)
+}
+
+// withoutData drops what Secrets and ConfigMaps hold from an item that has to wait:
+// it may be one.
+func withoutData(raw json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil {
+		return raw // no object
+	}
+	n := len(fields)
+	for _, key := range []string{"data", "stringData", "binaryData"} {
+		delete(fields, key)
+	}
+	if len(fields) == n {
+		return raw
+	}
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return nil // it was parsed, so that this does not happen
+	}
+	return rest
 }
 
 // object takes in one object. A list's item that is none is damage; a file of
@@ -242,6 +258,13 @@ func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 		f.found = true
 		f.dump.broken(f.name, f.items, err)
 	}
+}
+
+// damagedItem reports an item that cannot be read.
+func (f *dumpFile) damagedItem(err error) {
+	f.items++
+	f.found = true
+	f.dump.broken(f.name, f.items, err)
 }
 
 // broken reports damage behind the last item.

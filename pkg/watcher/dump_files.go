@@ -23,6 +23,11 @@ const (
 	maxDumpArchiveBytes = 16 << 30
 )
 
+var (
+	errFileTooLarge    = fmt.Errorf("the file is larger than %d MiB", maxDumpFileBytes>>20)
+	errArchiveTooLarge = fmt.Errorf("the archive is larger than %d MiB", maxDumpArchiveBytes>>20)
+)
+
 // AddPath reads a file, or all files of a folder in the order of their names.
 // An error is about the path as such; what is wrong with files is reported.
 func (d *Dump) AddPath(ctx context.Context, name string) error {
@@ -92,7 +97,7 @@ func (d *Dump) addStream(in *bufio.Reader, name string, depth int) {
 	case isTar(head) && depth < maxPacked:
 		d.addArchive(in, name)
 	default:
-		d.addContent(newBoundedReader(in, maxDumpFileBytes, "the file"), name)
+		d.addContent(newBoundedReader(in, maxDumpFileBytes, errFileTooLarge), name)
 	}
 }
 
@@ -103,7 +108,7 @@ const maxPacked = 3
 // addArchive reads the files of a tar. Nothing is written, so that it does not
 // matter what their names are.
 func (d *Dump) addArchive(in io.Reader, name string) {
-	archive := tar.NewReader(newBoundedReader(in, maxDumpArchiveBytes, "the archive"))
+	archive := tar.NewReader(newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge))
 	for {
 		header, err := archive.Next()
 		switch {
@@ -142,11 +147,11 @@ func unpackedName(name string) string {
 type boundedReader struct {
 	in         io.Reader
 	left, most int64
-	what       string
+	err        error
 }
 
-func newBoundedReader(in io.Reader, most int64, what string) *boundedReader {
-	return &boundedReader{in: in, left: most, most: most, what: what}
+func newBoundedReader(in io.Reader, most int64, err error) *boundedReader {
+	return &boundedReader{in: in, left: most, most: most, err: err}
 }
 
 // reset begins to count anew.
@@ -154,7 +159,7 @@ func (r *boundedReader) reset() { r.left = r.most }
 
 func (r *boundedReader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, fmt.Errorf("%s is larger than %d MiB", r.what, r.most>>20)
+		return 0, r.err
 	}
 	n, err := r.in.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)

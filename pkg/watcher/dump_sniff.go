@@ -21,6 +21,7 @@ const (
 	contentJSON              // objects or lists of them, perhaps
 	contentYAML              // the same
 	contentRecording         // watch events, one a line
+	contentUTF16             // either, but not as UTF-8: what PowerShell's > writes
 )
 
 // IsDump reports whether a stream holds a snapshot's objects, or an archive of
@@ -54,6 +55,8 @@ func sniff(head []byte, name string) content {
 	switch {
 	case len(head) == 0:
 		return contentUnknown
+	case (bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})) && mayHoldObjects(ext):
+		return contentUTF16
 	case head[0] == '[':
 		return contentJSON
 	case head[0] == '{':
@@ -62,11 +65,14 @@ func sniff(head []byte, name string) content {
 			return contentJSON
 		}
 		return c
-	case ext == ".yaml" || ext == ".yml" || objectYAML.Match(head):
+	case mayHoldObjects(ext) && ext != ".json" || objectYAML.Match(head):
 		return contentYAML
 	}
 	return contentUnknown
 }
+
+// mayHoldObjects tells by what a file's name ends with.
+func mayHoldObjects(ext string) bool { return ext == ".json" || ext == ".yaml" || ext == ".yml" }
 
 // objectYAML is how YAML of objects begins.
 var objectYAML = regexp.MustCompile(`\A(?:(?:---|#|%YAML)[^\n]*\n\s*)*(?:- )?(?:apiVersion|kind|items|metadata):`)

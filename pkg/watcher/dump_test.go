@@ -242,7 +242,7 @@ func billionLaughs() string {
 
 // TestValuesAreBounded gives the reader an object that does not end.
 func TestValuesAreBounded(t *testing.T) {
-	got, broken, _ := readDump(t, file{"all.json", dumpedPod + `{"apiVersion":"v1","kind":"Pod","metadata":"` + strings.Repeat("x", maxJSONValueBytes+1<<20) + `"}`})
+	got, broken, _ := readDump(t, file{"all.json", dumpedPod + `{"apiVersion":"v1","kind":"Pod","metadata":"` + strings.Repeat("x", maxValueBytes+1<<20) + `"}`})
 	if !slices.Equal(got, []string{"Pod/web"}) || len(broken) != 1 || !strings.Contains(broken[0], "larger than 64 MiB") {
 		t.Errorf("got %v, broken %q", got, broken)
 	}
@@ -254,7 +254,7 @@ func TestFolders(t *testing.T) {
 	for _, f := range []file{
 		{"shop/pods.json", `{"kind":"PodList","apiVersion":"v1","items":[` + bareItem + `]}`},
 		{"shop/web-1/logs.txt", "==== START logs for container web ====\n"},
-		{"namespaces/api/core/pods.yaml", "apiVersion: v1\nitems:\n- metadata: {name: api, uid: p2}\n"},
+		{"namespaces/api/core/pods.yaml", "apiVersion: v1\nitems:\n- metadata: {name: api, uid: p2}\nkind: PodList\n"},
 		{"nodes.json", `{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"n1","uid":"n1"}}]}`},
 		{"broken.json", `{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"uid":"p3","name":"c"}},{]}`},
 		{"core.bin", "\x7fELF\x00\x00"},

@@ -82,11 +82,13 @@ func newRecordingReader(in io.Reader, file string, limit int) *RecordingReader {
 
 // skipBOM drops the byte order mark some editors put before UTF-8.
 func skipBOM(in *bufio.Reader) *bufio.Reader {
-	if head, _ := in.Peek(3); bytes.Equal(head, []byte{0xef, 0xbb, 0xbf}) {
-		_, _ = in.Discard(3) // just peeked
+	if head, _ := in.Peek(len(byteOrderMark)); bytes.Equal(head, byteOrderMark) {
+		_, _ = in.Discard(len(byteOrderMark)) // just peeked
 	}
 	return in
 }
+
+var byteOrderMark = []byte("\ufeff")
 
 // Next returns the next observation. Empty lines and bookmarks are passed
 // over. At the end the error is io.EOF.
