@@ -160,17 +160,16 @@ func (r *replay) path(ctx context.Context, path string, into *snapshot) (broken 
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			return 0, into.addFolder(ctx, path)
 		}
-		f, err := os.Open(path)
+		f, err := watcher.OpenInterruptible(ctx, path)
 		if err != nil {
 			return 0, fmt.Errorf("recording or dump: %w", err)
 		}
 		defer func() { _ = f.Close() }() // only read
 		in, label = f, path
 	}
-	buffered := bufio.NewReaderSize(in, 64<<10)
+	buffered := bufio.NewReaderSize(watcher.Interruptible(ctx, in), 64<<10)
 	if watcher.IsDump(buffered, label) {
-		into.add(buffered, label)
-		return 0, nil
+		return 0, into.add(ctx, buffered, label)
 	}
 	return r.recording(ctx, buffered, label)
 }

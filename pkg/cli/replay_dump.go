@@ -28,17 +28,37 @@ func newSnapshot(r *replay) *snapshot {
 
 func (s *snapshot) stats() watcher.DumpStats { return s.dump.Stats() }
 
-func (s *snapshot) add(in io.Reader, name string) {
+func (s *snapshot) add(ctx context.Context, in io.Reader, name string) error {
 	s.names = append(s.names, name)
 	s.dump.Add(in, name)
+	return s.interrupted(ctx, ctx.Err())
 }
 
 func (s *snapshot) addFolder(ctx context.Context, name string) error {
 	s.names = append(s.names, name)
 	if err := s.dump.AddPath(ctx, name); err != nil {
-		return fmt.Errorf("dump: %w", err)
+		return s.interrupted(ctx, fmt.Errorf("dump: %w", err))
 	}
 	return nil
+}
+
+// interrupted says what was read, if that is where it ended. The past of half a
+// snapshot is not told: what is missing would seem not to have been there.
+func (s *snapshot) interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		s.tellCounts(s.dump.Objects())
+	}
+	return err
+}
+
+// tellCounts says what the dumps hold.
+func (s *snapshot) tellCounts(objects []runtime.Object) {
+	label, stats := strings.Join(s.names, ", "), s.stats()
+	fmt.Fprintf(s.Err, "%s: %s in %s, %s passed over, %s\n",
+		label, orNone(watcher.CountKinds(objects)), counted(stats.Files, "file"), counted(stats.PassedOver, "file"), counted(stats.Broken, "broken object"))
+	if stats.Recordings > 0 {
+		fmt.Fprintf(s.Err, "%s: %d of the files passed over are recordings; to replay one, name it\n", label, stats.Recordings)
+	}
 }
 
 // tellPast tells the past of the snapshot, if there is one.
@@ -46,18 +66,13 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	if len(s.names) == 0 {
 		return nil
 	}
-	label, stats := strings.Join(s.names, ", "), s.stats()
 	objects := s.dump.Objects()
-	fmt.Fprintf(s.Err, "%s: %s in %s, %s passed over, %s\n",
-		label, orNone(watcher.CountKinds(objects)), counted(stats.Files, "file"), counted(stats.PassedOver, "file"), counted(stats.Broken, "broken object"))
-	if stats.Recordings > 0 {
-		fmt.Fprintf(s.Err, "%s: %d of the files passed over are recordings; to replay one, name it\n", label, stats.Recordings)
-	}
+	s.tellCounts(objects)
 	if len(objects) == 0 {
 		return errors.New("the dump holds no objects of a cluster")
 	}
 	if lacks := lacking(objects); lacks != "" {
-		fmt.Fprintf(s.Err, "%s: there are %s; rollspan replay --help shows how to collect them\n", label, lacks)
+		fmt.Fprintf(s.Err, "%s: there are %s; rollspan replay --help shows how to collect them\n", strings.Join(s.names, ", "), lacks)
 	}
 	history := causality.Reconstruct(objects, s.since, time.Now())
 	to := s.newOutput(ctx)

@@ -3,6 +3,8 @@ package watcher
 import (
 	"bufio"
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -68,7 +70,8 @@ func NewDump(report func(error)) *Dump {
 }
 
 // Add reads what one stream holds: objects, or an archive of files with
-// objects. The name is used to tell the format, and in errors.
+// objects. The name is used to tell the format, and in errors. That a stream was
+// interrupted (see Interruptible) is not reported, as it is no damage.
 func (d *Dump) Add(in io.Reader, name string) {
 	d.addStream(bufio.NewReaderSize(in, sniffBytes), name, 0)
 }
@@ -88,6 +91,9 @@ func (d *Dump) Objects() []runtime.Object {
 func (d *Dump) Stats() DumpStats { return d.stats }
 
 func (d *Dump) broken(file string, item int, err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
 	d.stats.Broken++
 	d.report(&ItemError{File: file, Item: item, Err: err})
 }

@@ -39,12 +39,11 @@ func (d *Dump) AddPath(ctx context.Context, name string) error {
 		// Through a file system of the folder, since the folder's name may be a link.
 		return d.addFolder(ctx, os.DirFS(name), name)
 	}
-	f, err := os.Open(name)
+	f, err := OpenInterruptible(ctx, name)
 	if err != nil {
 		return err
 	}
-	d.addFile(f, name)
-	return nil
+	return d.addFile(ctx, f, name)
 }
 
 // addFolder reads all files of a file system whose root is called name.
@@ -70,14 +69,14 @@ func (d *Dump) addFolder(ctx context.Context, folder fs.FS, name string) error {
 			d.broken(full, 0, err)
 			return nil
 		}
-		d.addFile(f, full)
-		return nil
+		return d.addFile(ctx, f, full)
 	})
 }
 
-func (d *Dump) addFile(f fs.File, name string) {
+func (d *Dump) addFile(ctx context.Context, f fs.File, name string) error {
 	defer func() { _ = f.Close() }() // only read
-	d.Add(f, filepath.ToSlash(name))
+	d.Add(Interruptible(ctx, f), filepath.ToSlash(name))
+	return ctx.Err()
 }
 
 // addStream reads what in holds, after it has taken off what it is packed in;
