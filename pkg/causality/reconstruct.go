@@ -177,9 +177,14 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 		p.end = earliest(second.Add(time.Second-time.Nanosecond), now)
 	}
 	slices.SortStableFunc(p.events, func(a, b *pastEvent) int { return a.first.Compare(b.first) })
+	mirrors := map[types.UID]types.UID{}
+	for _, in := range pods {
+		mirrors[mirrorOf(in)] = in.UID
+	}
+	delete(mirrors, "")
 	for _, ev := range p.events {
 		ref := ev.InvolvedObject
-		uid := cmp.Or(ref.UID, p.names[nameKey{ref.Kind, ref.Namespace, ref.Name}])
+		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[nameKey{ref.Kind, ref.Namespace, ref.Name}])
 		p.eventsOf[uid] = append(p.eventsOf[uid], ev)
 		key := podReport{uid, ev.Reason, lastClause(ev.Message)}
 		p.reports[key] = append(p.reports[key], ev.first)

@@ -92,7 +92,9 @@ func unstarted(in *corev1.Pod) *corev1.Pod {
 	start := &corev1.Pod{TypeMeta: in.TypeMeta, ObjectMeta: *in.ObjectMeta.DeepCopy(), Spec: in.Spec}
 	start.ManagedFields = nil
 	start.DeletionTimestamp, start.DeletionGracePeriodSeconds = nil, nil
-	start.Spec.NodeName = ""
+	if mirrorOf(in) == "" { // which is created with its node
+		start.Spec.NodeName = ""
+	}
 	start.Status.Phase = corev1.PodPending
 	return start
 }
