@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,21 +194,6 @@ func TestReplayToNobody(t *testing.T) {
 		recordings+"slow-image-pull.jsonl")
 	if code != ExitError || !strings.Contains(errs, "spans were not delivered to http://127.0.0.1:1") {
 		t.Errorf("exit %d\n%s", code, errs)
-	}
-}
-
-// TestPortInUse names the flag to change.
-func TestPortInUse(t *testing.T) {
-	other, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }() // the test is over
-	for _, flag := range []string{"--health-address", "--metrics-address"} {
-		_, errs, code := rollspan(t, "", "run", "--kubeconfig", "testdata/kubeconfig", flag, other.Addr().String())
-		if want := "rollspan: " + flag + ": listen tcp " + other.Addr().String(); code != ExitError || !strings.Contains(errs, want) {
-			t.Errorf("exit %d, no %q:\n%s", code, want, errs)
-		}
 	}
 }
 

@@ -1,0 +1,33 @@
+//go:build unix
+
+package cli
+
+import (
+	"errors"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestPortInUse names the flag to change. What controller-runtime leaves behind
+// still logs a while, hence the process of its own.
+func TestPortInUse(t *testing.T) {
+	other, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }() // the test is over
+	for _, flag := range []string{"--health-address", "--metrics-address"} {
+		t.Run(flag, func(t *testing.T) {
+			run := start(t, "run", "--kubeconfig", "testdata/kubeconfig", flag, other.Addr().String())
+			var exit *exec.ExitError
+			if err := run.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != ExitError {
+				t.Errorf("it ends with %v", err)
+			}
+			if want := "rollspan: " + flag + ": listen tcp " + other.Addr().String(); !strings.Contains(run.errs.String(), want) {
+				t.Errorf("no %q:\n%s", want, run.errs.String())
+			}
+		})
+	}
+}
