@@ -113,6 +113,11 @@ func (p *plan) changeFor(rs *podSet, s stamp) *change {
 	if rs.orphanedAt(s) {
 		return nil
 	}
+	if p.pending != nil && p.pending != p.current() && !rs.direct() && rs.revision > p.revision && !s.before(p.pending.opened) {
+		// The controller numbers the ReplicaSet first, and the Deployment when
+		// it gets to it: after a conflict, a pause, or in a long queue.
+		return p.pending
+	}
 	return p.changeAt(s)
 }
 
