@@ -107,6 +107,15 @@ func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why string) {
 	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{keyLink.String(why)}})
 }
 
+// attachDuring puts the Events of a span's time on it.
+func attachDuring(s *spans.Span, events []*event) {
+	for _, ev := range events {
+		if !ev.first().Before(s.Start) && !ev.first().After(s.End) {
+			attach(s, ev, s.End)
+		}
+	}
+}
+
 // attach puts an Event on a span, with what of its repetitions fell into the
 // time up to until (zero: all), so that it does not matter how much later the
 // span is built. An Event is claimed once.

@@ -175,7 +175,7 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 	t := ev.first()
 	if p := e.pods[obj.uid]; p != nil {
 		switch {
-		case p.startSpan != nil && !t.After(p.startSpan.end):
+		case p.startSpan != nil && (!t.After(p.startSpan.end) || p.startsOn(t)):
 			return p.startSpan
 		case p.stopSpan != nil && !t.Before(p.stopSpan.start.Add(-arrivalSlack)):
 			// Without this Event the stop was dated by its arrival.
@@ -189,12 +189,30 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 		// on it already.
 		slack = arrivalSlack
 	}
+	newest := true
 	for _, c := range slices.Backward(d.changes) {
-		if c.root != nil && !t.Before(c.root.start) && !t.After(c.root.end.Add(slack)) {
+		if c.root == nil || t.Before(c.root.start) {
+			continue
+		}
+		if !t.After(c.root.end.Add(slack)) {
 			return c.root
 		}
+		if newest && slack == 0 && c.kind == changeRollout && c.outcome == outcomeFailed {
+			return c.root // the controllers go on with it until there is another
+		}
+		newest = false
 	}
 	return nil
+}
+
+// startsOn reports whether the pod, whose start was told up to the failure of its
+// rollout, was still starting at t.
+func (p *pod) startsOn(t time.Time) bool {
+	if tr, ok := p.firstReady(); ok {
+		return !t.After(tr.at.at())
+	}
+	_, over := p.startResolved()
+	return !over
 }
 
 // activity is the trace of a burst of Events, up to a time if that is not zero.

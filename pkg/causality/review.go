@@ -21,8 +21,8 @@ func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	r := &reviewer{plan: p, flush: flush}
 	r.scheduled()
 	r.finished()
+	r.recoveries() // before late spans, lest those take its pods when the stream ends
 	r.lateSpans()
-	r.recoveries()
 	r.replacements()
 	r.restarts()
 	r.linkVictims()
@@ -156,24 +156,21 @@ func (r *reviewer) recoveries() {
 				b.podStart(span.SpanID, q, s.rs.attributes(), failed, time.Time{}, false)
 				continue
 			}
-			b.add(node{
+			pod := b.add(node{
 				parent: span.SpanID, id: []string{"pod recovery", string(q.uid)},
 				name: "Pod recovery", service: serviceKubelet, subject: q.subject(),
 				start: failed, end: tr.at.at(), attrs: slices.Concat(s.rs.attributes(), q.attributes()),
 			})
+			attachDuring(pod, q.events)
 		}
 		for _, rs := range r.sets {
 			for _, ev := range rs.events {
-				if q, s, ok := r.podInMessage(rs, ev); ok && s.change == c && !q.createdAt().Before(failed) {
+				if _, s, ok := r.podInMessage(rs, ev); ok && s.change == c && !ev.first().Before(failed) {
 					attach(span, ev, end)
 				}
 			}
 		}
-		for _, ev := range r.events {
-			if !ev.first().Before(failed) && !ev.first().After(end) {
-				attach(span, ev, end)
-			}
-		}
+		attachDuring(span, r.events)
 		r.out = append(r.out, b.done())
 	}
 }
