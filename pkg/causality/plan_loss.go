@@ -42,7 +42,7 @@ const deletionReach = 30 * time.Second
 func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 	return slices.DeleteFunc(lost, func(q *pod) bool {
 		next := p.changeAfter(q.lostStamp())
-		if p.stops[q].change != nil || next == nil || next.kind != changeDelete || !q.leaving() ||
+		if during := p.stops[q].change; during != nil && during.outcome != outcomeDeleted || next == nil || next.kind != changeDelete || !q.leaving() ||
 			next.opened.arrival.Sub(q.deletion.arrival) >= deletionReach {
 			return false
 		}
