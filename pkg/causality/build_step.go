@@ -148,8 +148,9 @@ func (b *changeBuilder) addPauses() {
 	for i, p := range b.change.pauses {
 		from, end := latest(p.from.at(), b.start), p.until
 		for _, s := range b.stepsOf(b.change) {
-			// The first step after it shows that it was over.
-			if at := b.decided(s.rs, s.step); at.After(from) {
+			// The first step after it shows that it was over. A Deployment that is
+			// scaled takes steps while it is paused, too.
+			if at := b.decided(s.rs, s.step); p.until.known() && !s.step.stamp.before(p.resumed) && at.After(from) {
 				end = end.before(at)
 			}
 		}

@@ -103,7 +103,12 @@ type change struct {
 	recoverySent bool
 }
 
-type pause struct{ from, until moment }
+// pause is a time in which a rollout could not go on. resumed is the write that
+// ended it.
+type pause struct {
+	from, until moment
+	resumed     stamp
+}
 
 // finish ends a change.
 func (c *change) finish(how outcome, at moment, s stamp) {

@@ -89,9 +89,8 @@ func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadStat
 		d.newRevision(st, s)
 	}
 	if st.paused != d.paused {
-		at := arrived(s.arrival)
 		for _, c := range []*change{d.current(), d.pending} {
-			c.pause(st.paused, at)
+			c.pause(st.paused, s)
 		}
 	}
 }
@@ -110,16 +109,16 @@ func (d *workload) takenUp(st workloadState) bool {
 }
 
 // pause notes that an open rollout was paused or resumed.
-func (c *change) pause(paused bool, at moment) {
+func (c *change) pause(paused bool, s stamp) {
 	if c == nil || c.kind != changeRollout || c.ended {
 		return
 	}
 	n := len(c.pauses)
 	switch {
 	case paused && (n == 0 || c.pauses[n-1].until.known()):
-		c.pauses = append(c.pauses, pause{from: at})
+		c.pauses = append(c.pauses, pause{from: arrived(s.arrival)})
 	case !paused && n > 0 && !c.pauses[n-1].until.known():
-		c.pauses[n-1].until = at
+		c.pauses[n-1].until, c.pauses[n-1].resumed = arrived(s.arrival), s
 	}
 }
 
