@@ -55,9 +55,13 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 			end = latest(end, b.openEnd(now))
 		}
 	}
-	if made < s.step.to-s.step.from && !b.stepUnknown(s) {
-		// Pods are missing: it waited to the end.
-		end = latest(end, b.openEnd(now))
+	if missing := s.step.to - s.step.from - made; missing > 0 && !b.stepUnknown(s) {
+		// It waited for the pods to the end, or until they were given up.
+		until := b.openEnd(now)
+		if v := b.voids[s.step]; v.pods >= missing {
+			until = earliest(until, b.decided(s.rs, v.by))
+		}
+		end = latest(end, until)
 	}
 	return end
 }

@@ -2,6 +2,7 @@ package causality
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,6 +34,9 @@ type plan struct {
 	pods   []*pod // of all sets, in order of creation
 	starts map[*pod]slot
 	stops  map[*pod]slot
+
+	// voids is what of the steps came to nothing.
+	voids map[*step]void
 
 	// The other way round.
 	startsOf map[*step][]*pod
@@ -71,6 +75,7 @@ func (e *Engine) plan(d *workload) *plan {
 		sets:      slices.Clone(e.setsOf[d.uid]),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
+		voids:     map[*step]void{},
 		startsOf:  map[*step][]*pod{},
 		stopsOf:   map[*step][]*pod{},
 		joins:     e.opts.TraceContext == TraceContextParent,
@@ -93,9 +98,9 @@ func (e *Engine) plan(d *workload) *plan {
 		case kindJob, kindPod:
 			p.planRun(rs, pods)
 		default:
-			void := rs.void(pods)
-			lost := p.planStops(rs, pods, void)
-			lost = p.planStarts(rs, pods, lost, void)
+			maps.Copy(p.voids, rs.void(pods))
+			lost := p.planStops(rs, pods)
+			lost = p.planStarts(rs, pods, lost)
 			lost = p.lostToDeletion(rs, lost)
 			lost = p.lostWithSet(rs, lost)
 			p.movedNodes(rs, pods, lost)
@@ -137,7 +142,7 @@ func byStamp(at func(*pod) stamp) func(a, b *pod) int {
 }
 
 // planStops returns the pods that were lost rather than removed by a step.
-func (p *plan) planStops(rs *podSet, pods []*pod, void map[*step]int32) (lost []*pod) {
+func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	var leaving []*pod
 	for _, q := range pods {
 		if q.lost() && !q.lostFirst {
@@ -148,7 +153,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod, void map[*step]int32) (lost []
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if !s.up() {
-			room[s] = s.from - s.to - s.filled - void[s]
+			room[s] = s.from - s.to - s.filled - p.voids[s].pods
 		}
 	}
 	surplus, returned := rs.surplus(pods), returnedOf(pods)
@@ -205,13 +210,13 @@ func openChange(c *change, s stamp) *change {
 }
 
 // planStarts returns the lost pods that nothing replaced.
-func (p *plan) planStarts(rs *podSet, pods, lost []*pod, void map[*step]int32) []*pod {
+func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
 	born := slices.Clone(pods)
 	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if s.up() {
-			room[s] = s.to - s.from - s.filled - void[s]
+			room[s] = s.to - s.from - s.filled - p.voids[s].pods
 		}
 	}
 	for _, q := range born {
