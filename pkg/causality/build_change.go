@@ -176,8 +176,7 @@ func (b *changeBuilder) readyPods() int {
 		if rs == nil || !rs.direct() && rs.revision != b.change.revision || rs.direct() && b.starts[q].change != b.change {
 			continue
 		}
-		tr, ok := q.firstReady()
-		if ok && !tr.at.at().After(b.end) && (!q.lost() || q.lostAt().at().After(b.end)) {
+		if q.readyAt(b.end) && (!q.lost() || q.lostAt().at().After(b.end)) {
 			n++
 		}
 	}

@@ -151,9 +151,7 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	}
 	rs := r.stops[lost].rs
 	rollout := r.broughtBy(lost)
-	if rollout != nil && rollout.ended {
-		attrs = append(attrs, seconds(keySinceRollout, start.Sub(rollout.end.at())))
-	}
+	attrs = append(attrs, rollout.attributesAfter(start)...)
 	root := b.add(node{
 		name: "Pod replacement", service: rs.service(r.workload), subject: lost.subject(),
 		start: start, end: end, attrs: append(attrs, rs.attributes()...),

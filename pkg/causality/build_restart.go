@@ -187,9 +187,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		c.leftOut = 0
 	}
 	rollout := r.broughtBy(q)
-	if rollout != nil && rollout.ended {
-		attrs = append(attrs, seconds(keySinceRollout, rs.from.Sub(rollout.end.at())))
-	}
+	attrs = append(attrs, rollout.attributesAfter(rs.from)...)
 	root := b.add(node{
 		name: "Container restart", service: serviceKubelet, subject: subject,
 		start: rs.from, end: rs.until, attrs: attrs,

@@ -80,15 +80,19 @@ func (b *changeBuilder) openEnd(now time.Time) time.Time {
 	return now
 }
 
-// available is when a pod that is Ready counts as available.
+// available is when a pod that is Ready counts as available; not before the end of
+// the change if it never stayed Ready for long enough.
 func (b *changeBuilder) available(q *pod, ready time.Time) time.Time {
 	if b.minReady == 0 {
 		return ready
 	}
-	tr, _ := q.firstReady()
+	since, ok := q.stayedReady(b.minReady, b.end)
+	if !ok {
+		return latest(ready, b.end)
+	}
 	// The controllers count from the condition's whole second, and say so a
 	// little later.
-	at := latest(ready, tr.at.lo.Add(b.minReady))
+	at := latest(ready, since.Add(b.minReady))
 	for _, a := range b.starts[q].rs.available {
 		if !a.at.Before(at) && a.at.Before(at.Add(arrivalSlack)) {
 			return a.at

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -113,6 +114,15 @@ type pause struct {
 // finish ends a change.
 func (c *change) finish(how outcome, at moment, s stamp) {
 	c.ended, c.outcome, c.end, c.endStamp = true, how, at, s
+}
+
+// attributesAfter are those of what happened at a time to a pod that the change
+// brought, if the change was over by then. It may be nil: not known.
+func (c *change) attributesAfter(at time.Time) []attribute.KeyValue {
+	if c == nil || !c.ended || at.Before(c.end.at()) {
+		return nil
+	}
+	return []attribute.KeyValue{seconds(keySinceRollout, at.Sub(c.end.at()))}
 }
 
 // openAt reports whether the change was open when the write s was made.

@@ -3,6 +3,7 @@ package causality
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // explainFailure says in one sentence what went wrong and where, the most
@@ -22,11 +23,9 @@ func (b *changeBuilder) explainFailure() failure {
 			continue
 		}
 		total++
-		if tr, ok := q.firstReady(); ok && !tr.at.at().After(b.end) {
-			continue
+		if f, ok := b.unavailable(q); ok {
+			count[f]++
 		}
-		f, _ := q.trouble(q.timeline(b.end), b.end)
-		count[f]++
 	}
 	worst, n := commonest(count)
 	if n > 0 {
@@ -41,6 +40,68 @@ func (b *changeBuilder) explainFailure() failure {
 		}
 	}
 	return failure{progressDeadlineExceeded, strings.TrimSpace("the new pods did not become available" + after)}
+}
+
+// unavailable says why a pod did not count as available when the change ended; not
+// ok if it did, or had, before it was removed. One that was Ready may have crashed
+// since, and again and again before minReadySeconds were over.
+func (b *changeBuilder) unavailable(q *pod) (why failure, ok bool) {
+	first, was := q.firstReady()
+	switch {
+	case !was || first.at.at().After(b.end):
+	case q.lost() && !q.lostAt().at().After(b.end):
+		return failure{}, false
+	case q.readyAt(b.end):
+		if from := q.readySince(b.end); from.Add(b.minReady).After(b.end) {
+			return q.lastCrash(first.at.at(), b.end)
+		}
+		return failure{}, false
+	}
+	why, _ = q.trouble(q.timeline(b.end), b.end)
+	return why, true
+}
+
+// readySince is when a pod that is Ready at t became so.
+func (p *pod) readySince(t time.Time) time.Time {
+	var since time.Time
+	ready := false
+	for _, tr := range p.ready {
+		if at := tr.at.at(); !at.After(t) {
+			if tr.status && !ready {
+				since = at
+			}
+			ready = tr.status
+		}
+	}
+	return since
+}
+
+// stayedReady is when the pod became Ready and, as far as could be seen until a time,
+// stayed so for d.
+func (p *pod) stayedReady(d time.Duration, until time.Time) (since time.Time, ok bool) {
+	for _, tr := range p.ready {
+		switch at := tr.at.at(); {
+		case tr.status && !ok:
+			since, ok = tr.at.lo, true
+		case !tr.status && ok && !at.After(until) && at.Before(since.Add(d)):
+			ok = false
+		}
+	}
+	return since, ok
+}
+
+// lastCrash is why a container of the pod ended last in a span of time, if one did.
+func (p *pod) lastCrash(from, to time.Time) (why failure, ok bool) {
+	var last time.Time
+	for _, c := range p.containers {
+		r := c.lastEnded(to)
+		if r == nil || r.finished.at().Before(from) || !r.finished.at().After(last) || p.endedWithPod(c, r) {
+			continue
+		}
+		last = r.finished.at()
+		why, ok = p.whyEnded(c, r), true
+	}
+	return why, ok
 }
 
 // shortForbidden drops the name of the pod that could not be created, which
