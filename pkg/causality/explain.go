@@ -31,12 +31,10 @@ func (b *changeBuilder) explainFailure() failure {
 	if n > 0 {
 		return failure{worst.reason, fmt.Sprintf("%d of %d new pods: %s%s", n, total, worst.sentence(), after)}
 	}
-	if missing := int(b.change.wanted) - total; missing > 0 {
-		for _, rs := range b.sets {
-			if rs.revision == b.change.revision && rs.createFailure.reason != "" {
-				f := rs.createFailure
-				return failure{f.reason, fmt.Sprintf("%d of %d new pods not created: %s: %s%s", missing, b.change.wanted, f.reason, shortForbidden(f.message), after)}
-			}
+	for _, rs := range b.sets {
+		asked := int(min(b.change.wanted, rs.askedFor(b.end)))
+		if f := rs.createFailureAt(b.end); rs.revision == b.change.revision && f.reason != "" && total < asked {
+			return failure{f.reason, fmt.Sprintf("%d of %d new pods not created: %s: %s%s", asked-total, asked, f.reason, shortForbidden(f.message), after)}
 		}
 	}
 	return failure{progressDeadlineExceeded, strings.TrimSpace("the new pods did not become available" + after)}

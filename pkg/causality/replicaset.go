@@ -46,10 +46,10 @@ type podSet struct {
 	steps  []*step
 	// available is the history of status.availableReplicas.
 	available []availability
-	// createFailure is the ReplicaFailure condition, when it is true.
-	createFailure failure
-	deleted       stamp
-	gone          bool
+	// createFailures are in order of their times.
+	createFailures []createFailure
+	deleted        stamp
+	gone           bool
 	// released is when its Deployment was deleted without it.
 	released stamp
 }
@@ -135,11 +135,7 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 	rs.observeRevision(in.Annotations)
 	rs.observeReplicas(o, in)
 	rs.observeAvailable(in.Status.AvailableReplicas, o.Time)
-	for i := range in.Status.Conditions {
-		if c := &in.Status.Conditions[i]; c.Type == appsv1.ReplicaSetReplicaFailure && c.Status == corev1.ConditionTrue {
-			rs.createFailure = failure{c.Reason, c.Message}
-		}
-	}
+	rs.observeCreateFailure(in.Status.Conditions, o.Time)
 	return rs
 }
 

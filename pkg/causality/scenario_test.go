@@ -351,7 +351,7 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 	}
 }
 
-func setReplicaSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+func setReplicaSet(_ *world, obj runtime.Object, key, val string, now time.Time) {
 	rs := obj.(*appsv1.ReplicaSet)
 	switch key {
 	case "replicas":
@@ -370,6 +370,14 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		total, available, _ := strings.Cut(val, "/")
 		rs.Status.ObservedGeneration = rs.Generation
 		rs.Status.Replicas, rs.Status.AvailableReplicas = int32(atoi(total)), int32(atoi(available))
+	case "forbidden": // the message, or nothing: pods can be created again
+		rs.Status.Conditions = nil
+		if val != "" {
+			rs.Status.Conditions = []appsv1.ReplicaSetCondition{{
+				Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: val,
+				LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)),
+			}}
+		}
 	default:
 		panic("a replicaset has no " + key)
 	}

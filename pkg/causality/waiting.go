@@ -200,10 +200,7 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 	if n.running == 0 && len(n.troubles) == 0 {
 		w.troubled(n.failed) // it waits before it tries again
 	}
-	missing := int(c.wanted) - n.there
-	if c.kind == changeScale {
-		missing -= n.old
-	}
+	missing := p.missingPods(c, &n)
 	if why := p.createFailure(c, &n); why.reason != "" && (missing > 0 || c.kind == changeJob) {
 		w.because(why.reason)
 		pods := "pods" // how many a Job is to have at a time is not known
@@ -219,6 +216,21 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 		p.slow(&w, c, &n)
 	}
 	return w
+}
+
+// missingPods is how many pods the change asks for that are not there. A Deployment
+// asks for as many at a time as maxSurge and maxUnavailable allow.
+func (p *plan) missingPods(c *change, n *census) int {
+	missing := int(c.wanted) - n.there
+	if c.kind == changeScale {
+		return missing - n.old
+	}
+	for _, rs := range p.sets {
+		if c.kind == changeRollout && !rs.direct() && rs.revision == c.revision {
+			missing = min(missing, int(rs.askedFor(n.at))-n.there)
+		}
+	}
+	return missing
 }
 
 // progressed says how far the change is.
@@ -267,8 +279,8 @@ func (p *plan) slow(w *waiting, c *change, n *census) {
 // ReplicaSet says, or what the workload's Events do, since the last one was.
 func (p *plan) createFailure(c *change, n *census) failure {
 	for _, rs := range p.sets {
-		if rs.revision == c.revision && rs.createFailure.reason != "" {
-			return rs.createFailure
+		if why := rs.createFailureAt(n.at); rs.revision == c.revision && why.reason != "" {
+			return why
 		}
 		for _, ev := range rs.events {
 			if o := ev.until(n.at); rs.direct() && ev.reason == "FailedCreate" && o.at.After(n.newest) && !o.at.After(n.at) && !o.at.Before(c.start.from()) {
@@ -287,7 +299,7 @@ func waitingForReplacement(rs *podSet, lost, next *pod, at time.Time) waiting {
 	if lost.leaving() && (!lost.gone.known() || lost.gone.at().After(at)) {
 		w.add("pod %s stopping", lost.name)
 	}
-	switch why := rs.createFailure; {
+	switch why := rs.createFailureAt(at); {
 	case next != nil && !next.createdAt().After(at):
 		n := newCensus(at)
 		n.count(next)
