@@ -212,6 +212,7 @@ func (r *reviewer) forget() {
 		}
 		r.engine.forgetPod(q)
 	}
+	r.forgetRevisions(old)
 	for _, rs := range r.sets {
 		gone := rs.gone || rs.direct() && r.deleted && r.current().sent
 		if gone && len(r.engine.podsOf[rs.uid]) == 0 && old(rs.touched) {

@@ -1,6 +1,9 @@
 package causality
 
 import (
+	"slices"
+	"time"
+
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -17,6 +20,7 @@ const maxNumbers = 32
 type controllerRevision struct {
 	name    string
 	numbers []revisionNumber
+	deleted time.Time // when that was seen, zero while it is there
 }
 
 type revisionNumber struct {
@@ -35,6 +39,9 @@ func (e *Engine) numberRollouts(d *workload) {
 	}
 	told := d.forgotten
 	for _, c := range d.changes {
+		if c.kind == changeDelete && !c.sent {
+			c.revision = told
+		}
 		if c.kind != changeRollout || c == d.pending {
 			continue
 		}
@@ -72,14 +79,21 @@ func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
 
 func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerRevision) *workload {
 	owner := controller(in).UID
+	if owner == "" {
+		return nil // orphaned; the workload that takes it in gives it a number
+	}
 	revisions := e.revisions[owner]
 	if o.Type == watch.Deleted {
-		// The controller drops old ones, which no change is waiting for.
-		delete(revisions, in.UID)
-		if len(revisions) == 0 {
+		// It went with its workload, of which the last rollout may still have to be
+		// told, or the controller drops an old one.
+		d := e.workloads[owner]
+		switch r := revisions[in.UID]; {
+		case d == nil:
 			delete(e.revisions, owner)
+		case r != nil:
+			r.deleted = o.Time
 		}
-		return e.workloads[owner]
+		return d
 	}
 	r := revisions[in.UID]
 	if r == nil {
@@ -105,4 +119,23 @@ func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerR
 		}
 	}
 	return e.workloads[owner]
+}
+
+// forgetRevisions drops the ControllerRevisions that have been gone for a while,
+// once no rollout waits for its number.
+func (r *reviewer) forgetRevisions(old func(seen time.Time) bool) {
+	revisions := r.engine.revisions[r.uid]
+	for uid, rev := range revisions {
+		if !rev.deleted.IsZero() && !r.numbersNeeded() && old(rev.deleted) {
+			delete(revisions, uid)
+		}
+	}
+	if len(revisions) == 0 {
+		delete(r.engine.revisions, r.uid)
+	}
+}
+
+// numbersNeeded reports whether a rollout is not told yet.
+func (r *reviewer) numbersNeeded() bool {
+	return slices.ContainsFunc(r.plan.changes, func(c *change) bool { return c.kind == changeRollout && !c.sent })
 }
