@@ -179,7 +179,7 @@ func (b *changeBuilder) addPauses() {
 
 // addMinReadyWait shows the time that minReadySeconds cost at the end.
 func (b *changeBuilder) addMinReadyWait() {
-	if b.change.kind != changeRollout || b.change.outcome != outcomeComplete || b.minReady == 0 {
+	if b.change.kind != changeRollout || b.change.outcome != outcomeComplete || b.minReady == 0 || b.completeWhenReady() {
 		return
 	}
 	var ready, available time.Time

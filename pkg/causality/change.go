@@ -59,6 +59,7 @@ type change struct {
 	numbered     stamp
 	rollbackTo   int64 // the number that revision had before, if it had one
 	partition    int32 // of a StatefulSet's rollout
+	again        bool  // it had that partition before
 	generation   int64 // of the write that opened it
 	// resumed is when a Job's run was resumed, if it was.
 	resumed time.Time
@@ -71,6 +72,7 @@ type change struct {
 	imagesAfter []string
 	changed        []string // what of the template is another, by name
 	wanted, before int32    // replicas
+	fewer          int32    // how many pods it was asked to do without, so far
 	ready          int32
 
 	// templateHash tells the new pod template from others.
@@ -148,6 +150,10 @@ func (c *change) identity(workload types.UID) trace.TraceID {
 		if c.partition > 0 {
 			id = append(id, "partition")
 			number(int64(c.partition))
+		}
+		if c.again {
+			id = append(id, "again")
+			number(c.generation)
 		}
 	case changeScale:
 		number(c.generation)

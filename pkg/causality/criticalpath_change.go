@@ -45,7 +45,7 @@ func (b *changeBuilder) addCriticalPath() {
 	case b.change.kind == changeJob:
 		next = b.runEndedBy(w, gates)
 	case b.change.outcome == outcomeComplete:
-		next = completedBy(gates, b.root.End)
+		next = b.completer(gates)
 	default:
 		next = waitingAt(gates, b.root.End)
 		if next != nil {
@@ -132,7 +132,28 @@ func openedLast(gates []gate, at time.Time) *gate {
 	return nil
 }
 
-// completedBy is the gate that completed the change.
+// completeWhenReady reports whether the change is complete without its last pod
+// having been ready for minReadySeconds: so is the rollout of a StatefulSet
+// (completeRollingUpdate of k8s.io/kubernetes/pkg/controller/statefulset), though it
+// makes the next pod only then.
+func (b *changeBuilder) completeWhenReady() bool {
+	return b.kind == kindStatefulSet && b.change.kind == changeRollout
+}
+
+// completer is the gate that completed the change.
+func (b *changeBuilder) completer(gates []gate) *gate {
+	if b.completeWhenReady() && b.minReady > 0 {
+		gates = slices.Clone(gates)
+		for i := range gates {
+			gates[i].open = earliest(gates[i].open, gates[i].span.End)
+		}
+		slices.SortStableFunc(gates, func(x, y gate) int { return x.open.Compare(y.open) })
+	}
+	return completedBy(gates, b.root.End)
+}
+
+// completedBy is the gate that was opened last by the end of a change, or a little
+// after where that is not known better.
 func completedBy(gates []gate, end time.Time) *gate {
 	for i := range slices.Backward(gates) {
 		g := &gates[i]

@@ -18,6 +18,7 @@ func readDaemonSet(in *appsv1.DaemonSet, o Observation, d *workload) workloadSta
 		minReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
 		isNew:      status.ObservedGeneration == 0,
 		unnumbered: status.ObservedGeneration == 0,
+		onDelete:   in.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType,
 	}
 	written := writer(in.ManagedFields, true, nil).at
 	st.first = in.Generation <= 1 || !written.IsZero() && !written.After(in.CreationTimestamp.Add(time.Second))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -80,6 +81,8 @@ type pod struct {
 	evened   bool
 
 	jobPod // of a Job
+
+	revisionName string // the ControllerRevision of a StatefulSet's pod
 
 	phase   corev1.PodPhase
 	reason  string // status.reason: Evicted, NodeLost, …
@@ -232,6 +235,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	}
 	p.touched = o.Time
 	p.owned = ownerOf(in)
+	p.revisionName = in.Labels[appsv1.StatefulSetRevisionLabel]
 	arrival := o.Time
 	if o.Initial {
 		arrival = time.Time{}

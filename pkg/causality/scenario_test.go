@@ -420,6 +420,8 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		p.Status.ContainerStatuses[0].Started = &yes
 	case "containersready":
 		condition(corev1.ContainersReady, corev1.ConditionTrue, val)
+	case "hash": // the ControllerRevision of a StatefulSet's pod
+		p.Labels = map[string]string{appsv1.StatefulSetRevisionLabel: val}
 	case "node": // before scheduled, if it is another than node-a
 		p.Spec.NodeName = val
 	case "nominated":

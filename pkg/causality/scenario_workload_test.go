@@ -19,7 +19,7 @@ func newStatefulSet(meta metav1.ObjectMeta) runtime.Object {
 func setStatefulSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	s := obj.(*appsv1.StatefulSet)
 	switch key {
-	case "image", "replicas", "partition":
+	case "image", "replicas", "partition", "ordinals":
 		if s.Status.ObservedGeneration > 0 {
 			s.Generation++
 		}
@@ -33,17 +33,28 @@ func setStatefulSet(_ *world, obj runtime.Object, key, val string, _ time.Time) 
 	case "partition":
 		n := int32(atoi(val))
 		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: &n}
+	case "ordinals": // the first one
+		s.Spec.Ordinals = &appsv1.StatefulSetOrdinals{Start: int32(atoi(val))}
+	case "policy":
+		s.Spec.PodManagementPolicy = appsv1.PodManagementPolicyType(val)
+	case "strategy":
+		s.Spec.UpdateStrategy.Type = appsv1.StatefulSetUpdateStrategyType(val)
+	case "minready":
+		s.Spec.MinReadySeconds = int32(atoi(val))
 	case "current":
 		s.Status.CurrentRevision = val
 	case "update":
 		s.Status.UpdateRevision = val
-	case "status": // updated/total/ready of the current generation
+	case "status": // updated/total/ready/available (all that are ready) of the current generation
 		part := strings.Split(val, "/")
 		s.Status.ObservedGeneration = s.Generation
 		s.Status.UpdatedReplicas = int32(atoi(part[0]))
 		s.Status.Replicas = int32(atoi(part[1]))
 		s.Status.ReadyReplicas = int32(atoi(part[2]))
 		s.Status.AvailableReplicas = s.Status.ReadyReplicas
+		if len(part) > 3 {
+			s.Status.AvailableReplicas = int32(atoi(part[3]))
+		}
 	default:
 		panic("a statefulset has no " + key)
 	}

@@ -1,6 +1,8 @@
 package causality
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -28,14 +30,26 @@ func readStatefulSet(in *appsv1.StatefulSet, o Observation, d *workload) workloa
 	}
 	st.readTemplate(&in.Spec.Template, d)
 
-	// Pods that a partition protects, or that wait for someone to delete them
-	// (OnDelete), are not waited for.
-	updated := status.UpdatedReplicas >= st.replicas-st.partition
+	// The controller counts all pods of the new revision. Those that a partition
+	// protects are not waited for, but where they have that revision, as after a
+	// rollback; nor can pods that a scale down is still to remove stand in for
+	// others. kubectl overlooks both.
+	protected := st.partition
+	if st.first {
+		protected = 0
+	}
+	st.ready, st.onDelete = status.ReadyReplicas, in.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
+	st.inOrder = in.Spec.PodManagementPolicy != appsv1.ParallelPodManagement
+	updated := status.UpdatedReplicas >= st.replicas-protected
+	st.updated = updated && st.total <= st.replicas
 	seen := st.observed >= st.generation && st.observed != 0
-	st.complete = seen && updated && status.ReadyReplicas >= st.replicas
+	ready := seen && st.ready >= st.replicas
+	st.complete = ready && st.updated
 	st.scaled = seen && st.total == st.replicas && st.available >= st.replicas
 	switch {
 	case st.isNew || st.complete:
+	case ready && updated:
+		st.rolledOut = true // but for the scale down
 	case st.first:
 		// Nothing says whether pods are missing because they are still to be
 		// made or because they were lost.
@@ -44,4 +58,13 @@ func readStatefulSet(in *appsv1.StatefulSet, o Observation, d *workload) workloa
 		st.rolledOut = updated && !recent(writer(in.ManagedFields, true, nil).at, o)
 	}
 	return st
+}
+
+// ordinal is the number of a StatefulSet's pod, -1 if its name has none.
+func (p *pod) ordinal() int {
+	n, err := strconv.Atoi(p.name[strings.LastIndexByte(p.name, '-')+1:])
+	if err != nil {
+		return -1
+	}
+	return n
 }

@@ -41,17 +41,17 @@ func (b *changeBuilder) unblockedPods() {
 		return
 	}
 	for _, q := range b.pods {
-		if stop := b.stopSpans[q]; stop != nil {
-			b.unblockedBy(stop, q, q.lostStamp())
+		if stop := b.stopSpans[q]; stop != nil && !b.onDelete {
+			b.unblockedStop(stop, q)
 		}
 		start := b.startSpans[q]
 		if start == nil {
 			continue
 		}
-		if before := b.stopSpans[b.starts[q].lost]; before != nil {
-			linkUnblocked(start, before)
-		} else {
+		if before := b.stopSpans[b.starts[q].lost]; before == nil {
 			b.unblockedBy(start, q, q.firstSeen)
+		} else if !b.inOrder || !b.predecessor(start, q, b.outOfTheWay(b.starts[q].lost, before.End)) {
+			linkUnblocked(start, before)
 		}
 	}
 }
@@ -89,6 +89,45 @@ func (b *changeBuilder) unblockedBy(s *spans.Span, own *pod, write stamp) {
 			return
 		}
 	}
+}
+
+// unblockedStop links the stop of a pod to the pod before it: the one that became
+// available, or the one that went, of a StatefulSet which removes one after the other.
+func (b *changeBuilder) unblockedStop(stop *spans.Span, q *pod) {
+	var last *spans.Span
+	var free time.Time
+	if b.kind == kindStatefulSet && b.inOrder {
+		for _, other := range b.pods {
+			if s := b.stopSpans[other]; s != nil && other != q && other.gone.known() && !s.End.After(stop.Start) && s.End.After(free) {
+				last, free = s, s.End
+			}
+		}
+	}
+	for _, r := range b.becameReady() {
+		if r.at.After(free) && r.start.Start.Before(stop.Start) && r.pod != q && b.availableBefore(r.pod, stop.Start, q.lostStamp()) {
+			last = r.start
+			break
+		}
+	}
+	if last != nil {
+		linkUnblocked(stop, last)
+	}
+}
+
+// predecessor links the start of a pod to one with a lower number that the
+// StatefulSet waited for, after the pod's name was free. It reports whether there is
+// one.
+func (b *changeBuilder) predecessor(start *spans.Span, q *pod, free time.Time) bool {
+	for _, r := range b.becameReady() {
+		if !r.at.After(free) {
+			break
+		}
+		if r.ordinal() < q.ordinal() && b.availableBefore(r.pod, start.Start, q.firstSeen) {
+			linkUnblocked(start, r.start)
+			return true
+		}
+	}
+	return false
 }
 
 // availableBefore reports whether a pod can have counted as available when a

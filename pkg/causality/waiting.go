@@ -54,7 +54,9 @@ func (ts troubles) add(q *pod, f failure, failed bool) {
 
 // troubled adds the pods that are in trouble, the worst first: what has failed,
 // then what most have.
-func (w *waiting) troubled(ts troubles) {
+func (w *waiting) troubled(ts troubles) { w.troubledOf("", ts) }
+
+func (w *waiting) troubledOf(which string, ts troubles) {
 	list := make([]*trouble, 0, len(ts))
 	for _, t := range ts {
 		list = append(list, t)
@@ -75,10 +77,10 @@ func (w *waiting) troubled(ts troubles) {
 			continue
 		}
 		w.because(t.reason)
-		w.add("%s: %s", podNames(t.pods), t.sentence())
+		w.add("%s%s: %s", which, podNames(t.pods), t.sentence())
 	}
 	if others > 0 {
-		w.add("%s in other trouble", counted(others, "pod"))
+		w.add("%s%s in other trouble", which, counted(others, "pod"))
 	}
 }
 
@@ -117,11 +119,12 @@ type census struct {
 	// for.
 	failed   troubles
 	stopping []string
-	old      int // pods that the change is to replace
+	old      int      // pods that the change is to replace
+	stuck    troubles // those of them that keep it from going on
 }
 
 func newCensus(at time.Time) census {
-	return census{at: at, troubles: troubles{}, failed: troubles{}}
+	return census{at: at, troubles: troubles{}, failed: troubles{}, stuck: troubles{}}
 }
 
 // count looks at a pod that the change wants.
@@ -179,10 +182,19 @@ func (p *plan) census(c *change, at time.Time) census {
 			// A rollout may go on with pods that another one began with.
 			wanted = start.rs != nil && start.rs.revision == c.revision
 		}
+		if p.kind == kindStatefulSet && c.kind == changeRollout {
+			// After a rollback there are some that it need not replace.
+			wanted = wanted || c.revisionName != "" && q.revisionName == c.revisionName
+		}
 		if wanted {
 			n.count(q)
-		} else {
-			n.old++
+			continue
+		}
+		n.old++
+		if p.kind == kindStatefulSet && !q.readyAt(at) {
+			// One that never gets ready is in the way until somebody deletes it.
+			f, failed := q.trouble(q.timeline(at), at)
+			n.stuck.add(q, f, failed)
 		}
 	}
 	return n
@@ -197,6 +209,7 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 	}
 	p.progressed(&w, c, &n)
 	w.troubled(n.troubles)
+	w.troubledOf("old ", n.stuck)
 	if n.running == 0 && len(n.troubles) == 0 {
 		w.troubled(n.failed) // it waits before it tries again
 	}

@@ -20,6 +20,7 @@ type workload struct {
 
 	// The last state is needed to understand the next.
 	workloadState
+	stated        stamp
 	stale         time.Time // time of the last ProgressDeadlineExceeded
 	lastAvailable time.Time // the latest availableAt
 	// writtenAt are the newest times managedFields gave.
@@ -67,11 +68,16 @@ type workloadState struct {
 	replicas     int32 // wanted
 	total        int32 // there are
 	available    int32
-	partition    int32 // StatefulSets: pods below it keep the old revision
-	template     podTemplate
-	minReady     time.Duration
-	paused       bool
-	recreate     bool // Deployments: old pods are gone before new ones are made
+	// StatefulSets: ready counts pods before their minReadySeconds are over, those
+	// below the partition keep the old revision, updated says that the others have
+	// the new one, and inOrder that pods are made one after the other.
+	ready, partition int32
+	updated, inOrder bool
+	onDelete         bool // pods are replaced when somebody deletes them
+	template         podTemplate
+	minReady         time.Duration
+	paused           bool
+	recreate         bool // Deployments: old pods are gone before new ones are made
 
 	// complete is what `kubectl rollout status` calls successfully rolled out
 	// (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
@@ -180,6 +186,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 		d.nextState(fields, state, s, arrival)
 	}
 	d.keep(fields, state)
+	d.stated = s
 	d.progress(fields, state, s, arrival)
 	if d.direct() {
 		e.sets[d.uid].observeAvailable(state.available, o.Time)

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,7 +80,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
 	if st.template.hash != d.template.hash {
 		d.writeTemplate(fields, st, s, arrival)
-	} else if st.partition < d.partition && !st.complete {
+	} else if st.partition < d.partition && !st.updated {
 		d.lowerPartition(fields, st, s, arrival)
 	}
 	if st.replicas != d.replicas {
@@ -190,8 +191,26 @@ func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloa
 		c.manager, c.start = who.manager, inSecond(who.at, arrival)
 	}
 	c.cause, c.revisionName, c.numbered = "partition", st.revisionName, s
+	c.again = d.wasLowered(st.partition)
 	d.supersede(c)
 	d.begin(c)
+}
+
+// wasLowered reports whether the revision has had a rollout with that partition
+// already: it was raised in between.
+func (d *workload) wasLowered(partition int32) bool {
+	for _, c := range slices.Backward(d.changes) {
+		if c.kind != changeRollout {
+			continue
+		}
+		if c.partition == partition {
+			return true
+		}
+		if c.cause != "partition" {
+			break
+		}
+	}
+	return false
 }
 
 // newRevision begins the pending rollout in earnest: from now on the one
@@ -235,12 +254,14 @@ func (d *workload) supersede(next *change) {
 // scale notes another number of replicas: a step of an open rollout, or a
 // change of its own.
 func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	fewer := max(d.replicas-st.replicas, 0)
 	if d.pending != nil {
 		d.pending.wanted = st.replicas
 	}
 	cur := d.current()
 	if cur != nil && !cur.ended && cur.kind == changeRollout {
 		cur.wanted = st.replicas
+		cur.fewer += fewer
 		return
 	}
 	if d.pending != nil {
@@ -253,6 +274,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		cause:      "scale",
 		wanted:     st.replicas,
 		before:     d.replicas,
+		fewer:      fewer,
 		revision:   st.revision,
 	})
 	if d.kind == kindDaemonSet {
@@ -288,6 +310,9 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	}
 	if !c.ended {
 		c.ready = max(st.available, 0)
+		if d.kind == kindStatefulSet && c.kind == changeRollout {
+			c.ready = st.ready // it is complete by then
+		}
 	}
 	switch {
 	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:
