@@ -122,14 +122,11 @@ func (p *plan) changeFor(rs *podSet, s stamp) *change {
 }
 
 // lostWithSet leaves out the pods that an orphaned ReplicaSet took along when it
-// was deleted: no workload is left that this would be a change of. It returns the
-// others.
-func (p *plan) lostWithSet(rs *podSet, lost []*pod) []*pod {
-	return slices.DeleteFunc(lost, func(q *pod) bool {
-		with := rs.gone && rs.orphanedAt(q.lostStamp()) && rs.deleted.arrival.Sub(q.lostStamp().arrival) < deletionReach
-		if with {
+// was deleted: no workload is left that this would be a change of.
+func (p *plan) lostWithSet(rs *podSet, lost []*pod) {
+	for _, q := range lost {
+		if rs.gone && rs.orphanedAt(q.lostStamp()) && rs.deleted.arrival.Sub(q.lostStamp().arrival) < deletionReach {
 			delete(p.stops, q)
 		}
-		return with
-	})
+	}
 }

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -66,6 +67,13 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 		if rs := r.stops[lost].rs; rs.gone && rs.orphanedAt(lost.lostStamp()) {
 			return outcomeDeleted, latest(seen, rs.deleted.arrival), stopped
 		}
+		if r.kind == kindDaemonSet && stopped && r.engine.nodeGone(lost.node) {
+			return outcomeDeleted, seen, true
+		}
+		if r.direct() && lost.gone.known() && r.scaled && lost.lostStamp().before(r.stated) {
+			// It has all it wants. If its controller is slow it may yet say otherwise.
+			return outcomeSuperseded, latest(seen, r.stated.arrival).Add(r.engine.opts.Linger), true
+		}
 		c := r.changeAfter(lost.lostStamp())
 		if c == nil || !c.ended && c.kind != changeDelete {
 			return outcomeOpen, seen, false
@@ -89,6 +97,22 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 		seen = seen.Add(r.engine.opts.Linger)
 	}
 	return how, seen, over
+}
+
+// revisionAt is the number of the rollout that was the latest when s was written, 0
+// if it is not known.
+func (p *plan) revisionAt(s stamp) int64 {
+	revision := p.revision
+	for _, c := range slices.Backward(p.changes) {
+		if c.kind != changeRollout || c.revision == 0 {
+			continue
+		}
+		if !s.before(c.opened) {
+			return c.revision
+		}
+		revision = 0 // another came before
+	}
+	return revision
 }
 
 // lossCause says who took a pod away, as far as it can be told.
@@ -146,8 +170,8 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 		keyOutcome.String(string(how)),
 		keyCause.String(lossCauseOn(lost, disrupted)),
 	}
-	if r.revision > 0 {
-		attrs = append(attrs, keyRevision.Int64(r.revision))
+	if revision := r.revisionAt(lost.lostStamp()); revision > 0 {
+		attrs = append(attrs, keyRevision.Int64(revision))
 	}
 	rs := r.stops[lost].rs
 	rollout := r.broughtBy(lost)

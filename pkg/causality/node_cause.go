@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -200,4 +201,10 @@ func (rs *restart) causeOn(d *disruption) string {
 	default:
 		return "kubelet"
 	}
+}
+
+// nodeGone reports whether a Node was there, and none of its name is any more.
+func (e *Engine) nodeGone(name string) bool {
+	named := e.nodes.named[name]
+	return len(named) > 0 && !slices.ContainsFunc(named, func(n *nodeRecord) bool { return !n.gone })
 }

@@ -102,8 +102,9 @@ func (e *Engine) plan(d *workload) *plan {
 			lost := p.planStops(rs, pods)
 			lost = p.planStarts(rs, pods, lost)
 			lost = p.lostToDeletion(rs, lost)
-			lost = p.lostWithSet(rs, lost)
-			p.movedNodes(rs, pods, lost)
+			p.lostWithSet(rs, lost)
+			p.movedNodes(rs, pods)
+			p.madeUpLate(rs)
 			p.planBefore(rs, pods)
 		}
 		p.pods = append(p.pods, pods...)
@@ -156,7 +157,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 			room[s] = s.from - s.to - s.filled - p.voids[s].pods
 		}
 	}
-	surplus, returned := rs.surplus(pods), returnedOf(pods)
+	surplus, returned, fewer := rs.surplus(pods), returnedOf(pods), p.fewer()
 	for _, q := range leaving {
 		c := p.changeFor(rs, q.lostStamp())
 		if c != nil && c.kind == changeDelete {
@@ -178,7 +179,13 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, returned: back}
 			continue
 		}
-		p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, lost: q}
+		c = openChange(c, q.lostStamp())
+		if down := p.scaledDown(c, q, pods, fewer); down != nil {
+			fewer[down]--
+			p.stops[q] = slot{change: down, rs: rs}
+			continue
+		}
+		p.stops[q] = slot{change: c, rs: rs, lost: q}
 		if !q.filled {
 			lost = append(lost, q)
 		}

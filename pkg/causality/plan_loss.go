@@ -5,29 +5,87 @@ import (
 	"time"
 )
 
-// movedNodes gives the pods that a DaemonSet made or removed for a node to the
-// scale that its status reports a moment later.
-func (p *plan) movedNodes(rs *podSet, pods, lost []*pod) {
+// fewer is how many pods each change of a workload that makes its pods itself has
+// removed because there were to be fewer. A StatefulSet's are known by their names.
+func (p *plan) fewer() map[*change]int32 {
+	fewer := map[*change]int32{}
+	if p.kind == kindReplicaSet || p.kind == kindReplicationController || p.kind == kindDaemonSet {
+		for _, c := range p.changes {
+			fewer[c] = c.fewer
+		}
+	}
+	return fewer
+}
+
+// scaledDown is the change that removed a pod because there were to be fewer, nil if
+// that was not why: the one that was open, or the scale of a DaemonSet that its
+// status reports a moment later.
+func (p *plan) scaledDown(open *change, q *pod, pods []*pod, fewer map[*change]int32) *change {
+	if fewer[open] > 0 && (p.kind != kindDaemonSet || open.kind == changeScale) {
+		return open
+	}
+	if p.kind != kindDaemonSet || open != nil && open.kind != changeScale {
+		return nil // a rollout's, whatever it was for
+	}
+	next := p.movedBy(q.lostStamp())
+	if next == nil || fewer[next] == 0 {
+		return nil
+	}
+	for _, other := range pods {
+		if other.node == q.node && q.lostStamp().before(other.firstSeen) && other.firstSeen.before(next.opened) {
+			return nil // another took its place before
+		}
+	}
+	return next
+}
+
+// movedBy is the scale that a DaemonSet's status reports a moment after s.
+func (p *plan) movedBy(s stamp) *change {
+	next := p.changeAfter(s)
+	if next != nil && next.kind == changeScale && next.opened.arrival.Sub(s.arrival) < deletionReach {
+		return next
+	}
+	return nil
+}
+
+// movedNodes gives the pods that a DaemonSet made for a node to the scale that its
+// status reports a moment later: those that came while it was settled, and those that
+// are more than the scale that was open asked for.
+func (p *plan) movedNodes(rs *podSet, pods []*pod) {
 	if p.kind != kindDaemonSet {
 		return
 	}
-	scaled := func(s stamp) *change {
-		next := p.changeAfter(s)
-		if next != nil && next.kind == changeScale && next.opened.arrival.Sub(s.arrival) < deletionReach {
-			return next
+	born := slices.Clone(pods)
+	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	made := map[*change]int32{}
+	for _, q := range born {
+		s := p.starts[q]
+		if q.initial || s.lost != nil && (p.stops[s.lost].change == nil || s.change != nil) {
+			continue
 		}
-		return nil
-	}
-	for _, q := range lost {
-		if c := scaled(q.lostStamp()); c != nil && p.stops[q].change == nil && c.wanted < c.before {
-			p.stops[q] = slot{change: c, rs: rs}
+		c := s.change
+		if c != nil && (c.kind != changeScale || made[c] < c.wanted-c.before) {
+			made[c]++
+			continue
+		}
+		if next := p.movedBy(q.firstSeen); next != nil && next.wanted > next.before {
+			made[next]++
+			p.starts[q] = slot{change: next, rs: rs}
 		}
 	}
-	for _, q := range pods {
-		if s := p.starts[q]; s.change == nil && s.lost == nil && !q.initial {
-			if c := scaled(q.firstSeen); c != nil && c.wanted > c.before {
-				p.starts[q] = slot{change: c, rs: rs}
-			}
+}
+
+// madeUpLate gives pods that came in the place of ones which were lost during a
+// change to the latest one, if no change is open any more. The status may have been
+// ahead: the controller had not heard yet that a pod was going.
+func (p *plan) madeUpLate(rs *podSet) {
+	for q, s := range p.starts {
+		if s.rs != rs || s.change != nil || s.lost == nil || p.stops[s.lost].change == nil {
+			continue
+		}
+		if c := p.changeFor(rs, q.firstSeen); c != nil && c.kind != changeDelete {
+			s.change, s.step = c, lastStepUp(rs.steps, q.firstSeen)
+			p.starts[q] = s
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestReplicationController(t *testing.T) {
 	s.standsAlone("ReplicationController", "k8s.replicationcontroller", rc.UID)
 }
 
-// standsAlone scales a set of two pods to one, and deletes it.
+// standsAlone scales a set of two pods to one, deletes that, and then the set.
 func (s *space) standsAlone(kind, key string, uid types.UID) {
 	s.t.Helper()
 	rollout := s.trace(kind+" rollout", "rollspan.cause", "create")
@@ -37,6 +37,19 @@ func (s *space) standsAlone(kind, key string, uid types.UID) {
 	scale := s.trace(kind+" scale", "rollspan.scale.to", int64(1))
 	s.under(scale, "Pod stop")
 	s.has(scale.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.scale.from": 2, "rollspan.manager": "kubectl"})
+
+	// The pod that comes when the other is lost replaces that one, and not the one
+	// that the scale removed.
+	removed := named(scale, "Pod stop")[0].Attributes["k8s.pod.name"]
+	for _, p := range s.pods("1") {
+		if p.Name != removed {
+			s.kubectlRun("delete", "pod/"+p.Name)
+			lost := s.trace("Pod replacement", "rollspan.cause", "delete")
+			s.under(lost, "Pod stop", "Pod start")
+			s.has(lost.Root(), map[string]any{"rollspan.outcome": "complete"})
+			s.has(named(lost, "Pod stop")[0], map[string]any{"k8s.pod.name": p.Name})
+		}
+	}
 
 	s.kubectlRun("delete", kind+"/"+appName)
 	gone := s.trace(kind+" delete", "rollspan.change", "delete")
