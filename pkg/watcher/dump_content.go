@@ -101,7 +101,7 @@ func (f *dumpFile) json(in io.Reader) {
 // before the list has said their kind wait for it.
 func (f *dumpFile) document(decoder *json.Decoder) error {
 	fields := map[string]json.RawMessage{}
-	var waiting []waitingItem
+	var waiting waitingItems
 	isList := false
 	for decoder.More() {
 		token, err := decoder.Token()
@@ -173,10 +173,26 @@ type waitingItem struct {
 	raw    json.RawMessage
 }
 
+// waitingItems are the items of a list that wait for it.
+type waitingItems struct {
+	items  []waitingItem
+	bytes  int
+	missed int // for which there was no room
+}
+
+// maxWaitingBytes bounds the items that wait, each with what it takes to keep it.
+const (
+	maxWaitingBytes  = 256 << 20
+	waitingItemBytes = 64
+)
+
 // flush takes in the items that waited.
-func (f *dumpFile) flush(waiting []waitingItem, fields map[string]json.RawMessage) {
-	for _, w := range waiting {
+func (f *dumpFile) flush(waiting waitingItems, fields map[string]json.RawMessage) {
+	for _, w := range waiting.items {
 		f.again(w.number, w.raw, fields)
+	}
+	if waiting.missed > 0 && f.found {
+		f.dump.broken(f.name, 0, fmt.Errorf("its last %d items say no kind, and are too many to wait until the list says it", waiting.missed))
 	}
 }
 
@@ -190,7 +206,7 @@ func (f *dumpFile) again(number int, raw json.RawMessage, fields map[string]json
 
 // list reads items to the end of their array. Those whose kind is not known
 // are put into waiting, if there is such a thing.
-func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]waitingItem) error {
+func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *waitingItems) error {
 	for decoder.More() {
 		f.part.reset()
 		var raw json.RawMessage
@@ -206,13 +222,22 @@ func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *[]waiti
 
 // item takes in an item of a list. One whose kind is not known is put into
 // waiting, if there is such a thing.
-func (f *dumpFile) item(raw json.RawMessage, kind objectKind, waiting *[]waitingItem) {
+func (f *dumpFile) item(raw json.RawMessage, kind objectKind, waiting *waitingItems) {
 	var own objectKind
 	_ = json.Unmarshal(raw, &own) // what is no object shows below
 	if own.or(kind).Kind == "" && waiting != nil {
-		f.items++
-		*waiting = append(*waiting, waitingItem{f.items, withoutData(raw)})
-		return
+		size := len(raw) + waitingItemBytes
+		switch {
+		case waiting.bytes+size <= maxWaitingBytes:
+			f.items++
+			waiting.bytes += size
+			waiting.items = append(waiting.items, waitingItem{f.items, withoutData(raw)})
+			return
+		case f.folder.Kind == "":
+			f.items++
+			waiting.missed++
+			return
+		}
 	}
 	f.object(raw, kind.or(f.folder), true)
 }

@@ -49,7 +49,7 @@ type yamlDocument struct {
 	// cut says that the stream ended within a line of the rest.
 	cut     bool
 	kind    objectKind // of the items, as far as the list has said it before them
-	waiting []waitingItem
+	waiting waitingItems
 	items   int // begun so far
 	shared  []sharedItem
 }

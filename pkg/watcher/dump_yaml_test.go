@@ -159,3 +159,27 @@ func TestUTF16(t *testing.T) {
 		t.Errorf("broken: %q", broken)
 	}
 }
+
+// TestWaitingItemsAreBounded gives the reader more items than can wait.
+func TestWaitingItemsAreBounded(t *testing.T) {
+	raw := []byte(`{"metadata":{"name":"web","uid":"p1"}}`)
+	for _, folder := range []objectKind{{}, {"v1", "Pod"}} {
+		var broken []string
+		d := NewDump(func(err error) { broken = append(broken, err.Error()) })
+		f := &dumpFile{dump: d, name: "all.json", folder: folder, found: true}
+		waiting := waitingItems{bytes: maxWaitingBytes - len(raw) - waitingItemBytes}
+		f.item(raw, objectKind{}, &waiting)
+		f.item(raw, objectKind{}, &waiting)
+		if len(waiting.items) != 1 || f.items != 2 {
+			t.Errorf("%d wait of %d", len(waiting.items), f.items)
+		}
+		f.flush(waiting, nil)
+		if folder.Kind != "" {
+			if len(broken) > 0 || len(d.Objects()) != 1 {
+				t.Errorf("by their place: %d objects, broken: %q", len(d.Objects()), broken)
+			}
+		} else if len(broken) != 2 || !strings.HasPrefix(broken[1], "all.json: its last 1 items say no kind") {
+			t.Errorf("broken: %q", broken)
+		}
+	}
+}
