@@ -1,0 +1,111 @@
+package causality_test
+
+import (
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+func newDeployment(meta metav1.ObjectMeta) runtime.Object {
+	d := &appsv1.Deployment{ObjectMeta: meta}
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: "app:1"}}
+	return d
+}
+
+func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time) {
+	d := obj.(*appsv1.Deployment)
+	spec := &d.Spec
+	switch key {
+	case "image", "env", "restarted", "replicas", "paused", "minready":
+		if d.ResourceVersion != "1" && d.Status.ObservedGeneration > 0 {
+			d.Generation++
+		}
+	}
+	second := metav1.NewTime(now.Truncate(time.Second))
+	switch key {
+	case "image":
+		spec.Template.Spec.Containers[0].Image = val
+	case "env":
+		spec.Template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "KEY", Value: val}}
+	case "restarted":
+		spec.Template.Annotations = map[string]string{"kubectl.kubernetes.io/restartedAt": val}
+	case "replicas":
+		n := int32(atoi(val))
+		spec.Replicas = &n
+	case "paused":
+		spec.Paused = val == "true"
+	case "minready":
+		spec.MinReadySeconds = int32(atoi(val))
+	case "deadline":
+		n := int32(atoi(val))
+		spec.ProgressDeadlineSeconds = &n
+	case "recreate":
+		spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
+	case "revision":
+		d.Annotations["deployment.kubernetes.io/revision"] = val
+	case "manager": // name or name/subresource
+		name, sub, _ := strings.Cut(val, "/")
+		d.ManagedFields = append(d.ManagedFields, metav1.ManagedFieldsEntry{
+			Manager: name, Subresource: sub, Time: &second,
+			FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:template":{},"f:replicas":{}}}`),
+		})
+	case "status": // updated/total/available of the current generation
+		part := strings.Split(val, "/")
+		d.Status.ObservedGeneration = d.Generation
+		d.Status.UpdatedReplicas = int32(atoi(part[0]))
+		d.Status.Replicas = int32(atoi(part[1]))
+		d.Status.AvailableReplicas = int32(atoi(part[2]))
+	case "failed":
+		d.Status.Conditions = []appsv1.DeploymentCondition{{
+			Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded",
+			LastTransitionTime: metav1.NewTime(clock(val)), LastUpdateTime: metav1.NewTime(clock(val)),
+		}}
+	case "progressing":
+		d.Status.Conditions = []appsv1.DeploymentCondition{{
+			Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: val,
+			LastTransitionTime: second, LastUpdateTime: second,
+		}}
+	default:
+		panic("a deployment has no " + key)
+	}
+}
+
+func newReplicaSet(meta metav1.ObjectMeta) runtime.Object {
+	return &appsv1.ReplicaSet{ObjectMeta: meta}
+}
+
+func setReplicaSet(_ *world, obj runtime.Object, key, val string, now time.Time) {
+	rs := obj.(*appsv1.ReplicaSet)
+	switch key {
+	case "replicas":
+		if rs.Spec.Replicas != nil {
+			rs.Generation++
+		}
+		n := int32(atoi(val))
+		rs.Spec.Replicas = &n
+	case "revision":
+		rs.Annotations["deployment.kubernetes.io/revision"] = val
+	case "history":
+		rs.Annotations["deployment.kubernetes.io/revision-history"] = val
+	case "available":
+		rs.Status.AvailableReplicas = int32(atoi(val))
+	case "status": // total/available of the current generation
+		total, available, _ := strings.Cut(val, "/")
+		rs.Status.ObservedGeneration = rs.Generation
+		rs.Status.Replicas, rs.Status.AvailableReplicas = int32(atoi(total)), int32(atoi(available))
+	case "forbidden": // the message, or nothing: pods can be created again
+		rs.Status.Conditions = nil
+		if val != "" {
+			rs.Status.Conditions = []appsv1.ReplicaSetCondition{{
+				Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: val,
+				LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)),
+			}}
+		}
+	default:
+		panic("a replicaset has no " + key)
+	}
+}
