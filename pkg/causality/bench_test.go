@@ -2,6 +2,7 @@ package causality_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func BenchmarkOrderedRollout(b *testing.B) {
 			for b.Loop() {
 				got = len(allSpans(replay(obs)))
 			}
-			if want := pods * 4; got < want {
+			if want := pods * 10; got < want {
 				b.Fatalf("%d spans, want at least %d", got, want)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(obs)), "ns/observation")
@@ -84,42 +85,73 @@ func (w *writes) see(typ watch.EventType, object runtime.Object) {
 }
 
 // orderedRollout is what a watch sees of a StatefulSet with n pods, each of which
-// takes 20 ms.
+// takes 20 ms, and of its update, which takes 40 ms a pod.
 func orderedRollout(n int) []causality.Observation {
 	w := &writes{now: day}
 	isController := true
 	replicas := int32(n)
+	at := func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }
+	later := func() { w.now = w.now.Add(10 * time.Millisecond) }
 	s := &appsv1.StatefulSet{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "bench", Name: "db", UID: "db", Generation: 1, CreationTimestamp: metav1.NewTime(day)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "bench", Name: "db", UID: "db", CreationTimestamp: metav1.NewTime(day)},
 		Spec:       appsv1.StatefulSetSpec{Replicas: &replicas},
 	}
-	w.see(watch.Added, s)
-	for i := range n {
-		at := func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }
-		name := fmt.Sprintf("db-%d", i)
+	start := func(i int) *corev1.Pod {
+		uid := types.UID(fmt.Sprintf("db-%d of %d", i, s.Generation))
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-			Namespace: "bench", Name: name, UID: types.UID(name), CreationTimestamp: at(),
+			Namespace: "bench", Name: fmt.Sprintf("db-%d", i), UID: uid, CreationTimestamp: at(),
+			Labels:          map[string]string{appsv1.StatefulSetRevisionLabel: s.Status.UpdateRevision},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: s.Name, UID: s.UID, Controller: &isController}},
 		}}
 		p.Spec.NodeName = "node-a"
 		p.Spec.Containers = []corev1.Container{{Name: "db", Image: "db:1"}}
-		w.now = w.now.Add(10 * time.Millisecond)
+		later()
 		w.see(watch.Added, p)
-		w.now = w.now.Add(10 * time.Millisecond)
+		later()
 		for _, kind := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodReadyToStartContainers, corev1.PodReady} {
 			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: at()})
 		}
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			Name: "db", ContainerID: "run://" + name,
+			Name: "db", ContainerID: "run://" + string(uid),
 			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at()}},
 		}}
 		w.see(watch.Modified, p)
+		return p
 	}
-	s.Status = appsv1.StatefulSetStatus{
-		ObservedGeneration: 1, CurrentRevision: "db-1", UpdateRevision: "db-1",
-		Replicas: replicas, ReadyReplicas: replicas, AvailableReplicas: replicas, CurrentReplicas: replicas, UpdatedReplicas: replicas,
+	stop := func(p *corev1.Pod) {
+		deleted, grace := at(), int64(0)
+		p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &deleted, &grace
+		later()
+		w.see(watch.Modified, p)
+		later()
+		w.see(watch.Deleted, p)
 	}
-	w.see(watch.Modified, s)
+	begin := func(revision string) {
+		s.Generation++
+		s.Spec.Template.Spec.Containers = []corev1.Container{{Name: "db", Image: revision}}
+		w.see(watch.Modified, s)
+		s.Status.ObservedGeneration, s.Status.UpdateRevision, s.Status.UpdatedReplicas = s.Generation, revision, 0
+		w.see(watch.Modified, s)
+	}
+	end := func() {
+		s.Status.Replicas, s.Status.ReadyReplicas, s.Status.AvailableReplicas = replicas, replicas, replicas
+		s.Status.CurrentReplicas, s.Status.UpdatedReplicas, s.Status.CurrentRevision = replicas, replicas, s.Status.UpdateRevision
+		w.see(watch.Modified, s)
+	}
+
+	begin("db-1")
+	pods := make([]*corev1.Pod, n)
+	for i := range pods {
+		pods[i] = start(i)
+	}
+	end()
+	w.now = w.now.Add(time.Minute)
+	begin("db-2")
+	for i := range slices.Backward(pods) {
+		stop(pods[i])
+		start(i)
+	}
+	end()
 	return w.obs
 }
 

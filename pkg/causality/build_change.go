@@ -22,9 +22,10 @@ type changeBuilder struct {
 	spanOf map[*step]*spans.Span
 	// startSpans and stopSpans are the spans of pods in this trace.
 	startSpans, stopSpans map[*pod]*spans.Span
-	minReadyWait          *spans.Span // nil if there is none
-	ready                 []readyPod  // see becameReady
-	ends                  []runEnd    // see runEnds
+	minReadyWait          *spans.Span   // nil if there is none
+	ready                 []readyPod    // see becameReady
+	went                  []*spans.Span // see wentBefore
+	ends                  []runEnd      // see runEnds
 	gateOf                map[trace.SpanID]*gate
 }
 

@@ -226,6 +226,7 @@ func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
 			room[s] = s.to - s.from - s.filled - p.voids[s].pods
 		}
 	}
+	losses := newLosses(p.kind, lost)
 	for _, q := range born {
 		if q.lostFirst {
 			continue
@@ -234,11 +235,7 @@ func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
 			p.starts[q] = slot{change: p.changeFor(rs, s.stamp), step: s, rs: rs}
 			continue
 		}
-		at := slot{rs: rs}
-		if i := p.madeUpFor(q, lost); i >= 0 {
-			at.lost = lost[i]
-			lost = slices.Delete(slices.Clone(lost), i, i+1)
-		}
+		at := slot{rs: rs, lost: losses.take(q)}
 		// Made up for within an open change, it belongs to the step that
 		// wants the pod.
 		if c := openChange(p.changeFor(rs, q.firstSeen), q.firstSeen); c != nil {
@@ -246,25 +243,7 @@ func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
 		}
 		p.starts[q] = at
 	}
-	return lost
-}
-
-// madeUpFor finds the lost pod that q is there for, -1 if there is none. A
-// StatefulSet makes a pod of the same name, a DaemonSet one for the same node;
-// for the others one pod is like another.
-func (p *plan) madeUpFor(q *pod, lost []*pod) int {
-	return slices.IndexFunc(lost, func(l *pod) bool {
-		if q.firstSeen.before(l.lostStamp()) {
-			return false
-		}
-		switch p.kind {
-		case kindStatefulSet:
-			return l.name == q.name
-		case kindDaemonSet:
-			return l.node == q.node || q.node == "" || l.node == ""
-		}
-		return true
-	})
+	return losses.left()
 }
 
 // takeRoom finds the earliest step with room that was decided before s.

@@ -97,10 +97,8 @@ func (b *changeBuilder) unblockedStop(stop *spans.Span, q *pod) {
 	var last *spans.Span
 	var free time.Time
 	if b.kind == kindStatefulSet && b.inOrder {
-		for _, other := range b.pods {
-			if s := b.stopSpans[other]; s != nil && other != q && other.gone.known() && !s.End.After(stop.Start) && s.End.After(free) {
-				last, free = s, s.End
-			}
+		if last = b.wentBefore(stop); last != nil {
+			free = last.End
 		}
 	}
 	for _, r := range b.becameReady() {
@@ -114,6 +112,26 @@ func (b *changeBuilder) unblockedStop(stop *spans.Span, q *pod) {
 	}
 }
 
+// wentBefore is the stop that had ended last when another one began, nil if none had.
+func (b *changeBuilder) wentBefore(stop *spans.Span) *spans.Span {
+	if b.went == nil {
+		b.went = []*spans.Span{}
+		for _, q := range b.pods {
+			if s := b.stopSpans[q]; s != nil && q.gone.known() {
+				b.went = append(b.went, s)
+			}
+		}
+		slices.SortStableFunc(b.went, func(x, y *spans.Span) int { return y.End.Compare(x.End) })
+	}
+	i, _ := slices.BinarySearchFunc(b.went, stop.Start, func(s *spans.Span, t time.Time) int { return t.Compare(s.End) })
+	for _, s := range b.went[i:] {
+		if s != stop {
+			return s
+		}
+	}
+	return nil
+}
+
 // predecessor links the start of a pod to one with a lower number that the
 // StatefulSet waited for, after the pod's name was free. It reports whether there is
 // one.
@@ -122,7 +140,7 @@ func (b *changeBuilder) predecessor(start *spans.Span, q *pod, free time.Time) b
 		if !r.at.After(free) {
 			break
 		}
-		if r.ordinal() < q.ordinal() && b.availableBefore(r.pod, start.Start, q.firstSeen) {
+		if r.start.Start.Before(start.Start) && r.ordinal() < q.ordinal() && b.availableBefore(r.pod, start.Start, q.firstSeen) {
 			linkUnblocked(start, r.start)
 			return true
 		}
