@@ -38,14 +38,19 @@ var killings = []killing{
 	{"definition changed", causeImage, "", ""}, // of what it compares only the image can change
 	{stoppingWords, causeSandbox, "", ""},
 	{"try killing it before restart", causeVanish, "", ""},
-	{"killing", causeRule, "", ""},
 }
+
+// restartAllWords are all that the kubelet says where it restarts all containers.
+const restartAllWords = "killing"
 
 // stoppingWords are what the kubelet says where it stops all of a pod: to end it, or
 // to give it another sandbox.
 const stoppingWords = "Stopping container "
 
 func killingFor(message string) killing {
+	if message == restartAllWords {
+		return killing{cause: causeRule}
+	}
 	for _, k := range killings {
 		if strings.Contains(message, k.words) {
 			return k
