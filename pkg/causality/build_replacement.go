@@ -48,13 +48,16 @@ func (r *reviewer) lateStop(lost *pod, s slot) {
 // successors are the pods that came in the place of lost ones while no change
 // was open, by the lost ones.
 func (p *plan) successors() map[*pod]*pod {
-	successor := map[*pod]*pod{}
+	if p.successor != nil {
+		return p.successor
+	}
+	p.successor = map[*pod]*pod{}
 	for _, q := range p.pods {
 		if s := p.starts[q]; s.change == nil && s.lost != nil {
-			successor[s.lost] = q
+			p.successor[s.lost] = q
 		}
 	}
-	return successor
+	return p.successor
 }
 
 // replaced tells how a replacement went, and when that became known. Once the new

@@ -94,6 +94,17 @@ func (s stamp) before(t stamp) bool {
 	return s.arrival.Before(t.arrival)
 }
 
+// compareStamps is 0 for writes of which nobody knows which came first.
+func compareStamps(a, b stamp) int {
+	switch {
+	case a.before(b):
+		return -1
+	case b.before(a):
+		return 1
+	}
+	return 0
+}
+
 // latest returns the last of the times.
 func latest(ts ...time.Time) time.Time {
 	var last time.Time

@@ -35,6 +35,8 @@ type plan struct {
 	starts map[*pod]slot
 	stops  map[*pod]slot
 
+	successor map[*pod]*pod // see successors
+
 	// voids is what of the steps came to nothing.
 	voids map[*step]void
 
@@ -98,12 +100,13 @@ func (e *Engine) plan(d *workload) *plan {
 		case kindJob, kindPod:
 			p.planRun(rs, pods)
 		default:
-			maps.Copy(p.voids, rs.void(pods))
+			born := inOrderOfBirth(pods)
+			maps.Copy(p.voids, rs.void(born))
 			lost := p.planStops(rs, pods)
-			lost = p.planStarts(rs, pods, lost)
+			lost = p.planStarts(rs, born, lost)
 			lost = p.lostToDeletion(rs, lost)
 			p.lostWithSet(rs, lost)
-			p.movedNodes(rs, pods)
+			p.movedNodes(rs, born)
 			p.madeUpLate(rs)
 			p.planBefore(rs, pods)
 		}
@@ -131,15 +134,15 @@ func (e *Engine) plan(d *workload) *plan {
 
 func byStamp(at func(*pod) stamp) func(a, b *pod) int {
 	return func(a, b *pod) int {
-		switch sa, sb := at(a), at(b); {
-		case sa.before(sb):
-			return -1
-		case sb.before(sa):
-			return 1
-		default:
-			return cmp.Compare(a.name, b.name)
-		}
+		return cmp.Or(compareStamps(at(a), at(b)), cmp.Compare(a.name, b.name))
 	}
+}
+
+// inOrderOfBirth are pods in the order in which they were first seen.
+func inOrderOfBirth(pods []*pod) []*pod {
+	born := slices.Clone(pods)
+	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	return born
 }
 
 // planStops returns the pods that were lost rather than removed by a step.
@@ -217,9 +220,7 @@ func openChange(c *change, s stamp) *change {
 }
 
 // planStarts returns the lost pods that nothing replaced.
-func (p *plan) planStarts(rs *podSet, pods, lost []*pod) []*pod {
-	born := slices.Clone(pods)
-	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
+func (p *plan) planStarts(rs *podSet, born, lost []*pod) []*pod {
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if s.up() {

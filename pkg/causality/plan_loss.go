@@ -51,12 +51,10 @@ func (p *plan) movedBy(s stamp) *change {
 // movedNodes gives the pods that a DaemonSet made for a node to the scale that its
 // status reports a moment later: those that came while it was settled, and those that
 // are more than the scale that was open asked for.
-func (p *plan) movedNodes(rs *podSet, pods []*pod) {
+func (p *plan) movedNodes(rs *podSet, born []*pod) {
 	if p.kind != kindDaemonSet {
 		return
 	}
-	born := slices.Clone(pods)
-	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
 	made := map[*change]int32{}
 	for _, q := range born {
 		s := p.starts[q]
@@ -114,8 +112,7 @@ func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 // then; else, if the pod that replaces one is still starting, to that loss; else
 // their story was over but for the end.
 func (p *plan) planBefore(rs *podSet, pods []*pod) {
-	starting := slices.DeleteFunc(slices.Clone(pods), func(q *pod) bool { return !q.initial || q.lostFirst || q.readyFirst })
-	slices.SortFunc(starting, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	starting := slices.DeleteFunc(inOrderOfBirth(pods), func(q *pod) bool { return !q.initial || q.lostFirst || q.readyFirst })
 	for _, q := range pods {
 		if !q.lostFirst {
 			continue

@@ -12,15 +12,15 @@ type void struct {
 // before it has created all pods of a step up, as it may if a quota forbids it,
 // never creates those that are missing, and has as many fewer to delete. So
 // neither a pod of a later step nor a later deletion is taken for theirs.
-func (rs *podSet) void(pods []*pod) map[*step]void {
-	born := slices.DeleteFunc(slices.Clone(pods), func(q *pod) bool { return q.lostFirst })
-	slices.SortFunc(born, byStamp(func(q *pod) stamp { return q.firstSeen }))
+func (rs *podSet) void(born []*pod) map[*step]void {
 	voids := map[*step]void{}
 	missing := map[*step]int32{}
 	var short []*step // steps up that miss pods; a long history has few
 	for _, s := range rs.steps {
 		for len(born) > 0 && born[0].firstSeen.before(s.stamp) {
-			takeRoom(short, missing, born[0].firstSeen)
+			if !born[0].lostFirst {
+				takeRoom(short, missing, born[0].firstSeen)
+			}
 			born = born[1:]
 		}
 		if s.up() {

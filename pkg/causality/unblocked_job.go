@@ -37,14 +37,7 @@ func (b *changeBuilder) runEnds() []runEnd {
 		}
 	}
 	slices.SortFunc(b.ends, func(x, y runEnd) int {
-		switch {
-		case x.by.before(y.by):
-			return -1
-		case y.by.before(x.by):
-			return 1
-		default:
-			return cmp.Compare(x.name, y.name)
-		}
+		return cmp.Or(compareStamps(x.by, y.by), cmp.Compare(x.name, y.name))
 	})
 	return b.ends
 }
@@ -56,13 +49,7 @@ func (b *changeBuilder) runEnds() []runEnd {
 // k8s.io/kubernetes/pkg/controller/job). So what ended last is what was waited
 // for, unless each index has a back-off of its own.
 func (b *changeBuilder) unblockedRuns() {
-	var made []*pod
-	for _, q := range b.pods {
-		if b.startSpans[q] != nil {
-			made = append(made, q)
-		}
-	}
-	slices.SortFunc(made, byStamp(func(q *pod) stamp { return q.firstSeen }))
+	made := slices.DeleteFunc(inOrderOfBirth(b.pods), func(q *pod) bool { return b.startSpans[q] == nil })
 	ends := b.runEnds()
 	var last *runEnd
 	failed := map[string]*runEnd{} // the last of each index
