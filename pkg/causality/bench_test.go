@@ -36,35 +36,24 @@ func BenchmarkRecordings(b *testing.B) {
 
 // BenchmarkRollout is a Deployment of many pods, created at once. The cost of
 // an observation should not grow with their number.
-func BenchmarkRollout(b *testing.B) {
-	for _, pods := range []int{100, 1000, 5000} {
-		b.Run(fmt.Sprintf("pods=%d", pods), func(b *testing.B) {
-			obs := bigRollout(pods)
-			b.ReportAllocs()
-			got := 0
-			for b.Loop() {
-				got = len(allSpans(replay(obs)))
-			}
-			if want := pods * 6; got < want {
-				b.Fatalf("%d spans, want at least %d", got, want)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(obs)), "ns/observation")
-		})
-	}
-}
+func BenchmarkRollout(b *testing.B) { benchmarkPods(b, bigRollout, 6, 100, 1000, 5000) }
 
 // BenchmarkOrderedRollout is a StatefulSet whose pods come one after another,
 // each because of the one before: as long as critical paths get.
-func BenchmarkOrderedRollout(b *testing.B) {
-	for _, pods := range []int{100, 1000, 4000} {
+func BenchmarkOrderedRollout(b *testing.B) { benchmarkPods(b, orderedRollout, 10, 100, 1000, 4000) }
+
+// benchmarkPods measures what becomes of so many pods, which gives at least so
+// many spans for each of them.
+func benchmarkPods(b *testing.B, observe func(pods int) []causality.Observation, spansEach int, numbers ...int) {
+	for _, pods := range numbers {
 		b.Run(fmt.Sprintf("pods=%d", pods), func(b *testing.B) {
-			obs := orderedRollout(pods)
+			obs := observe(pods)
 			b.ReportAllocs()
 			got := 0
 			for b.Loop() {
 				got = len(allSpans(replay(obs)))
 			}
-			if want := pods * 10; got < want {
+			if want := pods * spansEach; got < want {
 				b.Fatalf("%d spans, want at least %d", got, want)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(obs)), "ns/observation")
