@@ -146,7 +146,7 @@ func (st *stopping) container(c *container, turn time.Time) *spans.Span {
 		id: []string{c.name}, name: "stop container", subject: st.pod.subject() + " container/" + c.name,
 		start: from, end: until, attrs: attrs,
 	})
-	if r.over() && r.reason == "OOMKilled" {
+	if r.over() && r.reason == oomKilled {
 		// Any other code is how the program answers to being stopped.
 		fail(s, failure{r.reason, r.exit()})
 	}
@@ -182,7 +182,7 @@ func (p *pod) runAtStop(c *container) *run {
 // times are known to the second.
 func (p *pod) outlived(r *run) bool {
 	const killed = 128 + 9 // SIGKILL
-	return r.exitCode == killed && p.grace > 0 && r.reason != "OOMKilled" &&
+	return r.exitCode == killed && p.grace > 0 && r.reason != oomKilled &&
 		!r.finished.lo.Add(time.Second).Before(p.deleteAsked.lo.Add(p.grace))
 }
 

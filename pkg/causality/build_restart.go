@@ -152,8 +152,8 @@ func (p *pod) killing(c *container, ended *run, from time.Time) (*event, time.Ti
 // far as anyone said, the program itself.
 func (rs *restart) cause() string {
 	switch {
-	case rs.ended.reason == "OOMKilled":
-		return "oom"
+	case rs.ended.reason == oomKilled:
+		return causeOOM
 	case rs.ended.reason == restartingAll:
 		return causeRule
 	case rs.killed != nil:
@@ -161,7 +161,7 @@ func (rs *restart) cause() string {
 	case rs.ended.vanished:
 		return causeVanish
 	default:
-		return "exit"
+		return causeExit
 	}
 }
 

@@ -50,10 +50,7 @@ func (e *Engine) observeClaim(o Observation, in *corev1.PersistentVolumeClaim) {
 			return // nothing is known that could have ended
 		}
 		c = &volumeClaim{object: e.track(kindClaim, in)}
-		arrival := o.Time
-		if o.Initial {
-			arrival = time.Time{} // we did not see it being created
-		}
+		arrival := o.arrival()
 		c.created = inSecond(in.CreationTimestamp.Time, arrival)
 		if in.CreationTimestamp.IsZero() {
 			c.created = arrived(o.Time)

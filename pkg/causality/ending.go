@@ -17,6 +17,7 @@ const (
 const (
 	postStartHookError = "PostStartHookError"
 	runContainerError  = "RunContainerError"
+	oomKilled          = "OOMKilled"
 )
 
 // whyEnded says why a run ended. What the kernel or the kubelet did to it is
@@ -26,7 +27,7 @@ func (p *pod) whyEnded(c *container, r *run) failure {
 		return failure{runContainerError, c.explain(runContainerError, r.refusal)}
 	}
 	exit := failure{r.endReason(), r.exit()}
-	if exit.reason == "OOMKilled" {
+	if exit.reason == oomKilled {
 		return exit
 	}
 	kill, ok := p.killed(c, r)
@@ -43,7 +44,7 @@ func (p *pod) whyEnded(c *container, r *run) failure {
 	if p.failed.known() && p.reason != "" {
 		return failure{p.reason, exit.message} // it was stopped with its pod: Evicted, DeadlineExceeded
 	}
-	if strings.HasPrefix(kill.message, "Stopping container") {
+	if strings.HasPrefix(kill.message, stoppingWords) {
 		return exit // with its pod, and the kubelet has no more to say of it
 	}
 	return failure{exit.reason, exit.message + ": " + kill.message}

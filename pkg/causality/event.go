@@ -109,10 +109,7 @@ func eventCount(ev *corev1.Event) int32 {
 // for one that has not repeated. They fall back from the most to the least
 // precise evidence; the last resort is the arrival.
 func eventTimes(ev *corev1.Event, o Observation) (first, last time.Time) {
-	arrival := o.Time
-	if o.Initial {
-		arrival = time.Time{}
-	}
+	arrival := o.arrival()
 	// Where an Event has repeated, its news is of the last time.
 	repeated := eventCount(ev) > 1
 	firstArrival := arrival

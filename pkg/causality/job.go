@@ -36,10 +36,7 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 	if d.deleted {
 		return d
 	}
-	arrival := o.Time
-	if o.Initial {
-		arrival = time.Time{}
-	}
+	arrival := o.arrival()
 	if c := d.current(); c != nil && !c.ended {
 		c.observeRun(in, s, arrival, o.Time)
 	}
@@ -90,10 +87,7 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created mome
 		return
 	}
 	who := writer(in.ManagedFields, true, d.writers)
-	arrival := o.Time
-	if o.Initial {
-		arrival = time.Time{}
-	}
+	arrival := o.arrival()
 	c := d.offer(&change{
 		kind:        changeJob,
 		opened:      s,

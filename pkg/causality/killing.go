@@ -8,8 +8,11 @@ import (
 // The kubelet says of each container that it kills that it does so, and in words
 // what for.
 
-// Causes of restarts that the kubelet has.
+// Causes of restarts.
 const (
+	causeExit    = "exit"
+	causeOOM     = "oom"
+	causeReboot  = "reboot"
 	causeProbe   = "probe"
 	causeHook    = "hook"
 	causeResize  = "resize"
@@ -82,7 +85,7 @@ func (p *pod) ordered(c *container, r *run) bool {
 		return true
 	}
 	kill, ok := p.killed(c, r)
-	if !ok || r.reason == "OOMKilled" {
+	if !ok || r.reason == oomKilled {
 		return false
 	}
 	switch killingFor(kill.message).cause {

@@ -71,10 +71,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 	if n.gone {
 		return
 	}
-	arrival := o.Time
-	if o.Initial {
-		arrival = time.Time{}
-	}
+	arrival := o.arrival()
 	n.observeBoot(in.Status.NodeInfo.BootID, o.Time)
 	for i := range in.Status.Conditions {
 		n.observeCondition(&in.Status.Conditions[i], arrival, o.Time)

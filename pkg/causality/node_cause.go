@@ -160,7 +160,7 @@ func (e *Engine) linkStop(s *spans.Span, at slot) {
 // which a container's run ended; nil if there was none.
 func (e *Engine) nodeCauseOfRestart(rs *restart) *disruption {
 	n := e.nodeOf(rs.pod)
-	if n == nil || rs.cause() == "oom" {
+	if n == nil || rs.cause() == causeOOM {
 		return nil
 	}
 	began, died, again := rs.ended.started.from(), rs.ended.finished.at(), time.Time{}
@@ -197,9 +197,9 @@ func (rs *restart) causeOn(d *disruption) string {
 	case d == nil:
 		return rs.cause()
 	case d.kind == nodeRebooted:
-		return "reboot"
+		return causeReboot
 	default:
-		return "kubelet"
+		return causeKubelet
 	}
 }
 

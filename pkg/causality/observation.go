@@ -30,3 +30,11 @@ type Observation struct {
 	// that may be missing, so that what is not seen need not have been absent.
 	Inferred bool
 }
+
+// arrival is Time where that dates what the object tells, zero where it does not.
+func (o Observation) arrival() time.Time {
+	if o.Initial {
+		return time.Time{}
+	}
+	return o.Time
+}

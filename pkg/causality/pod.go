@@ -236,10 +236,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	p.touched = o.Time
 	p.owned = ownerOf(in)
 	p.revisionName = in.Labels[appsv1.StatefulSetRevisionLabel]
-	arrival := o.Time
-	if o.Initial {
-		arrival = time.Time{}
-	}
+	arrival := o.arrival()
 	p.observeNode(in, isNew, o.Time)
 	if in.Status.NominatedNodeName != "" {
 		p.nominatedNode = in.Status.NominatedNodeName

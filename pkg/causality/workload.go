@@ -174,10 +174,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 		return d // in the foreground; its pods tell the rest
 	}
 	fields := meta.GetManagedFields()
-	arrival := o.Time
-	if o.Initial {
-		arrival = time.Time{}
-	}
+	arrival := o.arrival()
 	state := read(d)
 	e.observeContexts(d, meta, s, o.Initial || !d.seen && !state.isNew && !state.first)
 	if !d.seen {
