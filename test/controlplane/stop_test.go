@@ -47,7 +47,8 @@ func everyContainerStopsInItsTurn(t *testing.T, client kubernetes.Interface) {
 }
 
 func forcedDeletionStillKills(t *testing.T, client kubernetes.Interface) {
-	pod := createPod(t, client, "force", nil, corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}}})
+	// A slow API server must not hear of the end of what takes its time to stop.
+	pod := createPod(t, client, "force", map[string]string{"kubelet.test/stop": "1h"}, corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}}})
 	waitReady(t, client, pod)
 	now := int64(0)
 	last := lastSeen(t, client, pod, metav1.DeleteOptions{GracePeriodSeconds: &now})

@@ -111,17 +111,25 @@ func (w *worker) endContainer(c *container, grace time.Duration, turn <-chan str
 }
 
 // removed follows a pod that is no longer there. If it was deleted by force, its
-// containers are stopped now, and nobody can be told how that ends.
+// containers are stopped now, and nobody can be told how that ends. That it is
+// being stopped already is no sign that the containers were told: both may be
+// seen before the pod's life goes on.
 func (w *worker) removed() {
-	if w.life.Err() == nil {
-		for _, c := range w.running(slices.Concat(w.main, w.init)) {
-			w.killing(c)
-		}
+	for _, c := range w.running(slices.Concat(w.main, w.init)) {
+		w.killing(c)
 	}
 	w.cancel()
 }
 
+// killing records that a container is being stopped, once for each of its runs.
 func (w *worker) killing(c *container) {
+	w.mu.Lock()
+	told := c.killed == c.runs
+	c.killed = c.runs
+	w.mu.Unlock()
+	if told {
+		return
+	}
 	w.event(c.fieldPath, corev1.EventTypeNormal, "Killing", "Stopping container %s", c.spec.Name)
 }
 

@@ -50,6 +50,7 @@ type container struct {
 	sidecar   bool // one that keeps running
 	status    corev1.ContainerStatus
 	runs      int
+	killed    int // the last of its runs that was told to stop
 }
 
 func newWorker(n *node, pod *corev1.Pod) *worker {
