@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,8 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 			Manager: name, Subresource: sub, Time: &second,
 			FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:template":{},"f:replicas":{}}}`),
 		})
+	case "unmanaged": // a manager owns nothing any more
+		d.ManagedFields = slices.DeleteFunc(d.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == val })
 	case "status": // updated/total/available of the current generation
 		part := strings.Split(val, "/")
 		d.Status.ObservedGeneration = d.Generation

@@ -55,63 +55,82 @@ type written struct {
 	manager     string
 	subresource string
 	at          time.Time // whole second; zero if not stated
+	gained      int       // see writers
 }
 
-// writers is what managedFields say of a workload's spec: by manager, how
-// much of it each owns.
-type writers map[string]int
+// writers is what managedFields say of a workload, by manager.
+type writers map[string]ownership
+
+// ownership is how much a manager owns, and when it last wrote.
+type ownership struct {
+	size int
+	at   time.Time
+}
 
 func readWriters(fields []metav1.ManagedFieldsEntry) writers {
 	w := writers{}
 	for i := range fields {
 		if m := &fields[i]; m.FieldsV1 != nil {
-			w[writerKey(m)] = len(m.FieldsV1.GetRawString())
+			w[writerKey(m)] = newOwnership(m)
 		}
 	}
 	return w
+}
+
+func newOwnership(m *metav1.ManagedFieldsEntry) ownership {
+	o := ownership{size: len(m.FieldsV1.GetRawString())}
+	if m.Time != nil {
+		o.at = m.Time.Time
+	}
+	return o
 }
 
 func writerKey(m *metav1.ManagedFieldsEntry) string {
 	return m.Manager + "/" + m.Subresource + "/" + string(m.Operation)
 }
 
-// gained tells, of writers within the same second, the one that wrote last:
-// it is new, or owns more than it did before.
+// gained is how much a manager's last write has brought it, as far as that came
+// since: all of what it owns if the time has moved, and what is more of it if it
+// wrote within the same second. Without a gain it may not have written at all.
 func (w writers) gained(m *metav1.ManagedFieldsEntry) int {
-	before, known := w[writerKey(m)]
-	if !known {
-		return len(m.FieldsV1.GetRawString())
+	now := newOwnership(m)
+	if last, known := w[writerKey(m)]; known && !now.at.After(last.at) {
+		return now.size - last.size
 	}
-	return len(m.FieldsV1.GetRawString()) - before
+	return now.size
 }
 
 // writer returns who last wrote the pod template, or else the replicas.
+//
+// A write that only removes something leaves no entry: the API server takes the
+// field from those that owned it. Of a template others own the rest, as before; they
+// are not named unless they are seen to have written since. The replicas are owned by
+// who set them, or by nobody.
 func writer(fields []metav1.ManagedFieldsEntry, template bool, before writers) written {
-	if template {
-		return writerOf(fields, `"f:template"`, before)
+	if !template {
+		return writerOf(fields, `"f:replicas"`, before)
 	}
-	return writerOf(fields, `"f:replicas"`, before)
+	w := writerOf(fields, `"f:template"`, before)
+	if w.gained <= 0 {
+		w.manager, w.subresource = "", ""
+	}
+	return w
 }
 
-// writerOf returns who last wrote a field of the spec. The fields are in
-// managedFields as JSON; a scan for the field's name is enough to tell whether
-// an entry owns it. The times are whole seconds; among equals it counts who
+// writerOf returns who last wrote a field of the spec, of those that own it. The
+// fields are in managedFields as JSON; a scan for the field's name is enough to tell
+// whether an entry owns it. The times are whole seconds; among equals it counts who
 // owns more than before.
 func writerOf(fields []metav1.ManagedFieldsEntry, field string, before writers) written {
 	var w written
-	gained := 0
 	for i := range fields {
 		m := &fields[i]
 		if m.FieldsV1 == nil || !ownsSpec(m, field) {
 			continue
 		}
-		var at time.Time
-		if m.Time != nil {
-			at = m.Time.Time
-		}
-		more := before.gained(m)
-		if w.manager == "" || at.After(w.at) || at.Equal(w.at) && more > gained {
-			w, gained = written{manager: m.Manager, subresource: m.Subresource, at: at}, more
+		at, gained := newOwnership(m).at, before.gained(m)
+		if w.manager == "" || at.After(w.at) || at.Equal(w.at) && gained > w.gained {
+			w = written{manager: m.Manager, subresource: m.Subresource, at: at, gained: gained}
 		}
 	}
 	return w
