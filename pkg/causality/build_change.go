@@ -92,7 +92,7 @@ func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 		end = now
 	case c.outcome == outcomeSuperseded:
 		end = c.end.at()
-		if i := slices.Index(b.changes, c); i >= 0 && i+1 < len(b.changes) {
+		if i := slices.Index(b.changes, c); i >= 0 && i+1 < len(b.changes) && c.end == b.changes[i+1].start {
 			end = b.startOf(b.changes[i+1])
 		}
 	case c.outcome == outcomeDeleted:

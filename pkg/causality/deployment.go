@@ -31,7 +31,9 @@ func readDeployment(in *appsv1.Deployment, d *workload) workloadState {
 	st.unnumbered, st.first = st.revision == 0, st.revision <= 1
 	st.readTemplate(&in.Spec.Template, d)
 	st.complete = deploymentComplete(in, st.replicas)
-	st.scaled = st.complete && st.total == st.replicas
+	// While it is paused, its pods may be without the template that waits.
+	waiting := st.paused && st.observed >= st.generation && st.available >= st.replicas
+	st.scaled = (st.complete || waiting) && st.total == st.replicas
 	if in.Spec.ProgressDeadlineSeconds != nil {
 		st.deadline = time.Duration(*in.Spec.ProgressDeadlineSeconds) * time.Second
 	}

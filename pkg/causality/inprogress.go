@@ -125,7 +125,7 @@ func (r *reviewer) changeInProgress(c *change) {
 		return // nor said when it resumed the Job
 	}
 	from, until, ok := r.interval(c.start, c.inProgress)
-	if !ok || pending != nil && until.After(pending.start.from()) {
+	if !ok || pending != nil && c.opened.before(pending.opened) && until.After(pending.start.from()) {
 		// The next template is written. If the controller takes it up, the
 		// change ended when that was.
 		return

@@ -166,13 +166,15 @@ func (c *change) deployed() bool {
 
 // offer gives a change the contexts that its workload carries as it begins.
 func (d *workload) offer(c *change) *change {
-	c.offers = d.contexts.offers
+	c.offers, c.previous = d.contexts.offers, d.lastDeployed
+	if d.pending != nil {
+		c.previous = d.pending.opened // what came with a template that waits is for its rollout
+	}
 	return c
 }
 
 // begin adds a change to the workload's.
 func (d *workload) begin(c *change) {
-	c.previous = d.lastDeployed
 	if c.deployed() {
 		d.lastDeployed = c.opened
 	}

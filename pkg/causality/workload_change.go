@@ -192,7 +192,7 @@ func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloa
 	}
 	c.cause, c.revisionName, c.numbered = "partition", st.revisionName, s
 	c.again = d.wasLowered(st.partition)
-	d.supersede(c)
+	d.supersede(c, s)
 	d.begin(c)
 }
 
@@ -240,54 +240,7 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 	if c == d.current() {
 		return
 	}
-	d.supersede(c)
-	d.begin(c)
-}
-
-// supersede ends the change that is open when the next one begins.
-func (d *workload) supersede(next *change) {
-	if cur := d.current(); cur != nil && !cur.ended {
-		cur.finish(outcomeSuperseded, next.start, next.opened)
-	}
-}
-
-// scale notes another number of replicas: a step of an open rollout, or a
-// change of its own.
-func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
-	fewer := max(d.replicas-st.replicas, 0)
-	if d.pending != nil {
-		d.pending.wanted = st.replicas
-	}
-	cur := d.current()
-	if cur != nil && !cur.ended && cur.kind == changeRollout {
-		cur.wanted = st.replicas
-		cur.fewer += fewer
-		return
-	}
-	if d.pending != nil {
-		return
-	}
-	c := d.offer(&change{
-		kind:       changeScale,
-		opened:     s,
-		generation: st.generation,
-		cause:      "scale",
-		wanted:     st.replicas,
-		before:     d.replicas,
-		fewer:      fewer,
-		revision:   st.revision,
-	})
-	if d.kind == kindDaemonSet {
-		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
-		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
-	} else {
-		who := writer(fields, false, d.writers)
-		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
-		if who.asAutoscaler() {
-			c.cause = causeAutoscale
-		}
-	}
-	d.supersede(c)
+	d.supersede(c, s)
 	d.begin(c)
 }
 
@@ -302,7 +255,7 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 		// The controller has seen it, and needs no new revision.
 		d.pending, d.numbered = nil, d.asked
 	}
-	if c == nil || d.pending != nil && d.pending != c {
+	if c == nil || d.pending != nil && d.pending != c && !(c.kind == changeScale && st.paused) {
 		return
 	}
 	if c.kind == changeRollout && (st.revision != c.revision && d.kind == kindDeployment || st.revisionName != c.revisionName) {
@@ -351,7 +304,7 @@ func (d *workload) delete(at moment, s stamp) {
 		if d.kind == kindDeployment {
 			d.pending.revision = d.revision + 1
 		}
-		d.supersede(d.pending)
+		d.supersede(d.pending, s)
 		d.begin(d.pending)
 	}
 	d.pending = nil

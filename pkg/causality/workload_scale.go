@@ -1,0 +1,68 @@
+package causality
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// scale notes another number of replicas: a step of an open rollout, or a
+// change of its own.
+func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
+	fewer := max(d.replicas-st.replicas, 0)
+	if d.pending != nil {
+		d.pending.wanted = st.replicas
+	}
+	cur := d.current()
+	if cur != nil && !cur.ended && cur.kind == changeRollout {
+		cur.wanted = st.replicas
+		cur.fewer += fewer
+		return
+	}
+	if d.pending != nil && (!st.paused || d.takenUp(st)) {
+		return // a step of the rollout that is about to begin
+	}
+	c := d.offer(&change{
+		kind:       changeScale,
+		opened:     s,
+		generation: st.generation,
+		cause:      "scale",
+		wanted:     st.replicas,
+		before:     d.replicas,
+		fewer:      fewer,
+		revision:   st.revision,
+	})
+	if d.kind == kindDaemonSet {
+		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
+		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
+	} else {
+		who := writer(fields, false, d.writers)
+		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
+		if who.asAutoscaler() {
+			c.cause = causeAutoscale
+		}
+	}
+	d.supersede(c, s)
+	d.begin(c)
+}
+
+// supersede ends the change that is open when the next one begins, which the
+// write s shows.
+func (d *workload) supersede(next *change, s stamp) {
+	cur := d.current()
+	if cur == nil {
+		return
+	}
+	at := next.start
+	if n := len(next.pauses); cur.kind == changeScale && n > 0 && !cur.opened.before(next.opened) {
+		// Its template was written before, and waited for the end of a pause. What
+		// happened until then is the scale's.
+		next.opened, at = s, arrived(s.arrival)
+		if p := next.pauses[n-1]; p.until.known() {
+			next.opened, at = p.resumed, p.until
+		}
+	}
+	if !cur.ended {
+		cur.finish(outcomeSuperseded, at, next.opened)
+	}
+}
