@@ -158,6 +158,9 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if c.kind == changeScale {
 		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
 	}
+	if c.was.first != c.is.first {
+		attrs = append(attrs, keyOrdinalsFrom.Int(int(c.was.first)), keyOrdinalsTo.Int(int(c.is.first)))
+	}
 	attrs = append(attrs, keyPodsWanted.Int(int(c.wanted)))
 	if b.podsUnknown() {
 		return attrs

@@ -27,6 +27,10 @@ const (
 	changeActivity    changeKind = "activity"
 )
 
+// causeOrdinals is the cause of a scale that only gives a StatefulSet's pods
+// other numbers.
+const causeOrdinals = "ordinals"
+
 // outcome is how a change ended, as the attribute rollspan.outcome has it.
 type outcome string
 
@@ -65,6 +69,7 @@ type change struct {
 	resumed time.Time
 	failure failure // of a Job
 	jobRun
+	renumbering
 	cause string
 	// manager wrote it, through a subresource if that is not empty.
 	manager, subresource string

@@ -16,7 +16,7 @@ func newStatefulSet(meta metav1.ObjectMeta) runtime.Object {
 	return s
 }
 
-func setStatefulSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+func setStatefulSet(_ *world, obj runtime.Object, key, val string, now time.Time) {
 	s := obj.(*appsv1.StatefulSet)
 	switch key {
 	case "image", "replicas", "partition", "ordinals":
@@ -35,6 +35,11 @@ func setStatefulSet(_ *world, obj runtime.Object, key, val string, _ time.Time) 
 		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: &n}
 	case "ordinals": // the first one
 		s.Spec.Ordinals = &appsv1.StatefulSetOrdinals{Start: int32(atoi(val))}
+	case "manager": // of the numbers and the first ordinal
+		at := metav1.NewTime(now.Truncate(time.Second))
+		s.ManagedFields = []metav1.ManagedFieldsEntry{{
+			Manager: val, Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:ordinals":{"f:start":{}},"f:replicas":{}}}`),
+		}}
 	case "policy":
 		s.Spec.PodManagementPolicy = appsv1.PodManagementPolicyType(val)
 	case "strategy":

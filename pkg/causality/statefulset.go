@@ -28,6 +28,9 @@ func readStatefulSet(in *appsv1.StatefulSet, o Observation, d *workload) workloa
 	if ru := in.Spec.UpdateStrategy.RollingUpdate; ru != nil && ru.Partition != nil {
 		st.partition = *ru.Partition
 	}
+	if in.Spec.Ordinals != nil {
+		st.firstOrdinal = in.Spec.Ordinals.Start
+	}
 	st.readTemplate(&in.Spec.Template, d)
 
 	// The controller counts all pods of the new revision. Those that a partition
@@ -58,6 +61,48 @@ func readStatefulSet(in *appsv1.StatefulSet, o Observation, d *workload) workloa
 		st.rolledOut = updated && !recent(writer(in.ManagedFields, true, nil).at, o)
 	}
 	return st
+}
+
+// ordinals are the numbers that a StatefulSet's pods have.
+type ordinals struct{ first, count int32 }
+
+func (st *workloadState) ordinals() ordinals { return ordinals{st.firstOrdinal, st.replicas} }
+
+// without is how many of these are not among the others.
+func (o ordinals) without(others ordinals) int32 {
+	common := min(o.first+o.count, others.first+others.count) - max(o.first, others.first)
+	return max(o.count-max(common, 0), 0)
+}
+
+// renumbering is what a change of spec.ordinals.start asks for. Pods are made at one end
+// and removed at the other, so that the number of them, all that the status tells, is the
+// same before the controller has begun as when it is done.
+type renumbering struct {
+	was, is ordinals
+	due     int32 // how many of the pods that it asks for have not come
+}
+
+// renumber notes that pods are to have other numbers.
+func (c *change) renumber(d *workload, st workloadState) {
+	was := d.ordinals()
+	cur := d.current()
+	stopped := cur != nil && !cur.ended && cur.due > 0
+	if was.first == st.firstOrdinal && !stopped {
+		return
+	}
+	if stopped && cur.due == cur.is.without(cur.was) {
+		was = cur.was // nothing of that was done
+	}
+	c.renumbering = renumbering{was: was, is: st.ordinals()}
+	c.due = c.is.without(c.was)
+}
+
+// recount notes the pods that have come since the last state: there are more of them, or,
+// where others went at the same time, fewer that are ready.
+func (c *change) recount(last, st workloadState) {
+	if c != nil && c.due > 0 {
+		c.due = max(c.due-max(st.total-last.total, last.ready-st.ready, 0), 0)
+	}
 }
 
 // ordinal is the number of a StatefulSet's pod, -1 if its name has none.

@@ -70,9 +70,11 @@ type workloadState struct {
 	available    int32
 	// StatefulSets: ready counts pods before their minReadySeconds are over, those
 	// below the partition keep the old revision, updated says that the others have
-	// the new one, and inOrder that pods are made one after the other.
+	// the new one, and inOrder that pods are made one after the other; firstOrdinal is
+	// the number of the first pod.
 	ready, partition int32
 	updated, inOrder bool
+	firstOrdinal     int32
 	onDelete         bool // pods are replaced when somebody deletes them
 	template         podTemplate
 	minReady         time.Duration

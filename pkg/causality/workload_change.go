@@ -83,7 +83,8 @@ func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadStat
 	} else if st.partition < d.partition && !st.updated {
 		d.lowerPartition(fields, st, s, arrival)
 	}
-	if st.replicas != d.replicas {
+	d.current().recount(d.workloadState, st)
+	if st.replicas != d.replicas || st.firstOrdinal != d.firstOrdinal {
 		d.scale(fields, st, s, arrival)
 	}
 	if d.takenUp(st) {
@@ -255,7 +256,7 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 		// The controller has seen it, and needs no new revision.
 		d.pending, d.numbered = nil, d.asked
 	}
-	if c == nil || d.pending != nil && d.pending != c && !(c.kind == changeScale && st.paused) {
+	if c == nil || d.pending != nil && d.pending != c && (c.kind != changeScale || !st.paused) {
 		return
 	}
 	if c.kind == changeRollout && (st.revision != c.revision && d.kind == kindDeployment || st.revisionName != c.revisionName) {
@@ -271,7 +272,7 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:
 		c.recovered, c.recovery, c.recoverySeen = true, d.completedAt(fields, st, arrival, s.arrival), s.arrival
 	case c.ended:
-	case c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled:
+	case c.due == 0 && (c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled):
 		// A rollout is complete as kubectl has it; it does not look at
 		// replicas that a scale down is about to remove.
 		c.finish(outcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)

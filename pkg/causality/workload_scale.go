@@ -6,17 +6,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// scale notes another number of replicas: a step of an open rollout, or a
-// change of its own.
+// scale notes another number of replicas, or other ones: a step of an open rollout,
+// or a change of its own.
 func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
 	fewer := max(d.replicas-st.replicas, 0)
 	if d.pending != nil {
 		d.pending.wanted = st.replicas
+		d.pending.renumber(d, st)
 	}
 	cur := d.current()
 	if cur != nil && !cur.ended && cur.kind == changeRollout {
 		cur.wanted = st.replicas
 		cur.fewer += fewer
+		cur.renumber(d, st)
 		return
 	}
 	if d.pending != nil && (!st.paused || d.takenUp(st)) {
@@ -32,10 +34,15 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		fewer:      fewer,
 		revision:   st.revision,
 	})
-	if d.kind == kindDaemonSet {
+	c.renumber(d, st)
+	switch {
+	case d.kind == kindDaemonSet:
 		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
 		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
-	} else {
+	case st.replicas == d.replicas:
+		who := writerOf(fields, `"f:start"`, d.writers)
+		c.cause, c.manager, c.start = causeOrdinals, who.manager, writtenAt(who, time.Time{}, arrival, s.arrival)
+	default:
 		who := writer(fields, false, d.writers)
 		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
 		if who.asAutoscaler() {

@@ -177,6 +177,8 @@ var shown = []struct {
 	{"rollspan.revision", "revision %s"},
 	{"rollspan.scale.from", "%s"},
 	{"rollspan.scale.to", "-> %s"},
+	{"rollspan.ordinals.from", "from ordinal %s"},
+	{"rollspan.ordinals.to", "to %s"},
 	{"rollspan.outcome", "%s"},
 	{"rollspan.cause", "cause %s"},
 	{"rollspan.autoscale.reason", "because of %s"},
