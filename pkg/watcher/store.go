@@ -227,21 +227,35 @@ func (s *eventStore) Bookmark(resourceVersion string) error {
 }
 
 // Replace takes a list: the first one whole, of later ones what is newer than
-// all that was passed on before.
+// all that was passed on before. A list comes by name or, where it was streamed, out
+// of a map; the Events are passed on in the order of their writes, as a watch does.
 func (s *eventStore) Replace(list []any, listVersion string) error {
-	// A list that is older than what was seen comes from a cluster restored
-	// from a backup. Its versions compare to nothing, so everything is passed
-	// on; the engine knows an Event it has seen.
-	inOrder := s.started && !newer(s.newest, listVersion)
+	type item struct {
+		object  runtime.Object
+		version string
+	}
+	items := make([]item, 0, len(list))
 	for _, v := range list {
 		object, _, id, err := identify(v)
 		if err != nil {
 			return err
 		}
-		if inOrder && !newer(id.resourceVersion, s.newest) {
+		items = append(items, item{object, id.resourceVersion})
+	}
+	slices.SortStableFunc(items, func(a, b item) int {
+		order, _ := resourceversion.CompareResourceVersion(a.version, b.version) // 0 where they cannot be compared
+		return order
+	})
+
+	// A list that is older than what was seen comes from a cluster restored
+	// from a backup. Its versions compare to nothing, so everything is passed
+	// on; the engine knows an Event it has seen.
+	inOrder := s.started && !newer(s.newest, listVersion)
+	for _, it := range items {
+		if inOrder && !newer(it.version, s.newest) {
 			continue
 		}
-		if err := s.observe(watch.Added, object, !s.started); err != nil {
+		if err := s.observe(watch.Added, it.object, !s.started); err != nil {
 			return err
 		}
 	}
