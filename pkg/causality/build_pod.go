@@ -18,6 +18,26 @@ import (
 // its cause. With failed set, waiting at the cut is an error: the change failed
 // meanwhile. Without a parent it is the root of its trace.
 func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) *spans.Span {
+	ph, tl := b.podPhases(parent, p, attrs, cause, cut)
+	end := ph.end
+	if ph.cutShort || p.finished.known() && p.phase == podFailed {
+		busy := p.finite && p.runsAt(end) // it is to end, and was at it
+		if f, self := p.trouble(tl, end); self || failed && !busy {
+			ph.fail(f)
+		}
+	}
+	ph.attachEvents(func(ev *event) bool {
+		// The Events of the start: to its end, and those that a node whose
+		// clock is ahead dates a little later.
+		kind, isMark := markKinds[ev.reason]
+		return !ev.first().After(end) || !ph.cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
+	})
+	p.startSent, p.startSpan = true, b.remember(ph.root)
+	return ph.root
+}
+
+// podPhases builds the spans of a pod's start, of which nothing is told yet.
+func (b *builder) podPhases(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) (*phases, timeline) {
 	tl := p.timeline(cut)
 	start := latest(tl.created, cause)
 	end := tl.over(p)
@@ -43,22 +63,9 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		name: name, service: serviceKubelet, subject: p.subject(),
 		start: start, end: end, attrs: attrs,
 	})
-	ph := &phases{builder: b, pod: p, root: root, attrs: attrs, end: end}
+	ph := &phases{builder: b, pod: p, root: root, attrs: attrs, end: end, cutShort: cutShort}
 	ph.build(tl)
-	if cutShort || p.finished.known() && p.phase == podFailed {
-		busy := p.finite && p.runsAt(end) // it is to end, and was at it
-		if f, self := p.trouble(tl, end); self || failed && !busy {
-			ph.fail(f)
-		}
-	}
-	ph.attachEvents(func(ev *event) bool {
-		// The Events of the start: to its end, and those that a node whose
-		// clock is ahead dates a little later.
-		kind, isMark := markKinds[ev.reason]
-		return !ev.first().After(end) || !cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
-	})
-	p.startSent, p.startSpan = true, b.remember(root)
-	return root
+	return ph, tl
 }
 
 // phases builds the spans below a Pod start.
@@ -68,6 +75,8 @@ type phases struct {
 	root  *spans.Span
 	attrs []attribute.KeyValue
 	end   time.Time
+	// cutShort says that the pod was not Ready by the end.
+	cutShort bool
 
 	schedule *spans.Span
 	sandbox  *spans.Span

@@ -13,6 +13,14 @@ import (
 // podStop adds a pod's end: deletion requested to gone, with what it took to
 // stop its containers.
 func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
+	st := b.podStopping(parent, p, attrs, cause, cut)
+	st.attachEvents()
+	p.stopSent, p.stopSpan = true, st.remember(st.root)
+	return st.root
+}
+
+// podStopping builds the spans of a pod's end, of which nothing is told yet.
+func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *stopping {
 	start := latest(p.stopAsked(), cause)
 	end := p.gone.at()
 	if end.IsZero() {
@@ -27,9 +35,7 @@ func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValu
 	})
 	st.containers()
 	st.removal()
-	st.attachEvents()
-	p.stopSent, p.stopSpan = true, st.remember(st.root)
-	return st.root
+	return st
 }
 
 // stopAttributes say how long the pod's containers were given, and whether that

@@ -103,6 +103,8 @@ type change struct {
 	joined trace.SpanContext
 
 	phases map[string]time.Duration // of its critical path, once it was handed out
+	// marked are the spans on that path which are not over yet, and come later.
+	marked map[trace.SpanID]bool
 	// inProgress is the time up to which spans "in progress" were handed out.
 	// From the first one on the trace's ID may not change.
 	inProgress   time.Time

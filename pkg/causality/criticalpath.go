@@ -55,14 +55,14 @@ type criticalPath struct {
 	marked   map[*spans.Span]bool
 }
 
-func newCriticalPath(b *builder, root *spans.Span) *criticalPath {
+func newCriticalPath(all []*spans.Span, root *spans.Span) *criticalPath {
 	w := &criticalPath{
 		root: root, at: root.End,
-		byID:     make(map[trace.SpanID]*spans.Span, len(b.spans)),
-		children: make(map[trace.SpanID][]*spans.Span, len(b.spans)),
+		byID:     make(map[trace.SpanID]*spans.Span, len(all)),
+		children: make(map[trace.SpanID][]*spans.Span, len(all)),
 		marked:   map[*spans.Span]bool{},
 	}
-	for _, s := range b.spans {
+	for _, s := range all {
 		w.byID[s.SpanID] = s
 		w.children[s.ParentID] = append(w.children[s.ParentID], s)
 	}

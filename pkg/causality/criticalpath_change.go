@@ -37,7 +37,8 @@ func (b *changeBuilder) addCriticalPath() {
 	if !b.change.ended || b.podsUnknown() {
 		return
 	}
-	w := newCriticalPath(&b.builder, b.root)
+	later := b.stillGoingOn()
+	w := newCriticalPath(slices.Concat(b.spans, later), b.root)
 	gates := b.gates()
 	cause := b.root
 	var next *gate
@@ -67,6 +68,7 @@ func (b *changeBuilder) addCriticalPath() {
 		}
 	}
 	b.change.phases = w.finish()
+	b.change.markLater(later)
 	b.comparePrevious()
 }
 
@@ -237,7 +239,7 @@ func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time
 // addPath works out the critical path of a change whose spans below the root
 // follow one after the other.
 func (b *builder) addPath(root *spans.Span) {
-	w := newCriticalPath(b, root)
+	w := newCriticalPath(b.spans, root)
 	w.descend(root)
 	w.finish()
 }

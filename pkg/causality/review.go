@@ -89,6 +89,7 @@ func (r *reviewer) lateSpans() {
 				b := r.lateBuilder(s.change)
 				parent, cause := r.lateParent(b, s)
 				b.podStart(parent, q, s.rs.attributes(), cause, r.cutAt(done), false)
+				b.markCritical(s.change)
 				r.out = append(r.out, b.done())
 			}
 		}
@@ -97,6 +98,7 @@ func (r *reviewer) lateSpans() {
 				b := r.lateBuilder(s.change)
 				parent, cause := r.lateParent(b, s)
 				r.engine.linkStop(b.podStop(parent, q, s.rs.attributes(), cause, r.engine.now), s)
+				b.markCritical(s.change)
 				r.out = append(r.out, b.done())
 			}
 		}

@@ -1,0 +1,55 @@
+package causality
+
+import (
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// What a change waited for need not be over when the change is handed out: a pod of
+// a StatefulSet that is stuck and that nobody deletes, an old pod that takes an hour
+// to stop. Its spans come later. The critical path goes through them all the same,
+// as far as the change lasted.
+
+// stillGoingOn builds the spans of what pods were at when a change ended in vain, and
+// still are. They are for the critical path, and told when they are over.
+func (b *changeBuilder) stillGoingOn() []*spans.Span {
+	if b.change.outcome == outcomeComplete || b.change.kind == changeJob {
+		return nil // it waited for none of them
+	}
+	later := builder{place: b.place, base: b.base}
+	for _, q := range b.pods {
+		if s := b.starts[q]; s.change == b.change && !q.startSent && q.createdAt().Before(b.end) {
+			parent, cause := b.parentOf(s)
+			ph, _ := later.podPhases(parent, q, s.rs.attributes(), cause, b.end)
+			b.startSpans[q] = ph.root
+		}
+		if s := b.stops[q]; s.change == b.change && !q.stopSent && q.leaving() && q.stopAsked().Before(b.end) {
+			parent, cause := b.parentOf(s)
+			b.stopSpans[q] = later.podStopping(parent, q, s.rs.attributes(), cause, b.end).root
+		}
+	}
+	return later.spans
+}
+
+// markLater notes which spans of those that come later are on the critical path.
+func (c *change) markLater(later []*spans.Span) {
+	for _, s := range later {
+		if _, critical := s.Attribute(keyCritical); !critical {
+			continue
+		}
+		if c.marked == nil {
+			c.marked = map[trace.SpanID]bool{}
+		}
+		c.marked[s.SpanID] = true
+	}
+}
+
+// markCritical marks what has come later.
+func (b *builder) markCritical(c *change) {
+	for _, s := range b.spans {
+		if c.marked[s.SpanID] {
+			s.Attributes = append(s.Attributes, keyCritical.Bool(true))
+		}
+	}
+}
