@@ -203,7 +203,8 @@ func (s *segmenter) failed(m mark) {
 	case s.running != nil:
 		return
 	case !s.pulling.IsZero():
-		if m.reason == "" || m.reason == "ImagePullBackOff" {
+		// An Event may say what the registry answered, or the reason alone.
+		if m.reason == "" && !isPullFailure(f.reason) || f.reason == "ImagePullBackOff" {
 			f = failure{reason: "ErrImagePull", message: s.line.explain("ErrImagePull", m.message)}
 		}
 		s.closePull(m.at, &f)
