@@ -65,7 +65,7 @@ type change struct {
 	partition    int32 // of a StatefulSet's rollout
 	again        bool  // it had that partition before
 	generation   int64 // of the write that opened it
-	// resumed is when a Job's run was resumed, if it was.
+	// resumed is when the controller resumed a Job's run, if it was and that is known.
 	resumed time.Time
 	failure failure // of a Job
 	jobRun
@@ -165,8 +165,13 @@ func (c *change) identity(workload types.UID) trace.TraceID {
 	case changeScale:
 		number(c.generation)
 	case changeJob:
-		if !c.resumed.IsZero() {
+		switch {
+		case !c.resumed.IsZero():
 			number(c.resumed.Unix())
+		case c.cause == causeResume:
+			// It was over before the controller noticed.
+			id = append(id, "generation")
+			number(c.generation)
 		}
 	}
 	return spans.NewTraceID(id...)

@@ -121,7 +121,7 @@ func (r *reviewer) changeInProgress(c *change) {
 		return
 	case c.kind == changeRollout && r.kind == kindDeployment && c.revision == 0:
 		return // the controller has not numbered it
-	case c.cause == "resume" && c.resumed.IsZero():
+	case c.cause == causeResume && c.resumed.IsZero():
 		return // nor said when it resumed the Job
 	}
 	from, until, ok := r.interval(c.start, c.inProgress)

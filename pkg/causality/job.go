@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -53,8 +54,9 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 	}
 	switch {
 	case done != nil:
-		d.endRun(done, s, arrival, o.Time)
+		d.endRun(in, done, s, arrival, o.Time)
 	case suspended:
+		d.resumed = cmp.Or(resumedAt(in), d.resumed)
 		if c := d.current(); c != nil && !c.ended {
 			at := arrived(o.Time)
 			if who := writerOf(in.ManagedFields, `"f:suspend"`, d.writers); !who.at.IsZero() {
@@ -76,14 +78,10 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 	return d
 }
 
-// openRun notes that the Job is to run. A run that was resumed is told from
-// others by the time the controller gives in the condition Suspended.
+// openRun notes that the Job is to run.
 func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created moment) {
-	resumed := condition(in, batchv1.JobSuspended)
 	if c := d.current(); c != nil && !c.ended {
-		if resumed != nil && resumed.Status == corev1.ConditionFalse && c.resumed.IsZero() {
-			c.resumed = resumed.LastTransitionTime.Time
-		}
+		d.noteResume(c, in)
 		return
 	}
 	who := writer(in.ManagedFields, true, d.writers)
@@ -102,11 +100,10 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created mome
 	case d.seen:
 		// It was suspended until now.
 		who := writerOf(in.ManagedFields, `"f:suspend"`, d.writers)
-		c.cause, c.manager = "resume", who.manager
+		c.cause, c.manager = causeResume, who.manager
 		c.start = writtenAt(who, time.Time{}, arrival, s.arrival)
-	case resumed != nil && resumed.Status == corev1.ConditionFalse:
-		c.cause, c.resumed = "resume", resumed.LastTransitionTime.Time
-		c.start = inSecond(c.resumed, time.Time{})
+	case !resumedAt(in).IsZero():
+		c.cause, c.start = causeResume, inSecond(resumedAt(in), time.Time{})
 	case in.Annotations[instantiated] != "":
 		c.cause = causeManual
 	case d.cronJob != nil:
@@ -115,14 +112,33 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created mome
 	if o.Initial || !d.seen && in.Status.StartTime != nil {
 		c.opened = stamp{arrival: c.start.lo}
 	}
+	d.noteResume(c, in)
 	d.begin(c)
 }
 
-// The causes of a Job's first run, if a CronJob's schedule asked for it, and if
-// somebody asked for one beside the schedule.
+// resumedAt is when the controller says that it resumed the Job, zero if it does not.
+func resumedAt(in *batchv1.Job) time.Time {
+	if c := condition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
+		return c.LastTransitionTime.Time
+	}
+	return time.Time{}
+}
+
+// noteResume takes in when the controller resumed a run, which tells it from others.
+// A Job that was suspended for so short a time that the controller did not see it
+// still states when it was resumed before.
+func (d *workload) noteResume(c *change, in *batchv1.Job) {
+	if at := resumedAt(in); !at.IsZero() && c.resumed.IsZero() && !at.Equal(d.resumed) {
+		c.resumed, d.resumed = at, at
+	}
+}
+
+// The causes of a Job's run other than that it was created: a CronJob's schedule asked
+// for it, somebody asked for one beside the schedule, or it was resumed.
 const (
 	causeSchedule = "schedule"
 	causeManual   = "manual"
+	causeResume   = "resume"
 )
 
 // scheduledTime is where the CronJob controller says what time a Job is for
@@ -164,11 +180,12 @@ func scheduledAt(in *batchv1.Job, cronJob string) time.Time {
 // schedules that it missed, and nothing is a year late.
 func recentlyScheduled(at, created time.Time) bool { return at.After(created.AddDate(-1, 0, 0)) }
 
-func (d *workload) endRun(done *batchv1.JobCondition, s stamp, arrival, seen time.Time) {
+func (d *workload) endRun(in *batchv1.Job, done *batchv1.JobCondition, s stamp, arrival, seen time.Time) {
 	c := d.current()
 	if c == nil || c.ended {
 		return
 	}
+	d.noteResume(c, in)
 	at := inSecond(done.LastTransitionTime.Time, arrival)
 	if done.LastTransitionTime.IsZero() {
 		at = arrived(seen)

@@ -44,6 +44,9 @@ func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	case "suspend":
 		suspend := val == "true"
 		j.Spec.Suspend = &suspend
+		if j.ResourceVersion != "" {
+			j.Generation++
+		}
 	case "suspended":
 		condition(batchv1.JobSuspended, corev1.ConditionTrue, val, "JobSuspended")
 	case "resumed":

@@ -50,6 +50,7 @@ type workload struct {
 	lastCompleted *change
 
 	cronJob *cronTrigger // of a Job that a CronJob has
+	resumed time.Time    // the latest time at which the controller says it resumed the Job
 
 	// due is when the engine looks at it next; zero if there is no need.
 	due time.Time
