@@ -243,6 +243,11 @@ func scenarioKinds() map[string]scenarioKind {
 	}
 }
 
+func (w *world) reference(to string) metav1.OwnerReference {
+	kind, name, _ := strings.Cut(to, "/")
+	return metav1.OwnerReference{Kind: scenarioKinds()[kind].kind, Name: name, UID: w.objects[to].(metav1.Object).GetUID()}
+}
+
 func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool {
 	switch key {
 	case "owner":
@@ -250,10 +255,12 @@ func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool
 			meta.SetOwnerReferences(nil)
 			return true
 		}
+		ref := w.reference(val)
 		isController := true
-		owner := w.objects[val].(metav1.Object)
-		kind, name, _ := strings.Cut(val, "/")
-		meta.SetOwnerReferences([]metav1.OwnerReference{{Kind: scenarioKinds()[kind].kind, Name: name, UID: owner.GetUID(), Controller: &isController}})
+		ref.Controller = &isController
+		meta.SetOwnerReferences([]metav1.OwnerReference{ref})
+	case "also-of": // an owner that is not the controller, named ahead of it
+		meta.SetOwnerReferences(append([]metav1.OwnerReference{w.reference(val)}, meta.GetOwnerReferences()...))
 	case "created":
 		meta.SetCreationTimestamp(metav1.NewTime(clock(val)))
 	case "deleting": // the grace period in seconds
