@@ -17,8 +17,8 @@ type restart struct {
 	pod       *pod
 	container *container
 	ended     *run
-	next      *run // nil if it was given up
-	killed    *event
+	next      *run        // nil if it was given up
+	killed    *occurrence // what says that the kubelet killed it
 	from      time.Time
 	until     time.Time
 	how       outcome
@@ -132,18 +132,21 @@ func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done boo
 	return rs, true
 }
 
-// killing finds the Event with which the kubelet began to stop a run, for a
-// failed probe for example; the restart begins there.
-func (p *pod) killing(c *container, ended *run, from time.Time) (*event, time.Time) {
+// killing finds what says that the kubelet began to stop a run, for a failed probe
+// for example; the restart begins there.
+func (p *pod) killing(c *container, ended *run, from time.Time) (*occurrence, time.Time) {
 	for _, ev := range p.events {
 		if ev.reason != "Killing" || ev.container != c.name {
 			continue
 		}
 		for _, o := range ev.occurrences {
 			if !o.at.After(from) && o.at.After(ended.started.at()) {
-				return ev, o.at
+				return &o, o.at
 			}
 		}
+	}
+	if o, ok := p.killedUnsaid(c, ended); ok && !o.at.After(from) {
+		return &o, o.at
 	}
 	return nil, from
 }
@@ -157,7 +160,7 @@ func (rs *restart) cause() string {
 	case rs.ended.reason == restartingAll:
 		return causeRule
 	case rs.killed != nil:
-		return killingFor(rs.killed.message()).cause
+		return killingFor(rs.killed.message).cause
 	case rs.ended.vanished:
 		return causeVanish
 	default:

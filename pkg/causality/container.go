@@ -23,6 +23,7 @@ type container struct {
 	hasStartupProbe   bool
 	hasReadinessProbe bool
 	hasPreStop        bool
+	killTakes         time.Duration
 
 	runs  []*run
 	waits []wait
@@ -125,6 +126,7 @@ func newContainer(in *corev1.Pod, s *corev1.Container) *container {
 		hasStartupProbe:   s.StartupProbe != nil,
 		hasReadinessProbe: s.ReadinessProbe != nil,
 		hasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
+		killTakes:         killTakes(in, s),
 	}
 }
 

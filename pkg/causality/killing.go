@@ -55,14 +55,14 @@ func killingFor(message string) killing {
 		return killing{cause: causeRule}
 	}
 	for _, k := range killings {
-		if strings.Contains(message, k.words) {
+		if strings.Contains(message, k.words) || k.saidBy(message) {
 			return k
 		}
 	}
 	return killing{cause: causeKubelet}
 }
 
-// killed finds the Event with which the kubelet began to kill a run.
+// killed finds what says that the kubelet began to kill a run.
 func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
 	for _, ev := range p.events {
 		if ev.reason != "Killing" || ev.container != c.name {
@@ -74,6 +74,9 @@ func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
 				kill, ok = o, true
 			}
 		}
+	}
+	if !ok {
+		return p.killedUnsaid(c, r)
 	}
 	return kill, ok
 }

@@ -182,7 +182,7 @@ func (e *Engine) nodeCauseOfRestart(rs *restart) *disruption {
 				return d
 			}
 		case nodeKubeletRestarted:
-			probed := rs.killed != nil && strings.Contains(rs.killed.message(), "probe")
+			probed := rs.killed != nil && strings.Contains(rs.killed.message, "probe")
 			if !died.Before(at.Add(-arrivalSlack)) && !probed {
 				best = d
 			}
