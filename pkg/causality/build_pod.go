@@ -205,6 +205,9 @@ func (ph *phases) container(line *containerLine) {
 	if n := len(line.runs); n > 0 {
 		attrs = append(attrs, semconv.K8SContainerRestartCount(int(line.lastRestart(ph.end))))
 	}
+	if line.forgotten > 0 {
+		attrs = append(attrs, keyLeftOut.Int(line.forgotten))
+	}
 	s := ph.add(node{
 		name: name, id: []string{line.name}, service: serviceKubelet,
 		subject: ph.pod.subject() + " container/" + line.name,

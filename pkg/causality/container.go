@@ -27,6 +27,8 @@ type container struct {
 
 	runs  []*run
 	waits []wait
+	// forgotten counts the runs that there is no room for, after the first one.
+	forgotten int
 
 	// told counts the restarts that were told since toldSince, leftOut those
 	// that were not.
@@ -195,7 +197,9 @@ func (c *container) run(id string, restart int32) *run {
 	c.runs = append(c.runs, r)
 	slices.SortStableFunc(c.runs, func(a, b *run) int { return int(a.restart) - int(b.restart) })
 	if len(c.runs) > maxRuns {
-		c.runs = slices.Delete(c.runs, 0, 1)
+		// How it began says more than what came after.
+		c.runs = slices.Delete(c.runs, 1, 2)
+		c.forgotten++
 	}
 	return r
 }

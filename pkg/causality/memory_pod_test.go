@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // claimed is a pod that waits for a claim of its own.
@@ -96,5 +98,47 @@ func TestALongWaitIsBounded(t *testing.T) {
 		if got.n > got.most || got.n == 0 {
 			t.Errorf("%d %s are kept, at most %d should be", got.n, what, got.most)
 		}
+	}
+}
+
+// A pod that crashes for days before it is Ready, as one of a StatefulSet may, has a
+// start of a bounded number of spans, which says how many crashes it leaves out.
+func TestACrashLoopBeforeReadyIsBounded(t *testing.T) {
+	const crashes = 100
+	l := newLife()
+	p := &corev1.Pod{ObjectMeta: l.meta("pod", "db-0", nil)}
+	p.Spec.Containers = []corev1.Container{{Name: "web", Image: "db:1"}}
+	l.see(watch.Added, p)
+	a := app{pod: p}
+	start := l.at.Truncate(time.Second)
+	for i := range int32(crashes) {
+		a.run(l, i)
+		a.ready(corev1.ConditionFalse, metav1.NewTime(start))
+		l.see(watch.Modified, p)
+		a.crash(l)
+		l.see(watch.Modified, p)
+		l.pass(5 * time.Minute)
+	}
+	a.run(l, crashes)
+	l.see(watch.Modified, p)
+	l.last = spans.Trace{}
+	l.pass(time.Minute)
+
+	var runs []spans.Span
+	leftOut := int64(0)
+	for _, s := range l.last.Spans {
+		switch s.Name {
+		case "run container":
+			runs = append(runs, s)
+		case "container":
+			n, _ := s.Attribute(keyLeftOut)
+			leftOut = n.AsInt64()
+		}
+	}
+	if len(runs) != maxRuns-1 || leftOut != crashes-(maxRuns-1) {
+		t.Fatalf("%d crashes: %d are told, %d are left out", crashes, len(runs), leftOut)
+	}
+	if first := runs[0].Start; first.Sub(start) > time.Second {
+		t.Errorf("the first that is told is %s after the pod's creation", first.Sub(start))
 	}
 }

@@ -23,11 +23,13 @@ type life struct {
 	version int
 	spans   int
 	traces  map[string]int // by the name of their root
-	leftOut int            // restarts
+	last    spans.Trace
+	leftOut int // restarts
 }
 
 func (l *life) took(t spans.Trace) {
 	l.spans += len(t.Spans)
+	l.last = t
 	l.traces[t.Root().Name]++
 	if n, ok := t.Root().Attribute(keyLeftOut); ok {
 		l.leftOut += int(n.AsInt64())

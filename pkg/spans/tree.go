@@ -198,7 +198,7 @@ var shown = []struct {
 	{"rollspan.forced", "forced"},
 	{"rollspan.sidecar", "sidecar"},
 	{semconv.ProcessExitCodeKey, "exit code %s"},
-	{"rollspan.restarts.left_out", "%s restarts left out before"},
+	{"rollspan.restarts.left_out", "%s restarts left out"},
 	{"rollspan.grace_period.exceeded", "killed after the grace period"},
 	{"rollspan.grace_period.overrun", "%ss over the grace period"},
 	{"rollspan.finalizers", "finalizers %s"},
