@@ -49,11 +49,23 @@ func (b *changeBuilder) unblockedPods() {
 			continue
 		}
 		if before := b.stopSpans[b.starts[q].lost]; before == nil {
-			b.unblockedBy(start, q, q.firstSeen)
+			if b.makesInTurn() {
+				b.unblockedBy(start, q, q.firstSeen)
+			}
 		} else if !b.inOrder || !b.predecessor(start, q, b.outOfTheWay(b.starts[q].lost, before.End)) {
 			linkUnblocked(start, before)
 		}
 	}
+}
+
+// makesInTurn reports whether the controller waits for other pods to be ready before it
+// makes one that takes no other's place: that of a StatefulSet does, but not if that is
+// managed in parallel; that of a DaemonSet only where an update surges.
+func (b *changeBuilder) makesInTurn() bool {
+	if b.kind == kindStatefulSet {
+		return b.inOrder
+	}
+	return b.change.kind == changeRollout && b.change.cause != "create"
 }
 
 // readyPod is a pod of the change that became available, and when.
