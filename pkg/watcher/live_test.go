@@ -184,6 +184,7 @@ func (l *Live) start(t *testing.T) (stop func() error) {
 func TestLiveGoesOnWithoutSomeKinds(t *testing.T) {
 	api := newFakeAPI(t)
 	api.codes = map[string]int{"nodes": http.StatusForbidden, "statefulsets": http.StatusForbidden, "horizontalpodautoscalers": http.StatusNotFound}
+	const watching = `level=INFO msg="watching; a change is told when it is over, and what was over before is not"`
 	log, messages := testLog(slog.LevelInfo)
 	l, err := NewLive(LiveOptions{
 		Config: api.config(), Namespaces: []string{"shop"}, Log: log,
@@ -198,7 +199,14 @@ func TestLiveGoesOnWithoutSomeKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := l.start(t)
-	eventually(t, "the first lists", func() bool { return l.started.Load() && l.Ready(nil) == nil })
+	var got []string
+	eventually(t, "the first lists", func() bool {
+		got = append(got, messages()...)
+		return slices.Contains(got, watching)
+	})
+	if err := l.Ready(nil); err != nil {
+		t.Error(err)
+	}
 	if l.streams.blind() {
 		t.Error("blind for want of what it can do without")
 	}
@@ -206,10 +214,11 @@ func TestLiveGoesOnWithoutSomeKinds(t *testing.T) {
 		t.Error(err)
 	}
 
-	got := messages()
+	got = append(got, messages()...)
 	slices.Sort(got)
 	want := []string{
 		`level=INFO msg="cannot read nodes; without them replacements and restarts do not lead to what happened to the node; to read them rollspan needs the permission to list, watch nodes in all namespaces; trying again"`,
+		watching,
 		`level=WARN msg="cannot read horizontalpodautoscalers in namespace shop; without them scales do not lead to the autoscaler that decided them; trying again"`,
 		`level=WARN msg="cannot read statefulsets in namespace shop; without them changes of StatefulSets have no traces; to read them rollspan needs the permission to list, watch statefulsets.apps in namespace shop; trying again"`,
 	}
