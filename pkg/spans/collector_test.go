@@ -52,7 +52,7 @@ type request struct {
 }
 
 // collector is an OTLP receiver on a loopback port that can go away and come
-// back. It keeps what it accepted.
+// back. It keeps what it accepted. The port is its own while it is away, too.
 type collector struct {
 	t        *testing.T
 	protocol string
@@ -71,12 +71,7 @@ type collector struct {
 // newCollector returns a collector that is not up yet.
 func newCollector(t *testing.T, protocol string) *collector {
 	t.Helper()
-	c := &collector{t: t, protocol: protocol, address: "127.0.0.1:0", maxBytes: 4 << 20}
-	l := c.listen()
-	c.address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	c := &collector{t: t, protocol: protocol, address: holdAddress(t), maxBytes: 4 << 20}
 	t.Cleanup(c.down)
 	return c
 }
@@ -261,6 +256,10 @@ func (c *collector) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(out) //nolint:errcheck // The client may be gone.
 }
 
+// forever is longer than a machine that is busy with something else keeps a
+// test waiting: who waits that long waits in vain.
+const forever = 5 * time.Minute
+
 // logs keeps what is logged, and lets a test wait for it.
 type logs struct {
 	mu      sync.Mutex
@@ -298,7 +297,7 @@ func (l *logs) countLocked(text string) (n int) {
 // await returns once a line has text in it.
 func (l *logs) await(t *testing.T, text string) {
 	t.Helper()
-	tooLong := time.After(time.Minute)
+	tooLong := time.After(forever)
 	for {
 		l.mu.Lock()
 		n, changed := l.countLocked(text), l.changed
