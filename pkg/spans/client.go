@@ -3,7 +3,6 @@ package spans
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +98,7 @@ func newHTTPClient(s *settings) otlptrace.Client {
 		// package: the transport has the certificates, and the context of
 		// each request has the timeout.
 		otlptracehttp.WithHTTPClient(&http.Client{
-			Transport: answerKeeper{newTransport(s.tls)},
+			Transport: answerKeeper{newTransport(s)},
 			// Following would turn the POST into a GET, whose 200 would
 			// pass for an acknowledgement, and give the headers away.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -107,13 +106,15 @@ func newHTTPClient(s *settings) otlptrace.Client {
 	)
 }
 
-func newTransport(config *tls.Config) *http.Transport {
+func newTransport(s *settings) *http.Transport {
 	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:     config,
+		Proxy: http.ProxyFromEnvironment,
+		// To connect may take as long as the request that waits for it, and
+		// longer: the next one has the connection then.
+		DialContext:         (&net.Dialer{Timeout: max(30*time.Second, s.timeout), KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: max(10*time.Second, s.timeout),
+		TLSClientConfig:     s.tls,
 		ForceAttemptHTTP2:   true,
-		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
 		// As above: a dead peer must not keep a connection for long.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 20 * time.Second},
