@@ -19,7 +19,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -37,7 +36,8 @@ type Options struct {
 	// Progress is told what is being built and started, if it is not nil.
 	Progress io.Writer
 	// BootTimeout limits the start, the build of the tools not included; zero
-	// means two minutes, which a healthy machine needs a twentieth of.
+	// means ten minutes, which a machine that is busy with something else may
+	// need; one that is not needs seconds.
 	BootTimeout time.Duration
 	// APIServerArgs, ControllerManagerArgs and SchedulerArgs are added to
 	// those programs' flags, and win over what is there.
@@ -143,26 +143,6 @@ func (c *ControlPlane) KeepDir() {
 
 // Kubectl is the path of a kubectl of the cluster's version.
 func (c *ControlPlane) Kubectl() string { return filepath.Join(c.bin, "kubectl") }
-
-// AddNode adds a ready node, which is large and takes every pod unless adjust
-// has it otherwise.
-func (c *ControlPlane) AddNode(ctx context.Context, name string, adjust ...func(*corev1.Node)) error {
-	if err := c.nodes.AddNode(ctx, name, adjust...); err != nil {
-		return err
-	}
-	return c.waitSchedulable(ctx, name)
-}
-
-// FailNode makes a node fall silent, as one does that lost its network: it renews
-// its lease no more and its pods' status stays as it is. The controller manager
-// notices after its --node-monitor-grace-period and evicts the pods when their
-// tolerations end; tests that wait for that shorten both, the grace period to
-// no less than five seconds, or live nodes are taken for dead ones too.
-func (c *ControlPlane) FailNode(name string) { c.nodes.FailNode(name) }
-
-// RecoverNode ends a node's silence. Its containers ran on all the time; pods
-// that were to be deleted meanwhile now stop.
-func (c *ControlPlane) RecoverNode(name string) { c.nodes.RecoverNode(name) }
 
 func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []string) error {
 	etcd, ports, err := server{
@@ -311,8 +291,9 @@ func (c *ControlPlane) startControllers(ctx context.Context, o Options) error {
 		return err
 	}
 
-	// A healthy controller manager may not have begun its controllers. The
-	// default ServiceAccount is what every pod needs of them.
+	// A healthy controller manager may not have begun its controllers, nor a
+	// ready API server have made its namespaces. The default ServiceAccount is
+	// what every pod needs of them, and the leases' namespace every node.
 	client, err := kubernetes.NewForConfig(c.admin)
 	if err != nil {
 		return fmt.Errorf("controlplane: %w", err)
@@ -320,49 +301,13 @@ func (c *ControlPlane) startControllers(ctx context.Context, o Options) error {
 	var last error
 	err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
 		_, last = client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		if last == nil {
+			_, last = client.CoreV1().Namespaces().Get(ctx, corev1.NamespaceNodeLease, metav1.GetOptions{})
+		}
 		return last == nil, nil
 	})
 	if err != nil {
-		return fmt.Errorf("controlplane: the controller manager made no default ServiceAccount (%w): %w", err, last)
-	}
-	return nil
-}
-
-func (c *ControlPlane) startNodes(ctx context.Context, names []string) error {
-	if len(names) == 0 {
-		names = []string{"node-a"}
-	}
-	for _, name := range names {
-		if err := c.nodes.AddNode(ctx, name); err != nil {
-			return err
-		}
-	}
-	for _, name := range names {
-		if err := c.waitSchedulable(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// waitSchedulable waits until the controller manager has seen that the node is
-// ready and taken off the taint that every new node begins with.
-func (c *ControlPlane) waitSchedulable(ctx context.Context, name string) error {
-	client, err := kubernetes.NewForConfig(c.admin)
-	if err != nil {
-		return fmt.Errorf("controlplane: %w", err)
-	}
-	err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, err
-		}
-		return err == nil && !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool {
-			return t.Key == corev1.TaintNodeNotReady
-		}), nil
-	})
-	if err != nil {
-		return fmt.Errorf("controlplane: node %s is not schedulable: %w", name, err)
+		return fmt.Errorf("controlplane: the default ServiceAccount and the namespace of leases are not there (%w): %w", err, last)
 	}
 	return nil
 }
@@ -395,7 +340,7 @@ func writeServiceAccountKey(dir string) error {
 
 func withBootTimeout(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit == 0 {
-		limit = 2 * time.Minute
+		limit = 10 * time.Minute
 	}
 	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("not up within %s", limit))
 }

@@ -34,7 +34,9 @@ func nodeEvictsPod(t *testing.T, cluster *ControlPlane, client kubernetes.Interf
 	addNode(t, cluster, "node-short")
 	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "reg.test/app:1"}}}
 	RunOn(&spec, "node-short")
-	pod := createPod(t, client, "greedy", map[string]string{"kubelet.test/evict": "1s"}, spec)
+	pod := createPod(t, client, "greedy", nil, spec)
+	waitReady(t, client, pod)
+	cluster.EvictPods("node-short")
 	eventually(t, "pod evicted", func() (bool, string) {
 		now := getPod(t, client, pod)
 		target := podCondition(now, corev1.DisruptionTarget)
@@ -71,10 +73,7 @@ func schedulerPreemptsPod(t *testing.T, cluster *ControlPlane, client kubernetes
 
 // TestFailedNodeLosesItsPods also gives the node back.
 func TestFailedNodeLosesItsPods(t *testing.T) {
-	cluster := StartForTest(t, Options{
-		Nodes:                 []string{"node-a", "node-b"},
-		ControllerManagerArgs: []string{"--node-monitor-grace-period=5s"},
-	})
+	cluster := StartForTest(t, Options{Nodes: []string{"node-a", "node-b"}})
 	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
 	atOnce := int64(0)
 	pod := createPod(t, client, "lost", nil, corev1.PodSpec{

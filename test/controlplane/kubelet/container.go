@@ -31,6 +31,9 @@ func (w *worker) start(ctx context.Context, c *container) *problem {
 		return p
 	}
 	if err := w.checkConfig(ctx, c); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		w.event(c.fieldPath, corev1.EventTypeWarning, "Failed", "Error: %s", err)
 		return w.hold(c, errConfig, err.Error())
 	}
@@ -125,10 +128,14 @@ func (w *worker) checkConfig(ctx context.Context, c *container) error {
 }
 
 func lacking(kind, name string, optional *bool, err error) error {
-	if !apierrors.IsNotFound(err) || optional != nil && *optional {
+	switch {
+	case !apierrors.IsNotFound(err):
+		return err
+	case optional != nil && *optional:
 		return nil
+	default:
+		return fmt.Errorf("%s %q not found", kind, name)
 	}
-	return fmt.Errorf("%s %q not found", kind, name)
 }
 
 // bringUp goes on trying until the container runs; p is what stood in the way
@@ -314,8 +321,10 @@ func (w *worker) exit(c *container, annotation string) exit {
 
 // boot probes the app, at the times its spec says, until it has come up.
 func (w *worker) boot(ctx context.Context, c *container) {
-	begun := time.Now()
 	up := w.settings.duration(keyBoot, c.spec.Name, 0)
+	// When the probes are due, and not when they come to be made, decides which
+	// of them pass: how many fail must not depend on how busy the machine is.
+	var due time.Duration
 	pass := func(probe *corev1.Probe, name string, passed func()) error {
 		if probe == nil {
 			return nil
@@ -327,7 +336,7 @@ func (w *worker) boot(ctx context.Context, c *container) {
 			if err := sleep(ctx, wait); err != nil {
 				return err
 			}
-			if time.Since(begun) >= up {
+			if due += wait; due >= up {
 				w.update(passed)
 				w.report()
 				return nil

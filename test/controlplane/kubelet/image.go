@@ -19,7 +19,8 @@ type imageStore struct {
 	present map[string]bool
 }
 
-// repull is how long it takes to learn that an image is there already.
+// repull is how long it takes to learn that an image is there already, or that no
+// registry has it.
 const repull = 5 * time.Millisecond
 
 func (s *imageStore) init() {
@@ -44,7 +45,7 @@ func (s *imageStore) pull(ctx context.Context, image string, takes time.Duration
 		return 0, 0, ctx.Err()
 	}
 	begun := time.Now()
-	if s.has(image) {
+	if s.has(image) || missing(image) {
 		takes = min(takes, repull)
 	}
 	if err := sleep(ctx, takes); err != nil {

@@ -21,7 +21,8 @@
 //	kubelet.test/init        how long init containers run (50ms)
 //	kubelet.test/boot        how long after its start the app passes its startup
 //	                         or else its readiness probe (0s); the probe must be
-//	                         in the spec, and its delay and period are kept
+//	                         in the spec, and its delay and period are kept, so
+//	                         that they say how many probes fail
 //	kubelet.test/hang        when after its start the app begins to fail its
 //	                         liveness probe, which must be in the spec (never)
 //	kubelet.test/run         how long containers run before they exit (for ever;
@@ -39,18 +40,16 @@
 //	kubelet.test/stop-code   with which code containers exit that are asked to
 //	                         stop (0)
 //	kubelet.test/back-off    the first back-off delay, doubled each time (10s)
-//	kubelet.test/evict       when after the pod's arrival its node runs short of
-//	                         memory and evicts it (never); of several pods of
-//	                         one owner only the first is
 //
-// An image whose tag is "missing" or "nope" cannot be pulled. A container that
-// refers to a ConfigMap or Secret which does not exist cannot be created until
-// it does.
+// An image whose tag is "missing" or "nope" cannot be pulled, which the registry
+// says at once. A container that refers to a ConfigMap or Secret which does not
+// exist cannot be created until it does.
 //
 // A pod that was deleted by force leaves nothing but the Events about the
-// containers that are stopped all the same. Nodes are cut off and come back with
-// FailNode and RecoverNode; all else about nodes, such as cordons and taints,
-// does what it does in the real control plane.
+// containers that are stopped all the same. Nodes run short of memory with
+// EvictPods, and are cut off and come back with FailNode and RecoverNode; all else
+// about nodes, such as cordons and taints, does what it does in the real control
+// plane.
 package kubelet
 
 import (
@@ -60,8 +59,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -206,6 +207,28 @@ func (k *Kubelet) RecoverNode(name string) {
 	}
 }
 
+// EvictPods has a node run short of memory for a while, for which it evicts the pods
+// that it has.
+func (k *Kubelet) EvictPods(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n, ok := k.nodes[name]
+	if !ok {
+		return
+	}
+	k.wg.Go(func() {
+		n.runShort(func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			for _, w := range k.workers {
+				if w.node == n {
+					w.die()
+				}
+			}
+		})
+	})
+}
+
 func (k *Kubelet) observe(pod *corev1.Pod) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -260,6 +283,25 @@ func (k *Kubelet) claimReady(n *node, object *corev1.Node) {
 	for _, c := range object.Status.Conditions {
 		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionUnknown {
 			k.wg.Go(n.back)
+		}
+	}
+}
+
+// retryPeriod is how long after a write that failed it is made again.
+const retryPeriod = time.Second
+
+// insist makes a write until it is done, as a kubelet does with its next sync:
+// until then nobody would know, and a test would wait for ever. It gives up when
+// the context ends, or what is to be written to is gone.
+func insist(ctx context.Context, what string, write func() error) {
+	for {
+		err := write()
+		if err == nil || ctx.Err() != nil || apierrors.IsNotFound(err) {
+			return
+		}
+		runtime.HandleError(fmt.Errorf("kubelet: %s: %w", what, err))
+		if sleep(ctx, retryPeriod) != nil {
+			return
 		}
 	}
 }

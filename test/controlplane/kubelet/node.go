@@ -33,9 +33,8 @@ type node struct {
 	images   imageStore
 	failures *failures
 
-	mu       sync.Mutex
-	pods     int         // ever, for their addresses
-	pressure *time.Timer // runs while memory is short
+	mu   sync.Mutex
+	pods int // ever, for their addresses
 }
 
 func newNode(ctx context.Context, config *rest.Config, name string, f *failures) (*node, error) {
@@ -72,7 +71,9 @@ func (n *node) heartbeat() {
 		case <-n.ctx.Done():
 			return
 		case <-ticker.C:
-			n.handle("renew lease", n.renewLease(n.ctx))
+			if err := n.renewLease(n.ctx); err != nil && n.ctx.Err() == nil {
+				runtime.HandleError(fmt.Errorf("kubelet: renew lease of node %s: %w", n.name, err))
+			}
 		}
 	}
 }
@@ -107,32 +108,27 @@ func (n *node) back() {
 // kubelet waits five minutes.
 const pressureTransition = 5 * time.Second
 
-// runShort is short of memory for a while.
-func (n *node) runShort() {
-	n.mu.Lock()
-	already := n.pressure != nil && n.pressure.Reset(pressureTransition)
-	if !already {
-		n.pressure = time.AfterFunc(pressureTransition, func() {
-			n.write(healthy()[0])
-			n.event("NodeHasSufficientMemory")
-		})
-	}
-	n.mu.Unlock()
-	if already {
-		return
-	}
+// runShort is short of memory for a while, in which it has pods evicted.
+func (n *node) runShort(evict func()) {
 	n.recorder.Event(n.reference(), corev1.EventTypeWarning, "EvictionThresholdMet", "Attempting to reclaim memory")
 	n.write(condition(corev1.NodeMemoryPressure, corev1.ConditionTrue, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"))
 	n.event("NodeHasInsufficientMemory")
+	evict()
+	if sleep(n.ctx, pressureTransition) == nil {
+		n.write(healthy()[0])
+		n.event("NodeHasSufficientMemory")
+	}
 }
 
 // write changes conditions that are not as they were.
 func (n *node) write(conditions ...corev1.NodeCondition) {
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": conditions}})
-	if err == nil {
-		_, err = n.client.CoreV1().Nodes().Patch(n.ctx, n.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-	}
-	n.handle("write status", err)
+	insist(n.ctx, "status of node "+n.name, func() error {
+		patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": conditions}})
+		if err == nil {
+			_, err = n.client.CoreV1().Nodes().Patch(n.ctx, n.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+		}
+		return err
+	})
 }
 
 // event records what is new about the node itself. A kubelet refers to its node
@@ -143,13 +139,6 @@ func (n *node) event(status string) {
 
 func (n *node) reference() *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: n.name}
-}
-
-// handle reports an error that nobody waits for, unless the node is gone.
-func (n *node) handle(what string, err error) {
-	if err != nil && n.ctx.Err() == nil {
-		runtime.HandleError(fmt.Errorf("kubelet: %s of node %s: %w", what, n.name, err))
-	}
 }
 
 // podIP is an address that no other pod of the cluster has had.

@@ -25,7 +25,6 @@ const (
 	keyStop       = "stop"
 	keyStopCode   = "stop-code"
 	keyBackOff    = "back-off"
-	keyEvict      = "evict"
 )
 
 // settings are a pod's annotations, checked.
@@ -50,7 +49,7 @@ func parseSettings(annotations map[string]string) (settings, error) {
 		}
 		kind, _, _ := strings.Cut(key, ".")
 		switch kind {
-		case keySandbox, keyPull, keyInit, keyBoot, keyHang, keyRun, keyPreStop, keyStop, keyBackOff, keyEvict:
+		case keySandbox, keyPull, keyInit, keyBoot, keyHang, keyRun, keyPreStop, keyStop, keyBackOff:
 			d, err := time.ParseDuration(value)
 			if err != nil || d < 0 {
 				return settings{}, fmt.Errorf("annotation %s: %q is no duration", annotation, value)

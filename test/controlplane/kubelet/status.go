@@ -8,10 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/runtime"
 )
 
 // report writes the pod's status if it differs from what was written last.
@@ -19,24 +17,20 @@ func (w *worker) report() {
 	// One writer at a time, or an older status could arrive after a newer.
 	w.reporting.Lock()
 	defer w.reporting.Unlock()
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": w.uid},
-		"status":   w.status(),
+	insist(w.ctx, fmt.Sprintf("status of %s/%s", w.namespace, w.name), func() error {
+		patch, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"uid": w.uid},
+			"status":   w.status(),
+		})
+		if err != nil || bytes.Equal(patch, w.reported) {
+			return err
+		}
+		_, err = w.node.client.CoreV1().Pods(w.namespace).Patch(w.ctx, w.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+		if err == nil {
+			w.reported = patch
+		}
+		return err
 	})
-	if err != nil {
-		runtime.HandleError(fmt.Errorf("kubelet: status of %s: %w", w.name, err))
-		return
-	}
-	if bytes.Equal(patch, w.reported) {
-		return
-	}
-	_, err = w.node.client.CoreV1().Pods(w.namespace).Patch(w.ctx, w.name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-	switch {
-	case err == nil:
-		w.reported = patch
-	case w.ctx.Err() == nil && !apierrors.IsNotFound(err):
-		runtime.HandleError(fmt.Errorf("kubelet: status of %s/%s: %w", w.namespace, w.name, err))
-	}
 }
 
 // status is a patch of the fields that a kubelet owns. Conditions are merged

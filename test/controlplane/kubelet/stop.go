@@ -7,9 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/runtime"
 )
 
 // shortestStop is what a kubelet gives each container, whatever is left of the
@@ -19,7 +17,6 @@ const shortestStop = 2 * time.Second
 // evict does what a kubelet does to a pod when its node is short of memory. The
 // pod stays, as one that has failed.
 func (w *worker) evict() {
-	w.node.runShort()
 	const message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 61440Ki. "
 	w.event("", corev1.EventTypeWarning, "Evicted", message)
 	w.end(time.Second)
@@ -38,12 +35,11 @@ func (w *worker) stop() {
 	w.end(grace)
 	w.report()
 	now := int64(0)
-	err := w.node.client.CoreV1().Pods(w.namespace).Delete(w.ctx, w.name, metav1.DeleteOptions{
-		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &w.uid},
+	insist(w.ctx, fmt.Sprintf("delete %s/%s", w.namespace, w.name), func() error {
+		return w.node.client.CoreV1().Pods(w.namespace).Delete(w.ctx, w.name, metav1.DeleteOptions{
+			GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &w.uid},
+		})
 	})
-	if err != nil && w.ctx.Err() == nil && !apierrors.IsNotFound(err) {
-		runtime.HandleError(fmt.Errorf("kubelet: delete %s/%s: %w", w.namespace, w.name, err))
-	}
 }
 
 // end tells all containers at once to stop, and returns when they have. A

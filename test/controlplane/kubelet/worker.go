@@ -129,10 +129,6 @@ func (w *worker) run() {
 // live plays the pod for as long as it is to live: a deletion ends that, or the
 // node.
 func (w *worker) live(ctx context.Context) {
-	if d, ok := w.settings.durations[keyEvict]; ok && w.node.failures.next(w, keyEvict, 1) {
-		eviction := time.AfterFunc(d, w.die)
-		defer eviction.Stop()
-	}
 	w.report()
 	if sleep(ctx, w.settings.duration(keySandbox, "", 50*time.Millisecond)) != nil {
 		return
