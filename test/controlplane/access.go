@@ -8,6 +8,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -25,7 +26,10 @@ func (c *ControlPlane) RESTConfig() *rest.Config { return rest.CopyConfig(c.admi
 // KubeconfigFor writes a kubeconfig file that acts as the ServiceAccount, so
 // that a program runs with exactly the rights its manifests give it, and
 // returns its path. The ServiceAccount must exist. The token lasts an hour.
-func (c *ControlPlane) KubeconfigFor(ctx context.Context, namespace, name string) (string, error) {
+//
+// The API server hears of what was bound to the account a moment later than
+// whoever bound it: KubeconfigFor waits until it grants these rights.
+func (c *ControlPlane) KubeconfigFor(ctx context.Context, namespace, name string, rights ...authorizationv1.ResourceAttributes) (string, error) {
 	client, err := kubernetes.NewForConfig(c.admin)
 	if err != nil {
 		return "", fmt.Errorf("controlplane: %w", err)
@@ -37,8 +41,23 @@ func (c *ControlPlane) KubeconfigFor(ctx context.Context, namespace, name string
 	if err != nil {
 		return "", fmt.Errorf("controlplane: token for ServiceAccount %s/%s: %w", namespace, name, err)
 	}
+	token := request.Status.Token
+	own, err := kubernetes.NewForConfig(c.restConfig(token, "rollspan-test"))
+	if err != nil {
+		return "", fmt.Errorf("controlplane: %w", err)
+	}
+	for _, right := range rights {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right}}
+		err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+			answer, err := own.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			return err == nil && answer.Status.Allowed, err
+		})
+		if err != nil {
+			return "", fmt.Errorf("controlplane: ServiceAccount %s/%s may not %s %s: %w", namespace, name, right.Verb, right.Resource, err)
+		}
+	}
 	path := c.kubeconfigPath(namespace + "." + name)
-	return path, c.writeKubeconfig(path, name, request.Status.Token)
+	return path, c.writeKubeconfig(path, name, token)
 }
 
 func (c *ControlPlane) kubeconfigPath(user string) string {

@@ -26,7 +26,7 @@ type Jaeger struct {
 // export was acknowledged, so tests need not guess when to look.
 const jaegerConfig = `
 service:
-  extensions: [jaeger_storage, jaeger_query]
+  extensions: [jaeger_storage, jaeger_query, healthcheckv2]
   pipelines:
     traces:
       receivers: [otlp]
@@ -49,6 +49,10 @@ extensions:
       endpoint: 127.0.0.1:QUERY
     grpc:
       endpoint: 127.0.0.1:QGRPC
+  healthcheckv2:
+    use_v2: true
+    http:
+      endpoint: 127.0.0.1:HEALTH
 receivers:
   otlp:
     protocols:
@@ -78,16 +82,19 @@ func StartJaeger(ctx context.Context, o Options) (_ *Jaeger, err error) {
 	started := time.Now()
 	var ports []int
 	j.process, ports, err = server{
-		name: "jaeger", binary: filepath.Join(bin, "jaeger"), dir: j.dir, ports: 4,
+		name: "jaeger", binary: filepath.Join(bin, "jaeger"), dir: j.dir, ports: 5,
 		prepare: func(port []int) error {
 			filled := strings.NewReplacer(
 				"GRPC", fmt.Sprint(port[0]), "HTTP", fmt.Sprint(port[1]),
 				"QUERY", fmt.Sprint(port[2]), "QGRPC", fmt.Sprint(port[3]),
+				"HEALTH", fmt.Sprint(port[4]),
 			).Replace(jaegerConfig)
 			return os.WriteFile(config, []byte(filled), 0o644)
 		},
-		args:  func([]int) []string { return []string{"--config=" + config} },
-		ready: func(port []int) string { return loopback("http", port[2]) + "/api/v3/services" },
+		args: func([]int) []string { return []string{"--config=" + config} },
+		// The query API answers before the receivers listen; this does when
+		// everything has started.
+		ready: func(port []int) string { return loopback("http", port[4]) + "/status" },
 	}.start(ctx)
 	if err != nil {
 		return nil, err

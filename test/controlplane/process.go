@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rollspan/rollspan/test/child"
@@ -163,16 +164,24 @@ func poll(ctx context.Context, every time.Duration, done func() (bool, error)) e
 	}
 }
 
-// freePorts holds all the listeners open until it has them all, or it could be
-// given the same port twice.
+// taken are the ports that freePorts has found. Until its server listens, a port
+// would be found free again, by the start of another server at the same time:
+// then one could be taken for ready because the other answers.
+var taken sync.Map
+
+// freePorts finds ports that nobody listens on, and never the same twice. It holds
+// all the listeners open until it has them all.
 func freePorts(n int) (ports []int, err error) {
-	for range n {
+	for len(ports) < n {
 		l, listenErr := net.Listen("tcp", "127.0.0.1:0")
 		if listenErr != nil {
 			return nil, listenErr
 		}
 		defer func() { err = errors.Join(err, l.Close()) }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		port := l.Addr().(*net.TCPAddr).Port
+		if _, found := taken.LoadOrStore(port, true); !found {
+			ports = append(ports, port)
+		}
 	}
 	return ports, nil
 }

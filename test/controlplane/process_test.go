@@ -7,14 +7,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
-	"time"
 )
 
 // orphanEnv makes the test binary play a test that dies with a server running.
@@ -25,11 +29,15 @@ func TestServersDieWithProcess(t *testing.T) {
 		dieWithServer(t, how)
 		return
 	}
-	for _, how := range []string{"panic", "kill", "interrupt"} {
+	for _, how := range []string{"panic", "kill", "terminate"} {
 		t.Run(how, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServersDieWithProcess$")
 			cmd.Env = append(os.Environ(), orphanEnv+"="+how, "TMPDIR="+t.TempDir())
 			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,10 +54,12 @@ func TestServersDieWithProcess(t *testing.T) {
 						t.Error("the server was not running")
 					}
 					switch how {
+					case "panic":
+						_ = in.Close()
 					case "kill":
 						_ = cmd.Process.Kill()
-					case "interrupt":
-						_ = cmd.Process.Signal(os.Interrupt)
+					case "terminate":
+						_ = cmd.Process.Signal(syscall.SIGTERM)
 					}
 				}
 			}
@@ -71,6 +81,7 @@ func dieWithServer(t *testing.T, how string) {
 	}
 	fmt.Printf("server %d\n", p.cmd.Process.Pid)
 	if how == "panic" {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the test has seen the server run
 		panic("as a test's time limit does")
 	}
 	<-p.exited // until this process is killed
@@ -92,16 +103,24 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	if calls != 2 || ports[0] == taken.Addr().(*net.TCPAddr).Port {
+	if calls < 2 || ports[0] == taken.Addr().(*net.TCPAddr).Port {
 		t.Errorf("started at the attempt %d on port %d", calls, ports[0])
 	}
 }
 
 func TestUnreadyServerIsReported(t *testing.T) {
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("out of patience"))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var asked atomic.Int32
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) > 1 { // what the first answer was is known
+			cancel(errors.New("out of patience"))
+		}
+		http.NotFound(w, r)
+	}))
+	defer page.Close()
 	s := testEtcd(t, t.TempDir(), nil)
-	s.ready = func(ports []int) string { return loopback("http", ports[0]) + "/no/such/path" }
+	s.ready = func([]int) string { return page.URL }
 	_, _, err := s.start(ctx)
 	if err == nil {
 		t.Fatal("a server without its readiness page was taken for ready")

@@ -37,8 +37,9 @@ func Provision(ctx context.Context, client kubernetes.Interface, claim *corev1.P
 	if err != nil {
 		return fmt.Errorf("controlplane: claim is not to be provisioned: %w", err)
 	}
+	// It ends with ctx: to end it here would lose the Events that it has yet to
+	// write.
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: provisioner})
 

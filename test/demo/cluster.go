@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,10 @@ const (
 	// patience is how many seconds a rollout may take.
 	patience = 300
 
+	// deadline is that of the update that fails: time enough for a kubelet to try,
+	// fail, and say so.
+	deadline = 15
+
 	// Tags of the app's image.
 	good  = "3.9"
 	bad   = "nope"
@@ -39,7 +44,6 @@ const (
 // every cluster can pull.
 type app struct {
 	slowness    string
-	deadline    int32 // of the update that fails
 	annotations map[string]string
 	probe       *corev1.Probe
 	minReady    int32
@@ -85,7 +89,7 @@ func (d *demo) local(ctx context.Context) (*target, error) {
 			return nil, fmt.Errorf("kubectl %s: %w\n%s", args[0], err, bytes.TrimSpace(out))
 		}
 	}
-	kubeconfig, err := cluster.KubeconfigFor(ctx, "rollspan", "rollspan")
+	kubeconfig, err := cluster.KubeconfigFor(ctx, "rollspan", "rollspan", authorizationv1.ResourceAttributes{Verb: "watch", Resource: "pods"})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +98,6 @@ func (d *demo) local(ctx context.Context) (*target, error) {
 		args:   []string{"--kubeconfig", kubeconfig},
 		app: app{
 			slowness:    "Its image takes 3 s to pull, and it takes 2 s more to be ready",
-			deadline:    5,
 			annotations: map[string]string{"kubelet.test/pull": "3s", "kubelet.test/boot": "2s", "kubelet.test/stop": "500ms"},
 			probe: &corev1.Probe{
 				ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/ready", Port: intstr.FromInt32(8080)}},
@@ -136,8 +139,6 @@ func (d *demo) current() (*target, error) {
 		args:   []string{"--context", name, "--namespace", namespace},
 		app: app{
 			slowness: "minReadySeconds has each pod wait for 5 s before it counts",
-			// Time enough for a kubelet to try and fail.
-			deadline: 15,
 			minReady: 5,
 		},
 	}, nil

@@ -88,7 +88,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 func (d *demo) later(undo func(context.Context) error) { d.undo = append(d.undo, undo) }
 
 // cleanUpTime bounds each step of the end.
-const cleanUpTime = 30 * time.Second
+const cleanUpTime = time.Minute
 
 // cleanUp does its work although ctx may be over, and goes on after failures,
 // of which it tells at once: somebody who pressed Ctrl-C should know too.
@@ -116,9 +116,9 @@ func (d *demo) show(ctx context.Context) error {
 	if err := d.showRollout(ctx, 1); err != nil {
 		return err
 	}
-	d.say("2. An update to an image that does not exist, with a progress deadline of %d s", d.app.deadline)
+	d.say("2. An update to an image that does not exist, with a progress deadline of %d s", deadline)
 	d.note("like: kubectl set image deployment/%s %[1]s=%s", appName, d.app.image(bad))
-	if err := d.update(ctx, bad, d.app.deadline); err != nil {
+	if err := d.update(ctx, bad, deadline); err != nil {
 		return err
 	}
 	if err := d.showRollout(ctx, 2); err != nil {
@@ -177,7 +177,7 @@ func (d *demo) startRollspan(ctx context.Context, dir string, args []string) (er
 		}
 		return nil
 	})
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it took more than a minute"))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience*time.Second, fmt.Errorf("it took more than %d s", patience))
 	defer cancel()
 	return d.program.WaitReady(ctx, health[0])
 }

@@ -54,7 +54,7 @@ func TestDemoOnCurrentCluster(t *testing.T) {
 	t.Setenv("KUBECONFIG", cluster.Kubeconfig())
 	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
 
-	ctx, interrupt := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, interrupt := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer interrupt()
 	out := &watched{until: []byte("Ctrl-C ends it."), then: interrupt}
 	if err := run(ctx, out, options{currentCluster: true, keep: true}); err != nil {
