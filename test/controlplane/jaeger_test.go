@@ -19,7 +19,7 @@ import (
 func TestJaegerGivesBackWhatItWasSent(t *testing.T) {
 	jaeger := StartJaegerForTest(t, Options{})
 	ctx := t.Context()
-	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(jaeger.OTLPGRPC()))
+	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(jaeger.OTLPGRPC()), otlptracegrpc.WithTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

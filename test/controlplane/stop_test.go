@@ -5,6 +5,7 @@ package controlplane
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,17 +29,17 @@ func everyContainerStopsInItsTurn(t *testing.T, client kubernetes.Interface) {
 		}},
 	})
 	waitReady(t, client, pod)
+	asked := time.Now().Unix() // the last state's deletion is the kubelet's
 	last := lastSeen(t, client, pod, metav1.DeleteOptions{})
 	app, proxy := last.Status.ContainerStatuses[0].State.Terminated, last.Status.InitContainerStatuses[0].State.Terminated
 	if app == nil || proxy == nil || app.ExitCode != 143 || proxy.ExitCode != 137 {
 		t.Fatalf("app %+v, proxy %+v", app, proxy)
 	}
-	asked := last.DeletionTimestamp.Unix() - grace
-	// Whole seconds hide up to one, and a busy machine takes longer.
-	if took := app.FinishedAt.Unix() - asked; took < 1 {
+	// A busy machine takes longer.
+	if took := app.FinishedAt.Unix() - asked; took < 2 {
 		t.Errorf("the app stopped after %d s, want 2 s", took)
 	}
-	if took := proxy.FinishedAt.Unix() - asked; took < 3 {
+	if took := proxy.FinishedAt.Unix() - asked; took < grace {
 		t.Errorf("the sidecar was killed after %d s, want the grace period's end", took)
 	}
 	if last.Status.Phase != corev1.PodFailed {

@@ -126,18 +126,22 @@ func jobRunsOutOfTime(t *testing.T, client kubernetes.Interface) {
 }
 
 func jobIsSuspendedAndResumed(t *testing.T, client kubernetes.Interface) {
-	createJob(t, client, "pause", batchv1.JobSpec{Template: template("pause", corev1.RestartPolicyNever, map[string]string{"kubelet.test/run": "3s"})})
+	// The first pod runs until it is stopped, the second one for a moment.
+	createJob(t, client, "pause", batchv1.JobSpec{Template: template("pause", corev1.RestartPolicyNever, map[string]string{"kubelet.test/run": "1h"})})
 	waitPods(t, client, "pause", func(pods []corev1.Pod) bool { return len(pods) == 1 && pods[0].Status.Phase == corev1.PodRunning })
-	suspend := func(is bool) {
-		patch := fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, is)
-		if _, err := client.BatchV1().Jobs("default").Patch(t.Context(), "pause", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	patch := func(patch string) {
+		if _, err := client.BatchV1().Jobs("default").Patch(t.Context(), "pause", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	suspend(true)
+	patch(`{"spec":{"suspend":true}}`)
 	waitJob(t, client, "pause", batchv1.JobSuspended, "JobSuspended")
 	waitPods(t, client, "pause", func(pods []corev1.Pod) bool { return len(pods) == 0 })
-	suspend(false)
+	eventually(t, "suspended Job without active pods", func() (bool, string) {
+		job, err := client.BatchV1().Jobs("default").Get(t.Context(), "pause", metav1.GetOptions{})
+		return err == nil && job.Status.Active == 0, fmt.Sprintf("%+v %v", job.Status, err)
+	})
+	patch(`{"spec":{"suspend":false,"template":{"metadata":{"annotations":{"kubelet.test/run":"100ms"}}}}}`)
 	waitJob(t, client, "pause", batchv1.JobComplete, "")
 }
 
@@ -146,7 +150,7 @@ func cronJobMakesUpForTheTimeItMissed(t *testing.T, client kubernetes.Interface)
 	utc, suspended := "Etc/UTC", true
 	missed := time.Now().UTC().Truncate(time.Minute)
 	cronJobs := client.BatchV1().CronJobs("default")
-	created, err := cronJobs.Create(t.Context(), &batchv1.CronJob{
+	_, err := cronJobs.Create(t.Context(), &batchv1.CronJob{
 		ObjectMeta: metav1.ObjectMeta{Name: "tick"},
 		Spec: batchv1.CronJobSpec{
 			Schedule: fmt.Sprintf("%d %d * * *", missed.Minute(), missed.Hour()), TimeZone: &utc, Suspend: &suspended,
@@ -156,8 +160,8 @@ func cronJobMakesUpForTheTimeItMissed(t *testing.T, client kubernetes.Interface)
 	if err != nil {
 		t.Fatal(err)
 	}
-	created.Status.LastScheduleTime = &metav1.Time{Time: missed.Add(-24 * time.Hour)}
-	if _, err := cronJobs.UpdateStatus(t.Context(), created, metav1.UpdateOptions{}); err != nil {
+	last := fmt.Appendf(nil, `{"status":{"lastScheduleTime":%q}}`, missed.Add(-24*time.Hour).Format(time.RFC3339))
+	if _, err := cronJobs.Patch(t.Context(), "tick", types.MergePatchType, last, metav1.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := cronJobs.Patch(t.Context(), "tick", types.MergePatchType, []byte(`{"spec":{"suspend":false}}`), metav1.PatchOptions{}); err != nil {
