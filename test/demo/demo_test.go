@@ -15,11 +15,13 @@ import (
 	"github.com/rollspan/rollspan/test/controlplane"
 )
 
-// told is what the demonstration shows, in this order.
+// told is what the demonstration shows, in this order. Of an image that is missing a
+// kubelet says one thing when it has tried to pull it, and another until it tries
+// again; which it is at the deadline depends on the machine.
 var told = regexp.MustCompile(`(?s)` +
 	`==> Starting rollspan.*` +
 	`==> 1\..*Deployment rollout  deployment/shop  revision 1  complete  cause create.*Pod start.*` +
-	`==> 2\..*Deployment rollout  deployment/shop  revision 2  failed  .*ERROR: 1 of 1 new pods: ImagePullBackOff: registry\.k8s\.io/pause:nope: not found.*` +
+	`==> 2\..*Deployment rollout  deployment/shop  revision 2  failed  .*ERROR: 1 of 1 new pods: (?:ErrImagePull|ImagePullBackOff): registry\.k8s\.io/pause:nope: not found.*` +
 	`==> 3\..*Deployment rollout  deployment/shop  revision 3  complete  .*Pod stop.*` +
 	`==> More.*` +
 	`==> Cleaning up`)
