@@ -12,9 +12,9 @@ import (
 // recorder lets through of a pod's Events, and its last Events Killing are not there.
 // What the probe said shortly before may be.
 
-// signalled reports whether a run left with the code of one that SIGTERM or SIGKILL
+// signaled reports whether a run left with the code of one that SIGTERM or SIGKILL
 // ended.
-func (r *run) signalled() bool {
+func (r *run) signaled() bool {
 	return (r.exitCode == 128+9 || r.exitCode == 128+15) && r.reason != oomKilled && !r.vanished
 }
 
@@ -22,7 +22,7 @@ func (r *run) signalled() bool {
 // run, though no Event says that it did: it sends such signals only to what it stops,
 // and the run ended in the time that this takes.
 func (p *pod) killedUnsaid(c *container, r *run) (failed occurrence, ok bool) {
-	if !r.signalled() || p.failed.known() || p.lost() && !r.finished.at().Before(p.lostAt().lo) {
+	if !r.signaled() || p.failed.known() || p.lost() && !r.finished.at().Before(p.lostAt().lo) {
 		return failed, false
 	}
 	// The end is known to the second.

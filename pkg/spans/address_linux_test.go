@@ -17,7 +17,7 @@ func holdAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(os.NewSyscallError("socket", err))
 	}
-	t.Cleanup(func() { syscall.Close(socket) }) // nothing is sent through it
+	t.Cleanup(func() { _ = syscall.Close(socket) }) // nothing is sent through it
 	// As package net has it for sockets that listen: both can have the address.
 	if err := syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		t.Fatal(os.NewSyscallError("setsockopt", err))
