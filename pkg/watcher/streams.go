@@ -73,6 +73,10 @@ type streams struct {
 	// settled are the sources whose first list is through, or that are
 	// optional and cannot be listed.
 	settled map[string]bool
+	// away are the sources known beforehand whose latest request the API server
+	// did not answer. When it is back, each reflector notices when its own backoff
+	// is over, which may be a minute after the first.
+	away map[string]bool
 }
 
 // run watches until ctx is done.
@@ -175,8 +179,15 @@ func (s *streams) waitingFor() []string {
 	return names
 }
 
-// blind says whether a source that is not optional cannot be read.
+// blind says whether a source that is not optional cannot be read, or one that can
+// is not read again yet after the API server did not answer.
 func (s *streams) blind() bool {
+	s.mu.Lock()
+	away := len(s.away) > 0
+	s.mu.Unlock()
+	if away {
+		return true
+	}
 	var names []string
 	for _, src := range s.sources {
 		if !src.optional {
@@ -212,6 +223,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	switch {
 	case err == nil:
 		s.trouble.worked(src.name())
+		s.setAway(src, false)
 		return
 	case ctx.Err() != nil,
 		// The resource version is too old or too new: the reflector lists.
@@ -228,6 +240,8 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		s.trouble.failed(src.level, src.name(), err, src.hint(err))
 	}
 
+	s.setAway(src, !src.found && clusterWide(err) != "")
+
 	s.mu.Lock()
 	first := !s.settled[src.name()]
 	s.mu.Unlock()
@@ -238,6 +252,19 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	case apierrors.IsForbidden(err):
 		s.denied(src)
 	}
+}
+
+func (s *streams) setAway(src source, away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !away {
+		delete(s.away, src.name())
+		return
+	}
+	if s.away == nil {
+		s.away = map[string]bool{}
+	}
+	s.away[src.name()] = true
 }
 
 // hint says what follows from an error, and what to do about it.
