@@ -21,8 +21,9 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 	ph, tl := b.podPhases(parent, p, attrs, cause, cut)
 	end := ph.end
 	if ph.cutShort || p.finished.known() && p.phase == podFailed {
-		busy := p.finite && p.runsAt(end) // it is to end, and was at it
-		if f, self := p.trouble(tl, end); self || failed && !busy {
+		at := p.unstopped(end)
+		busy := p.finite && p.runsAt(at) // it is to end, and was at it
+		if f, self := p.trouble(tl, at); self || failed && !busy {
 			ph.fail(f)
 		}
 	}

@@ -184,6 +184,40 @@ func (p *pod) runAtStop(c *container) *run {
 	return r
 }
 
+// stoppedRun is the last run of a container of a pod that was deleted, if it had not
+// ended when the kubelet began to stop it. It may have ended in the same second, which is all that the API
+// says of that: then it seems to have ended before it was asked to. nil if it had, or
+// nothing shows that.
+func (p *pod) stoppedRun(c *container) *run {
+	r := p.runAtStop(c)
+	if r == nil || !r.over() || !p.leaving() {
+		return nil
+	}
+	for _, ev := range p.events {
+		if ev.reason != "Killing" || ev.container != c.name {
+			continue
+		}
+		for _, o := range ev.occurrences {
+			if !o.at.Before(p.deleteAsked.lo) && !o.at.Before(r.finished.lo) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// unstopped is the time at which to look for what the containers did when the pod was
+// to be deleted at a time: before that if those that were stopped then seem to have
+// ended already, as they do where the news was late.
+func (p *pod) unstopped(at time.Time) time.Time {
+	for _, c := range p.containers {
+		if r := p.stoppedRun(c); r != nil && !r.finished.at().After(at) {
+			at = earliest(at, r.finished.lo.Add(-time.Nanosecond))
+		}
+	}
+	return at
+}
+
 // outlived reports whether a run was killed because its time to stop was up. The
 // times are known to the second.
 func (p *pod) outlived(r *run) bool {
