@@ -45,8 +45,9 @@
 // says at once. A container that refers to a ConfigMap or Secret which does not
 // exist cannot be created until it does.
 //
-// A pod that was deleted by force leaves nothing but the Events about the
-// containers that are stopped all the same. Nodes run short of memory with
+// A pod's Events are written before the status that follows them. One that was
+// deleted by force leaves nothing but the Events about the containers that are
+// stopped all the same. Nodes run short of memory with
 // EvictPods, and are cut off and come back with FailNode and RecoverNode; all else
 // about nodes, such as cordons and taints, does what it does in the real control
 // plane.
@@ -218,12 +219,17 @@ func (k *Kubelet) EvictPods(name string) {
 	}
 	k.wg.Go(func() {
 		n.runShort(func() {
+			var evicted []*worker
 			k.mu.Lock()
-			defer k.mu.Unlock()
 			for _, w := range k.workers {
 				if w.node == n {
 					w.die()
+					evicted = append(evicted, w)
 				}
+			}
+			k.mu.Unlock()
+			for _, w := range evicted {
+				<-w.told
 			}
 		})
 	})

@@ -30,6 +30,7 @@ type node struct {
 	cable    *cable
 	client   kubernetes.Interface
 	recorder record.EventRecorder
+	marks    *marks // of the recorder
 	images   imageStore
 	failures *failures
 
@@ -50,7 +51,8 @@ func newNode(ctx context.Context, config *rest.Config, name string, f *failures)
 		return nil, err
 	}
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: n.client.CoreV1().Events("")})
+	n.marks = &marks{EventSink: &typedcorev1.EventSinkImpl{Interface: n.client.CoreV1().Events("")}}
+	broadcaster.StartRecordingToSink(n.marks)
 	n.recorder = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: name})
 	return n, nil
 }
@@ -108,7 +110,7 @@ func (n *node) back() {
 // kubelet waits five minutes.
 const pressureTransition = 5 * time.Second
 
-// runShort is short of memory for a while, in which it has pods evicted.
+// runShort is short of memory until it has evicted pods, and for a while after.
 func (n *node) runShort(evict func()) {
 	n.recorder.Event(n.reference(), corev1.EventTypeWarning, "EvictionThresholdMet", "Attempting to reclaim memory")
 	n.write(condition(corev1.NodeMemoryPressure, corev1.ConditionTrue, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"))

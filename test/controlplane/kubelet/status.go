@@ -12,11 +12,19 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// report writes the pod's status if it differs from what was written last.
+// report writes the pod's status if it differs from what was written last, after
+// the Events that were recorded before.
 func (w *worker) report() {
 	// One writer at a time, or an older status could arrive after a newer.
 	w.reporting.Lock()
 	defer w.reporting.Unlock()
+	w.mu.Lock()
+	recorded := w.recorded
+	w.recorded = false
+	w.mu.Unlock()
+	if recorded && w.node.marks != nil {
+		w.node.marks.wait(w.ctx, w.node.recorder)
+	}
 	insist(w.ctx, fmt.Sprintf("status of %s/%s", w.namespace, w.name), func() error {
 		patch, err := json.Marshal(map[string]any{
 			"metadata": map[string]any{"uid": w.uid},

@@ -25,9 +25,11 @@ type worker struct {
 	delete  context.CancelFunc
 	life    context.Context // ends already when the containers are to stop
 	die     context.CancelFunc
+	told    chan struct{} // closed when it is told how the containers ended
 
 	reporting sync.Mutex
 	reported  []byte // the last status written
+	recorded  bool   // Events that may not be written yet; guarded by mu
 
 	mu          sync.Mutex
 	pod         *corev1.Pod // as last seen
@@ -57,7 +59,7 @@ func newWorker(n *node, pod *corev1.Pod) *worker {
 	w := &worker{
 		node: n, namespace: pod.Namespace, name: pod.Name, uid: pod.UID,
 		pod: pod, started: metav1.Now(), phase: corev1.PodPending,
-		transitions: map[corev1.PodConditionType]podCondition{},
+		transitions: map[corev1.PodConditionType]podCondition{}, told: make(chan struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancel(n.ctx)
 	w.deleted, w.delete = context.WithCancel(w.ctx)
@@ -119,6 +121,7 @@ func (w *worker) run() {
 			w.evict()
 		}
 	}
+	close(w.told)
 	// What is left of a pod that is over is there until somebody deletes it.
 	<-w.deleted.Done()
 	if w.ctx.Err() == nil {
@@ -196,6 +199,7 @@ func (w *worker) update(change func()) {
 // where fieldPath is empty.
 func (w *worker) event(fieldPath, eventType, reason, format string, args ...any) {
 	w.mu.Lock()
+	w.recorded = true
 	ref := &corev1.ObjectReference{
 		Kind: "Pod", APIVersion: "v1", Namespace: w.namespace, Name: w.name, UID: w.uid,
 		ResourceVersion: w.pod.ResourceVersion, FieldPath: fieldPath,
