@@ -45,7 +45,7 @@ func (s *space) standsAlone(kind, key string, uid types.UID) {
 		if p.Name != removed {
 			s.kubectlRun("delete", "pod/"+p.Name)
 			lost := s.trace("Pod replacement", "rollspan.cause", "delete")
-			s.under(lost, "Pod stop", "Pod start")
+			s.consists(lost, "Pod start", "Pod stop")
 			s.has(lost.Root(), map[string]any{"rollspan.outcome": "complete"})
 			s.has(named(lost, "Pod stop")[0], map[string]any{"k8s.pod.name": p.Name})
 		}

@@ -19,7 +19,7 @@ import (
 func TestAutoscaled(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	s.create(app{probe: true, life: map[string]string{"boot": "2s"}})
+	s.create(app{probe: true, life: map[string]string{"boot": "10s"}}) // longer than all else takes
 	s.complete(1)
 	s.rollout(1) // handed out: the scale is a change of its own
 

@@ -142,12 +142,12 @@ func TestNodeShortOfMemory(t *testing.T) {
 }
 
 // TestDrainedInARollout drains the first node of a StatefulSet while its second
-// pod takes its time to start, on another node.
+// pod is not ready yet, on another node.
 func TestDrainedInARollout(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
 	nodes := s.addNodes(2)
-	s.statefulSet(app{replicas: 2, nodes: nodes, life: map[string]string{"boot": "6s"}, probe: true, adjust: func(pod *corev1.PodSpec) {
+	s.statefulSet(app{replicas: 2, nodes: nodes, gated: true, adjust: func(pod *corev1.PodSpec) {
 		pod.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
 			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway, LabelSelector: appSelector,
 		}}
@@ -155,6 +155,9 @@ func TestDrainedInARollout(t *testing.T) {
 	var lost corev1.Pod
 	s.eventually("the second pod is on a node", func() error {
 		pods := s.pods("1") // by name
+		if len(pods) > 0 {
+			s.open(&pods[0])
+		}
 		if len(pods) < 2 || pods[1].Spec.NodeName == "" {
 			return fmt.Errorf("there are %d pods", len(pods))
 		}
@@ -163,6 +166,19 @@ func TestDrainedInARollout(t *testing.T) {
 	})
 	s.kubectlRun("drain", lost.Spec.NodeName)
 	s.kubectlRun("uncordon", lost.Spec.NodeName)
+	s.eventually("both pods are ready", func() error {
+		ready := 0
+		for _, p := range s.pods("1") {
+			s.open(&p)
+			if p.UID != lost.UID && readyCondition(&p) {
+				ready++
+			}
+		}
+		if ready != 2 {
+			return fmt.Errorf("%d are", ready)
+		}
+		return nil
+	})
 	s.rolledOut("statefulset")
 
 	rollout := s.trace("StatefulSet rollout", "rollspan.outcome", "complete")
@@ -246,19 +262,26 @@ func (s *space) replacementOf(lost corev1.Pod) *trace {
 	return found
 }
 
-// consists checks which spans are right below a trace's root, by name. A pod may
-// be there before it is known in what moment the other one was asked to go: then
-// both begin with the root, and neither comes first.
+// consists waits until the spans right below a trace's root are these, by name: the
+// stop of a pod follows if it takes a minute. A pod may be there before it is known in
+// what moment the other one was asked to go: then both begin with the root, and neither
+// comes first.
 func (s *space) consists(t *trace, want ...string) {
 	s.t.Helper()
-	var got []string
-	for _, sp := range t.Children(t.Root().ID) {
-		got = append(got, sp.Name)
-	}
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		s.t.Errorf("trace %s consists of %q, want %q", t.ID, got, want)
-	}
+	s.eventually(fmt.Sprintf("trace %s consists of %q", t.ID, want), func() error {
+		now, err := s.collector.Trace(s.t.Context(), t.ID)
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, sp := range children(&now, t.Root().ID) {
+			got = append(got, sp.Name)
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			return fmt.Errorf("it consists of %q", got)
+		}
+		return nil
+	})
 }
 
 // disruption is the one trace of that about a node.

@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/test/controlplane"
@@ -79,9 +82,27 @@ func TestJobWithoutQuota(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
 	s.kubectlRun("create", "quota", "none", "--hard=pods=0")
-	s.waits("quota/none", "jsonpath={.status.hard.pods}=0")
-	deadline := int64(2)
-	made := s.job(app{}, func(spec *batchv1.JobSpec) { spec.ActiveDeadlineSeconds = &deadline })
+	s.eventually("no pod may be created", func() error {
+		template := s.template(app{})
+		_, err := s.client.CoreV1().Pods(s.name).Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-"}, Spec: template.Spec,
+		}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		switch {
+		case apierrors.IsForbidden(err):
+			return nil
+		case err == nil:
+			return errors.New("one may")
+		}
+		return err
+	})
+	made := s.job(app{}, nil)
+	s.eventually("the controller is refused a pod", func() error {
+		if have := reasons(s.events()); !slices.Contains(have, "FailedCreate") {
+			return fmt.Errorf("the Events are %v", have)
+		}
+		return nil
+	})
+	s.jobTimesOut()
 	s.waits(job, "condition=Failed")
 	run := s.trace(jobRun, "k8s.job.uid", string(made.UID))
 	if got := run.Root().Status.Message; !strings.HasPrefix(got, "pods not created: FailedCreate: exceeded quota: none") || !strings.HasSuffix(got, "(DeadlineExceeded)") {

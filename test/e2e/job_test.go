@@ -18,7 +18,7 @@ const (
 func TestJob(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	made := s.job(app{life: map[string]string{"run": "1s", "exit-code": "3", "failures": "1"}}, nil)
+	made := s.job(app{life: map[string]string{"run": "3s", "exit-code": "3", "failures": "1"}}, nil)
 	s.waits(job, "condition=Complete")
 	events := s.events()
 	run := s.trace(jobRun, "k8s.job.uid", string(made.UID))
@@ -40,7 +40,7 @@ func TestJob(t *testing.T) {
 	for i, code := range []int{3, 0} {
 		program := named(run, "run container")[i]
 		s.has(program, map[string]any{"process.exit.code": code})
-		s.lasts(program, time.Second)
+		s.lasts(program, 3*time.Second)
 	}
 	s.has(named(run, "Pod run")[0], map[string]any{"error.type": "Error"})
 	s.eventsOnce(events, run)
@@ -99,11 +99,12 @@ func TestJobFailed(t *testing.T) {
 func TestJobOutOfTime(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	deadline, two, indexed := int64(3), int32(2), batchv1.IndexedCompletion
+	two, indexed := int32(2), batchv1.IndexedCompletion
 	made := s.job(app{life: map[string]string{"run": "1h", "stop": "1s", "stop-code": "143"}}, func(spec *batchv1.JobSpec) {
-		spec.ActiveDeadlineSeconds, spec.CompletionMode = &deadline, &indexed
-		spec.Completions, spec.Parallelism = &two, &two
+		spec.CompletionMode, spec.Completions, spec.Parallelism = &indexed, &two, &two
 	})
+	s.waits(job, "jsonpath={.status.ready}=2")
+	s.jobTimesOut()
 	s.waits(job, "condition=Failed")
 	run := s.trace(jobRun, "k8s.job.uid", string(made.UID))
 	s.has(run.Root(), map[string]any{"rollspan.outcome": "failed", "error.type": "DeadlineExceeded"})
@@ -113,11 +114,17 @@ func TestJobOutOfTime(t *testing.T) {
 	s.podsExplained()
 }
 
+// jobTimesOut has the time of a Job be up that is as far as the test wants it to be.
+func (s *space) jobTimesOut() {
+	s.t.Helper()
+	s.kubectlRun("patch", job, "--type=merge", `--patch={"spec":{"activeDeadlineSeconds":1}}`)
+}
+
 // TestJobSuspended has a Job that is suspended in the middle, and resumed.
 func TestJobSuspended(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	s.job(app{life: map[string]string{"run": "3s"}}, nil)
+	s.job(app{life: map[string]string{"run": "30s"}}, nil) // longer than it takes to suspend it
 	s.waits(job, "jsonpath={.status.ready}=1")
 	suspend := func(is bool) {
 		s.kubectlRun("patch", job, "--type=merge", fmt.Sprintf(`--patch={"spec":{"suspend":%t}}`, is))

@@ -54,11 +54,13 @@ func TestScaledWhilePaused(t *testing.T) {
 func TestRecovered(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	s.create(app{deadline: 5, life: map[string]string{"back-off": "1s"}, adjust: func(spec *corev1.PodSpec) {
+	s.create(app{life: map[string]string{"back-off": "1s"}, adjust: func(spec *corev1.PodSpec) {
 		spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: "settings"},
 		}}}
 	}})
+	s.stuck("1", "CreateContainerConfigError")
+	s.setDeadline(shortDeadline)
 	failed := s.rollout(1)
 	s.has(failed.Root(), map[string]any{"rollspan.outcome": "failed", "error.type": "CreateContainerConfigError"})
 	_, err := s.client.CoreV1().ConfigMaps(s.name).Create(t.Context(), &corev1.ConfigMap{
@@ -72,7 +74,7 @@ func TestRecovered(t *testing.T) {
 	s.eventually("the rollout recovers, and has all Events", func() error {
 		trace, err := s.collector.Trace(t.Context(), failed.ID)
 		if err != nil {
-			return final{err}
+			return err
 		}
 		if len(named(&trace, "Deployment recovery")) == 0 {
 			return fmt.Errorf("it did not recover")

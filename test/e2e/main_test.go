@@ -25,6 +25,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rollspan/rollspan/test/controlplane"
 	"github.com/rollspan/rollspan/test/e2e/harness"
@@ -104,16 +105,17 @@ func (w *world) start(ctx context.Context) (err error) {
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, 4)
+	shared := controlplane.Options{Progress: os.Stderr, BootTimeout: patience}
 	wg.Go(func() {
-		w.cluster, errs[0] = controlplane.Start(ctx, controlplane.Options{
-			Nodes: []string{"node-a", "node-b"}, Progress: os.Stderr,
-			// A test waits for the loss of a node. The others' nodes must not
-			// be taken for lost when the machine is busy.
-			ControllerManagerArgs: []string{"--node-monitor-grace-period=10s"},
-		})
+		o := shared
+		o.Nodes = []string{"node-a", "node-b"}
+		// Tests wait for the loss of a node. The others' nodes must not be taken for
+		// lost when the machine is busy.
+		o.ControllerManagerArgs = []string{"--node-monitor-grace-period=40s"}
+		w.cluster, errs[0] = controlplane.Start(ctx, o)
 	})
-	wg.Go(func() { w.jaeger, errs[1] = controlplane.StartJaeger(ctx, controlplane.Options{Progress: os.Stderr}) })
-	wg.Go(func() { w.apart, errs[2] = controlplane.StartJaeger(ctx, controlplane.Options{Progress: os.Stderr}) })
+	wg.Go(func() { w.jaeger, errs[1] = controlplane.StartJaeger(ctx, shared) })
+	wg.Go(func() { w.apart, errs[2] = controlplane.StartJaeger(ctx, shared) })
 	wg.Go(func() { w.binary, errs[3] = harness.Build(ctx, w.dir) })
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -143,30 +145,63 @@ func (w *world) start(ctx context.Context) (err error) {
 	if w.kubeconfig, err = w.cluster.KubeconfigFor(ctx, "rollspan", "rollspan"); err != nil {
 		return err
 	}
+	if err := waitAllowed(ctx, w.kubeconfig); err != nil {
+		return err
+	}
 	return w.watch(ctx)
 }
 
+// waitAllowed waits until the API server has heard of the role that was just granted
+// to the user of a kubeconfig: a rollspan that may read nothing ends.
+func waitAllowed(ctx context.Context, kubeconfig string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	return poll(ctx, patience, func() error {
+		_, err := client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+		return err
+	})
+}
+
 // watch starts the rollspan that watches everything, with the arguments of
-// config/manager, and waits until it says that it is ready.
+// config/manager, and waits until it says that it is ready. But for one: who is to be
+// elected ends when the API server does not answer for ten seconds, and nobody would
+// start it again here: that is TestLeaderElected.
 func (w *world) watch(ctx context.Context) error {
-	addresses, err := harness.FreeAddresses(2)
-	if err != nil {
-		return err
-	}
-	health := addresses[0]
-	w.metrics = "http://" + addresses[1] + "/metrics"
-	w.watching, err = harness.Start(w.binary, nil, "run",
-		"--kubeconfig", w.kubeconfig, "--otlp-endpoint", w.jaeger.OTLPGRPC(),
-		"--leader-elect", "--leader-elect-namespace", "rollspan",
-		"--health-address", health, "--metrics-address", addresses[1],
-		"--cluster-name", clusterName)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return w.watching.WaitReady(ctx, health)
+	// An address that was free can be taken before rollspan listens there.
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		addresses, err := harness.FreeAddresses(2)
+		if err != nil {
+			return err
+		}
+		health := addresses[0]
+		w.metrics = "http://" + addresses[1] + "/metrics"
+		w.watching, err = harness.Start(w.binary, nil, "run",
+			"--kubeconfig", w.kubeconfig, "--otlp-endpoint", w.jaeger.OTLPGRPC(),
+			"--health-address", health, "--metrics-address", addresses[1],
+			"--cluster-name", clusterName, "--settle", settle)
+		if err != nil {
+			return err
+		}
+		err = w.watching.WaitReady(ctx, health)
+		if err == nil || attempt == attempts || !strings.Contains(w.watching.Stderr(), "address already in use") {
+			return err
+		}
+	}
 }
+
+// settle is how long the rollspans wait for Events and for streams that lag: longer
+// than by default, as the tests hold them to all that is told of a change, on a
+// machine that may have other things to do.
+const settle = "10s"
 
 const clusterName = "e2e"
 

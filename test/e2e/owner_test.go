@@ -26,14 +26,17 @@ func TestCustomResource(t *testing.T) {
 	s.mayRead("malls", "shops", "routes")
 	mall := s.custom("Mall", "big", nil)
 	shop := s.custom("Shop", "web", mall)
-	d := s.create(app{owner: reference(shop), probe: true, life: map[string]string{"boot": "2s"}})
+	d := s.create(app{owner: reference(shop), gated: true})
 	route := s.custom("Route", "web", &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": d.Name, "uid": string(d.UID)},
 	}})
 	say := s.operator()
 	say.Event(route, corev1.EventTypeNormal, "Admitted", "The route is known to the router")
 	say.Event(shop, corev1.EventTypeNormal, "Reconciled", "The Deployment is as it should be")
-	s.complete(1)
+	for _, kind := range []string{"Mall", "Shop", "Route"} {
+		s.reads(kind, 1)
+	}
+	s.completeGated(1, "1") // not before: what is sent is not changed
 
 	rollout := s.rollout(1)
 	s.has(rollout.Root(), map[string]any{
@@ -44,7 +47,7 @@ func TestCustomResource(t *testing.T) {
 	s.eventually("what the Route has to say is in the rollout", func() error {
 		now, err := s.collector.Trace(t.Context(), rollout.ID)
 		if err != nil {
-			return final{err}
+			return err
 		}
 		rollout = &now
 		if n := len(named(rollout, "Route activity")); n != 1 {
@@ -79,17 +82,8 @@ func TestCustomResourceServedAnew(t *testing.T) {
 	s := newSpace(t)
 	s.define("Kiosk")
 	s.mayRead("kiosks")
-	reads := func(states float64) {
-		t.Helper()
-		s.eventually("what there is of kiosks is read", func() error {
-			if n, _ := s.metricIfAny(`rollspan_observations_total{kind="Kiosk"}`); n < states {
-				return fmt.Errorf("%v states of %v", n, states)
-			}
-			return nil
-		})
-	}
 	s.create(app{owner: reference(s.custom("Kiosk", "old", nil))})
-	reads(1)
+	s.reads("Kiosk", 1)
 
 	s.apply(fmt.Sprintf(`
 apiVersion: apiextensions.k8s.io/v1
@@ -107,7 +101,18 @@ spec:
 		return s.kubectl(t.Context(), "get", "kiosks.v2."+customGroup, "old", "-n", s.name)
 	})
 	s.apply("{apiVersion: " + customGroup + "/v2, kind: Kiosk, metadata: {name: new, namespace: " + s.name + "}}")
-	reads(2)
+	s.reads("Kiosk", 2)
+}
+
+// reads waits until rollspan has read so many states of what is of a kind.
+func (s *space) reads(kind string, states float64) {
+	s.t.Helper()
+	s.eventually("what there is of "+kind+" is read", func() error {
+		if n, _ := s.metricIfAny(fmt.Sprintf(`rollspan_observations_total{kind=%q}`, kind)); n < states {
+			return fmt.Errorf("%v states of %v", n, states)
+		}
+		return nil
+	})
 }
 
 const customGroup = "e2e.test"
@@ -130,6 +135,9 @@ spec:
   - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
 `, kind, plural, customGroup))
 		s.waits("crd/"+plural+"."+customGroup, "condition=Established")
+		s.eventually(plural+" are served", func() error {
+			return s.kubectl(s.t.Context(), "get", plural+"."+customGroup, "-n", s.name)
+		})
 	}
 }
 

@@ -21,17 +21,19 @@ func TestRecordAndReplay(t *testing.T) {
 	file := s.dataFile("recording.jsonl")
 	recorder := s.start(nil, "record", "-n", s.name, "-o", file, "--kubeconfig", s.cluster.Kubeconfig(), "--log-level", "debug")
 	s.watches(recorder, liveKinds...)
-	s.create(app{replicas: 2, probe: true, migrate: true, deadline: 5, life: map[string]string{"boot.web": "1s", "stop": "1s"}})
+	s.create(app{replicas: 2, probe: true, migrate: true, life: map[string]string{"boot.web": "1s", "stop": "1s", "back-off": "1h"}})
 	s.complete(1)
 	s.update("2")
 	s.complete(2)
 	s.update("nope")
+	s.stuck("nope", "ImagePullBackOff")
+	s.setDeadline(shortDeadline)
 	live := []*trace{s.rollout(1), s.rollout(2), s.rollout(3)}
 	stopped(t, recorder)
 
 	replay := func(args ...string) (stdout, stderr string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), s.binary, append([]string{"replay", "--cluster-name", clusterName}, append(args, file)...)...)
+		cmd := exec.CommandContext(t.Context(), s.binary, append([]string{"replay", "--cluster-name", clusterName, "--settle", settle}, append(args, file)...)...)
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
 		if err := cmd.Run(); err != nil {
@@ -116,7 +118,7 @@ func (s *space) wholeRollout(revision int64, starts, stops int) {
 	s.eventually(fmt.Sprintf("revision %d in whole", revision), func() error {
 		t, err := s.collector.Trace(s.t.Context(), id)
 		if err != nil {
-			return final{err}
+			return err
 		}
 		if a, b := len(named(&t, "Pod start")), len(named(&t, "Pod stop")); a != starts || b != stops {
 			return fmt.Errorf("%d pods start and %d stop", a, b)

@@ -17,7 +17,9 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rollspan/rollspan/test/controlplane"
@@ -25,8 +27,9 @@ import (
 	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
-// patience is how long tests wait for what must come.
-const patience = 90 * time.Second
+// patience is how long tests wait for what must come. It is only for what never
+// does: on a busy machine most things take many times as long.
+const patience = 5 * time.Minute
 
 // A space is a test's namespace, with all that the test needs to know of the
 // rollspan that watches it.
@@ -119,6 +122,9 @@ func (s *space) runApart(args ...string) *harness.Program {
 	if !slices.Contains(args, "--otlp-endpoint") {
 		args = append(args, "--otlp-endpoint", s.apart.OTLPGRPC())
 	}
+	if !slices.Contains(args, "--settle") {
+		args = append(args, "--settle", settle)
+	}
 	s.program = s.start(nil, append([]string{"run", "-n", s.name, "--cluster-name", clusterName, "--log-level", "debug"}, args...)...)
 	return s.program
 }
@@ -178,10 +184,11 @@ type app struct {
 	life     map[string]string
 	probe    bool
 	migrate  bool // with an init container
-	deadline int32
 	minReady int32
 	// quick lets a rollout replace all pods at once.
 	quick bool
+	// gated holds pods back until open lets them be ready.
+	gated bool
 	// nodes are those that the pods may run on; none are those of all tests.
 	nodes []string
 	// policy is Never or OnFailure for what ends by itself.
@@ -233,6 +240,9 @@ func (s *space) template(a app) corev1.PodTemplateSpec {
 	if a.migrate {
 		pod.InitContainers = []corev1.Container{{Name: "migrate", Image: s.image("migrate"), ImagePullPolicy: corev1.PullAlways}}
 	}
+	if a.gated {
+		pod.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: gate}}
+	}
 	if len(a.nodes) > 0 {
 		controlplane.RunOn(&pod, a.nodes...)
 	}
@@ -261,9 +271,6 @@ func (s *space) create(a app) *appsv1.Deployment {
 			Replicas: &replicas, Selector: appSelector, Template: s.template(a), MinReadySeconds: a.minReady,
 			Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &none}},
 		},
-	}
-	if a.deadline > 0 {
-		d.Spec.ProgressDeadlineSeconds = &a.deadline
 	}
 	if a.quick {
 		all := intstr.FromString("100%")
@@ -296,10 +303,68 @@ func (s *space) deployment(what string, wanted func(*appsv1.Deployment) bool) {
 func (s *space) complete(revision int64) {
 	s.t.Helper()
 	s.deployment(fmt.Sprintf("complete at revision %d", revision), func(d *appsv1.Deployment) bool {
-		st := d.Status
-		return d.Annotations["deployment.kubernetes.io/revision"] == strconv.FormatInt(revision, 10) &&
-			st.ObservedGeneration >= d.Generation && st.UpdatedReplicas == *d.Spec.Replicas &&
-			st.Replicas == st.UpdatedReplicas && st.AvailableReplicas == st.UpdatedReplicas
+		return isRolledOut(d, revision)
+	})
+}
+
+func isRolledOut(d *appsv1.Deployment, revision int64) bool {
+	st := d.Status
+	return d.Annotations["deployment.kubernetes.io/revision"] == strconv.FormatInt(revision, 10) &&
+		st.ObservedGeneration >= d.Generation && st.UpdatedReplicas == *d.Spec.Replicas &&
+		st.Replicas == st.UpdatedReplicas && st.AvailableReplicas == st.UpdatedReplicas
+}
+
+// setDeadline sets the deadline of rollouts. One that is to fail is given a short one
+// when it has come as far as the test wants it to; until then, and for others, it is so
+// long that it does not matter how fast the machine is.
+func (s *space) setDeadline(seconds int) {
+	s.t.Helper()
+	s.kubectlRun("patch", "deployment/"+appName, "--patch", fmt.Sprintf(`{"spec":{"progressDeadlineSeconds":%d}}`, seconds))
+}
+
+const shortDeadline, longDeadline = 5, 600 // seconds
+
+// stuck waits until a pod with the image that has this tag waits for that reason.
+func (s *space) stuck(tag, reason string) {
+	s.t.Helper()
+	s.eventually("a pod waits: "+reason, func() error {
+		for _, p := range s.pods(tag) {
+			for _, c := range p.Status.ContainerStatuses {
+				if c.State.Waiting != nil && c.State.Waiting.Reason == reason {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("none does")
+	})
+}
+
+// gate is the readiness gate of pods that are gated.
+const gate = "e2e.test/open"
+
+// open lets a pod that is gated be ready, if it is not to go.
+func (s *space) open(pod *corev1.Pod) {
+	s.t.Helper()
+	open := func(c corev1.PodCondition) bool { return c.Type == gate }
+	if pod.DeletionTimestamp != nil || slices.ContainsFunc(pod.Status.Conditions, open) {
+		return
+	}
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q},"status":{"conditions":[{"type":%q,"status":"True","lastTransitionTime":%q}]}}`,
+		pod.UID, gate, time.Now().UTC().Format(time.RFC3339))
+	_, err := s.client.CoreV1().Pods(s.name).Patch(s.t.Context(), pod.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // it went just now
+		s.t.Fatal(err)
+	}
+}
+
+// completeGated is complete for a Deployment whose pods are gated.
+func (s *space) completeGated(revision int64, tag string) {
+	s.t.Helper()
+	s.deployment(fmt.Sprintf("complete at revision %d", revision), func(d *appsv1.Deployment) bool {
+		for _, p := range s.pods(tag) {
+			s.open(&p)
+		}
+		return isRolledOut(d, revision)
 	})
 }
 
@@ -380,7 +445,7 @@ func (s *space) findBy(name string, tags map[string]string, key string, value an
 	s.eventually(fmt.Sprintf("trace %s, %s %v", name, key, value), func() error {
 		traces, err := s.search(name, tags)
 		if err != nil {
-			return final{err}
+			return err
 		}
 		for i := range traces {
 			if t := &traces[i]; t.Root().Attributes[key] == value {

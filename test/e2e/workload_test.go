@@ -3,6 +3,7 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,8 +11,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
 )
 
 func (s *space) statefulSet(a app) *appsv1.StatefulSet {
@@ -99,24 +100,41 @@ type podLife struct {
 	gone bool
 }
 
-// watchPods remembers every pod of the namespace, for podsExplained.
+// watchPods remembers every pod of the namespace, for podsExplained. An informer, as a
+// single watch may be ended at any time by an API server that is busy.
 func (s *space) watchPods() {
-	w, err := s.client.CoreV1().Pods(s.name).Watch(context.WithoutCancel(s.t.Context()), metav1.ListOptions{})
-	if err != nil {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	s.t.Cleanup(cancel)
+	pods := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithNamespace(s.name)).Core().V1().Pods().Informer()
+	keep := func(object any, gone bool) {
+		if missed, ok := object.(cache.DeletedFinalStateUnknown); ok {
+			object = missed.Obj
+		}
+		pod := object.(*corev1.Pod)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lives[string(pod.UID)] = podLife{last: *pod, gone: gone}
+	}
+	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { keep(object, false) },
+		UpdateFunc: func(old, object any) {
+			if old.(*corev1.Pod).UID != object.(*corev1.Pod).UID {
+				keep(old, true) // another has its name
+			}
+			keep(object, false)
+		},
+		DeleteFunc: func(object any) { keep(object, true) },
+	}); err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(w.Stop)
-	go func() {
-		for e := range w.ResultChan() {
-			pod, ok := e.Object.(*corev1.Pod)
-			if !ok {
-				return
-			}
-			s.mu.Lock()
-			s.lives[string(pod.UID)] = podLife{last: *pod, gone: e.Type == watch.Deleted}
-			s.mu.Unlock()
+	go pods.RunWithContext(ctx)
+	s.eventually("the pods are watched", func() error {
+		if !pods.HasSynced() {
+			return errors.New("they are not listed")
 		}
-	}()
+		return nil
+	})
 }
 
 // podsExplained waits until the traces tell of each pod that there was: of its
@@ -127,7 +145,7 @@ func (s *space) podsExplained() {
 	s.eventually("every pod is explained once", func() error {
 		traces, err := s.traces("")
 		if err != nil {
-			return final{err}
+			return err
 		}
 		begun, ended := map[string]int{}, map[string]int{}
 		for _, t := range traces {

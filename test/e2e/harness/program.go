@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -127,18 +128,25 @@ func (p *Program) checkReady(ctx context.Context, health string) error {
 	return nil
 }
 
-// FreeAddresses are addresses on this machine that nobody listens on.
+// FreeAddresses are addresses on this machine that nobody listens on. Their ports are
+// below those that systems give to who asks for any, as each new connection does: what
+// listens there later, or again, finds them free still.
 func FreeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		l, listenErr := net.Listen("tcp", "127.0.0.1:0")
+	const first, ports, attempts = 20000, 10000, 100
+	for range attempts {
+		if len(addresses) == n {
+			return addresses, nil
+		}
+		l, listenErr := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(ports)))
 		if listenErr != nil {
-			return nil, listenErr
+			err = listenErr
+			continue
 		}
 		// Not before all are found, or one could be found twice.
-		defer func() { err = errors.Join(err, l.Close()) }()
+		defer l.Close()
 		addresses = append(addresses, l.Addr().String())
 	}
-	return addresses, nil
+	return nil, fmt.Errorf("no port is free: %w", err)
 }
 
 // ExitCode is how a program ended that has; -1 says by a signal.

@@ -1,0 +1,38 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/test/e2e/harness"
+)
+
+// TestLeaderElected has two rollspans, of which one works: the other when that one is
+// stopped.
+func TestLeaderElected(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	elected := func() *harness.Program {
+		p := s.runApart("--leader-elect", "--leader-elect-namespace", "rollspan")
+		s.says(p, "waiting to be elected")
+		return p
+	}
+	first := elected()
+	s.watches(first, liveKinds...)
+	lease, err := s.client.CoordinationV1().Leases("rollspan").Get(t.Context(), "rollspan", metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+		t.Errorf("the lease %+v has no holder: %v", lease, err)
+	}
+	second := elected()
+	works := strings.Contains(second.Stderr(), "sending traces")
+	// A leader gives up when the API server does not answer for long enough.
+	if resigned := strings.Contains(first.Stderr(), "leader election lost"); !resigned {
+		if works {
+			t.Error("both work at the same time")
+		}
+		stopped(t, first)
+	}
+	s.watches(second, liveKinds...)
+}
