@@ -26,7 +26,7 @@ test: lint tools unit e2e ## Run everything: linters, unit tests, end-to-end tes
 # what was changed. Others are drawn without it, as by fuzz.
 .PHONY: unit
 unit: ## Run the tests that need no cluster, with the race detector
-	RAPID_SEED=1 go test -race -short -timeout 30m . ./pkg/...
+	RAPID_SEED=1 go test -race -short -timeout 60m . ./pkg/...
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e
