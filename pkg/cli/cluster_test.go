@@ -19,6 +19,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,7 +120,8 @@ func TestClusterRunAndRecord(t *testing.T) {
 		d, err := client.AppsV1().Deployments("rollspan").Get(t.Context(), "rollspan", metav1.GetOptions{})
 		return err == nil && d.Status.AvailableReplicas == 1
 	})
-	kubeconfig, err := cluster.KubeconfigFor(t.Context(), "rollspan", "rollspan")
+	kubeconfig, err := cluster.KubeconfigFor(t.Context(), "rollspan", "rollspan",
+		authorizationv1.ResourceAttributes{Verb: "list", Group: appsv1.GroupName, Resource: "deployments"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +129,7 @@ func TestClusterRunAndRecord(t *testing.T) {
 	// How much later than the other one of the two processes may see something.
 	const settle = "10s"
 	file := filepath.Join(t.TempDir(), "recording.jsonl")
-	run := start(t, "run", "--kubeconfig", kubeconfig, "-o", "otlp-json", "--settle", settle, "--log-level", "debug",
-		"--leader-elect", "--leader-elect-namespace", "rollspan")
+	run := start(t, "run", "--kubeconfig", kubeconfig, "-o", "otlp-json", "--settle", settle, "--log-level", "debug")
 	record := start(t, "record", "--kubeconfig", kubeconfig, "-o", file, "--log-level", "debug")
 	// All that config/rbac grants; record does without Namespaces there.
 	const kinds = 13

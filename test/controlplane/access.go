@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -48,12 +49,14 @@ func (c *ControlPlane) KubeconfigFor(ctx context.Context, namespace, name string
 	}
 	for _, right := range rights {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right}}
+		var last error
 		err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
 			answer, err := own.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-			return err == nil && answer.Status.Allowed, err
+			last = err
+			return err == nil && answer.Status.Allowed, nil
 		})
 		if err != nil {
-			return "", fmt.Errorf("controlplane: ServiceAccount %s/%s may not %s %s: %w", namespace, name, right.Verb, right.Resource, err)
+			return "", fmt.Errorf("controlplane: ServiceAccount %s/%s may not %s %s: %w", namespace, name, right.Verb, right.Resource, errors.Join(err, last))
 		}
 	}
 	path := c.kubeconfigPath(namespace + "." + name)

@@ -23,9 +23,10 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rollspan/rollspan/test/controlplane"
 	"github.com/rollspan/rollspan/test/e2e/harness"
@@ -142,31 +143,15 @@ func (w *world) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if w.kubeconfig, err = w.cluster.KubeconfigFor(ctx, "rollspan", "rollspan"); err != nil {
-		return err
-	}
-	if err := waitAllowed(ctx, w.kubeconfig); err != nil {
+	if w.kubeconfig, err = w.cluster.KubeconfigFor(ctx, "rollspan", "rollspan", reads); err != nil {
 		return err
 	}
 	return w.watch(ctx)
 }
 
-// waitAllowed waits until the API server has heard of the role that was just granted
-// to the user of a kubeconfig: a rollspan that may read nothing ends.
-func waitAllowed(ctx context.Context, kubeconfig string) error {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	return poll(ctx, patience, func() error {
-		_, err := client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
-		return err
-	})
-}
+// reads is what a rollspan ends without. One that starts before the API server has
+// heard of its role would.
+var reads = authorizationv1.ResourceAttributes{Verb: "list", Group: appsv1.GroupName, Resource: "deployments"}
 
 // watch starts the rollspan that watches everything, with the arguments of
 // config/manager, and waits until it says that it is ready. But for one: who is to be

@@ -318,10 +318,7 @@ func (s *space) roleWithout(resource string) string {
 	if _, err := s.client.CoreV1().ServiceAccounts(s.name).Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{}); err != nil {
 		s.t.Fatal(err)
 	}
-	path, err := s.cluster.KubeconfigFor(ctx, s.name, s.name)
-	if err == nil {
-		err = waitAllowed(ctx, path)
-	}
+	path, err := s.cluster.KubeconfigFor(ctx, s.name, s.name, reads)
 	if err != nil {
 		s.t.Fatal(err)
 	}
