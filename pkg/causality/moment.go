@@ -87,6 +87,16 @@ func newStamp(resourceVersion string, o Observation) stamp {
 	return stamp{version: v, arrival: o.Time}
 }
 
+// number tells a write of an object's spec from the others: by the generation that it
+// made, or, where a damaged recording has lost that, by the resource version, which is
+// negative so that it is no generation.
+func (s stamp) number(generation int64) int64 {
+	if generation == 0 {
+		return -int64(s.version)
+	}
+	return generation
+}
+
 func (s stamp) before(t stamp) bool {
 	if s.version != 0 && t.version != 0 {
 		return s.version < t.version

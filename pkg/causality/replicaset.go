@@ -225,11 +225,12 @@ func (rs *podSet) observeReplicas(o Observation, in *appsv1.ReplicaSet) {
 	if rs.known && replicas == rs.replicas {
 		return
 	}
+	written := newStamp(in.ResourceVersion, o)
 	s := &step{
 		from:       rs.replicas,
 		to:         replicas,
-		generation: in.Generation,
-		stamp:      newStamp(in.ResourceVersion, o),
+		generation: written.number(in.Generation),
+		stamp:      written,
 		decided:    arrived(o.Time),
 	}
 	if !rs.known {

@@ -27,7 +27,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 	c := d.offer(&change{
 		kind:       changeScale,
 		opened:     s,
-		generation: st.generation,
+		generation: s.number(st.generation),
 		cause:      "scale",
 		wanted:     st.replicas,
 		before:     d.replicas,
