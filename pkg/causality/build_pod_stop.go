@@ -185,9 +185,9 @@ func (p *pod) runAtStop(c *container) *run {
 }
 
 // stoppedRun is the last run of a container of a pod that was deleted, if it had not
-// ended when the kubelet began to stop it. It may have ended in the same second, which is all that the API
-// says of that: then it seems to have ended before it was asked to. nil if it had, or
-// nothing shows that.
+// ended when the kubelet began to stop it. It may have ended in the same second, which
+// is all that the API says of that: then it seems to have ended before it was asked to.
+// nil if it had, or nothing shows that.
 func (p *pod) stoppedRun(c *container) *run {
 	r := p.runAtStop(c)
 	if r == nil || !r.over() || !p.leaving() {

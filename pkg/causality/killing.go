@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -64,11 +65,15 @@ func killingFor(message string) killing {
 
 // killed finds what says that the kubelet began to kill a run.
 func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
+	next := c.nextStart(r)
 	for _, ev := range p.events {
 		if ev.reason != "Killing" || ev.container != c.name {
 			continue
 		}
 		for _, o := range ev.occurrences {
+			if !next.IsZero() && o.at.After(next) {
+				continue // that was of a later run
+			}
 			// Both ends of the run are known to the second.
 			if !o.at.Before(r.started.lo) && o.at.Before(r.finished.at().Add(time.Second)) && (!ok || o.at.After(kill.at)) {
 				kill, ok = o, true
@@ -115,6 +120,19 @@ func (p *pod) stopsBy(ev *event) bool {
 // ranAfter reports whether the container was started again after a run.
 func (c *container) ranAfter(r *run) bool {
 	return len(c.runs) > 0 && c.runs[len(c.runs)-1] != r
+}
+
+// nextStart is by when the run after this one had started; zero if there is none.
+func (c *container) nextStart(r *run) time.Time {
+	i := slices.Index(c.runs, r) + 1
+	if i >= len(c.runs) || !c.runs[i].started.known() {
+		return time.Time{}
+	}
+	started := c.runs[i].started
+	if started.hi.IsZero() {
+		return started.lo.Add(time.Second)
+	}
+	return started.hi
 }
 
 // clockSlack is how far the clocks of a node and of the API server may be apart
