@@ -193,14 +193,9 @@ func (p *pod) stoppedRun(c *container) *run {
 	if r == nil || !r.over() || !p.leaving() {
 		return nil
 	}
-	for _, ev := range p.events {
-		if ev.reason != "Killing" || ev.container != c.name {
-			continue
-		}
-		for _, o := range ev.occurrences {
-			if !o.at.Before(p.deleteAsked.lo) && !o.at.Before(r.finished.lo) {
-				return r
-			}
+	for o := range p.said("Killing", c) {
+		if !o.at.Before(p.deleteAsked.lo) && !o.at.Before(r.finished.lo) {
+			return r
 		}
 	}
 	return nil
@@ -221,25 +216,19 @@ func (p *pod) unstopped(at time.Time) time.Time {
 // outlived reports whether a run was killed because its time to stop was up. The
 // times are known to the second.
 func (p *pod) outlived(r *run) bool {
-	const killed = 128 + 9 // SIGKILL
-	return r.exitCode == killed && p.grace > 0 && r.reason != oomKilled &&
+	return r.exitCode == exitSIGKILL && p.grace > 0 && r.reason != oomKilled &&
 		!r.finished.lo.Add(time.Second).Before(p.deleteAsked.lo.Add(p.grace))
 }
 
 // killing is when the kubelet began to stop a container: by its Event, else
 // when it was asked to.
 func (st *stopping) killing(c *container) (at time.Time, found bool) {
-	for _, ev := range st.pod.events {
-		if ev.reason != "Killing" || ev.container != c.name {
-			continue
-		}
-		for _, o := range ev.occurrences {
-			if !o.at.Before(st.pod.deleteAsked.lo) && !o.at.After(st.root.End) && !found {
-				at, found = o.at, true
-			}
+	for o := range st.pod.said("Killing", c) {
+		if !o.at.Before(st.pod.deleteAsked.lo) && !o.at.After(st.root.End) {
+			return latest(o.at, st.root.Start), true
 		}
 	}
-	return latest(at, st.root.Start), found
+	return st.root.Start, false
 }
 
 // removal adds the time for which a pod was there after its last container had

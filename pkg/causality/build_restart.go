@@ -135,14 +135,9 @@ func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done boo
 // killing finds what says that the kubelet began to stop a run, for a failed probe
 // for example; the restart begins there.
 func (p *pod) killing(c *container, ended *run, from time.Time) (*occurrence, time.Time) {
-	for _, ev := range p.events {
-		if ev.reason != "Killing" || ev.container != c.name {
-			continue
-		}
-		for _, o := range ev.occurrences {
-			if !o.at.After(from) && o.at.After(ended.started.at()) {
-				return &o, o.at
-			}
+	for o := range p.said("Killing", c) {
+		if !o.at.After(from) && o.at.After(ended.started.at()) {
+			return &o, o.at
 		}
 	}
 	if o, ok := p.killedUnsaid(c, ended); ok && !o.at.After(from) {

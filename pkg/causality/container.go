@@ -54,6 +54,12 @@ type run struct {
 	vanished bool
 }
 
+// The exit codes of what these signals ended.
+const (
+	exitSIGKILL = 128 + 9
+	exitSIGTERM = 128 + 15
+)
+
 func (r *run) over() bool { return r.finished.known() }
 
 // stillborn reports whether the runtime could not start the container: it has

@@ -57,14 +57,9 @@ func (p *pod) lastProbe(c *container, probe string, from, until time.Time) strin
 		return ""
 	}
 	var last occurrence
-	for _, ev := range p.events {
-		if ev.reason != "Unhealthy" || ev.container != c.name {
-			continue
-		}
-		for _, o := range ev.occurrences {
-			if strings.HasPrefix(o.message, probe) && !o.at.Before(from) && !o.at.After(until) && o.at.After(last.at) {
-				last = o
-			}
+	for o := range p.said("Unhealthy", c) {
+		if strings.HasPrefix(o.message, probe) && !o.at.Before(from) && !o.at.After(until) && o.at.After(last.at) {
+			last = o
 		}
 	}
 	_, said, _ := strings.Cut(last.message, ": ")

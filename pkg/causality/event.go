@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,22 @@ func (ev *event) message() string { return ev.occurrences[0].message }
 // hasEvent reports whether anything was said with a reason.
 func (o *object) hasEvent(reason string) bool {
 	return slices.ContainsFunc(o.events, func(ev *event) bool { return ev.reason == reason })
+}
+
+// said is all that was said with a reason of a container.
+func (p *pod) said(reason string, c *container) iter.Seq[occurrence] {
+	return func(yield func(occurrence) bool) {
+		for _, ev := range p.events {
+			if ev.reason != reason || ev.container != c.name {
+				continue
+			}
+			for _, o := range ev.occurrences {
+				if !yield(o) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // until returns the last occurrence up to t, and at least the first one.

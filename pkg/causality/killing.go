@@ -66,18 +66,13 @@ func killingFor(message string) killing {
 // killed finds what says that the kubelet began to kill a run.
 func (p *pod) killed(c *container, r *run) (kill occurrence, ok bool) {
 	next := c.nextStart(r)
-	for _, ev := range p.events {
-		if ev.reason != "Killing" || ev.container != c.name {
-			continue
+	for o := range p.said("Killing", c) {
+		if !next.IsZero() && o.at.After(next) {
+			continue // that was of a later run
 		}
-		for _, o := range ev.occurrences {
-			if !next.IsZero() && o.at.After(next) {
-				continue // that was of a later run
-			}
-			// Both ends of the run are known to the second.
-			if !o.at.Before(r.started.lo) && o.at.Before(r.finished.at().Add(time.Second)) && (!ok || o.at.After(kill.at)) {
-				kill, ok = o, true
-			}
+		// Both ends of the run are known to the second.
+		if !o.at.Before(r.started.lo) && o.at.Before(r.finished.at().Add(time.Second)) && (!ok || o.at.After(kill.at)) {
+			kill, ok = o, true
 		}
 	}
 	if !ok {

@@ -15,7 +15,7 @@ import (
 // signaled reports whether a run left with the code of one that SIGTERM or SIGKILL
 // ended.
 func (r *run) signaled() bool {
-	return (r.exitCode == 128+9 || r.exitCode == 128+15) && r.reason != oomKilled && !r.vanished
+	return (r.exitCode == exitSIGKILL || r.exitCode == exitSIGTERM) && r.reason != oomKilled && !r.vanished
 }
 
 // killedUnsaid finds the failure of a probe for which the kubelet must have killed a
@@ -27,17 +27,12 @@ func (p *pod) killedUnsaid(c *container, r *run) (failed occurrence, ok bool) {
 	}
 	// The end is known to the second.
 	from, until := r.finished.lo.Add(-c.killTakes-time.Second), r.finished.at()
-	for _, ev := range p.events {
-		if ev.reason != "Unhealthy" || ev.container != c.name {
+	for o := range p.said("Unhealthy", c) {
+		if o.at.Before(from) || o.at.Before(r.started.lo) || o.at.After(until) || !o.at.After(failed.at) {
 			continue
 		}
-		for _, o := range ev.occurrences {
-			if o.at.Before(from) || o.at.Before(r.started.lo) || o.at.After(until) || !o.at.After(failed.at) {
-				continue
-			}
-			if slices.ContainsFunc(killings, func(k killing) bool { return k.saidBy(o.message) }) {
-				failed, ok = o, true
-			}
+		if slices.ContainsFunc(killings, func(k killing) bool { return k.saidBy(o.message) }) {
+			failed, ok = o, true
 		}
 	}
 	return failed, ok
