@@ -47,10 +47,9 @@
 //
 // A pod's Events are written before the status that follows them. One that was
 // deleted by force leaves nothing but the Events about the containers that are
-// stopped all the same. Nodes run short of memory with
-// EvictPods, and are cut off and come back with FailNode and RecoverNode; all else
-// about nodes, such as cordons and taints, does what it does in the real control
-// plane.
+// stopped all the same. Nodes run short of memory with EvictPods, and are cut off
+// and come back with FailNode and RecoverNode; all else about nodes, such as cordons
+// and taints, does what it does in the real control plane.
 package kubelet
 
 import (
