@@ -5,7 +5,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Owners change. `kubectl delete --cascade=orphan` leaves pods and ReplicaSets
@@ -20,20 +19,21 @@ const reasonReleased = "Released"
 // released reports whether the pod was let go of, and not taken in since.
 func (p *pod) released() bool { return p.failed.known() && p.reason == reasonReleased }
 
-// makerOf is the UID of the built-in controller that a pod has, "" if it has none.
-func makerOf(meta metav1.Object) types.UID {
+// makerOf is the built-in controller that a pod has, in the pod's own namespace; zero
+// if it has none.
+func makerOf(meta metav1.Object) objectID {
 	ref := controller(meta)
 	if !isBuiltIn(ref, kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController) {
-		return ""
+		return objectID{}
 	}
-	return ref.UID
+	return newOwnerRef(ref).in(meta.GetNamespace())
 }
 
 // takeIn files a pod under its controller, if that is not the one that it had. For
 // the new one it is there from the write s on, in the place of a pod that would have
 // been made; what it went through before is no longer news. One that is taken back
 // has been told of as lost, and stays so.
-func (e *Engine) takeIn(p *pod, owner types.UID, s stamp) {
+func (e *Engine) takeIn(p *pod, owner objectID, s stamp) {
 	if owner == p.owner {
 		if p.released() && p.returned == (stamp{}) {
 			p.returned = s
@@ -92,12 +92,12 @@ func (e *Engine) unfile(p *pod) {
 // Its pods are there already, so its number of them is no step of that one.
 func (e *Engine) taken(rs *podSet, in *appsv1.ReplicaSet, o Observation) {
 	rs.known, rs.replicas = true, wantedReplicas(in.Spec.Replicas)
-	if d := e.workloads[in.UID]; d != nil {
+	if d := e.workloads[rs.objectID]; d != nil {
 		if c := d.current(); c != nil && !c.ended {
 			c.finish(outcomeSuperseded, arrived(o.Time), newStamp(in.ResourceVersion, o))
 		}
 		e.touch(d) // for the last time
-		delete(e.workloads, in.UID)
+		delete(e.workloads, rs.objectID)
 	}
 }
 

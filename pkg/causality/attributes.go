@@ -112,7 +112,7 @@ func seconds(key attribute.Key, d time.Duration) attribute.KeyValue {
 func (d *workload) attributes() []attribute.KeyValue {
 	attrs := d.object.attributes()
 	if c := d.cronJob; c != nil {
-		attrs = append(attrs, semconv.K8SCronJobName(c.name), semconv.K8SCronJobUID(string(c.uid)))
+		attrs = append(attrs, semconv.K8SCronJobName(c.name), semconv.K8SCronJobUID(string(c.id.uid)))
 	}
 	return attrs
 }

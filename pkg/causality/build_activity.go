@@ -25,10 +25,10 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 	for obj := range e.unsettled {
 		objs = append(objs, obj)
 	}
-	slices.SortFunc(objs, func(a, b *object) int { return cmp.Compare(a.uid, b.uid) })
+	slices.SortFunc(objs, func(a, b *object) int { return a.compare(b.objectID) })
 	var out []spans.Trace
 	for _, obj := range objs {
-		if e.objects[obj.uid] != obj {
+		if e.objects[obj.objectID] != obj {
 			delete(e.unsettled, obj) // forgotten, or merged into another
 			continue
 		}
@@ -119,7 +119,7 @@ func (e *Engine) claimable(obj *object) bool {
 	if e.now.Before(obj.touched.Add(e.opts.Settle)) {
 		return true // a review is due
 	}
-	p := e.pods[obj.uid]
+	p := e.pods[obj.objectID]
 	if p == nil || p.gone.known() && e.now.After(p.goneSeen.Add(e.opts.Linger)) {
 		return false // a stop that was not told by now is nobody's
 	}
@@ -173,7 +173,7 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 // object lies.
 func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 	t := ev.first()
-	if p := e.pods[obj.uid]; p != nil {
+	if p := e.pods[obj.objectID]; p != nil {
 		switch {
 		case p.startSpan != nil && (!t.After(p.startSpan.end) || p.startsOn(t)):
 			return p.startSpan
@@ -233,7 +233,7 @@ func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 		end = latest(end, ev.until(until).at)
 	}
 	b := &builder{
-		place: ownPlace(string(o.uid), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
+		place: o.placeOf(changeActivity, strconv.FormatInt(start.UnixNano(), 10)),
 	}
 	service := cmp.Or(left[0].component, "kubernetes")
 	root := b.add(node{
@@ -259,7 +259,7 @@ func (o *object) attributes() []attribute.KeyValue {
 		attrs = append(attrs, semconv.K8SNamespaceName(o.namespace))
 	}
 	name, uid := keyObjectName, keyObjectUID
-	if keys, ok := kindKeys[o.kind]; ok {
+	if keys, ok := kindKeys[o.kind]; ok && o.group == "" {
 		name, uid = keys[0], keys[1]
 	} else {
 		attrs = append(attrs, keyObjectKind.String(o.kind))
@@ -280,8 +280,8 @@ var kindKeys = map[string][2]attribute.Key{
 	"Job":         {semconv.K8SJobNameKey, semconv.K8SJobUIDKey},
 	"CronJob":     {semconv.K8SCronJobNameKey, semconv.K8SCronJobUIDKey},
 
-	"ReplicationController":   {semconv.K8SReplicationControllerNameKey, semconv.K8SReplicationControllerUIDKey},
-	"HorizontalPodAutoscaler": {semconv.K8SHPANameKey, semconv.K8SHPAUIDKey},
-	"Node":                    {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
-	kindClaim:                 {semconv.K8SPersistentvolumeclaimNameKey, semconv.K8SPersistentvolumeclaimUIDKey},
+	"ReplicationController": {semconv.K8SReplicationControllerNameKey, semconv.K8SReplicationControllerUIDKey},
+	kindAutoscaler:          {semconv.K8SHPANameKey, semconv.K8SHPAUIDKey},
+	kindNode:                {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
+	kindClaim:               {semconv.K8SPersistentvolumeclaimNameKey, semconv.K8SPersistentvolumeclaimUIDKey},
 }

@@ -23,7 +23,7 @@ const (
 // all.
 func (e *Engine) disruptions(flush bool) []spans.Trace {
 	if flush {
-		for _, n := range e.nodes.byUID {
+		for _, n := range e.nodes.byID {
 			e.nodes.due[n] = true
 		}
 	}
@@ -31,7 +31,7 @@ func (e *Engine) disruptions(flush bool) []spans.Trace {
 	for n := range e.nodes.due {
 		due = append(due, n)
 	}
-	slices.SortFunc(due, func(a, b *nodeRecord) int { return cmp.Compare(a.uid, b.uid) })
+	slices.SortFunc(due, func(a, b *nodeRecord) int { return a.compare(b.objectID) })
 	var out []spans.Trace
 	for _, n := range due {
 		delete(e.nodes.due, n)
@@ -138,7 +138,7 @@ const maxWithheld = 128
 // notWithheld leaves out the Events about a node that a disruption which is
 // still to be told will have.
 func (e *Engine) notWithheld(obj *object, events []*event) []*event {
-	n := e.nodes.byUID[obj.uid]
+	n := e.nodes.byID[obj.objectID]
 	if n == nil {
 		return events
 	}
@@ -156,7 +156,7 @@ func (e *Engine) notWithheld(obj *object, events []*event) []*event {
 // lateNodeEvents hands out the Events about a node that came after the
 // disruption they tell of was handed out, and returns the others.
 func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace, left []*event) {
-	n := e.nodes.byUID[obj.uid]
+	n := e.nodes.byID[obj.objectID]
 	if n == nil {
 		return nil, events
 	}

@@ -58,8 +58,8 @@ func (r *reviewer) scheduled() {
 		return
 	}
 	c.sent = true
-	cron := r.engine.object(c.uid, kindCronJob, r.namespace, c.name)
-	b := &builder{place: c.place(), base: cron.attributes()}
+	cron := r.engine.object(c.id, c.name)
+	b := &builder{place: r.engine.placeOfSchedule(c), base: cron.attributes()}
 	made := c.made
 	var told []*event
 	for _, ev := range cron.events {
@@ -96,9 +96,18 @@ func (d *workload) scheduledRun() *change {
 	return nil
 }
 
-// place is that of a scheduled time, which is nobody's to deploy.
-func (c *cronTrigger) place() place {
-	return ownPlace(string(c.uid), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
+// placeOfSchedule is that of a scheduled time, which is nobody's to deploy. It is
+// decided when it is asked for the first time: the Job's run has to link to it.
+func (e *Engine) placeOfSchedule(c *cronTrigger) place {
+	if c.place == nil {
+		cron := e.objects[c.id]
+		if cron == nil {
+			cron = &object{objectID: c.id, name: c.name}
+		}
+		at := cron.placeOf(changeSchedule, strconv.FormatInt(c.at.Unix(), 10))
+		c.place = &at
+	}
+	return *c.place
 }
 
 // cronJobEvents puts what the CronJob controller says of the Job on its run.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -25,14 +24,14 @@ type volumeClaim struct {
 // volumeClaims knows the claims there are, and the pods that use them. Pods and claims
 // refer to each other by name and come in any order.
 type volumeClaims struct {
-	byUID  map[types.UID]*volumeClaim
+	byID   map[objectID]*volumeClaim
 	byName map[nameKey][]*volumeClaim // those of one name in order of creation
 	users  map[nameKey][]*pod
 }
 
 func newVolumeClaims() *volumeClaims {
 	return &volumeClaims{
-		byUID:  map[types.UID]*volumeClaim{},
+		byID:   map[objectID]*volumeClaim{},
 		byName: map[nameKey][]*volumeClaim{},
 		users:  map[nameKey][]*pod{},
 	}
@@ -40,16 +39,19 @@ func newVolumeClaims() *volumeClaims {
 
 const kindClaim = "PersistentVolumeClaim"
 
-func claimKey(namespace, name string) nameKey { return nameKey{kindClaim, namespace, name} }
+func claimKey(namespace, name string) nameKey {
+	return nameKey{kind: kindClaim, namespace: namespace, name: name}
+}
 
 func (e *Engine) observeClaim(o Observation, in *corev1.PersistentVolumeClaim) {
-	c := e.claims.byUID[in.UID]
+	id := builtIn(kindClaim, in)
+	c := e.claims.byID[id]
 	isNew := c == nil
 	if isNew {
 		if o.Type == watch.Deleted {
 			return // nothing is known that could have ended
 		}
-		c = &volumeClaim{object: e.track(kindClaim, in)}
+		c = &volumeClaim{object: e.track(id, in.Name)}
 		arrival := o.arrival()
 		c.created = inSecond(in.CreationTimestamp.Time, arrival)
 		if in.CreationTimestamp.IsZero() {
@@ -74,7 +76,7 @@ func (e *Engine) observeClaim(o Observation, in *corev1.PersistentVolumeClaim) {
 }
 
 func (cs *volumeClaims) add(c *volumeClaim) {
-	cs.byUID[c.uid] = c
+	cs.byID[c.objectID] = c
 	key := claimKey(c.namespace, c.name)
 	cs.byName[key] = append(cs.byName[key], c)
 	slices.SortStableFunc(cs.byName[key], func(a, b *volumeClaim) int { return a.created.lo.Compare(b.created.lo) })
@@ -164,8 +166,8 @@ func (p *pod) waitedUntil() time.Time {
 }
 
 // vanish notes that a claim is gone.
-func (cs *volumeClaims) vanish(uid types.UID, seen time.Time) {
-	if c := cs.byUID[uid]; c != nil && c.goneSeen.IsZero() {
+func (cs *volumeClaims) vanish(id objectID, seen time.Time) {
+	if c := cs.byID[id]; c != nil && c.goneSeen.IsZero() {
 		c.goneSeen = seen
 	}
 }
@@ -173,12 +175,12 @@ func (cs *volumeClaims) vanish(uid types.UID, seen time.Time) {
 // sweepClaims forgets the claims that are gone, once nothing can want them.
 func (e *Engine) sweepClaims() {
 	cs := e.claims
-	for uid, c := range cs.byUID {
+	for id, c := range cs.byID {
 		key := claimKey(c.namespace, c.name)
 		if c.goneSeen.IsZero() || !e.now.After(c.goneSeen.Add(e.opts.Linger+e.opts.Quiet)) || len(cs.users[key]) > 0 {
 			continue
 		}
-		delete(cs.byUID, uid)
+		delete(cs.byID, id)
 		cs.byName[key] = slices.DeleteFunc(cs.byName[key], func(o *volumeClaim) bool { return o == c })
 		if len(cs.byName[key]) == 0 {
 			delete(cs.byName, key)
@@ -189,7 +191,7 @@ func (e *Engine) sweepClaims() {
 // wantedByPod reports whether a change that is still to be told may want the
 // Events of a claim, because it tells of a pod that uses it.
 func (e *Engine) wantedByPod(obj *object) bool {
-	return obj.kind == kindClaim && slices.ContainsFunc(e.claims.users[claimKey(obj.namespace, obj.name)], func(p *pod) bool {
+	return obj.kind == kindClaim && obj.group == "" && slices.ContainsFunc(e.claims.users[claimKey(obj.namespace, obj.name)], func(p *pod) bool {
 		return !p.startSent && e.claimable(p.object)
 	})
 }

@@ -96,7 +96,7 @@ func (r *reviewer) linkVictims() {
 		if s == nil {
 			continue
 		}
-		for _, victim := range r.engine.replacing(func(p *pod) bool { return r.engine.preemptor(p) == q.uid }) {
+		for _, victim := range r.engine.replacing(func(p *pod) bool { return r.engine.preemptor(p) == q }) {
 			q.victims.add(victim)
 		}
 		q.victims.link(s, time.Time{})

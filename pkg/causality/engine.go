@@ -28,19 +28,23 @@ type Engine struct {
 	// of the list that a watch starts with.
 	since, listed time.Time
 
-	objects       map[types.UID]*object
-	names         map[nameKey]types.UID
+	objects map[objectID]*object
+	// names, uids and groups find objects of which only the name, the UID or the
+	// kind is known; of several of one UID or name the one that was seen last.
+	names         map[nameKey]objectID
+	uids          map[types.UID]objectID
+	groups        map[string][]string // of custom resources, by kind
 	events        map[string]*event
 	eventVersions map[string]eventVersion // by namespace
-	workloads     map[types.UID]*workload
-	sets          map[types.UID]*podSet
-	setsOf        map[types.UID][]*podSet // by their workload
-	pods          map[types.UID]*pod
-	podsOf        map[types.UID][]*pod // by their owner
-	mirrors       map[types.UID][]*pod // by the static pod's UID, in order of creation
+	workloads     map[objectID]*workload
+	sets          map[objectID]*podSet
+	setsOf        map[objectID][]*podSet // by their workload
+	pods          map[objectID]*pod
+	podsOf        map[objectID][]*pod // by their owner
+	mirrors       map[objectID][]*pod // by the static pod, in order of creation
 	claims        *volumeClaims
 	// revisions are the ControllerRevisions, by their workload and their UID.
-	revisions map[types.UID]map[types.UID]*controllerRevision
+	revisions map[objectID]map[types.UID]*controllerRevision
 	nodes     nodes
 	// scalers are the autoscalers, by what they scale.
 	scalers map[nameKey][]*object
@@ -74,18 +78,20 @@ func New(opts Options) *Engine {
 	return &Engine{
 		opts:          opts,
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}},
-		objects:       map[types.UID]*object{},
-		names:         map[nameKey]types.UID{},
+		objects:       map[objectID]*object{},
+		names:         map[nameKey]objectID{},
+		uids:          map[types.UID]objectID{},
+		groups:        map[string][]string{},
 		events:        map[string]*event{},
 		eventVersions: map[string]eventVersion{},
-		workloads:     map[types.UID]*workload{},
-		sets:          map[types.UID]*podSet{},
-		setsOf:        map[types.UID][]*podSet{},
-		pods:          map[types.UID]*pod{},
-		podsOf:        map[types.UID][]*pod{},
-		mirrors:       map[types.UID][]*pod{},
+		workloads:     map[objectID]*workload{},
+		sets:          map[objectID]*podSet{},
+		setsOf:        map[objectID][]*podSet{},
+		pods:          map[objectID]*pod{},
+		podsOf:        map[objectID][]*pod{},
+		mirrors:       map[objectID][]*pod{},
 		claims:        newVolumeClaims(),
-		revisions:     map[types.UID]map[types.UID]*controllerRevision{},
+		revisions:     map[objectID]map[types.UID]*controllerRevision{},
 		nodes:         newNodes(),
 		scalers:       map[nameKey][]*object{},
 		strays:        map[*object]time.Time{},
@@ -161,9 +167,9 @@ func (e *Engine) ingest(o Observation) {
 		e.observeNode(o, in)
 	case *corev1.PersistentVolumeClaim:
 		e.observeClaim(o, in)
-		e.observeOther(o, kind, in)
+		e.observeOther(o, in)
 	default:
-		e.observeOther(o, kind, meta)
+		e.observeOther(o, meta)
 	}
 }
 
@@ -179,38 +185,38 @@ func kindOf(obj runtime.Object) string {
 // observeOther takes in an object of which the metadata is enough: whom it
 // belongs to, and that it is there. A deletion may be of anything: the watcher
 // missed it and found the object gone.
-func (e *Engine) observeOther(o Observation, kind string, meta metav1.Object) {
+func (e *Engine) observeOther(o Observation, meta metav1.Object) {
+	id := idOf(o.Object, meta)
 	if o.Type == watch.Deleted {
-		e.vanished(o, meta)
+		e.vanished(o, id)
 		return
 	}
-	obj := e.track(kind, meta)
-	obj.exists, obj.owned = true, ownerOf(meta)
+	obj := e.track(id, meta.GetName())
+	obj.exists, obj.owned = true, ownerRefOf(meta)
 	if hpa, ok := meta.(*autoscalingv2.HorizontalPodAutoscaler); ok {
 		ref := hpa.Spec.ScaleTargetRef
-		e.aim(obj, nameKey{ref.Kind, hpa.Namespace, ref.Name})
+		e.aim(obj, nameKey{ref.Kind, customGroup(ref.APIVersion), hpa.Namespace, ref.Name})
 	}
 }
 
 // vanished handles a deletion of which only the metadata is known: the
 // watcher missed it and found the object gone.
-func (e *Engine) vanished(o Observation, meta metav1.Object) {
-	uid := meta.GetUID()
-	if obj := e.objects[uid]; obj != nil {
+func (e *Engine) vanished(o Observation, id objectID) {
+	if obj := e.objects[id]; obj != nil {
 		obj.exists = false // what is left of it goes with its last Events
 	}
-	e.claims.vanish(uid, o.Time)
-	if d := e.workloads[uid]; d != nil && e.pods[uid] == nil {
+	e.claims.vanish(id, o.Time)
+	if d := e.workloads[id]; d != nil && e.pods[id] == nil {
 		d.touched = o.Time
 		d.delete(arrived(o.Time), stamp{arrival: o.Time})
 		e.touch(d)
 	}
-	if rs := e.sets[uid]; rs != nil && !rs.direct() {
+	if rs := e.sets[id]; rs != nil && !rs.direct() {
 		rs.gone = true
 		rs.touched = o.Time
 		e.touchOwner(rs.object, true)
 	}
-	if p := e.pods[uid]; p != nil && !p.gone.known() {
+	if p := e.pods[id]; p != nil && !p.gone.known() {
 		p.gone, p.goneSeen = arrived(o.Time), o.Time
 		if !p.leaving() {
 			p.deleteAsked, p.deletion = arrived(o.Time), stamp{arrival: o.Time}
@@ -221,7 +227,7 @@ func (e *Engine) vanished(o Observation, meta metav1.Object) {
 		}
 		e.touchOwner(p.object, true)
 	}
-	if n := e.nodes.byUID[uid]; n != nil {
+	if n := e.nodes.byID[id]; n != nil {
 		n.delete(o.Time)
 		e.touchNode(n.object)
 	}
@@ -230,14 +236,14 @@ func (e *Engine) vanished(o Observation, meta metav1.Object) {
 // workloadOf is the workload that an object is, or is part of; nil if there is
 // none, or it has not been seen yet.
 func (e *Engine) workloadOf(obj *object) *workload {
-	uid := obj.uid
-	if p := e.pods[uid]; p != nil {
-		uid = p.owner
+	id := obj.objectID
+	if p := e.pods[id]; p != nil {
+		id = p.owner
 	}
-	if rs := e.sets[uid]; rs != nil {
-		uid = rs.owner
+	if rs := e.sets[id]; rs != nil {
+		id = rs.owner
 	}
-	return e.workloads[uid]
+	return e.workloads[id]
 }
 
 // noteLag measures how late Events come: a recorder with a backlog (a busy
@@ -288,10 +294,10 @@ func (e *Engine) forgetStrays() {
 			continue
 		}
 		e.stats.Orphans[obj.kind]++
-		if p := e.pods[obj.uid]; p != nil {
+		if p := e.pods[obj.objectID]; p != nil {
 			e.forgetPod(p)
 		}
-		if rs := e.sets[obj.uid]; rs != nil {
+		if rs := e.sets[obj.objectID]; rs != nil {
 			e.forgetPodSet(rs)
 		}
 	}
@@ -351,7 +357,7 @@ func (e *Engine) dueWorkloads() []*workload {
 	for d := range e.due {
 		ds = append(ds, d)
 	}
-	slices.SortFunc(ds, func(a, b *workload) int { return cmp.Compare(a.uid, b.uid) })
+	slices.SortFunc(ds, func(a, b *workload) int { return a.compare(b.objectID) })
 	return ds
 }
 

@@ -22,9 +22,9 @@ type event struct {
 	eventType string
 	reason    string
 	component string
-	container string    // from fieldPath: spec.containers{web}
-	related   types.UID // the other pod of the story, if there is one
-	static    bool      // about a static pod, by the UID that its kubelet gave it
+	container string   // from fieldPath: spec.containers{web}
+	related   objectID // the other pod of the story, if there is one
+	static    bool     // about a static pod, by the UID that its kubelet gave it
 	// occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
 	occurrences []occurrence
@@ -212,7 +212,8 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	count := eventCount(in)
 	e.noteLag(o, last)
 
-	obj, static := e.involvedObject(in, first)
+	id, static := e.involved(in, first)
+	obj := e.object(id, in.InvolvedObject.Name)
 	ev := e.events[key]
 	if ev == nil && e.seenBefore(in, o, last) {
 		return obj
@@ -232,8 +233,8 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 			known:       o.Time,
 			static:      static,
 		}
-		if in.Related != nil && in.Related.Kind == "Pod" {
-			ev.related = in.Related.UID
+		if r := in.Related; r != nil && r.Kind == kindPod && r.UID != "" {
+			ev.related = objectID{kind: kindPod, namespace: r.Namespace, uid: r.UID}
 		}
 		e.events[key] = ev
 		obj.events = append(obj.events, ev)
@@ -328,7 +329,7 @@ func (e *Engine) sweepEvents() {
 			}
 			return old
 		})
-		if len(obj.events) == 0 && !obj.exists && e.workloads[obj.uid] == nil && e.sets[obj.uid] == nil && e.pods[obj.uid] == nil && e.nodes.byUID[obj.uid] == nil {
+		if len(obj.events) == 0 && !obj.exists && e.workloads[obj.objectID] == nil && e.sets[obj.objectID] == nil && e.pods[obj.objectID] == nil && e.nodes.byID[obj.objectID] == nil {
 			e.forget(obj)
 		}
 	}
@@ -344,35 +345,70 @@ func (e *Engine) expireEvent(in *corev1.Event) {
 		return
 	}
 	delete(e.events, key)
-	obj := e.objects[in.InvolvedObject.UID]
-	if p := e.mirrorAt(in.InvolvedObject.UID, ev.first()); p != nil {
-		obj = p.object
-	}
-	if obj != nil {
+	id, _ := e.involved(in, ev.first())
+	if obj := e.objects[id]; obj != nil {
 		obj.events = slices.DeleteFunc(obj.events, func(o *event) bool { return o == ev })
 	}
 }
 
-// involvedObject finds the record of what an Event is about. An Event without
-// its object's UID goes to the object that has the name now. Kubelets do not
-// know the UID of their Node; older ones give its name for it. Of a static pod they
-// give a UID that the API does not have: static is set if it may be one.
-func (e *Engine) involvedObject(in *corev1.Event, first time.Time) (obj *object, static bool) {
-	ref := in.InvolvedObject
-	uid := ref.UID
-	if ref.Kind == "Node" && string(uid) == ref.Name {
-		uid = ""
+// involved is the identity of what an Event is about. It is an object of the
+// Event's own namespace and of the kind that the Event names, whatever UID it states:
+// anybody who may write Events somewhere can state any. An Event without its object's
+// UID goes to the object that has the name now. Kubelets do not know the UID of their
+// Node; older ones give its name for it. Of a static pod they give a UID that the API
+// does not have: static is set if it may be one.
+func (e *Engine) involved(in *corev1.Event, first time.Time) (id objectID, static bool) {
+	ref := &in.InvolvedObject
+	id = objectID{ref.Kind, customGroup(ref.APIVersion), scopeOf(in), ref.UID}
+	if ref.Kind == kindNode && string(id.uid) == ref.Name {
+		id.uid = ""
 	}
-	if uid == "" {
-		uid = e.names[nameKey{ref.Kind, ref.Namespace, ref.Name}]
-	}
-	if uid == "" {
-		uid = uidByName(ref.Kind, ref.Namespace, ref.Name)
-	}
-	if static = ref.Kind == kindPod && e.pods[uid] == nil; static {
-		if p := e.mirrorAt(uid, first); p != nil && p.namespace == ref.Namespace && p.name == ref.Name {
-			return p.object, true
+	id = e.resolve(id, ref.Name)
+	if static = id.kind == kindPod && e.pods[id] == nil; static {
+		if p := e.mirrorAt(id, first); p != nil && p.name == ref.Name {
+			return p.objectID, true
 		}
 	}
-	return e.object(uid, ref.Kind, ref.Namespace, ref.Name), static
+	return id, static
+}
+
+// resolve completes the identity that an Event gives, which may lack the object's UID,
+// its API version or its kind, by what is known of the namespace.
+func (e *Engine) resolve(id objectID, name string) objectID {
+	if e.objects[id] != nil {
+		return id
+	}
+	for candidate := range e.candidates(id) {
+		switch known, ok := e.names[nameKey{candidate.kind, candidate.group, candidate.namespace, name}]; {
+		case id.uid != "" && e.objects[candidate] != nil:
+			return candidate
+		case id.uid == "" && ok:
+			return known
+		}
+	}
+	if id.uid == "" {
+		return id.named(name)
+	}
+	return id
+}
+
+// candidates are the identities that one which an Event gives may stand for.
+func (e *Engine) candidates(id objectID) iter.Seq[objectID] {
+	return func(yield func(objectID) bool) {
+		if id.kind == "" {
+			if known := e.uids[id.uid]; id.uid != "" && known.namespace == id.namespace {
+				yield(known)
+			}
+			return
+		}
+		if !yield(id) || id.group != "" {
+			return
+		}
+		for _, group := range e.groups[id.kind] {
+			id.group = group
+			if !yield(id) {
+				return
+			}
+		}
+	}
 }

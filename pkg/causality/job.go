@@ -8,18 +8,19 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
 // cronTrigger is the CronJob, and the time of its schedule, that made a Job.
 type cronTrigger struct {
-	uid  types.UID
+	id   objectID
 	name string
 	// at is the scheduled time, a whole second; zero if the Job is for none.
 	at   time.Time
 	made moment // creation of the Job
 	sent bool
+	// place is where the trace of the schedule is, once that was decided.
+	place *place
 }
 
 // observeJob opens a run when a Job is created or resumed, and ends it when the
@@ -153,7 +154,7 @@ const (
 // schedule it is for.
 func (d *workload) observeCronJob(in *batchv1.Job, made moment) {
 	if ref := controller(in); isBuiltIn(ref, kindCronJob) {
-		d.cronJob = &cronTrigger{uid: ref.UID, name: ref.Name, at: scheduledAt(in, ref.Name), made: made}
+		d.cronJob = &cronTrigger{id: newOwnerRef(ref).in(in.Namespace), name: ref.Name, at: scheduledAt(in, ref.Name), made: made}
 	}
 }
 

@@ -59,7 +59,7 @@ func TestNothingIsKeptOfClaimsThatAreGone(t *testing.T) {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
-		"claims": len(l.claims.byUID), "names of claims": len(l.claims.byName), "users of claims": len(l.claims.users),
+		"claims": len(l.claims.byID), "names of claims": len(l.claims.byName), "users of claims": len(l.claims.users),
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "pods": len(l.pods), "unsettled": len(l.unsettled),
 	} {
 		if n != 0 {
@@ -86,12 +86,12 @@ func TestALongWaitIsBounded(t *testing.T) {
 		l.claimEvent(c, "ProvisioningFailed")
 		l.pass(time.Minute)
 	}
-	q := l.pods[p.UID]
+	q := l.pods[builtIn(kindPod, p)]
 	for what, got := range map[string]struct{ n, most int }{
 		"refusals":         {len(q.unscheduled), maxReasons},
 		"reasons":          {len(q.unready), maxReasons},
 		"pod Events":       {len(q.events), maxEvents},
-		"claim Events":     {len(l.claims.byUID[c.UID].events), maxEvents},
+		"claim Events":     {len(l.claims.byID[builtIn(kindClaim, c)].events), maxEvents},
 		"Events":           {len(l.events), 2 * maxEvents},
 		"users of a claim": {len(l.claims.users[claimKey("shop", "db")]), 1},
 	} {

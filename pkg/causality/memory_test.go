@@ -210,7 +210,7 @@ func TestALongLifeIsBounded(t *testing.T) {
 		l.event(a.pod, "Started")
 		l.pass(time.Minute)
 	}
-	d, rs, p := l.workloads[a.d.UID], l.sets[a.rs.UID], l.pods[a.pod.UID]
+	d, rs, p := l.workloads[builtIn(kindDeployment, a.d)], l.sets[builtIn(kindReplicaSet, a.rs)], l.pods[builtIn(kindPod, a.pod)]
 	for what, got := range map[string]struct{ n, most int }{
 		"changes":    {len(d.changes), keepChanges + 1},
 		"steps":      {len(rs.steps), maxSteps},

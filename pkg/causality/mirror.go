@@ -16,7 +16,7 @@ import (
 // mirrorOf is the hash that a mirror pod states; "" for any other pod. Mirrors are
 // made by kubelets and belong to their nodes: an annotation alone proves nothing.
 func mirrorOf(in *corev1.Pod) types.UID {
-	if controller(in).Kind != "Node" {
+	if !isBuiltIn(controller(in), kindNode) {
 		return ""
 	}
 	return types.UID(in.Annotations[corev1.MirrorPodAnnotationKey])
@@ -25,23 +25,24 @@ func mirrorOf(in *corev1.Pod) types.UID {
 // observeMirror takes in a mirror pod that is new: the Events about its static pod
 // are its own from now on, and those that came before it, too.
 func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
-	hash := mirrorOf(in)
-	if hash == "" || e.pods[hash] != nil {
+	static := p.objectID
+	static.uid = mirrorOf(in)
+	if static.uid == "" || e.pods[static] != nil {
 		return
 	}
-	p.mirrors = hash
+	p.mirrors = static
 	var from []*object
-	if stray := e.objects[hash]; stray != nil && stray.namespace == p.namespace && stray.name == p.name {
+	if stray := e.objects[static]; stray != nil && stray.name == p.name {
 		from = append(from, stray)
 	}
-	if before := e.mirrorAt(hash, p.created.lo); before != nil {
+	if before := e.mirrorAt(static, p.created.lo); before != nil {
 		from = append(from, before.object)
 	}
-	e.mirrors[hash] = append(e.mirrors[hash], p)
-	slices.SortStableFunc(e.mirrors[hash], func(a, b *pod) int { return a.created.lo.Compare(b.created.lo) })
+	e.mirrors[static] = append(e.mirrors[static], p)
+	slices.SortStableFunc(e.mirrors[static], func(a, b *pod) int { return a.created.lo.Compare(b.created.lo) })
 	for _, obj := range from {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
-			moves := ev.static && !ev.claimed && e.mirrorAt(hash, ev.first()) == p
+			moves := ev.static && !ev.claimed && e.mirrorAt(static, ev.first()) == p
 			if moves {
 				p.events = append(p.events, ev)
 			}
@@ -56,9 +57,9 @@ func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
 
 // mirrorAt is the mirror pod that there was of a static pod at a time: the last that
 // was made by then, or else the first. nil if there is none.
-func (e *Engine) mirrorAt(hash types.UID, at time.Time) *pod {
+func (e *Engine) mirrorAt(static objectID, at time.Time) *pod {
 	var found *pod
-	for _, p := range e.mirrors[hash] {
+	for _, p := range e.mirrors[static] {
 		if found == nil || !p.created.lo.After(at) {
 			found = p
 		}

@@ -5,14 +5,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
 // nodes are the Nodes of the cluster. Pods name theirs, Events too, and a name
 // may come again when a machine is registered anew.
 type nodes struct {
-	byUID map[types.UID]*nodeRecord
+	byID  map[objectID]*nodeRecord
 	named map[string][]*nodeRecord
 	// due are those with disruptions to hand out.
 	due map[*nodeRecord]bool
@@ -20,7 +19,7 @@ type nodes struct {
 
 func newNodes() nodes {
 	return nodes{
-		byUID: map[types.UID]*nodeRecord{},
+		byID:  map[objectID]*nodeRecord{},
 		named: map[string][]*nodeRecord{},
 		due:   map[*nodeRecord]bool{},
 	}
@@ -53,18 +52,19 @@ type nodeCondition struct {
 const joining = 10 * time.Second
 
 func (e *Engine) observeNode(o Observation, in *corev1.Node) {
-	n := e.nodes.byUID[in.UID]
+	id := objectID{kind: kindNode, uid: in.UID}
+	n := e.nodes.byID[id]
 	isNew := n == nil
 	if isNew {
 		if o.Type == watch.Deleted {
 			return // nothing is known that could have ended
 		}
 		n = &nodeRecord{
-			object:     e.track("Node", in),
+			object:     e.track(id, in.Name),
 			created:    in.CreationTimestamp.Time,
 			conditions: map[corev1.NodeConditionType]*nodeCondition{},
 		}
-		e.nodes.byUID[in.UID] = n
+		e.nodes.byID[id] = n
 		e.nodes.named[n.name] = append(e.nodes.named[n.name], n)
 	}
 	n.touched = o.Time
@@ -86,7 +86,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 
 // touchNode has a Node looked at: it, or an Event about it, has been seen.
 func (e *Engine) touchNode(obj *object) {
-	if n := e.nodes.byUID[obj.uid]; n != nil {
+	if n := e.nodes.byID[obj.objectID]; n != nil {
 		e.nodes.due[n] = true
 		e.wake(e.now.Add(e.opts.Settle))
 	}
@@ -222,14 +222,14 @@ func (n *nodeRecord) begin(d *disruption) *disruption {
 // sweepNodes forgets the disruptions that have been told for as long as Events
 // live, and the Nodes that are gone: by then nothing more will be said of them.
 func (e *Engine) sweepNodes() {
-	for _, n := range e.nodes.byUID {
+	for _, n := range e.nodes.byID {
 		n.disruptions = slices.DeleteFunc(n.disruptions, func(d *disruption) bool {
 			return d.sent && e.now.After(d.seen.Add(eventLife))
 		})
 		if !n.gone || len(n.disruptions) > 0 || len(n.unclaimed()) > 0 {
 			continue
 		}
-		delete(e.nodes.byUID, n.uid)
+		delete(e.nodes.byID, n.objectID)
 		delete(e.nodes.due, n)
 		e.nodes.named[n.name] = slices.DeleteFunc(e.nodes.named[n.name], func(m *nodeRecord) bool { return m == n })
 		if len(e.nodes.named[n.name]) == 0 {

@@ -143,7 +143,7 @@ func (e *Engine) linkReplacement(root *spans.Span, lost *pod, on *disruption) {
 	if on != nil {
 		on.led.add(lost)
 	}
-	if by := e.pods[e.preemptor(lost)]; by != nil {
+	if by := e.preemptor(lost); by != nil {
 		by.victims.add(lost)
 	}
 }

@@ -54,14 +54,14 @@ func TestNothingIsKeptOfNodesThatAreGone(t *testing.T) {
 		l.pass(time.Minute)
 		l.nodeEvent(n, "RemovingNode")
 	}
-	if most := int((eventLife + sweepInterval) / (2 * time.Minute)); len(l.nodes.byUID) > most+1 {
-		t.Errorf("%d nodes that are gone are kept, at most %d should be", len(l.nodes.byUID), most+1)
+	if most := int((eventLife + sweepInterval) / (2 * time.Minute)); len(l.nodes.byID) > most+1 {
+		t.Errorf("%d nodes that are gone are kept, at most %d should be", len(l.nodes.byID), most+1)
 	}
 	for range 20 {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
-		"nodes": len(l.nodes.byUID), "names of nodes": len(l.nodes.named), "nodes due": len(l.nodes.due),
+		"nodes": len(l.nodes.byID), "names of nodes": len(l.nodes.named), "nodes due": len(l.nodes.due),
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "unsettled": len(l.unsettled),
 	} {
 		if n != 0 {
@@ -90,7 +90,7 @@ func TestAFlappingNodeIsBounded(t *testing.T) {
 		l.see(watch.Modified, n)
 		l.pass(30 * time.Second)
 	}
-	record := l.nodes.byUID[n.UID]
+	record := l.nodes.byID[objectID{kind: kindNode, uid: n.UID}]
 	if len(record.disruptions) > maxDisruptions {
 		t.Errorf("%d disruptions are kept", len(record.disruptions))
 	}

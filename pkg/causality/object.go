@@ -12,13 +12,14 @@ import (
 // object is what all records have in common. It exists from the first
 // Event or state that names it, so that an Event may come before its object.
 type object struct {
-	uid       types.UID
-	kind      string
-	namespace string
-	name      string
-	events    []*event
-	touched   time.Time // arrival of the latest news
-	owned     ownerRef  // by whom; zero if by nobody
+	objectID
+	name    string
+	events  []*event
+	touched time.Time // arrival of the latest news
+	owned   ownerRef  // by whom; zero if by nobody
+	// proven says that the object's own stream has shown it, so that it is who its
+	// identity says: those that Events and owner references name need not be.
+	proven bool
 	// exists is set while the object's own stream says that it is there, for
 	// those that are known by their metadata only.
 	exists bool
@@ -50,9 +51,19 @@ func newOwnerRef(ref metav1.OwnerReference) ownerRef {
 	return ownerRef{uid: ref.UID, group: group, kind: ref.Kind, name: ref.Name}
 }
 
-// ownerOf returns the owner to follow: the controller, or else the first.
+// in is who a reference in a namespace leads to, if that is an object of the same
+// namespace.
+func (r ownerRef) in(namespace string) objectID {
+	group := r.group
+	if !strings.Contains(group, ".") {
+		group = ""
+	}
+	return objectID{r.kind, group, namespace, r.uid}
+}
+
+// ownerRefOf returns the owner to follow: the controller, or else the first.
 // Many custom controllers do not mark themselves.
-func ownerOf(meta metav1.Object) ownerRef {
+func ownerRefOf(meta metav1.Object) ownerRef {
 	if ref := metav1.GetControllerOfNoCopy(meta); ref != nil {
 		return newOwnerRef(*ref)
 	}
@@ -74,69 +85,91 @@ const (
 	kindPod                   = "Pod"
 )
 
+// The other kinds that the engine reads.
+const (
+	kindControllerRevision = "ControllerRevision"
+	kindAutoscaler         = "HorizontalPodAutoscaler"
+	kindNode               = "Node"
+)
+
 // isBuiltIn reports whether an owner reference is to one of Kubernetes' own
 // kinds; custom resources may have the same names.
 func isBuiltIn(ref metav1.OwnerReference, kinds ...string) bool {
-	switch newOwnerRef(ref).group {
-	case "", "apps", "batch", "extensions":
-		return slices.Contains(kinds, ref.Kind)
-	}
-	return false
+	return customGroup(ref.APIVersion) == "" && slices.Contains(kinds, ref.Kind)
 }
 
 // nameKey finds an object by name, for Events that lack a UID.
-type nameKey struct{ kind, namespace, name string }
+type nameKey struct{ kind, group, namespace, name string }
+
+// nameKey finds the object by its name.
+func (o *object) nameKey() nameKey { return nameKey{o.kind, o.group, o.namespace, o.name} }
 
 // subject names the object as kubectl would.
 func (o *object) subject() string { return strings.ToLower(o.kind) + "/" + o.name }
 
-// object returns the record of a UID, made if need be.
-func (e *Engine) object(uid types.UID, kind, namespace, name string) *object {
-	obj := e.objects[uid]
+// object returns the record of an identity, made if need be.
+func (e *Engine) object(id objectID, name string) *object {
+	obj := e.objects[id]
 	if obj == nil {
-		obj = &object{uid: uid, kind: kind, namespace: namespace, name: name}
-		e.objects[uid] = obj
-	}
-	if obj.kind == "" {
-		obj.kind = kind
+		obj = &object{objectID: id, name: name}
+		e.objects[id] = obj
 	}
 	return obj
 }
 
-// track is object for something that was seen itself: Events without a UID
-// find it by name from now on, and those that came before it are its own.
-func (e *Engine) track(kind string, meta metav1.Object) *object {
-	obj := e.object(meta.GetUID(), kind, meta.GetNamespace(), meta.GetName())
-	key := nameKey{kind, obj.namespace, obj.name}
-	e.names[key] = obj.uid
-	stray := uidByName(kind, obj.namespace, obj.name)
-	if s := e.objects[stray]; s != nil {
-		obj.events = append(obj.events, s.events...)
+// track is object for something that was seen itself: Events that do not say all of
+// who it is find it by name from now on, and those that came before it are its own.
+func (e *Engine) track(id objectID, name string) *object {
+	obj := e.object(id, name)
+	obj.proven = true
+	e.names[obj.nameKey()] = id
+	e.uids[id.uid] = id
+	if id.group != "" && !slices.Contains(e.groups[id.kind], id.group) {
+		e.groups[id.kind] = append(e.groups[id.kind], id.group)
+	}
+	for _, known := range id.asInEvents(name) {
+		stray := e.objects[known]
+		if stray == nil || stray == obj {
+			continue
+		}
+		obj.events = append(obj.events, stray.events...)
 		slices.SortStableFunc(obj.events, func(a, b *event) int { return a.first().Compare(b.first()) })
-		delete(e.objects, stray)
+		delete(e.objects, known)
 	}
 	return obj
 }
 
-// uidByName stands in for the UID of an object that is known by its name only.
-func uidByName(kind, namespace, name string) types.UID {
-	return types.UID(namePrefix + kind + "/" + namespace + "/" + name)
+// asInEvents are the identities under which Events of an object are filed that came
+// before it, where they left out its UID, its API version or its kind.
+func (id objectID) asInEvents(name string) []objectID {
+	noGroup, noKind := id, id
+	noGroup.group = ""
+	noKind.kind, noKind.group = "", ""
+	return []objectID{noGroup, noKind, id.named(name), noGroup.named(name)}
+}
+
+// named stands in for the identity of an object that is known by its name only.
+func (id objectID) named(name string) objectID {
+	id.uid = types.UID(namePrefix + id.kind + "/" + id.namespace + "/" + name)
+	return id
 }
 
 const namePrefix = "name:"
 
-func (o *object) byName() bool { return strings.HasPrefix(string(o.uid), namePrefix) }
+func (id objectID) byName() bool { return strings.HasPrefix(string(id.uid), namePrefix) }
 
 // forget drops an object and what is known of its Events.
 func (e *Engine) forget(obj *object) {
 	for _, ev := range obj.events {
 		delete(e.events, ev.key)
 	}
-	delete(e.objects, obj.uid)
+	delete(e.objects, obj.objectID)
 	e.aim(obj, nameKey{})
-	key := nameKey{obj.kind, obj.namespace, obj.name}
-	if e.names[key] == obj.uid {
-		delete(e.names, key)
+	if e.names[obj.nameKey()] == obj.objectID {
+		delete(e.names, obj.nameKey())
+	}
+	if e.uids[obj.uid] == obj.objectID {
+		delete(e.uids, obj.uid)
 	}
 }
 

@@ -9,7 +9,7 @@ const maxOwners = 16
 // not be read the chain ends at the reference to it.
 func (e *Engine) ownersOf(obj *object) []string {
 	var owners []string
-	for up := obj; up != nil && up.owned.uid != "" && len(owners) < maxOwners; up = e.objects[up.owned.uid] {
+	for up := obj; up != nil && up.owned.uid != "" && len(owners) < maxOwners; up = e.ownerOf(up) {
 		name := up.owned.String()
 		if slices.Contains(owners, name) {
 			break // the ring is closed
@@ -30,11 +30,11 @@ func (e *Engine) workloadAbove(obj *object) *workload {
 		if d := e.workloadOf(obj); d != nil {
 			return d
 		}
-		up := obj.owned.uid
 		if obj.target.name != "" {
-			up = e.names[obj.target]
+			obj = e.objects[e.names[obj.target]]
+		} else {
+			obj = e.ownerOf(obj)
 		}
-		obj = e.objects[up]
 	}
 	return nil
 }

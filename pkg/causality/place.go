@@ -25,6 +25,16 @@ type place struct {
 // ownPlace is the place of a change that never joins another's trace.
 func ownPlace(identity ...string) place { return place{own: spans.NewTraceID(identity...)} }
 
+// placeOf is the place of a change of an object that may be known by what others say
+// of it only. What is claimed in one namespace must not get into the trace of an
+// object of another that really has the UID.
+func (o *object) placeOf(kind changeKind, number string) place {
+	if o.proven || o.byName() {
+		return ownPlace(string(o.uid), string(kind), number)
+	}
+	return ownPlace(string(o.uid), string(kind), number, o.kind, o.group, o.namespace)
+}
+
 // traceID is the trace that the spans are in.
 func (p place) traceID() trace.TraceID {
 	if p.joined.IsValid() {

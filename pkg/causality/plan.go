@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // slot says where a pod's start or stop belongs.
@@ -58,7 +56,7 @@ type plan struct {
 }
 
 type podName struct {
-	rs   types.UID
+	rs   objectID
 	name string
 }
 
@@ -74,7 +72,7 @@ func (e *Engine) plan(d *workload) *plan {
 	p := &plan{
 		workload:  d,
 		engine:    e,
-		sets:      slices.Clone(e.setsOf[d.uid]),
+		sets:      slices.Clone(e.setsOf[d.objectID]),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
 		voids:     map[*step]void{},
@@ -82,20 +80,20 @@ func (e *Engine) plan(d *workload) *plan {
 		stopsOf:   map[*step][]*pod{},
 		joins:     e.opts.TraceContext == TraceContextParent,
 		owners:    e.ownersOf(d.object),
-		scalers:   e.scalers[nameKey{d.kind, d.namespace, d.name}],
+		scalers:   e.scalers[d.nameKey()],
 		named:     map[podName][]*pod{},
 		steps:     map[*change][]slot{},
 		decidedAt: map[*step]time.Time{},
 		startedAt: map[*change]time.Time{},
 	}
 	if d.cronJob != nil {
-		p.cron = e.objects[d.cronJob.uid]
+		p.cron = e.objects[d.cronJob.id]
 	}
 	slices.SortFunc(p.sets, func(a, b *podSet) int {
 		return cmp.Or(a.created.lo.Compare(b.created.lo), cmp.Compare(a.name, b.name))
 	})
 	for _, rs := range p.sets {
-		pods := e.podsOf[rs.uid]
+		pods := e.podsOf[rs.objectID]
 		switch d.kind {
 		case kindJob, kindPod:
 			p.planRun(rs, pods)

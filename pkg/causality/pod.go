@@ -7,7 +7,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -19,10 +18,10 @@ const maxTransitions = 128
 // pod is what the engine keeps of a Pod.
 type pod struct {
 	*object
-	mirrors types.UID // the static pod that it stands for, if it does
+	mirrors objectID // the static pod that it stands for, if it does
 	// owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
 	// pods of Deployments. Any other pod is its own.
-	owner types.UID
+	owner objectID
 	node  string
 	// nominatedNode is where the scheduler makes room for it.
 	nominatedNode string
@@ -199,20 +198,21 @@ func (p *pod) startResolved() (seen time.Time, ok bool) {
 }
 
 func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
-	p := e.pods[in.UID]
+	id := builtIn(kindPod, in)
+	p := e.pods[id]
 	isNew := p == nil
 	if isNew {
 		if o.Type == watch.Deleted {
 			return nil // nothing is known that could have ended
 		}
 		p = &pod{
-			object:    e.track(kindPod, in),
-			owner:     in.UID,
+			object:    e.track(id, in.Name),
+			owner:     id,
 			firstSeen: newStamp(in.ResourceVersion, o),
 			initial:   o.Initial,
 		}
-		if uid := makerOf(in); uid != "" {
-			p.owner = uid
+		if maker := makerOf(in); maker.uid != "" {
+			p.owner = maker
 		}
 		p.finite = isFinite(in) && (p.unowned() || in.Spec.RestartPolicy != corev1.RestartPolicyAlways)
 		arrival := o.Time
@@ -226,15 +226,15 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		if o.Initial {
 			p.firstSeen = stamp{arrival: p.created.at()}
 		}
-		e.pods[in.UID] = p
+		e.pods[id] = p
 		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
 		e.claims.use(p, in)
 		e.observeMirror(p, in)
-	} else if uid := makerOf(in); uid != "" && !p.unowned() {
-		e.takeIn(p, uid, newStamp(in.ResourceVersion, o))
+	} else if maker := makerOf(in); maker.uid != "" && !p.unowned() {
+		e.takeIn(p, maker, newStamp(in.ResourceVersion, o))
 	}
 	p.touched = o.Time
-	p.owned = ownerOf(in)
+	p.owned = ownerRefOf(in)
 	p.revisionName = in.Labels[appsv1.StatefulSetRevisionLabel]
 	arrival := o.arrival()
 	p.observeNode(in, isNew, o.Time)

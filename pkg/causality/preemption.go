@@ -1,71 +1,80 @@
 package causality
 
 import (
+	"cmp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// preemptor finds the pod for which the scheduler took another one away; ""
-// if that cannot be told.
+// preemptor finds the pod for which the scheduler took another one away; nil if that
+// cannot be told.
 //
 // The Event about the victim has the pod as its related object, and in its
 // message: "Preempted by pod <UID> on node <node>", in older versions "Preempted
-// by <namespace>/<name> on node <node>". Without the Event there is the node that
-// the scheduler nominated for the pod, if it did so for one pod only.
-func (e *Engine) preemptor(victim *pod) types.UID {
+// by <namespace>/<name> on node <node>". The two may be of different namespaces, so
+// what the Event says counts only where the scheduler has put the pod onto the node of
+// the victim, or nominated it for that; who may write Events cannot do so. Without the
+// Event there is the node that the scheduler nominated for the pod, if it did so for
+// one pod only.
+func (e *Engine) preemptor(victim *pod) *pod {
 	if victim.disruption != corev1.PodReasonPreemptionByScheduler {
-		return ""
+		return nil
 	}
 	for _, ev := range victim.events {
 		if ev.reason != "Preempted" {
 			continue
 		}
-		if ev.related != "" {
-			return ev.related
+		id := ev.related
+		if id.uid == "" {
+			id = e.podInPreemption(ev.message())
 		}
-		if uid := e.podInPreemption(ev.message()); uid != "" {
-			return uid
+		switch by := e.pods[id]; {
+		case id.uid == "":
+		case by == nil:
+			return nil // it is forgotten
+		case victim.node != "" && (by.node == victim.node || by.nominatedNode == victim.node):
+			return by
 		}
 	}
 	return e.nominated(victim)
 }
 
-func (e *Engine) podInPreemption(message string) types.UID {
+func (e *Engine) podInPreemption(message string) objectID {
 	words := strings.Fields(message)
 	if len(words) < 3 || words[0] != "Preempted" || words[1] != "by" {
-		return ""
+		return objectID{}
 	}
 	if namespace, name, ok := strings.Cut(words[2], "/"); ok {
-		return e.names[nameKey{"Pod", namespace, name}]
+		return e.names[nameKey{kind: kindPod, namespace: namespace, name: name}]
 	}
 	if words[2] == "pod" && len(words) > 3 && words[3] != "on" {
-		return types.UID(words[3])
+		uid := types.UID(words[3])
+		return cmp.Or(e.uids[uid], objectID{kind: kindPod, uid: uid})
 	}
-	return ""
+	return objectID{}
 }
 
 // nominated is the one pod that waited for the victim's node when the victim
 // was taken away.
-func (e *Engine) nominated(victim *pod) (found types.UID) {
+func (e *Engine) nominated(victim *pod) (found *pod) {
 	at := victim.lostAt()
-	for uid, q := range e.pods {
+	for _, q := range e.pods {
 		if q.nominatedNode == "" || q.nominatedNode != victim.node || q.created.from().After(at.at()) ||
 			q.scheduled.known() && q.scheduled.at().Before(at.from()) {
 			continue
 		}
-		if found != "" {
-			return ""
+		if found != nil {
+			return nil
 		}
-		found = uid
+		found = q
 	}
 	return found
 }
 
 // broughtBy is the trace in which a pod was started, if one tells of it.
-func (e *Engine) broughtBy(uid types.UID) (place, bool) {
-	q := e.pods[uid]
+func (e *Engine) broughtBy(q *pod) (place, bool) {
 	if q == nil {
 		return place{}, false
 	}

@@ -154,7 +154,7 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 		if uid == "" {
 			continue
 		}
-		p.names[nameKey{kindOf(o), meta.GetNamespace(), meta.GetName()}] = uid
+		p.names[nameKey{kind: kindOf(o), namespace: meta.GetNamespace(), name: meta.GetName()}] = uid
 		if m := newMaker(o); m != nil {
 			p.makers[uid] = m
 		}
@@ -184,7 +184,7 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 	delete(mirrors, "")
 	for _, ev := range p.events {
 		ref := ev.InvolvedObject
-		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[nameKey{ref.Kind, ref.Namespace, ref.Name}])
+		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[nameKey{kind: ref.Kind, namespace: ref.Namespace, name: ref.Name}])
 		p.eventsOf[uid] = append(p.eventsOf[uid], ev)
 		key := podReport{uid, ev.Reason, lastClause(ev.Message)}
 		p.reports[key] = append(p.reports[key], ev.first)

@@ -51,7 +51,7 @@ func (p *past) makerOf(namespace, pod string) *maker {
 		return nil
 	}
 	for _, kind := range []string{kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController} {
-		if m := p.makers[p.names[nameKey{kind, namespace, pod[:dash]}]]; m != nil {
+		if m := p.makers[p.names[nameKey{kind: kind, namespace: namespace, name: pod[:dash]}]]; m != nil {
 			return m
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -29,7 +28,7 @@ const maxSteps = 1024
 // steps and revisions.
 type podSet struct {
 	*object
-	owner    types.UID // the workload; its own UID if it is one
+	owner    objectID // the workload; itself if it is one
 	created  moment
 	revision int64
 	// rolledBackTo maps a revision that this ReplicaSet got when it was used
@@ -56,16 +55,16 @@ type podSet struct {
 
 // podSet returns the record of what makes pods, made if need be.
 func (e *Engine) podSet(obj *object) *podSet {
-	set := e.sets[obj.uid]
+	set := e.sets[obj.objectID]
 	if set == nil {
 		set = &podSet{object: obj, rolledBackTo: map[int64]int64{}, listed: -1}
-		e.sets[obj.uid] = set
+		e.sets[obj.objectID] = set
 	}
 	return set
 }
 
 // direct reports whether the set is the workload itself.
-func (rs *podSet) direct() bool { return rs.owner == rs.uid }
+func (rs *podSet) direct() bool { return rs.owner == rs.objectID }
 
 // step is one change of a ReplicaSet's spec.replicas.
 type step struct {
@@ -91,15 +90,19 @@ type failure struct{ reason, message string }
 
 // observeReplicaSet returns the object whose workload has news.
 func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet {
-	rs := e.sets[in.UID]
-	ref := controller(in)
-	if !isBuiltIn(ref, kindDeployment) && (rs == nil || rs.direct() || rs.owner == "") {
+	id := builtIn(kindReplicaSet, in)
+	rs := e.sets[id]
+	var owner objectID
+	if ref := controller(in); isBuiltIn(ref, kindDeployment) {
+		owner = newOwnerRef(ref).in(in.Namespace)
+	}
+	if owner.uid == "" && (rs == nil || rs.direct() || rs.owner.uid == "") {
 		// No Deployment has it. One that a Deployment let go of (kubectl
 		// delete --cascade=orphan) stays with it until another takes it.
 		e.observeWorkload(o, kindReplicaSet, in, func(last *workload) workloadState {
 			return readReplicaSet(in, o, last)
 		})
-		return e.sets[in.UID]
+		return e.sets[id]
 	}
 	if rs == nil && o.Type == watch.Deleted {
 		return nil // nothing is known that could have ended
@@ -108,7 +111,7 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 		if rs != nil {
 			e.taken(rs, in, o)
 		}
-		rs = e.podSet(e.track(kindReplicaSet, in))
+		rs = e.podSet(e.track(id, in.Name))
 		arrival := o.Time
 		if o.Initial || in.Generation > 1 {
 			arrival = time.Time{}
@@ -119,12 +122,12 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 		}
 	}
 	rs.touched = o.Time
-	rs.owned = ownerOf(in)
-	if ref.UID != "" && ref.UID != rs.owner {
-		e.adopt(rs, ref.UID)
+	rs.owned = ownerRefOf(in)
+	if owner.uid != "" && owner != rs.owner {
+		e.adopt(rs, owner)
 		rs.released = stamp{}
 	}
-	if ref.UID == "" && rs.released == (stamp{}) {
+	if controller(in).UID == "" && rs.released == (stamp{}) {
 		rs.released = newStamp(in.ResourceVersion, o)
 	}
 	if o.Type == watch.Deleted {
@@ -190,7 +193,7 @@ func (st *workloadState) fixed(created time.Time, o Observation) {
 }
 
 // adopt files what makes pods under its workload.
-func (e *Engine) adopt(rs *podSet, owner types.UID) {
+func (e *Engine) adopt(rs *podSet, owner objectID) {
 	e.leave(rs)
 	rs.owner = owner
 	e.setsOf[owner] = append(e.setsOf[owner], rs)

@@ -217,13 +217,13 @@ func (r *reviewer) forget() {
 	r.forgetRevisions(old)
 	for _, rs := range r.sets {
 		gone := rs.gone || rs.direct() && r.deleted && r.current().sent
-		if gone && len(r.engine.podsOf[rs.uid]) == 0 && old(rs.touched) {
+		if gone && len(r.engine.podsOf[rs.objectID]) == 0 && old(rs.touched) {
 			r.engine.forgetPodSet(rs)
 		}
 	}
-	if r.deleted && r.current().sent && len(r.engine.setsOf[r.uid]) == 0 && old(r.touched) {
-		delete(r.engine.workloads, r.uid)
-		delete(r.engine.revisions, r.uid)
+	if r.deleted && r.current().sent && len(r.engine.setsOf[r.objectID]) == 0 && old(r.touched) {
+		delete(r.engine.workloads, r.objectID)
+		delete(r.engine.revisions, r.objectID)
 		r.engine.forget(r.workload.object)
 	}
 }
@@ -236,7 +236,7 @@ func (r *reviewer) pending(q *pod) bool {
 }
 
 func (e *Engine) forgetPod(q *pod) {
-	delete(e.pods, q.uid)
+	delete(e.pods, q.objectID)
 	e.claims.drop(q)
 	e.dropMirror(q)
 	e.unfile(q)
@@ -244,7 +244,7 @@ func (e *Engine) forgetPod(q *pod) {
 }
 
 func (e *Engine) forgetPodSet(rs *podSet) {
-	delete(e.sets, rs.uid)
+	delete(e.sets, rs.objectID)
 	e.leave(rs)
 	e.forget(rs.object)
 }

@@ -61,7 +61,7 @@ func (e *Engine) numberRollouts(d *workload) {
 // numberOf returns the number of a rollout; zero if there is none.
 func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
 	var found revisionNumber
-	for _, r := range e.revisions[d.uid] {
+	for _, r := range e.revisions[d.objectID] {
 		if c.revisionName != "" && c.revisionName != r.name {
 			continue
 		}
@@ -78,10 +78,11 @@ func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
 }
 
 func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerRevision) *workload {
-	owner := controller(in).UID
-	if owner == "" {
+	ref := controller(in)
+	if !isBuiltIn(ref, kindStatefulSet, kindDaemonSet) {
 		return nil // orphaned; the workload that takes it in gives it a number
 	}
+	owner := newOwnerRef(ref).in(in.Namespace)
 	revisions := e.revisions[owner]
 	if o.Type == watch.Deleted {
 		// It went with its workload, of which the last rollout may still have to be
@@ -124,14 +125,14 @@ func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerR
 // forgetRevisions drops the ControllerRevisions that have been gone for a while,
 // once no rollout waits for its number.
 func (r *reviewer) forgetRevisions(old func(seen time.Time) bool) {
-	revisions := r.engine.revisions[r.uid]
+	revisions := r.engine.revisions[r.objectID]
 	for uid, rev := range revisions {
 		if !rev.deleted.IsZero() && !r.numbersNeeded() && old(rev.deleted) {
 			delete(revisions, uid)
 		}
 	}
 	if len(revisions) == 0 {
-		delete(r.engine.revisions, r.uid)
+		delete(r.engine.revisions, r.objectID)
 	}
 }
 

@@ -26,8 +26,16 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 			io.UID = obj.(metav1.Object).GetUID()
 		}
 		if kind == "node" {
+			io.Namespace, ev.Namespace = "", "default"
+		}
+	case "about": // an object that somebody names, whether there is one or not: Kind.group/name
+		who := claimedOwner(val)
+		*io = corev1.ObjectReference{Namespace: ev.Namespace, Name: who.Name, Kind: who.Kind, APIVersion: who.APIVersion, UID: who.UID}
+		if who.Kind == "Node" {
 			io.Namespace = ""
 		}
+	case "about-namespace":
+		io.Namespace = val
 	case "from": // the component that says so
 		ev.Source.Component = val
 	case "related":

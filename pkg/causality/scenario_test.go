@@ -248,6 +248,19 @@ func (w *world) reference(to string) metav1.OwnerReference {
 	return metav1.OwnerReference{Kind: scenarioKinds()[kind].kind, Name: name, UID: w.objects[to].(metav1.Object).GetUID()}
 }
 
+// claimedOwner is a reference that somebody has made up.
+func claimedOwner(val string) metav1.OwnerReference {
+	who, uid, _ := strings.Cut(val, ":")
+	kind, name, _ := strings.Cut(who, "/")
+	kind, group, custom := strings.Cut(kind, ".")
+	apiVersion := "v1"
+	if custom {
+		apiVersion = group + "/v1"
+	}
+	isController := true
+	return metav1.OwnerReference{APIVersion: apiVersion, Kind: kind, Name: name, UID: types.UID(uid), Controller: &isController}
+}
+
 func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool {
 	switch key {
 	case "owner":
@@ -259,6 +272,12 @@ func (w *world) setMeta(meta metav1.Object, key, val string, now time.Time) bool
 		isController := true
 		ref.Controller = &isController
 		meta.SetOwnerReferences([]metav1.OwnerReference{ref})
+	case "namespace":
+		meta.SetNamespace(val)
+	case "uid":
+		meta.SetUID(types.UID(val))
+	case "claims-owner": // Kind.group/name:uid, whether there is such an object or not
+		meta.SetOwnerReferences([]metav1.OwnerReference{claimedOwner(val)})
 	case "also-of": // an owner that is not the controller, named ahead of it
 		meta.SetOwnerReferences(append([]metav1.OwnerReference{w.reference(val)}, meta.GetOwnerReferences()...))
 	case "created":

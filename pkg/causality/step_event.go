@@ -89,7 +89,7 @@ func (p *plan) podInMessage(rs *podSet, ev *event) (*pod, slot, bool) {
 	default:
 		return nil, slot{}, false
 	}
-	q := p.nearest(podName{rs.uid, podNamed(ev.message())}, ev.reason, ev.first())
+	q := p.nearest(podName{rs.objectID, podNamed(ev.message())}, ev.reason, ev.first())
 	s, ok := slots[q]
 	return q, s, ok
 }
@@ -130,7 +130,7 @@ func (p *plan) announced(rs *podSet) {
 			continue
 		}
 		for _, o := range ev.occurrences {
-			if q := p.nearest(podName{rs.uid, podNamed(o.message)}, ev.reason, o.at); q != nil && q.created.at().Sub(o.at).Abs() < arrivalSlack {
+			if q := p.nearest(podName{rs.objectID, podNamed(o.message)}, ev.reason, o.at); q != nil && q.created.at().Sub(o.at).Abs() < arrivalSlack {
 				q.announced = o.at
 			}
 		}

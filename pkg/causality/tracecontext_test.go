@@ -30,12 +30,12 @@ func TestContextsAreBounded(t *testing.T) {
 		d.Status.ObservedGeneration = d.Generation
 		l.see(watch.Modified, d)
 		l.pass(time.Minute)
-		w := l.workloads[d.UID]
+		w := l.workloads[builtIn(kindDeployment, d)]
 		if c := w.current(); c != nil && c.joined.IsValid() {
 			joined++
 		}
 	}
-	w := l.workloads[d.UID]
+	w := l.workloads[builtIn(kindDeployment, d)]
 	if len(w.contexts.values) != maxContexts || len(w.joinedBy) != maxJoined || len(w.changes) > keepChanges {
 		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.contexts.values), len(w.joinedBy), len(w.changes))
 	}

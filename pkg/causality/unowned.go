@@ -3,15 +3,15 @@ package causality
 import "slices"
 
 // unowned reports whether the pod is its own workload.
-func (p *pod) unowned() bool { return p.owner == p.uid }
+func (p *pod) unowned() bool { return p.owner == p.objectID }
 
 // runOf is the workload that a pod is for itself, made if need be.
 func (e *Engine) runOf(p *pod) *workload {
-	d := e.workloads[p.uid]
+	d := e.workloads[p.objectID]
 	if d == nil {
 		d = &workload{object: p.object, seen: true}
-		e.workloads[p.uid] = d
-		e.adopt(e.podSet(p.object), p.uid)
+		e.workloads[p.objectID] = d
+		e.adopt(e.podSet(p.object), p.objectID)
 	}
 	return d
 }

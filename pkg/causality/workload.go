@@ -141,22 +141,23 @@ func (d *workload) direct() bool { return d.kind != kindDeployment }
 // workload returns the record of a workload, made if need be. Nil means that
 // there is nothing to observe.
 func (e *Engine) workload(o Observation, kind string, meta metav1.Object) *workload {
-	d := e.workloads[meta.GetUID()]
+	id := builtIn(kind, meta)
+	d := e.workloads[id]
 	if d == nil {
 		if o.Type == watch.Deleted {
 			return nil // nothing is known that could have ended
 		}
-		d = &workload{object: e.track(kind, meta)}
-		e.workloads[d.uid] = d
+		d = &workload{object: e.track(id, meta.GetName())}
+		e.workloads[id] = d
 		if d.direct() {
 			set := e.podSet(d.object)
-			if set.owner != d.uid {
-				e.adopt(set, d.uid)
+			if set.owner != id {
+				e.adopt(set, id)
 			}
 		}
 	}
 	d.touched = o.Time
-	d.owned = ownerOf(meta)
+	d.owned = ownerRefOf(meta)
 	return d
 }
 
@@ -189,7 +190,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 	d.stated = s
 	d.progress(fields, state, s, arrival)
 	if d.direct() {
-		e.sets[d.uid].observeAvailable(state.available, o.Time)
+		e.sets[d.objectID].observeAvailable(state.available, o.Time)
 	}
 	if at := meta.GetDeletionTimestamp(); at != nil {
 		// Foreground deletion: no grace period for workloads.
