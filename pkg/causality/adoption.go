@@ -67,7 +67,8 @@ func returnedOf(pods []*pod) returnedPods {
 
 // take returns the pod that had come back when q was removed, and takes it from the
 // list; nil if there is none. Pods are asked for in the order in which they were lost.
-func (back *returnedPods) take(q *pod) *pod {
+func (back *returnedPods) take(q *pod, work *work) *pod {
+	work.spend(len(*back))
 	at := q.lostStamp()
 	i := slices.IndexFunc(*back, func(r *pod) bool {
 		return r != q && !at.before(r.returned) && (!r.leaving() || !r.deletion.before(at))

@@ -17,7 +17,9 @@ type builder struct {
 	place place
 	base  []attribute.KeyValue // on every span
 	spans []*spans.Span
+	known map[trace.SpanID]bool // the IDs of spans
 	late  bool
+	work  *work // what building it costs; nil where that is little
 }
 
 // node is a span to be: who did what to which object, and when.
@@ -32,7 +34,10 @@ type node struct {
 	attrs   []attribute.KeyValue
 }
 
+// add makes a span. Of several that have one ID the trace gets the first: a backend
+// would keep one or the other.
 func (b *builder) add(n node) *spans.Span {
+	b.work.spend(1)
 	id := b.place.rootID()
 	if n.id != nil {
 		id = b.place.spanID(n.id...)
@@ -56,7 +61,13 @@ func (b *builder) add(n node) *spans.Span {
 			s.Attributes = append(s.Attributes, kv)
 		}
 	}
-	b.spans = append(b.spans, s)
+	if b.known == nil {
+		b.known = map[trace.SpanID]bool{}
+	}
+	if !b.known[id] {
+		b.known[id] = true
+		b.spans = append(b.spans, s)
+	}
 	return s
 }
 
@@ -64,13 +75,9 @@ func (b *builder) add(n node) *spans.Span {
 // before its children.
 func (b *builder) done() spans.Trace {
 	children := map[trace.SpanID][]*spans.Span{}
-	known := map[trace.SpanID]bool{}
-	for _, s := range b.spans {
-		known[s.SpanID] = true
-	}
 	var tops []*spans.Span
 	for _, s := range b.spans {
-		if known[s.ParentID] {
+		if b.known[s.ParentID] {
 			children[s.ParentID] = append(children[s.ParentID], s)
 		} else {
 			tops = append(tops, s)

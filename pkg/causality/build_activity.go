@@ -32,24 +32,36 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 			delete(e.unsettled, obj) // forgotten, or merged into another
 			continue
 		}
-		left := e.notWithheld(obj, obj.unclaimed())
-		for len(left) > 0 {
-			b := e.burst(left)
-			if !flush && (e.now.Before(b.over) || e.claimable(obj)) {
-				e.wake(latest(b.over, e.now.Add(e.opts.Settle)))
-				break
-			}
-			late, own := e.lateEvents(obj, b.events)
-			out = append(out, late...)
-			if t, ok := obj.activity(own, b.cut); ok {
-				e.stats.Orphans["Event"] += int64(len(t.Root().Events))
-				out = append(out, t)
-			}
-			left = b.rest
+		var told []spans.Trace
+		if f := e.guard(func() { told = e.activitiesOf(obj, flush) }); f != nil {
+			e.contain(f, "activity", obj.objectID, obj.name)
+			e.dropObserved(obj.objectID)
+			continue
 		}
-		if len(left) == 0 {
-			delete(e.unsettled, obj)
+		out = append(out, told...)
+	}
+	return out
+}
+
+// activitiesOf hands out the bursts of Events about one object that are over.
+func (e *Engine) activitiesOf(obj *object, flush bool) (out []spans.Trace) {
+	left := e.notWithheld(obj, obj.unclaimed())
+	for len(left) > 0 {
+		b := e.burst(left)
+		if !flush && (e.now.Before(b.over) || e.claimable(obj)) {
+			e.wake(latest(b.over, e.now.Add(e.opts.Settle)))
+			break
 		}
+		late, own := e.lateEvents(obj, b.events)
+		out = append(out, late...)
+		if t, ok := obj.activity(own, b.cut); ok {
+			e.stats.Orphans["Event"] += int64(len(t.Root().Events))
+			out = append(out, t)
+		}
+		left = b.rest
+	}
+	if len(left) == 0 {
+		delete(e.unsettled, obj)
 	}
 	return out
 }

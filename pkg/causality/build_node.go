@@ -35,27 +35,39 @@ func (e *Engine) disruptions(flush bool) []spans.Trace {
 	var out []spans.Trace
 	for _, n := range due {
 		delete(e.nodes.due, n)
-		n.kubeletRestarts()
-		var again time.Time
-		for _, d := range slices.Clone(n.disruptions) {
-			switch at := d.seen.Add(e.untilTold(d)); {
-			case d.sent || !d.over && !flush:
-			case e.now.Before(at) && !flush:
-				again = earliest(again, at)
-			case n.partOfReboot(d):
-				d.sent = true // the reboot has its Event
-			default:
-				out = append(out, e.buildDisruption(d))
-			}
+		var told []spans.Trace
+		if f := e.guard(func() { told = e.disruptionsOf(n, flush) }); f != nil {
+			e.contain(f, "disruption", n.objectID, n.name)
+			e.drop(n.objectID)
+			continue
 		}
-		if !again.IsZero() {
-			e.nodes.due[n] = true
-			e.wake(latest(again, e.now.Add(time.Nanosecond)))
+		out = append(out, told...)
+	}
+	return out
+}
+
+// disruptionsOf hands out the disruptions of one node that are over.
+func (e *Engine) disruptionsOf(n *nodeRecord, flush bool) (out []spans.Trace) {
+	n.kubeletRestarts()
+	var again time.Time
+	for _, d := range slices.Clone(n.disruptions) {
+		switch at := d.seen.Add(e.untilTold(d)); {
+		case d.sent || !d.over && !flush:
+		case e.now.Before(at) && !flush:
+			again = earliest(again, at)
+		case n.partOfReboot(d):
+			d.sent = true // the reboot has its Event
+		default:
+			out = append(out, e.buildDisruption(d))
 		}
-		if len(n.unclaimed()) > 0 {
-			e.unsettled[n.object] = true // Events may have been waiting for a disruption
-			e.wake(e.now.Add(e.opts.Quiet))
-		}
+	}
+	if !again.IsZero() {
+		e.nodes.due[n] = true
+		e.wake(latest(again, e.now.Add(time.Nanosecond)))
+	}
+	if len(n.unclaimed()) > 0 {
+		e.unsettled[n.object] = true // Events may have been waiting for a disruption
+		e.wake(e.now.Add(e.opts.Quiet))
 	}
 	return out
 }
@@ -74,7 +86,7 @@ func (e *Engine) buildDisruption(d *disruption) spans.Trace {
 	if !d.over {
 		d.outcome, d.end = outcomeOpen, exactly(e.now)
 	}
-	b := &builder{place: d.place(), base: d.node.attributes()}
+	b := &builder{place: d.place(), base: d.node.attributes(), work: &e.work}
 	start := d.start.at()
 	var events []*event
 	for _, ev := range d.node.unclaimed() {

@@ -142,6 +142,7 @@ func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
 		place: placeOfReplacement(lost.uid),
 		base:  r.workload.attributes(),
 		late:  late,
+		work:  &r.engine.work,
 	}
 }
 

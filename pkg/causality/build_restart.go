@@ -170,6 +170,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	b := &builder{
 		place: ownPlace(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
 		base:  append(r.workload.attributes(), r.engine.sets[q.owner].attributes()...),
+		work:  &r.engine.work,
 	}
 	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
 	subject := q.subject() + " container/" + c.name

@@ -180,11 +180,21 @@ func (e *Engine) sweepClaims() {
 		if c.goneSeen.IsZero() || !e.now.After(c.goneSeen.Add(e.opts.Linger+e.opts.Quiet)) || len(cs.users[key]) > 0 {
 			continue
 		}
-		delete(cs.byID, id)
-		cs.byName[key] = slices.DeleteFunc(cs.byName[key], func(o *volumeClaim) bool { return o == c })
-		if len(cs.byName[key]) == 0 {
-			delete(cs.byName, key)
-		}
+		cs.forget(id)
+	}
+}
+
+// forget drops a claim, if there is one.
+func (cs *volumeClaims) forget(id objectID) {
+	c := cs.byID[id]
+	if c == nil {
+		return
+	}
+	delete(cs.byID, id)
+	key := claimKey(c.namespace, c.name)
+	cs.byName[key] = slices.DeleteFunc(cs.byName[key], func(o *volumeClaim) bool { return o == c })
+	if len(cs.byName[key]) == 0 {
+		delete(cs.byName, key)
 	}
 }
 

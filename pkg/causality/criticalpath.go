@@ -3,6 +3,7 @@ package causality
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -53,14 +54,18 @@ type criticalPath struct {
 	at       time.Time
 	segments []pathSegment // the last one first
 	marked   map[*spans.Span]bool
+	work     *work
+	// within are the spans that the walk is inside of. It goes into none of them again.
+	within map[*spans.Span]bool
 }
 
-func newCriticalPath(all []*spans.Span, root *spans.Span) *criticalPath {
+func newCriticalPath(all []*spans.Span, root *spans.Span, work *work) *criticalPath {
 	w := &criticalPath{
-		root: root, at: root.End,
+		root: root, at: root.End, work: work,
 		byID:     make(map[trace.SpanID]*spans.Span, len(all)),
 		children: make(map[trace.SpanID][]*spans.Span, len(all)),
 		marked:   map[*spans.Span]bool{},
+		within:   map[*spans.Span]bool{},
 	}
 	for _, s := range all {
 		w.byID[s.SpanID] = s
@@ -81,31 +86,57 @@ func (w *criticalPath) take(s *spans.Span, phase, what string, from time.Time) {
 		w.segments = append(w.segments, pathSegment{phase: phase, what: what, subject: s.Subject, from: from, until: w.at})
 	}
 	w.at = from
-	for ; s != nil && !w.marked[s]; s = w.byID[s.ParentID] {
-		w.marked[s] = true
+	for up := range w.upFrom(s) {
+		if w.marked[up] {
+			break
+		}
+		w.marked[up] = true
 	}
+}
+
+// advances does one step of the walk and reports whether that brought it nearer to the
+// beginning of the change. A step that does not is the last one: what follows would be
+// the same step again. So the walk ends, whatever the spans are: there are only so many
+// starts and ends that it can get to, and it is inside of each span once at a time.
+func (w *criticalPath) advances(step func()) bool {
+	before := w.at
+	step()
+	return w.at.Before(before) && w.at.After(w.root.Start)
 }
 
 // descend explains the time of a span by what it consisted of: of its parts
 // the one that ended last, before that the one that had ended last when that
 // one began, and so on. What no part explains was the span's own.
 func (w *criticalPath) descend(s *spans.Span) {
+	if w.within[s] {
+		return
+	}
+	w.within[s] = true
+	defer delete(w.within, s)
 	cut := s.End.After(w.at) // the path leaves it before its end
-	for {
-		part := lastEnded(w.children[s.SpanID], w.at, cut)
-		if part == nil || part.End.Before(w.at) {
-			if init := lastInit(w.children[s.SpanID], w.at); init != nil {
-				part = init
-			}
-		}
-		if part == nil {
+	for part := w.lastPart(s, cut); part != nil; part = w.lastPart(s, false) {
+		if !w.advances(func() {
+			w.self(s, earliest(part.End, w.at))
+			w.descend(part)
+		}) {
 			break
 		}
-		cut = false
-		w.self(s, earliest(part.End, w.at))
-		w.descend(part)
 	}
 	w.self(s, s.Start)
+}
+
+// lastPart is the part of a span that explains the time before where the path has
+// come; nil if none does.
+func (w *criticalPath) lastPart(s *spans.Span, cut bool) *spans.Span {
+	parts := w.children[s.SpanID]
+	w.work.spend(1 + len(parts))
+	part := lastEnded(parts, w.at, cut)
+	if part == nil || part.End.Before(w.at) {
+		if init := lastInit(parts, w.at); init != nil {
+			return init
+		}
+	}
+	return part
 }
 
 // lastEnded is the span that had ended last at a time; with cut, one that was
@@ -173,12 +204,24 @@ func (w *criticalPath) phaseOf(s *spans.Span) string {
 	if s == w.root || strings.HasPrefix(s.Name, "Pod ") && s.Name != "Pod stop" {
 		return phaseController
 	}
-	for up := s; up != nil; up = w.byID[up.ParentID] {
+	for up := range w.upFrom(s) {
 		if up.Name == "Pod stop" {
 			return phasePodStop
 		}
 	}
 	return s.Name
+}
+
+// upFrom is a span and what it is below of, as far as that is told.
+func (w *criticalPath) upFrom(s *spans.Span) iter.Seq[*spans.Span] {
+	return func(yield func(*spans.Span) bool) {
+		for range w.byID {
+			if s == nil || !yield(s) {
+				return
+			}
+			s = w.byID[s.ParentID]
+		}
+	}
 }
 
 // finish takes the rest for the change itself, marks the spans and writes the

@@ -38,7 +38,7 @@ func (b *changeBuilder) addCriticalPath() {
 		return
 	}
 	later := b.stillGoingOn()
-	w := newCriticalPath(slices.Concat(b.spans, later), b.root)
+	w := newCriticalPath(slices.Concat(b.spans, later), b.root, &b.engine.work)
 	gates := b.gates()
 	cause := b.root
 	var next *gate
@@ -58,7 +58,7 @@ func (b *changeBuilder) addCriticalPath() {
 		}
 		next = b.unblocker(gates, cause, w.at)
 	}
-	for ; next != nil; next = b.unblocker(gates, cause, w.at) {
+	for next != nil && w.advances(func() {
 		b.waitFor(w, *next, cause)
 		w.descend(next.span)
 		cause = next.span
@@ -66,6 +66,8 @@ func (b *changeBuilder) addCriticalPath() {
 			w.self(step, step.Start)
 			cause = step
 		}
+	}) {
+		next = b.unblocker(gates, cause, w.at)
 	}
 	b.change.phases = w.finish()
 	b.change.markLater(later)
@@ -213,10 +215,14 @@ func (b *changeBuilder) waitFor(w *criticalPath, g gate, cause *spans.Span) {
 	w.take(waiting, phaseMinReady, phaseMinReady, g.span.End)
 }
 
+// gatesAStep is how many gates are looked at in the time of a step, mostly.
+const gatesAStep = 64
+
 // unblocker is the gate that something waited for: the one it is linked to, or
 // the one that opened last before it. A pause waited for nobody; what it came
 // upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time) *gate {
+	b.work.spend(1 + len(gates)/gatesAStep)
 	last := openedLast(gates, at)
 	if waited.Name == phasePaused {
 		if g := waitingAt(gates, at); g != nil {
@@ -239,7 +245,7 @@ func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time
 // addPath works out the critical path of a change whose spans below the root
 // follow one after the other.
 func (b *builder) addPath(root *spans.Span) {
-	w := newCriticalPath(b.spans, root)
+	w := newCriticalPath(b.spans, root, b.work)
 	w.descend(root)
 	w.finish()
 }

@@ -61,8 +61,14 @@ type Engine struct {
 	// the objects that have Events no span has claimed.
 	due       map[*workload]bool
 	unsettled map[*object]bool
-	swept     time.Time // when Events were last looked through
-	next      time.Time // when the first of them may be ready
+	// reread are the objects whose records were dropped after a fault: the next
+	// observation of each counts as one of the list that a watch begins with.
+	reread map[objectID]bool
+	issued issued
+	work   work
+	budget int       // see workBudget
+	swept  time.Time // when Events were last looked through
+	next   time.Time // when the first of them may be ready
 }
 
 // New returns an engine that has seen nothing yet.
@@ -77,7 +83,7 @@ func New(opts Options) *Engine {
 	opts.InProgressEvery = cmp.Or(opts.InProgressEvery, 3*time.Minute)
 	return &Engine{
 		opts:          opts,
-		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}},
+		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}, Faults: map[FaultKind]int64{}},
 		objects:       map[objectID]*object{},
 		names:         map[nameKey]objectID{},
 		uids:          map[types.UID]objectID{},
@@ -97,6 +103,8 @@ func New(opts Options) *Engine {
 		strays:        map[*object]time.Time{},
 		due:           map[*workload]bool{},
 		unsettled:     map[*object]bool{},
+		reread:        map[objectID]bool{},
+		budget:        workBudget,
 	}
 }
 
@@ -106,15 +114,28 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 		o.Time = e.now
 	}
 	out := e.Advance(o.Time)
-	e.ingest(o)
+	if f := e.guard(func() { e.ingest(o) }); f != nil {
+		id, name := e.subjectOf(o)
+		e.contain(f, "observe", id, name)
+		e.dropObserved(id)
+	}
 	return out
 }
 
+// subjectOf is the object that an observation tells of.
+func (e *Engine) subjectOf(o Observation) (id objectID, name string) {
+	e.guard(func() {
+		if in, ok := o.Object.(*corev1.Event); ok {
+			id, _ = e.involved(in, o.Time)
+			name = in.InvolvedObject.Name
+		} else if meta, ok := o.Object.(metav1.Object); ok {
+			id, name = idOf(o.Object, meta), meta.GetName()
+		}
+	})
+	return id, name
+}
+
 func (e *Engine) ingest(o Observation) {
-	if o.Object == nil {
-		e.stats.Incomplete++
-		return
-	}
 	meta, ok := o.Object.(metav1.Object)
 	if !ok {
 		e.stats.Incomplete++
@@ -141,6 +162,12 @@ func (e *Engine) ingest(o Observation) {
 	if meta.GetUID() == "" {
 		e.stats.Incomplete++
 		return
+	}
+	if len(e.reread) > 0 {
+		if id := idOf(o.Object, meta); e.reread[id] {
+			delete(e.reread, id)
+			o.Initial = o.Type != watch.Deleted
+		}
 	}
 	switch in := o.Object.(type) {
 	case *appsv1.Deployment:
@@ -330,7 +357,9 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 	if e.since.IsZero() {
 		e.since = now
 	}
-	e.sweepEvents()
+	if f := e.guard(e.sweepEvents); f != nil {
+		e.contain(f, "sweep", objectID{}, "")
+	}
 	if e.next.IsZero() || e.now.Before(e.next) {
 		return nil
 	}
@@ -343,11 +372,13 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		}
 		delete(e.due, d)
 		d.due = time.Time{}
-		out = append(out, e.review(d, false)...)
+		out = append(out, e.reviewGuarded(d, false)...)
 	}
 	out = append(out, e.disruptions(false)...)
 	out = append(out, e.activities(false)...)
-	e.forgetStrays()
+	if f := e.guard(e.forgetStrays); f != nil {
+		e.contain(f, "sweep", objectID{}, "")
+	}
 	return e.handOut(out)
 }
 
@@ -369,7 +400,7 @@ func (e *Engine) Flush() []spans.Trace {
 	}
 	var out []spans.Trace
 	for _, d := range e.dueWorkloads() {
-		out = append(out, e.review(d, true)...)
+		out = append(out, e.reviewGuarded(d, true)...)
 	}
 	out = append(out, e.disruptions(true)...)
 	return e.handOut(append(out, e.activities(true)...))
@@ -381,6 +412,9 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 		return a.Root().Start.Compare(b.Root().Start)
 	})
 	for i := range out {
+		if root := out[i].Root(); !out[i].Late && !root.ParentID.IsValid() {
+			e.issued.add(root.TraceID) // of its own, and no deployer's
+		}
 		e.stats.Traces++
 		e.stats.Spans += int64(len(out[i].Spans))
 	}
@@ -392,6 +426,7 @@ func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Observations = maps.Clone(e.stats.Observations)
 	s.Orphans = maps.Clone(e.stats.Orphans)
+	s.Faults = maps.Clone(e.stats.Faults)
 	for _, d := range e.workloads {
 		for _, c := range d.changes {
 			if !c.sent {

@@ -6,6 +6,7 @@ import "slices"
 // for yet. A rolling update of thousands of pods loses them all, and asks for each of
 // the new ones, so what one can be there for is looked up.
 type losses struct {
+	work   *work
 	kind   string // of the workload
 	pods   []*pod // in the order they were lost; nil once another is there for it
 	stamps []stamp
@@ -15,8 +16,8 @@ type losses struct {
 	all []int
 }
 
-func newLosses(kind string, lost []*pod) *losses {
-	l := &losses{kind: kind, pods: slices.Clone(lost), by: map[string][]int{}}
+func newLosses(kind string, lost []*pod, work *work) *losses {
+	l := &losses{work: work, kind: kind, pods: slices.Clone(lost), by: map[string][]int{}}
 	for i, q := range lost {
 		l.stamps = append(l.stamps, q.lostStamp())
 		l.all = append(l.all, i)
@@ -45,6 +46,7 @@ func (l *losses) take(q *pod) *pod {
 		candidates = l.all
 	}
 	for _, i := range candidates {
+		l.work.spend(1)
 		lost := l.pods[i]
 		if lost == nil || q.firstSeen.before(l.stamps[i]) || l.kind == kindDaemonSet && q.node != "" && lost.node != "" && q.node != lost.node {
 			continue

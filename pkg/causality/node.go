@@ -229,12 +229,16 @@ func (e *Engine) sweepNodes() {
 		if !n.gone || len(n.disruptions) > 0 || len(n.unclaimed()) > 0 {
 			continue
 		}
-		delete(e.nodes.byID, n.objectID)
-		delete(e.nodes.due, n)
-		e.nodes.named[n.name] = slices.DeleteFunc(e.nodes.named[n.name], func(m *nodeRecord) bool { return m == n })
-		if len(e.nodes.named[n.name]) == 0 {
-			delete(e.nodes.named, n.name)
-		}
-		e.forget(n.object)
+		e.forgetNode(n)
 	}
+}
+
+func (e *Engine) forgetNode(n *nodeRecord) {
+	delete(e.nodes.byID, n.objectID)
+	delete(e.nodes.due, n)
+	e.nodes.named[n.name] = slices.DeleteFunc(e.nodes.named[n.name], func(m *nodeRecord) bool { return m == n })
+	if len(e.nodes.named[n.name]) == 0 {
+		delete(e.nodes.named, n.name)
+	}
+	e.forget(n.object)
 }

@@ -27,6 +27,12 @@ type Options struct {
 	// InProgressEvery is how long after that the next one follows, and so on;
 	// a change that is open for more than an hour has one an hour. Default 3m.
 	InProgressEvery time.Duration
+	// OnFault is called for each Fault, by whoever called the engine. It must not
+	// call the engine. Default: nobody is told; Stats count them.
+	OnFault func(Fault)
+	// TraceContextNamespaces are the namespaces whose workloads may join the trace of
+	// who deployed them; of the others the context is linked to. Default: all.
+	TraceContextNamespaces []string
 }
 
 // Stats counts what the engine met. All counters only grow, but Open.
@@ -51,6 +57,8 @@ type Stats struct {
 	// as activity, and pods and ReplicaSets that were gone for a while without
 	// their workload being known, so that no trace tells of them.
 	Orphans map[string]int64
+	// Faults is how often what was known of an object was dropped, by why.
+	Faults map[FaultKind]int64
 	// Open is how many changes are open or not handed out yet.
 	Open int64
 }

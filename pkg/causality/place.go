@@ -55,7 +55,9 @@ func (p *plan) placeOf(c *change) place {
 	if !c.placed {
 		c.placed, c.joined = true, p.join(c)
 	}
-	return place{own: c.identity(p.uid), joined: c.joined}
+	own := c.identity(p.uid)
+	p.engine.issued.add(own)
+	return place{own: own, joined: c.joined}
 }
 
 // join is the context that the change's root is to be a child of, if any.
@@ -64,7 +66,7 @@ func (p *plan) join(c *change) trace.SpanContext {
 		return trace.SpanContext{}
 	}
 	for _, o := range c.offers {
-		if o.context.IsSampled() && o.freshFor(c) && !p.isOld(o, c) {
+		if o.context.IsSampled() && o.freshFor(c) && !p.isOld(o, c) && !p.engine.issued.has(o.context.TraceID()) {
 			return o.context
 		}
 	}

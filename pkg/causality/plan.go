@@ -78,7 +78,7 @@ func (e *Engine) plan(d *workload) *plan {
 		voids:     map[*step]void{},
 		startsOf:  map[*step][]*pod{},
 		stopsOf:   map[*step][]*pod{},
-		joins:     e.opts.TraceContext == TraceContextParent,
+		joins:     e.joins(d.namespace),
 		owners:    e.ownersOf(d.object),
 		scalers:   e.scalers[d.nameKey()],
 		named:     map[podName][]*pod{},
@@ -160,6 +160,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	}
 	surplus, returned, fewer := rs.surplus(pods), returnedOf(pods), p.fewer()
 	for _, q := range leaving {
+		p.engine.work.spend(1 + len(rs.steps) + len(p.workload.changes))
 		c := p.changeFor(rs, q.lostStamp())
 		if c != nil && c.kind == changeDelete {
 			if !q.released() {
@@ -176,7 +177,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs}
 			continue
 		}
-		if back := returned.take(q); back != nil {
+		if back := returned.take(q, &p.engine.work); back != nil {
 			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, returned: back}
 			continue
 		}
@@ -225,8 +226,9 @@ func (p *plan) planStarts(rs *podSet, born, lost []*pod) []*pod {
 			room[s] = s.to - s.from - s.filled - p.voids[s].pods
 		}
 	}
-	losses := newLosses(p.kind, lost)
+	losses := newLosses(p.kind, lost, &p.engine.work)
 	for _, q := range born {
+		p.engine.work.spend(1 + len(rs.steps) + len(p.workload.changes))
 		if q.lostFirst {
 			continue
 		}
@@ -273,6 +275,7 @@ func (p *plan) stepsOf(c *change) []slot {
 	}
 	var out []slot
 	for _, rs := range p.sets {
+		p.engine.work.spend(len(rs.steps) * (1 + len(p.workload.changes)))
 		for _, s := range rs.steps {
 			if p.changeFor(rs, s.stamp) == c {
 				out = append(out, slot{change: c, step: s, rs: rs})

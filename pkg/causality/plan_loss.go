@@ -31,6 +31,7 @@ func (p *plan) scaledDown(open *change, q *pod, pods []*pod, fewer map[*change]i
 	if next == nil || fewer[next] == 0 {
 		return nil
 	}
+	p.engine.work.spend(len(pods))
 	for _, other := range pods {
 		if other.node == q.node && q.lostStamp().before(other.firstSeen) && other.firstSeen.before(next.opened) {
 			return nil // another took its place before

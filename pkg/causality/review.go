@@ -17,6 +17,9 @@ const keepChanges = 8
 // everything.
 func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	e.numberRollouts(d)
+	if c := d.current(); c != nil {
+		e.issued.add(c.identity(d.uid)) // told or not: after a restart it was told before
+	}
 	p := e.plan(d)
 	r := &reviewer{plan: p, flush: flush}
 	r.scheduled()
@@ -114,7 +117,7 @@ func (r *reviewer) cutAt(done bool) time.Time {
 }
 
 func (r *reviewer) lateBuilder(c *change) *builder {
-	return &builder{place: r.placeOf(c), base: r.workload.attributes(), late: true}
+	return &builder{place: r.placeOf(c), base: r.workload.attributes(), late: true, work: &r.engine.work}
 }
 
 // lateParent is the span, handed out before, that caused a pod's start or stop,

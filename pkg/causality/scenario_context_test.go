@@ -14,7 +14,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality"
 )
 
-// contextOptions reads trace-context=<mode> and keys=<annotation>,….
+// contextOptions reads trace-context=<mode> and keys=<annotation>+…, and
+// namespaces=<name>+….
 func contextOptions(t *testing.T, d *datadriven.TestData) (options causality.Options) {
 	if d.HasArg("trace-context") {
 		d.ScanArgs(t, "trace-context", (*string)(&options.TraceContext))
@@ -23,6 +24,11 @@ func contextOptions(t *testing.T, d *datadriven.TestData) (options causality.Opt
 		var keys string
 		d.ScanArgs(t, "keys", &keys)
 		options.TraceContextKeys = strings.Split(keys, "+")
+	}
+	if d.HasArg("namespaces") {
+		var namespaces string
+		d.ScanArgs(t, "namespaces", &namespaces)
+		options.TraceContextNamespaces = strings.Split(namespaces, "+")
 	}
 	return options
 }

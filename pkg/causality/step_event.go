@@ -110,6 +110,7 @@ func podNamed(message string) string {
 func (p *plan) nearest(name podName, reason string, t time.Time) *pod {
 	var best *pod
 	var away time.Duration
+	p.engine.work.spend(len(p.named[name]))
 	for _, q := range p.named[name] {
 		at := q.createdAt()
 		if reason == "SuccessfulDelete" {

@@ -92,6 +92,12 @@ func (e *Engine) observeContexts(d *workload, meta metav1.Object, s stamp, liste
 	}
 }
 
+// joins reports whether the workloads of a namespace may join their deployers' traces.
+func (e *Engine) joins(namespace string) bool {
+	allowed := e.opts.TraceContextNamespaces
+	return e.opts.TraceContext == TraceContextParent && (len(allowed) == 0 || slices.Contains(allowed, namespace))
+}
+
 func (e *Engine) offerContexts(d *workload, annotations map[string]string, template bool, s stamp, listed bool) {
 	for _, key := range e.opts.TraceContextKeys {
 		text, ok := annotations[key]

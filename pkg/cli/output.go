@@ -56,6 +56,8 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 		"what to do with the trace context that a deployer left on a workload: join that trace if it is new (parent), only link to it (link), or nothing (ignore)")
 	fs.StringSliceVar(&c.engine.TraceContextKeys, "trace-context-keys", causality.DefaultTraceContextKeys(),
 		"annotations of workloads, or of their pod templates, that hold a W3C traceparent; the first counts most")
+	fs.StringSliceVar(&c.engine.TraceContextNamespaces, "trace-context-namespaces", nil,
+		"`NAMESPACE` whose workloads may join their deployers' traces, repeatable; the contexts of others are only linked to; default all")
 	fs.DurationVar(&c.engine.InProgressAfter, "in-progress-after", inProgress,
 		"how long a change is open before a span 'in progress' says what it waits for; 0 for never")
 	fs.DurationVar(&c.engine.InProgressEvery, "in-progress-every", 3*time.Minute,
@@ -104,6 +106,11 @@ func (c *conversion) validateTraceContext() error {
 	modes := []causality.TraceContextMode{causality.TraceContextParent, causality.TraceContextLink, causality.TraceContextIgnore}
 	if !slices.Contains(modes, c.engine.TraceContext) {
 		return fmt.Errorf("--trace-context: %q is not one of %s, %s, %s", c.engine.TraceContext, modes[0], modes[1], modes[2])
+	}
+	for _, namespace := range c.engine.TraceContextNamespaces {
+		if why := validation.IsDNS1123Label(namespace); len(why) > 0 {
+			return fmt.Errorf("--trace-context-namespaces: %q is not the name of a namespace: %s", namespace, why[0])
+		}
 	}
 	for _, key := range c.engine.TraceContextKeys {
 		if why := validation.IsQualifiedName(strings.ToLower(key)); len(why) > 0 {

@@ -91,6 +91,8 @@ type replay struct {
 	clusterUID string
 	lenient    bool
 	since      time.Duration
+	// faults is how often the engine had to give up on an object.
+	faults int64
 	// useless are the inputs that are neither recordings nor dumps.
 	useless []string
 }
@@ -124,6 +126,9 @@ func (r *replay) run(ctx context.Context, paths []string) error {
 	}
 	if len(r.useless) > 0 {
 		return fmt.Errorf("neither a recording nor a dump: %s", strings.Join(r.useless, ", "))
+	}
+	if r.faults > 0 && !r.lenient {
+		return fmt.Errorf("rollspan gave up on %s, named above; the rest was converted (--lenient makes this no error)", counted(int(r.faults), "object"))
 	}
 	if broken := damage(lines, snapshot.stats().Broken); broken != "" && !r.lenient {
 		return fmt.Errorf("%s; the rest was converted (--lenient makes this no error)", broken)
@@ -192,7 +197,8 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 
 // convert feeds a recording through an engine of its own.
 func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *replayOutput) (observations, broken int, err error) {
-	engine := causality.New(r.conversion.engine)
+	engine := r.newEngine(r.conversion.engine)
+	defer func() { r.noteFaults(engine) }()
 	wrong := complaints{w: r.Err}
 	for ctx.Err() == nil {
 		o, err := in.Next()
@@ -216,6 +222,19 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *r
 		}
 	}
 	return observations, broken, ctx.Err()
+}
+
+// newEngine returns an engine whose faults are logged.
+func (r *replay) newEngine(options causality.Options) *causality.Engine {
+	options.OnFault = watcher.LogFaults(r.log)
+	return causality.New(options)
+}
+
+// noteFaults counts on how many objects an engine gave up.
+func (r *replay) noteFaults(engine *causality.Engine) {
+	for _, n := range engine.Stats().Faults {
+		r.faults += n
+	}
 }
 
 // replayOutput opens a recording's output with its first trace: by then the

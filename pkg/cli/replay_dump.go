@@ -102,7 +102,8 @@ func (s *snapshot) notTold(h causality.History) string {
 func (s *snapshot) feed(ctx context.Context, history causality.History, to *replayOutput) error {
 	options := s.conversion.engine
 	options.InProgressAfter = 0 // nobody was there to say what was going on
-	engine := causality.New(options)
+	engine := s.newEngine(options)
+	defer func() { s.noteFaults(engine) }()
 	for _, o := range history.Observations {
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -70,6 +70,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	o.Engine.OnFault = LogFaults(o.Log)
 	c, err := newCluster(o.Config)
 	if err != nil {
 		return nil, err

@@ -75,6 +75,12 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 		o.ConstLabels = prometheus.Labels{"kind": kind}
 		return prometheus.NewCounterFunc(o, func() float64 { return float64(stats().Orphans[kind]) })
 	}
+	faults := func(kind causality.FaultKind) prometheus.Collector {
+		o := prometheus.CounterOpts(options("engine_faults_total",
+			"Objects of which all that was known was dropped, for a mistake in the engine (panic) or too much work (work)."))
+		o.ConstLabels = prometheus.Labels{"kind": string(kind)}
+		return prometheus.NewCounterFunc(o, func() float64 { return float64(stats().Faults[kind]) })
+	}
 	return &liveMetrics{
 		streams: newStreamMetrics(),
 		waits: prometheus.NewCounter(prometheus.CounterOpts(options("queue_waits_total",
@@ -87,6 +93,7 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 			counter("traces_total", "Traces handed out.", func(s *causality.Stats) int64 { return s.Traces }),
 			counter("spans_total", "Spans handed out.", func(s *causality.Stats) int64 { return s.Spans }),
 			orphans("Event"), orphans("Pod"), orphans("ReplicaSet"),
+			faults(causality.FaultPanic), faults(causality.FaultWork),
 			counter("incomplete_observations_total", "Observations without what identifies or dates them.",
 				func(s *causality.Stats) int64 { return s.Incomplete }),
 			counter("incomplete_events_total", "Events without a reason, or without the kind or UID of their object.",

@@ -1,0 +1,205 @@
+package causality
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// Whatever is read of one object, and whatever is built for one workload, is done
+// inside a boundary: a fault in it, be it a mistake of the engine's or an input that
+// nobody thought of, costs what it is about and nothing else.
+
+// Fault is something that went wrong inside the engine and was contained: what was
+// known of the objects it is about was dropped, and is read anew as of the next
+// observation of each, as if the watch had begun then.
+type Fault struct {
+	// Kind says what went wrong.
+	Kind FaultKind
+	// Doing is what the engine was doing: "observe", "review", "disruption",
+	// "activity" or "sweep".
+	Doing string
+	// Object is what it was doing that for, as Kind namespace/name. It is empty
+	// where that is nothing in particular.
+	Object string
+	// Reason is the panic's text, or how much work was too much.
+	Reason string
+	// Place is the file and line, and Stack the goroutine's, where it happened.
+	Place, Stack string
+}
+
+// FaultKind is a kind of Fault.
+type FaultKind string
+
+const (
+	// FaultPanic is a mistake in the engine.
+	FaultPanic FaultKind = "panic"
+	// FaultWork is more work than one workload may cause.
+	FaultWork FaultKind = "work"
+)
+
+// workBudget is how much work one object or workload may cause at once, in steps: a
+// span, an Event that is put on one, a look at one of many. It is counted and not
+// timed, so that a replay gives up where the live run did. A step takes some ten
+// nanoseconds. A Deployment's rollout of 10,000 pods takes a hundred thousand of them,
+// a StatefulSet's of as many, whose pods come one after the other, seven million.
+const workBudget = 200_000_000
+
+// work counts steps.
+type work struct{ left int }
+
+// exhausted is what a panic carries that ends work which is too much.
+type exhausted struct{}
+
+// spend takes n steps. It panics when none are left, which the boundary takes.
+func (w *work) spend(n int) {
+	if w == nil {
+		return
+	}
+	if w.left -= n; w.left < 0 {
+		panic(exhausted{})
+	}
+}
+
+// guard does something inside the boundary. It returns what went wrong, nil if nothing
+// did.
+func (e *Engine) guard(do func()) (f *Fault) {
+	e.work.left = e.budget
+	defer func() {
+		if cause := recover(); cause != nil {
+			f = e.faultOf(cause)
+		}
+	}()
+	do()
+	return nil
+}
+
+// faultOf is what was recovered.
+func (e *Engine) faultOf(cause any) *Fault {
+	f := &Fault{Kind: FaultPanic, Reason: fmt.Sprint(cause)}
+	if _, ok := cause.(exhausted); ok {
+		f.Kind, f.Reason = FaultWork, "it takes more than "+strconv.Itoa(e.budget)+" steps"
+	}
+	f.Place, f.Stack = whereItPanicked()
+	return f
+}
+
+// contain counts a fault and reports it.
+func (e *Engine) contain(f *Fault, doing string, id objectID, name string) {
+	f.Doing = doing
+	if id.kind != "" {
+		f.Object = id.kind + " " + strings.TrimPrefix(id.namespace+"/"+name, "/")
+	}
+	e.stats.Faults[f.Kind]++
+	if e.opts.OnFault != nil {
+		e.opts.OnFault(*f)
+	}
+}
+
+// whereItPanicked is the innermost function of this module below the panic, and the
+// stack. It is called while recovering.
+func whereItPanicked() (place, stack string) {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	panicked := false
+	var all strings.Builder
+	for {
+		frame, more := frames.Next()
+		if panicked {
+			fmt.Fprintf(&all, "%s\n\t%s:%d\n", frame.Function, path.Base(frame.File), frame.Line)
+			if place == "" && !strings.HasPrefix(frame.Function, "runtime.") && !strings.HasSuffix(frame.Function, ".spend") {
+				place = path.Base(frame.File) + ":" + strconv.Itoa(frame.Line)
+			}
+		}
+		panicked = panicked || frame.Function == "runtime.gopanic"
+		if !more {
+			return place, all.String()
+		}
+	}
+}
+
+// reviewGuarded is review inside the boundary: what fails costs the workload's trace.
+func (e *Engine) reviewGuarded(d *workload, flush bool) (out []spans.Trace) {
+	if f := e.guard(func() { out = e.review(d, flush) }); f != nil {
+		e.contain(f, "review", d.objectID, d.name)
+		e.dropWorkload(d)
+		return nil
+	}
+	return out
+}
+
+// dropWorkload forgets all that is known of a workload, as parts of it may be half
+// written. What of it is still there is read anew as of its next observation.
+func (e *Engine) dropWorkload(d *workload) {
+	for _, set := range slices.Clone(e.setsOf[d.objectID]) {
+		for _, p := range slices.Clone(e.podsOf[set.objectID]) {
+			e.drop(p.objectID)
+		}
+		e.drop(set.objectID)
+		delete(e.podsOf, set.objectID)
+	}
+	delete(e.setsOf, d.objectID)
+	e.drop(d.objectID)
+	delete(e.due, d)
+}
+
+// dropObserved forgets the object that an observation is of, and its workload's.
+func (e *Engine) dropObserved(id objectID) {
+	if obj := e.objects[id]; obj != nil {
+		if d := e.workloadOf(obj); d != nil {
+			e.dropWorkload(d)
+		}
+	}
+	e.drop(id)
+}
+
+// drop forgets one object, whatever it is. Unlike the orderly ways to forget one it
+// relies on nothing that its record says.
+func (e *Engine) drop(id objectID) {
+	if e.mayComeAgain(id) {
+		e.reread[id] = true
+	}
+	if p := e.pods[id]; p != nil {
+		e.claims.drop(p)
+		e.dropMirror(p)
+		e.unfile(p)
+		delete(e.pods, id)
+	}
+	if set := e.sets[id]; set != nil {
+		e.leave(set)
+		delete(e.sets, id)
+	}
+	if n := e.nodes.byID[id]; n != nil {
+		e.forgetNode(n)
+	}
+	e.claims.forget(id)
+	delete(e.workloads, id)
+	if obj := e.objects[id]; obj != nil {
+		delete(e.strays, obj)
+		delete(e.unsettled, obj)
+		e.forget(obj)
+	}
+}
+
+// mayComeAgain reports whether more will be observed of an object than its end.
+func (e *Engine) mayComeAgain(id objectID) bool {
+	if p := e.pods[id]; p != nil {
+		return !p.gone.known()
+	}
+	if d := e.workloads[id]; d != nil {
+		return !d.deleted
+	}
+	if set := e.sets[id]; set != nil {
+		return !set.gone
+	}
+	if n := e.nodes.byID[id]; n != nil {
+		return !n.gone
+	}
+	obj := e.objects[id]
+	return obj == nil && id.uid != "" || obj != nil && obj.proven
+}
