@@ -245,7 +245,7 @@ func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 		end = latest(end, ev.until(until).at)
 	}
 	b := &builder{
-		place: o.placeOf(changeActivity, strconv.FormatInt(start.UnixNano(), 10)),
+		place: ownPlace(o.unique(), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
 	}
 	service := cmp.Or(left[0].component, "kubernetes")
 	root := b.add(node{

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -132,14 +131,14 @@ func lossCause(p *pod) string {
 	}
 }
 
-func placeOfReplacement(lost types.UID) place {
-	return ownPlace(string(lost), string(changeReplacement))
+func placeOfReplacement(lost *pod) place {
+	return ownPlace(lost.unique(), string(changeReplacement))
 }
 
 // replacementBuilder collects spans of the trace of a lost pod's replacement.
 func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
 	return &builder{
-		place: placeOfReplacement(lost.uid),
+		place: placeOfReplacement(lost),
 		base:  r.workload.attributes(),
 		late:  late,
 		work:  &r.engine.work,

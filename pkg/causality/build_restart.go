@@ -168,7 +168,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 	disrupted := r.engine.nodeCauseOfRestart(rs)
 	number := int(rs.ended.restart) + 1
 	b := &builder{
-		place: ownPlace(string(q.uid), string(changeRestart), c.name, strconv.Itoa(number)),
+		place: ownPlace(q.unique(), string(changeRestart), c.name, strconv.Itoa(number)),
 		base:  append(r.workload.attributes(), r.engine.sets[q.owner].attributes()...),
 		work:  &r.engine.work,
 	}

@@ -104,7 +104,7 @@ func (e *Engine) placeOfSchedule(c *cronTrigger) place {
 		if cron == nil {
 			cron = &object{objectID: c.id, name: c.name}
 		}
-		at := cron.placeOf(changeSchedule, strconv.FormatInt(c.at.Unix(), 10))
+		at := ownPlace(cron.unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
 		c.place = &at
 	}
 	return *c.place

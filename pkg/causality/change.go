@@ -6,7 +6,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -140,9 +139,9 @@ func (c *change) openAt(s stamp) bool {
 }
 
 // identity is what the change is, hashed: the ID of its trace, unless it joined
-// another's (see placeOf).
-func (c *change) identity(workload types.UID) trace.TraceID {
-	id := []string{string(workload), string(c.kind)}
+// another's (see placeOf). workload is what is unique about the workload.
+func (c *change) identity(workload string) trace.TraceID {
+	id := []string{workload, string(c.kind)}
 	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }
 	switch c.kind {
 	case changeRollout:

@@ -17,8 +17,9 @@ import (
 
 // consequence is a pod that was lost and whose replacement is a trace.
 type consequence struct {
-	lost types.UID
-	at   time.Time
+	place place // of the replacement
+	lost  types.UID
+	at    time.Time
 }
 
 // maxConsequences bounds the links of one span, as most SDKs and backends do.
@@ -29,7 +30,7 @@ const maxConsequences = 128
 type consequences []consequence
 
 func (cs *consequences) add(lost *pod) {
-	c := consequence{lost.uid, lost.lostAt().at()}
+	c := consequence{placeOfReplacement(lost), lost.uid, lost.lostAt().at()}
 	i, known := slices.BinarySearchFunc(*cs, c, func(a, b consequence) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.lost, b.lost))
 	})
@@ -47,7 +48,7 @@ func (cs *consequences) add(lost *pod) {
 func (cs consequences) link(s *spans.Span, until time.Time) {
 	for _, c := range cs {
 		if until.IsZero() || !c.at.After(until) {
-			link(s, placeOfReplacement(c.lost), "causes")
+			link(s, c.place, "causes")
 		}
 	}
 }

@@ -30,7 +30,8 @@ type Engine struct {
 
 	objects map[objectID]*object
 	// names, uids and groups find objects of which only the name, the UID or the
-	// kind is known; of several of one UID or name the one that was seen last.
+	// kind is known; of several of one name the one that was seen last, of one UID the
+	// one that was seen first.
 	names         map[nameKey]objectID
 	uids          map[types.UID]objectID
 	groups        map[string][]string // of custom resources, by kind

@@ -59,7 +59,7 @@ func (m moment) from() time.Time {
 }
 
 func (d *disruption) place() place {
-	return ownPlace(string(d.node.uid), string(changeDisruption), string(d.kind), d.key)
+	return ownPlace(d.node.unique(), string(changeDisruption), string(d.kind), d.key)
 }
 
 // finish ends a disruption that is open.

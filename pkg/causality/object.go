@@ -20,6 +20,8 @@ type object struct {
 	// proven says that the object's own stream has shown it, so that it is who its
 	// identity says: those that Events and owner references name need not be.
 	proven bool
+	// shared says that another object had the UID before.
+	shared bool
 	// exists is set while the object's own stream says that it is there, for
 	// those that are known by their metadata only.
 	exists bool
@@ -123,7 +125,11 @@ func (e *Engine) track(id objectID, name string) *object {
 	obj := e.object(id, name)
 	obj.proven = true
 	e.names[obj.nameKey()] = id
-	e.uids[id.uid] = id
+	if first, known := e.uids[id.uid]; !known {
+		e.uids[id.uid] = id
+	} else if first != id {
+		obj.shared = true
+	}
 	if id.group != "" && !slices.Contains(e.groups[id.kind], id.group) {
 		e.groups[id.kind] = append(e.groups[id.kind], id.group)
 	}
@@ -157,6 +163,17 @@ func (id objectID) named(name string) objectID {
 const namePrefix = "name:"
 
 func (id objectID) byName() bool { return strings.HasPrefix(string(id.uid), namePrefix) }
+
+// unique is what the IDs of traces about the object are made of: its UID. Of an object
+// that only others speak of, and of one whose UID is another's, too, it is all of its
+// identity: what is claimed in one namespace must not get into the traces of an object
+// of another that really has the UID.
+func (o *object) unique() string {
+	if o.byName() || o.proven && !o.shared {
+		return string(o.uid)
+	}
+	return strings.Join([]string{string(o.uid), o.kind, o.group, o.namespace}, "/")
+}
 
 // forget drops an object and what is known of its Events.
 func (e *Engine) forget(obj *object) {

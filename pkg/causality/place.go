@@ -25,16 +25,6 @@ type place struct {
 // ownPlace is the place of a change that never joins another's trace.
 func ownPlace(identity ...string) place { return place{own: spans.NewTraceID(identity...)} }
 
-// placeOf is the place of a change of an object that may be known by what others say
-// of it only. What is claimed in one namespace must not get into the trace of an
-// object of another that really has the UID.
-func (o *object) placeOf(kind changeKind, number string) place {
-	if o.proven || o.byName() {
-		return ownPlace(string(o.uid), string(kind), number)
-	}
-	return ownPlace(string(o.uid), string(kind), number, o.kind, o.group, o.namespace)
-}
-
 // traceID is the trace that the spans are in.
 func (p place) traceID() trace.TraceID {
 	if p.joined.IsValid() {
@@ -55,7 +45,7 @@ func (p *plan) placeOf(c *change) place {
 	if !c.placed {
 		c.placed, c.joined = true, p.join(c)
 	}
-	own := c.identity(p.uid)
+	own := c.identity(p.unique())
 	p.engine.issued.add(own)
 	return place{own: own, joined: c.joined}
 }
@@ -135,5 +125,5 @@ func (p *plan) placeOfRevision(revision int64) place {
 		}
 	}
 	old := change{kind: changeRollout, revision: revision}
-	return place{own: old.identity(p.uid), joined: p.joinedBy[revision]}
+	return place{own: old.identity(p.unique()), joined: p.joinedBy[revision]}
 }

@@ -18,7 +18,7 @@ const keepChanges = 8
 func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	e.numberRollouts(d)
 	if c := d.current(); c != nil {
-		e.issued.add(c.identity(d.uid)) // told or not: after a restart it was told before
+		e.issued.add(c.identity(d.unique())) // told or not: after a restart it was told before
 	}
 	p := e.plan(d)
 	r := &reviewer{plan: p, flush: flush}
