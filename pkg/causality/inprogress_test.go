@@ -16,7 +16,7 @@ var watching = causality.Options{InProgressAfter: 2 * time.Second, InProgressEve
 // live feeds observations to a new engine as a live run does, which tells it the
 // time each second; flush ends the stream.
 func live(obs []causality.Observation, options causality.Options, flush bool) []spans.Trace {
-	e := causality.New(options)
+	e := newEngine(options)
 	var out []spans.Trace
 	for i, o := range obs {
 		if i > 0 {

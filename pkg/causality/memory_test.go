@@ -37,7 +37,8 @@ func (l *life) took(t spans.Trace) {
 }
 
 func newLife() *life {
-	return &life{Engine: New(Options{}), traces: map[string]int{}, at: time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)}
+	strict := Options{OnFault: func(f Fault) { panic(f.Reason + "\n" + f.Stack) }}
+	return &life{Engine: New(strict), traces: map[string]int{}, at: time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)}
 }
 
 func (l *life) see(typ watch.EventType, object runtime.Object) {

@@ -34,7 +34,7 @@ func TestOrphans(t *testing.T) {
 		FirstTimestamp: metav1.NewTime(begin), LastTimestamp: metav1.NewTime(begin), Count: 1,
 	}
 
-	engine := causality.New(causality.Options{})
+	engine := newEngine(causality.Options{})
 	see := func(after time.Duration, how watch.EventType, object *corev1.Pod) {
 		engine.Observe(causality.Observation{Time: begin.Add(after), Type: how, Object: object})
 	}

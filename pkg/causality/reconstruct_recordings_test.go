@@ -37,7 +37,7 @@ func snapshotAt(obs []causality.Observation, at time.Time) []runtime.Object {
 
 // replayHistory feeds what a snapshot proves to a new engine.
 func replayHistory(h causality.History) []spans.Trace {
-	e := causality.New(causality.Options{})
+	e := newEngine(causality.Options{})
 	var out []spans.Trace
 	for _, o := range h.Observations {
 		out = append(out, e.Observe(o)...)

@@ -3,6 +3,7 @@ package causality_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -79,11 +80,20 @@ func load(t testing.TB, name string) []causality.Observation {
 	}
 }
 
+// newEngine returns an engine whose faults fail the test: where it runs they are
+// contained.
+func newEngine(options causality.Options) *causality.Engine {
+	options.OnFault = func(f causality.Fault) {
+		panic(fmt.Sprintf("%s: %s for %s: %s at %s\n%s", f.Kind, f.Doing, f.Object, f.Reason, f.Place, f.Stack))
+	}
+	return causality.New(options)
+}
+
 // replay feeds observations to a new engine and returns all it hands out.
 func replay(obs []causality.Observation) []spans.Trace { return replayWith(causality.Options{}, obs) }
 
 func replayWith(options causality.Options, obs []causality.Observation) []spans.Trace {
-	e := causality.New(options)
+	e := newEngine(options)
 	var out []spans.Trace
 	for _, o := range obs {
 		out = append(out, e.Observe(o)...)

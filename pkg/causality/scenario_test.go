@@ -47,7 +47,7 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 		}
 		w := newWorld()
 		var options causality.Options
-		engine := causality.New(options)
+		engine := newEngine(options)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "observe":
@@ -67,7 +67,7 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 			case "flush":
 				return tree(t, engine.Flush())
 			case "restart": // rollspan starts anew and lists what is there
-				engine = causality.New(options)
+				engine = newEngine(options)
 				var at string
 				d.ScanArgs(t, "at", &at)
 				var b strings.Builder
@@ -77,13 +77,13 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 				return b.String()
 			case "options": // of the rollspan that begins now
 				options = contextOptions(t, d)
-				engine = causality.New(options)
+				engine = newEngine(options)
 				return ""
 			case "malformed":
 				return fmt.Sprintf("%d contexts\n", engine.Stats().MalformedContexts)
 			case "in-progress":
 				options.InProgressAfter, options.InProgressEvery = duration(t, d, "after"), duration(t, d, "every")
-				engine = causality.New(options)
+				engine = newEngine(options)
 				return ""
 			case "stats":
 				s := engine.Stats()
