@@ -192,11 +192,15 @@ func (o otlpOutput) Close(ctx context.Context) error {
 type patientOutput struct {
 	ctx      context.Context
 	exporter *spans.Exporter
-	maxSpans int
+}
+
+func (o patientOutput) full() bool {
+	s := o.exporter.Stats()
+	return s.Queued > s.MaxQueued/2 || s.QueuedBytes > s.MaxQueuedBytes/2
 }
 
 func (o patientOutput) Deliver(t spans.Trace) error {
-	for o.exporter.Stats().Queued > o.maxSpans/2 {
+	for o.full() {
 		select {
 		case <-o.ctx.Done():
 			return o.ctx.Err()

@@ -287,7 +287,7 @@ func (o *replayOutput) open() (err error) {
 	if err != nil {
 		return err
 	}
-	o.out = patientOutput{ctx: o.ctx, exporter: exporter, maxSpans: o.conversion.exporter.QueueSpans}
+	o.out = patientOutput{ctx: o.ctx, exporter: exporter}
 	return nil
 }
 

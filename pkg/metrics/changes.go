@@ -114,7 +114,7 @@ func (c *Changes) Finished(t spans.Trace) {
 }
 
 // Acknowledged adds exemplars: the collector has these spans. A span must have
-// been Finished before.
+// been Finished before. It is enough that it has what was sent of it.
 func (c *Changes) Acknowledged(taken []*spans.Span) {
 	now := c.now()
 	for _, span := range taken {

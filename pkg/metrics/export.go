@@ -12,11 +12,11 @@ var (
 	waitingDesc = prometheus.NewDesc("rollspan_export_queue_spans",
 		"Spans that wait for the collector.", nil, nil)
 	capacityDesc = prometheus.NewDesc("rollspan_export_queue_capacity_spans",
-		"Spans that may wait for the collector before the oldest are dropped.", nil, nil)
+		"Spans that may wait for the collector before the namespace with most of them loses its oldest.", nil, nil)
 	waitingBytesDesc = prometheus.NewDesc("rollspan_export_queue_bytes",
-		"Estimated size of the spans that wait for the collector.", nil, nil)
+		"Size of the spans that wait for the collector, as they are sent.", nil, nil)
 	capacityBytesDesc = prometheus.NewDesc("rollspan_export_queue_capacity_bytes",
-		"Estimated size that may wait for the collector before the oldest spans are dropped.", nil, nil)
+		"Size that may wait for the collector before the namespace with most of it loses its oldest spans.", nil, nil)
 	requestsDesc = prometheus.NewDesc("rollspan_export_requests_total",
 		"Requests to the collector.", nil, nil)
 	retriesDesc = prometheus.NewDesc("rollspan_export_retries_total",

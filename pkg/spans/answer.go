@@ -59,6 +59,11 @@ func answerOfGRPC(err error, response *coltracepb.ExportTraceServiceResponse) an
 		return answerOfSuccess(response)
 	}
 	st := status.Convert(err)
+	if isUnreadable(st) {
+		// A message is the answer to a request that was accepted; to others
+		// there is only a status. To ask again would give the same.
+		return answer{verdict: accepted, words: "the answer cannot be read: " + st.Message()}
+	}
 	a := answer{words: sentence(st.Code().String(), st.Message())}
 	info := false
 	for _, detail := range st.Details() {
@@ -80,12 +85,30 @@ func answerOfGRPC(err error, response *coltracepb.ExportTraceServiceResponse) an
 		a.verdict = denied
 	case codes.Unimplemented, codes.NotFound:
 		a.verdict = misdirected
+	case codes.Internal:
+		if a.verdict = unsure; strings.Contains(st.Message(), "header list size exceeded") {
+			// What the answer is cannot be known: it is beyond maxAnswer.
+			a.verdict = unreachable
+		}
 	case codes.InvalidArgument, codes.FailedPrecondition, codes.AlreadyExists:
 		a.verdict = refused
 	default:
 		a.verdict = unsure
 	}
 	return a
+}
+
+// isUnreadable recognizes what our own gRPC library says of an answer that it
+// cannot read. A server's library says the same of a request that is too large,
+// but with the server's limit.
+func isUnreadable(st *status.Status) bool {
+	switch st.Code() {
+	case codes.ResourceExhausted:
+		return strings.Contains(st.Message(), "larger than max") && strings.Contains(st.Message(), strconv.Itoa(maxGRPCAnswer))
+	case codes.Internal:
+		return strings.Contains(st.Message(), "failed to unmarshal the received message")
+	}
+	return false
 }
 
 // speaksOfSize recognizes what the gRPC libraries of Go, C++ and Java say of a

@@ -54,7 +54,8 @@ func newGRPCClient(s *settings) otlptrace.Client {
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}),
 		otlptracegrpc.WithDialOption(
 			grpc.WithChainUnaryInterceptor(keepAnswer),
-			grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor)),
+			grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor), grpc.MaxCallRecvMsgSize(maxGRPCAnswer)),
+			grpc.WithMaxHeaderListSize(maxAnswer),
 			// By default the library waits up to two minutes between two
 			// attempts to connect, however often a request asks for it.
 			grpc.WithConnectParams(grpc.ConnectParams{
@@ -116,6 +117,8 @@ func newTransport(s *settings) *http.Transport {
 		TLSClientConfig:     s.tls,
 		ForceAttemptHTTP2:   true,
 		IdleConnTimeout:     90 * time.Second,
+		// A collector has little to say; this is for one that never stops.
+		MaxResponseHeaderBytes: maxAnswer,
 		// As above: a dead peer must not keep a connection for long.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 20 * time.Second},
 	}
@@ -139,8 +142,15 @@ func keepAnswer(ctx context.Context, method string, req, reply any, cc *grpc.Cli
 	return err
 }
 
-// maxAnswer is how much of an HTTP answer is read, in bytes.
-const maxAnswer = 1 << 20
+const (
+	// maxAnswer is how much of an answer's headers, and of an HTTP answer's
+	// body, is read, in bytes.
+	maxAnswer = 1 << 20
+	// maxGRPCAnswer is the same for an answer by gRPC. The library speaks of it
+	// with the words with which a server speaks of its own limit; so this is a
+	// number that nobody else has as a limit: a prime.
+	maxGRPCAnswer = 1<<20 - 3
+)
 
 // answerKeeper is the hook of the HTTP client.
 type answerKeeper struct{ next http.RoundTripper }

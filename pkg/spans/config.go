@@ -60,9 +60,10 @@ type Config struct {
 	Compression string
 
 	// QueueSpans and QueueBytes bound the spans that wait for the collector,
-	// those in flight included. Bytes are estimated. When a bound is reached
-	// the oldest spans are dropped. Defaults DefaultQueueSpans and
-	// DefaultQueueBytes.
+	// those in flight included. Bytes are those that are sent, before
+	// compression; in memory a span takes some 150 bytes more. When a bound is
+	// reached, the namespace that holds most loses its oldest spans. Defaults
+	// DefaultQueueSpans and DefaultQueueBytes.
 	QueueSpans, QueueBytes int
 	// BatchSpans is the highest number of spans in one request. Default
 	// DefaultBatchSpans.
@@ -72,11 +73,12 @@ type Config struct {
 	// DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
 
-	// Acknowledged, if it is not nil, gets the spans that the collector has
-	// taken, each once, in the order they were sent. It is called from the
-	// goroutine that sends, which waits for it, and must not change the spans.
-	// Where a collector rejects some of a request it does not say which; then
-	// none of that request's spans are passed on.
+	// Acknowledged, if it is not nil, gets the roots of traces that the
+	// collector has taken, each once, in the order they were sent, and as they
+	// were sent: cut to the limits of a span, and without a Subject. It is
+	// called from the goroutine that sends, which waits for it. Where a
+	// collector rejects some of a request it does not say which; then none of
+	// that request's spans are passed on.
 	Acknowledged func([]*Span)
 }
 
@@ -102,9 +104,9 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Compression, "otlp-compression", c.Compression,
 		`"gzip" or "none"; default none (env OTEL_EXPORTER_OTLP_COMPRESSION)`)
 	fs.IntVar(&c.QueueSpans, "otlp-queue-spans", orDefault(c.QueueSpans, DefaultQueueSpans),
-		"how many spans may wait for the collector before the oldest are dropped")
+		"how many spans may wait for the collector before the namespace with most of them loses its oldest")
 	fs.IntVar(&c.QueueBytes, "otlp-queue-bytes", orDefault(c.QueueBytes, DefaultQueueBytes),
-		"how many bytes (estimated) may wait for the collector before the oldest spans are dropped")
+		"how many bytes may wait for the collector before the namespace with most of them loses its oldest spans")
 	fs.IntVar(&c.BatchSpans, "otlp-batch-spans", orDefault(c.BatchSpans, DefaultBatchSpans),
 		"highest number of spans in one request")
 }

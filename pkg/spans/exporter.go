@@ -1,9 +1,13 @@
 package spans
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,8 +17,8 @@ import (
 
 // Exporter delivers spans to an OTLP collector, at least once: a span stays
 // in the Exporter's queue until the collector has acknowledged it. While no
-// collector answers, spans wait, and past the queue's limits the oldest are
-// dropped, counted and logged.
+// collector answers, spans wait. Past the queue's limits the namespace that
+// holds most of it loses its oldest spans, which is counted and logged.
 //
 // A span that is sent again is the same in every byte, so that a collector
 // that had it already can tell.
@@ -35,9 +39,9 @@ type Exporter struct {
 	done chan struct{}
 
 	mu       sync.Mutex
-	queue    queue
+	queue    *queue
 	stats    Stats
-	overflow pacer
+	overflow losses
 }
 
 // Stats are the counters of an Exporter, all taken at one moment. Every span
@@ -48,8 +52,8 @@ type Stats struct {
 	// Enqueued is how many spans Enqueue was given.
 	Enqueued int64
 	// Queued is how many spans wait or are in flight; QueuedBytes is their
-	// estimated size. They are bounded by MaxQueued and MaxQueuedBytes, which
-	// what is in flight may exceed.
+	// size as they are sent. They are bounded by MaxQueued and MaxQueuedBytes,
+	// which what is in flight may exceed.
 	Queued, QueuedBytes       int
 	MaxQueued, MaxQueuedBytes int
 	// Sent is how many spans the collector acknowledged.
@@ -72,7 +76,7 @@ type Stats struct {
 
 // Dropped counts spans that will never be sent.
 type Dropped struct {
-	// QueueFull: newer spans needed the room.
+	// QueueFull: others needed the room, and the span's namespace held most.
 	QueueFull int64
 	// Refused: the collector would not have the span, even alone.
 	Refused int64
@@ -111,7 +115,7 @@ func NewExporter(c Config, encoder *Encoder, log logr.Logger) (*Exporter, error)
 		wake:     make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
-		queue:    queue{maxSpans: s.QueueSpans, maxBytes: s.QueueBytes},
+		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.headerSize()),
 	}
 	go newSender(e).run()
 	return e, nil
@@ -122,31 +126,52 @@ func (e *Exporter) Endpoint() string {
 	return fmt.Sprintf("%s (%s)", e.settings.endpoint.target, e.settings.protocol)
 }
 
-// Enqueue takes spans over for delivery; nobody may change them any more. It
-// never blocks and never fails: if there is no room the oldest spans go.
+// Enqueue takes spans over for delivery. It never blocks and never fails: if
+// there is no room, the namespace that holds most of the queue loses its oldest
+// spans. It keeps nothing of what it is given.
 func (e *Exporter) Enqueue(traces []Trace) {
-	items := flatten(traces)
-	if len(items) == 0 {
+	given := 0
+	for i := range traces {
+		given += len(traces[i].Spans)
+	}
+	if given == 0 {
 		return
 	}
+	items, err := e.encoder.pack(traces)
 	e.mu.Lock()
-	e.stats.Enqueued += int64(len(items))
+	e.stats.Enqueued += int64(given)
 	if e.isClosing() {
-		e.stats.Dropped.Closed += int64(len(items))
+		e.stats.Dropped.Closed += int64(given)
 		e.mu.Unlock()
 		return
 	}
-	evicted := int64(e.queue.push(items))
-	e.stats.Dropped.QueueFull += evicted
-	say := e.overflow.add(evicted)
-	total := e.stats.Dropped.QueueFull
+	e.stats.Dropped.Refused += int64(given - len(items))
+	warn := e.dropped(e.queue.push(items))
 	e.mu.Unlock()
 
-	if say > 0 {
-		e.log.Error(errQueueFull, "Dropped the oldest spans; more room is given by --otlp-queue-spans and --otlp-queue-bytes",
-			"spans", say, "total", total, "endpoint", e.settings.endpoint.target)
+	if err != nil {
+		e.log.Error(err, "Dropped spans that cannot be encoded", "spans", given-len(items))
 	}
+	warn()
 	e.signal()
+}
+
+// dropped counts what the queue evicted, by namespace. The caller holds the
+// lock, and calls what is returned when it does no more.
+func (e *Exporter) dropped(evicted map[string]int64) (warn func()) {
+	for _, n := range evicted {
+		e.stats.Dropped.QueueFull += n
+	}
+	namespaces, n := e.overflow.add(evicted)
+	total := e.stats.Dropped.QueueFull
+	if n == 0 {
+		return func() {}
+	}
+	return func() {
+		e.log.Error(errQueueFull, "Dropped the oldest spans of the namespaces that hold most of the queue; "+
+			"more room is given by --otlp-queue-spans and --otlp-queue-bytes",
+			"namespaces", namespaces, "spans", n, "total", total, "endpoint", e.settings.endpoint.target)
+	}
 }
 
 var errQueueFull = errors.New("too many spans wait for the collector")
@@ -157,8 +182,8 @@ func (e *Exporter) Stats() Stats {
 	defer e.mu.Unlock()
 	out := e.stats
 	out.Queued = e.queue.len()
-	out.QueuedBytes = e.queue.bytes
-	out.MaxQueued, out.MaxQueuedBytes = e.queue.maxSpans, e.queue.maxBytes
+	out.QueuedBytes = e.queue.bytes()
+	out.MaxQueued, out.MaxQueuedBytes = e.queue.max[inSpans], e.queue.max[inBytes]
 	return out
 }
 
@@ -231,4 +256,44 @@ func (p *pacer) add(n int64) (say int64) {
 	}
 	say, p.unsaid, p.last = p.unsaid, 0, time.Now()
 	return say
+}
+
+// losses are the spans that were evicted and are to be logged, by namespace.
+type losses struct {
+	pacer
+	by map[string]int64
+}
+
+// maxLosers is how many namespaces a log names.
+const maxLosers = 5
+
+// add counts more, and returns what to log now: who lost most, with how many
+// spans, and how many that are with everybody else's; 0 for nothing.
+func (l *losses) add(evicted map[string]int64) (namespaces string, n int64) {
+	for namespace, more := range evicted {
+		// Bounded, because anybody may make namespaces; they are counted all
+		// the same.
+		if _, known := l.by[namespace]; known || len(l.by) < 1000 {
+			if l.by == nil {
+				l.by = map[string]int64{}
+			}
+			l.by[namespace] += more
+		}
+		n += more
+	}
+	if n = l.pacer.add(n); n == 0 {
+		return "", 0
+	}
+	losers := slices.SortedFunc(maps.Keys(l.by), func(a, b string) int {
+		return cmp.Or(cmp.Compare(l.by[b], l.by[a]), cmp.Compare(a, b))
+	})
+	var said []string
+	for _, namespace := range losers[:min(len(losers), maxLosers)] {
+		said = append(said, fmt.Sprintf("%s: %d", cmp.Or(namespace, "(none)"), l.by[namespace]))
+	}
+	if more := len(losers) - len(said); more > 0 {
+		said = append(said, fmt.Sprintf("%d more", more))
+	}
+	l.by = nil
+	return strings.Join(said, ", "), n
 }

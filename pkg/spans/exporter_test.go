@@ -508,7 +508,8 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkEnqueue(b *testing.B) {
 	e := &Exporter{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}),
-		queue:    queue{maxSpans: 10_000, maxBytes: DefaultQueueBytes},
+		encoder:  testEncoder(b, EncoderOptions{}),
+		queue:    newQueue(10_000, DefaultQueueBytes, 0),
 		settings: &settings{},
 	}
 	traces := []Trace{rollout()}

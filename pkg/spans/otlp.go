@@ -15,6 +15,7 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // scopeName is the instrumentation scope of every span rollspan sends.
@@ -110,78 +111,83 @@ func describesRollspan(key attribute.Key) bool {
 // given.
 //
 // Encode accepts everything: text that is not UTF-8 is repaired, because one
-// bad byte would make a whole request unencodable, and text, lists and span
-// events beyond the package's limits are cut (see maxText, maxList).
+// bad byte would make a whole request unencodable, and text, lists, span
+// events and spans beyond the package's limits are cut (see maxText, maxList,
+// maxSpanBytes).
 func (e *Encoder) Encode(traces []Trace) []*tracepb.ResourceSpans {
 	return e.encode(flatten(traces))
 }
 
-// item is one span on its way out.
-type item struct {
+// outgoing is one span on its way out.
+type outgoing struct {
 	span *Span
 	// remoteParent says that the span's parent is not one of rollspan's.
 	remoteParent bool
 	// end is the span's, or a moment before: see apart.
 	end time.Time
-	// size is the span's approximate size in bytes, in memory and on the wire.
-	size int
 }
 
 // flatten takes traces apart into spans, keeping their order.
-func flatten(traces []Trace) []item {
+func flatten(traces []Trace) []outgoing {
 	n := 0
 	for i := range traces {
 		n += len(traces[i].Spans)
 	}
-	items := make([]item, 0, n)
+	items := make([]outgoing, 0, n)
 	for i := range traces {
 		t := &traces[i]
 		ends := apart(t.Spans)
 		for j := range t.Spans {
 			s := &t.Spans[j]
-			items = append(items, item{
+			items = append(items, outgoing{
 				span: s,
 				end:  ends[j],
 				// Only the change itself can hang below a span that
 				// somebody else sent.
 				remoteParent: j == 0 && !t.Late && s.ParentID.IsValid(),
-				size:         approximateSize(s),
 			})
 		}
 	}
 	return items
 }
 
-func (e *Encoder) encode(items []item) []*tracepb.ResourceSpans {
+func (e *Encoder) encode(items []outgoing) []*tracepb.ResourceSpans {
 	var out []*tracepb.ResourceSpans
 	byService := map[string]*tracepb.ScopeSpans{}
 	for _, it := range items {
-		service := e.serviceName
-		if service == "" {
-			service = it.span.Service
-		}
+		service := e.serviceOf(it.span)
 		scope, ok := byService[service]
 		if !ok {
-			scope = &tracepb.ScopeSpans{Scope: e.scope, SchemaUrl: semconv.SchemaURL}
+			of := e.resourceSpans(service)
+			out = append(out, of)
+			scope = of.ScopeSpans[0]
 			byService[service] = scope
-			out = append(out, &tracepb.ResourceSpans{
-				Resource:   e.resourceOf(service),
-				ScopeSpans: []*tracepb.ScopeSpans{scope},
-				SchemaUrl:  semconv.SchemaURL,
-			})
 		}
 		scope.Spans = append(scope.Spans, e.encodeSpan(it))
 	}
 	return out
 }
 
-func (e *Encoder) resourceOf(service string) *resourcepb.Resource {
-	attrs := make([]*commonpb.KeyValue, 0, len(e.resource)+1)
-	attrs = append(attrs, encodeAttribute(semconv.ServiceName(service)))
-	return &resourcepb.Resource{Attributes: append(attrs, e.resource...)}
+// serviceOf is the service.name of a span.
+func (e *Encoder) serviceOf(s *Span) string {
+	if e.serviceName != "" {
+		return e.serviceName
+	}
+	return clean(s.Service)
 }
 
-func (e *Encoder) encodeSpan(it item) *tracepb.Span {
+// resourceSpans is what surrounds the spans of a service in a request.
+func (e *Encoder) resourceSpans(service string) *tracepb.ResourceSpans {
+	attrs := make([]*commonpb.KeyValue, 0, len(e.resource)+1)
+	attrs = append(attrs, encodeAttribute(semconv.ServiceName(service)))
+	return &tracepb.ResourceSpans{
+		Resource:   &resourcepb.Resource{Attributes: append(attrs, e.resource...)},
+		ScopeSpans: []*tracepb.ScopeSpans{{Scope: e.scope, SchemaUrl: semconv.SchemaURL}},
+		SchemaUrl:  semconv.SchemaURL,
+	}
+}
+
+func (e *Encoder) encodeSpan(it outgoing) *tracepb.Span {
 	s := it.span
 	name := s.Name
 	if object := objectName(s.Subject); e.objectNames && object != "" {
@@ -220,8 +226,38 @@ func (e *Encoder) encodeSpan(it item) *tracepb.Span {
 	for i := range links {
 		out.Links = append(out.Links, encodeLink(s, &links[i]))
 	}
+	fit(out)
 	return out
 }
+
+// fit makes a span small enough for a request: the last events go first, then
+// the last links and attributes. It says how many, where OTLP has a field for it.
+func fit(s *tracepb.Span) {
+	over := proto.Size(s) - maxSpanBytes
+	if over <= 0 {
+		return
+	}
+	s.Events, s.DroppedEventsCount = withoutLast(s.Events, s.DroppedEventsCount, &over)
+	s.Links, s.DroppedLinksCount = withoutLast(s.Links, s.DroppedLinksCount, &over)
+	s.Attributes, s.DroppedAttributesCount = withoutLast(s.Attributes, s.DroppedAttributesCount, &over)
+}
+
+// withoutLast drops elements from the end while there is something over, and
+// counts them.
+func withoutLast[T proto.Message](list []T, dropped uint32, over *int) ([]T, uint32) {
+	for *over > 0 && len(list) > 0 {
+		last := len(list) - 1
+		*over -= proto.Size(list[last])
+		list = list[:last]
+		if dropped++; dropped == 1 {
+			*over += countBytes
+		}
+	}
+	return list, dropped
+}
+
+// countBytes is how much the number of dropped elements takes at most.
+const countBytes = 6
 
 func encodeLink(from *Span, l *Link) *tracepb.Span_Link {
 	out := &tracepb.Span_Link{

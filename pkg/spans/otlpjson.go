@@ -10,11 +10,10 @@ import (
 )
 
 // Limits of one line of OTLP JSON. The Collector's otlpjsonfile receiver cuts
-// lines at 1 MiB, and JSON is up to twice as long as what approximateSize
-// counts.
+// lines at 1 MiB.
 const (
 	lineSpans = 512
-	lineBytes = 384 << 10
+	lineBytes = 1<<20 - 1
 )
 
 // JSONWriter writes spans in the format of the OpenTelemetry Collector's file
@@ -35,8 +34,8 @@ func NewJSONWriter(w io.Writer, encoder *Encoder) *JSONWriter {
 func (j *JSONWriter) Write(traces []Trace) error {
 	items := flatten(traces)
 	for len(items) > 0 {
-		n, _ := prefix(items, lineSpans, lineBytes)
-		if err := j.writeLine(items[:n]); err != nil {
+		n := min(len(items), lineSpans)
+		if err := j.writeLines(items[:n]); err != nil {
 			return err
 		}
 		items = items[n:]
@@ -44,7 +43,9 @@ func (j *JSONWriter) Write(traces []Trace) error {
 	return nil
 }
 
-func (j *JSONWriter) writeLine(items []item) error {
+// writeLines writes spans as one line, or if that is too long, as two, and so
+// on. One span is a line however long it is.
+func (j *JSONWriter) writeLines(items []outgoing) error {
 	// By way of the bytes of the wire, because the Collector has structs of
 	// its own for the same messages, and its JSON is the one that it reads.
 	wire, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: j.encoder.encode(items)})
@@ -58,6 +59,13 @@ func (j *JSONWriter) writeLine(items []item) error {
 	line, err := new(ptrace.JSONMarshaler).MarshalTraces(traces)
 	if err != nil {
 		return fmt.Errorf("encode spans as JSON: %w", err)
+	}
+	if len(line) > lineBytes && len(items) > 1 {
+		half := len(items) / 2
+		if err := j.writeLines(items[:half]); err != nil {
+			return err
+		}
+		return j.writeLines(items[half:])
 	}
 	if _, err := j.w.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("write spans: %w", err)

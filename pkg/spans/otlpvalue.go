@@ -22,6 +22,9 @@ const (
 	// maxDepth is how deep list and map values may nest; what lies deeper is
 	// left empty. Protobuf decoders give up at about 100 levels.
 	maxDepth = 8
+	// maxSpanBytes is the largest size of a span. What is beyond it of its
+	// events, links and attributes is left out, the last first.
+	maxSpanBytes = 512 << 10
 )
 
 // ellipsis ends a text that was cut.
@@ -141,45 +144,4 @@ func atMost[T any](list []T, n int) ([]T, uint32) {
 		return list, 0
 	}
 	return list[:n], uint32(min(len(list)-n, 1<<31)) //nolint:gosec // Fits: see min.
-}
-
-// Sizes of what surrounds the text of a span, rounded up: the structs in
-// memory are larger than the same on the wire.
-const (
-	spanOverhead      = 256
-	eventOverhead     = 64
-	attributeOverhead = 64
-)
-
-// approximateSize estimates how many bytes a span takes, without encoding it:
-// it is called on the goroutine that watches the cluster.
-func approximateSize(s *Span) int {
-	n := spanOverhead + len(s.Name) + len(s.Service) + len(s.Subject) + len(s.Message) + attributesSize(s.Attributes)
-	for i := range s.Events {
-		n += eventOverhead + len(s.Events[i].Name) + attributesSize(s.Events[i].Attributes)
-	}
-	for i := range s.Links {
-		n += eventOverhead + attributesSize(s.Links[i].Attributes)
-	}
-	return n
-}
-
-func attributesSize(attrs []attribute.KeyValue) int {
-	n := 0
-	for _, kv := range attrs {
-		n += attributeOverhead + len(kv.Key)
-		switch kv.Value.Type() {
-		case attribute.STRING:
-			n += len(kv.Value.AsString())
-		case attribute.STRINGSLICE:
-			for _, s := range kv.Value.AsStringSlice() {
-				n += 16 + len(s)
-			}
-		case attribute.MAP:
-			n += attributesSize(kv.Value.AsMap())
-		case attribute.SLICE, attribute.BYTESLICE, attribute.BOOLSLICE, attribute.INT64SLICE, attribute.FLOAT64SLICE:
-			n += len(kv.Value.String())
-		}
-	}
-	return n
 }

@@ -1,90 +1,265 @@
 package spans
 
+import "container/heap"
+
 // queue holds the spans that no collector has acknowledged yet, oldest first,
-// within limits. The ones in front may be in flight: sent, and not answered.
-// They stay in the queue until they are acknowledged, and are never evicted
-// while they are in flight.
+// within limits. The oldest may be in flight: sent, and not answered. They
+// stay in the queue until they are acknowledged, and are never evicted while
+// they are in flight.
+//
+// Who fills the queue makes room in it: beyond a limit the namespace that
+// holds most loses its oldest spans. A namespace that holds no more than its
+// share, the limit divided by the number of namespaces, loses none. So what is
+// held may exceed a limit by what is in flight.
 //
 // A queue has no lock of its own.
 type queue struct {
-	maxSpans, maxBytes int
+	// max is what may be held of each measure.
+	max [measures]int
+	// header is how many bytes of a request each service takes besides the
+	// length of its name.
+	header int
 
-	items []item
-	// head is the index of the oldest span; what lies before is gone.
-	head int
-	// inFlight is how many spans from head on are in flight.
-	inFlight int
-	bytes    int
+	// first and last are the ends of the list of those that wait.
+	first, last *node
+	inFlight    []*node
+	held        [measures]int
+	holders     map[string]*holder
+	// ranks has the holders from whom something can be taken, for each measure
+	// with the one on top that holds most.
+	ranks [measures]ranking
+}
+
+// What is measured of spans.
+const (
+	inSpans = iota
+	inBytes
+	measures
+)
+
+// node is one span in a queue.
+type node struct {
+	item
+	holder *holder
+	// prev and next are its neighbors among those that wait, after the next
+	// one of the same namespace.
+	prev, next, after *node
+}
+
+// holder is a namespace with spans in a queue.
+type holder struct {
+	namespace string
+	// held is all that it has in the queue, in flight or not.
+	held [measures]int
+	// first and last are the ends of the list of its spans that wait.
+	first, last *node
+	// at is its place in each ranking, while it has spans that wait.
+	at [measures]int
+}
+
+func newQueue(maxSpans, maxBytes, header int) *queue {
+	q := &queue{header: header, holders: map[string]*holder{}}
+	q.max[inSpans], q.max[inBytes] = maxSpans, maxBytes
+	for m := range q.ranks {
+		q.ranks[m].measure = m
+	}
+	return q
 }
 
 // len is the number of spans in the queue, those in flight included.
-func (q *queue) len() int { return len(q.items) - q.head }
+func (q *queue) len() int { return q.held[inSpans] }
 
-// push appends items and returns how many spans it evicted to make room.
-func (q *queue) push(items []item) (evicted int) {
+// bytes is their size.
+func (q *queue) bytes() int { return q.held[inBytes] }
+
+// push appends items and returns how many spans it evicted to make room, by
+// namespace.
+func (q *queue) push(items []item) (evicted map[string]int64) {
 	for _, it := range items {
-		q.bytes += it.size
+		h := q.holders[it.namespace]
+		if h == nil {
+			h = &holder{namespace: it.namespace}
+			q.holders[it.namespace] = h
+		}
+		it.namespace = h.namespace // One copy of the text is enough.
+		n := &node{item: it, holder: h, prev: q.last}
+		if q.last == nil {
+			q.first = n
+		} else {
+			q.last.next = n
+		}
+		q.last = n
+		if h.first == nil {
+			h.first = n
+		} else {
+			h.last.after = n
+		}
+		h.last = n
+		q.count(n, +1)
 	}
-	q.items = append(q.items, items...)
-	for q.len() > q.inFlight && (q.len() > q.maxSpans || q.bytes > q.maxBytes) {
-		q.evictOldest()
-		evicted++
+	return q.evict()
+}
+
+// count adds n to what is held, or takes it away, and puts its holder where
+// it belongs.
+func (q *queue) count(n *node, sign int) {
+	for m, amount := range [measures]int{inSpans: 1, inBytes: n.size()} {
+		q.held[m] += sign * amount
+		n.holder.held[m] += sign * amount
+	}
+	q.rank(n.holder)
+	if n.holder.held[inSpans] == 0 {
+		delete(q.holders, n.holder.namespace)
+	}
+}
+
+// rank puts a holder in its places, or takes it out if nothing of it waits.
+func (q *queue) rank(h *holder) {
+	for m := range q.ranks {
+		r := &q.ranks[m]
+		ranked := h.at[m] < len(r.holders) && r.holders[h.at[m]] == h
+		switch {
+		case ranked && h.first == nil:
+			heap.Remove(r, h.at[m])
+		case ranked:
+			heap.Fix(r, h.at[m])
+		case h.first != nil:
+			heap.Push(r, h)
+		}
+	}
+}
+
+// evict makes room where a limit is exceeded.
+func (q *queue) evict() (evicted map[string]int64) {
+	for m := range q.ranks {
+		r := &q.ranks[m]
+		for q.held[m] > q.max[m] && len(r.holders) > 0 {
+			most := r.holders[0]
+			if most.held[m]*len(q.holders) <= q.max[m] {
+				break // It is in flight what is too much.
+			}
+			n := most.first
+			q.unlink(n)
+			q.count(n, -1)
+			if evicted == nil {
+				evicted = map[string]int64{}
+			}
+			evicted[most.namespace]++
+		}
 	}
 	return evicted
 }
 
-// evictOldest removes the oldest span that is not in flight.
-func (q *queue) evictOldest() {
-	q.bytes -= q.items[q.head+q.inFlight].size
-	copy(q.items[q.head+1:], q.items[q.head:q.head+q.inFlight])
-	q.items[q.head] = item{}
-	q.head++
-	q.compact()
+// unlink takes the oldest waiting span of a holder out of the lists.
+func (q *queue) unlink(n *node) {
+	if n.prev == nil {
+		q.first = n.next
+	} else {
+		n.prev.next = n.next
+	}
+	if n.next == nil {
+		q.last = n.prev
+	} else {
+		n.next.prev = n.prev
+	}
+	if n.holder.first = n.after; n.after == nil {
+		n.holder.last = nil
+	}
+	n.prev, n.next, n.after = nil, nil, nil
 }
 
 // take marks the oldest spans as in flight, at most maxSpans of them and at
-// most maxBytes together (but always one, if there is one), and returns them
-// with their size. None may be in flight.
-func (q *queue) take(maxSpans, maxBytes int) (batch []item, size int) {
-	q.inFlight, size = prefix(q.items[q.head:], maxSpans, maxBytes)
-	return append([]item(nil), q.items[q.head:q.head+q.inFlight]...), size
+// most maxBytes in one request (but always one, if there is one), and returns
+// them with the size of that request. None may be in flight.
+func (q *queue) take(maxSpans, maxBytes int) (batch []*node, size int) {
+	services := map[string]bool{}
+	for q.first != nil && len(batch) < maxSpans {
+		n := q.first
+		more := n.size()
+		if services[string(n.serviceName())] {
+			more -= n.service
+		} else {
+			more += q.header
+		}
+		if len(batch) > 0 && size+more > maxBytes {
+			break
+		}
+		services[string(n.serviceName())] = true
+		size += more
+		batch = append(batch, n)
+		q.unlink(n) // The oldest of all is the oldest of its namespace.
+		q.rank(n.holder)
+	}
+	q.inFlight = batch
+	return batch, size
 }
 
-// putBack says that the spans in flight were not acknowledged.
-func (q *queue) putBack() { q.inFlight = 0 }
+// putBack says that the spans in flight were not acknowledged. They wait at
+// the front again, in the same order; how many had to go is returned as by push.
+func (q *queue) putBack() (evicted map[string]int64) {
+	for i := len(q.inFlight) - 1; i >= 0; i-- {
+		n := q.inFlight[i]
+		n.next, n.after = q.first, n.holder.first
+		if q.first == nil {
+			q.last = n
+		} else {
+			q.first.prev = n
+		}
+		q.first = n
+		if n.holder.first == nil {
+			n.holder.last = n
+		}
+		n.holder.first = n
+		q.rank(n.holder)
+	}
+	q.inFlight = nil
+	return q.evict()
+}
 
 // remove removes the spans in flight.
 func (q *queue) remove() {
-	for i := q.head; i < q.head+q.inFlight; i++ {
-		q.bytes -= q.items[i].size
-		q.items[i] = item{}
+	for _, n := range q.inFlight {
+		q.count(n, -1)
 	}
-	q.head += q.inFlight
-	q.inFlight = 0
-	q.compact()
+	q.inFlight = nil
 }
 
-// compact gives the room before head back, now and then.
-func (q *queue) compact() {
-	switch {
-	case q.len() == 0:
-		// A queue that was long once must not stay so.
-		q.items, q.head = nil, 0
-	case q.head > len(q.items)/2:
-		q.items = append([]item(nil), q.items[q.head:]...)
-		q.head = 0
-	}
+// ranking is a heap (see container/heap) of holders.
+type ranking struct {
+	measure int
+	holders []*holder
 }
 
-// prefix counts how many of the first items stay within limits, and their
-// size. It is at least one, if there is one.
-func prefix(items []item, maxItems, maxBytes int) (n, size int) {
-	for n < len(items) && n < maxItems {
-		if n > 0 && size+items[n].size > maxBytes {
-			break
-		}
-		size += items[n].size
-		n++
+// Len is the number of holders.
+func (r *ranking) Len() int { return len(r.holders) }
+
+// Less puts who holds more on top.
+func (r *ranking) Less(i, j int) bool {
+	a, b := r.holders[i], r.holders[j]
+	if a.held[r.measure] != b.held[r.measure] {
+		return a.held[r.measure] > b.held[r.measure]
 	}
-	return n, size
+	return a.namespace < b.namespace
+}
+
+// Swap swaps two holders.
+func (r *ranking) Swap(i, j int) {
+	r.holders[i], r.holders[j] = r.holders[j], r.holders[i]
+	r.holders[i].at[r.measure], r.holders[j].at[r.measure] = i, j
+}
+
+// Push adds a holder at the end.
+func (r *ranking) Push(x any) {
+	h := x.(*holder)
+	h.at[r.measure] = len(r.holders)
+	r.holders = append(r.holders, h)
+}
+
+// Pop takes the holder at the end.
+func (r *ranking) Pop() any {
+	last := len(r.holders) - 1
+	h := r.holders[last]
+	r.holders[last] = nil
+	r.holders = r.holders[:last]
+	return h
 }

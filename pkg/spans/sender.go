@@ -8,13 +8,15 @@ import (
 )
 
 const (
-	// maxBatchBytes is the estimated size at which a request is full. gRPC
-	// servers refuse messages of more than 4 MiB by default, and the estimate
-	// is none too exact.
+	// maxBatchBytes is the size at which a request is full, before compression.
+	// gRPC servers refuse messages of more than 4 MiB by default.
 	maxBatchBytes = 2 << 20
 	// maxUnsure is how often a request is repeated as it is when the
 	// collector fails in a way that may come from the spans in it.
 	maxUnsure = 5
+	// maxContradictions is how often a single span is tried that is found too
+	// large, though larger requests were accepted.
+	maxContradictions = 10
 	// maxAfter bounds how long a collector can ask to be left alone.
 	maxAfter = 5 * time.Minute
 )
@@ -28,14 +30,14 @@ type sender struct {
 
 	// limitSpans and limitBytes bound the next request. A refusal halves
 	// limitSpans and success doubles it again, which closes in on a bad span
-	// by bisection. limitBytes never grows: how much a collector takes does
-	// not change with the spans.
-	limitSpans, limitBytes int
+	// by bisection.
+	limitSpans int
+	limitBytes *sizeLimit
 
 	// failures counts the failed requests since the last success that were
 	// not answered by splitting; it sets the backoff.
 	failures int
-	// unsures counts the requests in a row that were answered by unsure.
+	// unsures counts the requests in a row whose answer may not mean the spans.
 	unsures int
 
 	outage  outage
@@ -57,7 +59,7 @@ func newSender(e *Exporter) *sender {
 	return &sender{
 		Exporter:   e,
 		limitSpans: e.settings.BatchSpans,
-		limitBytes: maxBatchBytes,
+		limitBytes: newSizeLimit(maxBatchBytes),
 		losses:     map[verdict]*pacer{refused: {}, tooLarge: {}},
 		hurry:      e.closing,
 	}
@@ -76,10 +78,10 @@ func (s *sender) run() {
 
 // next waits for spans and returns the oldest. It returns none when there is
 // nothing more to do.
-func (s *sender) next() (batch []item, size int) {
+func (s *sender) next() (batch []*node, size int) {
 	for s.ctx.Err() == nil {
 		s.mu.Lock()
-		batch, size = s.queue.take(s.limitSpans, s.limitBytes)
+		batch, size = s.queue.take(s.limitSpans, s.limitBytes.current)
 		end := len(batch) == 0 && s.isClosing()
 		s.mu.Unlock()
 		if len(batch) > 0 || end {
@@ -94,11 +96,11 @@ func (s *sender) next() (batch []item, size int) {
 }
 
 // send makes one request.
-func (s *sender) send(batch []item) answer {
+func (s *sender) send(batch []*node) answer {
 	ctx, cancel := context.WithTimeout(s.ctx, s.settings.timeout)
 	defer cancel()
 	ctx, a := withAnswer(ctx)
-	err := s.client.UploadTraces(ctx, s.encoder.encode(batch))
+	err := s.client.UploadTraces(ctx, s.encoder.request(batch))
 	if a.verdict == unanswered && err != nil {
 		// The client would not even send it.
 		if *a = (answer{verdict: unsure, words: err.Error()}); speaksOfSize(a.words) {
@@ -110,33 +112,24 @@ func (s *sender) send(batch []item) answer {
 }
 
 // settle does what the answer asks for.
-func (s *sender) settle(batch []item, size int, a answer) {
+func (s *sender) settle(batch []*node, size int, a answer) {
 	if s.ctx.Err() != nil && a.verdict != accepted {
 		// Not the collector's doing: Shutdown may wait no longer.
 		s.giveBack(nil)
 		return
 	}
-	if a.verdict == unsure {
-		if s.unsures++; s.unsures > maxUnsure {
-			// Perhaps it is something in the spans that makes it fail.
-			s.unsures = 0
-			a.verdict = refused
-		}
-	} else {
-		s.unsures = 0
-	}
-
+	s.doubt(&a, len(batch) == 1, size)
 	switch a.verdict {
 	case accepted:
-		s.acknowledge(batch, a)
+		s.acknowledge(batch, size, a)
 	case tooLarge, refused:
 		if len(batch) == 1 {
-			s.drop(batch[0].span, a)
+			s.drop(batch[0].decode(), a)
 			return
 		}
 		s.giveBack(&a)
 		if a.verdict == tooLarge {
-			s.limitBytes = size / 2
+			s.limitBytes.refuse(size)
 		} else {
 			s.limitSpans = len(batch) / 2
 		}
@@ -148,17 +141,50 @@ func (s *sender) settle(batch []item, size int, a answer) {
 	}
 }
 
+// doubt makes of an answer that may not mean the spans one that certainly does
+// not, until it has come several times in a row. A collector that fails may do so
+// for something in the spans. One that finds a single span too large after larger
+// requests has another limit now, or fails. Who has never taken anything, and
+// finds a small span too large, is no collector that works: spans wait for that.
+func (s *sender) doubt(a *answer, single bool, size int) {
+	times := maxUnsure
+	if a.verdict == tooLarge && single {
+		if s.limitBytes.incredible(size) {
+			a.verdict = unsure
+			return
+		}
+		if s.limitBytes.contradicted(size) {
+			times = maxContradictions
+		}
+	}
+	if a.verdict != unsure && times == maxUnsure {
+		s.unsures = 0
+		return
+	}
+	if s.unsures++; s.unsures <= times {
+		a.verdict = unsure
+		return
+	}
+	s.unsures = 0
+	if a.verdict == unsure {
+		a.verdict = refused
+	} else {
+		s.limitBytes.believe(size)
+	}
+}
+
 // giveBack returns the spans in flight to the queue because of a.
 func (s *sender) giveBack(a *answer) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue.putBack()
+	warn := s.dropped(s.queue.putBack())
 	s.stats.Requests++
 	if a != nil {
 		s.stats.Retries++
 		s.failed(*a)
 		s.stats.Down = true
 	}
+	s.mu.Unlock()
+	warn()
 }
 
 // failed notes what went wrong. The caller holds the lock.
@@ -167,7 +193,7 @@ func (s *sender) failed(a answer) {
 }
 
 // acknowledge lets the spans in flight go, for good.
-func (s *sender) acknowledge(batch []item, a answer) {
+func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	n := len(batch)
 	// What a collector says it rejected cannot be more than it was given.
 	rejected := min(max(a.rejected, 0), int64(n))
@@ -184,15 +210,20 @@ func (s *sender) acknowledge(batch []item, a answer) {
 	waiting, dropped := n+s.queue.len(), s.stats.Dropped.Total()
 	s.mu.Unlock()
 	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {
-		spans := make([]*Span, n)
-		for i := range batch {
-			spans[i] = batch[i].span
+		var roots []*Span
+		for _, n := range batch {
+			if n.root {
+				roots = append(roots, n.decode())
+			}
 		}
-		taken(spans)
+		if len(roots) > 0 {
+			taken(roots)
+		}
 	}
 
 	s.failures = 0
 	s.limitSpans = min(2*s.limitSpans, s.settings.BatchSpans)
+	s.limitBytes.accept(size)
 	if s.outage.said != nil {
 		s.log.Info("The OTLP collector takes spans again", "endpoint", s.settings.endpoint.target,
 			"after", time.Since(s.outage.since).Round(time.Millisecond).String(),

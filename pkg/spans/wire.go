@@ -1,0 +1,217 @@
+package spans
+
+import (
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// item is one span as it waits to be sent: encoded, cut to the package's
+// limits and in memory of its own. So it takes the memory that it is counted
+// with, whatever it was made from, and it is the same in every byte each time
+// it is sent.
+type item struct {
+	// namespace is whose span it is, for the queue; empty for what is the
+	// cluster's own.
+	namespace string
+	// wire has the name of the span's service, and behind it the span as a
+	// field of ScopeSpans.
+	wire []byte
+	// service is the length of that name.
+	service int
+	// root says that the span is the root of a trace, and final.
+	root bool
+}
+
+// size is how many bytes are sent for the span.
+func (it *item) size() int { return len(it.wire) }
+
+func (it *item) serviceName() []byte { return it.wire[:it.service] }
+
+// spansField is the field of ScopeSpans that has the spans.
+const spansField = 2
+
+// pack encodes the spans of traces, keeping their order. It skips spans that
+// cannot be encoded (there should be none), and returns why.
+func (e *Encoder) pack(traces []Trace) (items []item, err error) {
+	for i := range traces {
+		t := &traces[i]
+		namespaces := namespacesOf(t.Spans)
+		for j, out := range flatten(traces[i : i+1]) {
+			it, failed := e.packSpan(out)
+			if failed != nil {
+				err = failed
+				continue
+			}
+			it.namespace = namespaces[j]
+			it.root = j == 0 && !t.Late
+			items = append(items, it)
+		}
+	}
+	return items, err
+}
+
+func (e *Encoder) packSpan(out outgoing) (item, error) {
+	message := e.encodeSpan(out)
+	service := e.serviceOf(out.span)
+	size := proto.Size(message)
+	wire := make([]byte, 0, len(service)+protowire.SizeTag(spansField)+protowire.SizeBytes(size))
+	wire = append(wire, service...)
+	wire = protowire.AppendTag(wire, spansField, protowire.BytesType)
+	wire = protowire.AppendVarint(wire, uint64(size)) //nolint:gosec // A size is not negative.
+	wire, err := proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(wire, message)
+	return item{wire: wire, service: len(service)}, err
+}
+
+// maxNamespace is how much is kept of a namespace's name, in bytes. The API
+// server takes 63.
+const maxNamespace = 253
+
+// namespacesOf tells in which namespace each span of a trace is: by the span
+// itself, or else by the first span that says it, which is the root if that is
+// there.
+func namespacesOf(spans []Span) []string {
+	out := make([]string, len(spans))
+	common, copies := "", map[string]string{}
+	for i := range spans {
+		v, _ := spans[i].Attribute(semconv.K8SNamespaceNameKey)
+		if v.Type() != attribute.STRING || v.AsString() == "" {
+			continue
+		}
+		name := v.AsString()
+		name = name[:min(len(name), maxNamespace)]
+		if copies[name] == "" {
+			// The text may be part of a longer one, which must not be kept.
+			copies[name] = strings.Clone(name)
+		}
+		out[i] = copies[name]
+		if common == "" {
+			common = out[i]
+		}
+	}
+	for i := range out {
+		if out[i] == "" {
+			out[i] = common
+		}
+	}
+	return out
+}
+
+// request is one with the spans of batch: one ResourceSpans per service, in
+// the order in which the services first appear.
+func (e *Encoder) request(batch []*node) []*tracepb.ResourceSpans {
+	var out []*tracepb.ResourceSpans
+	var fields [][]byte
+	services := map[string]int{}
+	for _, n := range batch {
+		i, ok := services[string(n.serviceName())]
+		if !ok {
+			i = len(out)
+			service := string(n.serviceName())
+			services[service] = i
+			out = append(out, e.resourceSpans(service))
+			fields = append(fields, nil)
+		}
+		fields[i] = append(fields[i], n.wire[n.service:]...)
+	}
+	for i, of := range out {
+		// To the protobuf package these are fields that it does not know, and
+		// passes on as they are. To a collector they are spans.
+		of.ScopeSpans[0].ProtoReflect().SetUnknown(fields[i])
+	}
+	return out
+}
+
+// headerSize is how many bytes of a request each service takes at most, besides
+// its name and its spans: the resource, the scope, and their lengths, which
+// grow with what is in there.
+func (e *Encoder) headerSize() int {
+	const lengths = 16
+	return proto.Size(e.resourceSpans("")) + lengths
+}
+
+// decode returns the span as it is sent. It has no Subject, and its lists are
+// of the type attribute.SLICE.
+func (it *item) decode() *Span {
+	out := &Span{Service: string(it.serviceName())}
+	_, _, n := protowire.ConsumeTag(it.wire[it.service:])
+	body, _ := protowire.ConsumeBytes(it.wire[it.service+max(n, 0):])
+	var s tracepb.Span
+	if proto.Unmarshal(body, &s) != nil {
+		return out // pack has made it, so it can be read.
+	}
+	copy(out.TraceID[:], s.GetTraceId())
+	copy(out.SpanID[:], s.GetSpanId())
+	copy(out.ParentID[:], s.GetParentSpanId())
+	out.Name = s.GetName()
+	out.Start, out.End = timeOf(s.GetStartTimeUnixNano()), timeOf(s.GetEndTimeUnixNano())
+	out.Attributes = decodeAttributes(s.GetAttributes())
+	for _, e := range s.GetEvents() {
+		out.Events = append(out.Events, Event{
+			Name: e.GetName(), Time: timeOf(e.GetTimeUnixNano()), Attributes: decodeAttributes(e.GetAttributes()),
+		})
+	}
+	for _, l := range s.GetLinks() {
+		out.Links = append(out.Links, Link{
+			TraceID: trace.TraceID(l.GetTraceId()), SpanID: trace.SpanID(l.GetSpanId()), Attributes: decodeAttributes(l.GetAttributes()),
+		})
+	}
+	switch s.GetStatus().GetCode() {
+	case tracepb.Status_STATUS_CODE_ERROR:
+		out.Status, out.Message = codes.Error, s.GetStatus().GetMessage()
+	case tracepb.Status_STATUS_CODE_OK:
+		out.Status = codes.Ok
+	}
+	return out
+}
+
+func timeOf(nano uint64) time.Time {
+	if nano == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(nano)).UTC() //nolint:gosec // unixNano made it of one.
+}
+
+func decodeAttributes(list []*commonpb.KeyValue) []attribute.KeyValue {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]attribute.KeyValue, len(list))
+	for i, kv := range list {
+		out[i] = attribute.KeyValue{Key: attribute.Key(kv.GetKey()), Value: decodeValue(kv.GetValue())}
+	}
+	return out
+}
+
+func decodeValue(v *commonpb.AnyValue) attribute.Value {
+	switch v := v.GetValue().(type) {
+	case *commonpb.AnyValue_BoolValue:
+		return attribute.BoolValue(v.BoolValue)
+	case *commonpb.AnyValue_IntValue:
+		return attribute.Int64Value(v.IntValue)
+	case *commonpb.AnyValue_DoubleValue:
+		return attribute.Float64Value(v.DoubleValue)
+	case *commonpb.AnyValue_StringValue:
+		return attribute.StringValue(v.StringValue)
+	case *commonpb.AnyValue_BytesValue:
+		return attribute.ByteSliceValue(v.BytesValue)
+	case *commonpb.AnyValue_ArrayValue:
+		list := make([]attribute.Value, len(v.ArrayValue.GetValues()))
+		for i, element := range v.ArrayValue.GetValues() {
+			list[i] = decodeValue(element)
+		}
+		return attribute.SliceValue(list...)
+	case *commonpb.AnyValue_KvlistValue:
+		return attribute.MapValue(decodeAttributes(v.KvlistValue.GetValues())...)
+	default:
+		return attribute.Value{}
+	}
+}
