@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	standardlog "log"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -53,7 +55,24 @@ func routeLogs(log *slog.Logger) {
 	klog.SetLogger(library)
 	controllerruntime.SetLogger(library)
 	otel.SetLogger(library)
+	standardlog.SetFlags(0)
+	standardlog.SetOutput(standardLog{log})
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("OpenTelemetry", "error", err) }))
+}
+
+// standardLog takes what Go's own packages print, up to the first quotation mark.
+// What they quote is what the other side has sent, with whatever is in there: of
+// net/http it is what a collector says when nobody has asked it, or a header.
+type standardLog struct{ log *slog.Logger }
+
+// Write logs one message.
+func (w standardLog) Write(message []byte) (int, error) {
+	text, _, quotes := strings.Cut(string(message), `"`)
+	if text = strings.TrimSpace(text); quotes {
+		text += " …"
+	}
+	w.log.Warn("Go's standard library", "says", text)
+	return len(message), nil
 }
 
 // libraryHandler takes all but errors as debug messages: libraries tell at

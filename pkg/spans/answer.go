@@ -3,6 +3,7 @@ package spans
 import (
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -45,8 +46,13 @@ const (
 // answer is what came back for one request.
 type answer struct {
 	verdict verdict
-	// words are the collector's, or the network's.
-	words string
+	// status is the one of the protocol, in its own words; empty if there is
+	// none. said is what the collector, the network, or whoever is in between
+	// has said. It can be anything.
+	status, said string
+	// words and check are both of these as they are logged, and what to look
+	// at; see tell.
+	words, check string
 	// after is how long the collector asks to be left alone; 0 if it does not.
 	after time.Duration
 	// rejected is how many spans of an accepted request were refused.
@@ -62,9 +68,9 @@ func answerOfGRPC(err error, response *coltracepb.ExportTraceServiceResponse) an
 	if isUnreadable(st) {
 		// A message is the answer to a request that was accepted; to others
 		// there is only a status. To ask again would give the same.
-		return answer{verdict: accepted, words: "the answer cannot be read: " + st.Message()}
+		return answer{verdict: accepted, said: "the answer cannot be read: " + st.Message()}
 	}
-	a := answer{words: sentence(st.Code().String(), st.Message())}
+	a := answer{status: st.Code().String(), said: st.Message()}
 	info := false
 	for _, detail := range st.Details() {
 		if retry, ok := detail.(*errdetails.RetryInfo); ok {
@@ -128,7 +134,7 @@ func answerOfHTTP(response *http.Response, body []byte) answer {
 		switch mediaType {
 		case "text/html":
 			// A proxy's or a web page's friendly 200 is no acknowledgement.
-			return answer{verdict: misdirected, words: response.Status + ", a web page"}
+			return answer{verdict: misdirected, status: statusOf(code), said: "a web page"}
 		case "application/x-protobuf":
 			var message coltracepb.ExportTraceServiceResponse
 			if proto.Unmarshal(body, &message) == nil {
@@ -138,7 +144,7 @@ func answerOfHTTP(response *http.Response, body []byte) answer {
 		return answer{verdict: accepted}
 	}
 
-	a := answer{words: sentence(response.Status, wordsOf(mediaType, body)), after: retryAfter(response.Header.Get("Retry-After"))}
+	a := answer{status: statusOf(code), said: wordsOf(mediaType, body), after: retryAfter(response.Header.Get("Retry-After"))}
 	switch {
 	case code == http.StatusTooManyRequests:
 		a.verdict = throttled
@@ -154,7 +160,7 @@ func answerOfHTTP(response *http.Response, body []byte) answer {
 		code == http.StatusMisdirectedRequest:
 		a.verdict = misdirected
 		if location := response.Header.Get("Location"); location != "" {
-			a.words = response.Status + " to " + location
+			a.said = "it leads to " + placeOf(location)
 		}
 	case code < 500:
 		a.verdict = refused
@@ -166,7 +172,25 @@ func answerOfHTTP(response *http.Response, body []byte) answer {
 
 func answerOfSuccess(response *coltracepb.ExportTraceServiceResponse) answer {
 	partial := response.GetPartialSuccess()
-	return answer{verdict: accepted, rejected: partial.GetRejectedSpans(), words: partial.GetErrorMessage()}
+	return answer{verdict: accepted, rejected: partial.GetRejectedSpans(), said: partial.GetErrorMessage()}
+}
+
+// statusOf is a status in the words of the standard. Those of the server can be
+// anything.
+func statusOf(code int) string {
+	if text := http.StatusText(code); text != "" {
+		return strconv.Itoa(code) + " " + text
+	}
+	return strconv.Itoa(code)
+}
+
+// placeOf is the part of a URL that is no secret: logins put theirs into queries.
+func placeOf(location string) string {
+	u, err := url.Parse(location)
+	if err != nil {
+		return "what is no URL"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 // sentence joins a status and what was said of it, if anything was.
@@ -204,26 +228,40 @@ func retryAfter(v string) time.Duration {
 // maxWords is how much of what a collector says is logged, in bytes.
 const maxWords = 512
 
-// quotable makes words fit for a log: one short line, without the values of
-// headers, which some servers repeat when they complain about them.
-func quotable(words string, headers map[string]string) string {
-	for _, secret := range headers {
-		// Hiding short values ("1", "true") would blank out half the text.
-		if len(secret) >= 6 {
-			words = strings.ReplaceAll(words, secret, "…")
-		}
-		// "Bearer x": the second half alone is no less secret.
-		if _, token, ok := strings.Cut(secret, " "); ok && len(token) >= 6 {
-			words = strings.ReplaceAll(words, token, "…")
-		}
+// hidden stands for words that repeat a secret.
+const hidden = "(what was said is not shown: it repeats a part of a header's value, or of a password)"
+
+// quotable makes words fit for a log: one short line, without secrets.
+func quotable(words string, known *secrets) string {
+	if len(words) > 4*maxWords {
+		words = words[:4*maxWords] // There may be megabytes.
 	}
-	words = strings.Join(strings.FieldsFunc(words, func(r rune) bool {
+	words = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(words, ""), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
 	if len(words) > maxWords {
 		words = words[:maxWords] + ellipsis
 	}
-	return strings.ToValidUTF8(words, "")
+	words = strings.ToValidUTF8(words, "")
+	if known.in(words) {
+		return hidden
+	}
+	return words
+}
+
+// tell makes of an answer the words that are logged, which have no secrets.
+// About credentials the collector may say anything, in any form; so that is not
+// logged if there are any.
+func (a *answer) tell(s *settings) {
+	a.check = advice(a.verdict, s.protocol, a.status+" "+a.said)
+	if a.verdict == denied && len(s.headers) > 0 {
+		a.said = ""
+	}
+	a.said = quotable(a.said, s.secrets)
+	a.words = a.said
+	if a.status != "" {
+		a.words = sentence(a.status, a.said)
+	}
 }
 
 // advice says what to look at, in the order of what is most often wrong.
@@ -238,7 +276,8 @@ func advice(v verdict, protocol, words string) string {
 	}
 	switch {
 	case v == denied:
-		return "check the credentials in OTEL_EXPORTER_OTLP_HEADERS or --otlp-headers, and that they may write traces"
+		return "check the credentials in OTEL_EXPORTER_OTLP_HEADERS or --otlp-headers, and that they may write traces; " +
+			"the collector's own log may say more"
 	case v == throttled:
 		return "nothing is lost while the queue has room; if this lasts, the collector is too small or limits rollspan"
 	case v == unsure:

@@ -162,14 +162,14 @@ func (k answerKeeper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	if err != nil {
-		*a = answer{verdict: unreachable, words: err.Error()}
+		*a = answer{verdict: unreachable, said: err.Error()}
 		return response, err
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	err = errors.Join(err, response.Body.Close())
 	*a = answerOfHTTP(response, body)
 	if err != nil && a.verdict != accepted {
-		a.words = fmt.Sprintf("%s (the answer broke off: %v)", a.words, err)
+		a.said = fmt.Sprintf("%s (the answer broke off: %v)", a.said, err)
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	return response, nil

@@ -163,7 +163,7 @@ func TestVerdicts(t *testing.T) {
 		codes.InvalidArgument: refused, codes.FailedPrecondition: refused,
 		codes.Internal: unsure, codes.Unknown: unsure,
 	} {
-		if got := answerOfGRPC(status.Error(code, "x"), nil); got.verdict != want || got.words != code.String()+": x" {
+		if got := answerOfGRPC(status.Error(code, "x"), nil); got.verdict != want || got.status != code.String() || got.said != "x" {
 			t.Errorf("%v: %+v, want verdict %d", code, got, want)
 		}
 	}
@@ -202,9 +202,8 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestQuotable(t *testing.T) {
-	headers := map[string]string{"authorization": "Bearer s3cr3t-t0ken", "x-tenant": "1"}
-	got := quotable("line 1\n\tBearer s3cr3t-t0ken\x00 s3cr3t-t0ken \xff "+strings.Repeat("é", maxWords), headers)
-	if !strings.HasPrefix(got, "line 1 … … ") || len(got) > maxWords+len(ellipsis) {
+	got := quotable("line 1\n\tof\x00 2 \xff "+strings.Repeat("é", maxWords), newSecrets(nil))
+	if !strings.HasPrefix(got, "line 1 of 2 éé") || len(got) > maxWords+len(ellipsis) {
 		t.Errorf("%q", got)
 	}
 }
@@ -222,7 +221,7 @@ func FuzzAnswerOfHTTP(f *testing.F) {
 		if a.verdict == unanswered || a.after < 0 {
 			t.Errorf("%+v", a)
 		}
-		if words := quotable(a.words, nil); strings.ContainsAny(words, "\n\r\x00") || len(words) > maxWords+len(ellipsis) {
+		if words := quotable(a.said, newSecrets(nil)); strings.ContainsAny(words, "\n\r\x00") || len(words) > maxWords+len(ellipsis) {
 			t.Errorf("%q", words)
 		}
 	})

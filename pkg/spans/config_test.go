@@ -185,8 +185,14 @@ func TestConfigErrors(t *testing.T) {
 			flags: []string{"--otlp-endpoint=http://collector:4317"},
 			want:  []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "not a URL"},
 		},
+		{
+			env:   []string{"ENDPOINT=1:s3cr3t@collector:4317"},
+			flags: []string{"--otlp-endpoint=http://collector:4317"},
+			want:  []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "not a URL"},
+		},
 		{flags: []string{"--otlp-headers=authorization:s3cr3t"}, want: []string{"--otlp-headers", "entry 1", "name=value"}},
-		{flags: []string{"--otlp-headers=a=1,authorization=s3cr3t%"}, want: []string{"--otlp-headers", `"authorization"`, "%25"}},
+		{flags: []string{"--otlp-headers=a=1,authorization=s3cr3t%"}, want: []string{"--otlp-headers", "entry 2", "%25"}},
+		{flags: []string{"--otlp-headers=authorization=Bearer a,s3cr3t=%"}, want: []string{"--otlp-headers", "entry 2"}},
 		{
 			env:   []string{"HEADERS=s3cr3t"},
 			flags: []string{"--otlp-headers=a=1"},

@@ -433,7 +433,7 @@ func TestNotACollector(t *testing.T) {
 	if stats := finish(t, e); stats.Sent != 3 || stats.Retries != 2 || posts != 3 {
 		t.Errorf("%d posts, %+v", posts, stats)
 	}
-	if l.count("302 Found to /login") != 1 {
+	if l.count("302 Found: it leads to /login") != 1 {
 		t.Errorf("the log does not say where the redirect leads:\n%s", l)
 	}
 }

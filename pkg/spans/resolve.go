@@ -26,6 +26,7 @@ type settings struct {
 	protocol string
 	endpoint endpoint
 	headers  map[string]string
+	secrets  *secrets
 	// tls is nil for plain text.
 	tls     *tls.Config
 	timeout time.Duration
@@ -68,10 +69,12 @@ func pick[T any](errs *[]error, def T, from []source, parse func(source) (T, err
 
 // checkOverridden checks what can hold secrets in the sources that a stronger
 // one overrides. The client packages read those all the same, and log what
-// they cannot read.
+// they cannot read, whole.
 func checkOverridden(errs *[]error, endpoints, headers []source) {
 	for _, from := range endpoints[min(1, len(endpoints)):] {
-		if _, err := url.Parse(from.value); err != nil && strings.Contains(from.value, "://") {
+		_, err := url.Parse(from.value)
+		_, _, address := net.SplitHostPort(from.value)
+		if err != nil && (address != nil || strings.ContainsAny(from.value, "/@?#")) {
 			*errs = append(*errs, fmt.Errorf("%s: %w", from.name, errNotURL))
 		}
 	}
@@ -103,6 +106,7 @@ func (c *Config) resolve() (*settings, error) {
 	s.headers = pick(&errs, nil, headers, func(from source) (map[string]string, error) {
 		return parseHeaders(from.value)
 	})
+	s.secrets = newSecrets(s.headers)
 	checkOverridden(&errs, endpoints, headers)
 	timeout := ""
 	if c.Timeout != 0 {
@@ -175,7 +179,8 @@ func parseTimeout(from source) (time.Duration, error) {
 	return d, nil
 }
 
-// parseHeaders reads name=value,name=value. Its errors do not repeat values.
+// parseHeaders reads name=value,name=value. Its errors repeat nothing of it, since
+// what looks like a name may be a part of a value with a comma.
 func parseHeaders(s string) (map[string]string, error) {
 	headers := map[string]string{}
 	for i, pair := range strings.Split(s, ",") {
@@ -190,7 +195,7 @@ func parseHeaders(s string) (map[string]string, error) {
 		value, err := url.PathUnescape(value)
 		value = strings.TrimSpace(value)
 		if err != nil || !httpguts.ValidHeaderFieldValue(value) {
-			return nil, fmt.Errorf("the value of %q is not percent-encoded text; a percent sign itself is written %%25", name)
+			return nil, fmt.Errorf("the value of entry %d is not percent-encoded text; a percent sign itself is written %%25", i+1)
 		}
 		headers[name] = value
 	}

@@ -103,11 +103,11 @@ func (s *sender) send(batch []*node) answer {
 	err := s.client.UploadTraces(ctx, s.encoder.request(batch))
 	if a.verdict == unanswered && err != nil {
 		// The client would not even send it.
-		if *a = (answer{verdict: unsure, words: err.Error()}); speaksOfSize(a.words) {
+		if *a = (answer{verdict: unsure, said: err.Error()}); speaksOfSize(a.said) {
 			a.verdict = tooLarge
 		}
 	}
-	a.words = quotable(a.words, s.settings.headers)
+	a.tell(s.settings)
 	return *a
 }
 
@@ -271,7 +271,7 @@ func (s *sender) report(a answer) {
 	s.mu.Unlock()
 	values := []any{
 		"endpoint", s.settings.endpoint.target, "protocol", s.settings.protocol,
-		"check", advice(a.verdict, s.settings.protocol, a.words), "waiting", queued,
+		"check", a.check, "waiting", queued,
 	}
 	if a.verdict == throttled {
 		// Normal under load; it can come with every other request.
