@@ -17,7 +17,6 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
@@ -77,7 +76,7 @@ func newGRPCClient(s *settings) otlptrace.Client {
 		opts = append(opts, otlptracegrpc.WithEndpointURL(to))
 	}
 	if s.tls != nil {
-		opts = append(opts, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(s.tls)))
+		opts = append(opts, otlptracegrpc.WithTLSCredentials(renewingCredentials{s.tls}))
 	} else {
 		opts = append(opts, otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
 	}
@@ -85,6 +84,10 @@ func newGRPCClient(s *settings) otlptrace.Client {
 }
 
 func newHTTPClient(s *settings) otlptrace.Client {
+	var transport http.RoundTripper = &renewingTransport{settings: s}
+	if s.tls == nil {
+		transport = newTransport(s)
+	}
 	compression := otlptracehttp.NoCompression
 	if s.gzip {
 		compression = otlptracehttp.GzipCompression
@@ -99,7 +102,7 @@ func newHTTPClient(s *settings) otlptrace.Client {
 		// package: the transport has the certificates, and the context of
 		// each request has the timeout.
 		otlptracehttp.WithHTTPClient(&http.Client{
-			Transport: answerKeeper{newTransport(s)},
+			Transport: answerKeeper{transport},
 			// Following would turn the POST into a GET, whose 200 would
 			// pass for an acknowledgement, and give the headers away.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -108,13 +111,12 @@ func newHTTPClient(s *settings) otlptrace.Client {
 }
 
 func newTransport(s *settings) *http.Transport {
-	return &http.Transport{
+	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		// To connect may take as long as the request that waits for it, and
 		// longer: the next one has the connection then.
 		DialContext:         (&net.Dialer{Timeout: max(30*time.Second, s.timeout), KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: max(10*time.Second, s.timeout),
-		TLSClientConfig:     s.tls,
 		ForceAttemptHTTP2:   true,
 		IdleConnTimeout:     90 * time.Second,
 		// A collector has little to say; this is for one that never stops.
@@ -122,6 +124,10 @@ func newTransport(s *settings) *http.Transport {
 		// As above: a dead peer must not keep a connection for long.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 20 * time.Second},
 	}
+	if s.tls != nil {
+		transport.TLSClientConfig = s.tls.config()
+	}
+	return transport
 }
 
 type answerKey struct{}

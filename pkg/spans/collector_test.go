@@ -3,9 +3,11 @@ package spans
 import (
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -22,6 +24,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
@@ -59,6 +62,8 @@ type collector struct {
 	address  string
 	// maxBytes is the largest request it takes.
 	maxBytes int
+	// tls is nil for plain text.
+	tls *tls.Config
 
 	stop func()
 
@@ -88,13 +93,20 @@ func (c *collector) listen() net.Listener {
 func (c *collector) up() {
 	l := c.listen()
 	if c.protocol == ProtocolGRPC {
-		server := grpc.NewServer(grpc.MaxRecvMsgSize(c.maxBytes), grpc.StatsHandler(compressionTag{}))
+		options := []grpc.ServerOption{grpc.MaxRecvMsgSize(c.maxBytes), grpc.StatsHandler(compressionTag{})}
+		if c.tls != nil {
+			options = append(options, grpc.Creds(credentials.NewTLS(c.tls)))
+		}
+		server := grpc.NewServer(options...)
 		coltracepb.RegisterTraceServiceServer(server, grpcReceiver{collector: c})
 		go server.Serve(l) //nolint:errcheck // It ends when the test wants it.
 		c.stop = server.GracefulStop
 		return
 	}
-	server := &http.Server{Handler: http.HandlerFunc(c.serveHTTP)}
+	server := &http.Server{Handler: http.HandlerFunc(c.serveHTTP), ErrorLog: log.New(io.Discard, "", 0)}
+	if c.tls != nil {
+		l = tls.NewListener(l, c.tls)
+	}
 	go server.Serve(l) //nolint:errcheck // It ends when the test wants it.
 	c.stop = func() {
 		// Requests are answered, connections are closed.

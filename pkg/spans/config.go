@@ -50,8 +50,8 @@ type Config struct {
 	// collector's own is verified against. Default: the system's.
 	Certificate string
 	// ClientCertificate and ClientKey are the files (PEM) with rollspan's own
-	// certificate for mutual TLS. They are read again for every connection,
-	// so they can be renewed. Default none.
+	// certificate for mutual TLS. Default none. All three files are read again
+	// for every connection, so they can be renewed.
 	ClientCertificate, ClientKey string
 	// Timeout is how long one request may take. Default DefaultTimeout. (The
 	// variables give it in milliseconds.)
@@ -94,7 +94,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Insecure, "otlp-insecure", c.Insecure,
 		"no TLS, for a gRPC endpoint given as host:port (env OTEL_EXPORTER_OTLP_INSECURE)")
 	fs.StringVar(&c.Certificate, "otlp-certificate", c.Certificate,
-		"PEM file to verify the collector's certificate against (env OTEL_EXPORTER_OTLP_CERTIFICATE)")
+		"PEM file to verify the collector's certificate against; it may be renewed (env OTEL_EXPORTER_OTLP_CERTIFICATE)")
 	fs.StringVar(&c.ClientCertificate, "otlp-client-certificate", c.ClientCertificate,
 		"PEM file with rollspan's certificate for mutual TLS (env OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE)")
 	fs.StringVar(&c.ClientKey, "otlp-client-key", c.ClientKey,

@@ -100,6 +100,10 @@ func NewExporter(c Config, encoder *Encoder, log logr.Logger) (*Exporter, error)
 	if err != nil {
 		return nil, err
 	}
+	if s.tls != nil {
+		s.tls.logTo(log)
+	}
+	s.warn(log)
 	client := newClient(s)
 	if err := client.Start(context.Background()); err != nil {
 		return nil, fmt.Errorf("OTLP client for %s: %w", s.endpoint.target, err)

@@ -1,10 +1,9 @@
 package spans
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -28,7 +28,7 @@ type settings struct {
 	headers  map[string]string
 	secrets  *secrets
 	// tls is nil for plain text.
-	tls     *tls.Config
+	tls     *tlsFiles
 	timeout time.Duration
 	gzip    bool
 }
@@ -274,7 +274,7 @@ func parseAddress(address, protocol string, insecure bool) (endpoint, error) {
 }
 
 // resolveTLS reads the certificate files.
-func (c *Config) resolveTLS(to endpoint) (*tls.Config, error) {
+func (c *Config) resolveTLS(to endpoint) (*tlsFiles, error) {
 	strongest := func(field, key string) source {
 		if all := sources(field, key); len(all) > 0 {
 			return all[0]
@@ -297,32 +297,31 @@ func (c *Config) resolveTLS(to endpoint) (*tls.Config, error) {
 		return nil, nil
 	}
 
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca.value != "" {
-		pem, err := os.ReadFile(ca.value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", ca.name, err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: %s holds no certificate in PEM format", ca.name, ca.value)
-		}
-	}
 	switch {
-	case cert.value == "" && key.value == "":
-		return config, nil
-	case cert.value == "":
+	case cert.value == "" && key.value != "":
 		return nil, fmt.Errorf("%s: a key needs its certificate; set --otlp-client-certificate too", key.name)
-	case key.value == "":
+	case cert.value != "" && key.value == "":
 		return nil, fmt.Errorf("%s: a certificate needs its key; set --otlp-client-key too", cert.name)
 	}
-	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert.value, key.value)
-		return &pair, err
+	files := &tlsFiles{ca: ca, cert: cert, key: key}
+	return files, files.read()
+}
+
+// warn says what can be read on the way to the collector, and ought not to be.
+func (s *settings) warn(log logr.Logger) {
+	if len(s.headers) == 0 || !s.endpoint.plain || s.endpoint.local() {
+		return
 	}
-	if _, err := load(); err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", cert.name, key.name, err)
+	slog.New(logr.ToSlogHandler(log)).Warn("Headers, which mostly are credentials, go to the OTLP collector in plain text: "+
+		"whoever is on the way can read them; use an endpoint with https://", "endpoint", s.endpoint.target, "headers", len(s.headers))
+}
+
+// local says whether nobody can be on the way.
+func (e endpoint) local() bool {
+	u, err := url.Parse(e.target)
+	if err != nil {
+		return false
 	}
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	return config, nil
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	return u.Scheme == "unix" || host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback()
 }
