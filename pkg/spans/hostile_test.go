@@ -77,7 +77,7 @@ func TestUnreadableAnswer(t *testing.T) {
 			t.Errorf("%+v", stats)
 		}
 		wantSpans(t, c.got(), ids(traces))
-		for _, line := range strings.Split(l.String(), "\n") {
+		for line := range strings.Lines(l.String()) {
 			if len(line) > 4*maxWords {
 				t.Errorf("a line of %d bytes was logged", len(line))
 			}

@@ -1,6 +1,9 @@
 package spans
 
-import "container/heap"
+import (
+	"container/heap"
+	"slices"
+)
 
 // queue holds the spans that no collector has acknowledged yet, oldest first,
 // within limits. The oldest may be in flight: sent, and not answered. They
@@ -197,8 +200,7 @@ func (q *queue) take(maxSpans, maxBytes int) (batch []*node, size int) {
 // putBack says that the spans in flight were not acknowledged. They wait at
 // the front again, in the same order; how many had to go is returned as by push.
 func (q *queue) putBack() (evicted map[string]int64) {
-	for i := len(q.inFlight) - 1; i >= 0; i-- {
-		n := q.inFlight[i]
+	for _, n := range slices.Backward(q.inFlight) {
 		n.next, n.after = q.first, n.holder.first
 		if q.first == nil {
 			q.last = n

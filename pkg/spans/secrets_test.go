@@ -28,7 +28,7 @@ var disguises = map[string]func(string) string{
 	"quoted":     strconv.Quote,
 	"ascii":      strconv.QuoteToASCII,
 	"json": func(s string) string {
-		out, _ := json.Marshal(s) //nolint:errcheck // Every string can be.
+		out, _ := json.Marshal(s) // Every string can be.
 		return string(out)
 	},
 	"html":         html.EscapeString,
@@ -45,7 +45,7 @@ var disguises = map[string]func(string) string{
 	"HEX":          func(s string) string { return fmt.Sprintf("%X", s) },
 	"hex dump":     func(s string) string { return fmt.Sprintf("% x", s) },
 	"hex bytes":    func(s string) string { return eachByte(s, "0x%02x", ", ") },
-	"bytes":        func(s string) string { return fmt.Sprint([]byte(s)) },
+	"bytes":        func(s string) string { return fmt.Sprintf("%d", []byte(s)) },
 	"base64":       func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"base64 URL":   func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
 	"base64 of a header": func(s string) string {

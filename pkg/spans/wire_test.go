@@ -24,14 +24,6 @@ func packed(t testing.TB, e *Encoder, traces []Trace) []item {
 	return items
 }
 
-func nodesOf(items []item) []*node {
-	var out []*node
-	for _, it := range items {
-		out = append(out, &node{item: it})
-	}
-	return out
-}
-
 // What a collector reads from the request is what Encode says, each time it is
 // sent, and takes the bytes that it was counted with.
 func TestRequestIsWhatIsEncoded(t *testing.T) {
