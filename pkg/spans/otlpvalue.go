@@ -32,20 +32,7 @@ const ellipsis = "…"
 
 // clean makes s fit for a protobuf string: UTF-8, and no longer than maxText.
 func clean(s string) string {
-	if len(s) > maxText {
-		// Cut before repairing, so that a huge text is not copied, and
-		// take away what the cut left of its last character.
-		s = s[:maxText-len(ellipsis)]
-		for i := 1; i < utf8.UTFMax && i <= len(s); i++ {
-			if utf8.RuneStart(s[len(s)-i]) {
-				if !utf8.FullRuneInString(s[len(s)-i:]) {
-					s = s[:len(s)-i]
-				}
-				break
-			}
-		}
-		s += ellipsis
-	}
+	s = Cut(s) // before it is repaired, so that a huge text is not copied
 	s = strings.ToValidUTF8(s, string(utf8.RuneError))
 	if len(s) > maxText {
 		// A byte that was repaired is three bytes long now.
