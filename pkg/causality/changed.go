@@ -25,6 +25,14 @@ type templateField struct {
 	hash uint64
 }
 
+// A typical template has some dozens of fields in a few KiB. Beyond these bounds it
+// is not told what of it has changed: to take apart the largest that the API server
+// stores would take a tenth of a second and several MB, at each write.
+const (
+	maxTemplate = 256 << 10 // bytes of JSON
+	maxFields   = 4096
+)
+
 // fieldSeed is of this process. Hashes are compared with each other and never
 // shown, and what they were made of cannot be guessed from a memory dump.
 var fieldSeed = maphash.MakeSeed()
@@ -40,7 +48,12 @@ var fieldSeed = maphash.MakeSeed()
 // The paths read "container/web env LOG_LEVEL", "container/web resources
 // limits.memory", "nodeSelector disktype": the container, the field, what is
 // within it. They come sorted, a container's fields right after the container.
+//
+// A template that is too large is not taken apart: the fields are nil.
 func templateFields(template []byte) []templateField {
+	if len(template) > maxTemplate {
+		return nil
+	}
 	d := digester{}
 	for part, raw := range objectFields(template) {
 		if part != "metadata" && part != "spec" {
@@ -59,6 +72,9 @@ func templateFields(template []byte) []templateField {
 				d.within(name, field)
 			}
 		}
+	}
+	if len(d) > maxFields {
+		return nil
 	}
 	fields := make([]templateField, 0, len(d))
 	for _, path := range slices.Sorted(maps.Keys(d)) {
@@ -100,6 +116,7 @@ func (d digester) walk(path, separator string, raw json.RawMessage) {
 // leaf adds a value to a path. There may be several of a name, such as the
 // mounts of one volume; their order counts.
 func (d digester) leaf(path string, raw json.RawMessage) {
+	path = identity(path) // it has names in it, of which not all are bounded
 	var h maphash.Hash
 	h.SetSeed(fieldSeed)
 	if before, several := d[path]; several {
@@ -148,9 +165,9 @@ const onlyOrder = "order"
 // changedFrom lists, in order, what of a template is not as it was before: what
 // was added, removed or given another value. Of a container that was added or
 // removed only that is said. It is nil if the template before is not known, or
-// the same.
+// the same, or if one of them is too large.
 func (t *podTemplate) changedFrom(before *podTemplate) []string {
-	if len(before.images) == 0 || t.hash == before.hash {
+	if len(before.images) == 0 || t.hash == before.hash || t.fields == nil || before.fields == nil {
 		return nil
 	}
 	var changed []string

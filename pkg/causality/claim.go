@@ -85,6 +85,7 @@ func (cs *volumeClaims) add(c *volumeClaim) {
 // use notes which claims a pod that was seen for the first time uses.
 func (cs *volumeClaims) use(p *pod, in *corev1.Pod) {
 	p.claims = cs
+	used := map[nameKey]bool{}
 	for i := range in.Spec.Volumes {
 		v := &in.Spec.Volumes[i]
 		var name string
@@ -97,9 +98,10 @@ func (cs *volumeClaims) use(p *pod, in *corev1.Pod) {
 			continue
 		}
 		key := claimKey(p.namespace, name)
-		if slices.Contains(p.claimKeys, key) {
+		if used[key] {
 			continue
 		}
+		used[key] = true
 		p.claimKeys = append(p.claimKeys, key)
 		cs.users[key] = append(cs.users[key], p)
 	}

@@ -60,6 +60,8 @@ const (
 	exitSIGTERM = 128 + 15
 )
 
+func (r *run) words() (reason, message string) { return r.reason, r.refusal }
+
 func (r *run) over() bool { return r.finished.known() }
 
 // stillborn reports whether the runtime could not start the container: it has
@@ -81,6 +83,8 @@ type wait struct {
 	until   time.Time // arrival of the next other state; zero while it lasts
 }
 
+func (w wait) words() (reason, message string) { return w.reason, w.message }
+
 // ordinaryWait says that a container only waits for its turn.
 func ordinaryWait(reason string) bool {
 	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing" || reason == restartingAll
@@ -91,12 +95,18 @@ func ordinaryWait(reason string) bool {
 func (c *container) isDone(r *run) bool { return c.init && !c.sidecar && r.exitCode == 0 }
 
 func (p *pod) container(name string) *container {
+	if len(p.containers) > fewContainers {
+		return p.manyContainers[name]
+	}
 	i := slices.IndexFunc(p.containers, func(c *container) bool { return c.name == name })
 	if i < 0 {
 		return nil
 	}
 	return p.containers[i]
 }
+
+// fewContainers are found faster one by one. There may be thousands in a pod.
+const fewContainers = 32
 
 func (p *pod) observeContainers(in *corev1.Pod, arrival, seen time.Time) {
 	if p.containers == nil {
@@ -112,6 +122,12 @@ func (p *pod) observeContainers(in *corev1.Pod, arrival, seen time.Time) {
 		}
 		for i := range in.Spec.Containers {
 			p.containers = append(p.containers, newContainer(in, &in.Spec.Containers[i]))
+		}
+		if len(p.containers) > fewContainers {
+			p.manyContainers = make(map[string]*container, len(p.containers))
+			for _, c := range slices.Backward(p.containers) {
+				p.manyContainers[c.name] = c // of a name the first
+			}
 		}
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
@@ -185,11 +201,12 @@ func (c *container) observeEnd(t *corev1.ContainerStateTerminated, restart int32
 		r.finished = arrived(seen)
 	}
 	r.seen = seen
-	r.exitCode, r.reason = t.ExitCode, t.Reason
+	r.exitCode, r.reason = t.ExitCode, shared(c.runs, t.Reason)
 	if couldNotStart(t.Reason) {
 		// Any other message is the program's own, and none of our business.
-		r.refusal = t.Message
+		r.refusal = shared(c.runs, t.Message)
 	}
+	c.trimRuns()
 }
 
 // run returns the run with a container ID, made if need be.
@@ -202,12 +219,15 @@ func (c *container) run(id string, restart int32) *run {
 	r := &run{id: id, restart: restart}
 	c.runs = append(c.runs, r)
 	slices.SortStableFunc(c.runs, func(a, b *run) int { return int(a.restart) - int(b.restart) })
-	if len(c.runs) > maxRuns {
-		// How it began says more than what came after.
-		c.runs = slices.Delete(c.runs, 1, 2)
-		c.forgotten++
-	}
+	c.trimRuns()
 	return r
+}
+
+// trimRuns forgets the runs that there is no room for.
+func (c *container) trimRuns() {
+	n := len(c.runs)
+	c.runs = trimmed(c.runs, maxRuns)
+	c.forgotten += n - len(c.runs)
 }
 
 // wait notes a waiting state; reason "" is any state but waiting.
@@ -215,8 +235,9 @@ func (c *container) wait(reason, message string, arrival, seen time.Time) {
 	if n := len(c.waits); n > 0 && c.waits[n-1].until.IsZero() {
 		last := &c.waits[n-1]
 		if last.reason == reason {
-			if message != "" {
-				last.message = message
+			if message != "" && message != last.message {
+				last.message = shared(c.waits, message)
+				c.waits = trimmed(c.waits, maxTransitions)
 			}
 			return
 		}
@@ -229,10 +250,8 @@ func (c *container) wait(reason, message string, arrival, seen time.Time) {
 	if arrival.IsZero() {
 		from = moment{}
 	}
-	c.waits = append(c.waits, wait{reason: reason, message: message, from: from})
-	if len(c.waits) > maxTransitions {
-		c.waits = slices.Delete(c.waits, 0, 1)
-	}
+	w := wait{reason: shared(c.waits, reason), message: shared(c.waits, message), from: from}
+	c.waits = trimmed(append(c.waits, w), maxTransitions)
 }
 
 // waitAt returns the latest notable waiting state that began by t.

@@ -33,13 +33,16 @@ func (rs *podSet) observeCreateFailure(conditions []appsv1.ReplicaSetCondition, 
 		last.until = seen
 	case now.reason == "":
 	case last != nil:
-		last.failure = now.failure
+		last.failure = rs.sharedFailure(now.failure)
+		rs.createFailures = trimmed(rs.createFailures, maxTransitions)
 	default:
-		rs.createFailures = append(rs.createFailures, now)
-		if len(rs.createFailures) > maxTransitions {
-			rs.createFailures = slices.Delete(rs.createFailures, 0, 1)
-		}
+		now.failure = rs.sharedFailure(now.failure)
+		rs.createFailures = trimmed(append(rs.createFailures, now), maxTransitions)
 	}
+}
+
+func (rs *podSet) sharedFailure(f failure) failure {
+	return failure{shared(rs.createFailures, f.reason), shared(rs.createFailures, f.message)}
 }
 
 // createFailureAt is why pods could not be created at a time, if so.

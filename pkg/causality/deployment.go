@@ -65,7 +65,7 @@ func (st *workloadState) readTemplate(t *corev1.PodTemplateSpec, last *workload)
 		st.template = last.template
 		return
 	}
-	st.template = newPodTemplate(t)
+	st.template = last.template.next(t)
 }
 
 // wantedReplicas is spec.replicas with the API's default.

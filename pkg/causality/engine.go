@@ -36,6 +36,7 @@ type Engine struct {
 	uids          map[types.UID]objectID
 	groups        map[string][]string // of custom resources, by kind
 	events        map[string]*event
+	holdings      *holdings               // what is kept of Events
 	eventVersions map[string]eventVersion // by namespace
 	workloads     map[objectID]*workload
 	sets          map[objectID]*podSet
@@ -82,14 +83,18 @@ func New(opts Options) *Engine {
 		opts.TraceContextKeys = DefaultTraceContextKeys()
 	}
 	opts.InProgressEvery = cmp.Or(opts.InProgressEvery, 3*time.Minute)
+	if opts.EventBytes <= 0 {
+		opts.EventBytes = defaultEventBytes
+	}
 	return &Engine{
 		opts:          opts,
-		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}, Faults: map[FaultKind]int64{}},
+		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}, Faults: map[FaultKind]int64{}, Shed: map[ShedReason]int64{}},
 		objects:       map[objectID]*object{},
 		names:         map[nameKey]objectID{},
 		uids:          map[types.UID]objectID{},
 		groups:        map[string][]string{},
 		events:        map[string]*event{},
+		holdings:      newHoldings(),
 		eventVersions: map[string]eventVersion{},
 		workloads:     map[objectID]*workload{},
 		sets:          map[objectID]*podSet{},
@@ -137,6 +142,11 @@ func (e *Engine) subjectOf(o Observation) (id objectID, name string) {
 }
 
 func (e *Engine) ingest(o Observation) {
+	if o.Object == nil {
+		e.stats.Incomplete++
+		return
+	}
+	o.Object = bounded(o.Object)
 	meta, ok := o.Object.(metav1.Object)
 	if !ok {
 		e.stats.Incomplete++
@@ -428,6 +438,8 @@ func (e *Engine) Stats() Stats {
 	s.Observations = maps.Clone(e.stats.Observations)
 	s.Orphans = maps.Clone(e.stats.Orphans)
 	s.Faults = maps.Clone(e.stats.Faults)
+	s.Shed = maps.Clone(e.stats.Shed)
+	s.EventBytes = int64(e.holdings.total)
 	for _, d := range e.workloads {
 		for _, c := range d.changes {
 			if !c.sent {

@@ -28,8 +28,10 @@ type event struct {
 	// occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
 	occurrences []occurrence
-	initial     bool      // it was there before the watcher was
-	claimed     bool      // a span has it; it appears once
+	initial     bool    // it was there before the watcher was
+	claimed     bool    // a span has it; it appears once
+	object      *object // in whose list it is
+	account     account
 	known       time.Time // when its first news came
 	arrival     time.Time // and its last
 }
@@ -90,11 +92,11 @@ func (ev *event) add(o occurrence) {
 	if o.at.Before(last.at) {
 		o.at = last.at
 	}
-	ev.occurrences = append(ev.occurrences, o)
-	if len(ev.occurrences) > maxOccurrences {
-		ev.occurrences = append(ev.occurrences[:1], ev.occurrences[2:]...)
-	}
+	o.message = shared(ev.occurrences, o.message)
+	ev.occurrences = trimmed(append(ev.occurrences, o), maxOccurrences)
 }
+
+func (o occurrence) words() (reason, message string) { return "", o.message }
 
 // eventKey identifies an Event across its updates: by its name, which is
 // unique while it lives, and which even those have that lack a UID.
@@ -232,12 +234,14 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 			initial:     o.Initial,
 			known:       o.Time,
 			static:      static,
+			object:      obj,
 		}
 		if r := in.Related; r != nil && r.Kind == kindPod && r.UID != "" {
 			ev.related = objectID{kind: kindPod, namespace: r.Namespace, uid: r.UID}
 		}
 		e.events[key] = ev
 		obj.events = append(obj.events, ev)
+		e.holdings.put(ev, in)
 		e.boundEvents(obj)
 	}
 	ev.arrival = o.Time
@@ -250,7 +254,9 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 			o.stated = in.LastTimestamp.Time
 		}
 		ev.add(o)
+		e.holdings.measure(ev)
 	}
+	e.shed()
 	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
 		e.stats.IncompleteEvents++
 	}
@@ -271,7 +277,9 @@ func (e *Engine) boundEvents(obj *object) {
 	if i < 0 {
 		i = maxEvents / 2
 	}
-	delete(e.events, obj.events[i].key)
+	e.stats.Shed[ShedObject]++
+	e.stats.ShedIn = obj.events[i].account.in.namespace
+	e.dropEvent(obj.events[i])
 	obj.events = slices.Delete(obj.events, i, i+1)
 }
 
@@ -325,11 +333,11 @@ func (e *Engine) sweepEvents() {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
 			old := ev.claimed && e.now.After(ev.arrival.Add(eventLife))
 			if old {
-				delete(e.events, ev.key)
+				e.dropEvent(ev)
 			}
 			return old
 		})
-		if len(obj.events) == 0 && !obj.exists && e.workloads[obj.objectID] == nil && e.sets[obj.objectID] == nil && e.pods[obj.objectID] == nil && e.nodes.byID[obj.objectID] == nil {
+		if len(obj.events) == 0 && e.knownByEventsOnly(obj) {
 			e.forget(obj)
 		}
 	}
@@ -344,11 +352,7 @@ func (e *Engine) expireEvent(in *corev1.Event) {
 	if ev == nil || !ev.claimed {
 		return
 	}
-	delete(e.events, key)
-	id, _ := e.involved(in, ev.first())
-	if obj := e.objects[id]; obj != nil {
-		obj.events = slices.DeleteFunc(obj.events, func(o *event) bool { return o == ev })
-	}
+	e.removeEvent(ev)
 }
 
 // involved is the identity of what an Event is about. It is an object of the

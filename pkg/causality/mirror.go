@@ -19,7 +19,7 @@ func mirrorOf(in *corev1.Pod) types.UID {
 	if !isBuiltIn(controller(in), kindNode) {
 		return ""
 	}
-	return types.UID(in.Annotations[corev1.MirrorPodAnnotationKey])
+	return uidOf(in.Annotations[corev1.MirrorPodAnnotationKey])
 }
 
 // observeMirror takes in a mirror pod that is new: the Events about its static pod
@@ -44,6 +44,7 @@ func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
 			moves := ev.static && !ev.claimed && e.mirrorAt(static, ev.first()) == p
 			if moves {
+				ev.object = p.object
 				p.events = append(p.events, ev)
 			}
 			return moves

@@ -73,10 +73,12 @@ func (d *disruption) finish(how outcome, at moment, seen time.Time) {
 // describe takes the reason and message over from the condition. The kubelet
 // changes the message while the condition lasts; the latest counts.
 func (d *disruption) describe(in *corev1.NodeCondition) {
-	if d != nil {
-		d.reason, d.message = in.Reason, in.Message
+	if d != nil && (d.reason != in.Reason || d.message != in.Message) {
+		d.reason, d.message = shared(d.node.disruptions, in.Reason), shared(d.node.disruptions, in.Message)
 	}
 }
+
+func (d *disruption) words() (reason, message string) { return d.reason, d.message }
 
 // covers reports whether t lies in the disruption, or at most lead before it or
 // tail after it.

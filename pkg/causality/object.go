@@ -138,6 +138,9 @@ func (e *Engine) track(id objectID, name string) *object {
 		if stray == nil || stray == obj {
 			continue
 		}
+		for _, ev := range stray.events {
+			ev.object = obj
+		}
 		obj.events = append(obj.events, stray.events...)
 		slices.SortStableFunc(obj.events, func(a, b *event) int { return a.first().Compare(b.first()) })
 		delete(e.objects, known)
@@ -178,7 +181,7 @@ func (o *object) unique() string {
 // forget drops an object and what is known of its Events.
 func (e *Engine) forget(obj *object) {
 	for _, ev := range obj.events {
-		delete(e.events, ev.key)
+		e.dropEvent(ev)
 	}
 	delete(e.objects, obj.objectID)
 	e.aim(obj, nameKey{})

@@ -33,9 +33,28 @@ type Options struct {
 	// TraceContextNamespaces are the namespaces whose workloads may join the trace of
 	// who deployed them; of the others the context is linked to. Default: all.
 	TraceContextNamespaces []string
+	// EventBytes bounds the memory that Events take, which anybody may write, as
+	// the engine estimates it. Beyond it Events are forgotten, of the namespace that
+	// has most of them; see ShedReason. Default 64 MiB, which holds some 50,000.
+	EventBytes int
 }
 
-// Stats counts what the engine met. All counters only grow, but Open.
+// ShedReason is why an Event was forgotten before its time. The zero value is none.
+type ShedReason string
+
+const (
+	// ShedTold is that Events took too much memory. A span has it: should it
+	// repeat, it is taken for another one.
+	ShedTold ShedReason = "told"
+	// ShedUntold is that Events took too much memory, and those of its namespace
+	// had not been told yet. No trace tells of it.
+	ShedUntold ShedReason = "untold"
+	// ShedObject is that its object has too many. No trace tells of it, unless
+	// one did already.
+	ShedObject ShedReason = "object"
+)
+
+// Stats counts what the engine met. All counters only grow, but Open and EventBytes.
 type Stats struct {
 	// Observations by the kind of their object.
 	Observations map[string]int64
@@ -59,6 +78,13 @@ type Stats struct {
 	Orphans map[string]int64
 	// Faults is how often what was known of an object was dropped, by why.
 	Faults map[FaultKind]int64
+	// Shed is how many Events were forgotten for want of room, and ShedIn the
+	// namespace of the last one.
+	Shed   map[ShedReason]int64
+	ShedIn string
+	// EventBytes is the memory that Events take, as the engine estimates it. It
+	// may fall.
+	EventBytes int64
 	// Open is how many changes are open or not handed out yet.
 	Open int64
 }

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"math"
 	"slices"
 
 	"go.opentelemetry.io/otel/trace"
@@ -107,12 +108,17 @@ func (d *workload) forgetChange() {
 		d.joinedBy = map[int64]trace.SpanContext{}
 	}
 	d.joinedBy[c.revision] = c.joined
-	for len(d.joinedBy) > maxJoined {
-		oldest := c.revision
-		for revision := range d.joinedBy {
+	keepNewest(d.joinedBy, maxJoined)
+}
+
+// keepNewest leaves what belongs to the highest revisions, so many of them.
+func keepNewest[V any](byRevision map[int64]V, most int) {
+	for len(byRevision) > most {
+		oldest := int64(math.MaxInt64)
+		for revision := range byRevision {
 			oldest = min(oldest, revision)
 		}
-		delete(d.joinedBy, oldest)
+		delete(byRevision, oldest)
 	}
 }
 

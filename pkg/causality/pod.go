@@ -88,6 +88,8 @@ type pod struct {
 	message string
 
 	containers []*container // init containers first, in order
+	// manyContainers has them by name, if they are many.
+	manyContainers map[string]*container
 
 	claims    *volumeClaims // all there are
 	claimKeys []nameKey     // of the claims it uses

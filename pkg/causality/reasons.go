@@ -15,6 +15,8 @@ type reason struct {
 	from            moment
 }
 
+func (r reason) words() (reason, message string) { return r.reason, r.message }
+
 // reasons are what a condition said over time, in order. An object shows only
 // the last one.
 type reasons []reason
@@ -31,10 +33,8 @@ func (rs *reasons) add(r reason, seen time.Time) {
 			r.from = arrived(seen)
 		}
 	}
-	*rs = append(*rs, r)
-	if len(*rs) > maxReasons {
-		*rs = slices.Delete(*rs, 1, 2)
-	}
+	r.reason, r.message = shared(*rs, r.reason), shared(*rs, r.message)
+	*rs = trimmed(append(*rs, r), maxReasons)
 }
 
 // at is the reason that held at a time.

@@ -88,6 +88,8 @@ type availability struct {
 
 type failure struct{ reason, message string }
 
+func (f failure) words() (reason, message string) { return f.reason, f.message }
+
 // observeReplicaSet returns the object whose workload has news.
 func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet {
 	id := builtIn(kindReplicaSet, in)
@@ -219,6 +221,7 @@ func (rs *podSet) observeRevision(annotations map[string]string) {
 	history := strings.Split(annotations[revisionHistoryAnnotation], ",")
 	if previous, err := strconv.ParseInt(history[len(history)-1], 10, 64); err == nil {
 		rs.rolledBackTo[revision] = previous
+		keepNewest(rs.rolledBackTo, maxNumbers) // an annotation, which others may write
 	}
 	rs.revision = revision
 }

@@ -3,13 +3,14 @@ package causality
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // restartedAtAnnotation is what `kubectl rollout restart` writes.
@@ -29,19 +30,30 @@ type podTemplate struct {
 type templateHash [sha256.Size]byte
 
 func newPodTemplate(t *corev1.PodTemplateSpec) podTemplate {
+	return podTemplate{}.next(t)
+}
+
+// next is the template t, after this one: most writes of a spec leave it as it is.
+func (before podTemplate) next(t *corev1.PodTemplateSpec) podTemplate {
 	// API types marshal deterministically: struct fields in order, map
 	// keys sorted. They can not fail to.
 	raw, _ := json.Marshal(t)
-	return podTemplate{hash: sha256.Sum256(raw), images: templateImages(t), fields: templateFields(raw)}
+	hash := templateHash(sha256.Sum256(raw))
+	if hash == before.hash {
+		return before
+	}
+	return podTemplate{hash: hash, images: templateImages(t), fields: templateFields(raw)}
 }
 
 // templateImages lists a template's images, each once, init containers first.
 func templateImages(t *corev1.PodTemplateSpec) []string {
 	var images []string
+	listed := map[string]bool{}
 	for _, cs := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
 		for i := range cs {
-			if !slices.Contains(images, cs[i].Image) {
-				images = append(images, cs[i].Image)
+			if image := spans.Cut(cs[i].Image); !listed[image] {
+				listed[image] = true
+				images = append(images, image)
 			}
 		}
 	}
