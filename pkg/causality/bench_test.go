@@ -205,3 +205,49 @@ func bigRollout(n int) []causality.Observation {
 	}
 	return w.obs
 }
+
+// BenchmarkManyContainers is an update of a pod of so many containers, which should
+// cost no more for each of them, and one of its reviews.
+func BenchmarkManyContainers(b *testing.B) {
+	for _, n := range []int{10, 500, 5000} {
+		b.Run(fmt.Sprintf("containers=%d", n), func(b *testing.B) {
+			p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "big", UID: "big", CreationTimestamp: metav1.NewTime(day)}}
+			for i := range n {
+				name := fmt.Sprint("container-", i)
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: name, Image: "web:1"})
+				p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{
+					Name: name, ContainerID: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(day)}},
+				})
+			}
+			engine := causality.New(causality.Options{})
+			now := day
+			for b.Loop() {
+				now = now.Add(time.Millisecond)
+				engine.Observe(causality.Observation{Time: now, Type: watch.Modified, Object: p})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/container")
+		})
+	}
+}
+
+// BenchmarkEventFlood is an Event of a tenant that has filled the memory for Events.
+func BenchmarkEventFlood(b *testing.B) {
+	engine := causality.New(causality.Options{})
+	now, i := day, 0
+	flood := func() {
+		i++
+		now = now.Add(time.Millisecond)
+		name := fmt.Sprint("nothing-", i)
+		engine.Observe(causality.Observation{Time: now, Type: watch.Added, Object: &corev1.Event{
+			ObjectMeta:     metav1.ObjectMeta{Namespace: "evil", Name: name},
+			InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "evil", Name: name, UID: types.UID(name)},
+			Reason:         "Failed", FirstTimestamp: metav1.NewTime(now), Count: 1,
+		}})
+	}
+	for engine.Stats().Shed[causality.ShedTold]+engine.Stats().Shed[causality.ShedUntold] == 0 {
+		flood()
+	}
+	for b.Loop() {
+		flood()
+	}
+}

@@ -210,6 +210,7 @@ func addStillborn(marks []mark, r *run) []mark {
 // before what they made possible: the container's next start and, for init
 // containers, the next container's.
 func narrowEnds(lines []containerLine) {
+	dated := datedByEvents(lines)
 	for i := range lines {
 		line := &lines[i]
 		for j := range line.marks {
@@ -220,8 +221,8 @@ func narrowEnds(lines []containerLine) {
 			started := startOfRun(line.marks, m.run)
 			next := nextExact(line.marks, m.run, started)
 			if line.init && !line.sidecar {
-				for _, later := range lines[i+1:] {
-					next = earliest(next, nextExact(later.marks, m.run, started))
+				for _, later := range dated.after(i) {
+					next = earliest(next, nextExact(lines[later].marks, m.run, started))
 				}
 			}
 			// A run ends after its start, however short it was, and after the
@@ -230,6 +231,26 @@ func narrowEnds(lines []containerLine) {
 		}
 		sortMarks(line.marks)
 	}
+}
+
+// dated are the places of the containers that have a mark which an Event dates. Of the
+// thousands of containers that a pod may have they are few, as its Events are.
+type dated []int
+
+func datedByEvents(lines []containerLine) dated {
+	var d dated
+	for i := range lines {
+		if _, ok := firstExact(lines[i].marks); ok {
+			d = append(d, i)
+		}
+	}
+	return d
+}
+
+// after are those of the containers that come after the one at i.
+func (d dated) after(i int) dated {
+	first, _ := slices.BinarySearch(d, i+1)
+	return d[first:]
 }
 
 func sortMarks(marks []mark) {

@@ -36,16 +36,8 @@ func (l *containerLine) down() bool {
 // sidecarTurn is when the kubelet turned to the container after a sidecar, up to
 // limit (zero: none): when the sidecar was up for the last time before that was
 // worked on.
-func (l *containerLine) sidecarTurn(rest []containerLine, limit time.Time) time.Time {
-	var next time.Time
-	for _, later := range rest {
-		for _, m := range later.marks {
-			if limit.IsZero() || !m.at.After(limit) {
-				next = earliest(next, m.at)
-			}
-		}
-	}
-	if next.IsZero() {
+func (l *containerLine) sidecarTurn(next, limit time.Time) time.Time {
+	if next.IsZero() || !limit.IsZero() && next.After(limit) {
 		return l.upForGood()
 	}
 	next = latest(next, l.begin)
@@ -61,6 +53,7 @@ func (l *containerLine) sidecarTurn(rest []containerLine, limit time.Time) time.
 // narrowBoots moves the time at which a sidecar passed its startup probe, which
 // is known by the arrival of the news, before what came next.
 func narrowBoots(lines []containerLine) {
+	dated := datedByEvents(lines)
 	for i := range lines {
 		line := &lines[i]
 		if !line.sidecar {
@@ -72,8 +65,8 @@ func narrowBoots(lines []containerLine) {
 				continue
 			}
 			started := startOfRun(line.marks, m.run)
-			for _, later := range lines[i+1:] {
-				if first, ok := firstExact(later.marks); ok && first.After(started) && first.Before(m.at) {
+			for _, later := range dated.after(i) {
+				if first, ok := firstExact(lines[later].marks); ok && first.After(started) && first.Before(m.at) {
 					m.at = first
 				}
 			}

@@ -154,6 +154,7 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 	}
 	turn := tl.sandbox
 	lastStart := time.Time{}
+	following := firstsAfter(lines)
 	for i := range lines {
 		line := &lines[i]
 		line.clip(turn, limit, !tl.ready.IsZero())
@@ -161,14 +162,14 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 		switch {
 		case line.sidecar:
 			line.end = line.upForGood()
-			turn = line.sidecarTurn(lines[i+1:], limit)
+			turn = line.sidecarTurn(following[i], limit)
 			if line.end.IsZero() && !line.down() {
 				line.end = turn // nothing but what came next tells of it
 			}
 			continue
 		case line.init:
 			line.end = line.initEnd()
-			turn = line.initTurn(lines[i+1:]) // zero if it is not done: nothing comes after it
+			turn = line.initTurn(following[i]) // zero if it is not done: nothing comes after it
 			continue
 		case line.finite:
 			line.end = line.endedForGood()
@@ -182,6 +183,20 @@ func (tl *timeline) turns(lines []containerLine, until time.Time) {
 	}
 	tl.containers = lines
 	tl.ready = atLeast(tl.ready, lastStart)
+}
+
+// firstsAfter are, for each container, the first that is known of those after it; zero
+// where nothing is.
+func firstsAfter(lines []containerLine) []time.Time {
+	firsts := make([]time.Time, len(lines))
+	var first time.Time
+	for i := range slices.Backward(lines) {
+		firsts[i] = first
+		for _, m := range lines[i].marks {
+			first = earliest(first, m.at)
+		}
+	}
+	return firsts
 }
 
 // clip keeps the marks of the start, which ends at limit (because the pod is
@@ -225,13 +240,8 @@ func (l *containerLine) initEnd() time.Time {
 
 // initTurn is when the kubelet turned to the container after an init container: when
 // that had succeeded for the last time before what comes after it was worked on.
-func (l *containerLine) initTurn(rest []containerLine) time.Time {
-	var next, turn time.Time
-	for _, later := range rest {
-		for _, m := range later.marks {
-			next = earliest(next, m.at)
-		}
-	}
+func (l *containerLine) initTurn(next time.Time) time.Time {
+	var turn time.Time
 	for _, m := range l.marks {
 		if m.kind == markTerminated && m.run.exitCode == 0 && (turn.IsZero() || next.IsZero() || !m.at.After(next)) {
 			turn = m.at
