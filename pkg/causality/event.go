@@ -277,8 +277,7 @@ func (e *Engine) boundEvents(obj *object) {
 	if i < 0 {
 		i = maxEvents / 2
 	}
-	e.stats.Shed[ShedObject]++
-	e.stats.ShedIn = obj.events[i].account.in.namespace
+	e.noteShed(obj.events[i], ShedObject)
 	e.dropEvent(obj.events[i])
 	obj.events = slices.Delete(obj.events, i, i+1)
 }

@@ -145,16 +145,20 @@ func (h *holdingHeap) Pop() any {
 // most, so that no namespace loses anything while it holds less than its share.
 func (e *Engine) shed() {
 	for e.holdings.total > e.opts.EventBytes {
-		h := e.holdings.heaviest()
-		ev := e.leastUseful(h)
-		why := ShedUntold
-		if ev.claimed {
-			why = ShedTold
-		}
-		e.stats.Shed[why]++
-		e.stats.ShedIn = h.namespace
+		ev := e.leastUseful(e.holdings.heaviest())
+		e.noteShed(ev, ShedUntold)
 		e.removeEvent(ev)
 	}
+}
+
+// noteShed counts an Event that is to be forgotten; untold is why, if no span has it.
+func (e *Engine) noteShed(ev *event, untold ShedReason) {
+	why := untold
+	if ev.claimed {
+		why = ShedTold
+	}
+	e.stats.Shed[why]++
+	e.stats.ShedIn = ev.account.in.namespace
 }
 
 // leastUseful is the Event of a namespace to forget first. To look through all of them

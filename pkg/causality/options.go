@@ -43,14 +43,14 @@ type Options struct {
 type ShedReason string
 
 const (
-	// ShedTold is that Events took too much memory. A span has it: should it
-	// repeat, it is taken for another one.
+	// ShedTold is that a span has it already, so that of all Events it is needed
+	// least. Should it repeat, it is taken for another one.
 	ShedTold ShedReason = "told"
 	// ShedUntold is that Events took too much memory, and those of its namespace
 	// had not been told yet. No trace tells of it.
 	ShedUntold ShedReason = "untold"
-	// ShedObject is that its object has too many. No trace tells of it, unless
-	// one did already.
+	// ShedObject is that its object has too many, none of which had been told
+	// yet. No trace tells of it.
 	ShedObject ShedReason = "object"
 )
 

@@ -175,6 +175,7 @@ func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	listed := false
+	shed := shedLog{log: l.options.Log}
 	for {
 		var finished []spans.Trace
 		select {
@@ -183,6 +184,7 @@ func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}
 		case now := <-ticker.C:
 			stats := engine.Stats()
 			l.stats.Store(&stats)
+			shed.note(&stats, now)
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
 			// through, and not while the watch is down.

@@ -81,6 +81,11 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 		o.ConstLabels = prometheus.Labels{"kind": string(kind)}
 		return prometheus.NewCounterFunc(o, func() float64 { return float64(stats().Faults[kind]) })
 	}
+	shed := func(why causality.ShedReason) prometheus.Collector {
+		o := prometheus.CounterOpts(options("forgotten_events_total", "Events that the engine forgot before their time, for want of room."))
+		o.ConstLabels = prometheus.Labels{"reason": string(why)}
+		return prometheus.NewCounterFunc(o, func() float64 { return float64(stats().Shed[why]) })
+	}
 	return &liveMetrics{
 		streams: newStreamMetrics(),
 		waits: prometheus.NewCounter(prometheus.CounterOpts(options("queue_waits_total",
@@ -94,6 +99,8 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 			counter("spans_total", "Spans handed out.", func(s *causality.Stats) int64 { return s.Spans }),
 			orphans("Event"), orphans("Pod"), orphans("ReplicaSet"),
 			faults(causality.FaultPanic), faults(causality.FaultWork),
+			shed(causality.ShedTold), shed(causality.ShedUntold), shed(causality.ShedObject),
+			gauge("event_bytes", "Memory that Events take in the engine, as it estimates it.", func() float64 { return float64(stats().EventBytes) }),
 			counter("incomplete_observations_total", "Observations without what identifies or dates them.",
 				func(s *causality.Stats) int64 { return s.Incomplete }),
 			counter("incomplete_events_total", "Events without a reason, or without the kind or UID of their object.",
