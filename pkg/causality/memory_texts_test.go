@@ -66,8 +66,7 @@ func (f *filler) fill(v reflect.Value) {
 		v.SetMapIndex(key, value)
 	case reflect.Struct:
 		state := v.Type() == reflect.TypeFor[corev1.ContainerState]()
-		for i := range v.NumField() {
-			field := v.Field(i)
+		for _, field := range v.Fields() {
 			if !field.CanSet() || field.Type() == reflect.TypeFor[metav1.Time]() || field.Type() == reflect.TypeFor[*metav1.Time]() ||
 				state && field.IsNil() {
 				continue
@@ -122,7 +121,7 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	owned := func(name, kind, owner string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{UID: types.UID(name), Name: name, Namespace: "shop", Generation: 1, OwnerReferences: []metav1.OwnerReference{{
 			Kind: kind, APIVersion: "apps/v1", UID: types.UID(owner), Controller: &yes,
-		}}, ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:replicas":{},"f:template":{}}}`)}}}}
+		}}, ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:replicas":{},"f:template":{}}}`)}}}
 	}
 	see(&appsv1.Deployment{ObjectMeta: owned("web", "Shop", "shop")})
 	see(&appsv1.ReplicaSet{ObjectMeta: owned("web-1", kindDeployment, "web"), Status: appsv1.ReplicaSetStatus{

@@ -30,19 +30,19 @@ type podTemplate struct {
 type templateHash [sha256.Size]byte
 
 func newPodTemplate(t *corev1.PodTemplateSpec) podTemplate {
-	return podTemplate{}.next(t)
+	return (&podTemplate{}).next(t)
 }
 
-// next is the template t, after this one: most writes of a spec leave it as it is.
-func (before podTemplate) next(t *corev1.PodTemplateSpec) podTemplate {
+// next is the template after t: most writes of a spec leave it as it is.
+func (t *podTemplate) next(now *corev1.PodTemplateSpec) podTemplate {
 	// API types marshal deterministically: struct fields in order, map
 	// keys sorted. They can not fail to.
-	raw, _ := json.Marshal(t)
+	raw, _ := json.Marshal(now)
 	hash := templateHash(sha256.Sum256(raw))
-	if hash == before.hash {
-		return before
+	if hash == t.hash {
+		return *t
 	}
-	return podTemplate{hash: hash, images: templateImages(t), fields: templateFields(raw)}
+	return podTemplate{hash: hash, images: templateImages(now), fields: templateFields(raw)}
 }
 
 // templateImages lists a template's images, each once, init containers first.

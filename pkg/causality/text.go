@@ -198,8 +198,8 @@ type telling interface {
 // shared returns words that say the same as s, those of the history if it has them:
 // what repeats for days is then there once.
 func shared[T telling](history []T, s string) string {
-	for i := len(history) - 1; i >= 0; i-- {
-		switch reason, message := history[i].words(); s {
+	for _, entry := range slices.Backward(history) {
+		switch reason, message := entry.words(); s {
 		case message:
 			return message
 		case reason:

@@ -38,7 +38,7 @@ func TestShedLog(t *testing.T) {
 		if test.want == "" && len(said) > 0 {
 			t.Errorf("%+v: said %q", test, said)
 		}
-		for _, word := range strings.Fields(test.want) {
+		for word := range strings.FieldsSeq(test.want) {
 			if !strings.Contains(" "+strings.Join(said, " ")+" ", " "+word+" ") {
 				t.Errorf("%+v: said %q, without %s", test, said, word)
 			}
