@@ -219,7 +219,7 @@ func BenchmarkManyContainers(b *testing.B) {
 					Name: name, ContainerID: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(day)}},
 				})
 			}
-			engine := causality.New(causality.Options{})
+			engine := newEngine(causality.Options{})
 			now := day
 			for b.Loop() {
 				now = now.Add(time.Millisecond)
@@ -232,7 +232,7 @@ func BenchmarkManyContainers(b *testing.B) {
 
 // BenchmarkEventFlood is an Event of a tenant that has filled the memory for Events.
 func BenchmarkEventFlood(b *testing.B) {
-	engine := causality.New(causality.Options{})
+	engine := newEngine(causality.Options{})
 	now, i := day, 0
 	flood := func() {
 		i++

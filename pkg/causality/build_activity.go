@@ -20,7 +20,7 @@ const (
 
 // activities hands out the Events that no change tells of: bursts of Events
 // about one object, as traces of their own. So no Event is lost.
-func (e *Engine) activities(flush bool) []spans.Trace {
+func (e *Engine) activities(wanted extent) []spans.Trace {
 	objs := make([]*object, 0, len(e.unsettled))
 	for obj := range e.unsettled {
 		objs = append(objs, obj)
@@ -33,7 +33,7 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 			continue
 		}
 		var told []spans.Trace
-		if f := e.guard(func() { told = e.activitiesOf(obj, flush) }); f != nil {
+		if f := e.guard(func() { told = e.activitiesOf(obj, wanted) }); f != nil {
 			e.contain(f, "activity", obj.objectID, obj.name)
 			e.dropObserved(obj.objectID)
 			continue
@@ -44,11 +44,14 @@ func (e *Engine) activities(flush bool) []spans.Trace {
 }
 
 // activitiesOf hands out the bursts of Events about one object that are over.
-func (e *Engine) activitiesOf(obj *object, flush bool) (out []spans.Trace) {
+func (e *Engine) activitiesOf(obj *object, wanted extent) (out []spans.Trace) {
 	left := e.notWithheld(obj, obj.unclaimed())
+	if wanted == whatIsOver {
+		left = e.ripe(left) // the rest is old news to who comes next
+	}
 	for len(left) > 0 {
 		b := e.burst(left)
-		if !flush && (e.now.Before(b.over) || e.claimable(obj)) {
+		if wanted == whatSettled && e.now.Before(b.over) || wanted != everything && e.claimable(obj) {
 			e.wake(latest(b.over, e.now.Add(e.opts.Settle)))
 			break
 		}

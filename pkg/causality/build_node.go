@@ -19,10 +19,10 @@ const (
 	keyConditionMessage = attribute.Key("rollspan.condition.message")
 )
 
-// disruptions hands out the disruptions of nodes that are over; with flush,
-// all.
-func (e *Engine) disruptions(flush bool) []spans.Trace {
-	if flush {
+// disruptions hands out the disruptions of nodes that are over, as far as wanted
+// says.
+func (e *Engine) disruptions(wanted extent) []spans.Trace {
+	if wanted == everything {
 		for _, n := range e.nodes.byID {
 			e.nodes.due[n] = true
 		}
@@ -36,7 +36,7 @@ func (e *Engine) disruptions(flush bool) []spans.Trace {
 	for _, n := range due {
 		delete(e.nodes.due, n)
 		var told []spans.Trace
-		if f := e.guard(func() { told = e.disruptionsOf(n, flush) }); f != nil {
+		if f := e.guard(func() { told = e.disruptionsOf(n, wanted) }); f != nil {
 			e.contain(f, "disruption", n.objectID, n.name)
 			e.drop(n.objectID)
 			continue
@@ -47,14 +47,14 @@ func (e *Engine) disruptions(flush bool) []spans.Trace {
 }
 
 // disruptionsOf hands out the disruptions of one node that are over.
-func (e *Engine) disruptionsOf(n *nodeRecord, flush bool) (out []spans.Trace) {
+func (e *Engine) disruptionsOf(n *nodeRecord, wanted extent) (out []spans.Trace) {
 	n.kubeletRestarts()
 	var again time.Time
 	for _, d := range slices.Clone(n.disruptions) {
 		switch at := d.seen.Add(e.untilTold(d)); {
-		case d.sent || !d.over && !flush:
-		case e.now.Before(at) && !flush:
-			again = earliest(again, at)
+		case d.sent || !d.over && wanted != everything:
+		case e.now.Before(at) && (wanted == whatSettled || wanted == whatIsOver && d.kind == nodeKubeletRestarted):
+			again = earliest(again, at) // the latter may be part of a reboot
 		case n.partOfReboot(d):
 			d.sent = true // the reboot has its Event
 		default:

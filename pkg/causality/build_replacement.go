@@ -24,7 +24,7 @@ func (r *reviewer) replacements() {
 		}
 		next := successor[lost]
 		how, seen, done := r.replaced(lost, next)
-		if !r.flush && (!done || !r.ready(seen)) {
+		if r.wanted != everything && (!done || !r.ready(seen)) {
 			continue
 		}
 		if !done {
@@ -37,7 +37,7 @@ func (r *reviewer) replacements() {
 // lateStop hands out the stop of a pod that was not gone when its replacement
 // was told: the pod stops slowly, or nobody answers on its node.
 func (r *reviewer) lateStop(lost *pod, s slot) {
-	if r.flush || lost.gone.known() && r.ready(lost.goneSeen) {
+	if r.wanted == everything || lost.gone.known() && r.ready(lost.goneSeen) {
 		b := r.replacementBuilder(lost, true)
 		b.podStop(lost.replaced.spanID, lost, s.rs.attributes(), lost.replaced.start, r.engine.now)
 		r.out = append(r.out, b.done())
@@ -74,7 +74,8 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 		}
 		if r.direct() && lost.gone.known() && r.scaled && lost.lostStamp().before(r.stated) {
 			// It has all it wants. If its controller is slow it may yet say otherwise.
-			return outcomeSuperseded, latest(seen, r.stated.arrival).Add(r.engine.opts.Linger), true
+			at := latest(seen, r.stated.arrival).Add(r.engine.opts.Linger)
+			return outcomeSuperseded, at, r.wanted != whatIsOver || !r.engine.now.Before(at)
 		}
 		c := r.changeAfter(lost.lostStamp())
 		if c == nil || !c.ended && c.kind != changeDelete {
@@ -191,7 +192,7 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	switch {
 	case !lost.leaving():
 		lost.stopSent = true // it stays, as what is left of a pod
-	case lost.gone.known() || r.flush:
+	case lost.gone.known() || r.wanted == everything:
 		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
 	}
 	if next != nil {

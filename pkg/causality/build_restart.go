@@ -44,7 +44,7 @@ func (r *reviewer) restarts() {
 				if rs == nil {
 					continue // it was stopped with its pod
 				}
-				if !r.flush && (!done || !r.ready(rs.seen)) {
+				if r.wanted != everything && (!done || !r.ready(rs.seen)) {
 					break
 				}
 				if !done {

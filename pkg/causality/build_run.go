@@ -57,6 +57,9 @@ func (r *reviewer) scheduled() {
 	if c == nil || c.sent || c.at.IsZero() || !r.ready(c.made.at()) {
 		return
 	}
+	if run := r.scheduledRun(); r.wanted == whatIsOver && run != nil && r.foundAgain(run) {
+		return // with the run
+	}
 	c.sent = true
 	cron := r.engine.object(c.id, c.name)
 	b := &builder{place: r.engine.placeOfSchedule(c), base: cron.attributes()}

@@ -246,7 +246,7 @@ func (e *Engine) vanished(o Observation, id objectID) {
 	e.claims.vanish(id, o.Time)
 	if d := e.workloads[id]; d != nil && e.pods[id] == nil {
 		d.touched = o.Time
-		d.delete(arrived(o.Time), stamp{arrival: o.Time})
+		d.vanish(arrived(o.Time), stamp{arrival: o.Time})
 		e.touch(d)
 	}
 	if rs := e.sets[id]; rs != nil && !rs.direct() {
@@ -383,10 +383,10 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		}
 		delete(e.due, d)
 		d.due = time.Time{}
-		out = append(out, e.reviewGuarded(d, false)...)
+		out = append(out, e.reviewGuarded(d, whatSettled)...)
 	}
-	out = append(out, e.disruptions(false)...)
-	out = append(out, e.activities(false)...)
+	out = append(out, e.disruptions(whatSettled)...)
+	out = append(out, e.activities(whatSettled)...)
 	if f := e.guard(e.forgetStrays); f != nil {
 		e.contain(f, "sweep", objectID{}, "")
 	}
@@ -411,10 +411,10 @@ func (e *Engine) Flush() []spans.Trace {
 	}
 	var out []spans.Trace
 	for _, d := range e.dueWorkloads() {
-		out = append(out, e.reviewGuarded(d, true)...)
+		out = append(out, e.reviewGuarded(d, everything)...)
 	}
-	out = append(out, e.disruptions(true)...)
-	return e.handOut(append(out, e.activities(true)...))
+	out = append(out, e.disruptions(everything)...)
+	return e.handOut(append(out, e.activities(everything)...))
 }
 
 // handOut orders what is finished as people would tell it.

@@ -124,8 +124,8 @@ func whereItPanicked() (place, stack string) {
 }
 
 // reviewGuarded is review inside the boundary: what fails costs the workload's trace.
-func (e *Engine) reviewGuarded(d *workload, flush bool) (out []spans.Trace) {
-	if f := e.guard(func() { out = e.review(d, flush) }); f != nil {
+func (e *Engine) reviewGuarded(d *workload, wanted extent) (out []spans.Trace) {
+	if f := e.guard(func() { out = e.review(d, wanted) }); f != nil {
 		e.contain(f, "review", d.objectID, d.name)
 		e.dropWorkload(d)
 		return nil

@@ -68,7 +68,7 @@ func origin(start moment) time.Time {
 
 // inProgress hands out what is to be told of changes that are open.
 func (r *reviewer) inProgress() {
-	if r.engine.opts.InProgressAfter <= 0 || r.flush {
+	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
 		return
 	}
 	if c := r.current(); c != nil && !c.sent {

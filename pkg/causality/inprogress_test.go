@@ -17,7 +17,15 @@ var watching = causality.Options{InProgressAfter: 2 * time.Second, InProgressEve
 // time each second; flush ends the stream.
 func live(obs []causality.Observation, options causality.Options, flush bool) []spans.Trace {
 	e := newEngine(options)
-	var out []spans.Trace
+	out := feed(e, obs)
+	if flush {
+		out = append(out, e.Flush()...)
+	}
+	return out
+}
+
+// feed gives an engine observations as a live run does.
+func feed(e *causality.Engine, obs []causality.Observation) (out []spans.Trace) {
 	for i, o := range obs {
 		if i > 0 {
 			for now := obs[i-1].Time.Add(time.Second); now.Before(o.Time); now = now.Add(time.Second) {
@@ -25,9 +33,6 @@ func live(obs []causality.Observation, options causality.Options, flush bool) []
 			}
 		}
 		out = append(out, e.Observe(o)...)
-	}
-	if flush {
-		out = append(out, e.Flush()...)
 	}
 	return out
 }

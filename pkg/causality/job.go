@@ -32,7 +32,7 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 	}
 	s := newStamp(in.ResourceVersion, o)
 	if o.Type == watch.Deleted {
-		d.delete(arrived(o.Time), s)
+		d.vanish(arrived(o.Time), s)
 		return d
 	}
 	if d.deleted {

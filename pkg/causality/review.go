@@ -13,15 +13,15 @@ import (
 // what comes late finds where it belongs.
 const keepChanges = 8
 
-// review looks at a workload and hands out what of it is finished; with flush,
-// everything.
-func (e *Engine) review(d *workload, flush bool) []spans.Trace {
+// review looks at a workload and hands out what of it is finished, as far as
+// wanted says.
+func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 	e.numberRollouts(d)
 	if c := d.current(); c != nil {
 		e.issued.add(c.identity(d.unique())) // told or not: after a restart it was told before
 	}
 	p := e.plan(d)
-	r := &reviewer{plan: p, flush: flush}
+	r := &reviewer{plan: p, wanted: wanted}
 	r.scheduled()
 	r.finished()
 	r.recoveries() // before late spans, lest those take its pods when the stream ends
@@ -31,7 +31,7 @@ func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 	r.linkVictims()
 	r.inProgress()
 	r.forget()
-	if !r.again.IsZero() && !flush {
+	if !r.again.IsZero() && wanted == whatSettled {
 		e.schedule(d, latest(r.again, e.now.Add(time.Nanosecond)))
 	}
 	return r.out
@@ -39,15 +39,15 @@ func (e *Engine) review(d *workload, flush bool) []spans.Trace {
 
 type reviewer struct {
 	*plan
-	flush bool
-	out   []spans.Trace
-	again time.Time // when to look again
+	wanted extent
+	out    []spans.Trace
+	again  time.Time // when to look again
 }
 
 // ready reports whether something that was complete as of seen has settled.
 func (r *reviewer) ready(seen time.Time) bool {
 	at := seen.Add(r.engine.settle())
-	if r.flush || !r.engine.now.Before(at) {
+	if r.wanted != whatSettled || !r.engine.now.Before(at) {
 		return true
 	}
 	r.again = earliest(r.again, at)
@@ -67,7 +67,10 @@ func (r *reviewer) finished() {
 			// It has no end of its own: it is over when its pods are gone.
 			over = c.opened.arrival
 			seen = latest(seen, over)
-		} else if !c.ended && !r.flush {
+		} else if !c.ended && r.wanted != everything {
+			continue
+		}
+		if r.wanted == whatIsOver && r.foundAgain(c) {
 			continue
 		}
 		if !settled {
@@ -76,7 +79,7 @@ func (r *reviewer) finished() {
 		if !r.ready(seen) {
 			continue
 		}
-		if c.kind == changeDelete && (settled || !r.flush) {
+		if c.kind == changeDelete && (settled || r.wanted != everything) {
 			c.ended, c.outcome = true, outcomeComplete
 		}
 		r.out = append(r.out, r.buildChange(c, r.engine.now))
@@ -88,7 +91,7 @@ func (r *reviewer) finished() {
 func (r *reviewer) lateSpans() {
 	for _, q := range r.pods {
 		if s := r.starts[q]; s.change != nil && s.change.sent && !q.startSent && !r.mayRecover(s.change) {
-			if seen, done := q.startResolved(); r.flush || done && r.ready(seen) {
+			if seen, done := q.startResolved(); r.wanted == everything || done && r.ready(seen) {
 				b := r.lateBuilder(s.change)
 				parent, cause := r.lateParent(b, s)
 				b.podStart(parent, q, s.rs.attributes(), cause, r.cutAt(done), false)
@@ -97,7 +100,7 @@ func (r *reviewer) lateSpans() {
 			}
 		}
 		if s := r.stops[q]; s.change != nil && s.change.sent && !q.stopSent && q.leaving() {
-			if r.flush || q.gone.known() && r.ready(q.goneSeen) {
+			if r.wanted == everything || q.gone.known() && r.ready(q.goneSeen) {
 				b := r.lateBuilder(s.change)
 				parent, cause := r.lateParent(b, s)
 				r.engine.linkStop(b.podStop(parent, q, s.rs.attributes(), cause, r.engine.now), s)
@@ -132,7 +135,7 @@ func (r *reviewer) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
 // mayRecover reports whether a failed rollout can still complete: nothing has
 // come after it.
 func (r *reviewer) mayRecover(c *change) bool {
-	return c.outcome == outcomeFailed && c == r.current() && !c.recoverySent && !r.flush
+	return c.outcome == outcomeFailed && c == r.current() && !c.recoverySent && r.wanted != everything
 }
 
 // recoveries hands out what became of a failed rollout that completed after
@@ -198,7 +201,7 @@ func (r *reviewer) forget() {
 		if !q.gone.known() || r.pending(q) || !old(q.touched) {
 			continue
 		}
-		if r.engine.unsettled[q.object] && !r.flush {
+		if r.engine.unsettled[q.object] && r.wanted != everything {
 			// Its last Events are still to be told, when this look is over.
 			r.again = earliest(r.again, r.engine.now.Add(r.engine.opts.Settle))
 			continue

@@ -29,7 +29,7 @@ import (
 //	----
 //	<the traces this finished>
 //
-// with the commands `advance to=<minute:second>` and `flush` beside it,
+// with the commands `advance to=<minute:second>`, `flush` and `close` beside it,
 // `in-progress after=<duration> every=<duration>` ahead of it, and more below. An
 // object keeps its state from line to line, so a line says what changed. The
 // keys are those of the functions set… of scenario_*_test.go; values with spaces are
@@ -66,6 +66,8 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 				return tree(t, engine.Advance(clock(to)))
 			case "flush":
 				return tree(t, engine.Flush())
+			case "close": // rollspan is stopped
+				return tree(t, engine.Close())
 			case "restart": // rollspan starts anew and lists what is there
 				engine = newEngine(options)
 				var at string

@@ -37,6 +37,9 @@ type workload struct {
 	pending *change
 	asked   podTemplate
 	deleted bool
+	// gone is set when there is no such object any more: one that is deleted in the
+	// foreground is there until what it owns is gone. Of a pod its record says so.
+	gone bool
 	// contexts are the deployers' traces, lastDeployed is when the last change
 	// was opened that may have joined one.
 	contexts     traceContexts
@@ -171,7 +174,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 	d.inferred = o.Inferred
 	s := newStamp(meta.GetResourceVersion(), o)
 	if o.Type == watch.Deleted {
-		d.delete(arrived(o.Time), s)
+		d.vanish(arrived(o.Time), s)
 		return d
 	}
 	if d.deleted {

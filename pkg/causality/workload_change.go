@@ -295,6 +295,12 @@ func (d *workload) completedAt(fields []metav1.ManagedFieldsEntry, st workloadSt
 	return arrived(seen)
 }
 
+// vanish notes that the workload is no more.
+func (d *workload) vanish(at moment, s stamp) {
+	d.gone = true
+	d.delete(at, s)
+}
+
 func (d *workload) delete(at moment, s stamp) {
 	if d.deleted {
 		return

@@ -1,0 +1,65 @@
+package causality
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// extent is how much of what the engine knows is handed out.
+type extent int
+
+const (
+	// whatSettled: what is over, and has waited for what comes late.
+	whatSettled extent = iota
+	// whatIsOver: what is over, at once. Nothing more will be observed, and
+	// another engine tells of what is open.
+	whatIsOver
+	// everything: what is open, too. Nobody else will tell of it.
+	everything
+)
+
+// Close ends the stream of an engine whose work another one goes on with, which
+// begins with a list of what is there: it returns what is over but has not
+// settled. Its late Events and slow stops are forgone, since to the other engine
+// it is old news. What is open is not returned: the other one finds it again and
+// gives it the same IDs, and no span may be told twice with different content.
+// Stats say how many changes that are. The engine must not be used afterwards.
+func (e *Engine) Close() []spans.Trace {
+	var out []spans.Trace
+	// What is not told yet and has ended is due, or it would never be told.
+	for _, d := range e.dueWorkloads() {
+		out = append(out, e.reviewGuarded(d, whatIsOver)...)
+	}
+	out = append(out, e.disruptions(whatIsOver)...)
+	return e.handOut(append(out, e.activities(whatIsOver)...))
+}
+
+// foundAgain reports whether an engine that begins now with a list of what is there
+// will tell of a change itself: it is still open. What has ended is settled to it,
+// but for what is being deleted, until that is gone.
+func (r *reviewer) foundAgain(c *change) bool {
+	switch {
+	case c.kind == changeDelete:
+		// Nothing is left to find once the workload is gone, but it is not over, and
+		// nobody knows when it will be.
+		return !r.isGone() || r.podsLeft()
+	case !c.ended:
+		return true
+	default:
+		return c.outcome == outcomeDeleted && !r.isGone()
+	}
+}
+
+func (r *reviewer) isGone() bool { return r.gone || r.kind == kindPod && !r.podsLeft() }
+
+// podsLeft reports whether there are pods that go with the workload.
+func (r *reviewer) podsLeft() bool {
+	return slices.ContainsFunc(r.pods, func(q *pod) bool { return !q.gone.known() && !q.released() })
+}
+
+// ripe are the Events that no change which began lately can have: those that came
+// within the settle period may be of one that is not known yet.
+func (e *Engine) ripe(events []*event) []*event {
+	return slices.DeleteFunc(events, func(ev *event) bool { return e.now.Before(ev.known.Add(e.settle())) })
+}
