@@ -15,7 +15,8 @@ import (
 const (
 	// ExitOK says that everything was done.
 	ExitOK = 0
-	// ExitError says that something failed, or that input was broken.
+	// ExitError says that something failed, that input was broken, or that what a
+	// signal asked to end did not end in time.
 	ExitError = 1
 	// ExitUsage says that the command line was wrong; nothing was done.
 	ExitUsage = 2
@@ -31,7 +32,8 @@ type Streams struct {
 // app is what the commands share.
 type app struct {
 	Streams
-	log *slog.Logger
+	log  *slog.Logger
+	life *life
 	// jsonLog says that everything on Err is JSON, the last words too.
 	jsonLog bool
 	// started is set when a command was found and its flags were right, which
@@ -42,9 +44,13 @@ type app struct {
 // Main runs the command that args (without the program's name) ask for, until
 // it is through or ctx is done, and returns the exit code.
 func Main(ctx context.Context, args []string, s Streams) int {
+	return execute(ctx, args, s, newLife(s))
+}
+
+func execute(ctx context.Context, args []string, s Streams, life *life) int {
 	out := &checkedWriter{w: s.Out}
 	s.Out = out
-	a := &app{Streams: s, log: slog.New(slog.DiscardHandler)}
+	a := &app{Streams: s, log: slog.New(slog.DiscardHandler), life: life}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -115,6 +121,7 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 			a.started = true
 			a.log, a.jsonLog = logging.logger(a.Err), logging.format == "json"
 			routeLogs(a.log)
+			a.life.logTo(a.log)
 			return nil
 		},
 	}
@@ -165,5 +172,6 @@ Flags:
 Flags of every command:
 {{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
 {{end}}
-Exit codes: 0 all was done; 1 something failed, or input was broken; 2 wrong usage.
+Exit codes: 0 all was done; 1 something failed, or input was broken; 2 wrong usage;
+130 or 143 a second SIGINT or SIGTERM ended it at once.
 `

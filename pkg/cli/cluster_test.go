@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,12 +49,14 @@ func (p *printed) String() string {
 
 // TestMain lets the test binary be rollspan, see start.
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) == "" {
+	standard := Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	switch os.Getenv(asProgram) {
+	case "":
 		os.Exit(m.Run())
+	case spinning:
+		os.Exit(spin(standard))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	os.Exit(Process(os.Args[1:], standard))
 }
 
 const asProgram = "ROLLSPAN_TEST_AS_PROGRAM"
@@ -71,7 +72,7 @@ type command struct {
 func start(t *testing.T, args ...string) *command {
 	t.Helper()
 	c := &command{cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
-	c.cmd.Env = append(os.Environ(), asProgram+"=1")
+	c.cmd.Env = append(os.Environ(), asProgram+"=rollspan")
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +17,7 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	r := run{app: a}
+	r := &run{app: a}
 	cmd := &cobra.Command{
 		Use:   "run [flags]",
 		Short: "Watch a cluster and send its rollouts as traces",
@@ -30,8 +31,12 @@ those, the metadata. It needs to read Deployments, ReplicaSets and Pods; what
 traces lose without another kind it says, and goes on. While the API server does
 not answer, it keeps trying.
 
-On SIGINT or SIGTERM it stops, and sends what is finished. Changes that are
-still open are left to the next run, which finds them again.`,
+On SIGINT or SIGTERM it stops watching, and sends what is over by then: changes that
+have ended are not waited for to settle, so Events that are late, and pods that still
+stop, are not in their traces. Changes that are still open are left to the next run,
+which finds them again. All of it takes --drain-timeout at most; what the collector
+has not taken by then is lost, which is logged. Whatever is stuck then, the process
+exits two seconds later. A second signal ends it at once.`,
 		Example: `  # Watch the cluster kubectl points to, and print each rollout as a tree
   rollspan run
 
@@ -77,6 +82,8 @@ type run struct {
 	measure    metrics.Options
 	// hint says that trees are printed because no collector was named.
 	hint bool
+	// exporter is there once there is a collector to send to.
+	exporter atomic.Pointer[spans.Exporter]
 }
 
 func (r *run) validate() error {
@@ -108,7 +115,7 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 
-	var out output
+	opened := make(chan output, 1)
 	live, err := watcher.NewLive(watcher.LiveOptions{
 		Config:     config,
 		Namespaces: r.namespaces,
@@ -119,20 +126,38 @@ func (r *run) run(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			out = measuredOutput{sink, changes}
+			out := measuredOutput{sink, changes}
+			opened <- out
 			return out, nil
 		},
 	})
 	if err != nil {
 		return err
 	}
+	r.manager.Grace = r.conversion.drain
+	r.life.drains(r.conversion.drain, func() []any { return r.left(live) })
+	// The watch and the output have to end in the same time, which begins now if
+	// nobody asked for the end.
+	draining, cancel := watcher.Grace(ctx, r.conversion.drain)
+	defer cancel()
 	err = watcher.Run(ctx, live, r.manager)
-	if out == nil {
+	select {
+	case out := <-opened:
+		closing, cancel := context.WithTimeout(draining, r.conversion.drain)
+		defer cancel()
+		return errors.Join(err, out.Close(closing))
+	default:
 		return err
 	}
-	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.conversion.drain)
-	defer cancel()
-	return errors.Join(err, out.Close(draining))
+}
+
+// left says what of the run has not ended, for the log.
+func (r *run) left(live *watcher.Live) []any {
+	left := []any{"at", live.At()}
+	if exporter := r.exporter.Load(); exporter != nil {
+		left = append(left, "spansNotSent", exporter.Stats().Queued)
+	}
+	return left
 }
 
 func (r *run) open(clusterUID string, registered *registry) (output, error) {
@@ -143,6 +168,7 @@ func (r *run) open(clusterUID string, registered *registry) (output, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.exporter.Store(exporter)
 	r.log.Info("sending traces", "to", exporter.Endpoint())
 	if err := registered.add(metrics.NewExporter(exporter.Stats)); err != nil {
 		return nil, err

@@ -61,6 +61,10 @@ type Live struct {
 	queue   chan causality.Observation
 	metrics *liveMetrics
 	started atomic.Bool
+	// ended is closed when Start has returned.
+	ended     chan struct{}
+	heartbeat *heartbeat
+	newEngine func(causality.Options) engine
 	// stats are the engine's, as of the last tick.
 	stats atomic.Pointer[causality.Stats]
 }
@@ -75,7 +79,12 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{options: o, cluster: c, queue: make(chan causality.Observation, queueLength)}
+	l := &Live{
+		options: o, cluster: c, queue: make(chan causality.Observation, queueLength),
+		ended:     make(chan struct{}),
+		heartbeat: &heartbeat{log: o.Log, now: time.Now},
+		newEngine: func(o causality.Options) engine { return causality.New(o) },
+	}
 	l.stats.Store(&causality.Stats{})
 	l.metrics = newLiveMetrics(func() int { return len(l.queue) }, l.stats.Load)
 	l.streams = &streams{
@@ -90,7 +99,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 
 // Collectors are the metrics of l.
 func (l *Live) Collectors() []prometheus.Collector {
-	return append(l.metrics.collectors(), l.streams.owners.metrics.collectors()...)
+	return append(append(l.metrics.collectors(), l.heartbeat.collector()), l.streams.owners.metrics.collectors()...)
 }
 
 // Ready is a readiness check: it fails while the first lists are not through.
@@ -105,12 +114,14 @@ func (l *Live) Ready(*http.Request) error {
 	return nil
 }
 
-// Start watches until ctx is done, then hands out what is finished by then.
-// Changes that are still open are not handed out: the next run finds them
-// again and gives them the same IDs, and a span must not be sent twice with
-// different content. The error is a *ForbiddenError or the sink's.
+// Start watches until ctx is done, then hands out what is over by then, whether it
+// has settled or not. Changes that are still open are not handed out: the next run
+// finds them again and gives them the same IDs, and a span must not be sent twice
+// with different content. The error is a *ForbiddenError or the sink's. It may be
+// called once.
 func (l *Live) Start(ctx context.Context) error {
 	l.started.Store(true)
+	defer close(l.ended)
 	uid, err := l.cluster.uid(ctx, l.streams.trouble, l.options.Log)
 	if err != nil {
 		return nil // only ctx ends this; it is not an error to be stopped
@@ -135,7 +146,7 @@ func (l *Live) Start(ctx context.Context) error {
 		l.streams.run(watching)
 	}()
 
-	err = l.feed(causality.New(l.options.Engine), sink, stopped)
+	err = l.feed(watchedEngine{l.newEngine(l.options.Engine), l.heartbeat}, watchedSink{sink, l.heartbeat}, stopped)
 	stop(err)
 	<-stopped
 	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
@@ -171,7 +182,7 @@ func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 
 // feed owns the engine: it alone calls it, and the sink. It returns when the
 // streams have stopped and the queue is empty.
-func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}) error {
+func (l *Live) feed(engine engine, sink Sink, stopped <-chan struct{}) error {
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	listed := false
@@ -197,7 +208,10 @@ func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}
 			}
 			finished = engine.Advance(now)
 		case <-stopped:
-			return l.drain(engine, sink)
+			if err := l.drain(engine, sink); err != nil {
+				return err
+			}
+			return l.conclude(engine, sink)
 		}
 		if err := l.deliver(sink, finished); err != nil {
 			return err
@@ -206,7 +220,7 @@ func (l *Live) feed(engine *causality.Engine, sink Sink, stopped <-chan struct{}
 }
 
 // drain feeds what the queue still holds after the streams have stopped.
-func (l *Live) drain(engine *causality.Engine, sink Sink) error {
+func (l *Live) drain(engine engine, sink Sink) error {
 	for {
 		select {
 		case o := <-l.queue:

@@ -39,10 +39,15 @@ type ManagerOptions struct {
 	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics;
 	// host:port. Default: not served.
 	HealthAddress, MetricsAddress string
+	// Grace is how long what is going on may take to end once ctx is done. Default:
+	// no time at all.
+	Grace time.Duration
 }
 
 // Run runs l within a controller-runtime manager until ctx is done. To lose
-// the leader election is an error: the program must end then.
+// the leader election is an error: the program must end then. It is another one if
+// l, whose engine or sink may be stuck, has not ended when the grace is over; the
+// goroutines of l are then left alone, and may still call the sink.
 func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 	options := manager.Options{
 		// What the manager does is of use to who debugs it; what it fails at
@@ -54,6 +59,7 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 			// The only text format that has room for exemplars.
 			HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }},
 		},
+		GracefulShutdownTimeout:       &o.Grace,
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionReleaseOnCancel: true,
 	}
@@ -70,6 +76,7 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 	}
 	if err := errors.Join(
 		m.AddHealthzCheck("ping", healthz.Ping),
+		m.AddHealthzCheck("engine", l.heartbeat.Check),
 		m.AddReadyzCheck("first-lists", l.Ready),
 		m.Add(l),
 	); err != nil {
@@ -81,7 +88,7 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 		}
 		defer metrics.Registry.Unregister(c)
 	}
-	return named("--metrics-address", m.Start(ctx))
+	return named("--metrics-address", l.endWithin(ctx, o.Grace, m.Start))
 }
 
 // named names the flag with the address that nothing could listen on, if that is what

@@ -120,6 +120,28 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// What is stuck is restarted, and what is asked to end has the time it may take.
+func TestManifestsOfTheEnd(t *testing.T) {
+	for _, dir := range []string{"../../config", "../../deploy"} {
+		pod := manifests(t, dir)["Deployment/rollspan"].(*appsv1.Deployment).Spec.Template.Spec
+		// --drain-timeout is ten seconds by default; what is stuck then takes some more.
+		if grace := pod.TerminationGracePeriodSeconds; grace == nil || *grace < 20 {
+			t.Errorf("%s: no time to end", dir)
+		}
+		c := pod.Containers[0]
+		if slices.ContainsFunc(c.Args, func(arg string) bool { return strings.HasPrefix(arg, "--drain-timeout") }) {
+			t.Errorf("%s: it has another drain timeout: look at the grace period", dir)
+		}
+		probe := c.LivenessProbe
+		if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != "/healthz" {
+			t.Fatalf("%s: nothing looks whether it is stuck", dir)
+		}
+		if after := probe.PeriodSeconds * probe.FailureThreshold; after < 20 || after > 60 || probe.TimeoutSeconds < 5 {
+			t.Errorf("%s: it is restarted %d seconds after it was found stuck, and answers in %d", dir, after, probe.TimeoutSeconds)
+		}
+	}
+}
+
 // The example of a role for owners is bound to rollspan, grants no more than
 // rollspan does, and nothing that it never asks for.
 func TestOwnersRole(t *testing.T) {

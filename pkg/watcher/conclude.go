@@ -1,0 +1,75 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// conclude hands out what is over when the streams have stopped and the queue is
+// empty, and says what was forgone and what is left.
+func (l *Live) conclude(engine engine, sink Sink) error {
+	if len(l.streams.waitingFor()) > 0 {
+		// Of half of a cluster nothing can be told. Who lists all of it can.
+		l.options.Log.Info("stopped before the first lists were through; all is left to the next run")
+		return nil
+	}
+	over := engine.Close()
+	early := 0
+	for _, t := range over {
+		if !t.Late {
+			early++
+		}
+	}
+	err := l.deliver(sink, over)
+	l.options.Log.Info("stopped watching; what had ended was told without waiting for late Events, and open changes are left to the next run",
+		"early", early, "open", engine.Stats().Open)
+	return err
+}
+
+// Grace returns a context that is done d after ctx is, or when cancel is called.
+// It has ctx's values.
+func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	grace, end := context.WithCancel(context.WithoutCancel(ctx))
+	unbind := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			end()
+		case <-grace.Done():
+		}
+	})
+	return grace, func() { unbind(); end() }
+}
+
+// endWithin does what runs l until ctx is done, or that fails, and then gives both
+// the grace to end.
+func (l *Live) endWithin(ctx context.Context, grace time.Duration, run func(context.Context) error) error {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	over, cancel := Grace(running, grace)
+	defer cancel()
+	returned := make(chan error, 1)
+	go func() { returned <- run(running) }()
+
+	var err error
+	select {
+	case err = <-returned:
+	case <-over.Done():
+		return l.unended(grace)
+	}
+	if !l.started.Load() {
+		return err
+	}
+	stop() // a manager that has lost the leader election does not wait for l
+	select {
+	case <-l.ended:
+		return err
+	case <-over.Done():
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // the manager waited in vain, too
+	}
+	return errors.Join(err, l.unended(grace))
+}
