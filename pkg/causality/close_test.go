@@ -2,6 +2,7 @@ package causality_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestCloseAndRestartAnywhere(t *testing.T) {
 		}
 		for n := 1; n < len(obs); n++ {
 			before, atEnd := closed(obs, n)
-			first, second := append(before, atEnd...), replay(restarted(obs, n))
+			first, second := slices.Concat(before, atEnd), replay(restarted(obs, n))
 			told := map[trace.SpanID]bool{}
 			for _, s := range allSpans(first) {
 				told[s.SpanID] = true
