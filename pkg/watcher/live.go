@@ -24,13 +24,8 @@ type Sink interface {
 	Deliver(spans.Trace) error
 }
 
-const (
-	// queueLength bounds the observations between the reflectors and the
-	// engine; with objects of 10 KiB that is some 10 MiB at worst.
-	queueLength = 1024
-	// advanceEvery is how often stream time moves where nothing happens.
-	advanceEvery = time.Second
-)
+// advanceEvery is how often stream time moves where nothing happens.
+const advanceEvery = time.Second
 
 // LiveOptions say what a Live watches and where the spans go.
 type LiveOptions struct {
@@ -58,7 +53,7 @@ type Live struct {
 	options LiveOptions
 	cluster *cluster
 	streams *streams
-	queue   chan causality.Observation
+	queue   *queue
 	metrics *liveMetrics
 	started atomic.Bool
 	// ended is closed when Start has returned.
@@ -80,13 +75,13 @@ func NewLive(o LiveOptions) (*Live, error) {
 		return nil, err
 	}
 	l := &Live{
-		options: o, cluster: c, queue: make(chan causality.Observation, queueLength),
+		options: o, cluster: c, queue: newQueue(),
 		ended:     make(chan struct{}),
 		heartbeat: &heartbeat{log: o.Log, now: time.Now},
 		newEngine: func(o causality.Options) engine { return causality.New(o) },
 	}
 	l.stats.Store(&causality.Stats{})
-	l.metrics = newLiveMetrics(func() int { return len(l.queue) }, l.stats.Load)
+	l.metrics = newLiveMetrics(l.queue, l.stats.Load)
 	l.streams = &streams{
 		sources: c.liveSources(o.Namespaces),
 		trouble: newTrouble(o.Log, c.host),
@@ -166,18 +161,11 @@ func (l *Live) denied(ctx context.Context, s source) error {
 // enqueue waits for room in the queue.
 func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 	l.metrics.streams.observations.WithLabelValues(o.Object.GetObjectKind().GroupVersionKind().Kind).Inc()
-	select {
-	case l.queue <- o:
+	if l.queue.offer(o) {
 		return nil
-	default:
 	}
 	l.metrics.waits.Inc()
-	select {
-	case l.queue <- o:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return l.queue.push(ctx, o)
 }
 
 // feed owns the engine: it alone calls it, and the sink. It returns when the
@@ -190,8 +178,8 @@ func (l *Live) feed(engine engine, sink Sink, stopped <-chan struct{}) error {
 	for {
 		var finished []spans.Trace
 		select {
-		case o := <-l.queue:
-			finished = engine.Observe(o)
+		case in := <-l.queue.out():
+			finished = engine.Observe(l.queue.took(in))
 		case now := <-ticker.C:
 			stats := engine.Stats()
 			l.stats.Store(&stats)
@@ -199,7 +187,7 @@ func (l *Live) feed(engine engine, sink Sink, stopped <-chan struct{}) error {
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
 			// through, and not while the watch is down.
-			if len(l.queue) > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() {
+			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() {
 				continue
 			}
 			if !listed {
@@ -223,8 +211,8 @@ func (l *Live) feed(engine engine, sink Sink, stopped <-chan struct{}) error {
 func (l *Live) drain(engine engine, sink Sink) error {
 	for {
 		select {
-		case o := <-l.queue:
-			if err := l.deliver(sink, engine.Observe(o)); err != nil {
+		case in := <-l.queue.out():
+			if err := l.deliver(sink, engine.Observe(l.queue.took(in))); err != nil {
 				return err
 			}
 		default:

@@ -12,9 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	dto "github.com/prometheus/client_model/go"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -98,36 +96,6 @@ func TestLiveEndsWithItsSink(t *testing.T) {
 	close(stopped)
 	if err := l.feed(causality.New(causality.Options{}), &collected{failAt: 1}, stopped); !errors.Is(err, errSink) {
 		t.Errorf("%v", err)
-	}
-}
-
-// A full queue makes the reflectors wait; the end of the program does not.
-func TestLiveQueueIsBounded(t *testing.T) {
-	l := newTestLive(t)
-	o := causality.Observation{Type: watch.Added, Object: pod("a", "u", "1")}
-	for range queueLength {
-		if err := l.enqueue(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var waits dto.Metric
-	if err := l.metrics.waits.Write(&waits); err != nil || waits.GetCounter().GetValue() != 0 {
-		t.Errorf("%v waits while there was room, %v", waits.GetCounter(), err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	waiting := make(chan error)
-	go func() { waiting <- l.enqueue(ctx, o) }()
-	<-l.queue // makes room
-	if err := <-waiting; err != nil {
-		t.Error(err)
-	}
-	go func() { waiting <- l.enqueue(ctx, o) }()
-	cancel()
-	if err := <-waiting; !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	if len(l.queue) != queueLength {
-		t.Errorf("%d wait", len(l.queue))
 	}
 }
 

@@ -56,9 +56,8 @@ type liveMetrics struct {
 	read    []prometheus.Collector
 }
 
-// newLiveMetrics takes functions that read the queue's length and the engine's
-// counters.
-func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetrics {
+// newLiveMetrics takes the queue, and a function that reads the engine's counters.
+func newLiveMetrics(queued *queue, stats func() *causality.Stats) *liveMetrics {
 	options := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "rollspan", Name: name, Help: help}
 	}
@@ -91,9 +90,13 @@ func newLiveMetrics(queued func() int, stats func() *causality.Stats) *liveMetri
 		waits: prometheus.NewCounter(prometheus.CounterOpts(options("queue_waits_total",
 			"Observations that had to wait because the engine's queue was full."))),
 		read: []prometheus.Collector{
-			gauge("queue_length", "Observations that wait for the engine.", func() float64 { return float64(queued()) }),
+			gauge("queue_length", "Observations that wait for the engine.", func() float64 { return float64(queued.length()) }),
 			gauge("queue_capacity", "Observations that may wait for the engine before the watches do.",
 				func() float64 { return queueLength }),
+			gauge("queue_bytes", "Estimated size of the observations that wait for the engine.",
+				func() float64 { return float64(queued.bytes.Load()) }),
+			gauge("queue_capacity_bytes", "What that may be before the watches wait.",
+				func() float64 { return queueBytes }),
 			gauge("open_changes", "Changes that are open, or not handed out yet.", func() float64 { return float64(stats().Open) }),
 			counter("traces_total", "Traces handed out.", func(s *causality.Stats) int64 { return s.Traces }),
 			counter("spans_total", "Spans handed out.", func(s *causality.Stats) int64 { return s.Spans }),
