@@ -1,13 +1,16 @@
 package causality_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -106,6 +109,53 @@ func TestRestartAnywhere(t *testing.T) {
 				if _, ok := want[id]; !ok {
 					t.Errorf("restarted at %s: %s %s did not happen", at.Format("04:05.000"), g.Name, g.Subject)
 				}
+			}
+		}
+	})
+}
+
+// TestFirstListComesInAnyOrder starts rollspan here and there, with a first list of
+// Events that comes in the order of the writes, of the names, and backwards: the API
+// server gives lists by name, and a watcher need not hold them all to sort them. What
+// the Events tell is some minutes old by then, and the change still open.
+func TestFirstListComesInAnyOrder(t *testing.T) {
+	const away = 10 * time.Minute
+	version := func(o causality.Observation) int {
+		n, err := strconv.Atoi(o.Object.(metav1.Object).GetResourceVersion())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	name := func(o causality.Observation) string {
+		m := o.Object.(metav1.Object)
+		return m.GetNamespace() + "/" + m.GetName()
+	}
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		for n := 11; n < len(obs); n += 11 {
+			var objects, events []causality.Observation
+			for _, o := range existing(obs, n) {
+				o.Initial, o.Time = true, o.Time.Add(away)
+				if kindOf(o) == "Event" {
+					events = append(events, o)
+				} else {
+					objects = append(objects, o)
+				}
+			}
+			rest := slices.Clone(obs[n:])
+			for i := range rest {
+				rest[i].Time = rest[i].Time.Add(away)
+			}
+			told := func(order func(a, b causality.Observation) int) []string {
+				slices.SortFunc(events, order)
+				return canonical(replay(slices.Concat(objects, events, rest)))
+			}
+			byVersion := func(a, b causality.Observation) int { return cmp.Compare(version(a), version(b)) }
+			want := told(byVersion)
+			diff(t, want, told(func(a, b causality.Observation) int { return cmp.Compare(name(a), name(b)) }))
+			diff(t, want, told(func(a, b causality.Observation) int { return byVersion(b, a) }))
+			if t.Failed() {
+				t.Fatalf("started at %s", obs[n].Time)
 			}
 		}
 	})

@@ -37,6 +37,7 @@ type cluster struct {
 
 func newCluster(config *rest.Config) (*cluster, error) {
 	config = rest.CopyConfig(config)
+	config.Wrap(boundPages)
 	if config.RateLimiter == nil && config.QPS > 0 {
 		// One for all clients, or each would have a limit of its own.
 		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst)

@@ -66,7 +66,9 @@ func NewRecorder(o RecordOptions) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := dynamic.NewForConfig(o.Config)
+	config := rest.CopyConfig(o.Config)
+	config.Wrap(boundPages)
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, err
 	}

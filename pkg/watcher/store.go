@@ -1,8 +1,11 @@
 package watcher
 
 import (
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -11,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 )
@@ -31,16 +33,52 @@ type store struct {
 	relisted func(missedDeletions int)
 	// started says that the first list is through.
 	started bool
+	// listing says that a list was begun.
+	listing bool
+	// held are what a list after the first one brought, until the end of the list
+	// shows what was missed before that; heldBytes is their estimated size.
+	held      []causality.Observation
+	heldBytes int64
 }
 
+// maxHeldBytes bounds what is held back of a list. What a watch misses is seldom
+// that much; where it is, the order between what was held and what comes after it
+// is the list's.
+const maxHeldBytes = 8 << 20
+
 func (s *store) observe(t watch.EventType, object runtime.Object, initial bool) error {
+	return s.emit(s.observation(t, object, initial))
+}
+
+func (s *store) observation(t watch.EventType, object runtime.Object, initial bool) causality.Observation {
 	// A typed client leaves the kind out; a recording has it. The engine
 	// should see no difference.
 	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind)
-	return s.emit(causality.Observation{Time: s.now(), Type: t, Object: object, Initial: initial})
+	return causality.Observation{Time: s.now(), Type: t, Object: object, Initial: initial}
 }
 
+// hold keeps an observation for release, and says whether that is due.
+func (s *store) hold(o causality.Observation) (full bool) {
+	s.held = append(s.held, o)
+	s.heldBytes += sizeOf(o.Object)
+	return s.heldBytes > maxHeldBytes
+}
+
+// release emits what is held.
+func (s *store) release() error {
+	for i, o := range s.held {
+		if err := s.emit(o); err != nil {
+			s.held = s.held[i:]
+			return err
+		}
+	}
+	s.held, s.heldBytes = nil, 0
+	return nil
+}
+
+// listed ends a list.
 func (s *store) listed(missedDeletions int) {
+	s.listing = false
 	if s.started {
 		s.relisted(missedDeletions)
 		return
@@ -52,22 +90,14 @@ func (s *store) listed(missedDeletions int) {
 // Resync has nothing to do: there is no other side to reconcile with.
 func (s *store) Resync() error { return nil }
 
-// Transformer trims objects while a list is still being received.
-func (s *store) Transformer() cache.TransformFunc {
-	return func(v any) (any, error) {
-		if object, ok := v.(runtime.Object); ok {
-			trim(object)
-		}
-		return v, nil
-	}
-}
-
 // identity tells one state of one object from others.
 type identity struct {
 	uid             types.UID
 	resourceVersion string
 	// digest is the content's, for some kinds; see digest.
 	digest uint64
+	// list is the number of the last list that had it.
+	list uint32
 }
 
 // same says that id and old tell the same of the same object.
@@ -82,6 +112,18 @@ func (id identity) same(old identity) bool {
 type objectStore struct {
 	store
 	known map[types.NamespacedName]identity
+	// list is the number of the latest list.
+	list uint32
+	// replaced are the objects in whose place a list had others of their names.
+	replaced []lost
+	// missedDeletions counts those that the list under way shows.
+	missedDeletions int
+}
+
+// lost is an object of whose deletion only a list tells.
+type lost struct {
+	types.NamespacedName
+	uid types.UID
 }
 
 func newObjectStore(s store) *objectStore {
@@ -101,10 +143,11 @@ func (s *objectStore) put(t watch.EventType, v any) error {
 	}
 	old, ok := s.known[name]
 	if ok && old.uid != id.uid {
-		if err := s.missed(name, old); err != nil {
+		if err := s.missed(lost{name, old.uid}); err != nil {
 			return err
 		}
 	}
+	id.list = s.list
 	s.known[name] = id
 	if ok && id.digest != 0 && id.same(old) {
 		return nil // a heartbeat
@@ -122,67 +165,97 @@ func (s *objectStore) Delete(v any) error {
 	return s.observe(watch.Deleted, object, false)
 }
 
-// Replace takes the list that a watch begins with. The objects of the first
-// one are Initial. A later one yields what was missed: deletions first, then
-// new and changed objects; an object that is as it was yields nothing.
-func (s *objectStore) Replace(list []any, _ string) error {
-	type item struct {
-		object runtime.Object
-		name   types.NamespacedName
+// begin begins a list.
+func (s *objectStore) begin(string) error {
+	s.listing = true
+	s.list++
+	s.missedDeletions = 0
+	return s.release() // of a list that did not come to its end
+}
+
+// item takes in what a list has: of the first one all of it, as Initial; of a later
+// one what is new, or has changed. That is held back until it is known what was
+// deleted meanwhile: a pod that was lost is told of before the one that replaced it.
+func (s *objectStore) item(t watch.EventType, v any) error {
+	object, name, id, err := identify(v)
+	if err != nil {
+		return err
 	}
-	items := make([]item, 0, len(list))
-	fresh := make(map[types.NamespacedName]identity, len(list))
+	old, ok := s.known[name]
+	if t == watch.Deleted {
+		if !ok {
+			return nil
+		}
+		delete(s.known, name)
+		return s.pass(s.observation(watch.Deleted, object, false))
+	}
+	id.list = s.list
+	s.known[name] = id
+	t = watch.Added
+	switch {
+	case ok && id.same(old):
+		return nil
+	case ok && id.uid == old.uid:
+		t = watch.Modified
+	case ok:
+		s.replaced = append(s.replaced, lost{name, old.uid})
+	}
+	return s.pass(s.observation(t, object, !s.started))
+}
+
+// pass emits what a list brought, or holds it back.
+func (s *objectStore) pass(o causality.Observation) error {
+	if s.hold(o) || !s.started {
+		return s.release()
+	}
+	return nil
+}
+
+// release emits what is held, after the deletions that came before it.
+func (s *objectStore) release() error {
+	slices.SortFunc(s.replaced, func(a, b lost) int { return strings.Compare(a.String(), b.String()) })
+	for i, l := range s.replaced {
+		if err := s.missed(l); err != nil {
+			s.replaced = s.replaced[i:]
+			return err
+		}
+	}
+	s.replaced = nil
+	return s.store.release()
+}
+
+// Replace ends the list that a watch begins with, of which these are the last
+// items. What was missed comes out in order: deletions first, then what is new or
+// has changed; an object that is as it was yields nothing.
+func (s *objectStore) Replace(list []any, resourceVersion string) error {
+	if !s.listing {
+		if err := s.begin(resourceVersion); err != nil {
+			return err
+		}
+	}
 	for _, v := range list {
-		object, name, id, err := identify(v)
-		if err != nil {
-			return err
-		}
-		items = append(items, item{object, name})
-		fresh[name] = id
-	}
-
-	var gone []types.NamespacedName
-	for name, old := range s.known {
-		if fresh[name].uid != old.uid {
-			gone = append(gone, name)
-		}
-	}
-	slices.SortFunc(gone, func(a, b types.NamespacedName) int {
-		if a.String() < b.String() {
-			return -1
-		}
-		return 1
-	})
-	for _, name := range gone {
-		if err := s.missed(name, s.known[name]); err != nil {
+		if err := s.item(watch.Added, v); err != nil {
 			return err
 		}
 	}
-
-	for _, it := range items {
-		id := fresh[it.name]
-		old, ok := s.known[it.name]
-		t := watch.Added
-		switch {
-		case ok && id.same(old):
-			continue
-		case ok:
-			t = watch.Modified
-		}
-		if err := s.observe(t, it.object, !s.started); err != nil {
-			return err
+	for name, id := range s.known {
+		if id.list != s.list {
+			s.replaced = append(s.replaced, lost{name, id.uid})
+			delete(s.known, name)
 		}
 	}
-	s.known = fresh
-	s.listed(len(gone))
+	if err := s.release(); err != nil {
+		return err
+	}
+	s.listed(s.missedDeletions)
 	return nil
 }
 
 // missed observes a deletion of which only the identity is left.
-func (s *objectStore) missed(name types.NamespacedName, id identity) error {
-	delete(s.known, name)
+func (s *objectStore) missed(l lost) error {
+	s.missedDeletions++
 	return s.observe(watch.Deleted, &metav1.PartialObjectMetadata{
-		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, UID: id.uid},
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.Namespace, Name: l.Name, UID: l.uid},
 	}, false)
 }
 
@@ -193,6 +266,13 @@ func (s *objectStore) missed(name types.NamespacedName, id identity) error {
 type eventStore struct {
 	store
 	newest string
+	// inOrder says that the list under way, as far as is known, counts on from
+	// newest: what it has that is not newer was passed on. skipped says that there
+	// was such an Event.
+	inOrder, skipped bool
+	// fed are hashes of what was passed on of the first list, so that it can be
+	// begun again where it breaks off.
+	fed map[uint64]struct{}
 }
 
 // Add observes a new Event.
@@ -226,40 +306,90 @@ func (s *eventStore) Bookmark(resourceVersion string) error {
 	return nil
 }
 
-// Replace takes a list: the first one whole, of later ones what is newer than
-// all that was passed on before. A list comes by name or, where it was streamed, out
-// of a map; the Events are passed on in the order of their writes, as a watch does.
-func (s *eventStore) Replace(list []any, listVersion string) error {
-	type item struct {
-		object  runtime.Object
-		version string
+// begin begins a list.
+//
+// A list that is older than what was seen comes from a cluster restored from a
+// backup. Its versions compare to nothing, so everything is passed on; the engine
+// knows an Event it has seen.
+func (s *eventStore) begin(resourceVersion string) error {
+	s.listing = true
+	s.inOrder = s.started && (resourceVersion == "" || !newer(s.newest, resourceVersion))
+	s.skipped = false
+	return s.release() // of a list that did not come to its end
+}
+
+// item takes in an Event that a list has: of the first list any, of later ones what
+// is newer than all that was passed on before.
+func (s *eventStore) item(t watch.EventType, v any) error {
+	object, _, id, err := identify(v)
+	if err != nil || t == watch.Deleted {
+		return err
 	}
-	items := make([]item, 0, len(list))
-	for _, v := range list {
-		object, _, id, err := identify(v)
-		if err != nil {
-			return err
+	if s.inOrder && !newer(id.resourceVersion, s.newest) {
+		s.skipped = true
+		return nil
+	}
+	if !s.started {
+		key := maphash.String(seed, string(id.uid)+" "+id.resourceVersion)
+		if _, ok := s.fed[key]; ok {
+			return nil
 		}
-		items = append(items, item{object, id.resourceVersion})
+		if s.fed == nil {
+			s.fed = map[uint64]struct{}{}
+		}
+		s.fed[key] = struct{}{}
 	}
-	slices.SortStableFunc(items, func(a, b item) int {
-		order, _ := resourceversion.CompareResourceVersion(a.version, b.version) // 0 where they cannot be compared
+	if s.hold(s.observation(watch.Added, object, !s.started)) {
+		return s.release()
+	}
+	return nil
+}
+
+// release emits what is held in the order of the writes, as a watch does: lists
+// come by name. Where there is more than can be held, that is the order within a
+// few thousand Events. It matters to the engine within a namespace, and not for
+// a first list.
+func (s *eventStore) release() error {
+	slices.SortStableFunc(s.held, func(a, b causality.Observation) int {
+		order, _ := resourceversion.CompareResourceVersion(versionOf(a.Object), versionOf(b.Object)) // 0 where they cannot be compared
 		return order
 	})
+	return s.store.release()
+}
 
-	// A list that is older than what was seen comes from a cluster restored
-	// from a backup. Its versions compare to nothing, so everything is passed
-	// on; the engine knows an Event it has seen.
-	inOrder := s.started && !newer(s.newest, listVersion)
-	for _, it := range items {
-		if inOrder && !newer(it.version, s.newest) {
-			continue
-		}
-		if err := s.observe(watch.Added, it.object, !s.started); err != nil {
+func versionOf(object runtime.Object) string {
+	m, err := meta.Accessor(object)
+	if err != nil {
+		return ""
+	}
+	return m.GetResourceVersion()
+}
+
+// errOutOfOrder says that a list that was streamed is older than what was seen,
+// which is known at its end only. It has to be listed again.
+var errOutOfOrder = errors.New("the list is older than what was seen before")
+
+// Replace ends a list, of which these are the last items.
+func (s *eventStore) Replace(list []any, listVersion string) error {
+	if !s.listing {
+		if err := s.begin(listVersion); err != nil {
 			return err
 		}
 	}
+	for _, v := range list {
+		if err := s.item(watch.Added, v); err != nil {
+			return err
+		}
+	}
+	if err := s.release(); err != nil {
+		return err
+	}
+	if s.inOrder && s.skipped && newer(s.newest, listVersion) {
+		s.newest = "" // which anything is newer than
+		return errOutOfOrder
+	}
 	s.newest = listVersion
+	s.fed = nil
 	s.listed(0)
 	return nil
 }
@@ -284,5 +414,5 @@ func identify(v any) (runtime.Object, types.NamespacedName, identity, error) {
 	}
 	trim(object)
 	name := types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
-	return object, name, identity{m.GetUID(), m.GetResourceVersion(), digest(object)}, nil
+	return object, name, identity{uid: m.GetUID(), resourceVersion: m.GetResourceVersion(), digest: digest(object)}, nil
 }

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -107,9 +108,10 @@ func (s *streams) follow(ctx context.Context, src source) {
 // longer serves a kind that was found. What the others are of use without rests
 // for a while where it is refused: to ask again every half a minute would help
 // nobody.
-func (s *streams) read(ctx context.Context, src source, into cache.ReflectorStore) {
+func (s *streams) read(ctx context.Context, src source, into intake) {
 	logger := klog.FromContext(ctx)
-	reflector := cache.NewReflectorWithOptions(s.reported(src), nil, into, cache.ReflectorOptions{
+	lists := &feeder{client: s.reported(src), into: into}
+	reflector := cache.NewReflectorWithOptions(lists.listerWatcher(src.client), nil, into, cache.ReflectorOptions{
 		Name:            src.name(),
 		TypeDescription: src.kind.Kind,
 		Logger:          &logger,
@@ -121,6 +123,9 @@ func (s *streams) read(ctx context.Context, src source, into cache.ReflectorStor
 			defer src.running.Dec()
 		}
 		err := reflector.ListAndWatchWithContext(ctx)
+		if ctx.Err() != nil {
+			lists.wait() // the store is the next one's now
+		}
 		switch {
 		case src.found && apierrors.IsNotFound(err):
 			return done
@@ -199,9 +204,9 @@ func (s *streams) blind() bool {
 
 // reported is a source's client that reports how its requests fare. The
 // reflector itself keeps quiet about some failures and logs others each time.
-func (s *streams) reported(src source) cache.ListerWatcher {
+func (s *streams) reported(src source) cache.ListerWatcherWithContext {
 	client := cache.ToListerWatcherWithContext(src.client)
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			list, err := client.ListWithContext(ctx, o)
 			if err == nil {
@@ -216,7 +221,7 @@ func (s *streams) reported(src source) cache.ListerWatcher {
 			s.report(ctx, src, o, err)
 			return w, err
 		},
-	}, src.client)
+	}
 }
 
 func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, err error) {
@@ -226,6 +231,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		s.setAway(src, false)
 		return
 	case ctx.Err() != nil,
+		errors.Is(err, errPageTooLarge), // a smaller one is asked for
 		// The resource version is too old or too new: the reflector lists.
 		apierrors.IsResourceExpired(err), apierrors.IsGone(err),
 		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge),

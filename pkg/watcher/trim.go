@@ -66,8 +66,8 @@ func trim(object runtime.Object) {
 }
 
 // trimPod drops how a pod's containers are to run, and leaves which they are and
-// what becomes of them; of the volumes it leaves the claims. A first list is held
-// as a whole for a moment, and this makes it less than half of it.
+// what becomes of them; of the volumes it leaves the claims. What waits in the queue
+// is less than half of it.
 func trimPod(in *corev1.Pod) {
 	for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
 		for i := range containers {
