@@ -41,7 +41,7 @@ func newOwnerMetrics() *ownerMetrics {
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "rollspan", Name: "owner_streams",
 			Help: "Streams of the metadata of kinds that were found in owner references and Events."}),
 		ignored: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "rollspan", Name: "ignored_owners_total",
-			Help: "Owner references and Events whose kind was one too many to look for."}),
+			Help: "Kinds in owner references and Events that were one too many to look for, or to watch."}),
 	}
 }
 

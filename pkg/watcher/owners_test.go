@@ -209,6 +209,8 @@ func TestOwnersNeverLookAt(t *testing.T) {
 			{"v1", "Endpoints"}, {"discovery.k8s.io/v1", "EndpointSlice"}, {"v1", "Namespace"},
 			{"v1", "Node"}, {"autoscaling/v1", "HorizontalPodAutoscaler"}, {"batch/v1beta1", "CronJob"}, {"apps/v1", "StatefulSet"},
 			{"", "Shop"}, {"example.com/v1", ""}, {"a/b/c", "Shop"}, {"", ""},
+			{"../v1", "Shop"}, {"example.com/..", "Shop"}, {"example.com/v1", "Sh op"}, {"example.com/v1?", "Shop"},
+			{"example.com/v1", strings.Repeat("S", 64)}, {strings.Repeat("a", 300) + "/v1", "Shop"},
 		} {
 			o.notice(custom("Shop", "x", ownedBy(ref[0], ref[1])))
 			o.notice(&corev1.Event{InvolvedObject: corev1.ObjectReference{APIVersion: ref[0], Kind: ref[1]}})
@@ -216,8 +218,8 @@ func TestOwnersNeverLookAt(t *testing.T) {
 		o.notice(&metav1.Status{})
 		time.Sleep(time.Hour)
 		o.expect()
-		if o.lookups > 0 || len(o.client.Actions()) > 0 || o.room != maxOwnerKinds {
-			t.Errorf("%d lookups, requests %v, room %d", o.lookups, o.client.Actions(), o.room)
+		if o.lookups > 0 || len(o.client.Actions()) > 0 || len(o.met) > 0 {
+			t.Errorf("%d lookups, requests %v, met %v", o.lookups, o.client.Actions(), o.met)
 		}
 	})
 }
@@ -355,7 +357,7 @@ func TestOwnersAreBounded(t *testing.T) {
 		for i := range maxOwnerKinds + 50 {
 			o.notice(custom("Mall", "x", ownedBy("example.com/v1", fmt.Sprintf("Shop%d", i))))
 		}
-		synctest.Wait()
+		time.Sleep(time.Hour)
 		if n := len(o.lists()); n != maxOwnerKinds {
 			t.Errorf("%d kinds were listed", n)
 		}
@@ -365,5 +367,93 @@ func TestOwnersAreBounded(t *testing.T) {
 		if got := o.messages(); len(got) != 1 || !strings.Contains(got[0], "level=WARN msg=\"Too many kinds") {
 			t.Errorf("said %q", got)
 		}
+	})
+}
+
+// about is an Event about an object of a kind.
+func about(namespace, kind string) *corev1.Event {
+	return &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "example.com/v1", Kind: kind},
+	}
+}
+
+// Kinds that there are not keep none from being found that there is, whether Events
+// name them or owner references, and however many there are. They are asked for at a
+// bounded rate.
+func TestOwnersAmongBogusKinds(t *testing.T) {
+	for name, bogus := range map[string]func(i int) runtime.Object{
+		"Events": func(i int) runtime.Object { return about("evil", fmt.Sprintf("Bogus%d", i)) },
+		"owner references": func(i int) runtime.Object {
+			evil := custom("Mall", "x", ownedBy("example.com/v1", fmt.Sprintf("Bogus%d", i)))
+			evil.Namespace = "evil"
+			return evil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 1000
+				o := newOwnerTest(t, nil, custom("Shop", "web"), custom("Mall", "web"))
+				defer o.stop()
+				for i := range 3 * n {
+					o.unknown[fmt.Sprintf("Bogus%d", i)] = true
+				}
+				for i := range n {
+					o.notice(bogus(i))
+				}
+				time.Sleep(time.Hour)
+				o.mu.Lock()
+				// Those at once, one a second after that, and each about every ten minutes.
+				if o.lookups < maxWantedKinds || o.lookups > 20*maxWantedKinds {
+					t.Errorf("asked %d times in an hour", o.lookups)
+				}
+				o.mu.Unlock()
+
+				// It goes on while the real ones come, and after that.
+				for i := range n {
+					o.notice(bogus(n + i))
+				}
+				o.notice(custom("Mall", "x", ownedBy("example.com/v1", "Shop")))
+				o.notice(about("shop", "Mall"))
+				for i := range n {
+					o.notice(bogus(2*n + i))
+				}
+				time.Sleep(10 * time.Minute)
+				o.expect("ADDED Shop.example.com/v1 web", "ADDED Mall.example.com/v1 web")
+				o.owners.mu.RLock()
+				defer o.owners.mu.RUnlock()
+				if len(o.met) > 2*maxWantedKinds+2 || o.served != 2 {
+					t.Errorf("%d kinds are met, %d served", len(o.met), o.served)
+				}
+			})
+		})
+	}
+}
+
+// What owns something is followed rather than what only has Events, and what was not
+// named for long makes room for its like.
+func TestOwnersComeBeforeWhatHasEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOwnerTest(t, nil, custom("Shop", "web"), custom("Mall", "web"))
+		defer o.stop()
+		for i := range maxOwnerKinds {
+			o.notice(about("shop", fmt.Sprintf("Thing%d", i)))
+		}
+		synctest.Wait()
+		o.notice(about("shop", "Mall"))
+		o.expect()
+		o.notice(custom("Mall", "x", ownedBy("example.com/v1", "Shop")))
+		o.expect("ADDED Shop.example.com/v1 web")
+		if n := value(t, o.metrics.streams); n != maxOwnerKinds {
+			t.Errorf("%v streams", n)
+		}
+		time.Sleep(2 * idleAfter)
+		o.expect("ADDED Mall.example.com/v1 web")
+		o.notice(custom("Mall", "x", ownedBy("example.com/v1", "Shop")))
+		synctest.Wait()
+		if n := value(t, o.metrics.streams); n != maxOwnerKinds {
+			t.Errorf("%v streams", n)
+		}
+		o.expect()
 	})
 }

@@ -131,6 +131,14 @@ func (t *trouble) worked(kind string) {
 	}
 }
 
+// forget drops what is known of a kind that nobody reads any more.
+func (t *trouble) forget(kind string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.suspects, kind)
+	delete(t.kinds, kind)
+}
+
 func (t *trouble) elapsed(c condition) time.Duration {
 	return t.now().Sub(c.since).Round(time.Second)
 }
