@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X github.com/rollspan/rollspan/pkg/cli.version=$(VERSION)
 
 .PHONY: help
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/rollspan
@@ -56,6 +56,10 @@ fuzz: ## Fuzz the readers for a minute each, and draw many cases for property te
 .PHONY: bench
 bench: ## Measure the engine: cost of a watch event, and how it grows with pods
 	go test ./pkg/causality ./pkg/spans -run '^$$' -bench . -benchmem
+
+.PHONY: bench-lists
+bench-lists: build ## Measure the memory that the first lists of a large cluster take (BENCH_ARGS=-h: its flags)
+	go run ./test/bench/lists $(BENCH_ARGS)
 
 .PHONY: golden
 golden: ## Rewrite the golden files after a change that is meant to show

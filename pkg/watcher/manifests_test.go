@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -16,6 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -138,6 +140,33 @@ func TestManifestsOfTheEnd(t *testing.T) {
 		}
 		if after := probe.PeriodSeconds * probe.FailureThreshold; after < 20 || after > 60 || probe.TimeoutSeconds < 5 {
 			t.Errorf("%s: it is restarted %d seconds after it was found stuck, and answers in %d", dir, after, probe.TimeoutSeconds)
+		}
+	}
+}
+
+// GOMEMLIMIT is some nine tenths of the memory limit, as docs/memory.md has them.
+func TestManifestsLimitMemory(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/memory.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"../../config", "../../deploy"} {
+		container := manifests(t, dir)["Deployment/rollspan"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0]
+		limit := container.Resources.Limits.Memory()
+		i := slices.IndexFunc(container.Env, func(e corev1.EnvVar) bool { return e.Name == "GOMEMLIMIT" })
+		if i < 0 {
+			t.Errorf("%s: no GOMEMLIMIT", dir)
+			continue
+		}
+		soft, err := resource.ParseQuantity(strings.TrimSuffix(container.Env[i].Value, "B"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if part := soft.AsApproximateFloat64() / limit.AsApproximateFloat64(); part < 0.85 || part > 0.92 {
+			t.Errorf("%s: GOMEMLIMIT is %s, the limit %s", dir, container.Env[i].Value, limit)
+		}
+		if row := fmt.Sprintf("| %s | %s |", limit, container.Env[i].Value); !strings.Contains(string(doc), row) {
+			t.Errorf("%s: docs/memory.md does not have %q", dir, row)
 		}
 	}
 }

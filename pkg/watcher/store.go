@@ -46,8 +46,9 @@ type store struct {
 // is the list's.
 const maxHeldBytes = 8 << 20
 
-func (s *store) observe(t watch.EventType, object runtime.Object, initial bool) error {
-	return s.emit(s.observation(t, object, initial))
+// observe emits what a watch says, or a deletion that it missed.
+func (s *store) observe(t watch.EventType, object runtime.Object) error {
+	return s.emit(s.observation(t, object, false))
 }
 
 func (s *store) observation(t watch.EventType, object runtime.Object, initial bool) causality.Observation {
@@ -152,7 +153,7 @@ func (s *objectStore) put(t watch.EventType, v any) error {
 	if ok && id.digest != 0 && id.same(old) {
 		return nil // a heartbeat
 	}
-	return s.observe(t, object, false)
+	return s.observe(t, object)
 }
 
 // Delete observes a deletion, with the object's last state.
@@ -162,7 +163,7 @@ func (s *objectStore) Delete(v any) error {
 		return err
 	}
 	delete(s.known, name)
-	return s.observe(watch.Deleted, object, false)
+	return s.observe(watch.Deleted, object)
 }
 
 // begin begins a list.
@@ -256,7 +257,7 @@ func (s *objectStore) missed(l lost) error {
 	s.missedDeletions++
 	return s.observe(watch.Deleted, &metav1.PartialObjectMetadata{
 		ObjectMeta: metav1.ObjectMeta{Namespace: l.Namespace, Name: l.Name, UID: l.uid},
-	}, false)
+	})
 }
 
 // eventStore is for Events. Keeping even the identity of an hour's Events
@@ -287,7 +288,7 @@ func (s *eventStore) put(t watch.EventType, v any) error {
 		return err
 	}
 	s.newest = id.resourceVersion
-	return s.observe(t, object, false)
+	return s.observe(t, object)
 }
 
 // Delete passes over an Event's expiry.
