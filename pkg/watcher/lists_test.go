@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -414,6 +415,15 @@ func TestWhatIsHeldBackIsBounded(t *testing.T) {
 	}
 	var s script
 	o := newObjectStore(s.store(podKind))
+	clock := time.Unix(0, 0)
+	o.now = func() time.Time { clock = clock.Add(time.Second); return clock }
+	emit := o.emit
+	o.emit = func(seen causality.Observation) error {
+		if !seen.Time.Equal(clock) {
+			t.Errorf("at %s something seen at %s is passed on", clock, seen.Time)
+		}
+		return emit(seen)
+	}
 	must(t, o.Replace([]any{pod("old", "u", "1")}, "1"))
 	s.lines = nil
 	must(t, o.begin(""))

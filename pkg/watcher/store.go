@@ -65,9 +65,11 @@ func (s *store) hold(o causality.Observation) (full bool) {
 	return s.heldBytes > maxHeldBytes
 }
 
-// release emits what is held.
+// release emits what is held. It counts as seen now: what was emitted meanwhile, by
+// other streams too, came before it.
 func (s *store) release() error {
 	for i, o := range s.held {
+		o.Time = s.now()
 		if err := s.emit(o); err != nil {
 			s.held = s.held[i:]
 			return err
