@@ -23,11 +23,20 @@ import (
 // dump, and the trees and archives of support bundles and must-gather.
 //
 // One file is read at a time, and of a JSON list one item. What is kept is the
-// decoded objects, each once.
+// decoded objects, each once, as long as there is memory for them (see LimitMemory).
 type Dump struct {
 	report  func(error)
-	objects map[string]runtime.Object // by identity
+	objects map[string]dumpedObject // by identity
 	stats   DumpStats
+	memory  memory
+	// full says where the memory was used up; nothing is read from there on.
+	full *ItemError
+}
+
+// dumpedObject is an object and what it takes, with what becomes of it.
+type dumpedObject struct {
+	runtime.Object
+	cost int64
 }
 
 // DumpStats counts what a Dump has read.
@@ -66,14 +75,27 @@ func (e *ItemError) Unwrap() error { return e.Err }
 // NewDump returns a dump without objects. What cannot be read goes to report,
 // as an *ItemError.
 func NewDump(report func(error)) *Dump {
-	return &Dump{report: report, objects: map[string]runtime.Object{}}
+	return &Dump{report: report, objects: map[string]dumpedObject{}, memory: memory{most: DefaultMemory}}
 }
+
+// LimitMemory says how much memory the program may take, in bytes; without it that
+// is DefaultMemory. Half of it is for the objects and what Reconstruct and an Engine
+// make of them. An object that would take too much of it is reported as an ErrMemory
+// and left out. Where all of it is used up, reading ends (see Full).
+func (d *Dump) LimitMemory(most int64) { d.memory.most = most }
+
+// Full says at which object there was no more memory; nothing was read from there on.
+// It is nil if all was read.
+func (d *Dump) Full() *ItemError { return d.full }
+
+// Release lets go of the objects. The counters stay.
+func (d *Dump) Release() { clear(d.objects) }
 
 // Add reads what one stream holds: objects, or an archive of files with
 // objects. The name is used to tell the format, and in errors. That a stream was
 // interrupted (see Interruptible) is not reported, as it is no damage.
 func (d *Dump) Add(in io.Reader, name string) {
-	d.addStream(bufio.NewReaderSize(in, sniffBytes), name, 0)
+	d.addStream(bufio.NewReaderSize(untilFull{in, d}, sniffBytes), name, 0)
 }
 
 // Objects returns the objects, each once, in an order that depends on nothing
@@ -82,7 +104,7 @@ func (d *Dump) Objects() []runtime.Object {
 	keys := slices.Sorted(maps.Keys(d.objects))
 	objects := make([]runtime.Object, len(keys))
 	for i, key := range keys {
-		objects[i] = d.objects[key]
+		objects[i] = d.objects[key].Object
 	}
 	return objects
 }
@@ -91,7 +113,7 @@ func (d *Dump) Objects() []runtime.Object {
 func (d *Dump) Stats() DumpStats { return d.stats }
 
 func (d *Dump) broken(file string, item int, err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if d.full != nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	d.stats.Broken++
@@ -100,25 +122,48 @@ func (d *Dump) broken(file string, item int, err error) {
 
 // keep takes in an object. Of one that is in several files the newest state
 // counts. It reports whether the object is one of a cluster: a manifest that
-// was never applied has no UID.
-func (d *Dump) keep(object runtime.Object) bool {
+// was never applied has no UID. The error is that there is no memory for it.
+func (d *Dump) keep(object runtime.Object) (bool, error) {
 	meta, ok := object.(metav1.Object)
 	if !ok {
-		return false
+		return false, nil
 	}
 	key := string(meta.GetUID())
 	if key == "" {
 		if _, event := object.(*corev1.Event); !event {
-			return false
+			return false, nil
 		}
 		key = "Event/" + meta.GetNamespace() + "/" + meta.GetName()
 	}
 	slim(object, meta)
-	if known, ok := d.objects[key].(metav1.Object); ok && writtenAfter(known, meta) {
-		return true
+	known := d.objects[key]
+	if before, ok := known.Object.(metav1.Object); ok && writtenAfter(before, meta) {
+		return true, nil
 	}
-	d.objects[key] = object
-	return true
+	cost := objectCost(object) + int64(len(key))
+	if err := d.memory.fits(cost); err != nil {
+		return true, err
+	}
+	d.memory.used -= known.cost
+	if err := d.memory.take(cost); err != nil {
+		d.memory.used += known.cost
+		return true, err
+	}
+	d.objects[key] = dumpedObject{object, cost}
+	return true, nil
+}
+
+// untilFull ends a stream when the dump takes no more.
+type untilFull struct {
+	in   io.Reader
+	dump *Dump
+}
+
+func (r untilFull) Read(p []byte) (int, error) {
+	if r.dump.full != nil {
+		return 0, r.dump.full
+	}
+	return r.in.Read(p)
 }
 
 // writtenAfter reports whether a is a later state than b.
@@ -160,6 +205,9 @@ func slim(object runtime.Object, meta metav1.Object) {
 	}
 }
 
+// maxKindsCounted is of how many kinds objects are counted; a cluster has hardly more.
+const maxKindsCounted = 100
+
 // CountKinds says how many objects there are of which kind, the most first,
 // such as "12 Pods, 3 Deployments".
 func CountKinds(objects []runtime.Object) string {
@@ -169,6 +217,14 @@ func CountKinds(objects []runtime.Object) string {
 	}
 	kinds := slices.Sorted(maps.Keys(count))
 	slices.SortStableFunc(kinds, func(a, b string) int { return cmp.Compare(count[b], count[a]) })
+	var others string
+	if len(kinds) > maxKindsCounted {
+		n := 0
+		for _, kind := range kinds[maxKindsCounted:] {
+			n += count[kind]
+		}
+		kinds, others = kinds[:maxKindsCounted], fmt.Sprintf(", and %d of other kinds", n)
+	}
 	parts := make([]string, len(kinds))
 	for i, kind := range kinds {
 		plural := kind + "s"
@@ -182,5 +238,5 @@ func CountKinds(objects []runtime.Object) string {
 		}
 		parts[i] = fmt.Sprintf("%d %s", count[kind], plural)
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, ", ") + others
 }

@@ -37,24 +37,23 @@ type dumpFile struct {
 	found  bool           // one of them is an object of the cluster, or was before it was damaged
 }
 
-// maxValueBytes bounds what has to be in memory as a whole: an object, of which the
-// API server takes none above a few MiB, or a YAML document that is not in a style of
-// which the items can be told apart.
-const maxValueBytes = 64 << 20
+// maxFields is how many fields an object may have at its top, where they are told
+// apart before it is decoded as a whole.
+const maxFields = 1000
 
-var errValueTooLarge = fmt.Errorf("an object is larger than %d MiB", maxValueBytes>>20)
+var errFields = fmt.Errorf("an object has more than %d fields", maxFields)
 
 // addContent reads a file of objects.
 func (d *Dump) addContent(in io.Reader, name string) {
 	f := &dumpFile{dump: d, name: name, folder: kindOfPlace(name)}
-	buffered := bufio.NewReaderSize(in, sniffBytes)
+	buffered := bufio.NewReaderSize(untilFull{in, d}, sniffBytes)
 	head, _ := buffered.Peek(sniffBytes) // a short stream has a short head
-	switch sniff(head, name) {
+	content := sniff(head, name)
+	f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, d.memory.text(), d.memory.textTooLarge())
+	switch content {
 	case contentJSON:
-		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxValueBytes, errValueTooLarge)
 		f.json(f.part)
 	case contentYAML:
-		f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, maxValueBytes, errValueTooLarge)
 		f.yaml(bufio.NewReader(f.part))
 	case contentUTF16:
 		f.broken(errors.New("this is UTF-16; save it as UTF-8"))
@@ -117,6 +116,7 @@ func (f *dumpFile) document(decoder *json.Decoder) error {
 			if next == json.Delim('[') {
 				isList = true
 				if err := f.list(decoder, itemKind(fields), &waiting); err != nil {
+					f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
 					f.flush(waiting, fields)
 					return err
 				}
@@ -133,7 +133,10 @@ func (f *dumpFile) document(decoder *json.Decoder) error {
 			f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
 			return err
 		}
-		fields[key] = value
+		if fields[key] = value; len(fields) > maxFields {
+			f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
+			return errFields
+		}
 	}
 	if _, err := decoder.Token(); err != nil {
 		return err
@@ -176,15 +179,12 @@ type waitingItem struct {
 // waitingItems are the items of a list that wait for it.
 type waitingItems struct {
 	items  []waitingItem
-	bytes  int
+	bytes  int64
 	missed int // for which there was no room
 }
 
-// maxWaitingBytes bounds the items that wait, each with what it takes to keep it.
-const (
-	maxWaitingBytes  = 256 << 20
-	waitingItemBytes = 64
-)
+// waitingItemBytes is what it takes to keep an item that waits.
+const waitingItemBytes = 64
 
 // flush takes in the items that waited.
 func (f *dumpFile) flush(waiting waitingItems, fields map[string]json.RawMessage) {
@@ -226,11 +226,15 @@ func (f *dumpFile) item(raw json.RawMessage, kind objectKind, waiting *waitingIt
 	var own objectKind
 	_ = json.Unmarshal(raw, &own) // what is no object shows below
 	if own.or(kind).Kind == "" && waiting != nil {
-		size := len(raw) + waitingItemBytes
+		cost := int64(len(raw)) + waitingItemBytes
+		if err := f.dump.memory.fits(jsonCost(raw)); err != nil {
+			f.damagedItem(err)
+			return
+		}
 		switch {
-		case waiting.bytes+size <= maxWaitingBytes:
+		case f.dump.memory.fits(waiting.bytes+cost) == nil:
 			f.items++
-			waiting.bytes += size
+			waiting.bytes += cost
 			waiting.items = append(waiting.items, waitingItem{f.items, withoutData(raw)})
 			return
 		case f.folder.Kind == "":
@@ -267,6 +271,9 @@ func withoutData(raw json.RawMessage) json.RawMessage {
 // its own that is none is only something else.
 func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 	f.items++
+	if f.dump.full != nil {
+		return
+	}
 	var own objectKind
 	err := json.Unmarshal(raw, &own)
 	kind = own.or(kind)
@@ -276,13 +283,38 @@ func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 		}
 		return
 	}
+	if err := f.dump.memory.fits(jsonCost(raw)); err != nil {
+		f.found = true
+		f.dump.broken(f.name, f.items, err)
+		return
+	}
 	object, err := decodeKind(raw, kind.APIVersion, kind.Kind)
-	kept := object != nil && f.dump.keep(object)
+	kept := false
+	if object != nil {
+		var lack error
+		kept, lack = f.dump.keep(object)
+		if lack != nil {
+			f.found = true
+			f.noMemory(lack)
+			return
+		}
+	}
 	f.found = f.found || kept
 	if err != nil && (listed || kept) {
 		f.found = true
 		f.dump.broken(f.name, f.items, err)
 	}
+}
+
+// noMemory leaves out an object that would take too much memory alone, or ends the
+// reading if it is that there is no more.
+func (f *dumpFile) noMemory(err error) {
+	var lack memoryError
+	if errors.As(err, &lack) && lack.total {
+		f.dump.full = &ItemError{File: f.name, Item: f.items, Err: err}
+		return
+	}
+	f.dump.broken(f.name, f.items, err)
 }
 
 // damagedItem reports an item that cannot be read.

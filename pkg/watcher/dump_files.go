@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,7 +49,7 @@ func (d *Dump) AddPath(ctx context.Context, name string) error {
 
 // addFolder reads all files of a file system whose root is called name.
 func (d *Dump) addFolder(ctx context.Context, folder fs.FS, name string) error {
-	return fs.WalkDir(folder, ".", func(file string, entry fs.DirEntry, err error) error {
+	return fs.WalkDir(boundedFolders{folder, d}, ".", func(file string, entry fs.DirEntry, err error) error {
 		full := filepath.Join(name, filepath.FromSlash(file))
 		switch {
 		case ctx.Err() != nil:
@@ -58,6 +59,8 @@ func (d *Dump) addFolder(ctx context.Context, folder fs.FS, name string) error {
 		case err != nil:
 			d.broken(full, 0, err)
 			return nil
+		case d.full != nil:
+			return fs.SkipAll
 		case entry.IsDir():
 			return nil
 		case !entry.Type().IsRegular():
@@ -71,6 +74,47 @@ func (d *Dump) addFolder(ctx context.Context, folder fs.FS, name string) error {
 		}
 		return d.addFile(ctx, f, full)
 	})
+}
+
+// boundedFolders lists folders as far as there is memory for their names: they are
+// sorted before the first file is read.
+type boundedFolders struct {
+	fs.FS
+	dump *Dump
+}
+
+// entryBytes is what an entry of a folder takes without its name, which is there
+// twice while names are sorted.
+const entryBytes = 256
+
+// ReadDir returns what is in a folder. With an error it is a part of that.
+func (f boundedFolders) ReadDir(name string) ([]fs.DirEntry, error) {
+	dir, err := f.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }() // only read
+	in, ok := dir.(fs.ReadDirFile)
+	if !ok {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.ErrUnsupported}
+	}
+	var entries []fs.DirEntry
+	cost := int64(0)
+	for err == nil {
+		var more []fs.DirEntry
+		more, err = in.ReadDir(1000)
+		for _, entry := range more {
+			cost += entryBytes + 2*int64(len(entry.Name()))
+		}
+		if entries = append(entries, more...); err == nil {
+			err = f.dump.memory.fits(cost)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
 }
 
 func (d *Dump) addFile(ctx context.Context, f fs.File, name string) error {
@@ -117,6 +161,8 @@ func (d *Dump) addArchive(in io.Reader, name string) {
 			d.broken(name, 0, fmt.Errorf("the archive is damaged or cut short here: %w", err))
 			return
 		case header.Typeflag == tar.TypeDir:
+		case len(header.Name) > maxNameBytes:
+			d.broken(name, 0, fmt.Errorf("a file in it has a name of more than %d bytes; it was passed over", maxNameBytes))
 		case header.Typeflag != tar.TypeReg:
 			d.stats.PassedOver++
 		default:
@@ -124,6 +170,10 @@ func (d *Dump) addArchive(in io.Reader, name string) {
 		}
 	}
 }
+
+// maxNameBytes is how long the name of an archive's file may be: as long as that of a
+// file may be on Linux. An archive may have names of a MiB.
+const maxNameBytes = 4096
 
 // tarHeaderBytes is how much of a tar names it as one.
 const tarHeaderBytes = 512

@@ -10,7 +10,7 @@ import (
 
 // FuzzDump gives the reader arbitrary bytes under names of every form. Whatever
 // they are, it returns objects of a cluster, each once, and names each damage by
-// the file it is in.
+// the file it is in; and it keeps no more than it may, by a bound that is soon reached.
 func FuzzDump(f *testing.F) {
 	list := `{"apiVersion":"v1","kind":"PodList","items":[` + bareItem + `]}`
 	for _, seed := range []file{
@@ -29,6 +29,12 @@ func FuzzDump(f *testing.F) {
 		{"b.tgz", zipped(tarOf(f, file{"b/web.json", dumpedPod}))},
 		{"b.tar", tarOf(f, file{"b/pods.json.gz", zipped(list)})},
 		{"r.jsonl", podLine},
+		{"all.json", `{"apiVersion":"v1","kind":"List","items":[` + strings.Repeat(dumpedPod+",", 100) + dumpedPod + `]}`},
+		{"all.json", strings.Repeat(strings.Replace(dumpedPod, `"p1"`, `"",`, 1), 3)},
+		{"containers.json", manyJSON(100)["containers"]},
+		{"alias.yaml", "apiVersion: v1\nkind: Pod\na: &a xxxxxxxxxx\nb: [" + strings.Repeat("*a,", 100) + "]\n"},
+		{"itself.yaml", "apiVersion: v1\nkind: Pod\na: &a [*a]\n"},
+		{"flow.yaml", "kind: Pod\nx: [" + strings.Repeat("{},", 100) + "]\n"},
 	} {
 		f.Add(seed.name, []byte(seed.content))
 	}
@@ -39,7 +45,18 @@ func FuzzDump(f *testing.F) {
 				t.Errorf("%q: the error does not say where: %v", name, err)
 			}
 		})
+		d.LimitMemory(256 << 10)
 		d.Add(strings.NewReader(string(content)), name)
+		var used int64
+		for _, o := range d.objects {
+			used += o.cost
+			if o.cost < size(o.Object) || o.cost > d.memory.value() {
+				t.Errorf("an object of %d bytes costs %d", size(o.Object), o.cost)
+			}
+		}
+		if used != d.memory.used || used > d.memory.kept() {
+			t.Errorf("%d bytes used, counted %d, of %d", used, d.memory.used, d.memory.kept())
+		}
 		stats := d.Stats()
 		uids := map[string]bool{}
 		for _, o := range d.Objects() {

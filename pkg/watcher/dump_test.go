@@ -242,8 +242,8 @@ func billionLaughs() string {
 
 // TestValuesAreBounded gives the reader an object that does not end.
 func TestValuesAreBounded(t *testing.T) {
-	got, broken, _ := readDump(t, file{"all.json", dumpedPod + `{"apiVersion":"v1","kind":"Pod","metadata":"` + strings.Repeat("x", maxValueBytes+1<<20) + `"}`})
-	if !slices.Equal(got, []string{"Pod/web"}) || len(broken) != 1 || !strings.Contains(broken[0], "larger than 64 MiB") {
+	got, broken, _ := readDump(t, file{"all.json", dumpedPod + `{"apiVersion":"v1","kind":"Pod","metadata":"` + strings.Repeat("x", DefaultMemory/textShare+1<<20) + `"}`})
+	if !slices.Equal(got, []string{"Pod/web"}) || len(broken) != 1 || !strings.Contains(broken[0], "larger than 16 MiB") {
 		t.Errorf("got %v, broken %q", got, broken)
 	}
 }

@@ -26,20 +26,20 @@ func (f failing) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return failingFile{file, f.read[name]}, nil
+	return failingFile{file, f.read[name], f.list[name]}, nil
 }
 
-func (f failing) ReadDir(name string) ([]fs.DirEntry, error) {
-	if err := f.list[name]; err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	return fs.ReadDir(f.FS, name)
-}
-
-// failingFile fails where the file would end.
+// failingFile fails where the file would end, or does not list what is in it.
 type failingFile struct {
 	fs.File
-	err error
+	err, list error
+}
+
+func (f failingFile) ReadDir(n int) ([]fs.DirEntry, error) {
+	if f.list != nil {
+		return nil, f.list
+	}
+	return f.File.(fs.ReadDirFile).ReadDir(n)
 }
 
 func (f failingFile) Read(p []byte) (int, error) {

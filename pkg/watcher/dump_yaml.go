@@ -9,8 +9,6 @@ import (
 	"io"
 	"regexp"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
 
 // A YAML parser takes a document as a whole: one error loses all of a list, and the
@@ -28,10 +26,6 @@ var (
 	errCutShort = errors.New("the list is cut short here: its end is missing")
 	errAnchor   = errors.New("it refers to an anchor that is not there")
 )
-
-// maxYAMLTogether is how large a document may be of which items are parsed once
-// more together, as they share parts (anchors).
-const maxYAMLTogether = 16 << 20
 
 // yamlDocument is a document while it is read.
 type yamlDocument struct {
@@ -77,8 +71,8 @@ func (f *dumpFile) yaml(in *bufio.Reader) {
 			line = after
 		}
 		d.add(line)
-		if max(len(d.rest), len(d.item)) > maxValueBytes {
-			d.interrupted(errValueTooLarge)
+		if m := &f.dump.memory; int64(max(len(d.rest), len(d.item))) > m.text() {
+			d.interrupted(m.textTooLarge())
 			return
 		}
 		if err != nil {
@@ -111,7 +105,7 @@ func (d *yamlDocument) add(line []byte) {
 	if len(line) == 0 {
 		return
 	}
-	if d.whole != nil && len(d.whole)+len(line) <= maxYAMLTogether {
+	if d.whole != nil && int64(len(d.whole)+len(line)) <= d.file.dump.memory.text() {
 		d.whole = append(d.whole, line...)
 	} else {
 		d.whole = nil
@@ -145,7 +139,7 @@ func (d *yamlDocument) add(line []byte) {
 // fields are those of the document but for its items.
 func (d *yamlDocument) fields() map[string]json.RawMessage {
 	var fields map[string]json.RawMessage
-	if raw, err := yaml.YAMLToJSON(d.rest); err == nil {
+	if raw, err := d.file.dump.memory.yamlToJSON(d.rest); err == nil {
 		_ = json.Unmarshal(raw, &fields) // what is no object has none
 	}
 	return fields
@@ -158,7 +152,7 @@ func (d *yamlDocument) endItem() {
 	}
 	f, text := d.file, d.item
 	d.item = nil
-	items, err := yamlSequence(text)
+	items, err := f.yamlSequence(text)
 	switch {
 	case err == nil && len(items) == 1:
 		f.item(items[0], d.kind, &d.waiting)
@@ -179,8 +173,8 @@ func (d *yamlDocument) ofObjects(item []byte) bool {
 }
 
 // yamlSequence parses a list.
-func yamlSequence(text []byte) (items []json.RawMessage, err error) {
-	raw, err := yaml.YAMLToJSON(text)
+func (f *dumpFile) yamlSequence(text []byte) (items []json.RawMessage, err error) {
+	raw, err := f.dump.memory.yamlToJSON(text)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +215,7 @@ func (d *yamlDocument) interrupted(err error) {
 
 // single takes in a document that is no list, or one in another style.
 func (d *yamlDocument) single() {
-	raw, err := yaml.YAMLToJSON(d.rest)
+	raw, err := d.file.dump.memory.yamlToJSON(d.rest)
 	switch {
 	case err == nil:
 		d.file.json(bytes.NewReader(raw))
@@ -236,7 +230,11 @@ func (d *yamlDocument) together() {
 		return
 	}
 	var items []json.RawMessage
-	if raw, err := yaml.YAMLToJSON(d.whole); err == nil {
+	raw, err := d.file.dump.memory.yamlToJSON(d.whole)
+	if d.whole == nil {
+		err = d.file.dump.memory.textTooLarge()
+	}
+	if err == nil {
 		var list struct {
 			Items []json.RawMessage `json:"items"`
 		}
@@ -247,9 +245,13 @@ func (d *yamlDocument) together() {
 		}
 	}
 	for _, s := range d.shared {
-		if len(items) == d.items {
+		switch {
+		case len(items) == d.items:
 			d.file.again(s.number, items[s.index], d.fields())
-		} else {
+		case errors.Is(err, ErrMemory):
+			d.file.found = true
+			d.file.dump.broken(d.file.name, s.number, fmt.Errorf("it refers to an anchor, and with all others of its list: %w", err))
+		default:
 			d.file.found = true
 			d.file.dump.broken(d.file.name, s.number, errAnchor)
 		}

@@ -167,7 +167,7 @@ func TestWaitingItemsAreBounded(t *testing.T) {
 		var broken []string
 		d := NewDump(func(err error) { broken = append(broken, err.Error()) })
 		f := &dumpFile{dump: d, name: "all.json", folder: folder, found: true}
-		waiting := waitingItems{bytes: maxWaitingBytes - len(raw) - waitingItemBytes}
+		waiting := waitingItems{bytes: d.memory.value() - int64(len(raw)) - waitingItemBytes}
 		f.item(raw, objectKind{}, &waiting)
 		f.item(raw, objectKind{}, &waiting)
 		if len(waiting.items) != 1 || f.items != 2 {

@@ -7,12 +7,7 @@ import (
 	"io"
 )
 
-// MaxLineBytes is the longest line a recording may have. It is far above what
-// an API server stores (1.5 MiB an object by default) and keeps a file that is
-// no recording from filling the memory.
-const MaxLineBytes = 64 << 20
-
-var errLineTooLong = errors.New("the line is longer than 64 MiB")
+var errLineTooLong = errors.New("the line is longer than an object may be")
 
 // lineReader cuts a stream into lines and counts them. Unlike bufio.Scanner it
 // carries on behind a line that is too long.

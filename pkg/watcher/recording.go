@@ -42,10 +42,12 @@ func (e *LineError) Unwrap() error { return e.Err }
 // for an object of the list that a watch starts with, whose arrival says
 // nothing about when it was written.
 //
-// The stream may be gzipped. It is never held in memory as a whole.
+// The stream may be gzipped. It is never held in memory as a whole, and of one line
+// only what takes no more memory than it may (see LimitMemory).
 type RecordingReader struct {
-	file  string
-	lines *lineReader
+	file   string
+	lines  *lineReader
+	memory memory
 	// start is what could not be opened, returned by the first Next.
 	start error
 	// last is the time of the line before, for lines that lost theirs.
@@ -56,11 +58,8 @@ type RecordingReader struct {
 // NewRecordingReader returns a reader of the recording in. The file name is
 // used in errors only.
 func NewRecordingReader(in io.Reader, file string) *RecordingReader {
-	return newRecordingReader(in, file, MaxLineBytes)
-}
-
-func newRecordingReader(in io.Reader, file string, limit int) *RecordingReader {
-	r := &RecordingReader{file: file}
+	r := &RecordingReader{file: file, memory: memory{most: DefaultMemory}}
+	limit := r.memory.text()
 	buffered := bufio.NewReader(in)
 	head, _ := buffered.Peek(3) // a short stream has a short head
 	switch {
@@ -70,14 +69,25 @@ func newRecordingReader(in io.Reader, file string, limit int) *RecordingReader {
 			r.start = fmt.Errorf("%s: %w", file, err)
 			return r
 		}
-		r.lines = newLineReader(skipBOM(bufio.NewReader(unzipped)), limit)
+		r.lines = newLineReader(skipBOM(bufio.NewReader(unzipped)), int(limit))
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
 		// What PowerShell's > writes.
 		r.start = fmt.Errorf("%s: this is UTF-16; save it as UTF-8", file)
 	default:
-		r.lines = newLineReader(skipBOM(buffered), limit)
+		r.lines = newLineReader(skipBOM(buffered), int(limit))
 	}
 	return r
+}
+
+// LimitMemory says how much memory the program may take, in bytes; without it that
+// is DefaultMemory. A line that would take too much of it while it is read is damaged,
+// which a *LineError says; it is an ErrMemory. What those who use the observations
+// keep is not counted.
+func (r *RecordingReader) LimitMemory(most int64) {
+	r.memory.most = most
+	if r.lines != nil {
+		r.lines.limit = int(r.memory.text())
+	}
 }
 
 // skipBOM drops the byte order mark some editors put before UTF-8.
@@ -107,7 +117,7 @@ func (r *RecordingReader) Next() (causality.Observation, error) {
 			r.done = true
 			continue
 		case errors.Is(err, errLineTooLong):
-			return causality.Observation{}, r.damaged(err)
+			return causality.Observation{}, r.damaged(fmt.Errorf("the line is too long: %w", r.memory.textTooLarge()))
 		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
 			r.done = true
 			return causality.Observation{}, r.damaged(fmt.Errorf("the gzip stream is damaged or cut short here: %w", err))
@@ -133,6 +143,14 @@ func (r *RecordingReader) Next() (causality.Observation, error) {
 	return causality.Observation{}, io.EOF
 }
 
+// Line is the number of the last line that was read, from 1; 0 before that.
+func (r *RecordingReader) Line() int {
+	if r.lines == nil {
+		return 0
+	}
+	return r.lines.number
+}
+
 func (r *RecordingReader) damaged(err error) *LineError {
 	return &LineError{File: r.file, Line: max(r.lines.number, 1), Err: err}
 }
@@ -148,6 +166,9 @@ type recordedEvent struct {
 // parse reads one line; skip says that it holds nothing to observe. With an
 // error, the observation holds what could be saved, if anything.
 func (r *RecordingReader) parse(line []byte) (o causality.Observation, skip bool, err error) {
+	if err := r.memory.fits(jsonCost(line)); err != nil {
+		return o, false, err
+	}
 	var event recordedEvent
 	if err := json.Unmarshal(line, &event); err != nil {
 		return o, false, fmt.Errorf("not a watch event: %w", err)

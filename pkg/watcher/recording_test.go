@@ -347,8 +347,10 @@ func TestRecordingLongLines(t *testing.T) {
 		t.Errorf("%d observations, broken %q", len(observations), broken)
 	}
 
-	observations, broken = read(t, newRecordingReader(strings.NewReader(podLine+"\n"+long+"\n"+nodeLine), "file", 1<<20))
-	if len(observations) != 2 || len(broken) != 1 || !strings.HasPrefix(broken[0], "file:2: the line is longer than") {
+	r := NewRecordingReader(strings.NewReader(podLine+"\n"+long+"\n"+nodeLine), "file")
+	r.LimitMemory(textShare << 20)
+	observations, broken = read(t, r)
+	if len(observations) != 2 || len(broken) != 1 || broken[0] != "file:2: the line is too long: an object is larger than 1 MiB" {
 		t.Errorf("%d observations, broken %q", len(observations), broken)
 	}
 }
@@ -394,10 +396,14 @@ func FuzzRecording(f *testing.F) {
 	for _, d := range damaged {
 		f.Add([]byte(line(d.apiVersion, d.kind, d.more)))
 	}
+	for _, object := range manyJSON(50) {
+		f.Add([]byte(`{"time":"2026-11-21T08:31:12Z","type":"ADDED","object":` + object + "}\n"))
+	}
 	f.Add([]byte("\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff"))
 	f.Add([]byte("\xef\xbb\xbf\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		r := newRecordingReader(bytes.NewReader(content), "file", 1<<16)
+		r := NewRecordingReader(bytes.NewReader(content), "file")
+		r.LimitMemory(textShare << 14)
 		lines := bytes.Count(content, []byte("\n")) + 1
 		for range 1 << 20 {
 			o, err := r.Next()
