@@ -56,10 +56,28 @@ func TestMain(m *testing.M) {
 	case spinning:
 		os.Exit(spin(standard))
 	}
-	os.Exit(Process(os.Args[1:], standard))
+	code := Process(os.Args[1:], standard)
+	if to := os.Getenv(asProgramStatus); to != "" {
+		if err := copyFile("/proc/self/status", to); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(code)
 }
 
-const asProgram = "ROLLSPAN_TEST_AS_PROGRAM"
+func copyFile(from, to string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o600)
+}
+
+const (
+	asProgram = "ROLLSPAN_TEST_AS_PROGRAM"
+	// asProgramStatus names a file for what the kernel says of the program at its end.
+	asProgramStatus = "ROLLSPAN_TEST_STATUS"
+)
 
 // command is a rollspan that runs beside the test. It is a process of its own,
 // because it sets the loggers of client-go, which the cluster's kubelet in

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,9 @@ ReplicaSets, when by Events, conditions and pods. Nothing is told that nothing
 dates; what was going on is shown as open.
 
 A line or an object that cannot be read is named on stderr (of a file, the first
-twenty), and the rest goes on; the exit code is then 1, unless --lenient is given.`,
+twenty), and the rest goes on; the exit code is then 1, unless --lenient is given.
+So it is where what is read would take more than --max-memory: what was read until
+then is converted.`,
 		Example: `  # As trees, for people
   rollspan replay rollout.jsonl
 
@@ -81,6 +84,8 @@ twenty), and the rest goes on; the exit code is then 1, unless --lenient is give
 		"of a dump, tell what began at most this long before it was taken, and what was not over")
 	fs.StringVar(&r.clusterUID, "cluster-uid", "",
 		"resource attribute k8s.cluster.uid of all spans; default the UID of the namespace kube-system, if it was recorded")
+	fs.StringVar(&r.maxMemory, "max-memory", "1Gi",
+		"how much memory to take, such as 4Gi; half of it is for what is read and what becomes of it, and reading ends when that is used up")
 	r.conversion.addFlags(fs, 0, time.Minute)
 	return cmd
 }
@@ -92,7 +97,14 @@ type replay struct {
 	lenient    bool
 	since      time.Duration
 	// faults is how often the engine had to give up on an object.
-	faults int64
+	faults    int64
+	maxMemory string
+	memory    memoryLimit
+	// at is what is being converted.
+	at atomic.Pointer[string]
+	// cut are the inputs that were not read to the end, as that would have taken
+	// too much memory.
+	cut []string
 	// useless are the inputs that are neither recordings nor dumps.
 	useless []string
 }
@@ -101,10 +113,27 @@ func (r *replay) validate() error {
 	if r.since <= 0 {
 		return fmt.Errorf("--since: %s is not a time to look back; it must be more than 0", r.since)
 	}
+	var err error
+	if r.memory.most, err = parseMemory("max-memory", r.maxMemory); err != nil {
+		return err
+	}
 	return r.conversion.validate()
 }
 
 func (r *replay) run(ctx context.Context, paths []string) error {
+	release := r.memory.hold()
+	defer release()
+	err := r.memory.within(func() error { return r.convertAll(ctx, paths) })
+	if errors.Is(err, errMemory) {
+		return fmt.Errorf("%q: what becomes of it takes more than --max-memory %s; not all of it was converted", *r.at.Load(), r.maxMemory)
+	}
+	return err
+}
+
+// working notes what is being converted.
+func (r *replay) working(on string) { r.at.Store(&on) }
+
+func (r *replay) convertAll(ctx context.Context, paths []string) error {
 	// All of them first: a typing error in the last name should not be found
 	// after an hour.
 	for _, path := range paths {
@@ -115,6 +144,7 @@ func (r *replay) run(ctx context.Context, paths []string) error {
 	lines := 0
 	snapshot := newSnapshot(r)
 	for _, path := range paths {
+		r.working(path)
 		n, err := r.path(ctx, path, snapshot)
 		lines += n
 		if err != nil {
@@ -127,13 +157,28 @@ func (r *replay) run(ctx context.Context, paths []string) error {
 	if len(r.useless) > 0 {
 		return fmt.Errorf("neither a recording nor a dump: %s", strings.Join(r.useless, ", "))
 	}
-	if r.faults > 0 && !r.lenient {
-		return fmt.Errorf("rollspan gave up on %s, named above; the rest was converted (--lenient makes this no error)", counted(int(r.faults), "object"))
+	if r.lenient {
+		return nil
 	}
-	if broken := damage(lines, snapshot.stats().Broken); broken != "" && !r.lenient {
+	broken := damage(lines, snapshot.stats().Broken)
+	switch {
+	case len(r.cut) > 0:
+		return fmt.Errorf("not all was read, as it takes more than --max-memory %s: %s; what was read was converted (--lenient makes this no error)",
+			r.maxMemory, strings.Join(r.cut, ", "))
+	case r.faults > 0:
+		return fmt.Errorf("rollspan gave up on %s, named above; the rest was converted (--lenient makes this no error)", counted(int(r.faults), "object"))
+	case broken != "":
 		return fmt.Errorf("%s; the rest was converted (--lenient makes this no error)", broken)
 	}
 	return nil
+}
+
+// hinted says of an error that is one of memory which flag there is.
+func hinted(err error) error {
+	if errors.Is(err, watcher.ErrMemory) {
+		return fmt.Errorf("%w (--max-memory)", err)
+	}
+	return err
 }
 
 // damage counts what was broken in words, none being "".
@@ -182,7 +227,9 @@ func (r *replay) path(ctx context.Context, path string, into *snapshot) (broken 
 // recording replays one recording and returns how many of its lines were broken.
 func (r *replay) recording(ctx context.Context, in io.Reader, label string) (broken int, err error) {
 	to := r.newOutput(ctx)
-	observations, broken, err := r.convert(ctx, watcher.NewRecordingReader(in, label), to)
+	reader := watcher.NewRecordingReader(in, label)
+	reader.LimitMemory(r.memory.most)
+	observations, broken, err := r.convert(ctx, reader, label, to)
 	err = errors.Join(err, to.close())
 	fmt.Fprintf(r.Err, "%s: %s, %s, %s\n", label, counted(observations, "observation"), counted(to.changes, "change"), counted(broken, "broken line"))
 	switch {
@@ -196,11 +243,15 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 }
 
 // convert feeds a recording through an engine of its own.
-func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *replayOutput) (observations, broken int, err error) {
+func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label string, to *replayOutput) (observations, broken int, err error) {
 	engine := r.newEngine(r.conversion.engine)
 	defer func() { r.noteFaults(engine) }()
 	wrong := complaints{w: r.Err}
 	for ctx.Err() == nil {
+		if r.memory.enough() {
+			r.cut = append(r.cut, fmt.Sprintf("%q (behind line %d)", label, in.Line()))
+			return observations, broken, to.deliver(engine.Flush())
+		}
 		o, err := in.Next()
 		var line *watcher.LineError
 		switch {
@@ -208,7 +259,7 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, to *r
 			return observations, broken, to.deliver(engine.Flush())
 		case errors.As(err, &line):
 			broken++
-			wrong.add(line)
+			wrong.add(hinted(line))
 		case err != nil:
 			return observations, broken, err
 		}

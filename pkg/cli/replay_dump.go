@@ -23,7 +23,9 @@ type snapshot struct {
 
 func newSnapshot(r *replay) *snapshot {
 	wrong := complaints{w: r.Err}
-	return &snapshot{replay: r, dump: watcher.NewDump(wrong.add)}
+	dump := watcher.NewDump(func(err error) { wrong.add(hinted(err)) })
+	dump.LimitMemory(r.memory.most)
+	return &snapshot{replay: r, dump: dump}
 }
 
 func (s *snapshot) stats() watcher.DumpStats { return s.dump.Stats() }
@@ -61,12 +63,22 @@ func (s *snapshot) tellCounts(objects []runtime.Object) {
 	}
 }
 
+// tellFull says where the memory was used up, if it was.
+func (s *snapshot) tellFull() {
+	if full := s.dump.Full(); full != nil {
+		fmt.Fprintln(s.Err, hinted(full))
+		s.cut = append(s.cut, fmt.Sprintf("%q (from item %d on)", full.File, full.Item))
+	}
+}
+
 // tellPast tells the past of the snapshot, if there is one.
 func (s *snapshot) tellPast(ctx context.Context) error {
 	if len(s.names) == 0 {
 		return nil
 	}
+	s.working(strings.Join(s.names, ", "))
 	objects := s.dump.Objects()
+	s.tellFull()
 	s.tellCounts(objects)
 	if len(objects) == 0 {
 		return errors.New("the dump holds no objects of a cluster")
@@ -79,6 +91,8 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	for _, o := range objects {
 		to.notice(o)
 	}
+	s.dump.Release()
+	clear(objects)
 	err := errors.Join(s.feed(ctx, history, to), to.close())
 	fmt.Fprintf(s.Err, "snapshot of %s: %s%s\n", history.End.UTC().Format(time.RFC3339), counted(to.changes, "change"), s.notTold(history))
 	return err
@@ -104,10 +118,11 @@ func (s *snapshot) feed(ctx context.Context, history causality.History, to *repl
 	options.InProgressAfter = 0 // nobody was there to say what was going on
 	engine := s.newEngine(options)
 	defer func() { s.noteFaults(engine) }()
-	for _, o := range history.Observations {
+	for i, o := range history.Observations {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		history.Observations[i] = causality.Observation{} // it may be many times what the engine keeps
 		if err := to.deliver(engine.Observe(o)); err != nil {
 			return err
 		}

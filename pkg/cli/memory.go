@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// minMemory is the least that --max-memory may be: what the program takes itself, and
+// objects of the size that there are.
+const minMemory = 64 << 20
+
+// parseMemory reads an amount of memory as Kubernetes writes it, such as 2Gi, in bytes.
+func parseMemory(flag, s string) (int64, error) {
+	q, err := resource.ParseQuantity(s)
+	if err != nil {
+		return 0, fmt.Errorf("--%s: %q is not an amount of memory, such as 2Gi", flag, s)
+	}
+	if q.CmpInt64(minMemory) < 0 {
+		return 0, fmt.Errorf("--%s: %s is too little; it must be %dMi or more", flag, s, minMemory>>20)
+	}
+	if q.CmpInt64(math.MaxInt64) >= 0 {
+		return 0, fmt.Errorf("--%s: %s is more than there can be", flag, s)
+	}
+	return q.Value(), nil
+}
+
+// memoryLimit is how much memory the program may take. What an engine keeps and
+// Reconstruct makes nobody can tell beforehand, so that it is measured: by what the
+// garbage collector finds in use, which it has to look for when there is little left.
+type memoryLimit struct {
+	most int64 // bytes
+}
+
+// errMemory says that the limit is reached.
+var errMemory = errors.New("the memory is used up")
+
+// Where nearly half of the memory is in use no more is taken in, as what is left has
+// to do for the spans of what is there; where it is three quarters nothing helps.
+const (
+	enoughUsed = 0.4
+	lookAt     = 0.5 // is when to look, in use or not
+	allUsed    = 0.75
+)
+
+// hold has the garbage collector keep to the limit, until release is called.
+func (l memoryLimit) hold() (release func()) {
+	before := debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(min(before, l.most/8*7))
+	return func() { debug.SetMemoryLimit(before) }
+}
+
+// enough reports whether no more is to be taken in.
+func (l memoryLimit) enough() bool {
+	if measured("/memory/classes/heap/objects:bytes") < lookAt*float64(l.most) {
+		return false
+	}
+	runtime.GC()
+	return measured(inUse) > enoughUsed*float64(l.most)
+}
+
+// inUse is what the garbage collector found in use when it looked last.
+const inUse = "/gc/heap/live:bytes"
+
+// measured is what the runtime says of the program's memory, in bytes.
+func measured(what string) float64 {
+	sample := []metrics.Sample{{Name: what}}
+	metrics.Read(sample)
+	return float64(sample[0].Value.Uint64())
+}
+
+// within does something, and returns errMemory if that uses all of the memory. Then
+// it is left alone, since nothing else stops it: the program has to end.
+func (l memoryLimit) within(do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-look.C:
+			if measured(inUse) > allUsed*float64(l.most) {
+				return errMemory
+			}
+		}
+	}
+}
