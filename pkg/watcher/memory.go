@@ -175,8 +175,8 @@ func sizeBehind(v reflect.Value) (n int64) {
 			}
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			n += sizeBehind(v.Field(i))
+		for _, field := range v.Fields() {
+			n += sizeBehind(field)
 		}
 	case reflect.Map:
 		if v.IsNil() {

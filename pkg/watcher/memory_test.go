@@ -238,7 +238,7 @@ func TestObjectsCostWhatWasSaid(t *testing.T) {
 			told = append(told, engine.Flush()...)
 			most = max(most, inUse()-before)
 			t.Logf("%d objects: %d bytes each in use, %d estimated", len(all), most/int64(len(all)), cost/int64(len(all)))
-			// What a test's neighbours let go of or take is not much.
+			// What the tests before it left is not much.
 			if most > cost+64<<10 {
 				t.Errorf("%d bytes in use, estimated were %d", most, cost)
 			}
@@ -323,6 +323,9 @@ func TestStatesThatReplaceAnotherCostNothing(t *testing.T) {
 	}
 }
 
+// littleMemory is a bound that is soon reached by one object.
+const littleMemory = 64 << 20
+
 // TestObjectsThatTakeTooMuch leaves out what takes too much alone, and nothing else.
 func TestObjectsThatTakeTooMuch(t *testing.T) {
 	other := strings.NewReplacer("web", "api", "p1", "p2").Replace(dumpedPod)
@@ -336,18 +339,17 @@ func TestObjectsThatTakeTooMuch(t *testing.T) {
 		statuses = append(statuses, fmt.Sprintf(`{"name":"c%d","state":{"running":{"startedAt":"2026-03-02T09:%02d:%02dZ"}}}`, i, i/60, i%60))
 	}
 	states := podOf(`"status":{"containerStatuses":[` + strings.Join(statuses, ",") + `]}`)
-	const most = 64 << 20
 	left := 0
 	for name, big := range manyJSON(10_000) {
-		if m := (&memory{most: most}); m.fits(jsonCost([]byte(big))) == nil {
+		if m := (&memory{most: littleMemory}); m.fits(jsonCost([]byte(big))) == nil {
 			continue
 		}
 		left++
-		checkLeftOut(t, name, most, file{"all.json", `{"apiVersion":"v1","kind":"List","items":[` + big + `,` + other + `]}`}, "all.json: item 1: ")
-		checkLeftOut(t, name, most, file{"all.json", big + other}, "all.json: item 1: ")
+		checkLeftOut(t, name, file{"all.json", `{"apiVersion":"v1","kind":"List","items":[` + big + `,` + other + `]}`}, "all.json: item 1: ")
+		checkLeftOut(t, name, file{"all.json", big + other}, "all.json: item 1: ")
 		observations, broken := func() (int, []string) {
 			r := NewRecordingReader(strings.NewReader(`{"time":"2026-11-21T08:31:12Z","type":"ADDED","object":`+big+"}\n"+podLine), "file")
-			r.LimitMemory(most)
+			r.LimitMemory(littleMemory)
 			o, broken := read(t, r)
 			return len(o), broken
 		}()
@@ -358,9 +360,9 @@ func TestObjectsThatTakeTooMuch(t *testing.T) {
 	if left < 5 {
 		t.Errorf("only %d objects take too much", left)
 	}
-	checkLeftOut(t, "states", most, file{"all.json", `{"apiVersion":"v1","kind":"List","items":[` + states + `,` + other + `]}`}, "all.json: item 1: ")
-	checkLeftOut(t, "aliases", most, file{"all.yaml", "apiVersion: v1\nkind: Pod\na: &a " + strings.Repeat("x", 60_000) + "\nb: [" + strings.Repeat("*a,", 10_000) + "]\n---\n" + other}, "all.yaml: item 1: ")
-	checkLeftOut(t, "aliases of other items", most, file{"all.yaml", "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: &m {name: api, uid: p2, generateName: " + strings.Repeat("x", 1000) +
+	checkLeftOut(t, "states", file{"all.json", `{"apiVersion":"v1","kind":"List","items":[` + states + `,` + other + `]}`}, "all.json: item 1: ")
+	checkLeftOut(t, "aliases", file{"all.yaml", "apiVersion: v1\nkind: Pod\na: &a " + strings.Repeat("x", 60_000) + "\nb: [" + strings.Repeat("*a,", 10_000) + "]\n---\n" + other}, "all.yaml: item 1: ")
+	checkLeftOut(t, "aliases of other items", file{"all.yaml", "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: &m {name: api, uid: p2, generateName: " + strings.Repeat("x", 1000) +
 		"}\n- apiVersion: v1\n  kind: Pod\n  x: [" + strings.Repeat("*m,", 5000) + "]\nkind: List\n"}, "all.yaml: item 2: it refers to an anchor, and with all others of its list: ")
 
 	got, broken, _ := readDump(t, file{"all.json", podOf(fields.String() + `"x":1`)})
@@ -371,11 +373,11 @@ func TestObjectsThatTakeTooMuch(t *testing.T) {
 
 // checkLeftOut reads a file with something in it that takes too much, and an object
 // api.
-func checkLeftOut(t *testing.T, name string, most int64, f file, where string) {
+func checkLeftOut(t *testing.T, name string, f file, where string) {
 	t.Helper()
 	var broken []error
 	d := NewDump(func(err error) { broken = append(broken, err) })
-	d.LimitMemory(most)
+	d.LimitMemory(littleMemory)
 	d.Add(strings.NewReader(f.content), f.name)
 	if len(broken) != 1 || !errors.Is(broken[0], ErrMemory) || !strings.HasPrefix(broken[0].Error(), where) {
 		t.Errorf("%s: broken %.200q, want one at %s", name, broken, where)
