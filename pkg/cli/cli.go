@@ -9,6 +9,8 @@ import (
 	"log/slog"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rollspan/rollspan/pkg/internal/terminal"
 )
 
 // Exit codes of the program.
@@ -31,9 +33,13 @@ type Streams struct {
 
 // app is what the commands share.
 type app struct {
+	// Out and Err make all that is written to them safe for a terminal: whoever
+	// may create an object, or packed an archive, has a say in what is printed.
 	Streams
-	log  *slog.Logger
-	life *life
+	// progress is standard error as it is, for what moves the cursor on purpose.
+	progress io.Writer
+	log      *slog.Logger
+	life     *life
 	// jsonLog says that everything on Err is JSON, the last words too.
 	jsonLog bool
 	// started is set when a command was found and its flags were right, which
@@ -48,12 +54,15 @@ func Main(ctx context.Context, args []string, s Streams) int {
 }
 
 func execute(ctx context.Context, args []string, s Streams, life *life) int {
-	out := &checkedWriter{w: s.Out}
-	s.Out = out
-	a := &app{Streams: s, log: slog.New(slog.DiscardHandler), life: life}
+	a := &app{progress: s.Err, log: slog.New(slog.DiscardHandler), life: life}
+	out, errs := &checkedWriter{w: s.Out}, terminal.NewWriter(s.Err)
+	safe := terminal.NewWriter(out)
+	a.Streams = Streams{In: s.In, Out: safe, Err: errs}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	_ = safe.Flush()                    // out has the error
+	defer func() { _ = errs.Flush() }() // nobody is left to tell
 	if err == nil && out.err != nil {
 		// Of a command that only prints; --help is one without having started.
 		a.started, err = true, fmt.Errorf("standard output: %w", out.err)
@@ -62,12 +71,12 @@ func execute(ctx context.Context, args []string, s Streams, life *life) int {
 	case err == nil:
 		return ExitOK
 	case !a.started:
-		fmt.Fprintf(a.Err, "rollspan: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
+		fmt.Fprintf(a.Err, "rollspan: %s\nRun '%s --help' for usage.\n", inLines(err), cmd.CommandPath())
 		return ExitUsage
 	case a.jsonLog:
 		a.log.Error("rollspan failed", "error", err)
 	default:
-		fmt.Fprintf(a.Err, "rollspan: %v\n", err)
+		fmt.Fprintf(a.Err, "rollspan: %s\n", inLines(err))
 	}
 	return ExitError
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -80,7 +81,7 @@ func (r *record) run(ctx context.Context) (err error) {
 			return fmt.Errorf("recording: %w", err)
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		r.options.Out = f
+		r.options.Out = terminal.NewWriter(f) // recordings are looked at, too
 	}
 	recorder, err := watcher.NewRecorder(r.options)
 	if err != nil {
@@ -90,12 +91,12 @@ func (r *record) run(ctx context.Context) (err error) {
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		showProgress(progress, r.Err, recorder)
+		showProgress(progress, r.progress, recorder)
 	}()
 	err = recorder.Run(ctx)
 	stop()
 	<-shown
-	fmt.Fprintf(r.Err, "recorded %s\n", summary(recorder.Counts()))
+	r.say("recorded %s", summary(recorder.Counts()))
 	return err
 }
 
@@ -111,7 +112,7 @@ func showProgress(ctx context.Context, w io.Writer, recorder *watcher.Recorder) 
 	for {
 		select {
 		case <-ticker.C:
-			fmt.Fprintf(w, "%srecording, Ctrl-C ends it: %s", clearLine, summary(recorder.Counts()))
+			fmt.Fprintf(w, "%srecording, Ctrl-C ends it: %s", clearLine, terminal.Line(summary(recorder.Counts())))
 		case <-ctx.Done():
 			fmt.Fprint(w, clearLine)
 			return

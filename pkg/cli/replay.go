@@ -231,7 +231,7 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 	reader.LimitMemory(r.memory.most)
 	observations, broken, err := r.convert(ctx, reader, label, to)
 	err = errors.Join(err, to.close())
-	fmt.Fprintf(r.Err, "%s: %s, %s, %s\n", label, counted(observations, "observation"), counted(to.changes, "change"), counted(broken, "broken line"))
+	r.say("%s: %s, %s, %s", label, counted(observations, "observation"), counted(to.changes, "change"), counted(broken, "broken line"))
 	switch {
 	case err != nil || observations > 0:
 	case broken == 0:
@@ -246,7 +246,7 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label string, to *replayOutput) (observations, broken int, err error) {
 	engine := r.newEngine(r.conversion.engine)
 	defer func() { r.noteFaults(engine) }()
-	wrong := complaints{w: r.Err}
+	wrong := complaints{say: r.say}
 	for ctx.Err() == nil {
 		if r.memory.enough() {
 			r.cut = append(r.cut, fmt.Sprintf("%q (behind line %d)", label, in.Line()))

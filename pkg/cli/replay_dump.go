@@ -22,7 +22,7 @@ type snapshot struct {
 }
 
 func newSnapshot(r *replay) *snapshot {
-	wrong := complaints{w: r.Err}
+	wrong := complaints{say: r.say}
 	dump := watcher.NewDump(func(err error) { wrong.add(hinted(err)) })
 	dump.LimitMemory(r.memory.most)
 	return &snapshot{replay: r, dump: dump}
@@ -56,17 +56,17 @@ func (s *snapshot) interrupted(ctx context.Context, err error) error {
 // tellCounts says what the dumps hold.
 func (s *snapshot) tellCounts(objects []runtime.Object) {
 	label, stats := strings.Join(s.names, ", "), s.stats()
-	fmt.Fprintf(s.Err, "%s: %s in %s, %s passed over, %s\n",
+	s.say("%s: %s in %s, %s passed over, %s",
 		label, orNone(watcher.CountKinds(objects)), counted(stats.Files, "file"), counted(stats.PassedOver, "file"), counted(stats.Broken, "broken object"))
 	if stats.Recordings > 0 {
-		fmt.Fprintf(s.Err, "%s: %d of the files passed over are recordings; to replay one, name it\n", label, stats.Recordings)
+		s.say("%s: %d of the files passed over are recordings; to replay one, name it", label, stats.Recordings)
 	}
 }
 
 // tellFull says where the memory was used up, if it was.
 func (s *snapshot) tellFull() {
 	if full := s.dump.Full(); full != nil {
-		fmt.Fprintln(s.Err, hinted(full))
+		s.say("%v", hinted(full))
 		s.cut = append(s.cut, fmt.Sprintf("%q (from item %d on)", full.File, full.Item))
 	}
 }
@@ -84,7 +84,7 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 		return errors.New("the dump holds no objects of a cluster")
 	}
 	if lacks := lacking(objects); lacks != "" {
-		fmt.Fprintf(s.Err, "%s: there are %s; rollspan replay --help shows how to collect them\n", strings.Join(s.names, ", "), lacks)
+		s.say("%s: there are %s; rollspan replay --help shows how to collect them", strings.Join(s.names, ", "), lacks)
 	}
 	history := causality.Reconstruct(objects, s.since, time.Now())
 	to := s.newOutput(ctx)
@@ -94,7 +94,7 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	s.dump.Release()
 	clear(objects)
 	err := errors.Join(s.feed(ctx, history, to), to.close())
-	fmt.Fprintf(s.Err, "snapshot of %s: %s%s\n", history.End.UTC().Format(time.RFC3339), counted(to.changes, "change"), s.notTold(history))
+	s.say("snapshot of %s: %s%s", history.End.UTC().Format(time.RFC3339), counted(to.changes, "change"), s.notTold(history))
 	return err
 }
 

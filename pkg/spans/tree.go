@@ -2,6 +2,7 @@ package spans
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,20 +13,23 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/internal/terminal"
 )
 
 // WriteTree writes a trace as text for people: one line a span, indented below
 // its parent, with the offset of its start from the first span's, its
 // duration, the object, and, where it matters, outcome and error; the span's
 // events and links below it. A bar marks the spans on the critical path, which
-// is listed at the end.
+// is listed at the end. What a terminal would act upon is escaped, whoever wrote
+// it, and no text begins a line of its own.
 func WriteTree(w io.Writer, t Trace) error {
 	if len(t.Spans) == 0 {
 		return nil
 	}
 	out := bufio.NewWriter(w)
 	tw := &treeWriter{
-		Writer: out, epoch: t.Spans[0].Start,
+		out: out, epoch: t.Spans[0].Start,
 		depth: map[trace.SpanID]int{}, names: map[trace.SpanID]string{},
 	}
 	for i := range t.Spans {
@@ -39,11 +43,21 @@ func WriteTree(w io.Writer, t Trace) error {
 	return out.Flush()
 }
 
+// treeWriter holds the line that is being written. It leaves by way of end, and by
+// no other, so that what objects and Events say cannot end it.
 type treeWriter struct {
-	*bufio.Writer
+	bytes.Buffer
+	out   *bufio.Writer
 	epoch time.Time
 	depth map[trace.SpanID]int
 	names map[trace.SpanID]string
+}
+
+// end writes the line.
+func (w *treeWriter) end() {
+	w.out.WriteString(terminal.Line(w.String()))
+	w.out.WriteByte('\n')
+	w.Reset()
 }
 
 func (w *treeWriter) header(t *Trace) {
@@ -58,7 +72,7 @@ func (w *treeWriter) header(t *Trace) {
 	if t.Late {
 		fmt.Fprint(w, "  (later)")
 	}
-	w.WriteByte('\n')
+	w.end()
 }
 
 // Columns of the tree, wide enough for hours.
@@ -86,11 +100,12 @@ func (w *treeWriter) span(s *Span) {
 	if s.Status == codes.Error {
 		fmt.Fprintf(w, "  ERROR: %s", oneLine(s.Message))
 	}
-	w.WriteByte('\n')
+	w.end()
 	w.changed(depth+1, s)
 	for _, l := range s.Links {
 		w.columns("", "")
-		fmt.Fprintf(w, "  %s-> %s %s\n", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
+		fmt.Fprintf(w, "  %s-> %s %s", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
+		w.end()
 	}
 	for _, e := range s.Events {
 		w.event(depth+1, e)
@@ -103,10 +118,12 @@ func (w *treeWriter) criticalPath(root *Span) {
 	if !ok {
 		return
 	}
-	fmt.Fprintf(w, "%*s critical path%s:\n", offsetWidth, "", comparison(root))
+	fmt.Fprintf(w, "%*s critical path%s:", offsetWidth, "", comparison(root))
+	w.end()
 	for _, s := range segments.AsStringSlice() {
 		took, what, _ := strings.Cut(s, " ")
-		fmt.Fprintf(w, "%*s %*s | %s\n", offsetWidth, "", durationWidth, took, what)
+		fmt.Fprintf(w, "%*s %*s | %s", offsetWidth, "", durationWidth, took, what)
+		w.end()
 	}
 }
 
@@ -135,7 +152,7 @@ func (w *treeWriter) changed(depth int, s *Span) {
 	if left, ok := s.Attribute("rollspan.changed.left_out"); ok {
 		fmt.Fprintf(w, " and %d more", left.AsInt64())
 	}
-	w.WriteByte('\n')
+	w.end()
 }
 
 // target names what a link leads to: a span of the same trace, or another one.
@@ -160,7 +177,7 @@ func (w *treeWriter) event(depth int, e Event) {
 	if m, ok := attrs.Value("k8s.event.message"); ok {
 		fmt.Fprintf(w, ": %s", oneLine(m.AsString()))
 	}
-	w.WriteByte('\n')
+	w.end()
 }
 
 const (
@@ -259,5 +276,5 @@ func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) + "s"
 }
 
-// oneLine keeps messages from breaking the tree.
+// oneLine makes words of a message of several lines, which is nicer than escapes.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,54 @@
+package spans
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// TestTreeOfHostileTexts has every text of a trace end its line, turn the direction
+// of writing around and color the rest. The tree has the lines it would have, and
+// shows all of that.
+func TestTreeOfHostileTexts(t *testing.T) {
+	tree := func(text string) string {
+		t.Helper()
+		at := time.Unix(1_700_000_000, 0)
+		one := []attribute.KeyValue{
+			attribute.String("k8s.namespace.name", text), attribute.Float64("rollspan.previous.duration", 1), attribute.String("rollspan.slower.phase", text),
+			attribute.StringSlice("rollspan.critical_path.segments", []string{text, "1s " + text}), attribute.StringSlice("rollspan.changed", []string{text}),
+		}
+		for _, k := range shown {
+			one = append(one, attribute.StringSlice(string(k.key), []string{text}))
+		}
+		other := []attribute.KeyValue{attribute.String("rollspan.waiting_for", text)}
+		link := Link{TraceID: trace.TraceID{2}, Attributes: []attribute.KeyValue{attribute.String("rollspan.link", text)}}
+		inner := Link{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}
+		event := Event{Name: text, Time: at, Attributes: []attribute.KeyValue{attribute.String("k8s.event.message", text)}}
+		span := Span{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Name: text, Subject: text, Start: at, End: at,
+			Attributes: one, Links: []Link{link, inner}, Events: []Event{event}, Status: codes.Error, Message: text}
+		child := span
+		child.SpanID, child.ParentID, child.Attributes = trace.SpanID{2}, trace.SpanID{1}, other
+		var b strings.Builder
+		if err := WriteTree(&b, Trace{Spans: []Span{span, child}}); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	plain, got := tree("@"), tree("@\n\r\x1b[31m\u202e\u2028\u0085\x9by")
+	if n, want := strings.Count(got, "\n"), strings.Count(plain, "\n"); n != want {
+		t.Errorf("%d lines, want %d:\n%s", n, want, got)
+	}
+	if shown, want := strings.Count(got, `\u001b[31m\u202e`), strings.Count(plain, "@"); shown != want || want < 45 {
+		t.Errorf("%d of %d texts are shown:\n%s", shown, want, got)
+	}
+	for _, r := range got {
+		if r != '\n' && (!unicode.IsGraphic(r) || r == unicode.ReplacementChar) {
+			t.Errorf("the tree has %U", r)
+		}
+	}
+}
