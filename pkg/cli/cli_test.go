@@ -53,6 +53,8 @@ func TestUsage(t *testing.T) {
 		"no cluster json":   {[]string{"run", "--log-format=json"}, ExitError, `"error":"no cluster to talk to`},
 		"record kinds":      {[]string{"record", "--kinds", "secrets"}, ExitUsage, "--kinds: secrets objects are never recorded"},
 		"no such kind":      {[]string{"record", "--kinds", "Foo"}, ExitUsage, `--kinds: kind "Foo" cannot be recorded; the kinds are Event,`},
+		"keep":              {[]string{"record", "--keep", "args,labels"}, ExitUsage, `--keep: "labels" is nothing that can be kept; that is args, commands, headers,`},
+		"keep secrets":      {[]string{"record", "--keep=env"}, ExitUsage, "--keep: the values of environment variables are never recorded"},
 		"record nowhere":    {[]string{"record", "-n", "Foo Bar"}, ExitUsage, `--namespace: "Foo Bar" is not the name of a namespace`},
 		"namespace":         {[]string{"run", "-n", "shop,Pay_ments"}, ExitUsage, `--namespace: "Pay_ments" is not the name of a namespace`},
 		"qps":               {[]string{"run", "--qps=-1"}, ExitUsage, "--qps: -1 is not a rate"},

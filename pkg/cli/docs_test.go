@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
 // TestDocumentedTrees holds the traces in README.md and docs to what rollspan
@@ -47,6 +49,20 @@ func TestDocumentedTrees(t *testing.T) {
 	}
 	if checked == 0 {
 		t.Error("no trace is shown")
+	}
+}
+
+// TestKeepIsDocumented has README.md and the help name all that --keep takes.
+func TestKeepIsDocumented(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	help, _, _ := rollspan(t, "", "record", "--help")
+	for _, name := range watcher.Keepable() {
+		if !strings.Contains(string(readme), "`"+name+"`") || !strings.Contains(help, "\n  "+name+" ") {
+			t.Errorf("%s is not explained in README.md and in rollspan record --help", name)
+		}
 	}
 }
 

@@ -27,14 +27,30 @@ recording the traces that rollspan run would have sent.
 
 Kinds that may not be read are named and left out. Unless --kinds is given, other
 kinds that own what is recorded, or that an Event is about, are recorded with
-their metadata only. Secrets and ConfigMaps are never recorded. The values of
-environment variables are replaced by "redacted:" and 8 hex digits, which are the
-same for the same value within one recording, so changes can still be seen; the
-data of ControllerRevisions is left out; --include-env-values keeps both. Other
-text, such as arguments, annotations and the messages of Events, is recorded as it
-is: look through a recording before you share it.`,
+their metadata only. Secrets and ConfigMaps are never recorded.
+
+A recording can be attached to a public report. What traces are made from is
+recorded as it is: names, labels, images, conditions, and the messages of Events
+and statuses, which spans show. Numbers and times are, too. All other text is
+replaced by "redacted:" and 8 hex digits, which are the same for the same value
+within one recording, so changes can still be seen. --keep names what to record as
+it is all the same:
+
+  args                  the arguments of containers
+  commands              their commands, and those of probes and hooks
+  headers               what probes and hooks ask for: hosts, paths, header values
+  annotations           the values of annotations, but for copies of manifests
+  volume-attributes     the options of CSI and flexVolume volumes
+  termination-messages  what containers said last; spans show it
+
+Of the annotations those are always kept that Kubernetes' controllers write for each
+other, and traceparent. The values of environment variables and the data of
+ControllerRevisions never are.`,
 		Example: `  # One namespace, into a file
   rollspan record -n shop -o rollout.jsonl
+
+  # For yourself: with what containers said last, and the options of volumes
+  rollspan record --keep termination-messages,volume-attributes -o rollout.jsonl
 
   # Only what rollouts of Deployments are made from, compressed
   rollspan record --kinds Deployment,ReplicaSet,Pod,Event | gzip > rollout.jsonl.gz`,
@@ -47,7 +63,7 @@ is: look through a recording before you share it.`,
 	fs.StringVarP(&r.file, "output", "o", "-", "`FILE` to write, which must not exist; - is standard output")
 	fs.StringSliceVarP(&r.options.Namespaces, "namespace", "n", nil, "`NAMESPACE` to record, repeatable; default all")
 	fs.StringSliceVar(&r.options.Kinds, "kinds", nil, "kinds to record; default "+strings.Join(watcher.RecordKinds(), ","))
-	fs.BoolVar(&r.options.IncludeEnvValues, "include-env-values", false, "keep the values of environment variables")
+	fs.StringSliceVar(&r.options.Keep, "keep", nil, "`WHAT` to record as it is, repeatable: "+strings.Join(watcher.Keepable(), ", "))
 	r.connection.AddFlags(fs)
 	return cmd
 }
@@ -62,6 +78,9 @@ type record struct {
 func (r *record) validate() error {
 	if err := watcher.CheckKinds(r.options.Kinds); err != nil {
 		return fmt.Errorf("--kinds: %w", err)
+	}
+	if err := watcher.CheckKeep(r.options.Keep); err != nil {
+		return fmt.Errorf("--keep: %w", err)
 	}
 	return errors.Join(validateNamespaces(r.options.Namespaces), r.connection.Validate())
 }

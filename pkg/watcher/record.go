@@ -34,9 +34,9 @@ type RecordOptions struct {
 	// about, the metadata. Kinds that may not be read, or that the API server
 	// does not know, are named in the log and left out.
 	Kinds []string
-	// IncludeEnvValues keeps the literal values of environment variables.
-	// Default: they are replaced, see the record command's help.
-	IncludeEnvValues bool
+	// Keep are names of Keepable: what is not to be replaced. See Redactor for what
+	// is, by default.
+	Keep []string
 	// Out gets the recording, a whole line with each write. Required.
 	Out io.Writer
 	// Log is where messages go. Default: slog's default.
@@ -51,7 +51,7 @@ type Recorder struct {
 	sources  []source
 	owners   *owners
 	trouble  *trouble
-	redactor *redactor
+	redactor *Redactor
 
 	mu     sync.Mutex
 	counts map[string]int
@@ -72,9 +72,11 @@ func NewRecorder(o RecordOptions) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recorder{options: o, trouble: newTrouble(o.Log, o.Config.Host), counts: map[string]int{}}
-	if !o.IncludeEnvValues {
-		r.redactor = newRedactor()
+	if err := CheckKeep(o.Keep); err != nil {
+		return nil, err
+	}
+	r := &Recorder{
+		options: o, trouble: newTrouble(o.Log, o.Config.Host), redactor: NewRedactor(o.Keep...), counts: map[string]int{},
 	}
 	for _, k := range kinds {
 		r.sources = append(r.sources, recordSources(client, k, o.Namespaces)...)
@@ -203,9 +205,7 @@ func (r *Recorder) write(o causality.Observation) error {
 	if err != nil {
 		return err
 	}
-	if r.redactor != nil {
-		r.redactor.object(object)
-	}
+	r.redactor.Object(object)
 	line := recordedLine{
 		Time:    o.Time.UTC().Format(time.RFC3339Nano),
 		Type:    o.Type,

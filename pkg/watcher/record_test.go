@@ -16,7 +16,7 @@ func TestRecorder(t *testing.T) {
 	template := `"template":{"spec":{"containers":[{"name":"c",` + secretEnv + `}]}}`
 	object := func(apiVersion, kind, more string) string {
 		return `{"apiVersion":"` + apiVersion + `","kind":"` + kind + `","metadata":{"name":"web","namespace":"shop","uid":"` + kind + `","resourceVersion":"5",
-			"annotations":{"kubectl.kubernetes.io/last-applied-configuration":` + quote(`{"spec":{`+template+`}}`) + `},
+			"annotations":{"kubectl.kubernetes.io/last-applied-configuration":` + quoted(`{"spec":{`+template+`}}`) + `},
 			"ownerReferences":[{"apiVersion":"example.com/v1","kind":"Shop","name":"web","uid":"Shop"}]}` + more + `}`
 	}
 	api := newFakeAPI(t)

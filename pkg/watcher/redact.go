@@ -1,127 +1,189 @@
 package watcher
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
+	"fmt"
+	"slices"
 	"strings"
+	"time"
 )
 
-// redactor replaces the literal values of environment variables, which often
-// are secrets, by "redacted:" and 8 hex digits that are the same for the same
-// value. So it still shows that a value changed, and a workload whose template
-// changed is still seen to have changed. The digits are of an HMAC under a key
-// that is made for one recording and kept nowhere, so they cannot be tried
-// out against guesses.
-type redactor struct{ key []byte }
-
-func newRedactor() *redactor {
-	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails
-	return &redactor{key}
+// Redactor makes of an object what may be in a recording that is given to others.
+// It keeps what it is told to keep (kept.go) and replaces every other string, also
+// those of fields that it does not know, such as a later version of the API may
+// have: by "redacted:" and 8 hex digits, which are the same for the same value. So
+// it still shows that a value changed, and a workload whose template changed is
+// still seen to have changed. The digits are of an HMAC under a key that is made
+// for one recording and kept nowhere, so they cannot be tried out against guesses.
+//
+// Names of fields and keys of maps stay, and so do numbers, booleans, times and
+// what is empty.
+type Redactor struct {
+	key  []byte
+	keep []string
 }
 
-func (r *redactor) value(v string) string {
+// NewRedactor returns a Redactor with a new key. It keeps what the names of
+// Keepable say besides what is always kept; CheckKeep says what is wrong with them.
+func NewRedactor(keep ...string) *Redactor {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails
+	return &Redactor{key: key, keep: keep}
+}
+
+// Keepable returns the names of what is replaced unless it is to be kept.
+func Keepable() []string {
+	return []string{keepArgs, keepCommands, keepHeaders, keepAnnotations, keepVolumeAttributes, keepTerminationMessages}
+}
+
+// CheckKeep returns what is wrong with names that are to be of Keepable.
+func CheckKeep(names []string) error {
+	for _, name := range names {
+		switch {
+		case slices.Contains(Keepable(), name):
+		case name == "env":
+			return fmt.Errorf("the values of environment variables are never recorded; what can be kept is %s", strings.Join(Keepable(), ", "))
+		default:
+			return fmt.Errorf("%q is nothing that can be kept; that is %s", name, strings.Join(Keepable(), ", "))
+		}
+	}
+	return nil
+}
+
+// Object redacts an object in place.
+//
+// The data of a ControllerRevision is left out: it is whatever its controller
+// keeps there, and a replay needs its number only. So are the field managers of
+// objects of which only the metadata is recorded.
+func (r *Redactor) Object(object map[string]any) {
+	kind, _ := object["kind"].(string)
+	kept, known := keptOf(kind)
+	switch {
+	case kind == controllerRevisionKind.Kind:
+		delete(object, "data")
+	case !known:
+		if metadata, ok := object["metadata"].(map[string]any); ok {
+			delete(metadata, "managedFields")
+		}
+	}
+	r.redact(object, kept)
+}
+
+// redact returns what is recorded of a value, given the kept fields below it.
+func (r *Redactor) redact(v any, kept *keptTree) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			below := kept.below(key)
+			if below != nil && below.special != nil {
+				v[key] = below.special(r, inner)
+				continue
+			}
+			v[key] = r.redact(inner, below)
+		}
+	case []any:
+		for i, element := range v {
+			v[i] = r.redact(element, kept)
+		}
+	case string:
+		whole := kept != nil && kept.whole && (kept.ask == "" || slices.Contains(r.keep, kept.ask))
+		if !whole && !isTime(v) {
+			return r.value(v)
+		}
+	}
+	return v
+}
+
+// isTime reports whether a text is a time as the API has it. Times say nothing, and
+// who reads a recording cannot read an object in which one was replaced.
+func isTime(s string) bool {
+	_, err := time.Parse(time.RFC3339, s)
+	return err == nil && len(s) <= len(time.RFC3339Nano)
+}
+
+// value is what stands for a string.
+func (r *Redactor) value(v string) string {
+	if v == "" {
+		return v
+	}
 	mac := hmac.New(sha256.New, r.key)
 	mac.Write([]byte(v))
 	return "redacted:" + hex.EncodeToString(mac.Sum(nil)[:4])
 }
 
-// object redacts an object in place: each list of environment variables,
-// wherever it is (pods, templates of any depth, custom resources), also in
-// JSON inside of an annotation of the object or of a template, as kubectl apply
-// keeps it. An annotation that looks like such JSON and is none, or that nobody
-// can look into, is replaced as a whole.
-//
-// The data of a ControllerRevision is left out: it is whatever its controller
-// keeps there, and a replay needs its number only.
-func (r *redactor) object(object map[string]any) {
-	if object["kind"] == controllerRevisionKind.Kind {
-		delete(object, "data")
+// annotations keeps the values that the engine reads. Of the others, where they
+// are to be kept, those are not that may be copies of objects, as kubectl apply and
+// others leave them behind: there are environment variables within.
+func (r *Redactor) annotations(v any) any {
+	annotations, ok := v.(map[string]any)
+	if !ok {
+		return r.redact(v, nil)
 	}
-	r.walk(object)
+	for key, value := range annotations {
+		text, ok := value.(string)
+		if !ok || !slices.Contains(keptAnnotations, key) && (!slices.Contains(r.keep, keepAnnotations) || mayBeCopy(text)) {
+			annotations[key] = r.redact(value, nil)
+		}
+	}
+	return annotations
 }
 
-// walk redacts below v and says whether there was anything to redact.
-func (r *redactor) walk(v any) (changed bool) {
-	switch v := v.(type) {
-	case []any:
-		for _, element := range v {
-			changed = r.walk(element) || changed
+// mayBeCopy says whether a text may hold an object with containers, in whatever
+// format, or is packed so that nobody can say.
+func mayBeCopy(text string) bool {
+	for _, packed := range []string{"H4sI", "UEsD", "KLUv", "QlpoO", "/Td6"} { // gzip, zip, zstd, bzip2, xz in base64
+		if strings.HasPrefix(text, packed) {
+			return true
 		}
-	case map[string]any:
-		for key, inner := range v {
-			switch inner := inner.(type) {
-			case []any:
-				if key == "env" {
-					changed = r.variables(inner) || changed
-				}
-			case map[string]any:
-				if key == "annotations" {
-					changed = r.annotations(inner) || changed
-				}
+	}
+	text = strings.ToLower(text)
+	return strings.Contains(text, "env") || strings.Contains(text, "containers")
+}
+
+// ownedFields keeps a managedFields entry's set of fields, whose keys are the names
+// of fields, and of list elements what tells them apart. Of some lists that is the
+// value itself.
+func (r *Redactor) ownedFields(v any) any {
+	set, ok := v.(map[string]any)
+	if !ok {
+		return r.redact(v, nil)
+	}
+	out := make(map[string]any, len(set))
+	for key, below := range set {
+		if key != "f:finalizers" { // which are kept themselves
+			below = r.ownedFields(below)
+		}
+		out[r.ownedField(key)] = below
+	}
+	return out
+}
+
+func (r *Redactor) ownedField(key string) string {
+	prefix, rest, _ := strings.Cut(key, ":")
+	switch prefix {
+	case "v":
+		return prefix + ":" + quoted(r.value(rest))
+	case "k":
+		var names map[string]any
+		if json.Unmarshal([]byte(rest), &names) != nil {
+			return prefix + ":" + quoted(r.value(rest))
+		}
+		for name, value := range names {
+			if text, ok := value.(string); ok && !slices.Contains(keptListKeys, name) {
+				names[name] = r.value(text)
 			}
-			changed = r.walk(inner) || changed
 		}
+		b, _ := json.Marshal(names) // it was JSON
+		return prefix + ":" + string(b)
 	}
-	return changed
+	return key
 }
 
-func (r *redactor) annotations(annotations map[string]any) (changed bool) {
-	for key, v := range annotations {
-		s, ok := v.(string)
-		if !ok {
-			continue
-		}
-		if redacted := r.annotation(s); redacted != s {
-			annotations[key] = redacted
-			changed = true
-		}
-	}
-	return changed
-}
-
-func (r *redactor) annotation(s string) string {
-	switch {
-	case strings.HasPrefix(s, "H4sI"), strings.HasPrefix(s, "UEsD"):
-		// gzip or zip in base64, as some deployers keep what they applied.
-		return r.value(s)
-	case !strings.Contains(s, `"env"`) && !strings.Contains(s, `"env\`):
-		return s // the second is how it looks within JSON within JSON
-	}
-	decoder := json.NewDecoder(strings.NewReader(s))
-	decoder.UseNumber()
-	var document any
-	if err := decoder.Decode(&document); err != nil {
-		return r.value(s)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return r.value(s) // more than one document
-	}
-	if !r.walk(document) {
-		return s
-	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(document); err != nil {
-		return r.value(s)
-	}
-	return out.String()
-}
-
-func (r *redactor) variables(list []any) (changed bool) {
-	for _, element := range list {
-		variable, _ := element.(map[string]any)
-		if value, ok := variable["value"].(string); ok && value != "" {
-			variable["value"] = r.value(value)
-			changed = true
-		}
-	}
-	return changed
+func quoted(s string) string {
+	b, _ := json.Marshal(s) // never fails for a string
+	return string(b)
 }
