@@ -51,6 +51,7 @@ fuzz: ## Fuzz the readers for a minute each, and draw many cases for property te
 	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzRecording$$' -fuzztime 1m
 	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzDump$$' -fuzztime 1m
 	go test ./pkg/spans -run '^$$' -fuzz '^FuzzAnswerOfHTTP$$' -fuzztime 1m
+	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime 1m
 	go test -timeout 30m ./pkg/causality ./pkg/spans -rapid.checks 200
 
 .PHONY: bench

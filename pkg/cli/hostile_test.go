@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -114,14 +115,7 @@ func spoiled(t *testing.T, recording string, spoils func(key string) bool) strin
 // all at once but for what a recording is held together by, and into those of each
 // single key. It looks at trees and at OTLP JSON, which must still mean the same.
 func TestHostileObjects(t *testing.T) {
-	all := func(key string) bool {
-		for _, k := range structure {
-			if k == key {
-				return false
-			}
-		}
-		return true
-	}
+	all := func(key string) bool { return !slices.Contains(structure, key) }
 	one := func(key string) func(string) bool { return func(k string) bool { return k == key } }
 	for recording, keys := range map[string][]string{
 		"image-pull-backoff-deadline-then-fixed.jsonl": {"name", "namespace", "message", "reason", "kind", "component", "manager", "host", "image", "nodeName", "env", "reportingComponent", "containerID", "fieldPath"},

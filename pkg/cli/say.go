@@ -25,8 +25,7 @@ func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", 
 // to paste are left as they are.
 func inLines(err error) string {
 	text, verbatim := err.Error(), ""
-	var forbidden *watcher.ForbiddenError
-	if errors.As(err, &forbidden) {
+	if forbidden, ok := errors.AsType[*watcher.ForbiddenError](err); ok {
 		if before, ok := strings.CutSuffix(text, forbidden.Error()); ok {
 			text, verbatim = before, forbidden.Error()
 		}

@@ -79,14 +79,15 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
-// Who names kinds gets those and no others.
+// Who names kinds gets those and no others, and of their texts what is to be kept.
 func TestRecorderOfSomeKinds(t *testing.T) {
 	api := newFakeAPI(t)
 	api.lists["/api/v1/namespaces/shop/pods"] = []string{`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"shop","uid":"u",
-		"ownerReferences":[{"apiVersion":"example.com/v1","kind":"Shop","name":"web","uid":"Shop"}]}}`}
+		"ownerReferences":[{"apiVersion":"example.com/v1","kind":"Shop","name":"web","uid":"Shop"}]},
+		"spec":{"containers":[{"name":"c","args":["--listen"],"command":["s3cret"],` + secretEnv + `}]}}`}
 	var out lockedBuffer
 	log, _ := testLog(slog.LevelInfo)
-	r, err := NewRecorder(RecordOptions{Config: api.config(), Out: &out, Log: log, Namespaces: []string{"shop"}, Kinds: []string{"Pod", "Node", "Namespace"}})
+	r, err := NewRecorder(RecordOptions{Config: api.config(), Out: &out, Log: log, Namespaces: []string{"shop"}, Kinds: []string{"Pod", "Node", "Namespace"}, Keep: []string{"args"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +98,12 @@ func TestRecorderOfSomeKinds(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	if got := out.String(); strings.Contains(got, "s3cret") || !strings.Contains(got, "--listen") {
+		t.Errorf("too much is recorded, or too little:\n%s", got)
+	}
+	if _, err := NewRecorder(RecordOptions{Config: api.config(), Out: &out, Keep: []string{"env"}}); err == nil {
+		t.Error("the values of environment variables would be kept")
 	}
 	if got, want := api.paths(), []string{"/api/v1/namespaces", "/api/v1/namespaces/shop/pods", "/api/v1/nodes"}; !slices.Equal(got, want) {
 		t.Errorf("listed %q, want %q", got, want)

@@ -57,7 +57,7 @@ func (f *filler) fill(v reflect.Value, place string) {
 		*known = intstr.FromString(f.mark(place))
 		return
 	case *metav1.FieldsV1:
-		known.Raw = []byte(`{"f:spec":{"v:\"` + f.mark(place+" v:") + `\"":{},"k:{\"name\":\"` + f.mark(place+" k:name") + `\"}":{},"k:{\"ip\":\"` + f.mark(place+" k:ip") + `\"}":{}}}`)
+		known.SetRawString(`{"f:spec":{"v:\"` + f.mark(place+" v:") + `\"":{},"k:{\"name\":\"` + f.mark(place+" k:name") + `\"}":{},"k:{\"ip\":\"` + f.mark(place+" k:ip") + `\"}":{}}}`)
 		return
 	case *kruntime.RawExtension:
 		known.Raw = []byte(`{"x":"` + f.mark(place) + `"}`)

@@ -7,6 +7,7 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"unicode"
 	"unicode/utf16"
@@ -109,12 +110,12 @@ func (t *Writer) Write(p []byte) (int, error) {
 	defer t.mu.Unlock()
 	b := p
 	if len(t.begun) > 0 {
-		b = append(t.begun, p...)
+		b = slices.Concat(t.begun, p)
 		t.begun = nil
 	}
 	whole := len(b) - unfinished(b)
 	if whole < len(b) {
-		t.begun = append([]byte(nil), b[whole:]...)
+		t.begun = slices.Clone(b[whole:])
 	}
 	if err := t.pass(b[:whole]); err != nil {
 		return 0, err
