@@ -75,7 +75,9 @@ func (w *setWriter) write(to int32, at time.Time) {
 }
 
 func (w *setWriter) put(to int32, at time.Time, r rank) {
-	if to == w.replicas {
+	// The first step that is known is the creation, which is a write even if it
+	// asked for no replicas.
+	if to == w.replicas && (len(w.writes) > 0 || r != rankSet) {
 		return
 	}
 	if to < w.replicas || w.replicas == w.base {
