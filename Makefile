@@ -47,9 +47,10 @@ vuln: ## Run govulncheck (asks vuln.go.dev)
 	go tool -modfile=test/tools/vuln/go.mod govulncheck ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz the readers for a minute each, and draw many cases for property tests
+fuzz: ## Fuzz the readers and snapshots for a minute each, and draw many cases for property tests
 	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzRecording$$' -fuzztime 1m
 	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzDump$$' -fuzztime 1m
+	go test ./pkg/causality -run '^$$' -fuzz '^FuzzSnapshot$$' -fuzztime 1m
 	go test ./pkg/spans -run '^$$' -fuzz '^FuzzAnswerOfHTTP$$' -fuzztime 1m
 	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime 1m
 	go test -timeout 30m ./pkg/causality ./pkg/spans -rapid.checks 200

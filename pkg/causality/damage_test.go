@@ -108,10 +108,15 @@ func damage(o causality.Observation, dice uint64) []causality.Observation {
 
 // sound checks what holds of any output.
 func sound(t interface{ Errorf(string, ...any) }, traces []spans.Trace) {
-	byID := map[trace.SpanID]spans.Span{}
 	for _, tr := range traces {
 		soundPath(t, tr)
 	}
+	soundSpans(t, traces)
+}
+
+// soundSpans checks what holds of any spans.
+func soundSpans(t interface{ Errorf(string, ...any) }, traces []spans.Trace) {
+	byID := map[trace.SpanID]spans.Span{}
 	for _, s := range allSpans(traces) {
 		if _, dup := byID[s.SpanID]; dup {
 			t.Errorf("%s %s: a span ID twice", s.Name, s.Subject)

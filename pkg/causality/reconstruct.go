@@ -44,7 +44,7 @@ type History struct {
 // The objects may be shared by the observations, but are not changed.
 func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) History {
 	p := newPast(objects, now)
-	p.begin = p.end.Add(-reach)
+	p.begin = latest(p.end.Add(-reach)) // no earlier than the first time there is
 	for _, d := range p.deployments {
 		p.tellDeployment(d)
 	}
@@ -71,10 +71,12 @@ type past struct {
 	others      []runtime.Object // that are told as they are
 	pods        []*pastPod
 	podsOf      map[types.UID][]*pastPod // by their owner
+	revisionsOf map[types.UID][]*appsv1.ControllerRevision
 	events      []*pastEvent
 	eventsOf    map[types.UID][]*pastEvent // by the UID of their object
 	reports     map[podReport][]time.Time
 	names       map[nameKey]types.UID
+	there       map[types.UID]nameKey // what the snapshot has
 	makers      map[types.UID]*maker
 
 	told   map[*pastPod]bool
@@ -100,10 +102,16 @@ const (
 	rankEvent
 )
 
-// tell adds an observation.
+// tell adds an observation. What nothing dates was there at the beginning.
 func (p *past) tell(at time.Time, r rank, typ watch.EventType, object runtime.Object) {
-	if at.After(p.end) {
+	switch {
+	case at.After(p.end):
 		at = p.end
+	case at.IsZero():
+		at = p.begin
+		if typ == watch.Added {
+			r = rankListed
+		}
 	}
 	p.stream = append(p.stream, told{Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed, Inferred: true}, r})
 }
@@ -117,7 +125,7 @@ func (p *past) history() History {
 	h := p.found
 	h.End = p.end
 	for i, t := range p.stream {
-		if t.rank != rankEvent {
+		if _, event := t.Object.(*corev1.Event); !event {
 			t.Object.(metav1.Object).SetResourceVersion(strconv.Itoa(i + 1))
 		}
 		h.Observations = append(h.Observations, t.Observation)
@@ -131,9 +139,12 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 		eventsOf: map[types.UID][]*pastEvent{},
 		reports:  map[podReport][]time.Time{},
 		names:    map[nameKey]types.UID{},
+		there:    map[types.UID]nameKey{},
 		makers:   map[types.UID]*maker{},
 		podsOf:   map[types.UID][]*pastPod{},
 		told:     map[*pastPod]bool{},
+
+		revisionsOf: map[types.UID][]*appsv1.ControllerRevision{},
 	}
 	var pods []*corev1.Pod
 	for _, o := range objects {
@@ -151,16 +162,18 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 			continue
 		}
 		uid := meta.GetUID()
-		if uid == "" {
-			continue
+		if _, twice := p.there[uid]; uid == "" || twice {
+			continue // a UID is that of one object, of which a snapshot has one state
 		}
-		p.names[nameKey{kind: kindOf(o), namespace: meta.GetNamespace(), name: meta.GetName()}] = uid
+		kind, group := typeOf(o)
+		key := nameKey{kind, group, meta.GetNamespace(), meta.GetName()}
+		p.there[uid], p.names[key] = key, uid
 		if m := newMaker(o); m != nil {
 			p.makers[uid] = m
 		}
 		switch in := o.(type) {
 		case *appsv1.Deployment:
-			p.deployments = append(p.deployments, &pastDeployment{Deployment: in})
+			p.deployments = append(p.deployments, newPastDeployment(in))
 		case *appsv1.ReplicaSet:
 			p.sets[uid] = newPastSet(in)
 		case *corev1.Pod:
@@ -183,19 +196,44 @@ func newPast(objects []runtime.Object, now time.Time) *past {
 	}
 	delete(mirrors, "")
 	for _, ev := range p.events {
-		ref := ev.InvolvedObject
-		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[nameKey{kind: ref.Kind, namespace: ref.Namespace, name: ref.Name}])
+		ref := &ev.InvolvedObject
+		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[nameKey{ref.Kind, customGroup(ref.APIVersion), ref.Namespace, ref.Name}])
+		if uid == "" || !p.mayTellOf(ev, uid) {
+			continue
+		}
 		p.eventsOf[uid] = append(p.eventsOf[uid], ev)
-		key := podReport{uid, ev.Reason, lastClause(ev.Message)}
-		p.reports[key] = append(p.reports[key], ev.first)
+		if !ev.first.IsZero() {
+			key := podReport{uid, ev.Reason, lastClause(ev.Message)}
+			p.reports[key] = append(p.reports[key], ev.first)
+		}
 	}
-	delete(p.eventsOf, "")
 	for _, in := range pods {
 		p.pods = append(p.pods, p.livePod(in))
 	}
-	p.pods = append(p.pods, p.gonePods(pods)...)
+	p.pods = append(p.pods, p.gonePods()...)
 	p.connect()
 	return p
+}
+
+// mayTellOf reports whether an Event is about the object that has a UID: whoever
+// may write Events in one namespace says nothing of what is in another.
+func (p *past) mayTellOf(ev *pastEvent, uid types.UID) bool {
+	ref := &ev.InvolvedObject
+	if ref.Namespace != "" && ref.Namespace != ev.Namespace {
+		return false
+	}
+	is, ok := p.there[uid]
+	return !ok || (is.kind == ref.Kind || ref.Kind == "") && (is.namespace == ev.Namespace || is.namespace == "")
+}
+
+// controllerOf is the UID of what manages an object; none if the snapshot shows that
+// it is of another kind or namespace than what the object refers to.
+func (p *past) controllerOf(meta metav1.Object) types.UID {
+	ref := controller(meta)
+	if is, ok := p.there[ref.UID]; ok && (is.kind != ref.Kind || is.group != customGroup(ref.APIVersion) || is.namespace != "" && is.namespace != meta.GetNamespace()) {
+		return ""
+	}
+	return ref.UID
 }
 
 // connect files pods under their ReplicaSets, and those under their
@@ -221,10 +259,16 @@ func (p *past) connect() {
 	})
 	for _, rs := range sets {
 		slices.SortFunc(rs.pods, func(a, b *pastPod) int { return cmp.Or(a.born.Compare(b.born), cmp.Compare(a.name, b.name)) })
-		if d := owner[controller(rs).UID]; d != nil {
+		if d := owner[p.controllerOf(rs)]; d != nil {
 			d.sets = append(d.sets, rs)
 		} else {
 			p.others = append(p.others, rs.ReplicaSet)
+		}
+	}
+	for _, o := range p.others {
+		if r, ok := o.(*appsv1.ControllerRevision); ok {
+			of := p.controllerOf(r)
+			p.revisionsOf[of] = append(p.revisionsOf[of], r)
 		}
 	}
 }
@@ -351,12 +395,14 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 }
 
 // narrowed dates what the API states as a whole second by the first of its
-// effects that is known better; without any it is the second.
-func narrowed(second time.Time, effects ...time.Time) (at time.Time, exact bool) {
+// effects that is known better; without any it is the second. Each list of effects
+// is in order.
+func narrowed(second time.Time, effects ...[]time.Time) (at time.Time, exact bool) {
 	end := second.Add(time.Second)
-	for _, e := range effects {
-		if !e.Before(second) && e.Before(end) && (at.IsZero() || e.Before(at)) {
-			at = e
+	for _, list := range effects {
+		i, _ := slices.BinarySearchFunc(list, second, time.Time.Compare)
+		if i < len(list) && list[i].Before(end) {
+			at = earliest(at, list[i])
 		}
 	}
 	if at.IsZero() {

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,25 +14,27 @@ import (
 // pastDeployment is what a snapshot proves of a Deployment's past.
 type pastDeployment struct {
 	*appsv1.Deployment
+	progress  *appsv1.DeploymentCondition // its condition Progressing, nil if there is none
+	fields    fieldHistory
 	sets      []*pastSet
-	steps     []*pastStep
+	steps     *stepHistory
 	revisions []*pastRevision
 	// told are the revisions to tell, and base is the ReplicaSet of the one
 	// before them, if there was one.
-	told []*pastRevision
-	base *pastSet
+	told     []*pastRevision
+	byNumber map[int64]*pastRevision // of these
+	base     *pastSet
 	// scales are the steps that somebody asked for after the last revision
 	// was rolled out.
 	scales []*pastStep
 }
 
-// wanted is spec.replicas.
-func (d *pastDeployment) wanted() int32 {
-	if d.Spec.Replicas == nil {
-		return 1
-	}
-	return *d.Spec.Replicas
+func newPastDeployment(in *appsv1.Deployment) *pastDeployment {
+	return &pastDeployment{Deployment: in, progress: progressing(in), fields: newFieldHistory(in)}
 }
+
+// wanted is spec.replicas.
+func (d *pastDeployment) wanted() int32 { return max(wantedReplicas(d.Spec.Replicas), 0) }
 
 // wantedFirst is spec.replicas before all scales.
 func (d *pastDeployment) wantedFirst() int32 {
@@ -50,18 +53,11 @@ func (d *pastDeployment) current() *pastSet {
 }
 
 // revision returns a revision that is to be told.
-func (d *pastDeployment) revision(number int64) *pastRevision {
-	for _, r := range d.told {
-		if r.number == number {
-			return r
-		}
-	}
-	return nil
-}
+func (d *pastDeployment) revision(number int64) *pastRevision { return d.byNumber[number] }
 
 // lastProgress is when the controller last reported on the current revision.
 func (d *pastDeployment) lastProgress() time.Time {
-	c := progressing(d.Deployment)
+	c := d.progress
 	if c == nil {
 		return time.Time{}
 	}
@@ -80,7 +76,7 @@ func (d *pastDeployment) over() bool {
 // tellDeployment tells a Deployment's past, and that of its ReplicaSets and
 // their pods.
 func (p *past) tellDeployment(d *pastDeployment) {
-	d.steps = p.stepsOf(d)
+	d.steps = newStepHistory(p.stepsOf(d))
 	d.revisions = d.datedRevisions()
 	p.choose(d)
 	d.findScales(p.begin)
@@ -128,6 +124,10 @@ func (p *past) choose(d *pastDeployment) {
 		p.found.Earlier++
 	}
 	d.told = d.revisions[first:]
+	d.byNumber = map[int64]*pastRevision{}
+	for _, r := range slices.Backward(d.told) { // of equal numbers the first counts
+		d.byNumber[r.number] = r
+	}
 	if first > 0 && first < n {
 		d.base = d.revisions[first-1].set
 	}
@@ -136,7 +136,7 @@ func (p *past) choose(d *pastDeployment) {
 // underWaySince is since when the last revision has been on its way at the
 // latest.
 func (d *pastDeployment) underWaySince() time.Time {
-	c := progressing(d.Deployment)
+	c := d.progress
 	if c == nil {
 		return time.Time{}
 	}
@@ -216,9 +216,9 @@ const (
 
 // state is the Deployment as it was at a time, in a revision.
 func (d *pastDeployment) state(r *pastRevision, at time.Time, how stateKind) *appsv1.Deployment {
-	to := &appsv1.Deployment{TypeMeta: d.TypeMeta, ObjectMeta: *d.ObjectMeta.DeepCopy(), Spec: *d.Spec.DeepCopy()}
+	to := &appsv1.Deployment{TypeMeta: d.TypeMeta, ObjectMeta: d.ObjectMeta, Spec: d.Spec}
 	to.DeletionTimestamp = nil
-	writtenBy(to, at)
+	to.ManagedFields = d.fields.until(at)
 	// Since when it has the others, such as a deployer's trace context, nothing
 	// tells.
 	to.Annotations = map[string]string{revisionAnnotation: strconv.FormatInt(r.number, 10)}
@@ -260,7 +260,6 @@ func (d *pastDeployment) setTemplate(to *corev1.PodTemplateSpec, rs *pastSet) {
 	case rs == nil:
 		*to = corev1.PodTemplateSpec{}
 	case rs != d.current() || !seen:
-		*to = *rs.Spec.Template.DeepCopy()
-		delete(to.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+		*to = *rs.template()
 	}
 }

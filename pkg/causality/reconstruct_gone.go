@@ -1,6 +1,8 @@
 package causality
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,15 +19,13 @@ import (
 // gonePods are the pods that are not in the snapshot any more but of which
 // Events still tell, with their UID. What their containers were follows from the
 // template of the object that made them.
-func (p *past) gonePods(there []*corev1.Pod) []*pastPod {
-	known := map[types.UID]bool{}
-	for _, in := range there {
-		known[in.UID] = true
-	}
+func (p *past) gonePods() []*pastPod {
 	var out []*pastPod
+	known := map[types.UID]bool{}
 	for _, ev := range p.events {
 		ref := ev.InvolvedObject
-		if ref.Kind != "Pod" || ref.UID == "" || known[ref.UID] {
+		_, there := p.there[ref.UID]
+		if ref.Kind != kindPod || there || known[ref.UID] || len(p.eventsOf[ref.UID]) == 0 {
 			continue
 		}
 		known[ref.UID] = true
@@ -41,6 +41,23 @@ type maker struct {
 	schema.GroupVersionKind
 	metav1.Object
 	spec corev1.PodSpec
+	// placeOf is the place of each container in the order in which they start.
+	placeOf map[string]int
+}
+
+// places returns placeOf, made when it is asked for the first time.
+func (m *maker) places() map[string]int {
+	if m.placeOf == nil {
+		m.placeOf = map[string]int{}
+		n := 0
+		for _, containers := range [][]corev1.Container{m.spec.InitContainers, m.spec.Containers} {
+			for i := range containers {
+				m.placeOf[containers[i].Name] = n
+				n++
+			}
+		}
+	}
+	return m.placeOf
 }
 
 // makerOf finds what made a pod that is gone: the pod's name is its name, and a
@@ -63,19 +80,23 @@ func (p *past) makerOf(namespace, pod string) *maker {
 func newMaker(o runtime.Object) *maker {
 	switch in := o.(type) {
 	case *appsv1.ReplicaSet:
-		return &maker{appsv1.SchemeGroupVersion.WithKind(kindReplicaSet), in, in.Spec.Template.Spec}
+		return newMakerOf(appsv1.SchemeGroupVersion.WithKind(kindReplicaSet), in, in.Spec.Template.Spec)
 	case *batchv1.Job:
-		return &maker{batchv1.SchemeGroupVersion.WithKind(kindJob), in, in.Spec.Template.Spec}
+		return newMakerOf(batchv1.SchemeGroupVersion.WithKind(kindJob), in, in.Spec.Template.Spec)
 	case *appsv1.StatefulSet:
-		return &maker{appsv1.SchemeGroupVersion.WithKind(kindStatefulSet), in, withoutImages(&in.Spec.Template, in.Generation)}
+		return newMakerOf(appsv1.SchemeGroupVersion.WithKind(kindStatefulSet), in, withoutImages(&in.Spec.Template, in.Generation))
 	case *appsv1.DaemonSet:
-		return &maker{appsv1.SchemeGroupVersion.WithKind(kindDaemonSet), in, withoutImages(&in.Spec.Template, in.Generation)}
+		return newMakerOf(appsv1.SchemeGroupVersion.WithKind(kindDaemonSet), in, withoutImages(&in.Spec.Template, in.Generation))
 	case *corev1.ReplicationController:
 		if in.Spec.Template != nil {
-			return &maker{corev1.SchemeGroupVersion.WithKind(kindReplicationController), in, withoutImages(in.Spec.Template, in.Generation)}
+			return newMakerOf(corev1.SchemeGroupVersion.WithKind(kindReplicationController), in, withoutImages(in.Spec.Template, in.Generation))
 		}
 	}
 	return nil
+}
+
+func newMakerOf(kind schema.GroupVersionKind, o metav1.Object, spec corev1.PodSpec) *maker {
+	return &maker{GroupVersionKind: kind, Object: o, spec: spec}
 }
 
 func withoutImages(t *corev1.PodTemplateSpec, generation int64) corev1.PodSpec {
@@ -104,6 +125,7 @@ func (p *past) gonePod(made *maker, uid types.UID, name string) *pastPod {
 	}
 	q := &pastPod{uid: uid, name: name, owner: by, start: in}
 	events := p.eventsOf[uid]
+	containers := eventsOfContainers(events)
 	for _, ev := range events {
 		if ev.Reason == "Scheduled" {
 			q.born = ev.first
@@ -114,47 +136,69 @@ func (p *past) gonePod(made *maker, uid types.UID, name string) *pastPod {
 			})
 		}
 	}
-	q.born = earliest(append(p.createdBy(by, name), q.born)...)
+	if created := p.createdBy(by, name); len(created) > 0 {
+		q.born = earliest(created[0], q.born)
+	}
 	q.bornExact = true
 	q.start.CreationTimestamp = metav1.NewTime(q.born.Truncate(time.Second))
-	q.learnInits(events)
+	q.learnInits(containers, made.places())
 	q.learnWaits(events)
 	q.learnEnd(events, p.removal(by, name))
-	if at, ok := readyWhenStarted(&in.Spec, events); ok && !q.troubled {
+	if at, ok := readyWhenStarted(&in.Spec, containers); ok && !q.troubled {
 		q.beReady(at)
 	}
 	return q
 }
 
-// learnInits dates the runs of init containers: one that the kubelet went on
-// from had succeeded.
-func (q *pastPod) learnInits(events []*pastEvent) {
-	first := func(container, reason string) (at time.Time) {
-		for _, ev := range events {
-			if containerOf(ev.InvolvedObject.FieldPath) == container && (reason == "" || ev.Reason == reason) {
-				at = earliest(at, ev.first)
-			}
+// containerEvents are the Events about one container, in order.
+type containerEvents []*pastEvent
+
+func eventsOfContainers(events []*pastEvent) map[string]containerEvents {
+	out := map[string]containerEvents{}
+	for _, ev := range events {
+		if name := containerOf(ev.InvolvedObject.FieldPath); name != "" {
+			out[name] = append(out[name], ev)
 		}
-		return at
 	}
-	inits := q.start.Spec.InitContainers
-	for i := range inits {
-		var next time.Time
-		for j := range inits[i+1:] {
-			next = earliest(next, first(inits[i+1+j].Name, ""))
+	return out
+}
+
+// first is when the first of them, or the first for a reason, is known to have been.
+func (evs containerEvents) first(reason string) (at time.Time) {
+	for _, ev := range evs {
+		if reason == "" || ev.Reason == reason {
+			at = earliest(at, ev.first)
 		}
-		for j := range q.start.Spec.Containers {
-			next = earliest(next, first(q.start.Spec.Containers[j].Name, ""))
+	}
+	return at
+}
+
+// learnInits dates the runs of init containers: one that the kubelet went on
+// from had succeeded. Of containers without Events nothing is known, so that these
+// are all to be looked at.
+func (q *pastPod) learnInits(events map[string]containerEvents, places map[string]int) {
+	names := slices.DeleteFunc(slices.Collect(maps.Keys(events)), func(name string) bool {
+		_, ok := places[name]
+		return !ok
+	})
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(places[a], places[b]) })
+	var runs []func()
+	var next time.Time
+	for _, name := range slices.Backward(names) {
+		started, ended := events[name].first("Started"), next
+		if places[name] < len(q.start.Spec.InitContainers) && !ended.IsZero() && !started.IsZero() {
+			runs = append(runs, func() {
+				s := &corev1.ContainerStatus{Name: name}
+				q.learnRun(s, &corev1.ContainerStateTerminated{
+					ContainerID: string(q.uid) + "/" + s.Name, // any that is one
+					Reason:      "Completed", StartedAt: metav1.NewTime(started), FinishedAt: metav1.NewTime(ended),
+				}, 0, nil)
+			})
 		}
-		started := first(inits[i].Name, "Started")
-		if next.IsZero() || started.IsZero() {
-			continue
-		}
-		s := &corev1.ContainerStatus{Name: inits[i].Name}
-		q.learnRun(s, &corev1.ContainerStateTerminated{
-			ContainerID: string(q.uid) + "/" + s.Name, // any that is one
-			Reason:      "Completed", StartedAt: metav1.NewTime(started), FinishedAt: metav1.NewTime(next),
-		}, 0, nil)
+		next = earliest(next, events[name].first(""))
+	}
+	for _, run := range slices.Backward(runs) {
+		run()
 	}
 }
 
@@ -192,8 +236,8 @@ func (q *pastPod) learnEnd(events []*pastEvent, removal []time.Time) {
 	if q.asked.IsZero() {
 		q.asked = last
 	}
-	if at := earliest(removal...); !at.IsZero() {
-		q.asked, q.removed = at, true
+	if len(removal) > 0 {
+		q.asked, q.removed = removal[0], true
 	}
 	q.askedExact = true
 	q.gone = latest(last, q.asked)
@@ -201,25 +245,23 @@ func (q *pastPod) learnEnd(events []*pastEvent, removal []time.Time) {
 	if g := q.start.Spec.TerminationGracePeriodSeconds; g != nil {
 		grace = *g
 	}
-	due := metav1.NewTime(q.asked.Truncate(time.Second).Add(time.Duration(grace) * time.Second))
+	due := metav1.NewTime(q.asked.Truncate(time.Second).Add(gracePeriod(grace)))
 	q.learn(q.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = &due, &grace })
 }
 
 // readyWhenStarted is when the last container has started, if that makes the
 // pod ready: nothing probes it.
-func readyWhenStarted(spec *corev1.PodSpec, events []*pastEvent) (at time.Time, ok bool) {
+func readyWhenStarted(spec *corev1.PodSpec, events map[string]containerEvents) (at time.Time, ok bool) {
 	if len(spec.ReadinessGates) > 0 {
 		return time.Time{}, false
 	}
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
-		started := slices.IndexFunc(events, func(ev *pastEvent) bool {
-			return ev.Reason == "Started" && containerOf(ev.InvolvedObject.FieldPath) == c.Name
-		})
+		started := slices.IndexFunc(events[c.Name], func(ev *pastEvent) bool { return ev.Reason == "Started" })
 		if started < 0 || c.ReadinessProbe != nil || c.StartupProbe != nil {
 			return time.Time{}, false
 		}
-		at = latest(at, events[started].first)
+		at = latest(at, events[c.Name][started].first)
 	}
 	return at, !at.IsZero()
 }
@@ -239,12 +281,12 @@ type podReport struct {
 	pod    string
 }
 
-// createdBy is when a ReplicaSet says that it has created a pod.
+// createdBy is when a ReplicaSet says that it has created a pod, in order.
 func (p *past) createdBy(owner types.UID, pod string) []time.Time {
 	return p.reports[podReport{owner, "SuccessfulCreate", pod}]
 }
 
-// removal is when a ReplicaSet says that it has deleted a pod.
+// removal is when a ReplicaSet says that it has deleted a pod, in order.
 func (p *past) removal(owner types.UID, pod string) []time.Time {
 	return p.reports[podReport{owner, "SuccessfulDelete", pod}]
 }

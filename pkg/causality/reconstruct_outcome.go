@@ -29,7 +29,7 @@ func (d *pastDeployment) judge(r *pastRevision, next []*pastRevision) {
 	// The condition Progressing came back with the next revision, so it had
 	// been lost before: the controller loses it when the deadline is over.
 	// There was a deadline, it had passed, and there was trouble.
-	c := progressing(d.Deployment)
+	c := d.progress
 	if c == nil || d.deadline() == 0 || c.Status != corev1.ConditionTrue ||
 		!c.LastTransitionTime.Time.Equal(until.Truncate(time.Second)) {
 		return
@@ -40,7 +40,7 @@ func (d *pastDeployment) judge(r *pastRevision, next []*pastRevision) {
 }
 
 func (d *pastDeployment) judgeLast(r *pastRevision) {
-	c := progressing(d.Deployment)
+	c := d.progress
 	switch {
 	case c != nil && c.Status == corev1.ConditionFalse && c.Reason == progressDeadlineExceeded:
 		r.failed = c.LastTransitionTime.Time
@@ -55,7 +55,7 @@ func (d *pastDeployment) judgeLast(r *pastRevision) {
 	if r.completed.IsZero() {
 		return
 	}
-	for _, s := range d.steps {
+	for _, s := range d.steps.all {
 		// The steps of the second in which it was complete led to it.
 		if s.at.Truncate(time.Second).Equal(r.completed) && !slices.Contains(d.scales, s) {
 			r.completed = latest(r.completed, s.at)
@@ -91,23 +91,16 @@ func (d *pastDeployment) concludeReady(r *pastRevision) {
 // revision, zero if they were before; ok is false if one was not, or nothing
 // tells.
 func (d *pastDeployment) emptied(r *pastRevision, until time.Time) (at time.Time, ok bool) {
-	for _, rs := range d.sets {
-		if rs == r.set {
-			continue
-		}
-		var last *pastStep
-		for _, s := range rs.steps {
-			if until.IsZero() || s.at.Before(until) {
-				last = s
-			}
-		}
-		switch {
-		case last == nil: // it was not there yet
-		case last.to != 0:
-			return time.Time{}, false
-		case !last.at.Before(r.began):
-			at = latest(at, last.at)
-		}
+	n := d.steps.before(until)
+	filled := d.steps.filled(n)
+	if i := stepsBefore(r.set.steps, until); i > 0 && r.set.steps[i-1].to != 0 {
+		filled--
+	}
+	if filled > 0 {
+		return time.Time{}, false
+	}
+	if s := d.steps.lastOfOther(r.set, n); s != nil && !s.at.Before(r.began) {
+		at = s.at
 	}
 	return at, true
 }

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -20,6 +21,8 @@ type pastPod struct {
 	// start is its state when it was created.
 	start *corev1.Pod
 	facts []fact
+	// newest is when the last of the facts was.
+	newest time.Time
 
 	// born is zero if it is not known. An exact time is known better than to
 	// the second.
@@ -42,6 +45,12 @@ type fact struct {
 
 func (q *pastPod) learn(at time.Time, apply func(*corev1.Pod)) {
 	q.facts = append(q.facts, fact{at, apply})
+	q.newest = latest(q.newest, at)
+}
+
+// gracePeriod is a number of seconds, as far as that is a time.
+func gracePeriod(seconds int64) time.Duration {
+	return time.Duration(min(max(seconds, 0), math.MaxInt64/int64(time.Second))) * time.Second
 }
 
 // alive reports whether the pod was there, and not being deleted.
@@ -51,13 +60,9 @@ func (q *pastPod) alive(at time.Time) bool {
 
 // livePod reads the life of a pod from its state.
 func (p *past) livePod(in *corev1.Pod) *pastPod {
-	q := &pastPod{uid: in.UID, name: in.Name, owner: controller(in).UID, final: in, start: unstarted(in)}
-	events := p.eventsOf[in.UID]
-	effects := p.createdBy(q.owner, in.Name)
-	for _, ev := range events {
-		effects = append(effects, ev.first)
-	}
-	q.born, q.bornExact = narrowed(in.CreationTimestamp.Time, effects...)
+	q := &pastPod{uid: in.UID, name: in.Name, owner: p.controllerOf(in), final: in, start: unstarted(in)}
+	events := newPodEvents(p.eventsOf[in.UID])
+	q.born, q.bornExact = narrowed(in.CreationTimestamp.Time, p.createdBy(q.owner, in.Name), events.firsts)
 	for i := range in.Status.Conditions {
 		q.learnCondition(&in.Status.Conditions[i])
 	}
@@ -76,9 +81,9 @@ func (p *past) livePod(in *corev1.Pod) *pastPod {
 	if in.DeletionTimestamp != nil {
 		grace := time.Duration(0)
 		if in.DeletionGracePeriodSeconds != nil {
-			grace = time.Duration(*in.DeletionGracePeriodSeconds) * time.Second
+			grace = gracePeriod(*in.DeletionGracePeriodSeconds)
 		}
-		q.asked, q.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), p.removal(q.owner, in.Name)...)
+		q.asked, q.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), p.removal(q.owner, in.Name))
 		q.removed = q.askedExact
 		q.learn(q.asked, func(to *corev1.Pod) {
 			to.DeletionTimestamp, to.DeletionGracePeriodSeconds = in.DeletionTimestamp, in.DeletionGracePeriodSeconds
@@ -157,7 +162,7 @@ func (q *pastPod) learnUnready() {
 
 // learnRuns dates the runs of a container: the current one, and the last that
 // ended.
-func (q *pastPod) learnRuns(s *corev1.ContainerStatus, events []*pastEvent) {
+func (q *pastPod) learnRuns(s *corev1.ContainerStatus, events *podEvents) {
 	if t := s.LastTerminationState.Terminated; t != nil {
 		restart := s.RestartCount - 1
 		if s.State.Waiting != nil {
@@ -173,7 +178,7 @@ func (q *pastPod) learnRuns(s *corev1.ContainerStatus, events []*pastEvent) {
 	}
 }
 
-func (q *pastPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events []*pastEvent) {
+func (q *pastPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
 	if t.ContainerID == "" {
 		return
 	}
@@ -189,21 +194,19 @@ func (q *pastPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerStateTe
 
 // endOfRun dates the end of a run. In the second in which it was started, too, it
 // ended after that and before the next thing the kubelet did.
-func endOfRun(t *corev1.ContainerStateTerminated, events []*pastEvent) time.Time {
+func endOfRun(t *corev1.ContainerStateTerminated, events *podEvents) time.Time {
 	second := t.FinishedAt.Time
 	if !second.Equal(second.Truncate(time.Second)) {
 		return second // an Event's
 	}
 	var started, next time.Time
-	for _, ev := range events {
-		for _, at := range ev.occurrences() {
-			switch {
-			case !at.Truncate(time.Second).Equal(second) || at.Equal(second):
-			case ev.Reason == "Started":
-				started = latest(started, at)
-			case at.After(started) && !started.IsZero():
-				next = earliest(next, at)
-			}
+	for _, o := range events.within(second) {
+		switch {
+		case o.at.Equal(second):
+		case o.Reason == "Started":
+			started = latest(started, o.at)
+		case o.at.After(started) && !started.IsZero():
+			next = earliest(next, o.at)
 		}
 	}
 	switch {
@@ -233,7 +236,7 @@ func (q *pastPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id strin
 // waitingSince dates a container's waiting state, of which the API says
 // nothing: by the Event about its first failure, the end of the run it backs
 // off from, or else the last thing that is known to have worked.
-func (q *pastPod) waitingSince(s *corev1.ContainerStatus, events []*pastEvent) time.Time {
+func (q *pastPod) waitingSince(s *corev1.ContainerStatus, events *podEvents) time.Time {
 	var ended time.Time
 	if t := s.LastTerminationState.Terminated; t != nil {
 		ended = t.FinishedAt.Time
@@ -241,21 +244,52 @@ func (q *pastPod) waitingSince(s *corev1.ContainerStatus, events []*pastEvent) t
 			return ended
 		}
 	}
-	for _, ev := range events {
-		if (ev.Reason == "Failed" || ev.Reason == "BackOff") && containerOf(ev.InvolvedObject.FieldPath) == s.Name && ev.first.After(ended) {
+	for _, ev := range events.containers[s.Name] {
+		if (ev.Reason == "Failed" || ev.Reason == "BackOff") && ev.first.After(ended) {
 			return ev.first
 		}
 	}
-	since := latest(q.born, ended)
-	for _, f := range q.facts {
-		since = latest(since, f.at)
+	return latest(q.born, ended, q.newest)
+}
+
+// podEvents are the Events about a pod that is there, sorted for what its containers
+// ask of them.
+type podEvents struct {
+	firsts     []time.Time // in order
+	containers map[string]containerEvents
+	seconds    map[int64][]occurred // what was in each second
+}
+
+// occurred is an Event at one of the times that are known of it.
+type occurred struct {
+	*pastEvent
+	at time.Time
+}
+
+func newPodEvents(events []*pastEvent) *podEvents {
+	evs := &podEvents{containers: eventsOfContainers(events), seconds: map[int64][]occurred{}}
+	for _, ev := range events {
+		evs.firsts = append(evs.firsts, ev.first)
+		for _, at := range ev.occurrences() {
+			evs.seconds[at.Unix()] = append(evs.seconds[at.Unix()], occurred{ev, at})
+		}
 	}
-	return since
+	return evs
+}
+
+func (evs *podEvents) within(second time.Time) []occurred {
+	if evs == nil {
+		return nil
+	}
+	return evs.seconds[second.Unix()]
 }
 
 // tellPod tells a pod's life. If it began before listed, it is in the list
 // then as it was.
 func (p *past) tellPod(q *pastPod, listed time.Time) {
+	if p.told[q] {
+		return
+	}
 	p.told[q] = true
 	if !q.gone.IsZero() && !q.gone.After(listed) {
 		return
@@ -275,14 +309,31 @@ func (p *past) tellPod(q *pastPod, listed time.Time) {
 	}
 	apply()
 	p.tell(at, r, watch.Added, q.state(state, facts))
-	for len(facts) > 0 {
-		at = facts[0].at
+	for left := q.maxStates(); len(facts) > 0; left-- {
+		// A state takes as many facts as it must so that those that are left suffice.
+		at = facts[(len(facts)-1)/max(left, 1)].at
 		apply()
 		p.tell(at, rankPod, watch.Modified, q.state(state, facts))
 	}
 	if !q.gone.IsZero() {
 		p.tell(latest(q.gone, at), rankPod, watch.Deleted, q.state(state, facts))
 	}
+}
+
+// Each state of a pod that is told holds all of its statuses. So a pod that has many
+// is told in fewer states: in statesTold, or as many as hold statusesTold statuses.
+const (
+	statesTold   = 16
+	statusesTold = 1 << 14
+)
+
+// maxStates is in how many states, beside the first, a pod is told at most.
+func (q *pastPod) maxStates() int {
+	statuses := 1 + len(q.start.Spec.InitContainers) + len(q.start.Spec.Containers)
+	if q.final != nil {
+		statuses += len(q.final.Status.Conditions) + len(q.final.Status.InitContainerStatuses) + len(q.final.Status.ContainerStatuses)
+	}
+	return max(statesTold, statusesTold/statuses)
 }
 
 // state is a copy of a state to tell. When no more facts are to come it is

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // pastSet is what a snapshot proves of a ReplicaSet's past.
@@ -18,6 +19,11 @@ type pastSet struct {
 	numbers []int64
 	pods    []*pastPod // in order of birth
 	steps   []*pastStep
+	// stripped is its template as its Deployment had it, once it was asked for, and
+	// annotated are its annotations as the revision annotatedAs.
+	stripped    *corev1.PodTemplateSpec
+	annotated   map[string]string
+	annotatedAs int64
 }
 
 // pastStep is a change of a ReplicaSet's replicas.
@@ -29,6 +35,9 @@ type pastStep struct {
 	creates bool
 	up      bool
 	event   *pastEvent // that reports it, if there is one
+	// counted marks a step without an Event that is one of those that an Event
+	// counts.
+	counted bool
 }
 
 const unknownReplicas = -1
@@ -47,11 +56,16 @@ func newPastSet(in *appsv1.ReplicaSet) *pastSet {
 }
 
 // wanted is spec.replicas.
-func (rs *pastSet) wanted() int32 {
-	if rs.Spec.Replicas == nil {
-		return 1
+func (rs *pastSet) wanted() int32 { return max(wantedReplicas(rs.Spec.Replicas), 0) }
+
+// template is the pod template as the Deployment had it: without the label that is
+// added to it.
+func (rs *pastSet) template() *corev1.PodTemplateSpec {
+	if rs.stripped == nil {
+		rs.stripped = rs.Spec.Template.DeepCopy()
+		delete(rs.stripped.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
 	}
-	return *rs.Spec.Replicas
+	return rs.stripped
 }
 
 // scaled reads a Deployment's Event about a step. Older versions do not say
@@ -77,22 +91,41 @@ func (p *past) stepsOf(d *pastDeployment) []*pastStep {
 			times = times[len(times)-1:] // the others had other words
 		}
 		for _, at := range times {
-			s := &pastStep{set: rs, event: ev, up: m[1] == "up", from: replicasIn(m[3]), to: replicasIn(m[4])}
-			s.at = rs.stepTime(at, s.up)
-			rs.steps = append(rs.steps, s)
+			if at.IsZero() {
+				continue // nothing tells when
+			}
+			rs.steps = append(rs.steps, &pastStep{set: rs, at: at, event: ev, up: m[1] == "up", from: replicasIn(m[3]), to: replicasIn(m[4])})
 		}
 	}
 	var steps []*pastStep
 	for _, rs := range d.sets {
+		rs.forgetSteps()
+		for _, s := range rs.steps {
+			s.at = rs.stepTime(s.at, s.up)
+		}
 		rs.addCreation()
 		rs.addStepsOfPods()
-		slices.SortStableFunc(rs.steps, func(a, b *pastStep) int { return a.at.Compare(b.at) })
+		rs.forgetSteps()
+		slices.SortStableFunc(rs.steps, byTime)
 		rs.placePods()
 		rs.repeatEvents()
 		steps = append(steps, rs.steps...)
 	}
-	slices.SortStableFunc(steps, func(a, b *pastStep) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(steps, byTime)
 	return steps
+}
+
+func byTime(a, b *pastStep) int { return a.at.Compare(b.at) }
+
+// forgetSteps drops the oldest of more steps than the engine keeps, but for the
+// creation.
+func (rs *pastSet) forgetSteps() {
+	if len(rs.steps) <= maxSteps {
+		return
+	}
+	slices.SortStableFunc(rs.steps, byTime)
+	old := slices.DeleteFunc(slices.Clone(rs.steps[:len(rs.steps)-maxSteps]), func(s *pastStep) bool { return !s.creates })
+	rs.steps = append(old, rs.steps[len(rs.steps)-maxSteps:]...)
 }
 
 func replicasIn(s string) int32 {
@@ -147,7 +180,8 @@ func (rs *pastSet) addCreation() {
 			effects = append(effects, q.born)
 		}
 	}
-	rs.created, _ = narrowed(rs.created, effects...)
+	slices.SortFunc(effects, time.Time.Compare)
+	rs.created, _ = narrowed(rs.created, effects)
 	rs.steps = append(rs.steps, &pastStep{set: rs, at: rs.created, from: 0, to: unknownReplicas, up: true, creates: true})
 }
 
@@ -170,14 +204,17 @@ func (rs *pastSet) addStepsOfPods() {
 	slices.SortStableFunc(turns, func(a, b turn) int { return a.at.Compare(b.at) })
 	alive := int32(0)
 	var up *pastStep
+	known := rs.steps // without those that are added, of which the last comes closest
+	var lastUp, lastDown *pastStep
 	for _, t := range turns {
 		if t.up {
 			if alive == 0 {
 				up = &pastStep{set: rs, at: t.at, from: 0, to: 0, up: true}
-				if rs.knows(up) || len(rs.numbers) < 2 {
+				if up.isOneOf(known) || up.is(lastUp) || len(rs.numbers) < 2 {
 					up = nil
 				} else {
 					rs.steps = append(rs.steps, up)
+					lastUp = up
 				}
 			}
 			if up != nil {
@@ -187,18 +224,24 @@ func (rs *pastSet) addStepsOfPods() {
 			continue
 		}
 		alive = max(alive-1, 0)
-		if down := (&pastStep{set: rs, at: t.at, from: unknownReplicas, to: 0}); alive == 0 && !rs.knows(down) {
+		if alive > 0 {
+			continue
+		}
+		down := &pastStep{set: rs, at: t.at, from: unknownReplicas, to: 0}
+		if !down.isOneOf(known) && !down.is(lastDown) {
 			rs.steps = append(rs.steps, down)
+			lastDown = down
 		}
 	}
 }
 
-// knows reports whether a step is known already, perhaps to the second only.
-func (rs *pastSet) knows(s *pastStep) bool {
-	return slices.ContainsFunc(rs.steps, func(o *pastStep) bool {
-		return o.up == s.up && o.at.Sub(s.at).Abs() < 2*time.Second
-	})
+// is reports whether two steps are the same, one of which may be known to the second
+// only.
+func (s *pastStep) is(o *pastStep) bool {
+	return o != nil && o.up == s.up && o.at.Sub(s.at).Abs() < 2*time.Second
 }
+
+func (s *pastStep) isOneOf(steps []*pastStep) bool { return slices.ContainsFunc(steps, s.is) }
 
 // placePods moves births and deletions that are known to the second only
 // behind the steps that asked for them.
@@ -209,7 +252,7 @@ func (rs *pastSet) placePods() {
 			if s.up && !q.bornExact && q.born.Equal(second) {
 				q.born = s.at
 			}
-			if !s.up && !q.askedExact && q.asked.Equal(second) {
+			if !s.up && !q.askedExact && !q.asked.IsZero() && q.asked.Equal(second) {
 				q.asked, q.removed = s.at, true
 			}
 		}
@@ -217,7 +260,7 @@ func (rs *pastSet) placePods() {
 }
 
 // repeatEvents gives the Events about steps, which state their first and last
-// times only, the times of the steps between that pods prove.
+// times only, the times of the steps between that pods prove: each to one Event.
 func (rs *pastSet) repeatEvents() {
 	for i, last := range rs.steps {
 		before := rs.reportedBefore(i)
@@ -226,8 +269,9 @@ func (rs *pastSet) repeatEvents() {
 		}
 		last.event.repeats = nil
 		for _, s := range rs.steps {
-			same := s.event == last.event || s.event == nil && s.up == last.up
+			same := s.event == last.event || s.event == nil && !s.counted && s.up == last.up
 			if same && s.at.After(before.at) && !s.at.After(last.at) {
+				s.counted = true
 				last.event.repeats = append(last.event.repeats, s.at)
 			}
 		}

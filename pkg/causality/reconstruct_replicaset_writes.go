@@ -2,9 +2,10 @@ package causality
 
 import (
 	"cmp"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -94,7 +95,7 @@ func (w *setWriter) put(to int32, at time.Time, r rank) {
 // no fewer are left had been more than it was to have.
 func (w *setWriter) lost(to int32, by time.Time) {
 	if removed := w.removedBy(by); len(removed) > 0 {
-		w.raise(to+int32(len(removed)), removed[0]) //nolint:gosec // no ReplicaSet has that many pods
+		w.raise(int32(min(int64(to)+int64(len(removed)), math.MaxInt32)), removed[0])
 		for to < w.replicas && len(removed) > 0 {
 			at, n := removed[0], int32(0)
 			for len(removed) > 0 && removed[0].Sub(at) < sameSync {
@@ -232,21 +233,28 @@ func (p *past) tellWrites(rs *pastSet, writes []setWrite) {
 
 // state is the ReplicaSet as it was with so many replicas, as a revision.
 func (rs *pastSet) state(replicas int32, number, generation int64, final bool) *appsv1.ReplicaSet {
-	to := &appsv1.ReplicaSet{TypeMeta: rs.TypeMeta, ObjectMeta: *rs.ObjectMeta.DeepCopy(), Spec: rs.Spec}
+	to := &appsv1.ReplicaSet{TypeMeta: rs.TypeMeta, ObjectMeta: rs.ObjectMeta, Spec: rs.Spec}
 	to.Generation = generation
 	to.Spec.Replicas = &replicas
 	if final {
 		to.Status = rs.Status
 	}
 	if number > 0 && to.Annotations != nil {
-		to.Annotations[revisionAnnotation] = strconv.FormatInt(number, 10)
-		var history []string
-		for _, n := range rs.numbers {
-			if n < number {
-				history = append(history, strconv.FormatInt(n, 10))
-			}
-		}
-		to.Annotations[revisionHistoryAnnotation] = strings.Join(history, ",")
+		to.Annotations = rs.annotationsAs(number)
 	}
 	return to
+}
+
+// annotationsAs are the ReplicaSet's annotations as a revision. Of its history they
+// have the revision before, which is all that is read of it.
+func (rs *pastSet) annotationsAs(number int64) map[string]string {
+	if rs.annotatedAs != number {
+		before := ""
+		if i, _ := slices.BinarySearch(rs.numbers, number); i > 0 {
+			before = strconv.FormatInt(rs.numbers[i-1], 10)
+		}
+		rs.annotatedAs, rs.annotated = number, maps.Clone(rs.Annotations)
+		rs.annotated[revisionAnnotation], rs.annotated[revisionHistoryAnnotation] = strconv.FormatInt(number, 10), before
+	}
+	return rs.annotated
 }

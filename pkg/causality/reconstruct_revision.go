@@ -3,6 +3,7 @@ package causality
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -31,12 +32,7 @@ func (d *pastDeployment) datedRevisions() []*pastRevision {
 		}
 	}
 	slices.SortFunc(revisions, func(a, b *pastRevision) int { return cmp.Compare(a.number, b.number) })
-	l := &layout{revisions: revisions, deployment: d}
-	for _, s := range d.steps {
-		if s.up || s.to == 0 {
-			l.steps = append(l.steps, s)
-		}
-	}
+	l := newLayout(revisions, d)
 	early, late := l.earliest(), l.latest()
 	for i, s := range l.steps {
 		if n := early[i]; n >= 0 && n == late[i] && revisions[n].began.IsZero() {
@@ -57,8 +53,12 @@ func (d *pastDeployment) firstStepOf(r *pastRevision, known *pastStep) time.Time
 	if !known.creates {
 		return known.at
 	}
-	for _, s := range d.steps {
-		if !s.up && s.set != r.set && !s.at.Before(r.set.CreationTimestamp.Time) && known.at.After(s.at) && known.at.Sub(s.at) < sameSync {
+	from := latest(r.set.CreationTimestamp.Time, known.at.Add(1-sameSync))
+	for _, s := range d.steps.downs[stepsBefore(d.steps.downs, from):] {
+		if !s.at.Before(known.at) {
+			break
+		}
+		if s.set != r.set {
 			return s.at
 		}
 	}
@@ -67,27 +67,71 @@ func (d *pastDeployment) firstStepOf(r *pastRevision, known *pastStep) time.Time
 
 // layout lays steps along revisions.
 type layout struct {
-	revisions  []*pastRevision
-	deployment *pastDeployment
-	steps      []*pastStep
+	revisions []*pastRevision
+	steps     []*pastStep
+	// of are the revisions of each ReplicaSet, in order.
+	of map[*pastSet][]int
+	// next and previous are, for each revision, the closest after and before it that
+	// are another ReplicaSet's.
+	next, previous []int
+	// created are the creations of the ReplicaSets that have revisions, in order; low
+	// is the last of the first revisions of those up to each, high the first of the
+	// first revisions of those from each on.
+	created   []time.Time
+	low, high []int
+	// progressed is the second from which on all is the last revision's.
+	progressed time.Time
 }
 
-// fits reports whether a step can have been made during a revision.
-func (l *layout) fits(s *pastStep, revision int) bool {
-	if s.creates {
-		return l.revisions[revision] == l.first(s.set)
-	}
-	return s.up == (l.revisions[revision].set == s.set)
-}
-
-// first is a ReplicaSet's first revision, nil if it has none.
-func (l *layout) first(rs *pastSet) *pastRevision {
-	for _, r := range l.revisions {
-		if r.set == rs {
-			return r
+func newLayout(revisions []*pastRevision, d *pastDeployment) *layout {
+	n := len(revisions)
+	l := &layout{revisions: revisions, of: map[*pastSet][]int{}, next: make([]int, n), previous: make([]int, n)}
+	for _, s := range d.steps.all {
+		if s.up || s.to == 0 {
+			l.steps = append(l.steps, s)
 		}
 	}
-	return nil
+	if t := d.lastProgress(); !t.IsZero() {
+		l.progressed = t.Truncate(time.Second)
+	}
+	var firsts []int
+	for i, r := range revisions {
+		if len(l.of[r.set]) == 0 {
+			firsts = append(firsts, i)
+		}
+		l.of[r.set] = append(l.of[r.set], i)
+		switch {
+		case i == 0:
+			l.previous[i] = -1
+		case revisions[i-1].set != r.set:
+			l.previous[i] = i - 1
+		default:
+			l.previous[i] = l.previous[i-1]
+		}
+	}
+	for i, r := range slices.Backward(revisions) {
+		switch {
+		case i == n-1:
+			l.next[i] = n
+		case revisions[i+1].set != r.set:
+			l.next[i] = i + 1
+		default:
+			l.next[i] = l.next[i+1]
+		}
+	}
+	slices.SortStableFunc(firsts, func(a, b int) int { return revisions[a].set.created.Compare(revisions[b].set.created) })
+	l.low, l.high = make([]int, len(firsts)), make([]int, len(firsts))
+	for i, first := range firsts {
+		l.created = append(l.created, revisions[first].set.created)
+		l.low[i], l.high[i] = first, first
+		if i > 0 {
+			l.low[i] = max(l.low[i-1], first)
+		}
+	}
+	for i := len(firsts) - 2; i >= 0; i-- {
+		l.high[i] = min(l.high[i+1], firsts[i])
+	}
+	return l
 }
 
 // bounds are the first and the last revision that can have been current at a
@@ -95,20 +139,54 @@ func (l *layout) first(rs *pastSet) *pastRevision {
 // time at which the Deployment reported progress, it reported it of the last.
 func (l *layout) bounds(at time.Time) (low, high int) {
 	high = len(l.revisions) - 1
-	for i, r := range l.revisions {
-		if r != l.first(r.set) {
-			continue
-		}
-		if r.set.created.After(at) {
-			high = min(high, i-1)
-		} else {
-			low = max(low, i)
-		}
+	there := sort.Search(len(l.created), func(i int) bool { return l.created[i].After(at) })
+	if there < len(l.created) {
+		high = l.high[there] - 1
 	}
-	if t := l.deployment.lastProgress(); !t.IsZero() && !at.Before(t.Truncate(time.Second)) {
+	if there > 0 {
+		low = l.low[there-1]
+	}
+	if !l.progressed.IsZero() && !at.Before(l.progressed) {
 		low = len(l.revisions) - 1
 	}
 	return low, high
+}
+
+// fit is the first revision from low up to high in which a step can have been made,
+// or, if last is set, the last one; -1 if there is none.
+func (l *layout) fit(s *pastStep, low, high int, last bool) int {
+	low, high = max(low, 0), min(high, len(l.revisions)-1)
+	if low > high {
+		return -1
+	}
+	own := l.of[s.set]
+	if s.creates {
+		own = own[:min(1, len(own))]
+	}
+	from := low
+	if last {
+		from = high
+	}
+	switch {
+	case s.up: // its own; its creation was the first of them
+		i, found := slices.BinarySearch(own, from)
+		if last && !found {
+			i--
+		}
+		if i < 0 || i >= len(own) {
+			return -1
+		}
+		from = own[i]
+	case l.revisions[from].set != s.set:
+	case last:
+		from = l.previous[from]
+	default:
+		from = l.next[from]
+	}
+	if from < low || from > high {
+		return -1
+	}
+	return from
 }
 
 // earliest lays each step to the first revision that it fits; -1 to none.
@@ -116,14 +194,9 @@ func (l *layout) earliest() []int {
 	out := make([]int, len(l.steps))
 	now := 0
 	for i, s := range l.steps {
-		out[i] = -1
 		low, high := l.bounds(s.at)
-		for n := max(low, now); n <= high; n++ {
-			if l.fits(s, n) {
-				out[i], now = n, n
-				break
-			}
-		}
+		out[i] = l.fit(s, max(low, now), high, false)
+		now = max(now, out[i])
 	}
 	return out
 }
@@ -133,13 +206,10 @@ func (l *layout) latest() []int {
 	out := make([]int, len(l.steps))
 	now := len(l.revisions) - 1
 	for i, s := range slices.Backward(l.steps) {
-		out[i] = -1
 		low, high := l.bounds(s.at)
-		for n := min(high, now); n >= low; n-- {
-			if l.fits(s, n) {
-				out[i], now = n, n
-				break
-			}
+		out[i] = l.fit(s, low, min(high, now), true)
+		if out[i] >= 0 {
+			now = out[i]
 		}
 	}
 	return out

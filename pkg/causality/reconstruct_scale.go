@@ -10,7 +10,7 @@ import (
 // revision was rolled out: the Deployment was scaled. All of them must be known
 // from one number to the next, since else what was asked for is not.
 func (d *pastDeployment) findScales(begin time.Time) {
-	c := progressing(d.Deployment)
+	c := d.progress
 	rs := d.current()
 	if rs == nil || c == nil || c.Reason != newReplicaSetAvailable || c.LastUpdateTime.IsZero() {
 		return
@@ -62,7 +62,7 @@ func (p *past) tellScales(d *pastDeployment, at time.Time) time.Time {
 			continue // the next came first
 		}
 		done = latest(done, at)
-		state = state.DeepCopy()
+		state = new(*state)
 		state.Status.ObservedGeneration = state.Generation
 		state.Status.Replicas, state.Status.UpdatedReplicas, state.Status.AvailableReplicas = w, w, w
 		at = done

@@ -3,6 +3,7 @@ package causality
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func (p *past) tellJob(in *batchv1.Job, began time.Time) {
 // tellDirect tells of a workload that makes its pods itself: its creation and its
 // rollouts, as far as they began in time or the last is not over.
 func (p *past) tellDirect(o runtime.Object, meta metav1.Object, created time.Time) {
-	d := &pastDirect{object: o, created: created, pods: p.podsOf[meta.GetUID()]}
+	d := newPastDirect(o, meta, created, p.podsOf[meta.GetUID()])
 	complete, updated := directState(o, p.end)
 	d.rollouts = p.rolloutsOf(d, meta, updated)
 	first := len(d.rollouts)
@@ -106,9 +107,22 @@ func (p *past) tellDirect(o runtime.Object, meta metav1.Object, created time.Tim
 // pastDirect is what a snapshot proves of such a workload.
 type pastDirect struct {
 	object   runtime.Object
+	fields   fieldHistory
 	created  time.Time
 	pods     []*pastPod
+	born     []*pastPod // the same in order of birth
 	rollouts []directRollout
+}
+
+func newPastDirect(o runtime.Object, meta metav1.Object, created time.Time, pods []*pastPod) *pastDirect {
+	d := &pastDirect{object: o, fields: newFieldHistory(meta), created: created, pods: pods, born: slices.Clone(pods)}
+	slices.SortStableFunc(d.born, func(a, b *pastPod) int { return a.born.Compare(b.born) })
+	return d
+}
+
+// bornFrom are the pods that were born at a time or later, in order.
+func bornFrom(pods []*pastPod, at time.Time) []*pastPod {
+	return pods[sort.Search(len(pods), func(i int) bool { return !pods[i].born.Before(at) }):]
 }
 
 // directRollout is a rollout, by the name of its ControllerRevision; ones that
@@ -122,12 +136,7 @@ type directRollout struct {
 // each by the creation of its ControllerRevision. One that is taken up again
 // gets a new number, but no time; what came before it is not told.
 func (p *past) rolloutsOf(d *pastDirect, meta metav1.Object, updated string) []directRollout {
-	var revisions []*appsv1.ControllerRevision
-	for _, o := range p.others {
-		if r, ok := o.(*appsv1.ControllerRevision); ok && controller(r).UID == meta.GetUID() {
-			revisions = append(revisions, r)
-		}
-	}
+	revisions := p.revisionsOf[meta.GetUID()]
 	if len(revisions) == 0 {
 		return d.onlyRollout(meta, updated)
 	}
@@ -221,8 +230,11 @@ func (p *past) tellBegun(d *pastDirect, r directRollout, before string, left int
 // between two rollouts.
 func (d *pastDirect) readyBetween(from, until time.Time) (at time.Time, ok bool) {
 	n := int32(0)
-	for _, q := range d.pods {
-		if !q.born.Before(from) && !q.ready.IsZero() && q.ready.Before(until) {
+	for _, q := range bornFrom(d.born, from) {
+		if q.born.After(until) {
+			break
+		}
+		if !q.ready.IsZero() && q.ready.Before(until) {
 			at, n = latest(at, q.ready), n+1
 		}
 	}
@@ -236,18 +248,18 @@ func (d *pastDirect) concludeReady() {
 	if !ok || in.Spec.PodManagementPolicy == appsv1.ParallelPodManagement {
 		return
 	}
+	byOrdinal := map[int][]*pastPod{}
+	for _, q := range d.born {
+		byOrdinal[ordinal(q.name)] = append(byOrdinal[ordinal(q.name)], q)
+	}
 	for _, q := range d.pods {
 		if q.final != nil || q.troubled || !q.ready.IsZero() {
 			continue
 		}
-		var next time.Time
-		for _, o := range d.pods {
-			if ordinal(o.name) == ordinal(q.name)+1 && o.born.After(q.born) && q.alive(o.born) {
-				next = earliest(next, o.born)
-			}
-		}
-		if !next.IsZero() {
-			q.beReady(next)
+		// If it was gone when the first of them was born, it was for the others.
+		next := bornFrom(byOrdinal[ordinal(q.name)+1], q.born.Add(1))
+		if len(next) > 0 && q.alive(next[0].born) {
+			q.beReady(next[0].born)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package causality
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -47,14 +48,16 @@ func directReplicas(o runtime.Object) int32 {
 // state is the workload as it was, in a rollout that so many came after. The
 // template is known of the last one only.
 func (d *pastDirect) state(how directPhase, before, revision string, left int, at time.Time) runtime.Object {
-	to := d.object.DeepCopyObject()
 	n := directReplicas(d.object)
 	updated := int32(0)
 	if how == directSettled {
 		updated = n
 	}
-	switch in := to.(type) {
+	var to metav1.Object
+	switch of := d.object.(type) {
 	case *appsv1.StatefulSet:
+		in := new(*of)
+		to = in
 		in.Generation = max(in.Generation-int64(left), 1)
 		if left > 0 {
 			in.Spec.Template = otherTemplate(revision)
@@ -67,6 +70,8 @@ func (d *pastDirect) state(how directPhase, before, revision string, left int, a
 			}
 		}
 	case *appsv1.DaemonSet:
+		in := new(*of)
+		to = in
 		in.Generation = max(in.Generation-int64(left), 1)
 		if left > 0 {
 			in.Spec.Template = otherTemplate(revision)
@@ -79,12 +84,16 @@ func (d *pastDirect) state(how directPhase, before, revision string, left int, a
 			}
 		}
 	case *corev1.ReplicationController:
+		in := new(*of)
+		to = in
 		in.Status = corev1.ReplicationControllerStatus{}
 	case *appsv1.ReplicaSet:
+		in := new(*of)
+		to = in
 		in.Status = appsv1.ReplicaSetStatus{}
 	}
-	writtenBy(to, at)
-	return to
+	to.SetManagedFields(d.fields.until(at))
+	return to.(runtime.Object)
 }
 
 type directPhase int
@@ -100,10 +109,17 @@ func otherTemplate(revision string) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{appsv1.ControllerRevisionHashLabelKey: revision}}}
 }
 
-// writtenBy leaves out who wrote to an object later.
-func writtenBy(o runtime.Object, at time.Time) {
-	meta := o.(metav1.Object) // it is a workload
-	meta.SetManagedFields(slices.DeleteFunc(meta.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
-		return m.Time == nil || m.Time.After(at)
-	}))
+// fieldHistory are the dated managed fields of an object, in order of their times.
+type fieldHistory []metav1.ManagedFieldsEntry
+
+func newFieldHistory(of metav1.Object) fieldHistory {
+	dated := slices.DeleteFunc(slices.Clone(of.GetManagedFields()), func(m metav1.ManagedFieldsEntry) bool { return m.Time == nil })
+	slices.SortStableFunc(dated, func(a, b metav1.ManagedFieldsEntry) int { return a.Time.Compare(b.Time.Time) })
+	return dated
+}
+
+// until are those of a time: they leave out who wrote to the object later.
+func (f fieldHistory) until(at time.Time) []metav1.ManagedFieldsEntry {
+	n := sort.Search(len(f), func(i int) bool { return f[i].Time.After(at) })
+	return f[:n:n]
 }
