@@ -165,7 +165,11 @@ func (p *past) tellStates(d *pastDeployment, listed time.Time) {
 	}
 	switch {
 	case len(d.told) == 0 && len(d.scales) == 0:
-		p.tell(listed, rankListed, watch.Added, d.Deployment.DeepCopy())
+		before := d.DeepCopy()
+		if asked := before.DeletionTimestamp; asked != nil && asked.After(listed) {
+			before.DeletionTimestamp = nil
+		}
+		p.tell(listed, rankListed, watch.Added, before)
 	case len(d.told) == 0 || !d.createdAs(d.told[0]):
 		p.tell(listed, rankListed, watch.Added, d.state(first, listed, stateSettled))
 	}

@@ -16,7 +16,7 @@ import (
 // may do. Nothing numbers the rollouts then, but all that there is is told.
 func TestSnapshotsWithoutRevisions(t *testing.T) {
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
-		for _, b := range cut("", obs, 4) {
+		for _, b := range cut("", obs, 2) {
 			for _, o := range b.objects {
 				o.(metav1.Object).SetAnnotations(nil)
 			}

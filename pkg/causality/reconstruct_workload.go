@@ -20,6 +20,28 @@ import (
 func (p *past) tellOther(o runtime.Object) {
 	o = o.DeepCopyObject()
 	meta := o.(metav1.Object) // only what has metadata is among them
+	asked := meta.GetDeletionTimestamp()
+	if asked == nil || !asked.After(p.begin) {
+		p.tellState(o, meta)
+		return
+	}
+	// It waits for what it owns, or for a finalizer. Until then nobody had deleted it.
+	before := o.DeepCopyObject()
+	was := before.(metav1.Object) // as above
+	was.SetDeletionTimestamp(nil)
+	from := len(p.stream)
+	p.tellState(before, was)
+	at := asked.Time
+	for _, t := range p.stream[from:] {
+		if t.Object.(metav1.Object).GetUID() == meta.GetUID() {
+			at = latest(at, t.Time)
+		}
+	}
+	p.tell(at, rankStatus, watch.Modified, o)
+}
+
+// tellState tells what led to an object's state.
+func (p *past) tellState(o runtime.Object, meta metav1.Object) {
 	created := meta.GetCreationTimestamp().Time
 	switch in := o.(type) {
 	case *batchv1.Job:
