@@ -13,13 +13,13 @@ import (
 // an object that nobody else knows. So all that there is of Events shares one bound,
 // Options.EventBytes, and each namespace has an account.
 
-// defaultEventBytes holds some 50,000 Events as Kubernetes writes them, of 1.3 KiB
+// defaultEventBytes holds some 100,000 Events as Kubernetes writes them, of 1.3 KiB
 // with the record of the object. A pod's start has five, so these are the Events of
-// 10,000 pods that start within eventLife. A cluster of 5,000 nodes and 150,000 pods
-// where one of twenty is replaced in that time (7,500 pods, 45,000 Events with those
+// 20,000 pods that start within eventLife. A cluster of 5,000 nodes and 150,000 pods
+// where one of ten is replaced in that time (15,000 pods, 90,000 Events with those
 // of their ReplicaSets) stays below. Where more starts, such as when all nodes are
 // drained one after the other, Events that were told are forgotten before their time.
-const defaultEventBytes = 64 << 20
+const defaultEventBytes = 128 << 20
 
 // What an Event takes beside its texts, rounded up: its record, its places in maps and
 // lists, and the record of its object, which may be known by it alone.

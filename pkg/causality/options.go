@@ -35,7 +35,7 @@ type Options struct {
 	TraceContextNamespaces []string
 	// EventBytes bounds the memory that Events take, which anybody may write, as
 	// the engine estimates it. Beyond it Events are forgotten, of the namespace that
-	// has most of them; see ShedReason. Default 64 MiB, which holds some 50,000.
+	// has most of them; see ShedReason. Default 128 MiB, which holds some 100,000.
 	EventBytes int
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -38,9 +37,6 @@ type memoryLimit struct {
 	most int64 // bytes
 }
 
-// errMemory says that the limit is reached.
-var errMemory = errors.New("the memory is used up")
-
 // Where nearly half of the memory is in use no more is taken in, as what is left has
 // to do for the spans of what is there; where it is three quarters nothing helps.
 const (
@@ -65,6 +61,17 @@ func (l memoryLimit) enough() bool {
 	return measured(inUse) > enoughUsed*float64(l.most)
 }
 
+// exceeded reports whether all of it is in use. It looks again, as all that is made
+// while the garbage collector looks seems to be in use.
+func (l memoryLimit) exceeded() bool {
+	over := func() bool { return measured(inUse) > allUsed*float64(l.most) }
+	if !over() {
+		return false
+	}
+	runtime.GC()
+	return over()
+}
+
 // inUse is what the garbage collector found in use when it looked last.
 const inUse = "/gc/heap/live:bytes"
 
@@ -75,20 +82,36 @@ func measured(what string) float64 {
 	return float64(sample[0].Value.Uint64())
 }
 
-// within does something, and returns errMemory if that uses all of the memory. Then
-// it is left alone, since nothing else stops it: the program has to end.
-func (l memoryLimit) within(do func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- do() }()
+// within returns what do returns; ok is false if that takes all of the memory. Then do
+// is left alone, since nothing else stops it: the program has to end.
+func within[T any](l memoryLimit, do func() T) (result T, ok bool) {
+	type outcome struct {
+		result T
+		panic  any
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			if p := recover(); p != nil {
+				o.panic = fmt.Sprintf("%v\n\n%s", p, debug.Stack()) // the caller's stack does not show where
+			}
+			done <- o
+		}()
+		o.result = do()
+	}()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
 		select {
-		case err := <-done:
-			return err
+		case o := <-done:
+			if o.panic != nil {
+				panic(o.panic)
+			}
+			return o.result, true
 		case <-look.C:
-			if measured(inUse) > allUsed*float64(l.most) {
-				return errMemory
+			if l.exceeded() {
+				return result, false
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -38,28 +39,31 @@ var bombs = map[string]struct {
 	// want are on stderr; told says that what was read before the bound is told.
 	want []string
 	told bool
+	// memory is for the replay, in MiB, 64 if it is 0. What is only seen when it is
+	// too late takes some more until it is seen.
+	memory int64
 }{
 	"many pods": {"pods.json", func() string {
 		return listed(joined(200_000, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"%d"}}`, ","))
 	}, []string{`pods.json: item `, `what was read before this takes as much as it may in memory, 32 MiB (--max-memory)`,
-		`more than --max-memory 64Mi: "`, `what was read was converted`}, true},
+		`more than --max-memory 64Mi: "`, `what was read was converted`}, true, 0},
 	"a recording of many pods": {"pods.jsonl", func() string {
 		return joined(200_000, `{"time":"2026-03-02T09:00:00Z","type":"ADDED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"%d"}}}`, "\n")
-	}, []string{`more than --max-memory 64Mi: "`, `(behind line `, `what was read was converted`}, true},
+	}, []string{`more than --max-memory 64Mi: "`, `(behind line `, `what was read was converted`}, true, 0},
 	"an alias many times": {"alias.yaml", func() string {
 		return "apiVersion: v1\nkind: Pod\nmetadata: {name: a, uid: a}\na: &a " + strings.Repeat("x", 60_000) + "\nb: [" + strings.Repeat("*a,", 20_000) + "]\n"
-	}, []string{`alias.yaml: item 1: this would take more than one object may in memory, 8 MiB (--max-memory)`}, false},
+	}, []string{`alias.yaml: item 1: this would take more than one object may in memory, 8 MiB (--max-memory)`}, false, 0},
 	"a list of many nodes": {"flow.yaml", func() string {
 		return "apiVersion: v1\nkind: Pod\nmetadata: {name: a, uid: a}\nb: [" + strings.Repeat("a,", 400_000) + "]\n"
-	}, []string{`flow.yaml: item 1: this would take more than one object may`}, false},
+	}, []string{`flow.yaml: item 1: this would take more than one object may`}, false, 0},
 	"an object of many parts": {"containers.json", func() string {
 		return `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","uid":"a"},"spec":{"containers":[` + strings.Repeat("{},", 300_000) + `{}]}}`
-	}, []string{`containers.json: item 1: this would take more than one object may`}, false},
+	}, []string{`containers.json: item 1: this would take more than one object may`}, false, 0},
 	"a past of many states": {"states.json", func() string {
 		return listed(`{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"web","namespace":"s","uid":"r"}},` +
 			joined(12_000, `{"apiVersion":"v1","kind":"Event","metadata":{"name":"%[1]d","namespace":"s"},"reason":"BackOff","eventTime":"2026-03-02T09:00:00.%06[1]dZ",`+
 				`"involvedObject":{"kind":"Pod","name":"web-a","namespace":"s","uid":"p","fieldPath":"spec.containers{c%[1]d}"}}`, ","))
-	}, []string{`states.json.gz": what becomes of it takes more than --max-memory 64Mi; not all of it was converted`}, false},
+	}, []string{`states.json.gz": what becomes of it takes more than --max-memory 256Mi; not all of it was converted`}, false, 256},
 }
 
 // TestFilesMadeToFillTheMemory has a rollspan of its own replay files that would take
@@ -68,16 +72,17 @@ func TestFilesMadeToFillTheMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc/self/status")
 	}
-	// Twice the bound, as it is for the heap, and the program has other memory as well.
-	most := int64(2 * 64 << 20)
+	factor := int64(2) // as the bound is for the heap, and the program has other memory as well
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		most *= 6 // what the race detector remembers of each word
+		factor *= 6 // what the race detector remembers of each word
 	}
 	for name, bomb := range bombs {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && name != "many pods" && name != "an alias many times" {
 				t.Skip("one of each kind will do")
 			}
+			bound := cmp.Or(bomb.memory, 64)
+			most := factor * bound << 20
 			dir := t.TempDir()
 			packed, status := filepath.Join(dir, bomb.file+".gz"), filepath.Join(dir, "status")
 			var b bytes.Buffer
@@ -87,7 +92,7 @@ func TestFilesMadeToFillTheMemory(t *testing.T) {
 			if err := os.WriteFile(packed, b.Bytes(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "replay", "--max-memory", "64Mi", packed)
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "replay", "--max-memory", fmt.Sprintf("%dMi", bound), packed)
 			cmd.Env = append(os.Environ(), asProgram+"=1", asProgramStatus+"="+status)
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr

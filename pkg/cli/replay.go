@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,8 +99,6 @@ type replay struct {
 	faults    int64
 	maxMemory string
 	memory    memoryLimit
-	// at is what is being converted.
-	at atomic.Pointer[string]
 	// cut are the inputs that were not read to the end, as that would have taken
 	// too much memory.
 	cut []string
@@ -123,17 +120,6 @@ func (r *replay) validate() error {
 func (r *replay) run(ctx context.Context, paths []string) error {
 	release := r.memory.hold()
 	defer release()
-	err := r.memory.within(func() error { return r.convertAll(ctx, paths) })
-	if errors.Is(err, errMemory) {
-		return fmt.Errorf("%q: what becomes of it takes more than --max-memory %s; not all of it was converted", *r.at.Load(), r.maxMemory)
-	}
-	return err
-}
-
-// working notes what is being converted.
-func (r *replay) working(on string) { r.at.Store(&on) }
-
-func (r *replay) convertAll(ctx context.Context, paths []string) error {
 	// All of them first: a typing error in the last name should not be found
 	// after an hour.
 	for _, path := range paths {
@@ -144,7 +130,6 @@ func (r *replay) convertAll(ctx context.Context, paths []string) error {
 	lines := 0
 	snapshot := newSnapshot(r)
 	for _, path := range paths {
-		r.working(path)
 		n, err := r.path(ctx, path, snapshot)
 		lines += n
 		if err != nil {
@@ -171,6 +156,11 @@ func (r *replay) convertAll(ctx context.Context, paths []string) error {
 		return fmt.Errorf("%s; the rest was converted (--lenient makes this no error)", broken)
 	}
 	return nil
+}
+
+// tooMuch is the error of what becomes more than was expected when it was read.
+func (r *replay) tooMuch(label string) error {
+	return fmt.Errorf("%q: what becomes of it takes more than --max-memory %s; not all of it was converted", label, r.maxMemory)
 }
 
 // hinted says of an error that is one of memory which flag there is.
@@ -250,13 +240,13 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label
 	for ctx.Err() == nil {
 		if r.memory.enough() {
 			r.cut = append(r.cut, fmt.Sprintf("%q (behind line %d)", label, in.Line()))
-			return observations, broken, to.deliver(engine.Flush())
+			return observations, broken, r.flush(engine, label, to)
 		}
 		o, err := in.Next()
 		var line *watcher.LineError
 		switch {
 		case errors.Is(err, io.EOF):
-			return observations, broken, to.deliver(engine.Flush())
+			return observations, broken, r.flush(engine, label, to)
 		case errors.As(err, &line):
 			broken++
 			wrong.add(hinted(line))
@@ -286,6 +276,15 @@ func (r *replay) noteFaults(engine *causality.Engine) {
 	for _, n := range engine.Stats().Faults {
 		r.faults += n
 	}
+}
+
+// flush delivers what the engine has left.
+func (r *replay) flush(engine *causality.Engine, label string, to *replayOutput) error {
+	left, ok := within(r.memory, engine.Flush)
+	if !ok {
+		return r.tooMuch(label)
+	}
+	return to.deliver(left)
 }
 
 // replayOutput opens a recording's output with its first trace: by then the

@@ -76,7 +76,6 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	if len(s.names) == 0 {
 		return nil
 	}
-	s.working(strings.Join(s.names, ", "))
 	objects := s.dump.Objects()
 	s.tellFull()
 	s.tellCounts(objects)
@@ -86,7 +85,10 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	if lacks := lacking(objects); lacks != "" {
 		s.say("%s: there are %s; rollspan replay --help shows how to collect them", strings.Join(s.names, ", "), lacks)
 	}
-	history := causality.Reconstruct(objects, s.since, time.Now())
+	history, ok := within(s.memory, func() causality.History { return causality.Reconstruct(objects, s.since, time.Now()) })
+	if !ok {
+		return s.tooMuch(strings.Join(s.names, ", "))
+	}
 	to := s.newOutput(ctx)
 	for _, o := range objects {
 		to.notice(o)
@@ -122,6 +124,9 @@ func (s *snapshot) feed(ctx context.Context, history causality.History, to *repl
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if s.memory.exceeded() {
+			return s.tooMuch(strings.Join(s.names, ", "))
+		}
 		history.Observations[i] = causality.Observation{} // it may be many times what the engine keeps
 		if err := to.deliver(engine.Observe(o)); err != nil {
 			return err
@@ -130,7 +135,7 @@ func (s *snapshot) feed(ctx context.Context, history causality.History, to *repl
 	if err := to.deliver(engine.Advance(history.End)); err != nil {
 		return err
 	}
-	return to.deliver(engine.Flush())
+	return s.flush(engine, strings.Join(s.names, ", "), to)
 }
 
 // lacking says what a dump tells little without, "" if it has all of that.

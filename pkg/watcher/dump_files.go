@@ -152,6 +152,7 @@ const maxPacked = 3
 // matter what their names are.
 func (d *Dump) addArchive(in io.Reader, name string) {
 	archive := tar.NewReader(newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge))
+	file := bufio.NewReaderSize(archive, sniffBytes) // one for all: there may be millions of files
 	for {
 		header, err := archive.Next()
 		switch {
@@ -166,7 +167,8 @@ func (d *Dump) addArchive(in io.Reader, name string) {
 		case header.Typeflag != tar.TypeReg:
 			d.stats.PassedOver++
 		default:
-			d.addStream(bufio.NewReaderSize(archive, sniffBytes), path.Join(name, header.Name), maxPacked-1)
+			file.Reset(archive)
+			d.addStream(file, path.Join(name, header.Name), maxPacked-1)
 		}
 	}
 }
