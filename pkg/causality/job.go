@@ -73,7 +73,7 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 	}
 	d.seen = true
 	d.writers = readWriters(in.ManagedFields)
-	if at := in.DeletionTimestamp; at != nil {
+	if at := in.DeletionTimestamp; !at.IsZero() {
 		d.delete(inSecond(at.Time, arrival), s)
 	}
 	return d

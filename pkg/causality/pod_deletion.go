@@ -11,7 +11,7 @@ import (
 // observeDeletion notes when the pod was asked to go, how long its containers were
 // given, and when it was gone.
 func (p *pod) observeDeletion(o Observation, in *corev1.Pod, arrival time.Time) {
-	if in.DeletionTimestamp != nil && !p.leaving() {
+	if !in.DeletionTimestamp.IsZero() && !p.leaving() {
 		if in.DeletionGracePeriodSeconds != nil {
 			p.grace = time.Duration(*in.DeletionGracePeriodSeconds) * time.Second
 		}
@@ -27,7 +27,7 @@ func (p *pod) observeDeletion(o Observation, in *corev1.Pod, arrival time.Time) 
 		return
 	}
 	p.gone, p.goneSeen = arrived(o.Time), o.Time
-	if g := in.DeletionGracePeriodSeconds; in.DeletionTimestamp != nil && g != nil && *g == 0 && len(p.finalizers) == 0 {
+	if g := in.DeletionGracePeriodSeconds; !in.DeletionTimestamp.IsZero() && g != nil && *g == 0 && len(p.finalizers) == 0 {
 		// The kubelet's last deletion, without grace, is the one that takes
 		// effect, and says when, if no finalizer keeps the pod.
 		p.gone = inSecond(in.DeletionTimestamp.Time, arrival)

@@ -222,17 +222,21 @@ func (r *reviewer) forget() {
 	}
 	r.forgetRevisions(old)
 	for _, rs := range r.sets {
-		gone := rs.gone || rs.direct() && r.deleted && r.current().sent
+		gone := rs.gone || rs.direct() && r.over()
 		if gone && len(r.engine.podsOf[rs.objectID]) == 0 && old(rs.touched) {
 			r.engine.forgetPodSet(rs)
 		}
 	}
-	if r.deleted && r.current().sent && len(r.engine.setsOf[r.objectID]) == 0 && old(r.touched) {
+	if r.over() && len(r.engine.setsOf[r.objectID]) == 0 && old(r.touched) {
 		delete(r.engine.workloads, r.objectID)
 		delete(r.engine.revisions, r.objectID)
 		r.engine.forget(r.workload.object)
 	}
 }
+
+// over reports whether the workload is gone and that was told. One that is deleted in
+// the foreground, or that a finalizer holds, is there for as long as that takes.
+func (r *reviewer) over() bool { return r.deleted && r.isGone() && r.current().sent }
 
 // pending reports whether a trace that is still to come tells of the pod.
 func (r *reviewer) pending(q *pod) bool {

@@ -96,15 +96,8 @@ func (b baseSnapshot) mutated(how []byte) []runtime.Object {
 	for n := 0; len(m.left) > 0 && len(m.objects) > 0 && n < maxMutations; n++ {
 		m.mutate()
 	}
-	if avoidOwnersOfOtherKinds {
-		m.correctOwners()
-	}
 	return m.objects
 }
-
-// avoidOwnersOfOtherKinds leaves out references whose UID is that of an object of
-// another kind than they name: with these the engine itself does not come to an end.
-const avoidOwnersOfOtherKinds = true
 
 // mutator does to a snapshot what bytes say. When there are no more, they are zero.
 type mutator struct {
@@ -238,30 +231,6 @@ func (m *mutator) owners(of runtime.Object) []metav1.OwnerReference {
 		ref.Controller = nil
 	}
 	return []metav1.OwnerReference{ref}
-}
-
-// correctOwners drops the references that name another kind or namespace than what
-// they refer to has.
-func (m *mutator) correctOwners() {
-	type identity struct{ kind, namespace string }
-	known := map[types.UID][]identity{}
-	for _, o := range m.objects {
-		if ev, ok := o.(*corev1.Event); ok {
-			ref := ev.InvolvedObject
-			known[ref.UID] = append(known[ref.UID], identity{ref.Kind, ref.Namespace})
-			continue
-		}
-		meta := o.(metav1.Object)
-		known[meta.GetUID()] = append(known[meta.GetUID()], identity{kindOfObject(o), meta.GetNamespace()})
-	}
-	for _, o := range m.objects {
-		meta := o.(metav1.Object)
-		meta.SetOwnerReferences(slices.DeleteFunc(slices.Clone(meta.GetOwnerReferences()), func(ref metav1.OwnerReference) bool {
-			return slices.ContainsFunc(known[ref.UID], func(is identity) bool {
-				return is.kind != ref.Kind || is.namespace != "" && is.namespace != meta.GetNamespace()
-			})
-		}))
-	}
 }
 
 // ask has an object deleted, or not.

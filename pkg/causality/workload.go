@@ -195,7 +195,7 @@ func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object,
 	if d.direct() {
 		e.sets[d.objectID].observeAvailable(state.available, o.Time)
 	}
-	if at := meta.GetDeletionTimestamp(); at != nil {
+	if at := meta.GetDeletionTimestamp(); !at.IsZero() {
 		// Foreground deletion: no grace period for workloads.
 		d.delete(inSecond(at.Time, arrival), s)
 	}
