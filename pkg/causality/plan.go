@@ -69,6 +69,7 @@ type podName struct {
 // workload that makes its pods itself there are no steps: what happens while a
 // change is open is that change's.
 func (e *Engine) plan(d *workload) *plan {
+	e.numberRollouts(d) // of the ID of its trace, who links to one has to know
 	p := &plan{
 		workload:  d,
 		engine:    e,

@@ -16,11 +16,10 @@ const keepChanges = 8
 // review looks at a workload and hands out what of it is finished, as far as
 // wanted says.
 func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
-	e.numberRollouts(d)
+	p := e.plan(d)
 	if c := d.current(); c != nil {
 		e.issued.add(c.identity(d.unique())) // told or not: after a restart it was told before
 	}
-	p := e.plan(d)
 	r := &reviewer{plan: p, wanted: wanted}
 	r.scheduled()
 	r.finished()
