@@ -46,14 +46,21 @@ lint: ## Run golangci-lint
 vuln: ## Run govulncheck (asks vuln.go.dev)
 	go tool -modfile=test/tools/vuln/go.mod govulncheck ./...
 
+FUZZTIME ?= 1m
+
 .PHONY: fuzz
-fuzz: ## Fuzz the readers and snapshots for a minute each, and draw many cases for property tests
-	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzRecording$$' -fuzztime 1m
-	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzDump$$' -fuzztime 1m
-	go test ./pkg/causality -run '^$$' -fuzz '^FuzzSnapshot$$' -fuzztime 1m
-	go test ./pkg/spans -run '^$$' -fuzz '^FuzzAnswerOfHTTP$$' -fuzztime 1m
-	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime 1m
+fuzz: ## Fuzz all that is read for FUZZTIME (1m) each, and draw many cases for property tests
+	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzRecording$$' -fuzztime $(FUZZTIME)
+	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzDump$$' -fuzztime $(FUZZTIME)
+	go test ./pkg/causality -run '^$$' -fuzz '^FuzzStream$$' -fuzztime $(FUZZTIME)
+	go test ./pkg/causality -run '^$$' -fuzz '^FuzzSnapshot$$' -fuzztime $(FUZZTIME)
+	go test ./pkg/spans -run '^$$' -fuzz '^FuzzAnswerOfHTTP$$' -fuzztime $(FUZZTIME)
+	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME)
 	go test -timeout 30m ./pkg/causality ./pkg/spans -rapid.checks 200
+
+.PHONY: soak
+soak: ## Fuzz for ten minutes each: what make test has no time for (results in docs/soak.md)
+	$(MAKE) fuzz FUZZTIME=10m
 
 .PHONY: bench
 bench: ## Measure the engine: cost of a watch event, and how it grows with pods
