@@ -271,23 +271,8 @@ func (ph *phases) place(ev *event) *spans.Span {
 	if s := ph.placeVolumeEvent(ev); s != nil {
 		return s
 	}
-	if ev.container != "" {
-		family := ph.containers[ev.container]
-		// Of two parts that meet at t, an Event reports the end of the first,
-		// unless it says that something begins.
-		begins := ev.reason == "Pulling"
-		var best *spans.Span
-		for _, s := range family {
-			if t.Before(s.Start) || t.After(s.End) {
-				continue
-			}
-			if best == nil || best == family[0] || begins {
-				best = s
-			}
-		}
-		if best != nil {
-			return best
-		}
+	if s := ph.placeContainerEvent(ev); s != nil {
+		return s
 	}
 	switch {
 	case ev.container == "" && (ev.reason == "Scheduled" || ev.reason == "FailedScheduling" || ev.reason == bindingConditionsPending):
@@ -303,6 +288,27 @@ func (ph *phases) place(ev *event) *spans.Span {
 	default:
 		return ph.root
 	}
+}
+
+// placeContainerEvent is the part of a container's start in whose time an Event about
+// the container lies; nil if there is none.
+func (ph *phases) placeContainerEvent(ev *event) (best *spans.Span) {
+	if ev.container == "" {
+		return nil
+	}
+	t, family := ev.first(), ph.containers[ev.container]
+	// Of two parts that meet at t, an Event reports the end of the first,
+	// unless it says that something begins.
+	begins := ev.reason == "Pulling"
+	for _, s := range family {
+		if t.Before(s.Start) || t.After(s.End) {
+			continue
+		}
+		if best == nil || best == family[0] || begins {
+			best = s
+		}
+	}
+	return best
 }
 
 // waiting is the part of becoming ready that an Event, such as a probe's

@@ -148,26 +148,8 @@ func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
 
 func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 	b := r.replacementBuilder(lost, false)
-	start := lost.lostAt().before(lost.missed).at()
-	if lost.leaving() && !lost.failed.known() {
-		start = lost.stopAsked()
-	}
-	for _, ev := range lost.events {
-		if ev.reason == lost.reason && ev.first().After(start.Add(-arrivalSlack)) {
-			start = earliest(start, ev.first()) // the node says when it evicted the pod
-		}
-	}
-	end := r.engine.now
-	switch {
-	case next != nil && how != outcomeOpen:
-		tl := next.timeline(time.Time{})
-		end = tl.ready
-		if end.IsZero() {
-			end = next.lostAt().at()
-		}
-	case how != outcomeOpen:
-		end = latest(lost.gone.at(), start)
-	}
+	start := lost.lossBegan()
+	end := r.replacedAt(lost, next, how, start)
 	disrupted := r.engine.nodeCause(lost, end)
 	attrs := []attribute.KeyValue{
 		keyChange.String(string(changeReplacement)),
@@ -202,21 +184,56 @@ func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
 			fail(root, f)
 		}
 	}
+	r.attachLoss(root, rs, lost, next)
+	if how != outcomeOpen {
+		b.addPath(root)
+	}
+	return b.done()
+}
+
+// lossBegan is when the loss of a pod began: when its deletion was asked for, it failed,
+// or its node says that it evicted the pod.
+func (p *pod) lossBegan() time.Time {
+	began := p.lostAt().before(p.missed).at()
+	if p.leaving() && !p.failed.known() {
+		began = p.stopAsked()
+	}
+	for _, ev := range p.events {
+		if ev.reason == p.reason && ev.first().After(began.Add(-arrivalSlack)) {
+			began = earliest(began, ev.first())
+		}
+	}
+	return began
+}
+
+// replacedAt is when a replacement that began at start was over: when the next pod was
+// ready or lost, or, where none came, the lost one was gone.
+func (r *reviewer) replacedAt(lost, next *pod, how outcome, start time.Time) time.Time {
+	switch {
+	case how == outcomeOpen:
+		return r.engine.now
+	case next == nil:
+		return latest(lost.gone.at(), start)
+	}
+	if ready := next.timeline(time.Time{}).ready; !ready.IsZero() {
+		return ready
+	}
+	return next.lostAt().at()
+}
+
+// attachLoss puts on a replacement what its set says of the two pods, and what led to
+// the loss: an eviction, a taint, a failed node. Later Events about the lost pod wait for
+// its stop, if that is still to come.
+func (r *reviewer) attachLoss(root *spans.Span, rs *podSet, lost, next *pod) {
 	for _, ev := range rs.events {
 		if q, _, ok := r.podInMessage(rs, ev); ok && (q == lost || q == next) {
 			attach(root, ev, root.End)
 		}
 	}
 	for _, ev := range lost.events {
-		// What led to the loss: an eviction, a taint, a failed node. Later ones
-		// wait for the stop, if that is still to come.
 		led := lost.stopSent || ev.first().Before(lost.stopAsked().Add(-arrivalSlack))
-		if led && ev.first().After(start.Add(-time.Second)) {
+		if led && ev.first().After(root.Start.Add(-time.Second)) {
 			attach(root, ev, root.End)
 		}
 	}
-	if how != outcomeOpen {
-		b.addPath(root)
-	}
-	return b.done()
 }

@@ -156,16 +156,7 @@ func (e *Engine) ingest(o Observation) {
 		e.listed = o.Time
 	}
 	if in, ok := o.Object.(*corev1.Event); ok {
-		e.stats.Observations["Event"]++
-		if o.Type == watch.Deleted {
-			e.expireEvent(in) // its hour is over; nothing happened
-			return
-		}
-		obj := e.observeEvent(o, in)
-		e.unsettled[obj] = true
-		e.wake(o.Time.Add(e.opts.Quiet))
-		e.touch(e.workloadOf(obj))
-		e.touchNode(obj)
+		e.ingestEvent(o, in)
 		return
 	}
 	kind := kindOf(o.Object)
@@ -209,6 +200,20 @@ func (e *Engine) ingest(o Observation) {
 	default:
 		e.observeOther(o, meta)
 	}
+}
+
+// ingestEvent takes in an Event, and has what it is about looked at.
+func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
+	e.stats.Observations["Event"]++
+	if o.Type == watch.Deleted {
+		e.expireEvent(in) // its hour is over; nothing happened
+		return
+	}
+	obj := e.observeEvent(o, in)
+	e.unsettled[obj] = true
+	e.wake(o.Time.Add(e.opts.Quiet))
+	e.touch(e.workloadOf(obj))
+	e.touchNode(obj)
 }
 
 // kindOf is the kind of an object: what it says of itself, or what it is typed

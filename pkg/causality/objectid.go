@@ -94,7 +94,7 @@ func scopeOf(ev *corev1.Event) string {
 	switch {
 	case builtIn && clusterScoped[ref.Kind]:
 		return ""
-	case ref.Namespace == "" && !(builtIn && namespaced[ref.Kind]):
+	case ref.Namespace == "" && (!builtIn || !namespaced[ref.Kind]):
 		return ""
 	case ev.Namespace == "":
 		return ref.Namespace // a damaged Event, which proves nothing else

@@ -199,6 +199,36 @@ func (p *pod) startResolved() (seen time.Time, ok bool) {
 	return time.Time{}, false
 }
 
+// newPod makes the record of a pod that is seen for the first time.
+func (e *Engine) newPod(id objectID, o Observation, in *corev1.Pod) *pod {
+	p := &pod{
+		object:    e.track(id, in.Name),
+		owner:     id,
+		firstSeen: newStamp(in.ResourceVersion, o),
+		initial:   o.Initial,
+	}
+	if maker := makerOf(in); maker.uid != "" {
+		p.owner = maker
+	}
+	p.finite = isFinite(in) && (p.unowned() || in.Spec.RestartPolicy != corev1.RestartPolicyAlways)
+	arrival := o.Time
+	if o.Initial || in.Status.Phase == corev1.PodRunning || in.Spec.NodeName != "" && in.DeletionTimestamp != nil {
+		arrival = time.Time{} // we did not see it being created
+	}
+	p.created = inSecond(in.CreationTimestamp.Time, arrival)
+	if in.CreationTimestamp.IsZero() {
+		p.created = arrived(o.Time)
+	}
+	if o.Initial {
+		p.firstSeen = stamp{arrival: p.created.at()}
+	}
+	e.pods[id] = p
+	e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
+	e.claims.use(p, in)
+	e.observeMirror(p, in)
+	return p
+}
+
 func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	id := builtIn(kindPod, in)
 	p := e.pods[id]
@@ -207,31 +237,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 		if o.Type == watch.Deleted {
 			return nil // nothing is known that could have ended
 		}
-		p = &pod{
-			object:    e.track(id, in.Name),
-			owner:     id,
-			firstSeen: newStamp(in.ResourceVersion, o),
-			initial:   o.Initial,
-		}
-		if maker := makerOf(in); maker.uid != "" {
-			p.owner = maker
-		}
-		p.finite = isFinite(in) && (p.unowned() || in.Spec.RestartPolicy != corev1.RestartPolicyAlways)
-		arrival := o.Time
-		if o.Initial || in.Status.Phase == corev1.PodRunning || in.Spec.NodeName != "" && in.DeletionTimestamp != nil {
-			arrival = time.Time{} // we did not see it being created
-		}
-		p.created = inSecond(in.CreationTimestamp.Time, arrival)
-		if in.CreationTimestamp.IsZero() {
-			p.created = arrived(o.Time)
-		}
-		if o.Initial {
-			p.firstSeen = stamp{arrival: p.created.at()}
-		}
-		e.pods[id] = p
-		e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
-		e.claims.use(p, in)
-		e.observeMirror(p, in)
+		p = e.newPod(id, o, in)
 	} else if maker := makerOf(in); maker.uid != "" && !p.unowned() {
 		e.takeIn(p, maker, newStamp(in.ResourceVersion, o))
 	}

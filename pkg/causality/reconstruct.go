@@ -341,6 +341,24 @@ func (ev *pastEvent) occurrence(at time.Time, count int32) *corev1.Event {
 	return &once
 }
 
+// timesIn are the times that a pod's status states.
+func timesIn(in *corev1.Pod) (times []metav1.Time) {
+	for i := range in.Status.Conditions {
+		times = append(times, in.Status.Conditions[i].LastTransitionTime)
+	}
+	for _, s := range containerStatuses(in) {
+		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
+			if state.Running != nil {
+				times = append(times, state.Running.StartedAt)
+			}
+			if state.Terminated != nil {
+				times = append(times, state.Terminated.FinishedAt)
+			}
+		}
+	}
+	return times
+}
+
 // newestIn is the newest time by now that an object states of its past.
 func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 	add := func(times ...metav1.Time) {
@@ -364,19 +382,7 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 			add(in.Status.Conditions[i].LastUpdateTime, in.Status.Conditions[i].LastTransitionTime)
 		}
 	case *corev1.Pod:
-		for i := range in.Status.Conditions {
-			add(in.Status.Conditions[i].LastTransitionTime)
-		}
-		for _, s := range containerStatuses(in) {
-			for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
-				if state.Running != nil {
-					add(state.Running.StartedAt)
-				}
-				if state.Terminated != nil {
-					add(state.Terminated.FinishedAt)
-				}
-			}
-		}
+		add(timesIn(in)...)
 	case *corev1.Event:
 		add(in.FirstTimestamp, in.LastTimestamp, metav1.Time(in.EventTime))
 		if in.Series != nil {

@@ -197,27 +197,15 @@ func (r *reviewer) forget() {
 		return false
 	}
 	for _, q := range r.pods {
-		if !q.gone.known() || r.pending(q) || !old(q.touched) {
-			continue
-		}
-		if r.engine.unsettled[q.object] && r.wanted != everything {
+		switch {
+		case !q.gone.known() || r.pending(q) || !old(q.touched):
+		case r.engine.unsettled[q.object] && r.wanted != everything:
 			// Its last Events are still to be told, when this look is over.
 			r.again = earliest(r.again, r.engine.now.Add(r.engine.opts.Settle))
-			continue
+		default:
+			r.noteFilled(q)
+			r.engine.forgetPod(q)
 		}
-		if s := r.starts[q].step; s != nil {
-			s.filled++
-		}
-		if s := r.stops[q].step; s != nil {
-			s.filled++
-		}
-		if lost := r.starts[q].lost; lost != nil {
-			lost.filled = true
-		}
-		if back := r.stops[q].returned; back != nil {
-			back.evened = true
-		}
-		r.engine.forgetPod(q)
 	}
 	r.forgetRevisions(old)
 	for _, rs := range r.sets {
@@ -230,6 +218,23 @@ func (r *reviewer) forget() {
 		delete(r.engine.workloads, r.objectID)
 		delete(r.engine.revisions, r.objectID)
 		r.engine.forget(r.workload.object)
+	}
+}
+
+// noteFilled notes what a pod that is about to be forgotten filled: its place in a step,
+// or that of another pod.
+func (r *reviewer) noteFilled(q *pod) {
+	if s := r.starts[q].step; s != nil {
+		s.filled++
+	}
+	if s := r.stops[q].step; s != nil {
+		s.filled++
+	}
+	if lost := r.starts[q].lost; lost != nil {
+		lost.filled = true
+	}
+	if back := r.stops[q].returned; back != nil {
+		back.evened = true
 	}
 }
 

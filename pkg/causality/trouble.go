@@ -10,23 +10,12 @@ import (
 // trouble says what kept a pod from being ready at a time. self is set if the
 // pod, or a container of it, had failed rather than not been done yet.
 func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
-	left := p.finite && p.released() // as by `kubectl delete --cascade=orphan`: it goes on
-	if p.failed.known() && p.reason != "" && !left && !p.failed.at().After(at) || p.finished.known() && p.reason != "" {
+	if p.saysWhyItFailed(at) {
 		return p.statusFailure(), true
 	}
 	for _, c := range p.containers {
-		w, waiting := c.waitAt(at)
-		waiting = waiting && (w.until.IsZero() || !w.until.Before(at))
-		ended := c.lastEnded(at)
-		switch {
-		case waiting && ended != nil && (w.reason == "CrashLoopBackOff" || w.reason == postStartHookError):
-			return failure{w.reason, p.whyEnded(c, ended).describe()}, true
-		case waiting && w.reason == "CrashLoopBackOff":
-			return failure{w.reason, ""}, true
-		case waiting:
-			return failure{w.reason, c.explain(w.reason, w.message)}, true
-		case ended != nil && ended.exitCode != 0 && !c.runningAt(at) && !p.endedWithPod(c, ended):
-			return p.whyEnded(c, ended), true
+		if f, failed := p.containerTrouble(c, at); failed {
+			return f, true
 		}
 	}
 	for i := range tl.containers {
@@ -38,6 +27,37 @@ func (p *pod) trouble(tl timeline, at time.Time) (f failure, self bool) {
 		return p.schedulingTrouble(at), false
 	}
 	return p.waitingTrouble(tl, at), false
+}
+
+// saysWhyItFailed reports whether a pod's own status gives a reason for what had become
+// of it at a time. One that was to finish and was only let go of, as by
+// `kubectl delete --cascade=orphan`, goes on.
+func (p *pod) saysWhyItFailed(at time.Time) bool {
+	if p.reason == "" {
+		return false
+	}
+	left := p.finite && p.released()
+	failed := p.failed.known() && !left && !p.failed.at().After(at)
+	return failed || p.finished.known()
+}
+
+// containerTrouble says what a container waited for at a time, or how its last run
+// failed; ok is false if neither.
+func (p *pod) containerTrouble(c *container, at time.Time) (f failure, ok bool) {
+	w, waiting := c.waitAt(at)
+	waiting = waiting && (w.until.IsZero() || !w.until.Before(at))
+	ended := c.lastEnded(at)
+	switch {
+	case waiting && ended != nil && (w.reason == "CrashLoopBackOff" || w.reason == postStartHookError):
+		return failure{w.reason, p.whyEnded(c, ended).describe()}, true
+	case waiting && w.reason == "CrashLoopBackOff":
+		return failure{w.reason, ""}, true
+	case waiting:
+		return failure{w.reason, c.explain(w.reason, w.message)}, true
+	case ended != nil && ended.exitCode != 0 && !c.runningAt(at) && !p.endedWithPod(c, ended):
+		return p.whyEnded(c, ended), true
+	}
+	return failure{}, false
 }
 
 // statusFailure is why a pod failed as a whole, in its status's words.

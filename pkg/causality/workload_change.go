@@ -41,15 +41,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 	if o.Initial || !st.isNew {
 		arrival = time.Time{}
 	}
-	created := meta.GetCreationTimestamp().Time
-	switch {
-	case st.first && !created.IsZero():
-		c.start = inSecond(created, arrival)
-	case !who.at.IsZero():
-		c.cause, c.start = "template", inSecond(who.at, arrival)
-	default:
-		c.cause, c.start = "template", arrived(o.Time)
-	}
+	c.startedBy(meta.GetCreationTimestamp().Time, who, st.first, arrival, o.Time)
 	if !st.isNew || o.Initial {
 		// Whatever came before this state belongs to the change it shows.
 		c.opened = stamp{arrival: c.start.lo}
@@ -245,6 +237,19 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 	d.begin(c)
 }
 
+// startedBy dates the change that the first state seen of a workload shows: by its
+// creation if that is what it shows, else by the write of its template.
+func (c *change) startedBy(created time.Time, who written, first bool, arrival, seen time.Time) {
+	switch {
+	case first && !created.IsZero():
+		c.start = inSecond(created, arrival)
+	case !who.at.IsZero():
+		c.cause, c.start = "template", inSecond(who.at, arrival)
+	default:
+		c.cause, c.start = "template", arrived(seen)
+	}
+}
+
 // progress notes what the status says of the current change.
 func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
 	if !st.failedAt.IsZero() {
@@ -252,14 +257,11 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	}
 	defer func() { d.lastAvailable = latest(d.lastAvailable, st.availableAt) }()
 	c := d.current()
-	if d.pending != nil && d.pending != c && st.complete && !st.paused {
+	if d.waits(c) && st.complete && !st.paused {
 		// The controller has seen it, and needs no new revision.
 		d.pending, d.numbered = nil, d.asked
 	}
-	if c == nil || d.pending != nil && d.pending != c && (c.kind != changeScale || !st.paused) {
-		return
-	}
-	if c.kind == changeRollout && (st.revision != c.revision && d.kind == kindDeployment || st.revisionName != c.revisionName) {
+	if c == nil || !d.tellsOf(c, st) {
 		return
 	}
 	if !c.ended {
@@ -272,14 +274,32 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:
 		c.recovered, c.recovery, c.recoverySeen = true, d.completedAt(fields, st, arrival, s.arrival), s.arrival
 	case c.ended:
-	case c.due == 0 && (c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled):
-		// A rollout is complete as kubectl has it; it does not look at
-		// replicas that a scale down is about to remove.
+	case c.isDone(st):
 		c.finish(outcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)
 	case c.kind == changeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
 		c.deadline = st.deadline
 		c.finish(outcomeFailed, inSecond(st.failedAt, arrival), s)
 	}
+}
+
+// waits reports whether a template waits for its number while c is current.
+func (d *workload) waits(c *change) bool { return d.pending != nil && d.pending != c }
+
+// tellsOf reports whether a status is about the current change c: not about a template
+// that waits behind it, unless c is a scale of a paused workload, and not about another
+// revision than its own.
+func (d *workload) tellsOf(c *change, st workloadState) bool {
+	if d.waits(c) && (c.kind != changeScale || !st.paused) {
+		return false
+	}
+	otherNumber := d.kind == kindDeployment && st.revision != c.revision
+	return c.kind != changeRollout || !otherNumber && st.revisionName == c.revisionName
+}
+
+// isDone reports whether a status shows the change complete. A rollout is complete as
+// kubectl has it, which does not look at replicas that a scale down is about to remove.
+func (c *change) isDone(st workloadState) bool {
+	return c.due == 0 && (c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled)
 }
 
 // completedAt dates the status that shows a change complete. The API gives a

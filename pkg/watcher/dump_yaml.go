@@ -110,31 +110,55 @@ func (d *yamlDocument) add(line []byte) {
 	} else {
 		d.whole = nil
 	}
-	content := bytes.TrimLeft(line, " ")
-	indent := len(line) - len(content)
-	text := strings.TrimRight(string(content[:min(len(content), 256)]), "\r\n")
-	blank := text == "" || text[0] == '#'
-	dash := text == "-" || strings.HasPrefix(text, "- ")
+	l := readYAMLLine(line)
 	switch {
-	case dash && (indent == d.column || d.column < 0 && d.expected):
+	case l.dash && (l.indent == d.column || d.column < 0 && d.expected):
 		d.endItem()
 		if d.column < 0 {
-			d.column = indent
+			d.column = l.indent
 			d.kind = itemKind(d.fields())
 		}
 		d.items++
 		d.item = append([]byte{}, line...)
-	case d.item != nil && indent == 0 && !blank && !yamlKey.MatchString(text) && line[len(line)-1] != '\n':
+	case d.item != nil && l.cutOff():
 		d.endItem()
 		d.cut = true
-	case d.item != nil && (indent > 0 || blank || !yamlKey.MatchString(text)):
+	case d.item != nil && (l.indent > 0 || l.blank || !l.isKey()):
 		d.item = append(d.item, line...)
 	default:
 		d.endItem()
 		d.rest = append(d.rest, line...)
-		d.expected = d.expected && blank || indent == 0 && yamlItems.MatchString(text)
+		d.expected = d.expected && l.blank || l.indent == 0 && yamlItems.MatchString(l.text)
 	}
 }
+
+// yamlLine is what the structure of a document can be told from.
+type yamlLine struct {
+	indent int
+	text   string // the beginning of what follows
+	// blank lines have nothing but a comment, and dash begins an item.
+	blank, dash bool
+	// ended says that the line has an end, which the last of a file that was cut off lacks.
+	ended bool
+}
+
+func readYAMLLine(line []byte) yamlLine {
+	content := bytes.TrimLeft(line, " ")
+	text := strings.TrimRight(string(content[:min(len(content), 256)]), "\r\n")
+	return yamlLine{
+		indent: len(line) - len(content),
+		text:   text,
+		blank:  text == "" || text[0] == '#',
+		dash:   text == "-" || strings.HasPrefix(text, "- "),
+		ended:  line[len(line)-1] == '\n',
+	}
+}
+
+// isKey reports whether the line begins a field.
+func (l yamlLine) isKey() bool { return yamlKey.MatchString(l.text) }
+
+// cutOff reports whether a file ends in the middle of a line that is no item's.
+func (l yamlLine) cutOff() bool { return !l.ended && l.indent == 0 && !l.blank && !l.isKey() }
 
 // fields are those of the document but for its items.
 func (d *yamlDocument) fields() map[string]json.RawMessage {
