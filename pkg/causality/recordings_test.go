@@ -16,6 +16,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -137,7 +138,7 @@ func tree(t testing.TB, traces []spans.Trace) string {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		if err := spans.WriteTree(&b, tr); err != nil {
+		if err := text.WriteTree(&b, tr); err != nil {
 			t.Fatal(err)
 		}
 	}

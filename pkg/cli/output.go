@@ -16,6 +16,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 )
 
 // What -o can be.
@@ -156,7 +157,7 @@ func (c *conversion) newEncoder(clusterUID string) (*spans.Encoder, error) {
 type treeOutput struct{ w io.Writer }
 
 func (o treeOutput) Deliver(t spans.Trace) error {
-	if err := spans.WriteTree(o.w, t); err != nil {
+	if err := text.WriteTree(o.w, t); err != nil {
 		return err
 	}
 	_, err := io.WriteString(o.w, "\n")

@@ -1,7 +1,6 @@
 // Package spans is the span model of rollspan and everything that happens to
 // a span after the causality engine has finished it: its stable IDs, its
-// text form for people and golden files, its OTLP form, and its delivery to a
-// collector.
+// OTLP form, and its delivery to a collector.
 //
 // The engine (package causality) imports the model only. Nothing here knows
 // how a span came about.

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 	"github.com/rollspan/rollspan/test/controlplane"
 )
 
@@ -46,7 +47,7 @@ func WriteTree(w io.Writer, t *controlplane.Trace) error {
 			return err
 		}
 	}
-	return spans.WriteTree(w, out)
+	return text.WriteTree(w, out)
 }
 
 // convert returns the span as rollspan had it before it was sent, but for the

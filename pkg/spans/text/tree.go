@@ -1,4 +1,7 @@
-package spans
+// Package text writes traces for people: in a terminal, in golden files, in a
+// bug report. It is apart from package spans because a program that sends its
+// traces elsewhere has no use for it.
+package text
 
 import (
 	"bufio"
@@ -15,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // WriteTree writes a trace as text for people: one line a span, indented below
@@ -23,7 +27,7 @@ import (
 // events and links below it. A bar marks the spans on the critical path, which
 // is listed at the end. What a terminal would act upon is escaped, whoever wrote
 // it, and no text begins a line of its own.
-func WriteTree(w io.Writer, t Trace) error {
+func WriteTree(w io.Writer, t spans.Trace) error {
 	if len(t.Spans) == 0 {
 		return nil
 	}
@@ -60,7 +64,7 @@ func (w *treeWriter) end() {
 	w.Reset()
 }
 
-func (w *treeWriter) header(t *Trace) {
+func (w *treeWriter) header(t *spans.Trace) {
 	root := t.Root()
 	fmt.Fprintf(w, "%s  trace %s", root.Start.UTC().Format("2006-01-02T15:04:05.000Z"), root.TraceID)
 	if root.ParentID.IsValid() && !t.Late {
@@ -81,7 +85,7 @@ const (
 	durationWidth = 9
 )
 
-func (w *treeWriter) span(s *Span) {
+func (w *treeWriter) span(s *spans.Span) {
 	depth := 0
 	if d, ok := w.depth[s.ParentID]; ok {
 		depth = d + 1
@@ -113,7 +117,7 @@ func (w *treeWriter) span(s *Span) {
 }
 
 // criticalPath lists what the change waited for, one thing after the other.
-func (w *treeWriter) criticalPath(root *Span) {
+func (w *treeWriter) criticalPath(root *spans.Span) {
 	segments, ok := root.Attribute("rollspan.critical_path.segments")
 	if !ok {
 		return
@@ -128,7 +132,7 @@ func (w *treeWriter) criticalPath(root *Span) {
 }
 
 // comparison says how long the rollout before took, and what was slower now.
-func comparison(root *Span) string {
+func comparison(root *spans.Span) string {
 	previous, ok := root.Attribute("rollspan.previous.duration")
 	if !ok {
 		return ""
@@ -142,7 +146,7 @@ func comparison(root *Span) string {
 }
 
 // changed says what the span's change made another.
-func (w *treeWriter) changed(depth int, s *Span) {
+func (w *treeWriter) changed(depth int, s *spans.Span) {
 	v, ok := s.Attribute("rollspan.changed")
 	if !ok {
 		return
@@ -156,7 +160,7 @@ func (w *treeWriter) changed(depth int, s *Span) {
 }
 
 // target names what a link leads to: a span of the same trace, or another one.
-func (w *treeWriter) target(l Link, own trace.TraceID) string {
+func (w *treeWriter) target(l spans.Link, own trace.TraceID) string {
 	if name, ok := w.names[l.SpanID]; ok && l.TraceID == own {
 		return name
 	}
@@ -167,7 +171,7 @@ func (w *treeWriter) columns(start, duration string) {
 	fmt.Fprintf(w, "%*s %*s ", offsetWidth, start, durationWidth, duration)
 }
 
-func (w *treeWriter) event(depth int, e Event) {
+func (w *treeWriter) event(depth int, e spans.Event) {
 	w.columns(offset(e.Time.Sub(w.epoch)), "")
 	fmt.Fprintf(w, "  %s* %s", indent(depth), e.Name)
 	attrs := attribute.NewSet(e.Attributes...)
@@ -222,7 +226,7 @@ var shown = []struct {
 	{"rollspan.since_rollout", "%ss after the rollout"},
 }
 
-func notes(s *Span) []string {
+func notes(s *spans.Span) []string {
 	if sentence, ok := s.Attribute("rollspan.waiting_for"); ok {
 		return []string{oneLine(sentence.AsString())} // it has the other attributes in words
 	}
@@ -254,7 +258,7 @@ func notes(s *Span) []string {
 	return out
 }
 
-func linkKind(l Link) string {
+func linkKind(l spans.Link) string {
 	for _, kv := range l.Attributes {
 		if kv.Key == "rollspan.link" {
 			return kv.Value.AsString()

@@ -1,4 +1,4 @@
-package spans
+package text
 
 import (
 	"strings"
@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // TestTreeOfHostileTexts has every text of a trace end its line, turn the direction
@@ -26,15 +28,15 @@ func TestTreeOfHostileTexts(t *testing.T) {
 			one = append(one, attribute.StringSlice(string(k.key), []string{text}))
 		}
 		other := []attribute.KeyValue{attribute.String("rollspan.waiting_for", text)}
-		link := Link{TraceID: trace.TraceID{2}, Attributes: []attribute.KeyValue{attribute.String("rollspan.link", text)}}
-		inner := Link{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}
-		event := Event{Name: text, Time: at, Attributes: []attribute.KeyValue{attribute.String("k8s.event.message", text)}}
-		span := Span{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Name: text, Subject: text, Start: at, End: at,
-			Attributes: one, Links: []Link{link, inner}, Events: []Event{event}, Status: codes.Error, Message: text}
+		link := spans.Link{TraceID: trace.TraceID{2}, Attributes: []attribute.KeyValue{attribute.String("rollspan.link", text)}}
+		inner := spans.Link{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}
+		event := spans.Event{Name: text, Time: at, Attributes: []attribute.KeyValue{attribute.String("k8s.event.message", text)}}
+		span := spans.Span{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Name: text, Subject: text, Start: at, End: at,
+			Attributes: one, Links: []spans.Link{link, inner}, Events: []spans.Event{event}, Status: codes.Error, Message: text}
 		child := span
 		child.SpanID, child.ParentID, child.Attributes = trace.SpanID{2}, trace.SpanID{1}, other
 		var b strings.Builder
-		if err := WriteTree(&b, Trace{Spans: []Span{span, child}}); err != nil {
+		if err := WriteTree(&b, spans.Trace{Spans: []spans.Span{span, child}}); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
