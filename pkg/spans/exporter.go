@@ -119,7 +119,7 @@ func NewExporter(c Config, encoder *Encoder, log logr.Logger) (*Exporter, error)
 		wake:     make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
-		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.headerSize()),
+		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.ServiceBytes()),
 	}
 	go newSender(e).run()
 	return e, nil
@@ -141,7 +141,7 @@ func (e *Exporter) Enqueue(traces []Trace) {
 	if given == 0 {
 		return
 	}
-	items, err := e.encoder.pack(traces)
+	items, err := e.encoder.Pack(traces)
 	e.mu.Lock()
 	e.stats.Enqueued += int64(given)
 	if e.isClosing() {

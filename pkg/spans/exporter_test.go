@@ -196,7 +196,7 @@ func TestTooLarge(t *testing.T) {
 		giant := rollout()
 		for i := range 8 {
 			giant.Spans[0].Attributes = append(giant.Spans[0].Attributes,
-				attribute.String(strings.Repeat("k", i+1), strings.Repeat("v", maxText)))
+				attribute.String(strings.Repeat("k", i+1), strings.Repeat("v", MaxText)))
 		}
 		giant.Spans = giant.Spans[:1]
 		e.Enqueue(slices.Concat(before, []Trace{giant}, after))

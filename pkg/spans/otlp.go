@@ -112,7 +112,7 @@ func describesRollspan(key attribute.Key) bool {
 //
 // Encode accepts everything: text that is not UTF-8 is repaired, because one
 // bad byte would make a whole request unencodable, and text, lists, span
-// events and spans beyond the package's limits are cut (see maxText, maxList,
+// events and spans beyond the package's limits are cut (see MaxText, maxList,
 // maxSpanBytes).
 func (e *Encoder) Encode(traces []Trace) []*tracepb.ResourceSpans {
 	return e.encode(flatten(traces))

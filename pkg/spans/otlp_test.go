@@ -181,9 +181,9 @@ func TestClean(t *testing.T) {
 		"":                             "",
 		"plain":                        "plain",
 		"bad\xff\xfebytes":             "bad\uFFFDbytes",
-		strings.Repeat("a", maxText):   strings.Repeat("a", maxText),
-		strings.Repeat("a", maxText+1): strings.Repeat("a", maxText-3) + "…",
-		strings.Repeat("a", maxText-4) + "ééé": strings.Repeat("a", maxText-4) + "…",
+		strings.Repeat("a", MaxText):   strings.Repeat("a", MaxText),
+		strings.Repeat("a", MaxText+1): strings.Repeat("a", MaxText-3) + "…",
+		strings.Repeat("a", MaxText-4) + "ééé": strings.Repeat("a", MaxText-4) + "…",
 	} {
 		if got := clean(in); got != want {
 			t.Errorf("clean of %d bytes: got %d bytes ending %q, want %d ending %q",
@@ -216,7 +216,7 @@ func TestEncodeAnything(t *testing.T) {
 	text := rapid.OneOf(
 		rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 40), func(b []byte) string { return string(b) }),
 		rapid.String(),
-		rapid.Map(rapid.SliceOfN(rapid.Byte(), 1, 9), func(b []byte) string { return strings.Repeat(string(b), 2*maxText/len(b)) }),
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 1, 9), func(b []byte) string { return strings.Repeat(string(b), 2*MaxText/len(b)) }),
 	)
 	scalar := rapid.Custom(func(t *rapid.T) attribute.Value {
 		switch rapid.IntRange(0, 9).Draw(t, "type") {
@@ -278,7 +278,7 @@ func TestEncodeAnything(t *testing.T) {
 		if err != nil || !bytes.Equal(wire, again) {
 			t.Fatalf("encoding twice gave other bytes (%v)", err)
 		}
-		if got := encoded[0].ScopeSpans[0].Spans[0]; len(got.Events) > maxList || len(got.Name) > maxText || !utf8.ValidString(got.Name) {
+		if got := encoded[0].ScopeSpans[0].Spans[0]; len(got.Events) > maxList || len(got.Name) > MaxText || !utf8.ValidString(got.Name) {
 			t.Fatalf("%d events, a name of %d bytes", len(got.Events), len(got.Name))
 		}
 

@@ -8,14 +8,10 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 )
 
-// Limits on what one span can hold. They are far above what a cluster writes
-// (an Event's message is cut at 1 KiB, a container's termination message at
-// 4 KiB), and keep one odd object from making a request that no collector
+// Limits on what one span can hold, besides MaxText. They are far above what a
+// cluster writes, and keep one odd object from making a request that no collector
 // takes.
 const (
-	// maxText is the longest text in bytes: of a value, a name, a key or a
-	// message. Longer text is cut and ends in "…".
-	maxText = 4 << 10
 	// maxList is the highest number of elements of a list value, of events
 	// and of links. The first ones stay.
 	maxList = 1 << 10
@@ -27,14 +23,11 @@ const (
 	maxSpanBytes = 512 << 10
 )
 
-// ellipsis ends a text that was cut.
-const ellipsis = "…"
-
-// clean makes s fit for a protobuf string: UTF-8, and no longer than maxText.
+// clean makes s fit for a protobuf string: UTF-8, and no longer than MaxText.
 func clean(s string) string {
 	s = Cut(s) // before it is repaired, so that a huge text is not copied
 	s = strings.ToValidUTF8(s, string(utf8.RuneError))
-	if len(s) > maxText {
+	if len(s) > MaxText {
 		// A byte that was repaired is three bytes long now.
 		return clean(s)
 	}
@@ -68,7 +61,7 @@ func encodeValue(v attribute.Value, depth int) *commonpb.AnyValue {
 	case attribute.STRING:
 		return stringValue(v.AsString())
 	case attribute.BYTESLICE:
-		b, _ := atMost(v.AsByteSlice(), maxText)
+		b, _ := atMost(v.AsByteSlice(), MaxText)
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BytesValue{BytesValue: b}}
 	case attribute.BOOLSLICE:
 		return listValue(v.AsBoolSlice(), boolValue)

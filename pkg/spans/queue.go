@@ -42,11 +42,20 @@ const (
 
 // node is one span in a queue.
 type node struct {
-	item
+	Packed
 	holder *holder
 	// prev and next are its neighbors among those that wait, after the next
 	// one of the same namespace.
 	prev, next, after *node
+}
+
+// packedOf are the spans of nodes.
+func packedOf(batch []*node) []*Packed {
+	out := make([]*Packed, len(batch))
+	for i, n := range batch {
+		out[i] = &n.Packed
+	}
+	return out
 }
 
 // holder is a namespace with spans in a queue.
@@ -77,15 +86,15 @@ func (q *queue) bytes() int { return q.held[inBytes] }
 
 // push appends items and returns how many spans it evicted to make room, by
 // namespace.
-func (q *queue) push(items []item) (evicted map[string]int64) {
+func (q *queue) push(items []Packed) (evicted map[string]int64) {
 	for _, it := range items {
-		h := q.holders[it.namespace]
+		h := q.holders[it.Namespace]
 		if h == nil {
-			h = &holder{namespace: it.namespace}
-			q.holders[it.namespace] = h
+			h = &holder{namespace: it.Namespace}
+			q.holders[it.Namespace] = h
 		}
-		it.namespace = h.namespace // One copy of the text is enough.
-		n := &node{item: it, holder: h, prev: q.last}
+		it.Namespace = h.namespace // One copy of the text is enough.
+		n := &node{Packed: it, holder: h, prev: q.last}
 		if q.last == nil {
 			q.first = n
 		} else {
@@ -106,7 +115,7 @@ func (q *queue) push(items []item) (evicted map[string]int64) {
 // count adds n to what is held, or takes it away, and puts its holder where
 // it belongs.
 func (q *queue) count(n *node, sign int) {
-	for m, amount := range [measures]int{inSpans: 1, inBytes: n.size()} {
+	for m, amount := range [measures]int{inSpans: 1, inBytes: n.Size()} {
 		q.held[m] += sign * amount
 		n.holder.held[m] += sign * amount
 	}
@@ -178,16 +187,16 @@ func (q *queue) take(maxSpans, maxBytes int) (batch []*node, size int) {
 	services := map[string]bool{}
 	for q.first != nil && len(batch) < maxSpans {
 		n := q.first
-		more := n.size()
-		if services[string(n.serviceName())] {
-			more -= n.service
+		more := n.Size()
+		if services[string(n.ServiceName())] {
+			more -= n.Service
 		} else {
 			more += q.header
 		}
 		if len(batch) > 0 && size+more > maxBytes {
 			break
 		}
-		services[string(n.serviceName())] = true
+		services[string(n.ServiceName())] = true
 		size += more
 		batch = append(batch, n)
 		q.unlink(n) // The oldest of all is the oldest of its namespace.

@@ -10,31 +10,31 @@ import (
 )
 
 // testItem is an item of this size, of a service that is in its first byte.
-func testItem(namespace string, size int, service byte) item {
+func testItem(namespace string, size int, service byte) Packed {
 	wire := make([]byte, size)
 	wire[0] = service
-	return item{namespace: namespace, wire: wire, service: 1}
+	return Packed{Namespace: namespace, Wire: wire, Service: 1}
 }
 
 // modelQueue is the plainest queue: a slice, how many of its first elements are in
 // flight, and every sum worked out anew.
 type modelQueue struct {
 	max      [measures]int
-	items    []item
+	items    []Packed
 	inFlight int
 }
 
-func (m *modelQueue) held(items []item) (held [measures]int) {
+func (m *modelQueue) held(items []Packed) (held [measures]int) {
 	for _, it := range items {
 		held[inSpans]++
-		held[inBytes] += it.size()
+		held[inBytes] += it.Size()
 	}
 	return held
 }
 
-func (m *modelQueue) of(namespace string, items []item) (out []item) {
+func (m *modelQueue) of(namespace string, items []Packed) (out []Packed) {
 	for _, it := range items {
-		if it.namespace == namespace {
+		if it.Namespace == namespace {
 			out = append(out, it)
 		}
 	}
@@ -44,7 +44,7 @@ func (m *modelQueue) of(namespace string, items []item) (out []item) {
 func (m *modelQueue) namespaces() []string {
 	names := map[string]bool{}
 	for _, it := range m.items {
-		names[it.namespace] = true
+		names[it.Namespace] = true
 	}
 	return slices.Sorted(maps.Keys(names))
 }
@@ -65,7 +65,7 @@ func (m *modelQueue) evict() (evicted map[string]int64) {
 			if share*len(names) <= m.max[measure] {
 				break
 			}
-			i := m.inFlight + slices.IndexFunc(m.items[m.inFlight:], func(it item) bool { return it.namespace == most })
+			i := m.inFlight + slices.IndexFunc(m.items[m.inFlight:], func(it Packed) bool { return it.Namespace == most })
 			m.items = slices.Delete(m.items, i, i+1)
 			if evicted == nil {
 				evicted = map[string]int64{}
@@ -76,8 +76,8 @@ func (m *modelQueue) evict() (evicted map[string]int64) {
 	return evicted
 }
 
-func sameItem(a, b item) bool {
-	return a.namespace == b.namespace && &a.wire[0] == &b.wire[0]
+func sameItem(a, b Packed) bool {
+	return a.Namespace == b.Namespace && &a.Wire[0] == &b.Wire[0]
 }
 
 // The queue against the model. Nobody with at most a fair share ever loses.
@@ -93,7 +93,7 @@ func TestQueueModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
-				var items []item
+				var items []Packed
 				for i := range rapid.IntRange(0, 20).Draw(t, "n") {
 					namespace := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "namespace")
 					items = append(items, testItem(namespace, rapid.IntRange(1, 9).Draw(t, "size"), byte('x'+i%2)))
@@ -120,9 +120,9 @@ func TestQueueModel(t *testing.T) {
 				batch, size := q.take(rapid.IntRange(1, 5).Draw(t, "spans"), maxBytes)
 				want, services := 0, map[byte]bool{}
 				for i, n := range batch {
-					want += n.size() - 1
-					services[n.wire[0]] = true
-					if !sameItem(n.item, model.items[i]) {
+					want += n.Size() - 1
+					services[n.Wire[0]] = true
+					if !sameItem(n.Packed, model.items[i]) {
 						t.Fatalf("span %d is another than the oldest", i)
 					}
 				}
@@ -153,20 +153,20 @@ func checkQueue(t *rapid.T, q *queue, model *modelQueue) {
 		if h.held != model.held(model.of(name, model.items)) {
 			t.Fatalf("%q holds %v, want %v", name, h.held, model.held(model.of(name, model.items)))
 		}
-		var waiting []item
+		var waiting []Packed
 		for n := h.first; n != nil; n = n.after {
-			waiting = append(waiting, n.item)
+			waiting = append(waiting, n.Packed)
 		}
 		if !slices.EqualFunc(waiting, model.of(name, model.items[model.inFlight:]), sameItem) {
 			t.Fatalf("the list of %q is wrong", name)
 		}
 	}
-	var waiting, backwards []item
+	var waiting, backwards []Packed
 	for n := q.first; n != nil; n = n.next {
-		waiting = append(waiting, n.item)
+		waiting = append(waiting, n.Packed)
 	}
 	for n := q.last; n != nil; n = n.prev {
-		backwards = append(backwards, n.item)
+		backwards = append(backwards, n.Packed)
 	}
 	slices.Reverse(backwards)
 	want := model.items[model.inFlight:]
@@ -182,14 +182,14 @@ func checkQueue(t *rapid.T, q *queue, model *modelQueue) {
 // One namespace that floods the queue costs no other a span, in whatever way it
 // does so.
 func TestFloodCostsOnlyWhoFloods(t *testing.T) {
-	for name, flood := range map[string]func() []item{
-		"many small ones": func() (out []item) {
+	for name, flood := range map[string]func() []Packed{
+		"many small ones": func() (out []Packed) {
 			for range 50_000 {
 				out = append(out, testItem("evil", 10, 'x'))
 			}
 			return out
 		},
-		"few large ones": func() (out []item) {
+		"few large ones": func() (out []Packed) {
 			for range 50 {
 				out = append(out, testItem("evil", 200_000, 'x'))
 			}
@@ -201,7 +201,7 @@ func TestFloodCostsOnlyWhoFloods(t *testing.T) {
 			others := 0
 			for i := range 9 {
 				for range 1000 {
-					q.push([]item{testItem(fmt.Sprint("shop-", i), 100, 'x')})
+					q.push([]Packed{testItem(fmt.Sprint("shop-", i), 100, 'x')})
 					others++
 				}
 				evicted := q.push(flood())
@@ -220,7 +220,7 @@ func TestFloodCostsOnlyWhoFloods(t *testing.T) {
 // namespaces.
 func BenchmarkQueue(b *testing.B) {
 	q := newQueue(100_000, 1<<30, 0)
-	one := make([]item, 1)
+	one := make([]Packed, 1)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		one[0] = testItem(fmt.Sprint(i%5000), 100, 'x')

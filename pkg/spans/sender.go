@@ -100,7 +100,7 @@ func (s *sender) send(batch []*node) answer {
 	ctx, cancel := context.WithTimeout(s.ctx, s.settings.timeout)
 	defer cancel()
 	ctx, a := withAnswer(ctx)
-	err := s.client.UploadTraces(ctx, s.encoder.request(batch))
+	err := s.client.UploadTraces(ctx, s.encoder.Request(packedOf(batch)))
 	if a.verdict == unanswered && err != nil {
 		// The client would not even send it.
 		if *a = (answer{verdict: unsure, said: err.Error()}); speaksOfSize(a.said) {
@@ -124,7 +124,7 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.acknowledge(batch, size, a)
 	case tooLarge, refused:
 		if len(batch) == 1 {
-			s.drop(batch[0].decode(), a)
+			s.drop(batch[0].Decode(), a)
 			return
 		}
 		s.giveBack(&a)
@@ -212,8 +212,8 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {
 		var roots []*Span
 		for _, n := range batch {
-			if n.root {
-				roots = append(roots, n.decode())
+			if n.Root {
+				roots = append(roots, n.Decode())
 			}
 		}
 		if len(roots) > 0 {

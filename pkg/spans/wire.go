@@ -14,34 +14,35 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// item is one span as it waits to be sent: encoded, cut to the package's
+// Packed is one span as it waits to be sent: encoded, cut to the package's
 // limits and in memory of its own. So it takes the memory that it is counted
 // with, whatever it was made from, and it is the same in every byte each time
-// it is sent.
-type item struct {
-	// namespace is whose span it is, for the queue; empty for what is the
+// it is sent. Encoder.Pack makes it, and Encoder.Request sends it.
+type Packed struct {
+	// Namespace is whose span it is, for who bounds what waits; empty for what is the
 	// cluster's own.
-	namespace string
-	// wire has the name of the span's service, and behind it the span as a
+	Namespace string
+	// Wire has the name of the span's service, and behind it the span as a
 	// field of ScopeSpans.
-	wire []byte
-	// service is the length of that name.
-	service int
-	// root says that the span is the root of a trace, and final.
-	root bool
+	Wire []byte
+	// Service is the length of that name in bytes.
+	Service int
+	// Root says that the span is the root of a trace, and final.
+	Root bool
 }
 
-// size is how many bytes are sent for the span.
-func (it *item) size() int { return len(it.wire) }
+// Size is how many bytes are sent for the span, the name of its service included.
+func (it *Packed) Size() int { return len(it.Wire) }
 
-func (it *item) serviceName() []byte { return it.wire[:it.service] }
+// ServiceName is the service.name of the span, without a copy.
+func (it *Packed) ServiceName() []byte { return it.Wire[:it.Service] }
 
 // spansField is the field of ScopeSpans that has the spans.
 const spansField = 2
 
-// pack encodes the spans of traces, keeping their order. It skips spans that
+// Pack encodes the spans of traces, keeping their order. It skips spans that
 // cannot be encoded (there should be none), and returns why.
-func (e *Encoder) pack(traces []Trace) (items []item, err error) {
+func (e *Encoder) Pack(traces []Trace) (items []Packed, err error) {
 	for i := range traces {
 		t := &traces[i]
 		namespaces := namespacesOf(t.Spans)
@@ -51,15 +52,15 @@ func (e *Encoder) pack(traces []Trace) (items []item, err error) {
 				err = failed
 				continue
 			}
-			it.namespace = namespaces[j]
-			it.root = j == 0 && !t.Late
+			it.Namespace = namespaces[j]
+			it.Root = j == 0 && !t.Late
 			items = append(items, it)
 		}
 	}
 	return items, err
 }
 
-func (e *Encoder) packSpan(out outgoing) (item, error) {
+func (e *Encoder) packSpan(out outgoing) (Packed, error) {
 	message := e.encodeSpan(out)
 	service := e.serviceOf(out.span)
 	size := proto.Size(message)
@@ -68,7 +69,7 @@ func (e *Encoder) packSpan(out outgoing) (item, error) {
 	wire = protowire.AppendTag(wire, spansField, protowire.BytesType)
 	wire = protowire.AppendVarint(wire, uint64(size)) //nolint:gosec // A size is not negative.
 	wire, err := proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(wire, message)
-	return item{wire: wire, service: len(service)}, err
+	return Packed{Wire: wire, Service: len(service)}, err
 }
 
 // maxNamespace is how much is kept of a namespace's name, in bytes. The API
@@ -105,22 +106,22 @@ func namespacesOf(spans []Span) []string {
 	return out
 }
 
-// request is one with the spans of batch: one ResourceSpans per service, in
+// Request returns a request with the spans of batch: one ResourceSpans per service, in
 // the order in which the services first appear.
-func (e *Encoder) request(batch []*node) []*tracepb.ResourceSpans {
+func (e *Encoder) Request(batch []*Packed) []*tracepb.ResourceSpans {
 	var out []*tracepb.ResourceSpans
 	var fields [][]byte
 	services := map[string]int{}
 	for _, n := range batch {
-		i, ok := services[string(n.serviceName())]
+		i, ok := services[string(n.ServiceName())]
 		if !ok {
 			i = len(out)
-			service := string(n.serviceName())
+			service := string(n.ServiceName())
 			services[service] = i
 			out = append(out, e.resourceSpans(service))
 			fields = append(fields, nil)
 		}
-		fields[i] = append(fields[i], n.wire[n.service:]...)
+		fields[i] = append(fields[i], n.Wire[n.Service:]...)
 	}
 	for i, of := range out {
 		// To the protobuf package these are fields that it does not know, and
@@ -130,23 +131,23 @@ func (e *Encoder) request(batch []*node) []*tracepb.ResourceSpans {
 	return out
 }
 
-// headerSize is how many bytes of a request each service takes at most, besides
+// ServiceBytes is how many bytes of a request each service takes at most, besides
 // its name and its spans: the resource, the scope, and their lengths, which
 // grow with what is in there.
-func (e *Encoder) headerSize() int {
+func (e *Encoder) ServiceBytes() int {
 	const lengths = 16
 	return proto.Size(e.resourceSpans("")) + lengths
 }
 
-// decode returns the span as it is sent. It has no Subject, and its lists are
+// Decode returns the span as it is sent. It has no Subject, and its lists are
 // of the type attribute.SLICE.
-func (it *item) decode() *Span {
-	out := &Span{Service: string(it.serviceName())}
-	_, _, n := protowire.ConsumeTag(it.wire[it.service:])
-	body, _ := protowire.ConsumeBytes(it.wire[it.service+max(n, 0):])
+func (it *Packed) Decode() *Span {
+	out := &Span{Service: string(it.ServiceName())}
+	_, _, n := protowire.ConsumeTag(it.Wire[it.Service:])
+	body, _ := protowire.ConsumeBytes(it.Wire[it.Service+max(n, 0):])
 	var s tracepb.Span
 	if proto.Unmarshal(body, &s) != nil {
-		return out // pack has made it, so it can be read.
+		return out // Pack has made it, so it can be read.
 	}
 	copy(out.TraceID[:], s.GetTraceId())
 	copy(out.SpanID[:], s.GetSpanId())

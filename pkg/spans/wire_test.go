@@ -15,9 +15,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-func packed(t testing.TB, e *Encoder, traces []Trace) []item {
+func packed(t testing.TB, e *Encoder, traces []Trace) []Packed {
 	t.Helper()
-	items, err := e.pack(traces)
+	items, err := e.Pack(traces)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func packed(t testing.TB, e *Encoder, traces []Trace) []item {
 // What a collector reads from the request is what Encode says, each time it is
 // sent, and takes the bytes that it was counted with.
 func TestRequestIsWhatIsEncoded(t *testing.T) {
-	service := rapid.SampledFrom([]string{"", "kubelet", "sched\xffuler", strings.Repeat("s", 2*maxText)})
+	service := rapid.SampledFrom([]string{"", "kubelet", "sched\xffuler", strings.Repeat("s", 2*MaxText)})
 	text := rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 300), func(b []byte) string { return string(b) })
 	rapid.Check(t, func(t *rapid.T) {
 		e, err := NewEncoder(EncoderOptions{ClusterName: text.Draw(t, "cluster"), ServiceName: service.Draw(t, "all")})
@@ -46,14 +46,14 @@ func TestRequestIsWhatIsEncoded(t *testing.T) {
 			traces = append(traces, trace)
 		}
 
-		items, err := e.pack(traces)
+		items, err := e.Pack(traces)
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := newQueue(100, 1<<30, e.headerSize())
+		q := newQueue(100, 1<<30, e.ServiceBytes())
 		q.push(items)
 		batch, size := q.take(100, 1<<30)
-		wire, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.request(batch)})
+		wire, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Request(packedOf(batch))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestRequestIsWhatIsEncoded(t *testing.T) {
 		if want := (&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Encode(traces)}); !proto.Equal(&got, want) {
 			t.Fatalf("got\n%v\nwant\n%v", &got, want)
 		}
-		again, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.request(batch)})
+		again, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Request(packedOf(batch))})
 		if err != nil || !bytes.Equal(wire, again) {
 			t.Fatalf("the second time it is another request (%v)", err)
 		}
@@ -83,14 +83,14 @@ func TestDecode(t *testing.T) {
 		attribute.Bool("b", true), attribute.Int64Slice("i", []int64{1, 2}), attribute.ByteSlice("bytes", []byte{1}),
 		attribute.KeyValue{Key: "map", Value: attribute.MapValue(attribute.Int("k", 1))}, attribute.KeyValue{Key: "none"})
 	for i, it := range packed(t, e, []Trace{trace}) {
-		got := it.decode()
+		got := it.Decode()
 		want := trace.Spans[i]
 		if got.TraceID != want.TraceID || got.SpanID != want.SpanID || got.ParentID != want.ParentID || got.Name != want.Name ||
 			!got.Start.Equal(want.Start) || !got.End.Equal(want.End) || got.Status != want.Status || got.Message != want.Message {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		again := packed(t, e, []Trace{{Spans: []Span{*got}, Late: i > 0}})
-		if !bytes.Equal(again[0].wire, it.wire) || it.root != (i == 0) {
+		if !bytes.Equal(again[0].Wire, it.Wire) || it.Root != (i == 0) {
 			t.Errorf("span %d: %+v is not what was encoded", i, got)
 		}
 	}
@@ -127,12 +127,12 @@ func TestHugeSpan(t *testing.T) {
 	s.Events, s.Links = nil, nil
 	for i := range maxList {
 		s.Events = append(s.Events, Event{Name: "Failed", Time: testStart.Add(time.Duration(i)), Attributes: []attribute.KeyValue{
-			attribute.String("message", strings.Repeat("m", 2*maxText)),
+			attribute.String("message", strings.Repeat("m", 2*MaxText)),
 		}})
 	}
 	got := e.Encode([]Trace{{Spans: []Span{s}}})[0].ScopeSpans[0].Spans[0]
 	n := len(got.Events)
-	if size := proto.Size(got); size > maxSpanBytes || size < maxSpanBytes-2*maxText || n+int(got.DroppedEventsCount) != maxList {
+	if size := proto.Size(got); size > maxSpanBytes || size < maxSpanBytes-2*MaxText || n+int(got.DroppedEventsCount) != maxList {
 		t.Errorf("%d bytes, %d events and %d dropped", size, n, got.DroppedEventsCount)
 	}
 	if last := got.Events[n-1]; last.TimeUnixNano != unixNano(s.Events[n-1].Time) {
@@ -140,8 +140,8 @@ func TestHugeSpan(t *testing.T) {
 	}
 
 	s.Events = nil
-	for range 4 * maxSpanBytes / maxText {
-		s.Attributes = append(s.Attributes, attribute.String("k", strings.Repeat("v", maxText)))
+	for range 4 * maxSpanBytes / MaxText {
+		s.Attributes = append(s.Attributes, attribute.String("k", strings.Repeat("v", MaxText)))
 		s.Links = append(s.Links, Link{Attributes: s.Attributes[:1]})
 	}
 	got = e.Encode([]Trace{{Spans: []Span{s}}})[0].ScopeSpans[0].Spans[0]
