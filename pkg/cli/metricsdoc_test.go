@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/metrics"
-	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -24,7 +24,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	collectors := append(live.Collectors(),
 		metrics.NewChanges(metrics.Options{WorkloadName: true}),
-		metrics.NewExporter(func() spans.Stats { return spans.Stats{} }))
+		metrics.NewExporter(func() export.Stats { return export.Stats{} }))
 	var (
 		described  = regexp.MustCompile(`fqName: "(\w+)".*?constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
 		word       = regexp.MustCompile(`(\w+)(?:="[^"]*")?`)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/text"
 )
@@ -39,7 +40,7 @@ type conversion struct {
 	format   string
 	engine   causality.Options
 	encoder  spans.EncoderOptions
-	exporter spans.Config
+	exporter export.Config
 	// drain is how long to wait for the collector at the end.
 	drain time.Duration
 }
@@ -138,12 +139,12 @@ func (c *conversion) print(w io.Writer, clusterUID string) (output, error) {
 }
 
 // export returns an exporter to the collector.
-func (c *conversion) export(log *slog.Logger, clusterUID string) (*spans.Exporter, error) {
+func (c *conversion) export(log *slog.Logger, clusterUID string) (*export.Exporter, error) {
 	encoder, err := c.newEncoder(clusterUID)
 	if err != nil {
 		return nil, err
 	}
-	return spans.NewExporter(c.exporter, encoder, logr.FromSlogHandler(log.Handler()))
+	return export.New(c.exporter, encoder, logr.FromSlogHandler(log.Handler()))
 }
 
 func (c *conversion) newEncoder(clusterUID string) (*spans.Encoder, error) {
@@ -175,7 +176,7 @@ func (o jsonOutput) Close(context.Context) error { return nil }
 
 // otlpOutput sends traces to a collector. It never waits: a watch must not
 // stand still because a collector does.
-type otlpOutput struct{ exporter *spans.Exporter }
+type otlpOutput struct{ exporter *export.Exporter }
 
 func (o otlpOutput) Deliver(t spans.Trace) error {
 	o.exporter.Enqueue([]spans.Trace{t})
@@ -192,7 +193,7 @@ func (o otlpOutput) Close(ctx context.Context) error {
 // in the end it takes every span that was lost for an error.
 type patientOutput struct {
 	ctx      context.Context
-	exporter *spans.Exporter
+	exporter *export.Exporter
 }
 
 func (o patientOutput) full() bool {

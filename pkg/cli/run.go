@@ -12,6 +12,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/rollspan/rollspan/pkg/metrics"
+	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -83,7 +84,7 @@ type run struct {
 	// hint says that trees are printed because no collector was named.
 	hint bool
 	// exporter is there once there is a collector to send to.
-	exporter atomic.Pointer[spans.Exporter]
+	exporter atomic.Pointer[export.Exporter]
 }
 
 func (r *run) validate() error {

@@ -3,7 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/otlp/export"
 )
 
 var (
@@ -24,10 +24,10 @@ var (
 )
 
 // exporter shows an exporter's counters to Prometheus.
-type exporter struct{ stats func() spans.Stats }
+type exporter struct{ stats func() export.Stats }
 
 // NewExporter returns the metrics of the exporter whose counters stats reads.
-func NewExporter(stats func() spans.Stats) prometheus.Collector { return exporter{stats} }
+func NewExporter(stats func() export.Stats) prometheus.Collector { return exporter{stats} }
 
 // Describe names the metrics.
 func (exporter) Describe(ch chan<- *prometheus.Desc) {

@@ -3,14 +3,14 @@ package metrics
 import (
 	"testing"
 
-	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/otlp/export"
 )
 
 func TestExporter(t *testing.T) {
-	got := scrape(t, NewExporter(func() spans.Stats {
-		return spans.Stats{
+	got := scrape(t, NewExporter(func() export.Stats {
+		return export.Stats{
 			Enqueued: 100, Queued: 1, QueuedBytes: 2, MaxQueued: 3, MaxQueuedBytes: 4, Sent: 5, Rejected: 6,
-			Dropped:  spans.Dropped{QueueFull: 7, Refused: 8, TooLarge: 9, Closed: 10},
+			Dropped:  export.Dropped{QueueFull: 7, Refused: 8, TooLarge: 9, Closed: 10},
 			Requests: 11, Retries: 12,
 		}
 	}))

@@ -2,17 +2,14 @@ package spans
 
 import (
 	"bytes"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
-	"pgregory.net/rapid"
 )
 
 func packed(t testing.TB, e *Encoder, traces []Trace) []Packed {
@@ -22,57 +19,6 @@ func packed(t testing.TB, e *Encoder, traces []Trace) []Packed {
 		t.Fatal(err)
 	}
 	return items
-}
-
-// What a collector reads from the request is what Encode says, each time it is
-// sent, and takes the bytes that it was counted with.
-func TestRequestIsWhatIsEncoded(t *testing.T) {
-	service := rapid.SampledFrom([]string{"", "kubelet", "sched\xffuler", strings.Repeat("s", 2*MaxText)})
-	text := rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 300), func(b []byte) string { return string(b) })
-	rapid.Check(t, func(t *rapid.T) {
-		e, err := NewEncoder(EncoderOptions{ClusterName: text.Draw(t, "cluster"), ServiceName: service.Draw(t, "all")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var traces []Trace
-		for range rapid.IntRange(1, 4).Draw(t, "traces") {
-			trace := rollout()
-			trace.Late = rapid.Bool().Draw(t, "late")
-			for i := range trace.Spans {
-				s := &trace.Spans[i]
-				s.Service, s.Name = service.Draw(t, "service"), text.Draw(t, "name")
-				s.Attributes = append(s.Attributes, attribute.String("x", strings.Repeat(text.Draw(t, "value"), 20)))
-			}
-			traces = append(traces, trace)
-		}
-
-		items, err := e.Pack(traces)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := newQueue(100, 1<<30, e.ServiceBytes())
-		q.push(items)
-		batch, size := q.take(100, 1<<30)
-		wire, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Request(packedOf(batch))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		services := len(e.Encode(traces))
-		if size < len(wire) || size > len(wire)+20*services {
-			t.Fatalf("%d bytes are counted, and %d sent for %d services", size, len(wire), services)
-		}
-		var got coltracepb.ExportTraceServiceRequest
-		if err := proto.Unmarshal(wire, &got); err != nil {
-			t.Fatal(err)
-		}
-		if want := (&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Encode(traces)}); !proto.Equal(&got, want) {
-			t.Fatalf("got\n%v\nwant\n%v", &got, want)
-		}
-		again, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Request(packedOf(batch))})
-		if err != nil || !bytes.Equal(wire, again) {
-			t.Fatalf("the second time it is another request (%v)", err)
-		}
-	})
 }
 
 // The span that is acknowledged is the one that was sent.
@@ -150,35 +96,6 @@ func TestHugeSpan(t *testing.T) {
 		t.Errorf("%d bytes, %d links and %d dropped, %d attributes and %d dropped", size,
 			len(got.Links), got.DroppedLinksCount, len(got.Attributes), got.DroppedAttributesCount)
 	}
-}
-
-// What waits takes the memory that it is counted with, however large the texts
-// were that it was made from.
-func TestQueueHoldsWhatItCounts(t *testing.T) {
-	e := testEncoder(t, EncoderOptions{})
-	q := newQueue(1<<30, 1<<40, 0)
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := heap()
-	for i := range 200 {
-		huge := strings.Repeat("x", 1<<20)
-		s := numbered(i, 1)[0].Spans[0]
-		s.Service = huge[:10]
-		s.Attributes = []attribute.KeyValue{semconv.K8SNamespaceName(huge[:20]), attribute.String("small", huge[:100])}
-		s.Events = append(s.Events, Event{Name: huge[:50]}, Event{Name: huge})
-		q.push(packed(t, e, []Trace{{Spans: []Span{s}}}))
-	}
-	grown := int64(heap()) - int64(before) //nolint:gosec // They are far from that large.
-	// The rest is what Go's allocator rounds up, what the list takes, and what
-	// others in this process keep at the same time.
-	if most := int64(q.bytes()*5/4 + q.len()*200 + 4<<20); grown > most {
-		t.Errorf("the heap grew by %d bytes for %d that are counted, more than %d", grown, q.bytes(), most)
-	}
-	runtime.KeepAlive(q)
 }
 
 // The spans of a request are in a field that the messages of this package do

@@ -1,4 +1,4 @@
-package spans
+package export
 
 // sizeLimit finds out how large a request a collector takes, in bytes. What
 // is refused for its size is tried at half of that; from there the limit

@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"cmp"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // Exporter delivers spans to an OTLP collector, at least once: a span stays
@@ -24,7 +26,7 @@ import (
 // that had it already can tell.
 type Exporter struct {
 	settings *settings
-	encoder  *Encoder
+	encoder  *spans.Encoder
 	client   otlptrace.Client
 	log      logr.Logger
 
@@ -89,13 +91,13 @@ type Dropped struct {
 // Total is how many spans were dropped for whatever reason.
 func (d Dropped) Total() int64 { return d.QueueFull + d.Refused + d.TooLarge + d.Closed }
 
-// NewExporter returns an Exporter that has begun to work; call Shutdown to end
+// New returns an Exporter that has begun to work; call Shutdown to end
 // it. It does not wait for the collector. An error is c's, as Validate would
 // return it.
 //
 // Credentials never reach log: neither headers, nor what the collector says
 // about them.
-func NewExporter(c Config, encoder *Encoder, log logr.Logger) (*Exporter, error) {
+func New(c Config, encoder *spans.Encoder, log logr.Logger) (*Exporter, error) {
 	s, err := c.resolve()
 	if err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func (e *Exporter) Endpoint() string {
 // Enqueue takes spans over for delivery. It never blocks and never fails: if
 // there is no room, the namespace that holds most of the queue loses its oldest
 // spans. It keeps nothing of what it is given.
-func (e *Exporter) Enqueue(traces []Trace) {
+func (e *Exporter) Enqueue(traces []spans.Trace) {
 	given := 0
 	for i := range traces {
 		given += len(traces[i].Spans)

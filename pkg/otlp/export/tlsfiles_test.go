@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"bytes"
@@ -151,7 +151,7 @@ func TestPlainHeadersAreWarnedOf(t *testing.T) {
 	} {
 		var logged bytes.Buffer
 		config := Config{Endpoint: c.endpoint, Headers: Headers(c.headers)}
-		e, err := NewExporter(config, testEncoder(t, EncoderOptions{}), logr.FromSlogHandler(slog.NewTextHandler(&logged, nil)))
+		e, err := New(config, testEncoder(t), logr.FromSlogHandler(slog.NewTextHandler(&logged, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,12 @@
-package spans
+package export
 
 import (
 	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 const (
@@ -210,7 +212,7 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	waiting, dropped := n+s.queue.len(), s.stats.Dropped.Total()
 	s.mu.Unlock()
 	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {
-		var roots []*Span
+		var roots []*spans.Span
 		for _, n := range batch {
 			if n.Root {
 				roots = append(roots, n.Decode())
@@ -239,7 +241,7 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 }
 
 // drop lets the one span in flight go, undelivered.
-func (s *sender) drop(span *Span, a answer) {
+func (s *sender) drop(span *spans.Span, a answer) {
 	s.mu.Lock()
 	s.queue.remove()
 	s.stats.Requests++

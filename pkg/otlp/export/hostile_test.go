@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"google.golang.org/grpc/codes"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // refusedForSize is how collectors refuse a request for its size.
@@ -87,7 +89,7 @@ func TestUnreadableAnswer(t *testing.T) {
 
 // Only who fills the queue loses spans, and the log says who that is.
 func TestOneNamespaceFillsTheQueue(t *testing.T) {
-	in := func(namespace string, traces []Trace) []Trace {
+	in := func(namespace string, traces []spans.Trace) []spans.Trace {
 		for i := range traces {
 			s := &traces[i].Spans[0]
 			s.Attributes = append(slices.Clone(s.Attributes), semconv.K8SNamespaceName(namespace))
@@ -98,7 +100,7 @@ func TestOneNamespaceFillsTheQueue(t *testing.T) {
 		config := testConfig(c)
 		config.QueueBytes = 256 << 10
 		e, l := startExporter(t, config)
-		var kept [][]Trace
+		var kept [][]spans.Trace
 		for i := range 10 {
 			few := in(fmt.Sprint("shop-", i), numbered(100*i, 20))
 			kept = append(kept, few)
@@ -109,7 +111,7 @@ func TestOneNamespaceFillsTheQueue(t *testing.T) {
 		huge := in("evil", numbered(10_000, 3))
 		for i := range huge {
 			for range 130 {
-				huge[i].Spans[0].Events = append(huge[i].Spans[0].Events, Event{
+				huge[i].Spans[0].Events = append(huge[i].Spans[0].Events, spans.Event{
 					Name: "Failed", Attributes: []attribute.KeyValue{attribute.String("message", strings.Repeat("m", 1<<20))},
 				})
 			}

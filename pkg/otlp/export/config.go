@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // Protocols an Exporter speaks, as OTEL_EXPORTER_OTLP_PROTOCOL names them.
@@ -79,7 +81,7 @@ type Config struct {
 	// called from the goroutine that sends, which waits for it. Where a
 	// collector rejects some of a request it does not say which; then none of
 	// that request's spans are passed on.
-	Acknowledged func([]*Span)
+	Acknowledged func([]*spans.Span)
 }
 
 // AddFlags adds a flag for each field of c that somebody who runs rollspan

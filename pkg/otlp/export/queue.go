@@ -1,8 +1,10 @@
-package spans
+package export
 
 import (
 	"container/heap"
 	"slices"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // queue holds the spans that no collector has acknowledged yet, oldest first,
@@ -42,7 +44,7 @@ const (
 
 // node is one span in a queue.
 type node struct {
-	Packed
+	spans.Packed
 	holder *holder
 	// prev and next are its neighbors among those that wait, after the next
 	// one of the same namespace.
@@ -50,8 +52,8 @@ type node struct {
 }
 
 // packedOf are the spans of nodes.
-func packedOf(batch []*node) []*Packed {
-	out := make([]*Packed, len(batch))
+func packedOf(batch []*node) []*spans.Packed {
+	out := make([]*spans.Packed, len(batch))
 	for i, n := range batch {
 		out[i] = &n.Packed
 	}
@@ -86,7 +88,7 @@ func (q *queue) bytes() int { return q.held[inBytes] }
 
 // push appends items and returns how many spans it evicted to make room, by
 // namespace.
-func (q *queue) push(items []Packed) (evicted map[string]int64) {
+func (q *queue) push(items []spans.Packed) (evicted map[string]int64) {
 	for _, it := range items {
 		h := q.holders[it.Namespace]
 		if h == nil {

@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"mime"
@@ -227,6 +227,9 @@ func retryAfter(v string) time.Duration {
 
 // maxWords is how much of what a collector says is logged, in bytes.
 const maxWords = 512
+
+// ellipsis ends words that were cut.
+const ellipsis = "…"
 
 // hidden stands for words that repeat a secret.
 const hidden = "(what was said is not shown: it repeats a part of a header's value, or of a password)"

@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"compress/gzip"
@@ -30,6 +30,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/rollspan/rollspan/pkg/otlp/internal/otlptest"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // reply is what a test's collector answers to one request. The zero value
@@ -332,19 +335,19 @@ func (l *logs) String() string {
 }
 
 // numbered returns n traces of one span each, numbered from first.
-func numbered(first, n int) []Trace {
-	var out []Trace
+func numbered(first, n int) []spans.Trace {
+	var out []spans.Trace
 	for i := first; i < first+n; i++ {
-		s := rollout().Spans[1]
-		s.SpanID = NewSpanID(s.TraceID, fmt.Sprint(i))
+		s := otlptest.Rollout().Spans[1]
+		s.SpanID = spans.NewSpanID(s.TraceID, fmt.Sprint(i))
 		s.Name = fmt.Sprint("span ", i)
-		out = append(out, Trace{Spans: []Span{s}})
+		out = append(out, spans.Trace{Spans: []spans.Span{s}})
 	}
 	return out
 }
 
 // ids lists the span IDs of traces.
-func ids(traces ...[]Trace) []string {
+func ids(traces ...[]spans.Trace) []string {
 	var out []string
 	for _, group := range traces {
 		for _, t := range group {

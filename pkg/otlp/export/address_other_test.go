@@ -1,6 +1,6 @@
 //go:build !linux
 
-package spans
+package export
 
 import (
 	"net"

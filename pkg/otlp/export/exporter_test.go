@@ -1,4 +1,4 @@
-package spans
+package export
 
 import (
 	"context"
@@ -13,6 +13,9 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
+
+	"github.com/rollspan/rollspan/pkg/otlp/internal/otlptest"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // both runs a test against a gRPC and against an HTTP collector.
@@ -43,7 +46,7 @@ func startExporter(t *testing.T, config Config) (*Exporter, *logs) {
 		config.Timeout = forever
 	}
 	l := &logs{}
-	e, err := NewExporter(config, testEncoder(t, EncoderOptions{}), l.logger())
+	e, err := New(config, testEncoder(t), l.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +90,7 @@ func wantSpans(t *testing.T, got, want []string) {
 func TestCollectorDownAtStart(t *testing.T) {
 	both(t, func(t *testing.T, c *collector) {
 		e, l := startExporter(t, testConfig(c))
-		traces := []Trace{rollout()}
+		traces := []spans.Trace{otlptest.Rollout()}
 		more := numbered(0, 30)
 		e.Enqueue(traces)
 		e.Enqueue(more)
@@ -147,7 +150,7 @@ func TestPartialSuccess(t *testing.T) {
 		c.up()
 		c.on(func(request) reply { return reply{rejected: 2, message: "span too old"} })
 		config := testConfig(c)
-		config.Acknowledged = func(taken []*Span) { t.Errorf("%d spans were acknowledged; nobody can know that", len(taken)) }
+		config.Acknowledged = func(taken []*spans.Span) { t.Errorf("%d spans were acknowledged; nobody can know that", len(taken)) }
 		e, l := startExporter(t, config)
 		e.Enqueue(numbered(0, 5))
 
@@ -193,13 +196,13 @@ func TestTooLarge(t *testing.T) {
 		c.up()
 		e, l := startExporter(t, testConfig(c))
 		before, after := numbered(0, 300), numbered(300, 300)
-		giant := rollout()
+		giant := otlptest.Rollout()
 		for i := range 8 {
 			giant.Spans[0].Attributes = append(giant.Spans[0].Attributes,
-				attribute.String(strings.Repeat("k", i+1), strings.Repeat("v", MaxText)))
+				attribute.String(strings.Repeat("k", i+1), strings.Repeat("v", spans.MaxText)))
 		}
 		giant.Spans = giant.Spans[:1]
-		e.Enqueue(slices.Concat(before, []Trace{giant}, after))
+		e.Enqueue(slices.Concat(before, []spans.Trace{giant}, after))
 
 		stats := finish(t, e)
 		wantSpans(t, c.got(), ids(before, after))
@@ -232,7 +235,7 @@ func TestOneBadSpan(t *testing.T) {
 				config := testConfig(c)
 				config.BatchSpans = 32
 				var acknowledged []string // from one goroutine, which finish waits for
-				config.Acknowledged = func(taken []*Span) {
+				config.Acknowledged = func(taken []*spans.Span) {
 					for _, s := range taken {
 						acknowledged = append(acknowledged, s.SpanID.String())
 					}
@@ -494,8 +497,8 @@ func TestManyWriters(t *testing.T) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	encoder := testEncoder(b, EncoderOptions{})
-	traces := []Trace{rollout()}
+	encoder := testEncoder(b)
+	traces := []spans.Trace{otlptest.Rollout()}
 	b.ReportAllocs()
 	for b.Loop() {
 		encoder.Encode(traces)
@@ -508,11 +511,11 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkEnqueue(b *testing.B) {
 	e := &Exporter{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}),
-		encoder:  testEncoder(b, EncoderOptions{}),
+		encoder:  testEncoder(b),
 		queue:    newQueue(10_000, DefaultQueueBytes, 0),
 		settings: &settings{},
 	}
-	traces := []Trace{rollout()}
+	traces := []spans.Trace{otlptest.Rollout()}
 	b.ReportAllocs()
 	for b.Loop() {
 		e.Enqueue(traces)
