@@ -8,6 +8,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -30,7 +31,7 @@ type jaegerSection struct {
 // rounds both down.
 func jaegerTrace(t testing.TB, tr spans.Trace) *jaegerSpan {
 	t.Helper()
-	encoder, err := spans.NewEncoder(spans.EncoderOptions{})
+	encoder, err := otlp.NewEncoder(otlp.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/text"
@@ -39,7 +40,7 @@ type conversion struct {
 	// format is outputTree, outputJSON or outputOTLP.
 	format   string
 	engine   causality.Options
-	encoder  spans.EncoderOptions
+	encoder  otlp.Options
 	exporter export.Config
 	// drain is how long to wait for the collector at the end.
 	drain time.Duration
@@ -135,7 +136,7 @@ func (c *conversion) print(w io.Writer, clusterUID string) (output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jsonOutput{spans.NewJSONWriter(w, encoder)}, nil
+	return jsonOutput{otlp.NewJSONWriter(w, encoder)}, nil
 }
 
 // export returns an exporter to the collector.
@@ -147,11 +148,11 @@ func (c *conversion) export(log *slog.Logger, clusterUID string) (*export.Export
 	return export.New(c.exporter, encoder, logr.FromSlogHandler(log.Handler()))
 }
 
-func (c *conversion) newEncoder(clusterUID string) (*spans.Encoder, error) {
+func (c *conversion) newEncoder(clusterUID string) (*otlp.Encoder, error) {
 	options := c.encoder
 	options.ClusterUID = clusterUID
 	options.Version = buildVersion()
-	return spans.NewEncoder(options)
+	return otlp.NewEncoder(options)
 }
 
 // treeOutput prints traces for people, with an empty line behind each.
@@ -168,7 +169,7 @@ func (o treeOutput) Deliver(t spans.Trace) error {
 func (o treeOutput) Close(context.Context) error { return nil }
 
 // jsonOutput prints traces as OTLP JSON, one request a line.
-type jsonOutput struct{ w *spans.JSONWriter }
+type jsonOutput struct{ w *otlp.JSONWriter }
 
 func (o jsonOutput) Deliver(t spans.Trace) error { return o.w.Write([]spans.Trace{t}) }
 

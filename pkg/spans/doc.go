@@ -1,7 +1,7 @@
-// Package spans is the span model of rollspan and everything that happens to
-// a span after the causality engine has finished it: its stable IDs, its
-// OTLP form.
+// Package spans is the span model of rollspan: what the causality engine hands out,
+// with IDs that are the same in every run.
 //
-// The engine (package causality) imports the model only. Nothing here knows
-// how a span came about.
+// Whoever embeds the engine gets this package with it. So it depends on nothing that
+// encodes, prints or sends spans: packages text (below this one), otlp and otlp/export
+// do. Nothing here knows how a span came about.
 package spans

@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -26,7 +27,7 @@ import (
 // that had it already can tell.
 type Exporter struct {
 	settings *settings
-	encoder  *spans.Encoder
+	encoder  *otlp.Encoder
 	client   otlptrace.Client
 	log      logr.Logger
 
@@ -97,7 +98,7 @@ func (d Dropped) Total() int64 { return d.QueueFull + d.Refused + d.TooLarge + d
 //
 // Credentials never reach log: neither headers, nor what the collector says
 // about them.
-func New(c Config, encoder *spans.Encoder, log logr.Logger) (*Exporter, error) {
+func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 	s, err := c.resolve()
 	if err != nil {
 		return nil, err

@@ -496,16 +496,6 @@ func TestManyWriters(t *testing.T) {
 	})
 }
 
-func BenchmarkEncode(b *testing.B) {
-	encoder := testEncoder(b)
-	traces := []spans.Trace{otlptest.Rollout()}
-	b.ReportAllocs()
-	for b.Loop() {
-		encoder.Encode(traces)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(traces[0].Spans)), "ns/span")
-}
-
 // BenchmarkEnqueue is what handing a trace over costs the goroutine that
 // watches the cluster, with a full queue, which is the worst case.
 func BenchmarkEnqueue(b *testing.B) {

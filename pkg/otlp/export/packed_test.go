@@ -12,13 +12,14 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/otlp/internal/otlptest"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-func testEncoder(t testing.TB) *spans.Encoder {
+func testEncoder(t testing.TB) *otlp.Encoder {
 	t.Helper()
-	e, err := spans.NewEncoder(spans.EncoderOptions{})
+	e, err := otlp.NewEncoder(otlp.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func TestRequestIsWhatIsEncoded(t *testing.T) {
 	service := rapid.SampledFrom([]string{"", "kubelet", "sched\xffuler", strings.Repeat("s", 2*spans.MaxText)})
 	text := rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 300), func(b []byte) string { return string(b) })
 	rapid.Check(t, func(t *rapid.T) {
-		e, err := spans.NewEncoder(spans.EncoderOptions{ClusterName: text.Draw(t, "cluster"), ServiceName: service.Draw(t, "all")})
+		e, err := otlp.NewEncoder(otlp.Options{ClusterName: text.Draw(t, "cluster"), ServiceName: service.Draw(t, "all")})
 		if err != nil {
 			t.Fatal(err)
 		}

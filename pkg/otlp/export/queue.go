@@ -4,7 +4,7 @@ import (
 	"container/heap"
 	"slices"
 
-	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/otlp"
 )
 
 // queue holds the spans that no collector has acknowledged yet, oldest first,
@@ -44,7 +44,7 @@ const (
 
 // node is one span in a queue.
 type node struct {
-	spans.Packed
+	otlp.Packed
 	holder *holder
 	// prev and next are its neighbors among those that wait, after the next
 	// one of the same namespace.
@@ -52,8 +52,8 @@ type node struct {
 }
 
 // packedOf are the spans of nodes.
-func packedOf(batch []*node) []*spans.Packed {
-	out := make([]*spans.Packed, len(batch))
+func packedOf(batch []*node) []*otlp.Packed {
+	out := make([]*otlp.Packed, len(batch))
 	for i, n := range batch {
 		out[i] = &n.Packed
 	}
@@ -88,7 +88,7 @@ func (q *queue) bytes() int { return q.held[inBytes] }
 
 // push appends items and returns how many spans it evicted to make room, by
 // namespace.
-func (q *queue) push(items []spans.Packed) (evicted map[string]int64) {
+func (q *queue) push(items []otlp.Packed) (evicted map[string]int64) {
 	for _, it := range items {
 		h := q.holders[it.Namespace]
 		if h == nil {

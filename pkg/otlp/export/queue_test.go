@@ -8,25 +8,25 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/otlp"
 )
 
 // testItem is an item of this size, of a service that is in its first byte.
-func testItem(namespace string, size int, service byte) spans.Packed {
+func testItem(namespace string, size int, service byte) otlp.Packed {
 	wire := make([]byte, size)
 	wire[0] = service
-	return spans.Packed{Namespace: namespace, Wire: wire, Service: 1}
+	return otlp.Packed{Namespace: namespace, Wire: wire, Service: 1}
 }
 
 // modelQueue is the plainest queue: a slice, how many of its first elements are in
 // flight, and every sum worked out anew.
 type modelQueue struct {
 	max      [measures]int
-	items    []spans.Packed
+	items    []otlp.Packed
 	inFlight int
 }
 
-func (m *modelQueue) held(items []spans.Packed) (held [measures]int) {
+func (m *modelQueue) held(items []otlp.Packed) (held [measures]int) {
 	for _, it := range items {
 		held[inSpans]++
 		held[inBytes] += it.Size()
@@ -34,7 +34,7 @@ func (m *modelQueue) held(items []spans.Packed) (held [measures]int) {
 	return held
 }
 
-func (m *modelQueue) of(namespace string, items []spans.Packed) (out []spans.Packed) {
+func (m *modelQueue) of(namespace string, items []otlp.Packed) (out []otlp.Packed) {
 	for _, it := range items {
 		if it.Namespace == namespace {
 			out = append(out, it)
@@ -67,7 +67,7 @@ func (m *modelQueue) evict() (evicted map[string]int64) {
 			if share*len(names) <= m.max[measure] {
 				break
 			}
-			i := m.inFlight + slices.IndexFunc(m.items[m.inFlight:], func(it spans.Packed) bool { return it.Namespace == most })
+			i := m.inFlight + slices.IndexFunc(m.items[m.inFlight:], func(it otlp.Packed) bool { return it.Namespace == most })
 			m.items = slices.Delete(m.items, i, i+1)
 			if evicted == nil {
 				evicted = map[string]int64{}
@@ -78,7 +78,7 @@ func (m *modelQueue) evict() (evicted map[string]int64) {
 	return evicted
 }
 
-func sameItem(a, b spans.Packed) bool {
+func sameItem(a, b otlp.Packed) bool {
 	return a.Namespace == b.Namespace && &a.Wire[0] == &b.Wire[0]
 }
 
@@ -95,7 +95,7 @@ func TestQueueModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
-				var items []spans.Packed
+				var items []otlp.Packed
 				for i := range rapid.IntRange(0, 20).Draw(t, "n") {
 					namespace := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "namespace")
 					items = append(items, testItem(namespace, rapid.IntRange(1, 9).Draw(t, "size"), byte('x'+i%2)))
@@ -155,7 +155,7 @@ func checkQueue(t *rapid.T, q *queue, model *modelQueue) {
 		if h.held != model.held(model.of(name, model.items)) {
 			t.Fatalf("%q holds %v, want %v", name, h.held, model.held(model.of(name, model.items)))
 		}
-		var waiting []spans.Packed
+		var waiting []otlp.Packed
 		for n := h.first; n != nil; n = n.after {
 			waiting = append(waiting, n.Packed)
 		}
@@ -163,7 +163,7 @@ func checkQueue(t *rapid.T, q *queue, model *modelQueue) {
 			t.Fatalf("the list of %q is wrong", name)
 		}
 	}
-	var waiting, backwards []spans.Packed
+	var waiting, backwards []otlp.Packed
 	for n := q.first; n != nil; n = n.next {
 		waiting = append(waiting, n.Packed)
 	}
@@ -184,14 +184,14 @@ func checkQueue(t *rapid.T, q *queue, model *modelQueue) {
 // One namespace that floods the queue costs no other a span, in whatever way it
 // does so.
 func TestFloodCostsOnlyWhoFloods(t *testing.T) {
-	for name, flood := range map[string]func() []spans.Packed{
-		"many small ones": func() (out []spans.Packed) {
+	for name, flood := range map[string]func() []otlp.Packed{
+		"many small ones": func() (out []otlp.Packed) {
 			for range 50_000 {
 				out = append(out, testItem("evil", 10, 'x'))
 			}
 			return out
 		},
-		"few large ones": func() (out []spans.Packed) {
+		"few large ones": func() (out []otlp.Packed) {
 			for range 50 {
 				out = append(out, testItem("evil", 200_000, 'x'))
 			}
@@ -203,7 +203,7 @@ func TestFloodCostsOnlyWhoFloods(t *testing.T) {
 			others := 0
 			for i := range 9 {
 				for range 1000 {
-					q.push([]spans.Packed{testItem(fmt.Sprint("shop-", i), 100, 'x')})
+					q.push([]otlp.Packed{testItem(fmt.Sprint("shop-", i), 100, 'x')})
 					others++
 				}
 				evicted := q.push(flood())
@@ -222,7 +222,7 @@ func TestFloodCostsOnlyWhoFloods(t *testing.T) {
 // namespaces.
 func BenchmarkQueue(b *testing.B) {
 	q := newQueue(100_000, 1<<30, 0)
-	one := make([]spans.Packed, 1)
+	one := make([]otlp.Packed, 1)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		one[0] = testItem(fmt.Sprint(i%5000), 100, 'x')

@@ -1,4 +1,4 @@
-package spans
+package otlp
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // Limits of one line of OTLP JSON. The Collector's otlpjsonfile receiver cuts
@@ -31,7 +33,7 @@ func NewJSONWriter(w io.Writer, encoder *Encoder) *JSONWriter {
 
 // Write writes traces as one line, or as several if one would be too long for
 // a Collector to read back; nothing if there is no span. An error is w's.
-func (j *JSONWriter) Write(traces []Trace) error {
+func (j *JSONWriter) Write(traces []spans.Trace) error {
 	items := flatten(traces)
 	for len(items) > 0 {
 		n := min(len(items), lineSpans)

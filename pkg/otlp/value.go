@@ -1,4 +1,4 @@
-package spans
+package otlp
 
 import (
 	"strings"
@@ -6,9 +6,11 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// Limits on what one span can hold, besides MaxText. They are far above what a
+// Limits on what one span can hold, besides spans.MaxText. They are far above what a
 // cluster writes, and keep one odd object from making a request that no collector
 // takes.
 const (
@@ -23,11 +25,11 @@ const (
 	maxSpanBytes = 512 << 10
 )
 
-// clean makes s fit for a protobuf string: UTF-8, and no longer than MaxText.
+// clean makes s fit for a protobuf string: UTF-8, and no longer than spans.MaxText.
 func clean(s string) string {
-	s = Cut(s) // before it is repaired, so that a huge text is not copied
+	s = spans.Cut(s) // before it is repaired, so that a huge text is not copied
 	s = strings.ToValidUTF8(s, string(utf8.RuneError))
-	if len(s) > MaxText {
+	if len(s) > spans.MaxText {
 		// A byte that was repaired is three bytes long now.
 		return clean(s)
 	}
@@ -61,7 +63,7 @@ func encodeValue(v attribute.Value, depth int) *commonpb.AnyValue {
 	case attribute.STRING:
 		return stringValue(v.AsString())
 	case attribute.BYTESLICE:
-		b, _ := atMost(v.AsByteSlice(), MaxText)
+		b, _ := atMost(v.AsByteSlice(), spans.MaxText)
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BytesValue{BytesValue: b}}
 	case attribute.BOOLSLICE:
 		return listValue(v.AsBoolSlice(), boolValue)

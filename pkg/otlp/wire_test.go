@@ -1,4 +1,4 @@
-package spans
+package otlp
 
 import (
 	"bytes"
@@ -10,9 +10,12 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollspan/rollspan/pkg/otlp/internal/otlptest"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-func packed(t testing.TB, e *Encoder, traces []Trace) []Packed {
+func packed(t testing.TB, e *Encoder, traces []spans.Trace) []Packed {
 	t.Helper()
 	items, err := e.Pack(traces)
 	if err != nil {
@@ -23,19 +26,19 @@ func packed(t testing.TB, e *Encoder, traces []Trace) []Packed {
 
 // The span that is acknowledged is the one that was sent.
 func TestDecode(t *testing.T) {
-	e := testEncoder(t, EncoderOptions{})
-	trace := rollout()
+	e := testEncoder(t, Options{})
+	trace := otlptest.Rollout()
 	trace.Spans[0].Attributes = append(trace.Spans[0].Attributes,
 		attribute.Bool("b", true), attribute.Int64Slice("i", []int64{1, 2}), attribute.ByteSlice("bytes", []byte{1}),
 		attribute.KeyValue{Key: "map", Value: attribute.MapValue(attribute.Int("k", 1))}, attribute.KeyValue{Key: "none"})
-	for i, it := range packed(t, e, []Trace{trace}) {
+	for i, it := range packed(t, e, []spans.Trace{trace}) {
 		got := it.Decode()
 		want := trace.Spans[i]
 		if got.TraceID != want.TraceID || got.SpanID != want.SpanID || got.ParentID != want.ParentID || got.Name != want.Name ||
 			!got.Start.Equal(want.Start) || !got.End.Equal(want.End) || got.Status != want.Status || got.Message != want.Message {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		again := packed(t, e, []Trace{{Spans: []Span{*got}, Late: i > 0}})
+		again := packed(t, e, []spans.Trace{{Spans: []spans.Span{*got}, Late: i > 0}})
 		if !bytes.Equal(again[0].Wire, it.Wire) || it.Root != (i == 0) {
 			t.Errorf("span %d: %+v is not what was encoded", i, got)
 		}
@@ -44,20 +47,20 @@ func TestDecode(t *testing.T) {
 
 // Whose a span is says the span itself, or its trace.
 func TestNamespacesOf(t *testing.T) {
-	in := func(namespace string) Span {
-		return Span{Attributes: []attribute.KeyValue{semconv.K8SNamespaceName(namespace)}}
+	in := func(namespace string) spans.Span {
+		return spans.Span{Attributes: []attribute.KeyValue{semconv.K8SNamespaceName(namespace)}}
 	}
-	number := Span{Attributes: []attribute.KeyValue{semconv.K8SNamespaceNameKey.Int(1)}}
+	number := spans.Span{Attributes: []attribute.KeyValue{semconv.K8SNamespaceNameKey.Int(1)}}
 	long := strings.Repeat("n", 2*maxNamespace)
 	for _, c := range []struct {
-		spans []Span
+		spans []spans.Span
 		want  string
 	}{
 		{nil, ""},
-		{[]Span{{}, number}, " "},
-		{[]Span{in("a"), {}, in("b"), {}}, "a a b a"},
-		{[]Span{{}, in("a")}, "a a"},
-		{[]Span{in(long)}, long[:maxNamespace]},
+		{[]spans.Span{{}, number}, " "},
+		{[]spans.Span{in("a"), {}, in("b"), {}}, "a a b a"},
+		{[]spans.Span{{}, in("a")}, "a a"},
+		{[]spans.Span{in(long)}, long[:maxNamespace]},
 	} {
 		if got := strings.Join(namespacesOf(c.spans), " "); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
@@ -68,17 +71,17 @@ func TestNamespacesOf(t *testing.T) {
 // A span that is too large for any collector is cut, not lost: its first
 // events stay, and it says how many are missing.
 func TestHugeSpan(t *testing.T) {
-	e := testEncoder(t, EncoderOptions{})
-	s := rollout().Spans[1]
+	e := testEncoder(t, Options{})
+	s := otlptest.Rollout().Spans[1]
 	s.Events, s.Links = nil, nil
 	for i := range maxList {
-		s.Events = append(s.Events, Event{Name: "Failed", Time: testStart.Add(time.Duration(i)), Attributes: []attribute.KeyValue{
-			attribute.String("message", strings.Repeat("m", 2*MaxText)),
+		s.Events = append(s.Events, spans.Event{Name: "Failed", Time: otlptest.Start.Add(time.Duration(i)), Attributes: []attribute.KeyValue{
+			attribute.String("message", strings.Repeat("m", 2*spans.MaxText)),
 		}})
 	}
-	got := e.Encode([]Trace{{Spans: []Span{s}}})[0].ScopeSpans[0].Spans[0]
+	got := e.Encode([]spans.Trace{{Spans: []spans.Span{s}}})[0].ScopeSpans[0].Spans[0]
 	n := len(got.Events)
-	if size := proto.Size(got); size > maxSpanBytes || size < maxSpanBytes-2*MaxText || n+int(got.DroppedEventsCount) != maxList {
+	if size := proto.Size(got); size > maxSpanBytes || size < maxSpanBytes-2*spans.MaxText || n+int(got.DroppedEventsCount) != maxList {
 		t.Errorf("%d bytes, %d events and %d dropped", size, n, got.DroppedEventsCount)
 	}
 	if last := got.Events[n-1]; last.TimeUnixNano != unixNano(s.Events[n-1].Time) {
@@ -86,11 +89,11 @@ func TestHugeSpan(t *testing.T) {
 	}
 
 	s.Events = nil
-	for range 4 * maxSpanBytes / MaxText {
-		s.Attributes = append(s.Attributes, attribute.String("k", strings.Repeat("v", MaxText)))
-		s.Links = append(s.Links, Link{Attributes: s.Attributes[:1]})
+	for range 4 * maxSpanBytes / spans.MaxText {
+		s.Attributes = append(s.Attributes, attribute.String("k", strings.Repeat("v", spans.MaxText)))
+		s.Links = append(s.Links, spans.Link{Attributes: s.Attributes[:1]})
 	}
-	got = e.Encode([]Trace{{Spans: []Span{s}}})[0].ScopeSpans[0].Spans[0]
+	got = e.Encode([]spans.Trace{{Spans: []spans.Span{s}}})[0].ScopeSpans[0].Spans[0]
 	if size := proto.Size(got); size > maxSpanBytes || len(got.Links) != 0 ||
 		int(got.DroppedLinksCount) != len(s.Links) || len(got.Attributes)+int(got.DroppedAttributesCount) != len(s.Attributes) {
 		t.Errorf("%d bytes, %d links and %d dropped, %d attributes and %d dropped", size,

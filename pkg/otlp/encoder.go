@@ -1,4 +1,4 @@
-package spans
+package otlp
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // scopeName is the instrumentation scope of every span rollspan sends.
@@ -30,9 +32,9 @@ const (
 	remoteFlags = localFlags | uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 )
 
-// EncoderOptions say what is the same for every span an Encoder encodes. The
+// Options say what is the same for every span an Encoder encodes. The
 // zero value is ready to use.
-type EncoderOptions struct {
+type Options struct {
 	// ClusterName becomes the resource attribute k8s.cluster.name. Left out
 	// if empty, unless OTEL_RESOURCE_ATTRIBUTES has one.
 	ClusterName string
@@ -73,7 +75,7 @@ type Encoder struct {
 // describe the process that has the variable, which is rollspan's own pod
 // (the OpenTelemetry Operator fills them in so), while the spans speak of
 // other components.
-func NewEncoder(o EncoderOptions) (*Encoder, error) {
+func NewEncoder(o Options) (*Encoder, error) {
 	env, err := resource.New(context.Background(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w; write key=value,key=value", err)
@@ -112,15 +114,15 @@ func describesRollspan(key attribute.Key) bool {
 //
 // Encode accepts everything: text that is not UTF-8 is repaired, because one
 // bad byte would make a whole request unencodable, and text, lists, span
-// events and spans beyond the package's limits are cut (see MaxText, maxList,
+// events and spans beyond the package's limits are cut (see spans.MaxText, maxList,
 // maxSpanBytes).
-func (e *Encoder) Encode(traces []Trace) []*tracepb.ResourceSpans {
+func (e *Encoder) Encode(traces []spans.Trace) []*tracepb.ResourceSpans {
 	return e.encode(flatten(traces))
 }
 
 // outgoing is one span on its way out.
 type outgoing struct {
-	span *Span
+	span *spans.Span
 	// remoteParent says that the span's parent is not one of rollspan's.
 	remoteParent bool
 	// end is the span's, or a moment before: see apart.
@@ -128,7 +130,7 @@ type outgoing struct {
 }
 
 // flatten takes traces apart into spans, keeping their order.
-func flatten(traces []Trace) []outgoing {
+func flatten(traces []spans.Trace) []outgoing {
 	n := 0
 	for i := range traces {
 		n += len(traces[i].Spans)
@@ -169,7 +171,7 @@ func (e *Encoder) encode(items []outgoing) []*tracepb.ResourceSpans {
 }
 
 // serviceOf is the service.name of a span.
-func (e *Encoder) serviceOf(s *Span) string {
+func (e *Encoder) serviceOf(s *spans.Span) string {
 	if e.serviceName != "" {
 		return e.serviceName
 	}
@@ -259,7 +261,7 @@ func withoutLast[T proto.Message](list []T, dropped uint32, over *int) ([]T, uin
 // countBytes is how much the number of dropped elements takes at most.
 const countBytes = 6
 
-func encodeLink(from *Span, l *Link) *tracepb.Span_Link {
+func encodeLink(from *spans.Span, l *spans.Link) *tracepb.Span_Link {
 	out := &tracepb.Span_Link{
 		TraceId:    l.TraceID[:],
 		SpanId:     l.SpanID[:],

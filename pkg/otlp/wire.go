@@ -1,4 +1,4 @@
-package spans
+package otlp
 
 import (
 	"strings"
@@ -12,6 +12,8 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // Packed is one span as it waits to be sent: encoded, cut to the package's
@@ -42,7 +44,7 @@ const spansField = 2
 
 // Pack encodes the spans of traces, keeping their order. It skips spans that
 // cannot be encoded (there should be none), and returns why.
-func (e *Encoder) Pack(traces []Trace) (items []Packed, err error) {
+func (e *Encoder) Pack(traces []spans.Trace) (items []Packed, err error) {
 	for i := range traces {
 		t := &traces[i]
 		namespaces := namespacesOf(t.Spans)
@@ -79,11 +81,11 @@ const maxNamespace = 253
 // namespacesOf tells in which namespace each span of a trace is: by the span
 // itself, or else by the first span that says it, which is the root if that is
 // there.
-func namespacesOf(spans []Span) []string {
-	out := make([]string, len(spans))
+func namespacesOf(list []spans.Span) []string {
+	out := make([]string, len(list))
 	common, copies := "", map[string]string{}
-	for i := range spans {
-		v, _ := spans[i].Attribute(semconv.K8SNamespaceNameKey)
+	for i := range list {
+		v, _ := list[i].Attribute(semconv.K8SNamespaceNameKey)
 		if v.Type() != attribute.STRING || v.AsString() == "" {
 			continue
 		}
@@ -141,8 +143,8 @@ func (e *Encoder) ServiceBytes() int {
 
 // Decode returns the span as it is sent. It has no Subject, and its lists are
 // of the type attribute.SLICE.
-func (it *Packed) Decode() *Span {
-	out := &Span{Service: string(it.ServiceName())}
+func (it *Packed) Decode() *spans.Span {
+	out := &spans.Span{Service: string(it.ServiceName())}
 	_, _, n := protowire.ConsumeTag(it.Wire[it.Service:])
 	body, _ := protowire.ConsumeBytes(it.Wire[it.Service+max(n, 0):])
 	var s tracepb.Span
@@ -156,12 +158,12 @@ func (it *Packed) Decode() *Span {
 	out.Start, out.End = timeOf(s.GetStartTimeUnixNano()), timeOf(s.GetEndTimeUnixNano())
 	out.Attributes = decodeAttributes(s.GetAttributes())
 	for _, e := range s.GetEvents() {
-		out.Events = append(out.Events, Event{
+		out.Events = append(out.Events, spans.Event{
 			Name: e.GetName(), Time: timeOf(e.GetTimeUnixNano()), Attributes: decodeAttributes(e.GetAttributes()),
 		})
 	}
 	for _, l := range s.GetLinks() {
-		out.Links = append(out.Links, Link{
+		out.Links = append(out.Links, spans.Link{
 			TraceID: trace.TraceID(l.GetTraceId()), SpanID: trace.SpanID(l.GetSpanId()), Attributes: decodeAttributes(l.GetAttributes()),
 		})
 	}

@@ -1,10 +1,12 @@
-package spans
+package otlp
 
 import (
 	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // tick is the resolution of Jaeger's times.
@@ -18,18 +20,18 @@ const tick = time.Microsecond
 // and "before" means strictly, in microseconds. Of phases that follow each other
 // without a gap it would leave out every other one. It rounds a start and a
 // duration down, each for itself, so that a microsecond less is always enough.
-func apart(spans []Span) []time.Time {
+func apart(list []spans.Span) []time.Time {
 	starts := map[trace.SpanID][]time.Time{}
-	for i := range spans {
-		s := &spans[i]
+	for i := range list {
+		s := &list[i]
 		starts[s.ParentID] = append(starts[s.ParentID], s.Start)
 	}
 	for _, siblings := range starts {
 		slices.SortFunc(siblings, time.Time.Compare)
 	}
-	ends := make([]time.Time, len(spans))
-	for i := range spans {
-		s := &spans[i]
+	ends := make([]time.Time, len(list))
+	for i := range list {
+		s := &list[i]
 		ends[i] = s.End
 		siblings := starts[s.ParentID]
 		next, _ := slices.BinarySearchFunc(siblings, s.End, time.Time.Compare)

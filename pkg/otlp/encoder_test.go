@@ -1,4 +1,4 @@
-package spans
+package otlp
 
 import (
 	"bytes"
@@ -13,51 +13,18 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
+
+	"github.com/rollspan/rollspan/pkg/otlp/internal/otlptest"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
-var testStart = time.Date(2026, 3, 1, 8, 31, 17, 749506812, time.UTC)
-
-// rollout is a small trace with everything a span can have.
-func rollout() Trace {
-	id := NewTraceID("deployment", "uid", "2")
-	root := Span{
-		TraceID: id, SpanID: NewSpanID(id, "root"),
-		Name: "Deployment rollout", Service: "deployment-controller", Subject: "deployment/web",
-		Start: testStart, End: testStart.Add(9 * time.Second),
-		Attributes: []attribute.KeyValue{
-			attribute.String("rollspan.change", "rollout"),
-			attribute.Int("rollspan.revision", 2),
-			attribute.Float64("rollspan.critical_path.pull_image", 6.945),
-			attribute.StringSlice("rollspan.images.after", []string{"web:2", "proxy:1"}),
-		},
-		Links: []Link{{
-			TraceID: NewTraceID("deployment", "uid", "1"), SpanID: NewSpanID(NewTraceID("deployment", "uid", "1"), "root"),
-			Attributes: []attribute.KeyValue{attribute.String("rollspan.link", "supersedes")},
-		}},
-		Status: codes.Error, Message: "1 of 1 new pods: ImagePullBackOff: web:2: not found",
-	}
-	pod := Span{
-		TraceID: id, SpanID: NewSpanID(id, "pod"), ParentID: root.SpanID,
-		Name: "Pod start", Service: "kubelet", Subject: "pod/web-6757-x2x",
-		Start: testStart.Add(time.Second), End: testStart.Add(8 * time.Second),
-		Attributes: []attribute.KeyValue{attribute.Bool("rollspan.critical", true)},
-		Events: []Event{{
-			Name: "Failed", Time: testStart.Add(2 * time.Second),
-			Attributes: []attribute.KeyValue{attribute.String("k8s.event.reason", "Failed")},
-		}},
-		Links: []Link{{TraceID: id, SpanID: root.SpanID}},
-	}
-	return Trace{Spans: []Span{root, pod}}
-}
-
-func testEncoder(t testing.TB, o EncoderOptions) *Encoder {
+func testEncoder(t testing.TB, o Options) *Encoder {
 	t.Helper()
 	e, err := NewEncoder(o)
 	if err != nil {
@@ -69,8 +36,8 @@ func testEncoder(t testing.TB, o EncoderOptions) *Encoder {
 func TestOTLPJSONGolden(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
 	var out bytes.Buffer
-	w := NewJSONWriter(&out, testEncoder(t, EncoderOptions{ClusterName: "c1", ClusterUID: "u1", Version: "1.2.3"}))
-	if err := w.Write([]Trace{rollout()}); err != nil {
+	w := NewJSONWriter(&out, testEncoder(t, Options{ClusterName: "c1", ClusterUID: "u1", Version: "1.2.3"}))
+	if err := w.Write([]spans.Trace{otlptest.Rollout()}); err != nil {
 		t.Fatal(err)
 	}
 	const golden = "testdata/rollout.otlp.jsonl"
@@ -90,15 +57,15 @@ func TestOTLPJSONGolden(t *testing.T) {
 
 func TestOTLPJSONRoundTrip(t *testing.T) {
 	var out bytes.Buffer
-	w := NewJSONWriter(&out, testEncoder(t, EncoderOptions{}))
+	w := NewJSONWriter(&out, testEncoder(t, Options{}))
 	if err := w.Write(nil); err != nil || out.Len() != 0 {
 		t.Fatalf("nothing to write gave %q, %v", out.String(), err)
 	}
-	big := Trace{}
+	big := spans.Trace{}
 	for range 3 * lineSpans {
-		big.Spans = append(big.Spans, rollout().Spans[1])
+		big.Spans = append(big.Spans, otlptest.Rollout().Spans[1])
 	}
-	if err := w.Write([]Trace{big}); err != nil {
+	if err := w.Write([]spans.Trace{big}); err != nil {
 		t.Fatal(err)
 	}
 	spans := 0
@@ -118,10 +85,10 @@ func TestOTLPJSONRoundTrip(t *testing.T) {
 }
 
 func TestEncodeServicesAndFlags(t *testing.T) {
-	joined := rollout()
+	joined := otlptest.Rollout()
 	joined.Spans[0].ParentID = trace.SpanID{9}
-	late := Trace{Late: true, Spans: []Span{rollout().Spans[1]}}
-	got := testEncoder(t, EncoderOptions{ObjectNames: true}).Encode([]Trace{joined, late})
+	late := spans.Trace{Late: true, Spans: []spans.Span{otlptest.Rollout().Spans[1]}}
+	got := testEncoder(t, Options{ObjectNames: true}).Encode([]spans.Trace{joined, late})
 
 	if len(got) != 2 {
 		t.Fatalf("%d resources, want one per service", len(got))
@@ -150,7 +117,7 @@ func TestEncodeServicesAndFlags(t *testing.T) {
 		t.Errorf("a link to another trace has flags %#x", links[0].Flags)
 	}
 
-	one := testEncoder(t, EncoderOptions{ServiceName: "rollouts"}).Encode([]Trace{joined, late})
+	one := testEncoder(t, Options{ServiceName: "rollouts"}).Encode([]spans.Trace{joined, late})
 	if len(one) != 1 || one[0].Resource.Attributes[0].Value.GetStringValue() != "rollouts" {
 		t.Errorf("a constant service name gave %v", one)
 	}
@@ -160,7 +127,7 @@ func TestEncoderResource(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "rollspan")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES",
 		"service.instance.id=x,k8s.pod.name=rollspan-0,k8s.cluster.name=env,k8s.cluster.uid=u,team=a%2Cb")
-	got := testEncoder(t, EncoderOptions{ClusterName: "flag"}).Encode([]Trace{rollout()})[0].Resource.Attributes
+	got := testEncoder(t, Options{ClusterName: "flag"}).Encode([]spans.Trace{otlptest.Rollout()})[0].Resource.Attributes
 	want := []string{"service.name=deployment-controller", "k8s.cluster.name=flag", "k8s.cluster.uid=u", "team=a,b"}
 	var have []string
 	for _, kv := range got {
@@ -171,19 +138,19 @@ func TestEncoderResource(t *testing.T) {
 	}
 
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "team")
-	if _, err := NewEncoder(EncoderOptions{}); err == nil || !strings.Contains(err.Error(), "OTEL_RESOURCE_ATTRIBUTES") {
+	if _, err := NewEncoder(Options{}); err == nil || !strings.Contains(err.Error(), "OTEL_RESOURCE_ATTRIBUTES") {
 		t.Errorf("a malformed variable gave %v", err)
 	}
 }
 
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                             "",
-		"plain":                        "plain",
-		"bad\xff\xfebytes":             "bad\uFFFDbytes",
-		strings.Repeat("a", MaxText):   strings.Repeat("a", MaxText),
-		strings.Repeat("a", MaxText+1): strings.Repeat("a", MaxText-3) + "…",
-		strings.Repeat("a", MaxText-4) + "ééé": strings.Repeat("a", MaxText-4) + "…",
+		"":                                   "",
+		"plain":                              "plain",
+		"bad\xff\xfebytes":                   "bad\uFFFDbytes",
+		strings.Repeat("a", spans.MaxText):   strings.Repeat("a", spans.MaxText),
+		strings.Repeat("a", spans.MaxText+1): strings.Repeat("a", spans.MaxText-3) + "…",
+		strings.Repeat("a", spans.MaxText-4) + "ééé": strings.Repeat("a", spans.MaxText-4) + "…",
 	} {
 		if got := clean(in); got != want {
 			t.Errorf("clean of %d bytes: got %d bytes ending %q, want %d ending %q",
@@ -202,7 +169,7 @@ func TestUnixNano(t *testing.T) {
 		{time.Time{}, 0},
 		{time.Unix(-1, 0), 0},
 		{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 0},
-		{testStart, 1772353877749506812},
+		{otlptest.Start, 1772353877749506812},
 	} {
 		if got := unixNano(c.in); got != c.want {
 			t.Errorf("%v: %d, want %d", c.in, got, c.want)
@@ -216,7 +183,7 @@ func TestEncodeAnything(t *testing.T) {
 	text := rapid.OneOf(
 		rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 40), func(b []byte) string { return string(b) }),
 		rapid.String(),
-		rapid.Map(rapid.SliceOfN(rapid.Byte(), 1, 9), func(b []byte) string { return strings.Repeat(string(b), 2*MaxText/len(b)) }),
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 1, 9), func(b []byte) string { return strings.Repeat(string(b), 2*spans.MaxText/len(b)) }),
 	)
 	scalar := rapid.Custom(func(t *rapid.T) attribute.Value {
 		switch rapid.IntRange(0, 9).Draw(t, "type") {
@@ -256,18 +223,18 @@ func TestEncodeAnything(t *testing.T) {
 	attrs := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) attribute.KeyValue {
 		return attribute.KeyValue{Key: attribute.Key(text.Draw(t, "key")), Value: value.Draw(t, "value")}
 	}), 0, 3)
-	encoder := testEncoder(t, EncoderOptions{ObjectNames: true})
+	encoder := testEncoder(t, Options{ObjectNames: true})
 
 	rapid.Check(t, func(t *rapid.T) {
-		s := rollout().Spans[0]
+		s := otlptest.Rollout().Spans[0]
 		s.Name, s.Service, s.Subject = text.Draw(t, "name"), text.Draw(t, "service"), text.Draw(t, "subject")
 		s.Message = text.Draw(t, "message")
 		s.Attributes = attrs.Draw(t, "attributes")
-		s.Events = make([]Event, rapid.SampledFrom([]int{0, 1, maxList + 1}).Draw(t, "events"))
+		s.Events = make([]spans.Event, rapid.SampledFrom([]int{0, 1, maxList + 1}).Draw(t, "events"))
 		for i := range s.Events[:min(1, len(s.Events))] {
-			s.Events[i] = Event{Name: text.Draw(t, "event"), Attributes: attrs.Draw(t, "event attributes")}
+			s.Events[i] = spans.Event{Name: text.Draw(t, "event"), Attributes: attrs.Draw(t, "event attributes")}
 		}
-		traces := []Trace{{Spans: []Span{s}}}
+		traces := []spans.Trace{{Spans: []spans.Span{s}}}
 
 		encoded := encoder.Encode(traces)
 		wire, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: encoded})
@@ -278,7 +245,7 @@ func TestEncodeAnything(t *testing.T) {
 		if err != nil || !bytes.Equal(wire, again) {
 			t.Fatalf("encoding twice gave other bytes (%v)", err)
 		}
-		if got := encoded[0].ScopeSpans[0].Spans[0]; len(got.Events) > maxList || len(got.Name) > MaxText || !utf8.ValidString(got.Name) {
+		if got := encoded[0].ScopeSpans[0].Spans[0]; len(got.Events) > maxList || len(got.Name) > spans.MaxText || !utf8.ValidString(got.Name) {
 			t.Fatalf("%d events, a name of %d bytes", len(got.Events), len(got.Name))
 		}
 
@@ -298,4 +265,14 @@ func TestEncodeAnything(t *testing.T) {
 			t.Fatalf("came back as %v %q", span.TraceID(), span.Name())
 		}
 	})
+}
+
+func BenchmarkEncode(b *testing.B) {
+	encoder := testEncoder(b, Options{})
+	traces := []spans.Trace{otlptest.Rollout()}
+	b.ReportAllocs()
+	for b.Loop() {
+		encoder.Encode(traces)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(traces[0].Spans)), "ns/span")
 }
