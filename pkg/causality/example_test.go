@@ -70,9 +70,9 @@ func Example() {
 	}
 	observe(1, watch.Modified, pod)
 	pod.Status.Phase = corev1.PodRunning
-	pod.Status.StartTime = ptr.To(written(1))
+	pod.Status.StartTime = new(written(1))
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-		Name: "web", Ready: true, Started: ptr.To(true), ContainerID: "containerd://1",
+		Name: "web", Ready: true, Started: new(true), ContainerID: "containerd://1",
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: written(7)}},
 	}}
 	pod.Status.Conditions = append(pod.Status.Conditions,

@@ -32,7 +32,7 @@ func TestCut(t *testing.T) {
 		if len(end) > MaxText || !strings.HasPrefix(text, end) {
 			t.Fatalf("not the beginning of the text is left: %q", tail(end))
 		}
-		if utf8.ValidString(text) && !(utf8.ValidString(end) && utf8.ValidString(cut)) {
+		if utf8.ValidString(text) && !utf8.ValidString(end+cut) {
 			t.Fatalf("a character was split: %q, %q", tail(end), tail(cut))
 		}
 	})
