@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -200,14 +201,14 @@ func (r *replay) path(ctx context.Context, path string, into *snapshot) (broken 
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			return 0, into.addFolder(ctx, path)
 		}
-		f, err := watcher.OpenInterruptible(ctx, path)
+		f, err := interrupt.Open(ctx, path)
 		if err != nil {
 			return 0, fmt.Errorf("recording or dump: %w", err)
 		}
 		defer func() { _ = f.Close() }() // only read
 		in, label = f, path
 	}
-	buffered := bufio.NewReaderSize(watcher.Interruptible(ctx, in), 64<<10)
+	buffered := bufio.NewReaderSize(interrupt.Reader(ctx, in), 64<<10)
 	if watcher.IsDump(buffered, label) {
 		return 0, into.add(ctx, buffered, label)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 	"github.com/rollspan/rollspan/pkg/metrics"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -139,7 +140,7 @@ func (r *run) run(ctx context.Context) error {
 	r.life.drains(r.conversion.drain, func() []any { return r.left(live) })
 	// The watch and the output have to end in the same time, which begins now if
 	// nobody asked for the end.
-	draining, cancel := watcher.Grace(ctx, r.conversion.drain)
+	draining, cancel := interrupt.Grace(ctx, r.conversion.drain)
 	defer cancel()
 	err = watcher.Run(ctx, live, r.manager)
 	select {

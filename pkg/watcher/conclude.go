@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 )
 
 // conclude hands out what is over when the streams have stopped and the queue is
@@ -27,28 +29,12 @@ func (l *Live) conclude(engine engine, sink Sink) error {
 	return err
 }
 
-// Grace returns a context that is done d after ctx is, or when cancel is called.
-// It has ctx's values.
-func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	grace, end := context.WithCancel(context.WithoutCancel(ctx))
-	unbind := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			end()
-		case <-grace.Done():
-		}
-	})
-	return grace, func() { unbind(); end() }
-}
-
 // endWithin does what runs l until ctx is done, or that fails, and then gives both
 // the grace to end.
 func (l *Live) endWithin(ctx context.Context, grace time.Duration, run func(context.Context) error) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	over, cancel := Grace(running, grace)
+	over, cancel := interrupt.Grace(running, grace)
 	defer cancel()
 	returned := make(chan error, 1)
 	go func() { returned <- run(running) }()

@@ -1,8 +1,6 @@
 package watcher
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -48,27 +46,5 @@ func TestLiveTellsWhatIsOver(t *testing.T) {
 		if text := said.take(); !strings.Contains(text, words) {
 			t.Errorf("first lists through: %t: it said\n%s", listed, text)
 		}
-	}
-}
-
-func TestGraceBeginsWithTheEnd(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	grace, done := Grace(ctx, time.Nanosecond)
-	defer done()
-	if err := grace.Err(); err != nil {
-		t.Errorf("before: %v", err)
-	}
-	cancel()
-	<-grace.Done()
-
-	ctx, cancel = context.WithCancel(t.Context())
-	grace, done = Grace(ctx, time.Hour)
-	cancel()
-	if err := grace.Err(); err != nil {
-		t.Errorf("in its time: %v", err)
-	}
-	done()
-	if err := grace.Err(); !errors.Is(err, context.Canceled) {
-		t.Errorf("after: %v", err)
 	}
 }

@@ -93,7 +93,8 @@ func (d *Dump) Release() { clear(d.objects) }
 
 // Add reads what one stream holds: objects, or an archive of files with
 // objects. The name is used to tell the format, and in errors. That a stream was
-// interrupted (see Interruptible) is not reported, as it is no damage.
+// interrupted (its reader failed with a context's error) is not reported, as it is no
+// damage.
 func (d *Dump) Add(in io.Reader, name string) {
 	d.addStream(bufio.NewReaderSize(untilFull{in, d}, sniffBytes), name, 0)
 }

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 )
 
 // Bounds on what is read, which keep an archive made to grow without end from
@@ -40,7 +42,7 @@ func (d *Dump) AddPath(ctx context.Context, name string) error {
 		// Through a file system of the folder, since the folder's name may be a link.
 		return d.addFolder(ctx, os.DirFS(name), name)
 	}
-	f, err := OpenInterruptible(ctx, name)
+	f, err := interrupt.Open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func (f boundedFolders) ReadDir(name string) ([]fs.DirEntry, error) {
 
 func (d *Dump) addFile(ctx context.Context, f fs.File, name string) error {
 	defer func() { _ = f.Close() }() // only read
-	d.Add(Interruptible(ctx, f), filepath.ToSlash(name))
+	d.Add(interrupt.Reader(ctx, f), filepath.ToSlash(name))
 	return ctx.Err()
 }
 

@@ -1,4 +1,6 @@
-package watcher
+// Package interrupt ends what waits: reads and openings of files when a context is
+// done, and contexts some time after others. The watcher and the commands need it.
+package interrupt
 
 import (
 	"context"
@@ -6,15 +8,18 @@ import (
 	"os"
 )
 
-// Interruptible returns a reader of in that fails with the context's error once
+// Reader returns a reader of in that fails with the context's error once
 // ctx is done, even while a read waits for a terminal or a pipe. That read is left
 // alone: it ends with the input, and what it brings is lost. While ctx is not done
 // nothing outlives a read.
-func Interruptible(ctx context.Context, in io.Reader) io.Reader {
-	return &interruptible{ctx: ctx, in: in}
+func Reader(ctx context.Context, in io.Reader) io.Reader {
+	return &reader{ctx: ctx, in: in}
 }
 
-type interruptible struct {
+// bufferBytes is how much is read at once, at most.
+const bufferBytes = 64 << 10
+
+type reader struct {
 	ctx context.Context
 	in  io.Reader
 	// buf is what is read into: the caller's own bytes must not change when a read
@@ -23,21 +28,21 @@ type interruptible struct {
 }
 
 // Read reads from the underlying reader, or returns the context's error.
-func (r *interruptible) Read(p []byte) (int, error) {
+func (r *reader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
 	if r.buf == nil {
-		r.buf = make([]byte, sniffBytes)
+		r.buf = make([]byte, bufferBytes)
 	}
 	into := r.buf[:min(len(p), len(r.buf))]
 	n, err := await(r.ctx, func() (int, error) { return r.in.Read(into) }, func(int) {})
 	return copy(p, into[:n]), err
 }
 
-// OpenInterruptible opens a file to read, as os.Open does, or returns the
+// Open opens a file to read, as os.Open does, or returns the
 // context's error once ctx is done: opening a named pipe waits for its writer.
-func OpenInterruptible(ctx context.Context, name string) (*os.File, error) {
+func Open(ctx context.Context, name string) (*os.File, error) {
 	return await(ctx, func() (*os.File, error) { return os.Open(name) }, func(late *os.File) { _ = late.Close() }) // not even read
 }
 

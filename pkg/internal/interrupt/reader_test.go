@@ -1,4 +1,4 @@
-package watcher
+package interrupt
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestInterruptedRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		in := silent{make(chan struct{})}
-		r := Interruptible(ctx, in)
+		r := Reader(ctx, in)
 		ended := make(chan error)
 		go func() {
 			_, err := io.ReadAll(r)
@@ -43,32 +43,32 @@ func TestInterruptedRead(t *testing.T) {
 	})
 }
 
-// TestInterruptibleIsItsInput reads inputs that end, and that fail. The bubble
+// TestReaderIsItsInput reads inputs that end, and that fail. The bubble
 // fails where a goroutine is left, although the context is not done.
-func TestInterruptibleIsItsInput(t *testing.T) {
+func TestReaderIsItsInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		content := strings.Repeat("0123456789", sniffBytes)
-		err := iotest.TestReader(Interruptible(context.Background(), strings.NewReader(content)), []byte(content))
+		content := strings.Repeat("0123456789", bufferBytes)
+		err := iotest.TestReader(Reader(context.Background(), strings.NewReader(content)), []byte(content))
 		if err != nil {
 			t.Error(err)
 		}
 		errDisk := errors.New("input/output error")
-		if _, err := io.ReadAll(Interruptible(context.Background(), iotest.ErrReader(errDisk))); !errors.Is(err, errDisk) {
+		if _, err := io.ReadAll(Reader(context.Background(), iotest.ErrReader(errDisk))); !errors.Is(err, errDisk) {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-// TestOpenInterruptible opens what is there and what is not.
-func TestOpenInterruptible(t *testing.T) {
-	f, err := OpenInterruptible(t.Context(), "interruptible.go")
+// TestOpen opens what is there and what is not.
+func TestOpen(t *testing.T) {
+	f, err := Open(t.Context(), "reader.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := OpenInterruptible(t.Context(), "nowhere"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(t.Context(), "nowhere"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
