@@ -1,9 +1,11 @@
 package watcher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -99,19 +101,59 @@ func (c *Connection) load() (*rest.Config, error) {
 	if err := checkContext(raw, c.Context, files); err != nil {
 		return nil, err
 	}
+	if err := checkProxy(raw, c.Context); err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", files, err)
+	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, c.Context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
 	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", files, err)
+	}
+	if err := hideLogin(config); err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w", files, err)
 	}
 	return config, nil
 }
 
+// checkProxy finds a proxy-url that cannot be used. What client-go says of one repeats
+// all of it, and there may be a password in it.
+func checkProxy(raw *clientcmdapi.Config, wanted string) error {
+	context := raw.Contexts[cmp.Or(wanted, raw.CurrentContext)]
+	cluster := raw.Clusters[context.Cluster]
+	if cluster == nil || cluster.ProxyURL == "" {
+		return nil
+	}
+	u, err := url.Parse(cluster.ProxyURL)
+	if err != nil || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
+		return fmt.Errorf("the proxy-url of cluster %q is not the URL of a proxy; write http://host:port, https://host:port or socks5://host:port", context.Cluster)
+	}
+	return nil
+}
+
+// hideLogin moves a user and a password from the server's URL to where client-go keeps
+// them, as the URL is in every log and error. It also finds a URL that is none, of which
+// client-go would repeat all.
+func hideLogin(config *rest.Config) error {
+	u, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return errors.New("the server of the cluster is not a URL; write https://host:port")
+	}
+	if u.User == nil {
+		return nil
+	}
+	// Whatever else there is wins, as it does with client-go.
+	if config.BearerToken == "" && config.BearerTokenFile == "" && config.Username == "" &&
+		config.ExecProvider == nil && config.AuthProvider == nil {
+		config.Username = u.User.Username()
+		config.Password, _ = u.User.Password()
+	}
+	u.User = nil
+	config.Host = u.String()
+	return nil
+}
+
 func checkContext(raw *clientcmdapi.Config, wanted, files string) error {
 	there := strings.Join(slices.Sorted(maps.Keys(raw.Contexts)), ", ")
-	name := wanted
-	if name == "" {
-		name = raw.CurrentContext
-	}
+	name := cmp.Or(wanted, raw.CurrentContext)
 	switch {
 	case name == "":
 		return fmt.Errorf("kubeconfig %s has no current context; choose one with --context: %s", files, there)
