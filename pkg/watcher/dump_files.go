@@ -170,7 +170,8 @@ func (d *Dump) addArchive(in io.Reader, name string) {
 			d.stats.PassedOver++
 		default:
 			file.Reset(archive)
-			d.addStream(file, path.Join(name, header.Name), maxPacked-1)
+			// Whatever the name is, it is said to be one within the archive.
+			d.addStream(file, name+path.Join("/", header.Name), maxPacked-1)
 		}
 	}
 }

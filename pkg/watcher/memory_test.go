@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -406,6 +407,17 @@ func TestFoldersAreBounded(t *testing.T) {
 	}
 	if n := len(d.Objects()); n != 1001 {
 		t.Errorf("%d objects, want those of the first thousand names, and the one beside", n)
+	}
+}
+
+// TestNamesInArchivesStayInThem says where a file is that is named as if it were
+// somewhere else.
+func TestNamesInArchivesStayInThem(t *testing.T) {
+	const damaged = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"`
+	_, broken, _ := readDump(t, file{"b.tar", tarOf(t, file{"../../../etc/a.json", damaged}, file{"/b.json", damaged}, file{"c/../d.json", damaged})})
+	want := []string{"b.tar/etc/a.json: item 1: unexpected EOF", "b.tar/b.json: item 1: unexpected EOF", "b.tar/d.json: item 1: unexpected EOF"}
+	if !slices.Equal(broken, want) {
+		t.Errorf("broken %q, want %q", broken, want)
 	}
 }
 
