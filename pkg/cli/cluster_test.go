@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"maps"
 	"os"
@@ -12,10 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -23,29 +20,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rollspan/rollspan/test/controlplane"
 )
-
-// printed collects what a running command prints.
-type printed struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.Write(b)
-}
-
-func (p *printed) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.String()
-}
 
 // TestMain lets the test binary be rollspan, see start.
 func TestMain(m *testing.M) {
@@ -89,34 +67,23 @@ type command struct {
 
 func start(t *testing.T, args ...string) *command {
 	t.Helper()
+	return startAs(t, "rollspan", nil, args...)
+}
+
+// startAs starts the program that TestMain knows by a name. What it prints is kept
+// unless it goes elsewhere.
+func startAs(t *testing.T, program string, out *os.File, args ...string) *command {
+	t.Helper()
 	c := &command{cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
-	c.cmd.Env = append(os.Environ(), asProgram+"=rollspan")
+	c.cmd.Env = append(os.Environ(), asProgram+"="+program)
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
+	if out != nil {
+		c.cmd.Stdout = out
+	}
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// end stops the command with a signal and waits for it.
-func (c *command) end(t *testing.T, signal os.Signal) {
-	t.Helper()
-	if err := c.cmd.Process.Signal(signal); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, c.errs.String())
-	}
-}
-
-// until waits for a condition, longer than a busy machine can keep it waiting.
-func until(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 5*time.Minute, true,
-		func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("waited in vain for %s: %v", what, err)
-	}
 }
 
 // A rollout in a real cluster, watched with exactly the rights that config/
@@ -172,8 +139,10 @@ func TestClusterRunAndRecord(t *testing.T) {
 	until(t, "the rollout's trace", func() bool { return len(spansOf(t, run.out.String())) > 0 })
 	versions := versionsIn(t, client, deployment.Namespace)
 	until(t, "all of it to be recorded, too", func() bool { return recorded(t, file, versions) })
-	record.end(t, os.Interrupt)
-	run.end(t, syscall.SIGTERM)
+	record.send(t, os.Interrupt)
+	record.ends(t, ExitOK)
+	run.send(t, syscall.SIGTERM)
+	run.ends(t, ExitOK)
 
 	recording, err := os.ReadFile(file)
 	if err != nil {

@@ -73,9 +73,7 @@ func TestHostileAPIServer(t *testing.T) {
 		for _, format := range []string{"text", "json"} {
 			c := start(t, command, "--kubeconfig", file, "--log-level=debug", "--log-format", format, "--qps=1000", "--burst=1000")
 			until(t, "what the API server says", func() bool { return strings.Contains(c.errs.String(), "pwned") })
-			if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
+			c.send(t, syscall.SIGTERM)
 			_ = c.cmd.Wait() // how it ends is not what is tested here
 			for name, said := range map[string]string{"stdout": c.out.String(), "stderr": c.errs.String()} {
 				if err := inert(said); err != nil {

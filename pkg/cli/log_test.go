@@ -15,22 +15,32 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// buffer is what is logged, by several goroutines.
-type buffer struct {
-	mu  sync.Mutex
-	out bytes.Buffer
+// printed collects what is printed, or logged, by several goroutines.
+type printed struct {
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.Write(p)
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.Write(b)
 }
 
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.String()
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.String()
+}
+
+// until waits for a condition, longer than a busy machine can keep it waiting.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 5*time.Minute, true,
+		func(context.Context) (bool, error) { return condition(), nil })
+	if err != nil {
+		t.Fatalf("waited in vain for %s: %v", what, err)
+	}
 }
 
 // A server that goes on talking after its answer makes net/http print what it
@@ -41,7 +51,7 @@ func TestStandardLogTellsNoSecrets(t *testing.T) {
 		standardlog.SetOutput(out)
 		standardlog.SetFlags(flags)
 	})
-	var logged buffer
+	var logged printed
 	routeLogs(slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -71,11 +81,7 @@ func TestStandardLogTellsNoSecrets(t *testing.T) {
 	response.Body.Close() // It has none.
 	close(answered)
 
-	if err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 5*time.Minute, true, func(context.Context) (bool, error) {
-		return strings.Contains(logged.String(), "Unsolicited response"), nil
-	}); err != nil {
-		t.Fatalf("nothing was logged: %v\n%s", err, &logged)
-	}
+	until(t, "what the server said to be logged", func() bool { return strings.Contains(logged.String(), "Unsolicited response") })
 	if strings.Contains(logged.String(), "s3cr3t") {
 		t.Errorf("the log tells what the server said:\n%s", &logged)
 	}

@@ -49,12 +49,7 @@ func spin(s Streams) int {
 // startSpinning starts that program, and returns when it spins.
 func startSpinning(t *testing.T, within string) *command {
 	t.Helper()
-	c := &command{cmd: exec.CommandContext(t.Context(), os.Args[0], within)}
-	c.cmd.Env = append(os.Environ(), asProgram+"="+spinning)
-	c.cmd.Stderr = &c.errs
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c := startAs(t, spinning, nil, within)
 	until(t, "the program to spin", func() bool { return strings.Contains(c.errs.String(), "spinning") })
 	return c
 }
@@ -242,13 +237,7 @@ func TestTheEndDoesNotWaitForAReader(t *testing.T) {
 	}
 	defer func() { _ = errors.Join(reader.Close(), full.Close()) }() // the test is over
 	fill(t, full)
-	c := &command{cmd: exec.CommandContext(t.Context(), os.Args[0], "run", "--kubeconfig", kubeconfig,
-		"-o", "tree", "--settle=1h", "--quiet=1h", "--drain-timeout=3s")}
-	c.cmd.Env = append(os.Environ(), asProgram+"=rollspan")
-	c.cmd.Stdout, c.cmd.Stderr = full, &c.errs
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c := startAs(t, "rollspan", full, "run", "--kubeconfig", kubeconfig, "-o", "tree", "--settle=1h", "--quiet=1h", "--drain-timeout=3s")
 	c.hasSeen(t, api)
 	c.send(t, syscall.SIGTERM)
 	c.ends(t, ExitError)
