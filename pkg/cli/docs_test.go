@@ -1,8 +1,14 @@
 package cli
 
 import (
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +71,81 @@ func TestKeepIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedFilesExist looks for each Go file that the documentation names, whatever
+// its folder. A star stands for any letters.
+func TestDocumentedFilesExist(t *testing.T) {
+	files := map[string]bool{}
+	err := filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			files[filepath.Base(path)] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, doc := range append(docs, "../../README.md") {
+		content, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range goFile.FindAllStringSubmatch(string(content), -1) {
+			named++
+			exists := func(file string) bool {
+				ok, err := path.Match(name[1], file)
+				return ok && err == nil
+			}
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(files)), exists) {
+				t.Errorf("%s names the file %s, and there is none", doc, name[1])
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no file is named")
+	}
+}
+
+var goFile = regexp.MustCompile("`(?:[a-z/]+/)?([a-z_*]+\\.go)`")
+
+// TestAllFuzzTestsAreRun has make fuzz run each fuzz test that there is.
+func TestAllFuzzTestsAreRun(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, name := range fuzzTest.FindAllStringSubmatch(string(content), -1) {
+			found++
+			folder := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")
+			if run := fmt.Sprintf("go test ./pkg/%s -run '^$$' -fuzz '^%s$$'", folder, name[1]); !strings.Contains(string(makefile), run) {
+				t.Errorf("make fuzz does not have %s", run)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found == 0 {
+		t.Error("there are no fuzz tests")
+	}
+}
+
+var fuzzTest = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 
 // after returns what follows a line, nil if it is not there. A line that ends
 // with … is cut.
