@@ -4,9 +4,11 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -140,8 +142,26 @@ func mayBeCopy(text string) bool {
 			return true
 		}
 	}
-	text = strings.ToLower(text)
-	return strings.Contains(text, "env") || strings.Contains(text, "containers")
+	texts := []string{text}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if plain, err := encoding.DecodeString(strings.TrimSpace(text)); err == nil {
+			texts = append(texts, string(plain))
+		}
+	}
+	return slices.ContainsFunc(texts, func(t string) bool {
+		t = strings.ToLower(withoutEscapes(t))
+		return strings.Contains(t, "env") || strings.Contains(t, "containers")
+	})
+}
+
+var escapedCharacter = regexp.MustCompile(`\\+(?:u00|U000000|x)([0-9a-fA-F]{2})`)
+
+// withoutEscapes undoes how JSON and YAML may write letters, however often.
+func withoutEscapes(text string) string {
+	return escapedCharacter.ReplaceAllStringFunc(text, func(e string) string {
+		b, _ := hex.DecodeString(e[len(e)-2:]) // the expression is of two such digits
+		return string(b)
+	})
 }
 
 // ownedFields keeps a managedFields entry's set of fields, whose keys are the names

@@ -140,6 +140,13 @@ func TestRedactKeepsNoCopies(t *testing.T) {
 		`{"spec":{"containers":[{"args":["s3cret"]}]}}`:           false,
 		"spec:\n  Env:\n  - value: s3cret":                        false,
 		`H4sIAAAAAAAA/8pIzcnJBwAAAP//`:                            false, // "hello", as rancher and others keep what they applied
+		`eyJzcGVjIjp7ImNvbnRhaW5lcnMiOltdfX0=`:                    false, // {"spec":{"containers":[]}}
+		`ZW52OiBbe3ZhbHVlOiAiw78_PiJ9XQ`:                          false,
+		`eyJub3RlIjoiaGVsbG8ifQ==`:                                true,  // {"note":"hello"}
+		`{"\u0065nv":[]}`:                                         false, // letters may be written as escapes
+		`"{\"spec\":{\"\\u0063ontainers\":[]}}"`:                  false,
+		`e: "\x65\U0000006ev"`:                                    false,
+		`{"note":"a \u003c b"}`:                                   true,
 		`UEsDBBQAAAAIAA`:                                          false,
 		`KLUv/SQ`:                                                 false,
 	} {
