@@ -363,8 +363,8 @@ func (e *Engine) expireEvent(in *corev1.Event) {
 func (e *Engine) involved(in *corev1.Event, first time.Time) (id objectID, static bool) {
 	ref := &in.InvolvedObject
 	id = objectID{ref.Kind, customGroup(ref.APIVersion), scopeOf(in), ref.UID}
-	if ref.Kind == kindNode && string(id.uid) == ref.Name {
-		id.uid = ""
+	if ref.Kind == kindNode && string(id.uid) == ref.Name || id.byName() {
+		id.uid = "" // no API server gives such a UID
 	}
 	id = e.resolve(id, ref.Name)
 	if static = id.kind == kindPod && e.pods[id] == nil; static {

@@ -165,6 +165,8 @@ func (id objectID) named(name string) objectID {
 
 const namePrefix = "name:"
 
+// byName reports whether the UID is one of these. What others state must not be: the
+// name in it need not be of their namespace.
 func (id objectID) byName() bool { return strings.HasPrefix(string(id.uid), namePrefix) }
 
 // unique is what the IDs of traces about the object are made of: its UID. Of an object
