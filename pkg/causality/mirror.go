@@ -38,8 +38,7 @@ func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
 	if before := e.mirrorAt(static, p.created.lo); before != nil {
 		from = append(from, before.object)
 	}
-	e.mirrors[static] = append(e.mirrors[static], p)
-	slices.SortStableFunc(e.mirrors[static], func(a, b *pod) int { return a.created.lo.Compare(b.created.lo) })
+	e.mirrors[static] = slices.Insert(e.mirrors[static], madeBy(e.mirrors[static], p.created.lo), p)
 	for _, obj := range from {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
 			moves := ev.static && !ev.claimed && e.mirrorAt(static, ev.first()) == p
@@ -59,13 +58,23 @@ func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
 // mirrorAt is the mirror pod that there was of a static pod at a time: the last that
 // was made by then, or else the first. nil if there is none.
 func (e *Engine) mirrorAt(static objectID, at time.Time) *pod {
-	var found *pod
-	for _, p := range e.mirrors[static] {
-		if found == nil || !p.created.lo.After(at) {
-			found = p
-		}
+	mirrors := e.mirrors[static]
+	if len(mirrors) == 0 {
+		return nil
 	}
-	return found
+	return mirrors[max(madeBy(mirrors, at)-1, 0)]
+}
+
+// madeBy is how many of the pods, which are in order of creation, were made by a time.
+// Whoever makes pods can state the same hash in thousands.
+func madeBy(pods []*pod, at time.Time) int {
+	n, _ := slices.BinarySearchFunc(pods, at, func(p *pod, at time.Time) int {
+		if p.created.lo.After(at) {
+			return 1
+		}
+		return -1
+	})
+	return n
 }
 
 // dropMirror forgets a mirror pod.
