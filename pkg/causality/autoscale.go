@@ -53,13 +53,16 @@ type rescale struct {
 // replicas: it does so right after the write. Of several the nearest counts.
 func (p *plan) rescaleTo(replicas int32, at time.Time) (best rescale, found bool) {
 	away := arrivalSlack
+	size := "New size: " + strconv.Itoa(int(replicas))
 	for _, hpa := range p.scalers {
+		p.engine.work.spend(1 + len(hpa.events))
 		for _, ev := range hpa.events {
 			if ev.reason != "SuccessfulRescale" {
 				continue
 			}
+			p.engine.work.spend(rescaleSteps * len(ev.occurrences))
 			for _, o := range ev.occurrences {
-				reason, ok := rescaleReason(o.message, replicas)
+				reason, ok := rescaleReason(o.message, size)
 				if far := o.at.Sub(at).Abs(); ok && far <= away {
 					if found && (far == away && hpa.uid >= best.by.uid) {
 						continue
@@ -75,10 +78,13 @@ func (p *plan) rescaleTo(replicas int32, at time.Time) (best rescale, found bool
 // rescaleReason reads "New size: 3; reason: cpu resource utilization
 // (percentage of request) above target"
 // (k8s.io/kubernetes/pkg/controller/podautoscaler/horizontal.go).
-func rescaleReason(message string, replicas int32) (string, bool) {
-	size, reason, ok := strings.Cut(message, "; reason: ")
-	return reason, ok && strings.HasSuffix(size, "New size: "+strconv.Itoa(int(replicas)))
+func rescaleReason(message, size string) (string, bool) {
+	before, reason, ok := strings.Cut(message, "; reason: ")
+	return reason, ok && strings.HasSuffix(before, size)
 }
+
+// rescaleSteps is what it takes to read such a message.
+const rescaleSteps = 4
 
 // addAutoscaler says which autoscaler asked for the scale, and why. What it said
 // is a span event of the root: it has no trace of its own to link to.

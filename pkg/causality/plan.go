@@ -41,7 +41,7 @@ type plan struct {
 	// The other way round.
 	startsOf map[*step][]*pod
 	stopsOf  map[*step][]*pod
-	named    map[podName][]*pod
+	named    map[podName]*namedPods
 
 	joins  bool     // whether changes are to join their deployers' traces
 	owners []string // up the chain, nearest first
@@ -58,6 +58,26 @@ type plan struct {
 type podName struct {
 	rs   objectID
 	name string
+}
+
+// namedPods are the pods that have had a name, and when they were made and asked to
+// stop; these are worked out when they are asked for.
+type namedPods struct {
+	pods          []*pod
+	made, stopped []time.Time
+}
+
+func (n *namedPods) times(reason string) []time.Time {
+	times, at := &n.made, (*pod).createdAt
+	if reason == "SuccessfulDelete" {
+		times, at = &n.stopped, (*pod).stopAsked
+	}
+	if *times == nil {
+		for _, q := range n.pods {
+			*times = append(*times, at(q))
+		}
+	}
+	return *times
 }
 
 // plan attributes pods to steps and steps to changes.
@@ -82,7 +102,7 @@ func (e *Engine) plan(d *workload) *plan {
 		joins:     e.joins(d.namespace),
 		owners:    e.ownersOf(d.object),
 		scalers:   e.scalers[d.nameKey()],
-		named:     map[podName][]*pod{},
+		named:     map[podName]*namedPods{},
 		steps:     map[*change][]slot{},
 		decidedAt: map[*step]time.Time{},
 		startedAt: map[*change]time.Time{},
@@ -116,7 +136,10 @@ func (e *Engine) plan(d *workload) *plan {
 	})
 	for _, q := range p.pods {
 		name := podName{q.owner, q.name}
-		p.named[name] = append(p.named[name], q)
+		if p.named[name] == nil {
+			p.named[name] = &namedPods{}
+		}
+		p.named[name].pods = append(p.named[name].pods, q)
 		if s := p.starts[q].step; s != nil {
 			p.startsOf[s] = append(p.startsOf[s], q)
 		}

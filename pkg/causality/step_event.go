@@ -108,16 +108,16 @@ func podNamed(message string) string {
 // time of an Event that says so: a StatefulSet's pods have the names of those
 // before them.
 func (p *plan) nearest(name podName, reason string, t time.Time) *pod {
+	named := p.named[name]
+	if named == nil {
+		return nil
+	}
 	var best *pod
 	var away time.Duration
-	p.engine.work.spend(len(p.named[name]))
-	for _, q := range p.named[name] {
-		at := q.createdAt()
-		if reason == "SuccessfulDelete" {
-			at = q.stopAsked()
-		}
+	p.engine.work.spend(len(named.pods))
+	for i, at := range named.times(reason) {
 		if d := at.Sub(t).Abs(); best == nil || d < away {
-			best, away = q, d
+			best, away = named.pods[i], d
 		}
 	}
 	return best
