@@ -19,6 +19,7 @@ type restart struct {
 	ended     *run
 	next      *run        // nil if it was given up
 	killed    *occurrence // what says that the kubelet killed it
+	work      *work
 	from      time.Time
 	until     time.Time
 	how       outcome
@@ -97,7 +98,7 @@ func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done boo
 	if q.stoppedWith(c, ended) {
 		return nil, false
 	}
-	rs = &restart{pod: q, container: c, ended: ended, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
+	rs = &restart{pod: q, container: c, ended: ended, work: &r.engine.work, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
 	marks := q.marks(c)
 	rs.from = latest(ended.finished.before(nextExact(marks, ended, startOfRun(marks, ended))).at(), startOfRun(marks, ended))
 	rs.killed, rs.from = q.killing(c, ended, rs.from)
@@ -203,8 +204,9 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		link(root, disrupted.place(), "caused_by")
 	}
 	rs.phases(b, root, subject)
+	initialized := rs.initialized()
 	for _, ev := range q.events {
-		if !ev.first().Before(rs.from.Add(-r.engine.opts.Quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "" || rs.initialized(ev.container)) {
+		if !ev.first().Before(rs.from.Add(-r.engine.opts.Quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "" || initialized[ev.container]) {
 			attach(root, ev, root.End)
 		}
 	}

@@ -50,7 +50,8 @@ func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
 		rs.isAbout(add("prepare sandbox", rs.pod.subject(), waited, until), nil)
 		waited = latest(waited, until)
 	}
-	for _, again := range rs.reruns(stopped, attempt) {
+	reruns := rs.reruns(stopped, attempt)
+	for _, again := range reruns[max(len(reruns)-maxReruns, 0):] {
 		rs.isAbout(add("init container", rs.pod.subject()+" container/"+again.name, waited, again.until, again.name, again.id), again.container)
 		waited = latest(waited, again.until)
 	}
@@ -100,6 +101,7 @@ func (rs *restart) newSandbox(attempt time.Time) time.Time {
 		}
 	}
 	// A container that is worked on has its sandbox, whatever the condition says.
+	rs.work.spend(len(rs.pod.containers) * (1 + len(rs.pod.events)))
 	for _, c := range rs.pod.containers {
 		for _, m := range rs.pod.marks(c) {
 			if m.exact && m.kind != markBackOff && m.at.After(rs.from) {
@@ -118,10 +120,18 @@ type rerun struct {
 	until time.Time
 }
 
+// maxReruns bounds the runs of init containers that one restart tells of: a pod may
+// have thousands of either. What it waited for last says most.
+const maxReruns = 64
+
+// stepsARerun is what it takes to put one into order and to tell of it.
+const stepsARerun = 64
+
 // reruns are the runs of init containers that the container waited for, in order.
 func (rs *restart) reruns(from, until time.Time) []rerun {
 	var all []rerun
 	for _, c := range rs.pod.containers {
+		rs.work.spend(1 + len(c.runs))
 		if !c.init || c.sidecar || c == rs.container {
 			continue
 		}
@@ -132,15 +142,19 @@ func (rs *restart) reruns(from, until time.Time) []rerun {
 			all = append(all, rerun{c, r.id, earliest(r.finished.at(), until)})
 		}
 	}
+	rs.work.spend(stepsARerun * len(all))
 	slices.SortStableFunc(all, func(a, b rerun) int { return a.until.Compare(b.until) })
 	return all
 }
 
-// initialized reports whether a container is an init container that the restart
-// waited for.
-func (rs *restart) initialized(container string) bool {
-	if rs.next == nil || container == "" {
-		return false
+// initialized are the names of the init containers that the restart waited for.
+func (rs *restart) initialized() map[string]bool {
+	if rs.next == nil {
+		return nil
 	}
-	return slices.ContainsFunc(rs.reruns(rs.from, rs.next.started.at()), func(r rerun) bool { return r.name == container })
+	names := map[string]bool{}
+	for _, again := range rs.reruns(rs.from, rs.next.started.at()) {
+		names[again.name] = true
+	}
+	return names
 }

@@ -133,20 +133,31 @@ func (cs *volumeClaims) of(p *pod) []*volumeClaim {
 	return of
 }
 
-// waiter is the pod that waited for a claim when an Event of the claim
-// happened: of several the first that was created.
-func (cs *volumeClaims) waiter(c *volumeClaim, t time.Time) *pod {
-	var first *pod
-	for _, p := range cs.users[claimKey(c.namespace, c.name)] {
-		at := p.createdAt()
-		if t.Before(at.Add(-arrivalSlack)) || p.waitedUntil().Before(t) {
+// waiter reports whether a pod is the one that waited for a claim when an Event of the
+// claim happened: of several the first that was created.
+func (cs *volumeClaims) waiter(p *pod, c *volumeClaim, t time.Time, work *work) bool {
+	if !p.waitedAt(t) {
+		return false
+	}
+	at := p.createdAt()
+	for _, q := range cs.users[claimKey(c.namespace, c.name)] {
+		work.spend(stepsAPod + len(q.events))
+		if q == p || !q.waitedAt(t) {
 			continue
 		}
-		if first == nil || at.Before(first.createdAt()) || at.Equal(first.createdAt()) && p.uid < first.uid {
-			first = p
+		if other := q.createdAt(); other.Before(at) || other.Equal(at) && q.uid < p.uid {
+			return false
 		}
 	}
-	return first
+	return true
+}
+
+// stepsAPod is what it takes to see when a pod waited.
+const stepsAPod = 8
+
+// waitedAt reports whether the pod was starting at a time.
+func (p *pod) waitedAt(t time.Time) bool {
+	return !p.waitedUntil().Before(t) && !t.Before(p.createdAt().Add(-arrivalSlack))
 }
 
 // farFuture is after all that there will ever be.

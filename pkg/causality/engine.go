@@ -296,6 +296,7 @@ func (e *Engine) noteLag(o Observation, last time.Time) {
 	if o.Initial || lag < 0 {
 		return
 	}
+	lag = min(lag, e.opts.Quiet) // a wrong clock may be centuries behind
 	if lag > e.lag || e.lagOver() {
 		e.lag, e.lagSeen = lag, o.Time
 	}
@@ -380,16 +381,7 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		return nil
 	}
 	e.next = time.Time{}
-	var out []spans.Trace
-	for _, d := range e.dueWorkloads() {
-		if e.now.Before(d.due) {
-			e.wake(d.due)
-			continue
-		}
-		delete(e.due, d)
-		d.due = time.Time{}
-		out = append(out, e.reviewGuarded(d, whatSettled)...)
-	}
+	out := e.reviewDue(whatSettled)
 	out = append(out, e.disruptions(whatSettled)...)
 	out = append(out, e.activities(whatSettled)...)
 	if f := e.guard(e.forgetStrays); f != nil {
@@ -398,10 +390,29 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 	return e.handOut(out)
 }
 
-// dueWorkloads come in a fixed order, so that the output does too.
-func (e *Engine) dueWorkloads() []*workload {
-	ds := make([]*workload, 0, len(e.due))
+// reviewDue looks at the workloads that are due.
+func (e *Engine) reviewDue(wanted extent) (out []spans.Trace) {
+	for _, d := range e.dueWorkloads(wanted) {
+		if !e.due[d] {
+			continue // it was dropped when another was looked at
+		}
+		delete(e.due, d)
+		d.due = time.Time{}
+		out = append(out, e.reviewGuarded(d, wanted)...)
+	}
+	return out
+}
+
+// dueWorkloads come in a fixed order, so that the output does too. Where the stream
+// goes on, those whose time is still to come are left out before they are sorted: they
+// are many while much goes on, and then this is asked at each observation.
+func (e *Engine) dueWorkloads(wanted extent) []*workload {
+	var ds []*workload
 	for d := range e.due {
+		if wanted == whatSettled && e.now.Before(d.due) {
+			e.wake(d.due)
+			continue
+		}
 		ds = append(ds, d)
 	}
 	slices.SortFunc(ds, func(a, b *workload) int { return a.compare(b.objectID) })
@@ -414,10 +425,7 @@ func (e *Engine) Flush() []spans.Trace {
 	for _, d := range e.workloads {
 		e.due[d] = true
 	}
-	var out []spans.Trace
-	for _, d := range e.dueWorkloads() {
-		out = append(out, e.reviewGuarded(d, everything)...)
-	}
+	out := e.reviewDue(everything)
 	out = append(out, e.disruptions(everything)...)
 	return e.handOut(append(out, e.activities(everything)...))
 }
