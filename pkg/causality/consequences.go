@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -57,7 +58,6 @@ func (cs consequences) link(s *spans.Span, until time.Time) {
 // their own tells of and that meet a condition.
 func (e *Engine) replacing(meets func(*pod) bool) []*pod {
 	var found []*pod
-	plans := map[*workload]*plan{}
 	for _, p := range e.pods {
 		if !p.lost() || !meets(p) {
 			continue
@@ -66,10 +66,11 @@ func (e *Engine) replacing(meets func(*pod) bool) []*pod {
 		if d == nil {
 			continue
 		}
-		if plans[d] == nil {
-			plans[d] = e.plan(d)
+		plan := e.planOf(d)
+		if plan == nil {
+			continue
 		}
-		if s := plans[d].stops[p]; s.lost != nil && s.change == nil {
+		if s := plan.stops[p]; s.lost != nil && s.change == nil {
 			found = append(found, p)
 		}
 	}
@@ -89,32 +90,39 @@ func (e *Engine) linkConsequences(s *spans.Span, d *disruption) {
 // linkVictims leads from the starts of pods that were built in this review to
 // the replacements of those that had to make room for them.
 func (r *reviewer) linkVictims() {
+	starts := map[*pod]*spans.Span{}
+	var built map[trace.SpanID]*spans.Span
 	for _, q := range r.pods {
-		if q.nominatedNode == "" && len(q.victims) == 0 {
+		if q.startSpan == nil || q.nominatedNode == "" && len(q.victims) == 0 {
 			continue // the scheduler took nobody away for it
 		}
-		s := r.built(q.startSpan)
-		if s == nil {
-			continue
+		if built == nil {
+			built = r.built()
 		}
-		for _, victim := range r.engine.replacing(func(p *pod) bool { return r.engine.preemptor(p) == q }) {
-			q.victims.add(victim)
+		if s := built[q.startSpan.spanID]; s != nil {
+			starts[q] = s
 		}
+	}
+	if len(starts) == 0 {
+		return
+	}
+	e := r.engine
+	for _, victim := range e.replacing(func(p *pod) bool { return starts[e.preemptor(p)] != nil }) {
+		e.preemptor(victim).victims.add(victim)
+	}
+	for q, s := range starts {
 		q.victims.link(s, time.Time{})
 	}
 }
 
-// built finds a span among those that this review hands out.
-func (r *reviewer) built(sent *sentSpan) *spans.Span {
-	if sent == nil {
-		return nil
-	}
+// built are the spans that this review hands out.
+func (r *reviewer) built() map[trace.SpanID]*spans.Span {
+	built := map[trace.SpanID]*spans.Span{}
 	for i := range r.out {
 		for j := range r.out[i].Spans {
-			if s := &r.out[i].Spans[j]; s.SpanID == sent.spanID {
-				return s
-			}
+			s := &r.out[i].Spans[j]
+			built[s.SpanID] = s
 		}
 	}
-	return nil
+	return built
 }

@@ -44,6 +44,7 @@ type Engine struct {
 	pods          map[objectID]*pod
 	podsOf        map[objectID][]*pod // by their owner
 	mirrors       map[objectID][]*pod // by the static pod, in order of creation
+	nominated     map[string][]*pod   // by the node that the scheduler makes room on
 	claims        *volumeClaims
 	// revisions are the ControllerRevisions, by their workload and their UID.
 	revisions map[objectID]map[types.UID]*controllerRevision
@@ -67,6 +68,8 @@ type Engine struct {
 	// observation of each counts as one of the list that a watch begins with.
 	reread map[objectID]bool
 	issued issued
+	// plans are those of the workloads that have to do with what is looked at: see planOf.
+	plans  map[*workload]*plan
 	work   work
 	budget int       // see workBudget
 	swept  time.Time // when Events were last looked through
@@ -102,6 +105,7 @@ func New(opts Options) *Engine {
 		pods:          map[objectID]*pod{},
 		podsOf:        map[objectID][]*pod{},
 		mirrors:       map[objectID][]*pod{},
+		nominated:     map[string][]*pod{},
 		claims:        newVolumeClaims(),
 		revisions:     map[objectID]map[types.UID]*controllerRevision{},
 		nodes:         newNodes(),

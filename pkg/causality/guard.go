@@ -69,7 +69,7 @@ func (w *work) spend(n int) {
 // guard does something inside the boundary. It returns what went wrong, nil if nothing
 // did.
 func (e *Engine) guard(do func()) (f *Fault) {
-	e.work.left = e.budget
+	e.work.left, e.plans = e.budget, nil
 	defer func() {
 		if cause := recover(); cause != nil {
 			f = e.faultOf(cause)
@@ -133,6 +133,34 @@ func (e *Engine) reviewGuarded(d *workload, wanted extent) (out []spans.Trace) {
 	return out
 }
 
+// planOf is the plan of a workload, for what is told of another one that has to do with
+// it. Its budget is its own: nobody's trace is given up for what others ask for. It is
+// made once for all that is done inside one boundary; nil if it could not be.
+func (e *Engine) planOf(d *workload) *plan {
+	if p, known := e.plans[d]; known {
+		return p
+	}
+	left, plans := e.work.left, e.plans
+	var p *plan
+	f := e.guard(func() { p = e.plan(d) })
+	e.work.left, e.plans = left, plans
+	if f != nil {
+		p = nil
+		e.contain(f, "review", d.objectID, d.name)
+		e.dropWorkload(d)
+	}
+	e.planned(d, p)
+	return p
+}
+
+// planned notes the plan of a workload for planOf.
+func (e *Engine) planned(d *workload, p *plan) {
+	if e.plans == nil {
+		e.plans = map[*workload]*plan{}
+	}
+	e.plans[d] = p
+}
+
 // dropWorkload forgets all that is known of a workload, as parts of it may be half
 // written. What of it is still there is read anew as of its next observation.
 func (e *Engine) dropWorkload(d *workload) {
@@ -167,6 +195,7 @@ func (e *Engine) drop(id objectID) {
 	if p := e.pods[id]; p != nil {
 		e.claims.drop(p)
 		e.dropMirror(p)
+		e.nominate(p, "")
 		e.unfile(p)
 		delete(e.pods, id)
 	}

@@ -247,7 +247,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *pod {
 	arrival := o.arrival()
 	p.observeNode(in, isNew, o.Time)
 	if in.Status.NominatedNodeName != "" {
-		p.nominatedNode = in.Status.NominatedNodeName
+		e.nominate(p, in.Status.NominatedNodeName)
 	}
 	if len(in.Spec.ReadinessGates) > 0 {
 		p.gated = true

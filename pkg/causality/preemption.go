@@ -2,6 +2,7 @@ package causality
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,11 +35,16 @@ func (e *Engine) preemptor(victim *pod) *pod {
 		case id.uid == "":
 		case by == nil:
 			return nil // it is forgotten
-		case victim.node != "" && (by.node == victim.node || by.nominatedNode == victim.node):
+		case victim.node != "" && (by.node == victim.node || by.nominatedNode == victim.node) && by.wantedRoom(victim.lostAt()):
 			return by
 		}
 	}
-	return e.nominated(victim)
+	return e.nominatedFor(victim)
+}
+
+// wantedRoom reports whether a pod was there and had no node when another one was lost.
+func (p *pod) wantedRoom(lost moment) bool {
+	return !p.created.from().After(lost.at()) && (!p.scheduled.known() || !p.scheduled.at().Before(lost.from()))
 }
 
 func (e *Engine) podInPreemption(message string) objectID {
@@ -56,13 +62,16 @@ func (e *Engine) podInPreemption(message string) objectID {
 	return objectID{}
 }
 
-// nominated is the one pod that waited for the victim's node when the victim
-// was taken away.
-func (e *Engine) nominated(victim *pod) (found *pod) {
-	at := victim.lostAt()
-	for _, q := range e.pods {
-		if q.nominatedNode == "" || q.nominatedNode != victim.node || q.created.from().After(at.at()) ||
-			q.scheduled.known() && q.scheduled.at().Before(at.from()) {
+// nominatedFor is the one pod that waited for the victim's node when the victim was
+// taken away.
+func (e *Engine) nominatedFor(victim *pod) (found *pod) {
+	if victim.node == "" {
+		return nil
+	}
+	lost := victim.lostAt()
+	for _, q := range e.nominated[victim.node] {
+		e.work.spend(1)
+		if !q.wantedRoom(lost) {
 			continue
 		}
 		if found != nil {
@@ -71,6 +80,25 @@ func (e *Engine) nominated(victim *pod) (found *pod) {
 		found = q
 	}
 	return found
+}
+
+// nominate notes the node on which the scheduler makes room for a pod, "" for none.
+func (e *Engine) nominate(p *pod, node string) {
+	if node == p.nominatedNode {
+		return
+	}
+	if before := p.nominatedNode; before != "" {
+		left := slices.DeleteFunc(e.nominated[before], func(q *pod) bool { return q == p })
+		if len(left) == 0 {
+			delete(e.nominated, before)
+		} else {
+			e.nominated[before] = left
+		}
+	}
+	p.nominatedNode = node
+	if node != "" {
+		e.nominated[node] = append(e.nominated[node], p)
+	}
 }
 
 // broughtBy is the trace in which a pod was started, if one tells of it.
@@ -82,7 +110,10 @@ func (e *Engine) broughtBy(q *pod) (place, bool) {
 	if d == nil {
 		return place{}, false
 	}
-	p := e.plan(d)
+	p := e.planOf(d)
+	if p == nil {
+		return place{}, false
+	}
 	switch s := p.starts[q]; {
 	case s.change != nil:
 		return p.placeOf(s.change), true

@@ -20,6 +20,7 @@ func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 	if c := d.current(); c != nil {
 		e.issued.add(c.identity(d.unique())) // told or not: after a restart it was told before
 	}
+	e.planned(d, p)
 	r := &reviewer{plan: p, wanted: wanted}
 	r.scheduled()
 	r.finished()
@@ -253,6 +254,7 @@ func (e *Engine) forgetPod(q *pod) {
 	delete(e.pods, q.objectID)
 	e.claims.drop(q)
 	e.dropMirror(q)
+	e.nominate(q, "")
 	e.unfile(q)
 	e.forget(q.object)
 }
