@@ -44,12 +44,12 @@ func (cs *consequences) add(lost *pod) {
 	}
 }
 
-// link leads from a span to the replacements of the pods lost up to a time;
+// linkAll leads from a span to the replacements of the pods lost up to a time;
 // zero means all.
-func (cs consequences) link(s *spans.Span, until time.Time) {
+func (e *Engine) linkAll(s *spans.Span, cs consequences, until time.Time) {
 	for _, c := range cs {
 		if until.IsZero() || !c.at.After(until) {
-			link(s, c.place, "causes")
+			link(s, e.give(c.place), "causes")
 		}
 	}
 }
@@ -84,7 +84,7 @@ func (e *Engine) linkConsequences(s *spans.Span, d *disruption) {
 	for _, p := range e.replacing(func(p *pod) bool { return p.node == d.node.name && e.nodeCause(p, until) == d }) {
 		d.led.add(p)
 	}
-	d.led.link(s, until)
+	e.linkAll(s, d.led, until)
 }
 
 // linkVictims leads from the starts of pods that were built in this review to
@@ -111,7 +111,7 @@ func (r *reviewer) linkVictims() {
 		e.preemptor(victim).victims.add(victim)
 	}
 	for q, s := range starts {
-		q.victims.link(s, time.Time{})
+		e.linkAll(s, q.victims, time.Time{})
 	}
 }
 

@@ -207,7 +207,10 @@ func (e *Engine) drop(id objectID) {
 		e.forgetNode(n)
 	}
 	e.claims.forget(id)
-	delete(e.workloads, id)
+	if d := e.workloads[id]; d != nil {
+		e.issued.forgetCurrent(d)
+		delete(e.workloads, id)
+	}
 	if obj := e.objects[id]; obj != nil {
 		delete(e.strays, obj)
 		delete(e.unsettled, obj)

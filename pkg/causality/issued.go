@@ -5,12 +5,16 @@ import "go.opentelemetry.io/otel/trace"
 // maxIssued bounds how many trace IDs are remembered at the least.
 const maxIssued = 1 << 15
 
-// issued are the trace IDs that the engine gave of late. Whoever can see traces can
-// write such an ID into an annotation of a workload of his own, and would have that
-// workload's spans in somebody else's trace.
+// issued are the trace IDs that the engine gave of late: of traces that it handed out,
+// and of those to come that others of it lead to. Whoever can see traces can write such
+// an ID into an annotation of a workload of his own, and would have that workload's
+// spans in somebody else's trace.
 type issued struct {
 	// recent are those of now, before the ones that recent was full of last.
 	recent, before map[trace.TraceID]struct{}
+	// current are those of the workloads' current changes. However many others were
+	// given since, these are remembered.
+	current map[trace.TraceID]bool
 }
 
 func (s *issued) add(id trace.TraceID) {
@@ -26,5 +30,32 @@ func (s *issued) add(id trace.TraceID) {
 func (s *issued) has(id trace.TraceID) bool {
 	_, recent := s.recent[id]
 	_, before := s.before[id]
-	return recent || before
+	return recent || before || s.current[id]
+}
+
+// setCurrent notes the trace ID of a workload's current change.
+func (s *issued) setCurrent(d *workload, id trace.TraceID) {
+	if d.given == id {
+		return
+	}
+	s.forgetCurrent(d)
+	if s.current == nil {
+		s.current = map[trace.TraceID]bool{}
+	}
+	d.given, s.current[id] = id, true
+}
+
+// forgetCurrent notes that a workload has no current change any more.
+func (s *issued) forgetCurrent(d *workload) {
+	if d.given.IsValid() {
+		delete(s.current, d.given)
+		s.add(d.given)
+		d.given = trace.TraceID{}
+	}
+}
+
+// give notes that something that is handed out is at a place, or leads to it.
+func (e *Engine) give(p place) place {
+	e.issued.add(p.own)
+	return p
 }

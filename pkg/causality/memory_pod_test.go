@@ -59,7 +59,7 @@ func TestNothingIsKeptOfClaimsThatAreGone(t *testing.T) {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
-		"claims": len(l.claims.byID), "names of claims": len(l.claims.byName), "users of claims": len(l.claims.users), "nominated": len(l.nominated),
+		"claims": len(l.claims.byID), "names of claims": len(l.claims.byName), "users of claims": len(l.claims.users), "nominated": len(l.nominated), "current trace IDs": len(l.issued.current),
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "pods": len(l.pods), "unsettled": len(l.unsettled),
 	} {
 		if n != 0 {

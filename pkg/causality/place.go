@@ -46,9 +46,7 @@ func (p *plan) placeOf(c *change) place {
 	if !c.placed {
 		c.placed, c.joined = true, p.join(c)
 	}
-	own := c.identity(p.unique())
-	p.engine.issued.add(own)
-	return place{own: own, joined: c.joined}
+	return p.engine.give(place{own: c.identity(p.unique()), joined: c.joined})
 }
 
 // join is the context that the change's root is to be a child of, if any.
@@ -131,5 +129,5 @@ func (p *plan) placeOfRevision(revision int64) place {
 		}
 	}
 	old := change{kind: changeRollout, revision: revision}
-	return place{own: old.identity(p.unique()), joined: p.joinedBy[revision]}
+	return p.engine.give(place{own: old.identity(p.unique()), joined: p.joinedBy[revision]})
 }

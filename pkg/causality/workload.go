@@ -52,6 +52,9 @@ type workload struct {
 	// lastCompleted is the latest completed rollout of these, to compare with.
 	lastCompleted *change
 
+	// given is the trace ID of the current change, once that was looked at.
+	given trace.TraceID
+
 	cronJob *cronTrigger // of a Job that a CronJob has
 	resumed time.Time    // the latest time at which the controller says it resumed the Job
 
