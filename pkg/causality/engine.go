@@ -356,7 +356,7 @@ func (e *Engine) touch(d *workload) {
 	if d == nil {
 		return
 	}
-	if at := e.now.Add(e.opts.Settle); d.due.IsZero() || at.Before(d.due) {
+	if at := latest(e.now.Add(e.opts.Settle), d.rested); d.due.IsZero() || at.Before(d.due) {
 		e.schedule(d, at)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -52,6 +53,16 @@ const workBudget = 200_000_000
 
 // work counts steps.
 type work struct{ left int }
+
+// restAfterStep is how long a workload is left alone for each step of the last look at
+// it: ten times what the step took. So what costs much is not done for each of
+// thousands of changes that get ready one after the other.
+const restAfterStep = 100 * time.Nanosecond
+
+// rest is how long to leave alone what was done inside the boundary.
+func (e *Engine) rest() time.Duration {
+	return max(time.Nanosecond, time.Duration(e.budget-e.work.left)*restAfterStep)
+}
 
 // exhausted is what a panic carries that ends work which is too much.
 type exhausted struct{}

@@ -320,12 +320,17 @@ func (p *plan) stepsOf(c *change) []slot {
 	return out
 }
 
+// stepsALookup is what it takes to find what is planned of a pod, or of one after the
+// other.
+const stepsALookup = 2
+
 // settled reports whether a change that ended has all it will have: every pod
 // it started has got ready or gone, and every pod it removed is gone. It
 // returns when the last of that became known.
 func (p *plan) settled(c *change) (seen time.Time, ok bool) {
 	ok = true
 	seen = c.endStamp.arrival
+	p.engine.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
 	for q, at := range p.starts {
 		// Pods that wait when their change fails are cut there.
 		if at.change != c || q.startSent || c.outcome == outcomeFailed {

@@ -98,6 +98,7 @@ const deletionReach = 30 * time.Second
 // any order. It returns the others.
 func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 	return slices.DeleteFunc(lost, func(q *pod) bool {
+		p.engine.work.spend(len(p.workload.changes))
 		next := p.changeAfter(q.lostStamp())
 		if during := p.stops[q].change; during != nil && during.outcome != outcomeDeleted || next == nil || next.kind != changeDelete || !q.leaving() ||
 			next.opened.arrival.Sub(q.deletion.arrival) >= deletionReach {
@@ -113,7 +114,9 @@ func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 // then; else, if the pod that replaces one is still starting, to that loss; else
 // their story was over but for the end.
 func (p *plan) planBefore(rs *podSet, pods []*pod) {
-	starting := slices.DeleteFunc(inOrderOfBirth(pods), func(q *pod) bool { return !q.initial || q.lostFirst || q.readyFirst })
+	starting := slices.DeleteFunc(inOrderOfBirth(pods), func(q *pod) bool {
+		return !q.initial || q.lostFirst || q.readyFirst || p.starts[q].change != nil
+	})
 	for _, q := range pods {
 		if !q.lostFirst {
 			continue
@@ -124,7 +127,8 @@ func (p *plan) planBefore(rs *podSet, pods []*pod) {
 			continue
 		}
 		for i, next := range starting {
-			if s := p.starts[next]; s.change == nil && !next.created.lo.Before(asked.arrival) {
+			p.engine.work.spend(1)
+			if !next.created.lo.Before(asked.arrival) {
 				p.stops[q] = slot{rs: rs, lost: q}
 				p.starts[next] = slot{rs: rs, lost: q}
 				starting = slices.Delete(starting, i, i+1)

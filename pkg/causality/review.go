@@ -31,8 +31,9 @@ func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 	r.linkVictims()
 	r.inProgress()
 	r.forget()
+	d.rested = e.now.Add(e.rest())
 	if !r.again.IsZero() && wanted == whatSettled {
-		e.schedule(d, latest(r.again, e.now.Add(time.Nanosecond)))
+		e.schedule(d, latest(r.again, d.rested))
 	}
 	return r.out
 }

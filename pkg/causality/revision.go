@@ -61,6 +61,7 @@ func (e *Engine) numberRollouts(d *workload) {
 // numberOf returns the number of a rollout; zero if there is none.
 func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
 	var found revisionNumber
+	e.work.spend(stepsALookup * len(e.revisions[d.objectID]))
 	for _, r := range e.revisions[d.objectID] {
 		if c.revisionName != "" && c.revisionName != r.name {
 			continue

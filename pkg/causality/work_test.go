@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -170,5 +171,54 @@ func TestAClockThatIsCenturiesBehind(t *testing.T) {
 	l.see(watch.Added, ev)
 	if got, want := l.settle(), l.opts.Quiet; got != want {
 		t.Errorf("what is over waits %s for late Events, want %s", got, want)
+	}
+}
+
+// TestWhatCostsMuchIsDoneSeldom has a workload of many pods scaled many times within
+// seconds, so that there is something to tell of it every few milliseconds. It is looked
+// at for a tenth of the time at most.
+func TestWhatCostsMuchIsDoneSeldom(t *testing.T) {
+	l, faults := guarded()
+	l.onNode("a", 300)
+	l.pass(time.Minute)
+	var set *workload
+	for _, d := range l.workloads {
+		set = d
+	}
+	began, rested, looks, rests := l.at, set.rested, 0, time.Duration(0)
+	longest := time.Duration(0)
+	note := func() {
+		if set.rested.Equal(rested) {
+			return
+		}
+		rested = set.rested
+		looks++
+		rests += rested.Sub(l.at)
+		longest = max(longest, rested.Sub(l.at))
+	}
+	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a", UID: set.uid, Generation: 1}}
+	for i := range 1000 {
+		l.at = l.at.Add(4 * time.Millisecond)
+		replicas := int32(300 + i%2)
+		rs.Generation++
+		rs.Spec.Replicas = &replicas
+		l.version++
+		rs.ResourceVersion = fmt.Sprint(l.version)
+		l.Observe(Observation{Time: l.at, Type: watch.Modified, Object: rs.DeepCopy()})
+		note()
+	}
+	for range 5000 {
+		l.at = l.at.Add(4 * time.Millisecond)
+		l.Advance(l.at)
+		note()
+	}
+	if took := l.at.Sub(began) + longest; rests > took {
+		t.Errorf("%d looks in %s, which want %s of rest", looks, took, rests)
+	}
+	if looks < 3 || longest < 4*time.Millisecond {
+		t.Errorf("%d looks, of which the longest wants %s of rest: too little happens", looks, longest)
+	}
+	if len(*faults) > 0 {
+		t.Errorf("given up: %v", *faults)
 	}
 }

@@ -58,8 +58,9 @@ type workload struct {
 	cronJob *cronTrigger // of a Job that a CronJob has
 	resumed time.Time    // the latest time at which the controller says it resumed the Job
 
-	// due is when the engine looks at it next; zero if there is no need.
-	due time.Time
+	// due is when the engine looks at it next; zero if there is no need. Before rested it
+	// does not: see restAfterStep.
+	due, rested time.Time
 }
 
 // workloadState is one observed state, reduced to what the kinds have in
