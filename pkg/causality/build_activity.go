@@ -52,7 +52,7 @@ func (e *Engine) activitiesOf(obj *object, wanted extent) (out []spans.Trace) {
 	for len(left) > 0 {
 		b := e.burst(left)
 		if wanted == whatSettled && e.now.Before(b.over) || wanted != everything && e.claimable(obj) {
-			e.wake(latest(b.over, e.now.Add(e.opts.Settle)))
+			e.wakeForEvents(latest(b.over, e.now.Add(e.opts.Settle)))
 			break
 		}
 		late, own := e.lateEvents(obj, b.events)

@@ -67,7 +67,7 @@ func (e *Engine) disruptionsOf(n *nodeRecord, wanted extent) (out []spans.Trace)
 	}
 	if len(n.unclaimed()) > 0 {
 		e.unsettled[n.object] = true // Events may have been waiting for a disruption
-		e.wake(e.now.Add(e.opts.Quiet))
+		e.wakeForEvents(e.now.Add(e.opts.Quiet))
 	}
 	return out
 }

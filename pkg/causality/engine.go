@@ -48,7 +48,9 @@ type Engine struct {
 	claims        *volumeClaims
 	// revisions are the ControllerRevisions, by their workload and their UID.
 	revisions map[objectID]map[types.UID]*controllerRevision
-	nodes     nodes
+	// revisionOf are the workloads that they belong to: owners change.
+	revisionOf map[objectID]objectID
+	nodes      nodes
 	// scalers are the autoscalers, by what they scale.
 	scalers map[nameKey][]*object
 
@@ -74,6 +76,9 @@ type Engine struct {
 	budget int       // see workBudget
 	swept  time.Time // when Events were last looked through
 	next   time.Time // when the first of them may be ready
+	// nextEvents is when the first of the unsettled objects may be. There may be many of
+	// them, which are not looked at whenever a workload is.
+	nextEvents time.Time
 }
 
 // New returns an engine that has seen nothing yet.
@@ -108,6 +113,7 @@ func New(opts Options) *Engine {
 		nominated:     map[string][]*pod{},
 		claims:        newVolumeClaims(),
 		revisions:     map[objectID]map[types.UID]*controllerRevision{},
+		revisionOf:    map[objectID]objectID{},
 		nodes:         newNodes(),
 		scalers:       map[nameKey][]*object{},
 		strays:        map[*object]time.Time{},
@@ -215,7 +221,7 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 	}
 	obj := e.observeEvent(o, in)
 	e.unsettled[obj] = true
-	e.wake(o.Time.Add(e.opts.Quiet))
+	e.wakeForEvents(o.Time.Add(e.opts.Quiet))
 	e.touch(e.workloadOf(obj))
 	e.touchNode(obj)
 }
@@ -253,6 +259,7 @@ func (e *Engine) vanished(o Observation, id objectID) {
 		obj.exists = false // what is left of it goes with its last Events
 	}
 	e.claims.vanish(id, o.Time)
+	e.touch(e.releaseRevision(id, o.Time))
 	if d := e.workloads[id]; d != nil && e.pods[id] == nil {
 		d.touched = o.Time
 		d.vanish(arrived(o.Time), stamp{arrival: o.Time})
@@ -369,6 +376,12 @@ func (e *Engine) schedule(d *workload, at time.Time) {
 
 func (e *Engine) wake(at time.Time) { e.next = earliest(e.next, at) }
 
+// wakeForEvents has the objects looked at that have Events no span has claimed.
+func (e *Engine) wakeForEvents(at time.Time) {
+	e.nextEvents = earliest(e.nextEvents, at)
+	e.wake(at)
+}
+
 // Advance moves stream time to now and returns what that finished. Time does
 // not run backwards: an earlier now changes nothing.
 func (e *Engine) Advance(now time.Time) []spans.Trace {
@@ -387,7 +400,11 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 	e.next = time.Time{}
 	out := e.reviewDue(whatSettled)
 	out = append(out, e.disruptions(whatSettled)...)
-	out = append(out, e.activities(whatSettled)...)
+	if !e.nextEvents.IsZero() && !e.now.Before(e.nextEvents) {
+		e.nextEvents = time.Time{}
+		out = append(out, e.activities(whatSettled)...)
+	}
+	e.wake(e.nextEvents)
 	if f := e.guard(e.forgetStrays); f != nil {
 		e.contain(f, "sweep", objectID{}, "")
 	}

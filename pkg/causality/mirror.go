@@ -52,6 +52,7 @@ func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
 	if len(p.events) > 0 {
 		slices.SortStableFunc(p.events, func(a, b *event) int { return a.first().Compare(b.first()) })
 		e.unsettled[p.object] = true
+		e.wakeForEvents(e.now.Add(e.opts.Quiet))
 	}
 }
 

@@ -79,24 +79,25 @@ func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
 }
 
 func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerRevision) *workload {
-	ref := controller(in)
-	if !isBuiltIn(ref, kindStatefulSet, kindDaemonSet) {
-		return nil // orphaned; the workload that takes it in gives it a number
+	id := builtIn(kindControllerRevision, in)
+	var owner objectID
+	if ref := controller(in); isBuiltIn(ref, kindStatefulSet, kindDaemonSet) {
+		owner = newOwnerRef(ref).in(in.Namespace)
 	}
-	owner := newOwnerRef(ref).in(in.Namespace)
-	revisions := e.revisions[owner]
-	if o.Type == watch.Deleted {
-		// It went with its workload, of which the last rollout may still have to be
-		// told, or the controller drops an old one.
-		d := e.workloads[owner]
-		switch r := revisions[in.UID]; {
-		case d == nil:
-			delete(e.revisions, owner)
-		case r != nil:
-			r.deleted = o.Time
+	if was := e.revisionOf[id]; was != owner {
+		d := e.releaseRevision(id, o.Time)
+		if owner.uid == "" {
+			return d // orphaned; the workload that takes it in gives it a number
 		}
-		return d
 	}
+	if owner.uid == "" {
+		return nil
+	}
+	if o.Type == watch.Deleted {
+		return e.releaseRevision(id, o.Time)
+	}
+	e.revisionOf[id] = owner
+	revisions := e.revisions[owner]
 	r := revisions[in.UID]
 	if r == nil {
 		r = &controllerRevision{name: in.Name}
@@ -106,6 +107,7 @@ func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerR
 		}
 		revisions[in.UID] = r
 	}
+	r.deleted = time.Time{}
 	s := newStamp(in.ResourceVersion, o)
 	if o.Initial {
 		s = stamp{arrival: in.CreationTimestamp.Time}
@@ -121,6 +123,29 @@ func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerR
 		}
 	}
 	return e.workloads[owner]
+}
+
+// releaseRevision notes that a ControllerRevision is its workload's no more, and returns
+// that. The controller has dropped an old one; or it went with its workload, of which
+// the last rollout may still have to be told.
+func (e *Engine) releaseRevision(id objectID, seen time.Time) *workload {
+	owner, known := e.revisionOf[id]
+	if !known {
+		return nil
+	}
+	delete(e.revisionOf, id)
+	d, revisions := e.workloads[owner], e.revisions[owner]
+	switch r := revisions[id.uid]; {
+	case r == nil:
+	case d != nil:
+		r.deleted = seen
+	default:
+		delete(revisions, id.uid)
+		if len(revisions) == 0 {
+			delete(e.revisions, owner)
+		}
+	}
+	return d
 }
 
 // forgetRevisions drops the ControllerRevisions that have been gone for a while,

@@ -111,6 +111,9 @@ func (c *change) pause(paused bool, s stamp) {
 	switch {
 	case paused && (n == 0 || c.pauses[n-1].until.known()):
 		c.pauses = append(c.pauses, pause{from: arrived(s.arrival)})
+		if len(c.pauses) > maxTransitions {
+			c.pauses = slices.Delete(c.pauses, 1, 2) // the first and the last say most
+		}
 	case !paused && n > 0 && !c.pauses[n-1].until.known():
 		c.pauses[n-1].until, c.pauses[n-1].resumed = arrived(s.arrival), s
 	}
