@@ -23,7 +23,7 @@ type Fault struct {
 	// Kind says what went wrong.
 	Kind FaultKind
 	// Doing is what the engine was doing: "observe", "review", "disruption",
-	// "activity" or "sweep".
+	// "activity", "sweep" or "drop".
 	Doing string
 	// Object is what it was doing that for, as Kind namespace/name. It is empty
 	// where that is nothing in particular.
@@ -153,13 +153,12 @@ func (e *Engine) planOf(d *workload) *plan {
 	}
 	left, plans := e.work.left, e.plans
 	var p *plan
-	f := e.guard(func() { p = e.plan(d) })
-	e.work.left, e.plans = left, plans
-	if f != nil {
+	if f := e.guard(func() { p = e.plan(d) }); f != nil {
 		p = nil
 		e.contain(f, "review", d.objectID, d.name)
 		e.dropWorkload(d)
 	}
+	e.work.left, e.plans = left, plans
 	e.planned(d, p)
 	return p
 }
@@ -197,9 +196,22 @@ func (e *Engine) dropObserved(id objectID) {
 	e.drop(id)
 }
 
-// drop forgets one object, whatever it is. Unlike the orderly ways to forget one it
-// relies on nothing that its record says.
+// drop forgets one object, inside the boundary: should that fail, the others of its
+// workload are dropped all the same.
 func (e *Engine) drop(id objectID) {
+	name := ""
+	if obj := e.objects[id]; obj != nil {
+		name = obj.name
+	}
+	if f := e.guard(func() { e.dropRecord(id) }); f != nil {
+		e.contain(f, "drop", id, name)
+		delete(e.objects, id)
+	}
+}
+
+// dropRecord forgets one object, whatever it is. Unlike the orderly ways to forget one
+// it relies on little that its record says.
+func (e *Engine) dropRecord(id objectID) {
 	if e.mayComeAgain(id) {
 		e.reread[id] = true
 	}

@@ -150,6 +150,24 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	}
 }
 
+// TestWhatCannotBeDroppedIsContained has the record of a pod be such that it can be
+// neither read nor dropped. The other workload is told all the same.
+func TestWhatCannotBeDroppedIsContained(t *testing.T) {
+	l, faults := guarded()
+	l.rollOut("a")
+	b := l.rollOut("b")
+	record := l.pods[builtIn(kindPod, b.pod)]
+	record.containers, record.events = []*container{nil}, []*event{nil}
+	l.see(watch.Modified, b.pod)
+	l.pass(time.Minute)
+	if len(*faults) < 2 || (*faults)[0].Doing != "observe" || (*faults)[1].Doing != "drop" {
+		t.Errorf("faults %v, want that it could not be read, and not be dropped", *faults)
+	}
+	if got := l.traces["Deployment rollout"]; got != 1 {
+		t.Errorf("%d rollouts are told, want that of a", got)
+	}
+}
+
 // TestTooMuchWorkIsGivenUp gives the engine so small a budget that a rollout of a
 // hundred pods exceeds it and one of one pod does not. It gives up at the same place
 // each time.
