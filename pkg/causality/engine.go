@@ -141,11 +141,12 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 // subjectOf is the object that an observation tells of.
 func (e *Engine) subjectOf(o Observation) (id objectID, name string) {
 	e.guard(func() {
-		if in, ok := o.Object.(*corev1.Event); ok {
+		object := bounded(o.Object) // the records are those of what was cut
+		if in, ok := object.(*corev1.Event); ok {
 			id, _ = e.involved(in, o.Time)
 			name = in.InvolvedObject.Name
-		} else if meta, ok := o.Object.(metav1.Object); ok {
-			id, name = idOf(o.Object, meta), meta.GetName()
+		} else if meta, ok := object.(metav1.Object); ok {
+			id, name = idOf(object, meta), meta.GetName()
 		}
 	})
 	return id, name

@@ -150,6 +150,28 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	}
 }
 
+// TestAPanicAboutAnObjectWithALongUIDCostsThat has a UID that is cut where it comes in:
+// what is dropped is the record that has the cut one.
+func TestAPanicAboutAnObjectWithALongUIDCostsThat(t *testing.T) {
+	l, faults := guarded()
+	p := &corev1.Pod{ObjectMeta: l.meta("pod", "alone", nil)}
+	p.UID = types.UID(strings.Repeat("u", 2*maxIdentity))
+	p.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1"}}
+	app{pod: p}.run(l, 0)
+	l.see(watch.Added, p)
+	for _, record := range l.pods {
+		record.containers = []*container{nil}
+	}
+	l.see(watch.Modified, p)
+	if len(*faults) != 1 || len(l.pods) != 0 || len(l.workloads) != 0 {
+		t.Errorf("faults %v; %d pods and %d workloads are kept, want none", *faults, len(l.pods), len(l.workloads))
+	}
+	l.see(watch.Modified, p)
+	if len(*faults) != 1 || len(l.pods) != 1 || len(l.reread) != 0 {
+		t.Errorf("it is not read anew: faults %v, %d pods, to be read anew %d", *faults, len(l.pods), len(l.reread))
+	}
+}
+
 // TestWhatCannotBeDroppedIsContained has the record of a pod be such that it can be
 // neither read nor dropped. The other workload is told all the same.
 func TestWhatCannotBeDroppedIsContained(t *testing.T) {
