@@ -98,7 +98,7 @@ func (e *Engine) taken(rs *podSet, in *appsv1.ReplicaSet, o Observation) {
 			c.finish(outcomeSuperseded, arrived(o.Time), newStamp(in.ResourceVersion, o))
 		}
 		e.touch(d) // for the last time
-		e.issued.forgetCurrent(d)
+		e.issued.forgetCurrent(&d.given)
 		delete(e.workloads, rs.objectID)
 	}
 }

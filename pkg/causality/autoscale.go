@@ -55,12 +55,12 @@ func (p *plan) rescaleTo(replicas int32, at time.Time) (best rescale, found bool
 	away := arrivalSlack
 	size := "New size: " + strconv.Itoa(int(replicas))
 	for _, hpa := range p.scalers {
-		p.engine.work.spend(1 + len(hpa.events))
+		p.work.spend(1 + len(hpa.events))
 		for _, ev := range hpa.events {
 			if ev.reason != "SuccessfulRescale" {
 				continue
 			}
-			p.engine.work.spend(rescaleSteps * len(ev.occurrences))
+			p.work.spend(rescaleSteps * len(ev.occurrences))
 			for _, o := range ev.occurrences {
 				reason, ok := rescaleReason(o.message, size)
 				if far := o.at.Sub(at).Abs(); ok && far <= away {

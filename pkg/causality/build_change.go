@@ -41,7 +41,7 @@ func (d *workload) changeName(c *change) string {
 // is still open, when the stream ends first.
 func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	b := &changeBuilder{
-		builder: builder{place: p.placeOf(c), base: p.attributes(), work: &p.engine.work},
+		builder: builder{place: p.placeOf(c), base: p.attributes(), work: p.work},
 		plan:    p,
 		change:  c,
 		spanOf:  map[*step]*spans.Span{},

@@ -139,7 +139,7 @@ func placeOfReplacement(lost *pod) place {
 // replacementBuilder collects spans of the trace of a lost pod's replacement.
 func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
 	return &builder{
-		place: r.engine.give(placeOfReplacement(lost)),
+		place: r.engine.issued.give(placeOfReplacement(lost)),
 		base:  r.workload.attributes(),
 		late:  late,
 		work:  &r.engine.work,

@@ -201,7 +201,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		link(root, r.placeOf(rollout), "rollout")
 	}
 	if disrupted != nil {
-		link(root, r.engine.give(disrupted.place()), "caused_by")
+		link(root, r.engine.issued.give(disrupted.place()), "caused_by")
 	}
 	rs.phases(b, root, subject)
 	initialized := rs.initialized()

@@ -110,7 +110,7 @@ func (e *Engine) placeOfSchedule(c *cronTrigger) place {
 		at := ownPlace(cron.unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
 		c.place = &at
 	}
-	return e.give(*c.place)
+	return e.issued.give(*c.place)
 }
 
 // cronJobEvents puts what the CronJob controller says of the Job on its run.

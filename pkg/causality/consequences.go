@@ -30,8 +30,7 @@ const maxConsequences = 128
 // consequences are in order, each once.
 type consequences []consequence
 
-func (cs *consequences) add(lost *pod) {
-	c := consequence{placeOfReplacement(lost), lost.uid, lost.lostAt().at()}
+func (cs *consequences) add(c consequence) {
 	i, known := slices.BinarySearchFunc(*cs, c, func(a, b consequence) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.lost, b.lost))
 	})
@@ -44,12 +43,16 @@ func (cs *consequences) add(lost *pod) {
 	}
 }
 
+func consequenceOf(lost *pod) consequence {
+	return consequence{placeOfReplacement(lost), lost.uid, lost.lostAt().at()}
+}
+
 // linkAll leads from a span to the replacements of the pods lost up to a time;
 // zero means all.
 func (e *Engine) linkAll(s *spans.Span, cs consequences, until time.Time) {
 	for _, c := range cs {
 		if until.IsZero() || !c.at.After(until) {
-			link(s, e.give(c.place), "causes")
+			link(s, e.issued.give(c.place), "causes")
 		}
 	}
 }
@@ -82,7 +85,7 @@ func (e *Engine) replacing(meets func(*pod) bool) []*pod {
 func (e *Engine) linkConsequences(s *spans.Span, d *disruption) {
 	until := s.End.Add(d.tail())
 	for _, p := range e.replacing(func(p *pod) bool { return p.node == d.node.name && e.nodeCause(p, until) == d }) {
-		d.led.add(p)
+		d.led.add(consequenceOf(p))
 	}
 	e.linkAll(s, d.led, until)
 }
@@ -108,7 +111,7 @@ func (r *reviewer) linkVictims() {
 	}
 	e := r.engine
 	for _, victim := range e.replacing(func(p *pod) bool { return starts[e.preemptor(p)] != nil }) {
-		e.preemptor(victim).victims.add(victim)
+		e.preemptor(victim).victims.add(consequenceOf(victim))
 	}
 	for q, s := range starts {
 		e.linkAll(s, q.victims, time.Time{})

@@ -38,7 +38,7 @@ func (b *changeBuilder) addCriticalPath() {
 		return
 	}
 	later := b.stillGoingOn()
-	w := newCriticalPath(slices.Concat(b.spans, later), b.root, &b.engine.work)
+	w := newCriticalPath(slices.Concat(b.spans, later), b.root, b.plan.work)
 	gates := b.gates()
 	cause := b.root
 	var next *gate
@@ -222,7 +222,7 @@ const gatesAStep = 64
 // the one that opened last before it. A pause waited for nobody; what it came
 // upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time) *gate {
-	b.work.spend(1 + len(gates)/gatesAStep)
+	b.builder.work.spend(1 + len(gates)/gatesAStep)
 	last := openedLast(gates, at)
 	if waited.Name == phasePaused {
 		if g := waitingAt(gates, at); g != nil {

@@ -17,7 +17,7 @@ func (b *changeBuilder) stillGoingOn() []*spans.Span {
 	if b.change.outcome == outcomeComplete || b.change.kind == changeJob {
 		return nil // it waited for none of them
 	}
-	later := builder{place: b.place, base: b.base, work: b.work}
+	later := builder{place: b.place, base: b.base, work: b.builder.work}
 	for _, q := range b.pods {
 		if s := b.starts[q]; s.change == b.change && !q.startSent && q.createdAt().Before(b.end) {
 			parent, cause := b.parentOf(s)

@@ -33,29 +33,30 @@ func (s *issued) has(id trace.TraceID) bool {
 	return recent || before || s.current[id]
 }
 
-// setCurrent notes the trace ID of a workload's current change.
-func (s *issued) setCurrent(d *workload, id trace.TraceID) {
-	if d.given == id {
+// setCurrent notes the trace ID of a workload's current change. given is where the
+// workload keeps the one that was noted last.
+func (s *issued) setCurrent(given *trace.TraceID, id trace.TraceID) {
+	if *given == id {
 		return
 	}
-	s.forgetCurrent(d)
+	s.forgetCurrent(given)
 	if s.current == nil {
 		s.current = map[trace.TraceID]bool{}
 	}
-	d.given, s.current[id] = id, true
+	*given, s.current[id] = id, true
 }
 
 // forgetCurrent notes that a workload has no current change any more.
-func (s *issued) forgetCurrent(d *workload) {
-	if d.given.IsValid() {
-		delete(s.current, d.given)
-		s.add(d.given)
-		d.given = trace.TraceID{}
+func (s *issued) forgetCurrent(given *trace.TraceID) {
+	if given.IsValid() {
+		delete(s.current, *given)
+		s.add(*given)
+		*given = trace.TraceID{}
 	}
 }
 
 // give notes that something that is handed out is at a place, or leads to it.
-func (e *Engine) give(p place) place {
-	e.issued.add(p.own)
+func (s *issued) give(p place) place {
+	s.add(p.own)
 	return p
 }

@@ -129,7 +129,7 @@ func lossCauseOn(p *pod, d *disruption) string {
 // disruption of its node, or what brought the pod it had to make room for.
 func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
 	if on != nil {
-		link(s, e.give(on.place()), "caused_by")
+		link(s, e.issued.give(on.place()), "caused_by")
 	}
 	if by, ok := e.broughtBy(e.preemptor(lost)); ok && by.traceID() != s.TraceID {
 		link(s, by, "caused_by")
@@ -141,10 +141,10 @@ func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
 func (e *Engine) linkReplacement(root *spans.Span, lost *pod, on *disruption) {
 	e.linkLoss(root, lost, on)
 	if on != nil {
-		on.led.add(lost)
+		on.led.add(consequenceOf(lost))
 	}
 	if by := e.preemptor(lost); by != nil {
-		by.victims.add(lost)
+		by.victims.add(consequenceOf(lost))
 	}
 }
 

@@ -46,7 +46,7 @@ func (p *plan) placeOf(c *change) place {
 	if !c.placed {
 		c.placed, c.joined = true, p.join(c)
 	}
-	return p.engine.give(place{own: c.identity(p.unique()), joined: c.joined})
+	return p.issued.give(place{own: c.identity(p.unique()), joined: c.joined})
 }
 
 // join is the context that the change's root is to be a child of, if any.
@@ -55,7 +55,7 @@ func (p *plan) join(c *change) trace.SpanContext {
 		return trace.SpanContext{}
 	}
 	for _, o := range c.offers {
-		if o.context.IsSampled() && o.freshFor(c) && !p.isOld(o, c) && !p.engine.issued.has(o.context.TraceID()) {
+		if o.context.IsSampled() && o.freshFor(c) && !p.isOld(o, c) && !p.issued.has(o.context.TraceID()) {
 			return o.context
 		}
 	}
@@ -129,5 +129,5 @@ func (p *plan) placeOfRevision(revision int64) place {
 		}
 	}
 	old := change{kind: changeRollout, revision: revision}
-	return p.engine.give(place{own: old.identity(p.unique()), joined: p.joinedBy[revision]})
+	return p.issued.give(place{own: old.identity(p.unique()), joined: p.joinedBy[revision]})
 }

@@ -27,6 +27,8 @@ type slot struct {
 type plan struct {
 	*workload
 	engine *Engine
+	work   *work   // what it costs to find things in it is counted here
+	issued *issued // the trace IDs that were given so far
 
 	sets   []*podSet
 	pods   []*pod // of all sets, in order of creation
@@ -93,6 +95,8 @@ func (e *Engine) plan(d *workload) *plan {
 	p := &plan{
 		workload:  d,
 		engine:    e,
+		work:      &e.work,
+		issued:    &e.issued,
 		sets:      slices.Clone(e.setsOf[d.objectID]),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
@@ -184,7 +188,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	}
 	surplus, returned, fewer := rs.surplus(pods), returnedOf(pods), p.fewer()
 	for _, q := range leaving {
-		p.engine.work.spend(1 + len(rs.steps) + len(p.workload.changes))
+		p.work.spend(1 + len(rs.steps) + len(p.workload.changes))
 		c := p.changeFor(rs, q.lostStamp())
 		if c != nil && c.kind == changeDelete {
 			if !q.released() {
@@ -201,7 +205,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs}
 			continue
 		}
-		if back := returned.take(q, &p.engine.work); back != nil {
+		if back := returned.take(q, p.work); back != nil {
 			p.stops[q] = slot{change: openChange(c, q.lostStamp()), rs: rs, returned: back}
 			continue
 		}
@@ -250,9 +254,9 @@ func (p *plan) planStarts(rs *podSet, born, lost []*pod) []*pod {
 			room[s] = s.to - s.from - s.filled - p.voids[s].pods
 		}
 	}
-	losses := newLosses(p.kind, lost, &p.engine.work)
+	losses := newLosses(p.kind, lost, p.work)
 	for _, q := range born {
-		p.engine.work.spend(1 + len(rs.steps) + len(p.workload.changes))
+		p.work.spend(1 + len(rs.steps) + len(p.workload.changes))
 		if q.lostFirst {
 			continue
 		}
@@ -299,7 +303,7 @@ func (p *plan) stepsOf(c *change) []slot {
 	}
 	var out []slot
 	for _, rs := range p.sets {
-		p.engine.work.spend(len(rs.steps) * (1 + len(p.workload.changes)))
+		p.work.spend(len(rs.steps) * (1 + len(p.workload.changes)))
 		for _, s := range rs.steps {
 			if p.changeFor(rs, s.stamp) == c {
 				out = append(out, slot{change: c, step: s, rs: rs})
@@ -330,7 +334,7 @@ const stepsALookup = 2
 func (p *plan) settled(c *change) (seen time.Time, ok bool) {
 	ok = true
 	seen = c.endStamp.arrival
-	p.engine.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
+	p.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
 	for q, at := range p.starts {
 		// Pods that wait when their change fails are cut there.
 		if at.change != c || q.startSent || c.outcome == outcomeFailed {

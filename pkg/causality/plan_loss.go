@@ -31,7 +31,7 @@ func (p *plan) scaledDown(open *change, q *pod, pods []*pod, fewer map[*change]i
 	if next == nil || fewer[next] == 0 {
 		return nil
 	}
-	p.engine.work.spend(len(pods))
+	p.work.spend(len(pods))
 	for _, other := range pods {
 		if other.node == q.node && q.lostStamp().before(other.firstSeen) && other.firstSeen.before(next.opened) {
 			return nil // another took its place before
@@ -98,7 +98,7 @@ const deletionReach = 30 * time.Second
 // any order. It returns the others.
 func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 	return slices.DeleteFunc(lost, func(q *pod) bool {
-		p.engine.work.spend(len(p.workload.changes))
+		p.work.spend(len(p.workload.changes))
 		next := p.changeAfter(q.lostStamp())
 		if during := p.stops[q].change; during != nil && during.outcome != outcomeDeleted || next == nil || next.kind != changeDelete || !q.leaving() ||
 			next.opened.arrival.Sub(q.deletion.arrival) >= deletionReach {
@@ -127,7 +127,7 @@ func (p *plan) planBefore(rs *podSet, pods []*pod) {
 			continue
 		}
 		for i, next := range starting {
-			p.engine.work.spend(1)
+			p.work.spend(1)
 			if !next.created.lo.Before(asked.arrival) {
 				p.stops[q] = slot{rs: rs, lost: q}
 				p.starts[next] = slot{rs: rs, lost: q}

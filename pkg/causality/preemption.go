@@ -118,7 +118,7 @@ func (e *Engine) broughtBy(q *pod) (place, bool) {
 	case s.change != nil:
 		return p.placeOf(s.change), true
 	case s.lost != nil:
-		return e.give(placeOfReplacement(s.lost)), true
+		return e.issued.give(placeOfReplacement(s.lost)), true
 	default:
 		return place{}, false
 	}

@@ -18,7 +18,7 @@ const keepChanges = 8
 func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 	p := e.plan(d)
 	if c := d.current(); c != nil && e.workloads[d.objectID] == d {
-		e.issued.setCurrent(d, c.identity(d.unique())) // told or not: after a restart it was told before
+		e.issued.setCurrent(&d.given, c.identity(d.unique())) // told or not: after a restart it was told before
 	}
 	e.planned(d, p)
 	r := &reviewer{plan: p, wanted: wanted}
@@ -217,7 +217,7 @@ func (r *reviewer) forget() {
 		}
 	}
 	if r.over() && len(r.engine.setsOf[r.objectID]) == 0 && old(r.touched) {
-		r.engine.issued.forgetCurrent(r.workload)
+		r.engine.issued.forgetCurrent(&r.given)
 		delete(r.engine.workloads, r.objectID)
 		delete(r.engine.revisions, r.objectID)
 		r.engine.forget(r.workload.object)

@@ -114,7 +114,7 @@ func (p *plan) nearest(name podName, reason string, t time.Time) *pod {
 	}
 	var best *pod
 	var away time.Duration
-	p.engine.work.spend(len(named.pods))
+	p.work.spend(len(named.pods))
 	for i, at := range named.times(reason) {
 		if d := at.Sub(t).Abs(); best == nil || d < away {
 			best, away = named.pods[i], d
