@@ -114,6 +114,24 @@ func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why string) {
 	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{keyLink.String(why)}})
 }
 
+// linkLoss links what tells of a pod's loss to its causes beyond the workload, but for
+// what is in the same trace.
+func linkLoss(s *spans.Span, causes []place) {
+	for _, by := range causes {
+		if by.traceID() != s.TraceID {
+			link(s, by, "caused_by")
+		}
+	}
+}
+
+// linkStop does so for the stop of a pod that was lost while a change was open:
+// it has no trace of its own, whose root would have the links.
+func (p *plan) linkStop(s *spans.Span, at slot) {
+	if at.lost != nil {
+		linkLoss(s, p.around.causesOfLoss(at.lost, p.around.nodeCause(at.lost, s.End)))
+	}
+}
+
 // attachDuring puts the Events of a span's time on it.
 func attachDuring(s *spans.Span, events []*event) {
 	for _, ev := range events {

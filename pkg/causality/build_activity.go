@@ -170,18 +170,25 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 	}
 	for _, s := range order {
 		evs := groups[s]
-		b := &builder{place: s.place, base: d.attributes(), late: true}
-		span := b.add(node{
-			parent: s.spanID, id: []string{"late events", evs[0].key},
-			name: name, attrs: obj.attributes(), service: cmp.Or(evs[0].component, "kubernetes"), subject: obj.subject(),
-			start: latest(s.start, evs[0].first()), end: evs[len(evs)-1].first(),
-		})
-		for _, ev := range evs {
-			attach(span, ev, s.end)
-		}
-		out = append(out, b.done())
+		out = append(out, buildLateEvents(s, d.attributes(), node{
+			name: name, attrs: obj.attributes(), service: "kubernetes", subject: obj.subject(), end: evs[len(evs)-1].first(),
+		}, evs, s.end))
 	}
 	return out, left
+}
+
+// buildLateEvents builds a span below one that went out before, with the Events that came
+// after it. n has what is not in these; the Events' repetitions count up to until.
+func buildLateEvents(s *sentSpan, base []attribute.KeyValue, n node, events []*event, until time.Time) spans.Trace {
+	b := &builder{place: s.place, base: base, late: true}
+	n.parent, n.id = s.spanID, []string{"late events", events[0].key}
+	n.service = cmp.Or(events[0].component, n.service)
+	n.start = latest(s.start, events[0].first())
+	span := b.add(n)
+	for _, ev := range events {
+		attach(span, ev, until)
+	}
+	return b.done()
 }
 
 // sentSpanOf finds the span, handed out before, in whose time an Event of its

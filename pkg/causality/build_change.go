@@ -198,7 +198,7 @@ func (b *changeBuilder) addLinks() {
 		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
 	}
 	if c := b.cronJob; c != nil && !c.at.IsZero() && b.change == b.scheduledRun() {
-		link(b.root, b.engine.placeOfSchedule(c), "caused_by")
+		link(b.root, b.placeOfSchedule(), "caused_by")
 	}
 	if b.change.kind != changeRollout {
 		return

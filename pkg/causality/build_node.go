@@ -58,7 +58,7 @@ func (e *Engine) disruptionsOf(n *nodeRecord, wanted extent) (out []spans.Trace)
 		case n.partOfReboot(d):
 			d.sent = true // the reboot has its Event
 		default:
-			out = append(out, e.buildDisruption(d))
+			out = append(out, e.tellDisruption(d))
 		}
 	}
 	if !again.IsZero() {
@@ -81,12 +81,20 @@ func (e *Engine) untilTold(d *disruption) time.Duration {
 	return d.tail() + e.settle()
 }
 
-func (e *Engine) buildDisruption(d *disruption) spans.Trace {
+// tellDisruption builds the trace of a disruption that is over, or of which no more will
+// be known, and leads from it to what it led to.
+func (e *Engine) tellDisruption(d *disruption) spans.Trace {
 	d.sent = true
 	if !d.over {
 		d.outcome, d.end = outcomeOpen, exactly(e.now)
 	}
-	b := &builder{place: d.place(), base: d.node.attributes(), work: &e.work}
+	t := buildDisruption(d, &e.work)
+	e.linkConsequences(t.Root(), d)
+	return t
+}
+
+func buildDisruption(d *disruption, work *work) spans.Trace {
+	b := &builder{place: d.place(), base: d.node.attributes(), work: work}
 	start := d.start.at()
 	var events []*event
 	for _, ev := range d.node.unclaimed() {
@@ -120,7 +128,6 @@ func (e *Engine) buildDisruption(d *disruption) spans.Trace {
 	for _, ev := range events {
 		attach(root, ev, root.End.Add(d.tail()))
 	}
-	e.linkConsequences(root, d)
 	d.root = b.remember(root)
 	return b.done()
 }
@@ -178,15 +185,9 @@ func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace
 			left = append(left, ev)
 			continue
 		}
-		b := &builder{place: d.root.place, base: n.attributes(), late: true}
-		start := latest(d.root.start, ev.first())
-		span := b.add(node{
-			parent: d.root.spanID, id: []string{"late events", ev.key},
-			name: "late events", service: cmp.Or(ev.component, serviceNode), subject: n.subject(),
-			start: start, end: start,
-		})
-		attach(span, ev, d.root.end.Add(d.tail()))
-		out = append(out, b.done())
+		out = append(out, buildLateEvents(d.root, n.attributes(), node{
+			name: "late events", service: serviceNode, subject: n.subject(), end: ev.first(),
+		}, []*event{ev}, d.root.end.Add(d.tail())))
 	}
 	return out, left
 }

@@ -30,7 +30,9 @@ func (r *reviewer) replacements() {
 		if !done {
 			how = outcomeOpen
 		}
-		r.out = append(r.out, r.buildReplacement(lost, next, how))
+		t, on := r.buildReplacement(lost, next, how, extentEnd{r.engine.now, r.wanted == everything})
+		r.engine.noteConsequence(lost, on)
+		r.out = append(r.out, t)
 	}
 }
 
@@ -38,9 +40,7 @@ func (r *reviewer) replacements() {
 // was told: the pod stops slowly, or nobody answers on its node.
 func (r *reviewer) lateStop(lost *pod, s slot) {
 	if r.wanted == everything || lost.gone.known() && r.ready(lost.goneSeen) {
-		b := r.replacementBuilder(lost, true)
-		b.podStop(lost.replaced.spanID, lost, s.rs.attributes(), lost.replaced.start, r.engine.now)
-		r.out = append(r.out, b.done())
+		r.out = append(r.out, r.buildStopOfReplaced(lost, s.rs, r.engine.now))
 	}
 }
 
@@ -137,58 +137,78 @@ func placeOfReplacement(lost *pod) place {
 }
 
 // replacementBuilder collects spans of the trace of a lost pod's replacement.
-func (r *reviewer) replacementBuilder(lost *pod, late bool) *builder {
+func (p *plan) replacementBuilder(lost *pod, late bool) *builder {
 	return &builder{
-		place: r.engine.issued.give(placeOfReplacement(lost)),
-		base:  r.workload.attributes(),
+		place: p.issued.give(placeOfReplacement(lost)),
+		base:  p.workload.attributes(),
 		late:  late,
-		work:  &r.engine.work,
+		work:  p.work,
 	}
 }
 
-func (r *reviewer) buildReplacement(lost, next *pod, how outcome) spans.Trace {
-	b := r.replacementBuilder(lost, false)
+// buildStopOfReplaced builds the stop of a pod that was not gone when its replacement was
+// told.
+func (p *plan) buildStopOfReplaced(lost *pod, rs *podSet, now time.Time) spans.Trace {
+	b := p.replacementBuilder(lost, true)
+	b.podStop(lost.replaced.spanID, lost, rs.attributes(), lost.replaced.start, now)
+	return b.done()
+}
+
+// extentEnd is where what is open is cut.
+type extentEnd struct {
+	now  time.Time
+	last bool // nothing comes later: the stream ends
+}
+
+// buildReplacement builds the trace of a lost pod and of the one in its place, if there
+// is one. It returns the disruption of the node that led to the loss, too.
+func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (spans.Trace, *disruption) {
+	b := p.replacementBuilder(lost, false)
 	start := lost.lossBegan()
-	end := r.replacedAt(lost, next, how, start)
-	disrupted := r.engine.nodeCause(lost, end)
+	end := replacedAt(lost, next, how, start, cut.now)
+	disrupted := p.around.nodeCause(lost, end)
 	attrs := []attribute.KeyValue{
 		keyChange.String(string(changeReplacement)),
 		keyOutcome.String(string(how)),
 		keyCause.String(lossCauseOn(lost, disrupted)),
 	}
-	if revision := r.revisionAt(lost.lostStamp()); revision > 0 {
+	if revision := p.revisionAt(lost.lostStamp()); revision > 0 {
 		attrs = append(attrs, keyRevision.Int64(revision))
 	}
-	rs := r.stops[lost].rs
-	rollout := r.broughtBy(lost)
+	rs := p.stops[lost].rs
+	rollout := p.broughtBy(lost)
 	attrs = append(attrs, rollout.attributesAfter(start)...)
 	root := b.add(node{
-		name: "Pod replacement", service: rs.service(r.workload), subject: lost.subject(),
+		name: "Pod replacement", service: rs.service(p.workload), subject: lost.subject(),
 		start: start, end: end, attrs: append(attrs, rs.attributes()...),
 	})
 	if rollout != nil {
-		link(root, r.placeOf(rollout), "rollout")
+		link(root, p.placeOf(rollout), "rollout")
 	}
-	r.engine.linkReplacement(root, lost, disrupted)
+	linkLoss(root, p.around.causesOfLoss(lost, disrupted))
 	lost.replaced = b.remember(root)
 	switch {
 	case !lost.leaving():
 		lost.stopSent = true // it stays, as what is left of a pod
-	case lost.gone.known() || r.wanted == everything:
-		b.podStop(root.SpanID, lost, rs.attributes(), start, r.engine.now)
+	case lost.gone.known() || cut.last:
+		b.podStop(root.SpanID, lost, rs.attributes(), start, cut.now)
 	}
 	if next != nil {
-		b.podStart(root.SpanID, next, rs.attributes(), start, r.cutAt(how != outcomeOpen), how == outcomeFailed)
+		at := cut.now
+		if how != outcomeOpen {
+			at = time.Time{}
+		}
+		b.podStart(root.SpanID, next, rs.attributes(), start, at, how == outcomeFailed)
 		if how == outcomeFailed {
 			f, _ := next.trouble(next.timeline(end), end)
 			fail(root, f)
 		}
 	}
-	r.attachLoss(root, rs, lost, next)
+	p.attachLoss(root, rs, lost, next)
 	if how != outcomeOpen {
 		b.addPath(root)
 	}
-	return b.done()
+	return b.done(), disrupted
 }
 
 // lossBegan is when the loss of a pod began: when its deletion was asked for, it failed,
@@ -208,10 +228,10 @@ func (p *pod) lossBegan() time.Time {
 
 // replacedAt is when a replacement that began at start was over: when the next pod was
 // ready or lost, or, where none came, the lost one was gone.
-func (r *reviewer) replacedAt(lost, next *pod, how outcome, start time.Time) time.Time {
+func replacedAt(lost, next *pod, how outcome, start, now time.Time) time.Time {
 	switch {
 	case how == outcomeOpen:
-		return r.engine.now
+		return now
 	case next == nil:
 		return latest(lost.gone.at(), start)
 	}
@@ -224,9 +244,9 @@ func (r *reviewer) replacedAt(lost, next *pod, how outcome, start time.Time) tim
 // attachLoss puts on a replacement what its set says of the two pods, and what led to
 // the loss: an eviction, a taint, a failed node. Later Events about the lost pod wait for
 // its stop, if that is still to come.
-func (r *reviewer) attachLoss(root *spans.Span, rs *podSet, lost, next *pod) {
+func (p *plan) attachLoss(root *spans.Span, rs *podSet, lost, next *pod) {
 	for _, ev := range rs.events {
-		if q, _, ok := r.podInMessage(rs, ev); ok && (q == lost || q == next) {
+		if q, _, ok := p.podInMessage(rs, ev); ok && (q == lost || q == next) {
 			attach(root, ev, root.End)
 		}
 	}

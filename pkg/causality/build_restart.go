@@ -53,7 +53,7 @@ func (r *reviewer) restarts() {
 				}
 				q.restartTold(c, ended.restart)
 				if c.mayTell(rs.from) {
-					r.out = append(r.out, r.buildRestart(rs))
+					r.out = append(r.out, r.buildRestart(rs, r.engine.nodeCauseOfRestart(rs), r.engine.opts.Quiet))
 				}
 			}
 		}
@@ -93,12 +93,12 @@ func (r *reviewer) startOver(q *pod) (time.Time, bool) {
 // restartOf works out how the end of a container's run number i went on;
 // nil if the run ended because its pod was stopped. done is false while it is
 // not known yet.
-func (r *reviewer) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
+func (p *plan) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
 	ended := c.runs[i]
 	if q.stoppedWith(c, ended) {
 		return nil, false
 	}
-	rs = &restart{pod: q, container: c, ended: ended, work: &r.engine.work, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
+	rs = &restart{pod: q, container: c, ended: ended, work: p.work, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
 	marks := q.marks(c)
 	rs.from = latest(ended.finished.before(nextExact(marks, ended, startOfRun(marks, ended))).at(), startOfRun(marks, ended))
 	rs.killed, rs.from = q.killing(c, ended, rs.from)
@@ -164,14 +164,16 @@ func (rs *restart) cause() string {
 	}
 }
 
-func (r *reviewer) buildRestart(rs *restart) spans.Trace {
+// buildRestart builds the trace of a restart. disrupted is what happened to the node with
+// which the run ended, if something did; quiet is how long before it began Events about
+// the pod may tell of it.
+func (p *plan) buildRestart(rs *restart, disrupted *disruption, quiet time.Duration) spans.Trace {
 	q, c := rs.pod, rs.container
-	disrupted := r.engine.nodeCauseOfRestart(rs)
 	number := int(rs.ended.restart) + 1
 	b := &builder{
 		place: ownPlace(q.unique(), string(changeRestart), c.name, strconv.Itoa(number)),
-		base:  append(r.workload.attributes(), r.engine.sets[q.owner].attributes()...),
-		work:  &r.engine.work,
+		base:  append(p.workload.attributes(), p.setOf(q).attributes()...),
+		work:  p.work,
 	}
 	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
 	subject := q.subject() + " container/" + c.name
@@ -186,7 +188,7 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		attrs = append(attrs, keyLeftOut.Int(c.leftOut))
 		c.leftOut = 0
 	}
-	rollout := r.broughtBy(q)
+	rollout := p.broughtBy(q)
 	attrs = append(attrs, rollout.attributesAfter(rs.from)...)
 	root := b.add(node{
 		name: "Container restart", service: serviceKubelet, subject: subject,
@@ -198,15 +200,15 @@ func (r *reviewer) buildRestart(rs *restart) spans.Trace {
 		root.Message = f.describe()
 	}
 	if rollout != nil {
-		link(root, r.placeOf(rollout), "rollout")
+		link(root, p.placeOf(rollout), "rollout")
 	}
 	if disrupted != nil {
-		link(root, r.engine.issued.give(disrupted.place()), "caused_by")
+		link(root, p.issued.give(disrupted.place()), "caused_by")
 	}
 	rs.phases(b, root, subject)
 	initialized := rs.initialized()
 	for _, ev := range q.events {
-		if !ev.first().Before(rs.from.Add(-r.engine.opts.Quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "" || initialized[ev.container]) {
+		if !ev.first().Before(rs.from.Add(-quiet)) && !ev.first().After(root.End) && !q.inStart(ev) && (ev.container == c.name || ev.container == "" || initialized[ev.container]) {
 			attach(root, ev, root.End)
 		}
 	}
@@ -222,13 +224,18 @@ func (p *pod) inStart(ev *event) bool {
 	return !ok || !ev.first().After(tr.at.at())
 }
 
+// setOf is the set that a pod belongs to.
+func (p *plan) setOf(q *pod) *podSet {
+	return p.sets[slices.IndexFunc(p.sets, func(rs *podSet) bool { return rs.objectID == q.owner })]
+}
+
 // broughtBy is the change that created the pod, nil if that was not seen.
-func (r *reviewer) broughtBy(q *pod) *change {
-	s := r.starts[q]
+func (p *plan) broughtBy(q *pod) *change {
+	s := p.starts[q]
 	if s.change != nil {
 		return s.change
 	}
-	for _, c := range slices.Backward(r.plan.changes) {
+	for _, c := range slices.Backward(p.changes) {
 		if (c.kind == changeRollout || c.kind == changeRun) && !q.firstSeen.before(c.opened) {
 			return c
 		}

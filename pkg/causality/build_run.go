@@ -61,12 +61,17 @@ func (r *reviewer) scheduled() {
 		return // with the run
 	}
 	c.sent = true
-	cron := r.engine.object(c.id, c.name)
-	b := &builder{place: r.engine.placeOfSchedule(c), base: cron.attributes()}
+	r.out = append(r.out, r.buildSchedule(r.engine.object(c.id, c.name)))
+}
+
+// buildSchedule builds the trace of the time of a CronJob's schedule that a Job is for.
+func (p *plan) buildSchedule(cron *object) spans.Trace {
+	c := p.cronJob
+	b := &builder{place: p.placeOfSchedule(), base: cron.attributes()}
 	made := c.made
 	var told []*event
 	for _, ev := range cron.events {
-		if ev.reason == "SuccessfulCreate" && strings.HasSuffix(ev.message(), " "+r.name) {
+		if ev.reason == "SuccessfulCreate" && strings.HasSuffix(ev.message(), " "+p.name) {
 			made = made.before(ev.first())
 			told = append(told, ev)
 		}
@@ -82,10 +87,10 @@ func (r *reviewer) scheduled() {
 	for _, ev := range told {
 		attach(root, ev, time.Time{})
 	}
-	if run := r.scheduledRun(); run != nil {
-		link(root, r.placeOf(run), "causes")
+	if run := p.scheduledRun(); run != nil {
+		link(root, p.placeOf(run), "causes")
 	}
-	r.out = append(r.out, b.done())
+	return b.done()
 }
 
 // scheduledRun is the run that the schedule asked for; a Job that was suspended
@@ -101,16 +106,17 @@ func (d *workload) scheduledRun() *change {
 
 // placeOfSchedule is that of a scheduled time, which is nobody's to deploy. It is
 // decided when it is asked for the first time: the Job's run has to link to it.
-func (e *Engine) placeOfSchedule(c *cronTrigger) place {
+func (p *plan) placeOfSchedule() place {
+	c := p.cronJob
 	if c.place == nil {
-		cron := e.objects[c.id]
+		cron := p.cron
 		if cron == nil {
 			cron = &object{objectID: c.id, name: c.name}
 		}
 		at := ownPlace(cron.unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
 		c.place = &at
 	}
-	return e.issued.give(*c.place)
+	return p.issued.give(*c.place)
 }
 
 // cronJobEvents puts what the CronJob controller says of the Job on its run.

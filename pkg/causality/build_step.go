@@ -138,7 +138,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 		}
 		parent, cause := b.parentOf(s)
 		b.stopSpans[q] = b.podStop(parent, q, s.rs.attributes(), cause, now)
-		b.engine.linkStop(b.stopSpans[q], s)
+		b.linkStop(b.stopSpans[q], s)
 	}
 }
 

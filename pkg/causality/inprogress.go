@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // A change that stays open is told of before it ends: for each interval that it
@@ -135,9 +137,9 @@ func (r *reviewer) changeInProgress(c *change) {
 	if c.revision > 0 {
 		attrs = append(attrs, keyRevision.Int64(c.revision))
 	}
-	r.tell(r.lateBuilder(c), node{
+	r.out = append(r.out, r.lateBuilder(c).inProgress(node{
 		service: r.service(), subject: r.subject(), start: from, end: until, attrs: attrs,
-	}, r.waitingFor(c, until))
+	}, r.waitingFor(c, until)))
 }
 
 // replacementInProgress tells of a lost pod in whose place there is none that is
@@ -160,14 +162,14 @@ func (r *reviewer) replacementInProgress(lost, next *pod) {
 		return // it may turn out to belong to what is about to be deleted
 	}
 	lost.inProgress = until
-	r.tell(r.replacementBuilder(lost, true), node{
+	r.out = append(r.out, r.replacementBuilder(lost, true).inProgress(node{
 		service: s.rs.service(r.workload), subject: lost.subject(), start: from, end: until,
 		attrs: append([]attribute.KeyValue{keyInProgress.String(string(changeReplacement))}, s.rs.attributes()...),
-	}, waitingForReplacement(s.rs, lost, next, until))
+	}, waitingForReplacement(s.rs, lost, next, until)))
 }
 
-// tell hands a span "in progress" out.
-func (r *reviewer) tell(b *builder, n node, w waiting) {
+// inProgress builds a span "in progress", which says what is waited for.
+func (b *builder) inProgress(n node, w waiting) spans.Trace {
 	n.parent, n.name = b.place.rootID(), inProgressName
 	n.id = []string{inProgressName, n.end.UTC().Format(time.RFC3339Nano)}
 	n.attrs = append(append(n.attrs, keyWaitingFor.String(w.sentence())), w.attrs...)
@@ -175,5 +177,5 @@ func (r *reviewer) tell(b *builder, n node, w waiting) {
 		n.attrs = append(n.attrs, keyWaiting.String(w.reason))
 	}
 	b.add(n)
-	r.out = append(r.out, b.done())
+	return b.done()
 }

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // nodeCause finds the disruption of its node that led to the loss of a pod; nil
@@ -125,34 +123,30 @@ func lossCauseOn(p *pod, d *disruption) string {
 	return cause
 }
 
-// linkLoss links what tells of a pod's loss to its causes beyond the workload: the
-// disruption of its node, or what brought the pod it had to make room for.
-func (e *Engine) linkLoss(s *spans.Span, lost *pod, on *disruption) {
+// beyond is what lies around a workload, for its plan.
+type beyond struct{ *Engine }
+
+// causesOfLoss are where the causes of a pod's loss are told that lie beyond the
+// workload: the disruption of its node, if one led to it, and what brought the pod it
+// had to make room for.
+func (e beyond) causesOfLoss(lost *pod, on *disruption) (causes []place) {
 	if on != nil {
-		link(s, e.issued.give(on.place()), "caused_by")
+		causes = append(causes, e.issued.give(on.place()))
 	}
-	if by, ok := e.broughtBy(e.preemptor(lost)); ok && by.traceID() != s.TraceID {
-		link(s, by, "caused_by")
+	if by, ok := e.broughtBy(e.preemptor(lost)); ok {
+		causes = append(causes, by)
 	}
+	return causes
 }
 
-// linkReplacement links a replacement to the causes of its pod's loss, and notes
-// for these that it will be there to link to.
-func (e *Engine) linkReplacement(root *spans.Span, lost *pod, on *disruption) {
-	e.linkLoss(root, lost, on)
+// noteConsequence notes for the causes of a pod's loss that its replacement will be
+// there to link to.
+func (e *Engine) noteConsequence(lost *pod, on *disruption) {
 	if on != nil {
 		on.led.add(consequenceOf(lost))
 	}
 	if by := e.preemptor(lost); by != nil {
 		by.victims.add(consequenceOf(lost))
-	}
-}
-
-// linkStop does so for the stop of a pod that was lost while a change was open:
-// it has no trace of its own, whose root would have the links.
-func (e *Engine) linkStop(s *spans.Span, at slot) {
-	if at.lost != nil {
-		e.linkLoss(s, at.lost, e.nodeCause(at.lost, s.End))
 	}
 }
 

@@ -27,6 +27,7 @@ type slot struct {
 type plan struct {
 	*workload
 	engine *Engine
+	around surroundings
 	work   *work   // what it costs to find things in it is counted here
 	issued *issued // the trace IDs that were given so far
 
@@ -55,6 +56,16 @@ type plan struct {
 	steps     map[*change][]slot
 	decidedAt map[*step]time.Time
 	startedAt map[*change]time.Time
+}
+
+// surroundings are asked for what lies beyond the workload.
+type surroundings interface {
+	// nodeCause is the disruption of its node that led to the loss of a pod, of those
+	// that began by a time; nil if none did.
+	nodeCause(lost *pod, until time.Time) *disruption
+	// causesOfLoss are where the causes of a pod's loss are told; on is the disruption
+	// that led to it, if one did.
+	causesOfLoss(lost *pod, on *disruption) []place
 }
 
 type podName struct {
@@ -95,6 +106,7 @@ func (e *Engine) plan(d *workload) *plan {
 	p := &plan{
 		workload:  d,
 		engine:    e,
+		around:    beyond{e},
 		work:      &e.work,
 		issued:    &e.issued,
 		sets:      slices.Clone(e.setsOf[d.objectID]),

@@ -93,20 +93,12 @@ func (r *reviewer) lateSpans() {
 	for _, q := range r.pods {
 		if s := r.starts[q]; s.change != nil && s.change.sent && !q.startSent && !r.mayRecover(s.change) {
 			if seen, done := q.startResolved(); r.wanted == everything || done && r.ready(seen) {
-				b := r.lateBuilder(s.change)
-				parent, cause := r.lateParent(b, s)
-				b.podStart(parent, q, s.rs.attributes(), cause, r.cutAt(done), false)
-				b.markCritical(s.change)
-				r.out = append(r.out, b.done())
+				r.out = append(r.out, r.buildLateStart(q, s, r.cutAt(done)))
 			}
 		}
 		if s := r.stops[q]; s.change != nil && s.change.sent && !q.stopSent && q.leaving() {
 			if r.wanted == everything || q.gone.known() && r.ready(q.goneSeen) {
-				b := r.lateBuilder(s.change)
-				parent, cause := r.lateParent(b, s)
-				r.engine.linkStop(b.podStop(parent, q, s.rs.attributes(), cause, r.engine.now), s)
-				b.markCritical(s.change)
-				r.out = append(r.out, b.done())
+				r.out = append(r.out, r.buildLateStop(q, s, r.engine.now))
 			}
 		}
 	}
@@ -120,14 +112,34 @@ func (r *reviewer) cutAt(done bool) time.Time {
 	return r.engine.now
 }
 
-func (r *reviewer) lateBuilder(c *change) *builder {
-	return &builder{place: r.placeOf(c), base: r.workload.attributes(), late: true, work: &r.engine.work}
+// buildLateStart builds the start of a pod that was not over when its change was; it is
+// cut where it is not over yet.
+func (p *plan) buildLateStart(q *pod, s slot, cut time.Time) spans.Trace {
+	b := p.lateBuilder(s.change)
+	parent, cause := p.lateParent(b, s)
+	b.podStart(parent, q, s.rs.attributes(), cause, cut, false)
+	b.markCritical(s.change)
+	return b.done()
+}
+
+// buildLateStop builds the stop of a pod that was not gone when its change was over.
+func (p *plan) buildLateStop(q *pod, s slot, now time.Time) spans.Trace {
+	b := p.lateBuilder(s.change)
+	parent, cause := p.lateParent(b, s)
+	p.linkStop(b.podStop(parent, q, s.rs.attributes(), cause, now), s)
+	b.markCritical(s.change)
+	return b.done()
+}
+
+// lateBuilder collects spans of a change that come after its root.
+func (p *plan) lateBuilder(c *change) *builder {
+	return &builder{place: p.placeOf(c), base: p.workload.attributes(), late: true, work: p.work}
 }
 
 // lateParent is the span, handed out before, that caused a pod's start or stop,
 // and when that began.
-func (r *reviewer) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
-	if s.step != nil && !s.step.sentStart.IsZero() && r.changeAt(s.step.stamp) == s.change {
+func (p *plan) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
+	if s.step != nil && !s.step.sentStart.IsZero() && p.changeAt(s.step.stamp) == s.change {
 		return b.place.spanID(stepIdentity(s.rs, s.step)...), s.step.sentStart
 	}
 	return b.place.rootID(), s.change.root.start
@@ -146,42 +158,47 @@ func (r *reviewer) recoveries() {
 		if !c.sent || !c.recovered || c.recoverySent || !r.ready(c.recoverySeen) {
 			continue
 		}
-		c.recoverySent = true
-		b := r.lateBuilder(c)
-		failed := c.end.at()
-		end := latest(c.recovery.at(), failed)
-		span := b.add(node{
-			parent: b.place.rootID(), id: []string{"recovery"},
-			name: r.kind + " recovery", service: r.service(), subject: r.subject(),
-			start: failed, end: end,
-		})
-		for _, q := range r.pods {
-			s := r.starts[q]
-			tr, ok := q.firstReady()
-			if s.change != c || !ok || !tr.at.at().After(failed) {
-				continue
-			}
-			if !q.startSent {
-				b.podStart(span.SpanID, q, s.rs.attributes(), failed, time.Time{}, false)
-				continue
-			}
-			pod := b.add(node{
-				parent: span.SpanID, id: []string{"pod recovery", string(q.uid)},
-				name: "Pod recovery", service: serviceKubelet, subject: q.subject(),
-				start: failed, end: tr.at.at(), attrs: slices.Concat(s.rs.attributes(), q.attributes()),
-			})
-			attachDuring(pod, q.events)
-		}
-		for _, rs := range r.sets {
-			for _, ev := range rs.events {
-				if _, s, ok := r.podInMessage(rs, ev); ok && s.change == c && !ev.first().Before(failed) {
-					attach(span, ev, end)
-				}
-			}
-		}
-		attachDuring(span, r.events)
-		r.out = append(r.out, b.done())
+		r.out = append(r.out, r.buildRecovery(c))
 	}
+}
+
+// buildRecovery builds what became of a failed rollout that completed after all.
+func (p *plan) buildRecovery(c *change) spans.Trace {
+	c.recoverySent = true
+	b := p.lateBuilder(c)
+	failed := c.end.at()
+	end := latest(c.recovery.at(), failed)
+	span := b.add(node{
+		parent: b.place.rootID(), id: []string{"recovery"},
+		name: p.kind + " recovery", service: p.service(), subject: p.subject(),
+		start: failed, end: end,
+	})
+	for _, q := range p.pods {
+		s := p.starts[q]
+		tr, ok := q.firstReady()
+		if s.change != c || !ok || !tr.at.at().After(failed) {
+			continue
+		}
+		if !q.startSent {
+			b.podStart(span.SpanID, q, s.rs.attributes(), failed, time.Time{}, false)
+			continue
+		}
+		pod := b.add(node{
+			parent: span.SpanID, id: []string{"pod recovery", string(q.uid)},
+			name: "Pod recovery", service: serviceKubelet, subject: q.subject(),
+			start: failed, end: tr.at.at(), attrs: slices.Concat(s.rs.attributes(), q.attributes()),
+		})
+		attachDuring(pod, q.events)
+	}
+	for _, rs := range p.sets {
+		for _, ev := range rs.events {
+			if _, s, ok := p.podInMessage(rs, ev); ok && s.change == c && !ev.first().Before(failed) {
+				attach(span, ev, end)
+			}
+		}
+	}
+	attachDuring(span, p.events)
+	return b.done()
 }
 
 // forget drops what is over and told, so that memory follows what is in the
