@@ -26,7 +26,6 @@ type slot struct {
 // it is needed, so that it does not depend on the order they filled up in.
 type plan struct {
 	*workload
-	engine *Engine
 	around surroundings
 	work   *work   // what it costs to find things in it is counted here
 	issued *issued // the trace IDs that were given so far
@@ -105,7 +104,6 @@ func (e *Engine) plan(d *workload) *plan {
 	e.numberRollouts(d) // of the ID of its trace, who links to one has to know
 	p := &plan{
 		workload:  d,
-		engine:    e,
 		around:    beyond{e},
 		work:      &e.work,
 		issued:    &e.issued,

@@ -21,7 +21,7 @@ func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 		e.issued.setCurrent(&d.given, c.identity(d.unique())) // told or not: after a restart it was told before
 	}
 	e.planned(d, p)
-	r := &reviewer{plan: p, wanted: wanted}
+	r := &reviewer{plan: p, engine: e, wanted: wanted}
 	r.scheduled()
 	r.finished()
 	r.recoveries() // before late spans, lest those take its pods when the stream ends
@@ -40,6 +40,7 @@ func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 
 type reviewer struct {
 	*plan
+	engine *Engine
 	wanted extent
 	out    []spans.Trace
 	again  time.Time // when to look again
