@@ -151,14 +151,14 @@ func (e *Engine) planOf(d *workload) *plan {
 	if p, known := e.plans[d]; known {
 		return p
 	}
-	left, plans := e.work.left, e.plans
+	left, known := e.work.left, e.plans
 	var p *plan
 	if f := e.guard(func() { p = e.plan(d) }); f != nil {
 		p = nil
 		e.contain(f, "review", d.objectID, d.name)
 		e.dropWorkload(d)
 	}
-	e.work.left, e.plans = left, plans
+	e.work.left, e.plans = left, known
 	e.planned(d, p)
 	return p
 }
