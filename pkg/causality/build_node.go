@@ -48,7 +48,6 @@ func (e *Engine) disruptions(wanted extent) []spans.Trace {
 
 // disruptionsOf hands out the disruptions of one node that are over.
 func (e *Engine) disruptionsOf(n *nodeRecord, wanted extent) (out []spans.Trace) {
-	n.kubeletRestarts()
 	var again time.Time
 	for _, d := range slices.Clone(n.disruptions) {
 		switch at := d.seen.Add(e.untilTold(d)); {
@@ -85,8 +84,9 @@ func (e *Engine) untilTold(d *disruption) time.Duration {
 // be known, and leads from it to what it led to.
 func (e *Engine) tellDisruption(d *disruption) spans.Trace {
 	d.sent = true
+	how, end := d.outcome, d.end
 	if !d.over {
-		d.outcome, d.end = outcomeOpen, exactly(e.now)
+		how, end = outcomeOpen, exactly(e.now)
 	}
 	t := buildDisruption(d, &e.work)
 	e.linkConsequences(t.Root(), d)
@@ -105,7 +105,7 @@ func buildDisruption(d *disruption, work *work) spans.Trace {
 	}
 	attrs := []attribute.KeyValue{
 		keyChange.String(string(changeDisruption)),
-		keyOutcome.String(string(d.outcome)),
+		keyOutcome.String(string(how)),
 		keyCause.String(string(d.kind)),
 	}
 	for _, kv := range []attribute.KeyValue{
@@ -119,7 +119,7 @@ func buildDisruption(d *disruption, work *work) spans.Trace {
 	}
 	root := b.add(node{
 		name: "Node disruption", service: d.service(), subject: d.node.subject(),
-		start: start, end: latest(d.end.at(), d.start.at()), attrs: attrs,
+		start: start, end: latest(end.at(), d.start.at()), attrs: attrs,
 	})
 	switch d.kind {
 	case nodeNotReady, nodeUnreachable, nodeNetworkUnavailable:
@@ -161,7 +161,6 @@ func (e *Engine) notWithheld(obj *object, events []*event) []*event {
 	if n == nil {
 		return events
 	}
-	n.kubeletRestarts()
 	withheld := 0
 	return slices.DeleteFunc(events, func(ev *event) bool {
 		if withheld == maxWithheld || !n.wants(ev) {

@@ -87,6 +87,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 // touchNode has a Node looked at: it, or an Event about it, has been seen.
 func (e *Engine) touchNode(obj *object) {
 	if n := e.nodes.byID[obj.objectID]; n != nil {
+		n.observeKubelet()
 		e.nodes.due[n] = true
 		e.wake(e.now.Add(e.opts.Settle))
 	}

@@ -161,7 +161,6 @@ func (e *Engine) nodeCauseOfRestart(rs *restart) *disruption {
 	if rs.next != nil {
 		again = rs.next.started.at()
 	}
-	n.kubeletRestarts()
 	var best *disruption
 	for _, d := range n.disruptions {
 		at := d.start.at()

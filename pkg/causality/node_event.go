@@ -94,9 +94,9 @@ func (n *nodeRecord) wants(ev *event) bool {
 	return d != nil && !d.sent
 }
 
-// kubeletRestarts finds the restarts of the node's kubelet, which only Events
+// observeKubelet finds the restarts of the node's kubelet, which only Events
 // tell. Its very first start is none.
-func (n *nodeRecord) kubeletRestarts() {
+func (n *nodeRecord) observeKubelet() {
 	for _, ev := range n.events {
 		if ev.claimed || !kubeletStarted(ev) || !ev.first().After(n.created.Add(bootReach)) {
 			continue
