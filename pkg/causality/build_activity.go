@@ -219,7 +219,7 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 		if !t.After(c.root.end.Add(slack)) {
 			return c.root
 		}
-		if newest && slack == 0 && c.kind == changeRollout && c.outcome == outcomeFailed {
+		if newest && slack == 0 && c.kind == changeRollout && c.how() == outcomeFailed {
 			return c.root // the controllers go on with it until there is another
 		}
 		newest = false

@@ -69,7 +69,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	if p.cronJob != nil {
 		b.cronJobEvents(p.cron)
 	}
-	if c.outcome == outcomeFailed {
+	if c.how() == outcomeFailed {
 		f := b.explainFailure()
 		fail(b.root, f)
 		b.root.Message = f.message // a sentence that names the reason
@@ -85,21 +85,21 @@ func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 	case c.kind == changeDelete:
 		for q, s := range b.stops {
 			if s.change == c {
-				end = latest(end, q.gone.at(), q.stopAsked())
+				end = latest(end, q.gone.at(), b.stopAsked(q))
 			}
 		}
-	case !c.ended:
+	case !c.over():
 		end = now
-	case c.outcome == outcomeSuperseded:
+	case c.how() == outcomeSuperseded:
 		end = c.end.at()
 		if i := slices.Index(b.changes, c); i >= 0 && i+1 < len(b.changes) && c.end == b.changes[i+1].start {
 			end = b.startOf(b.changes[i+1])
 		}
-	case c.outcome == outcomeDeleted:
+	case c.how() == outcomeDeleted:
 		end = b.startOf(b.current())
 	default:
 		end = c.end.at()
-		if c.outcome != outcomeComplete {
+		if c.how() != outcomeComplete {
 			break
 		}
 		for q, s := range b.starts {
@@ -117,8 +117,8 @@ func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 
 func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	c := b.change
-	how := c.outcome
-	if !c.ended {
+	how := c.how()
+	if !c.over() {
 		how = outcomeOpen
 	}
 	cause := c.cause
@@ -171,7 +171,7 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 // readyPods is how many pods the change wanted and had at its end. The status
 // of a rollout under way does not tell new pods from old ones.
 func (b *changeBuilder) readyPods() int {
-	if b.change.kind != changeRollout || b.change.outcome == outcomeComplete {
+	if b.change.kind != changeRollout || b.change.how() == outcomeComplete {
 		return int(b.change.ready)
 	}
 	n := 0
@@ -191,10 +191,10 @@ func (b *changeBuilder) readyPods() int {
 func (b *changeBuilder) addLinks() {
 	b.change.linkContexts(b.root)
 	i := slices.Index(b.changes, b.change)
-	if b.change.outcome == outcomeSuperseded && i+1 < len(b.changes) {
+	if b.change.how() == outcomeSuperseded && i+1 < len(b.changes) {
 		link(b.root, b.placeOf(b.changes[i+1]), "superseded_by")
 	}
-	if i > 0 && b.changes[i-1].outcome == outcomeSuperseded {
+	if i > 0 && b.changes[i-1].how() == outcomeSuperseded {
 		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
 	}
 	if c := b.cronJob; c != nil && !c.at.IsZero() && b.change == b.scheduledRun() {

@@ -11,17 +11,17 @@ import (
 )
 
 // podStop adds a pod's end: deletion requested to gone, with what it took to
-// stop its containers.
-func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
-	st := b.podStopping(parent, p, attrs, cause, cut)
+// stop its containers. asked is when the plan says it was asked to stop.
+func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, asked, cause, cut time.Time) *spans.Span {
+	st := b.podStopping(parent, p, attrs, asked, cause, cut)
 	st.attachEvents()
 	p.stopSent, p.stopSpan = true, st.remember(st.root)
 	return st.root
 }
 
 // podStopping builds the spans of a pod's end, of which nothing is told yet.
-func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, cause, cut time.Time) *stopping {
-	start := latest(p.stopAsked(), cause)
+func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, asked, cause, cut time.Time) *stopping {
+	start := latest(asked, cause)
 	end := p.gone.at()
 	if end.IsZero() {
 		end = cut
@@ -31,7 +31,7 @@ func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.Key
 	st.root = b.add(node{
 		parent: parent, id: []string{"pod stop", string(p.uid)},
 		name: "Pod stop", service: serviceKubelet, subject: p.subject(),
-		start: start, end: end, attrs: append(slices.Clip(attrs), p.stopAttributes(end)...),
+		start: start, end: end, attrs: append(slices.Clip(attrs), p.stopAttributes(asked, end)...),
 	})
 	st.containers()
 	st.removal()
@@ -40,11 +40,11 @@ func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.Key
 
 // stopAttributes say how long the pod's containers were given, and whether that
 // was kept to.
-func (p *pod) stopAttributes(end time.Time) []attribute.KeyValue {
+func (p *pod) stopAttributes(asked, end time.Time) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	if p.grace > 0 {
 		attrs = append(attrs, seconds(keyGrace, p.grace))
-		if over := end.Sub(p.stopAsked().Add(p.grace)); over > time.Second {
+		if over := end.Sub(asked.Add(p.grace)); over > time.Second {
 			attrs = append(attrs, seconds(keyGraceOverrun, over))
 		}
 	}
@@ -58,9 +58,9 @@ func (p *pod) stopAttributes(end time.Time) []attribute.KeyValue {
 }
 
 // stopAsked dates the request to delete the pod: not after the kubelet began
-// to kill its containers, nor after another pod was there in its place, unless
-// that was for an earlier failure.
-func (p *pod) stopAsked() time.Time {
+// to kill its containers, nor after another pod was there in its place (missed, zero
+// if there is none), unless that was for an earlier failure.
+func (p *pod) stopAsked(missed time.Time) time.Time {
 	at := p.deleteAsked
 	for _, ev := range p.events {
 		if ev.reason == "Killing" && !ev.first().Before(at.lo) {
@@ -68,7 +68,7 @@ func (p *pod) stopAsked() time.Time {
 		}
 	}
 	if !p.failed.known() {
-		at = at.before(p.missed)
+		at = at.before(missed)
 	}
 	return at.at()
 }

@@ -78,7 +78,7 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 			return outcomeSuperseded, at, r.wanted != whatIsOver || !r.engine.now.Before(at)
 		}
 		c := r.changeAfter(lost.lostStamp())
-		if c == nil || !c.ended && c.kind != changeDelete {
+		if c == nil || !c.over() && c.kind != changeDelete {
 			return outcomeOpen, seen, false
 		}
 		how = outcomeSuperseded
@@ -150,7 +150,7 @@ func (p *plan) replacementBuilder(lost *pod, late bool) *builder {
 // told.
 func (p *plan) buildStopOfReplaced(lost *pod, rs *podSet, now time.Time) spans.Trace {
 	b := p.replacementBuilder(lost, true)
-	b.podStop(lost.replaced.spanID, lost, rs.attributes(), lost.replaced.start, now)
+	b.podStop(lost.replaced.spanID, lost, rs.attributes(), p.stopAsked(lost), lost.replaced.start, now)
 	return b.done()
 }
 
@@ -164,7 +164,7 @@ type extentEnd struct {
 // is one. It returns the disruption of the node that led to the loss, too.
 func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (spans.Trace, *disruption) {
 	b := p.replacementBuilder(lost, false)
-	start := lost.lossBegan()
+	start := p.lossBegan(lost)
 	end := replacedAt(lost, next, how, start, cut.now)
 	disrupted := p.around.nodeCause(lost, end)
 	attrs := []attribute.KeyValue{
@@ -191,7 +191,7 @@ func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (sp
 	case !lost.leaving():
 		lost.stopSent = true // it stays, as what is left of a pod
 	case lost.gone.known() || cut.last:
-		b.podStop(root.SpanID, lost, rs.attributes(), start, cut.now)
+		b.podStop(root.SpanID, lost, rs.attributes(), p.stopAsked(lost), start, cut.now)
 	}
 	if next != nil {
 		at := cut.now
@@ -213,13 +213,13 @@ func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (sp
 
 // lossBegan is when the loss of a pod began: when its deletion was asked for, it failed,
 // or its node says that it evicted the pod.
-func (p *pod) lossBegan() time.Time {
-	began := p.lostAt().before(p.missed).at()
-	if p.leaving() && !p.failed.known() {
-		began = p.stopAsked()
+func (p *plan) lossBegan(lost *pod) time.Time {
+	began := lost.lostAt().before(p.missed[lost]).at()
+	if lost.leaving() && !lost.failed.known() {
+		began = p.stopAsked(lost)
 	}
-	for _, ev := range p.events {
-		if ev.reason == p.reason && ev.first().After(began.Add(-arrivalSlack)) {
+	for _, ev := range lost.events {
+		if ev.reason == lost.reason && ev.first().After(began.Add(-arrivalSlack)) {
 			began = earliest(began, ev.first())
 		}
 	}
@@ -251,7 +251,7 @@ func (p *plan) attachLoss(root *spans.Span, rs *podSet, lost, next *pod) {
 		}
 	}
 	for _, ev := range lost.events {
-		led := lost.stopSent || ev.first().Before(lost.stopAsked().Add(-arrivalSlack))
+		led := lost.stopSent || ev.first().Before(r.stopAsked(lost).Add(-arrivalSlack))
 		if led && ev.first().After(root.Start.Add(-time.Second)) {
 			attach(root, ev, root.End)
 		}

@@ -17,15 +17,15 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	c := b.change
 	for _, q := range b.pods {
 		cut := time.Time{}
-		if !c.ended {
+		if !c.over() {
 			cut = now
 		}
-		b.podStart(trace.SpanID{}, q, nil, time.Time{}, cut, c.outcome == outcomeFailed)
+		b.podStart(trace.SpanID{}, q, nil, time.Time{}, cut, c.how() == outcomeFailed)
 	}
 	b.root = b.spans[0]
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
 	c.linkContexts(b.root)
-	if c.ended {
+	if c.over() {
 		b.addPath(b.root)
 	}
 	c.sent, c.root = true, b.remember(b.root)
@@ -61,12 +61,12 @@ func (r *reviewer) scheduled() {
 		return // with the run
 	}
 	c.sent = true
-	r.out = append(r.out, r.buildSchedule(r.engine.object(c.id, c.name)))
+	r.out = append(r.out, r.buildSchedule())
 }
 
 // buildSchedule builds the trace of the time of a CronJob's schedule that a Job is for.
-func (p *plan) buildSchedule(cron *object) spans.Trace {
-	c := p.cronJob
+func (p *plan) buildSchedule() spans.Trace {
+	c, cron := p.cronJob, p.cronJobOf()
 	b := &builder{place: p.placeOfSchedule(), base: cron.attributes()}
 	made := c.made
 	var told []*event
@@ -104,16 +104,20 @@ func (d *workload) scheduledRun() *change {
 	return nil
 }
 
+// cronJobOf is what is known of the CronJob that made a Job: who it is, at the least.
+func (p *plan) cronJobOf() *object {
+	if p.cron != nil {
+		return p.cron
+	}
+	return &object{objectID: p.cronJob.id, name: p.cronJob.name}
+}
+
 // placeOfSchedule is that of a scheduled time, which is nobody's to deploy. It is
 // decided when it is asked for the first time: the Job's run has to link to it.
 func (p *plan) placeOfSchedule() place {
 	c := p.cronJob
 	if c.place == nil {
-		cron := p.cron
-		if cron == nil {
-			cron = &object{objectID: c.id, name: c.name}
-		}
-		at := ownPlace(cron.unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
+		at := ownPlace(p.cronJobOf().unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
 		c.place = &at
 	}
 	return p.issued.give(*c.place)

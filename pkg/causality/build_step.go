@@ -34,7 +34,7 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 	end := start
 	if !s.step.up() {
 		for _, q := range b.stopsOf[s.step] {
-			end = latest(end, q.gone.at(), q.stopAsked())
+			end = latest(end, q.gone.at(), b.stopAsked(q))
 		}
 		return end
 	}
@@ -45,7 +45,7 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 		}
 		tr, ok := q.firstReady()
 		switch {
-		case ok && (b.change.outcome != outcomeFailed || !tr.at.at().After(b.end)):
+		case ok && (b.change.how() != outcomeFailed || !tr.at.at().After(b.end)):
 			made++
 			end = latest(end, b.available(q, tr.at.at()))
 		case q.lost() && !b.afterEnd(q.lostAt().at()):
@@ -68,13 +68,13 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 
 // afterEnd reports whether t is after a failure, which cuts what still waits.
 func (b *changeBuilder) afterEnd(t time.Time) bool {
-	return b.change.outcome == outcomeFailed && t.After(b.end)
+	return b.change.how() == outcomeFailed && t.After(b.end)
 }
 
 // openEnd is the end of what is still going on: the failure that cuts it, or
 // the end of the stream.
 func (b *changeBuilder) openEnd(now time.Time) time.Time {
-	if b.change.ended {
+	if b.change.over() {
 		return b.end
 	}
 	return now
@@ -114,9 +114,9 @@ func (b *changeBuilder) addPods(now time.Time) {
 		parent, cause := b.parentOf(s)
 		cut, failed := time.Time{}, false
 		switch {
-		case b.change.outcome == outcomeFailed:
+		case b.change.how() == outcomeFailed:
 			cut, failed = b.end, true
-		case !b.change.ended:
+		case !b.change.over():
 			cut = now
 		default:
 			if _, done := q.startResolved(); !done {
@@ -130,14 +130,14 @@ func (b *changeBuilder) addPods(now time.Time) {
 	}
 	for _, q := range b.pods {
 		s := b.stops[q]
-		if s.change != b.change || q.stopSent || !q.leaving() || b.afterEnd(q.stopAsked()) {
+		if s.change != b.change || q.stopSent || !q.leaving() || b.afterEnd(b.stopAsked(q)) {
 			continue
 		}
-		if !q.gone.known() && b.change.ended {
+		if !q.gone.known() && b.change.over() {
 			continue // late, too
 		}
 		parent, cause := b.parentOf(s)
-		b.stopSpans[q] = b.podStop(parent, q, s.rs.attributes(), cause, now)
+		b.stopSpans[q] = b.podStop(parent, q, s.rs.attributes(), b.stopAsked(q), cause, now)
 		b.linkStop(b.stopSpans[q], s)
 	}
 }
@@ -179,7 +179,7 @@ func (b *changeBuilder) addPauses() {
 
 // addMinReadyWait shows the time that minReadySeconds cost at the end.
 func (b *changeBuilder) addMinReadyWait() {
-	if b.change.kind != changeRollout || b.change.outcome != outcomeComplete || b.minReady == 0 || b.completeWhenReady() {
+	if b.change.kind != changeRollout || b.change.how() != outcomeComplete || b.minReady == 0 || b.completeWhenReady() {
 		return
 	}
 	var ready, available time.Time

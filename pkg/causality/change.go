@@ -110,6 +110,9 @@ type change struct {
 	sent         bool
 	root         *sentSpan // once it was handed out
 	recoverySent bool
+	// deleteTold says that a deletion, which has no end of its own, was handed out as
+	// complete.
+	deleteTold bool
 }
 
 // pause is a time in which a rollout could not go on. resumed is the write that
@@ -117,6 +120,17 @@ type change struct {
 type pause struct {
 	from, until moment
 	resumed     stamp
+}
+
+// over reports whether the change has ended, as far as is known or was told.
+func (c *change) over() bool { return c.ended || c.deleteTold }
+
+// how is the outcome of a change that is over.
+func (c *change) how() outcome {
+	if c.deleteTold {
+		return outcomeComplete
+	}
+	return c.outcome
 }
 
 // finish ends a change.
@@ -127,7 +141,7 @@ func (c *change) finish(how outcome, at moment, s stamp) {
 // attributesAfter are those of what happened at a time to a pod that the change
 // brought, if the change was over by then. It may be nil: not known.
 func (c *change) attributesAfter(at time.Time) []attribute.KeyValue {
-	if c == nil || !c.ended || at.Before(c.end.at()) {
+	if c == nil || !c.over() || at.Before(c.end.at()) {
 		return nil
 	}
 	return []attribute.KeyValue{seconds(keySinceRollout, at.Sub(c.end.at()))}
@@ -135,7 +149,7 @@ func (c *change) attributesAfter(at time.Time) []attribute.KeyValue {
 
 // openAt reports whether the change was open when the write s was made.
 func (c *change) openAt(s stamp) bool {
-	return !s.before(c.opened) && (!c.ended || !c.endStamp.before(s))
+	return !s.before(c.opened) && (!c.over() || !c.endStamp.before(s))
 }
 
 // identity is what the change is, hashed: the ID of its trace, unless it joined

@@ -41,10 +41,10 @@ func (r *reviewer) foundAgain(c *change) bool {
 		// Nothing is left to find once the workload is gone, but it is not over, and
 		// nobody knows when it will be.
 		return !r.isGone() || r.podsLeft()
-	case !c.ended:
+	case !c.over():
 		return true
 	default:
-		return c.outcome == outcomeDeleted && !r.isGone()
+		return c.how() == outcomeDeleted && !r.isGone()
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 // comparable reports whether later rollouts are measured against this one.
 func (c *change) comparable() bool {
-	return c.kind == changeRollout && c.outcome == outcomeComplete
+	return c.kind == changeRollout && c.how() == outcomeComplete
 }
 
 // comparePrevious tells on the root how long the completed rollout before took,

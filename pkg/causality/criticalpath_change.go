@@ -34,7 +34,7 @@ type gate struct {
 // addCriticalPath works out what the change waited for, from its end back to
 // its beginning: what completed it, what that had waited for, and so on.
 func (b *changeBuilder) addCriticalPath() {
-	if !b.change.ended || b.podsUnknown() {
+	if !b.change.over() || b.podsUnknown() {
 		return
 	}
 	later := b.stillGoingOn()
@@ -45,7 +45,7 @@ func (b *changeBuilder) addCriticalPath() {
 	switch {
 	case b.change.kind == changeJob:
 		next = b.runEndedBy(w, gates)
-	case b.change.outcome == outcomeComplete:
+	case b.change.how() == outcomeComplete:
 		next = b.completer(gates)
 	default:
 		next = waitingAt(gates, b.root.End)

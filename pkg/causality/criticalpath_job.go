@@ -45,12 +45,12 @@ func (b *changeBuilder) runEndedBy(w *criticalPath, gates []gate) *gate {
 		by = c.verdictBy
 		at, stopped = b.stopped(w)
 	}
-	if c.failedByPod() || c.outcome == outcomeComplete && stopped {
-		if g := b.lastEnd(by, c.outcome == outcomeFailed); g != nil {
+	if c.failedByPod() || c.how() == outcomeComplete && stopped {
+		if g := b.lastEnd(by, c.how() == outcomeFailed); g != nil {
 			return g
 		}
 	}
-	if c.outcome == outcomeComplete {
+	if c.how() == outcomeComplete {
 		return completedBy(gates, at)
 	}
 	if g := waitingAt(gates, at); g != nil {

@@ -14,7 +14,7 @@ import (
 // stillGoingOn builds the spans of what pods were at when a change ended in vain, and
 // still are. They are for the critical path, and told when they are over.
 func (b *changeBuilder) stillGoingOn() []*spans.Span {
-	if b.change.outcome == outcomeComplete || b.change.kind == changeJob {
+	if b.change.how() == outcomeComplete || b.change.kind == changeJob {
 		return nil // it waited for none of them
 	}
 	later := builder{place: b.place, base: b.base, work: b.builder.work}
@@ -24,9 +24,9 @@ func (b *changeBuilder) stillGoingOn() []*spans.Span {
 			ph, _ := later.podPhases(parent, q, s.rs.attributes(), cause, b.end)
 			b.startSpans[q] = ph.root
 		}
-		if s := b.stops[q]; s.change == b.change && !q.stopSent && q.leaving() && q.stopAsked().Before(b.end) {
+		if s := b.stops[q]; s.change == b.change && !q.stopSent && q.leaving() && b.stopAsked(q).Before(b.end) {
 			parent, cause := b.parentOf(s)
-			b.stopSpans[q] = later.podStopping(parent, q, s.rs.attributes(), cause, b.end).root
+			b.stopSpans[q] = later.podStopping(parent, q, s.rs.attributes(), b.stopAsked(q), cause, b.end).root
 		}
 	}
 	return later.spans

@@ -22,7 +22,7 @@ func (p *plan) startOf(c *change) time.Time {
 	if c.kind == changeDelete || p.direct() {
 		for q, s := range p.stops {
 			if s.change == c && q.leaving() {
-				at = at.before(q.stopAsked())
+				at = at.before(p.stopAsked(q))
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func (p *plan) decided(rs *podSet, s *step) time.Time {
 		at = at.before(q.createdAt())
 	}
 	for _, q := range p.stopsOf[s] {
-		at = at.before(q.stopAsked())
+		at = at.before(p.stopAsked(q))
 	}
 	p.decidedAt[s] = at.at()
 	return at.at()

@@ -186,13 +186,13 @@ func (e *Engine) ingest(o Observation) {
 	case *appsv1.Deployment:
 		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDeployment(in, last) }))
 	case *appsv1.StatefulSet:
-		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readStatefulSet(in, o, last) }))
+		e.touch(e.numbered(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readStatefulSet(in, o, last) })))
 	case *appsv1.DaemonSet:
-		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDaemonSet(in, o, last) }))
+		e.touch(e.numbered(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDaemonSet(in, o, last) })))
 	case *corev1.ReplicationController:
 		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readReplicationController(in, o, last) }))
 	case *appsv1.ControllerRevision:
-		e.touch(e.observeControllerRevision(o, in))
+		e.touch(e.numbered(e.observeControllerRevision(o, in)))
 	case *batchv1.Job:
 		e.touch(e.observeJob(o, in))
 	case *appsv1.ReplicaSet:
@@ -264,7 +264,7 @@ func (e *Engine) vanished(o Observation, id objectID) {
 	if d := e.workloads[id]; d != nil && e.pods[id] == nil {
 		d.touched = o.Time
 		d.vanish(arrived(o.Time), stamp{arrival: o.Time})
-		e.touch(d)
+		e.touch(e.numbered(d))
 	}
 	if rs := e.sets[id]; rs != nil && !rs.direct() {
 		rs.gone = true

@@ -242,6 +242,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 		e.events[key] = ev
 		obj.events = append(obj.events, ev)
 		e.holdings.put(ev, in)
+		e.observeAnnouncement(obj, ev.reason, ev.occurrences[0])
 		e.boundEvents(obj)
 	}
 	ev.arrival = o.Time
@@ -255,6 +256,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 		}
 		ev.add(o)
 		e.holdings.measure(ev)
+		e.observeAnnouncement(obj, ev.reason, ev.occurrences[len(ev.occurrences)-1])
 	}
 	e.shed()
 	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {

@@ -55,7 +55,7 @@ func (b *changeBuilder) explainJob() failure {
 func (b *changeBuilder) blamed(q *pod) (f failure, self, ok bool) {
 	at := b.end
 	if q.leaving() {
-		at = q.unstopped(earliest(at, q.stopAsked()))
+		at = q.unstopped(earliest(at, b.stopAsked(q)))
 	}
 	if q.finished.known() && q.phase != podFailed {
 		return failure{}, false, false

@@ -119,7 +119,7 @@ func (r *reviewer) interval(start moment, told time.Time) (from, until time.Time
 func (r *reviewer) changeInProgress(c *change) {
 	pending := r.workload.pending
 	switch {
-	case c.ended || c.kind == changeDelete || c == pending:
+	case c.over() || c.kind == changeDelete || c == pending:
 		return
 	case c.kind == changeRollout && r.kind == kindDeployment && c.revision == 0:
 		return // the controller has not numbered it

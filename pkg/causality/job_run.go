@@ -89,7 +89,7 @@ func (c *change) hasVerdict() bool { return c.verdict.known() && c.verdictBy.bef
 func (c *change) failedByPod() bool {
 	switch c.failure.reason {
 	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonMaxFailedIndexesExceeded, batchv1.JobReasonPodFailurePolicy:
-		return c.outcome == outcomeFailed
+		return c.how() == outcomeFailed
 	default:
 		return false
 	}

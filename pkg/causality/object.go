@@ -144,6 +144,7 @@ func (e *Engine) track(id objectID, name string) *object {
 		obj.events = append(obj.events, stray.events...)
 		slices.SortStableFunc(obj.events, func(a, b *event) int { return a.first().Compare(b.first()) })
 		delete(e.objects, known)
+		e.observeAnnouncements(obj, stray.events)
 	}
 	return obj
 }

@@ -36,6 +36,9 @@ type plan struct {
 	stops  map[*pod]slot
 
 	successor map[*pod]*pod // see successors
+	// missed is when the pod in the place of each that was lost had been made: it was
+	// lost by then.
+	missed map[*pod]time.Time
 
 	// voids is what of the steps came to nothing.
 	voids map[*step]void
@@ -79,10 +82,12 @@ type namedPods struct {
 	made, stopped []time.Time
 }
 
-func (n *namedPods) times(reason string) []time.Time {
+// times are those at which the pods of a name were made, or asked to stop, as an Event of
+// that reason says.
+func (p *plan) times(n *namedPods, reason string) []time.Time {
 	times, at := &n.made, (*pod).createdAt
 	if reason == "SuccessfulDelete" {
-		times, at = &n.stopped, (*pod).stopAsked
+		times, at = &n.stopped, p.stopAsked
 	}
 	if *times == nil {
 		for _, q := range n.pods {
@@ -101,7 +106,6 @@ func (n *namedPods) times(reason string) []time.Time {
 // workload that makes its pods itself there are no steps: what happens while a
 // change is open is that change's.
 func (e *Engine) plan(d *workload) *plan {
-	e.numberRollouts(d) // of the ID of its trace, who links to one has to know
 	p := &plan{
 		workload:  d,
 		around:    beyond{e},
@@ -110,6 +114,7 @@ func (e *Engine) plan(d *workload) *plan {
 		sets:      slices.Clone(e.setsOf[d.objectID]),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
+		missed:    map[*pod]time.Time{},
 		voids:     map[*step]void{},
 		startsOf:  map[*step][]*pod{},
 		stopsOf:   map[*step][]*pod{},
@@ -161,10 +166,7 @@ func (e *Engine) plan(d *workload) *plan {
 			p.stopsOf[s] = append(p.stopsOf[s], q)
 		}
 	}
-	for _, rs := range p.sets {
-		p.announced(rs)
-	}
-	p.missed()
+	p.findMissed()
 	return p
 }
 
@@ -347,7 +349,7 @@ func (p *plan) settled(c *change) (seen time.Time, ok bool) {
 	p.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
 	for q, at := range p.starts {
 		// Pods that wait when their change fails are cut there.
-		if at.change != c || q.startSent || c.outcome == outcomeFailed {
+		if at.change != c || q.startSent || c.how() == outcomeFailed {
 			continue
 		}
 		t, done := q.startResolved()

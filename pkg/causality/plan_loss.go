@@ -100,7 +100,7 @@ func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 	return slices.DeleteFunc(lost, func(q *pod) bool {
 		p.work.spend(len(p.workload.changes))
 		next := p.changeAfter(q.lostStamp())
-		if during := p.stops[q].change; during != nil && during.outcome != outcomeDeleted || next == nil || next.kind != changeDelete || !q.leaving() ||
+		if during := p.stops[q].change; during != nil && during.how() != outcomeDeleted || next == nil || next.kind != changeDelete || !q.leaving() ||
 			next.opened.arrival.Sub(q.deletion.arrival) >= deletionReach {
 			return false
 		}
@@ -138,17 +138,20 @@ func (p *plan) planBefore(rs *podSet, pods []*pod) {
 	}
 }
 
-// missed notes when the lost pods had been replaced. What this plan does not say
-// of a pod is taken back, unless the pod that replaced it is forgotten.
-func (p *plan) missed() {
+// findMissed works out when the lost pods had been replaced, also by pods that are
+// forgotten.
+func (p *plan) findMissed() {
 	for _, q := range p.pods {
-		if !q.filled {
-			q.missed = time.Time{}
+		if q.filled {
+			p.missed[q] = q.filledAt
 		}
 	}
 	for q, s := range p.starts {
 		if s.lost != nil {
-			s.lost.missed = q.createdAt()
+			p.missed[s.lost] = q.createdAt()
 		}
 	}
 }
+
+// stopAsked dates the request to delete a pod.
+func (p *plan) stopAsked(q *pod) time.Time { return q.stopAsked(p.missed[q]) }

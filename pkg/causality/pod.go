@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -31,6 +32,7 @@ type pod struct {
 	firstSeen stamp
 	created   moment
 	announced time.Time // when its controller said that it had made it
+	before    types.UID // of the pod that had its name before it, if one did
 	initial   bool      // it was there before the watcher was
 	// lostFirst and readyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.
@@ -100,11 +102,10 @@ type pod struct {
 	startSpan, stopSpan *sentSpan
 	// replaced is the root of its replacement, once that was handed out.
 	replaced *sentSpan
-	// missed is when the pod in its place had been made, zero if there is none:
-	// it was lost by then.
-	missed time.Time
-	// filled says that its place was taken, by a pod that is forgotten.
-	filled bool
+	// filled says that its place was taken, by a pod that is forgotten and that was made
+	// at filledAt.
+	filled   bool
+	filledAt time.Time
 	// inProgress is the time up to which spans "in progress" were handed out for
 	// the replacement of the pod.
 	inProgress time.Time
@@ -201,8 +202,10 @@ func (p *pod) startResolved() (seen time.Time, ok bool) {
 
 // newPod makes the record of a pod that is seen for the first time.
 func (e *Engine) newPod(id objectID, o Observation, in *corev1.Pod) *pod {
+	before := e.names[nameKey{kind: kindPod, namespace: in.Namespace, name: in.Name}]
 	p := &pod{
 		object:    e.track(id, in.Name),
+		before:    before.uid,
 		owner:     id,
 		firstSeen: newStamp(in.ResourceVersion, o),
 		initial:   o.Initial,
@@ -226,6 +229,7 @@ func (e *Engine) newPod(id objectID, o Observation, in *corev1.Pod) *pod {
 	e.podsOf[p.owner] = append(e.podsOf[p.owner], p)
 	e.claims.use(p, in)
 	e.observeMirror(p, in)
+	e.observeAnnounced(p)
 	return p
 }
 

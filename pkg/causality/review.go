@@ -69,7 +69,7 @@ func (r *reviewer) finished() {
 			// It has no end of its own: it is over when its pods are gone.
 			over = c.opened.arrival
 			seen = latest(seen, over)
-		} else if !c.ended && r.wanted != everything {
+		} else if !c.over() && r.wanted != everything {
 			continue
 		}
 		if r.wanted == whatIsOver && r.foundAgain(c) {
@@ -82,7 +82,7 @@ func (r *reviewer) finished() {
 			continue
 		}
 		if c.kind == changeDelete && (settled || r.wanted != everything) {
-			c.ended, c.outcome = true, outcomeComplete
+			c.deleteTold = true
 		}
 		r.out = append(r.out, r.buildChange(c, r.engine.now))
 	}
@@ -127,7 +127,7 @@ func (p *plan) buildLateStart(q *pod, s slot, cut time.Time) spans.Trace {
 func (p *plan) buildLateStop(q *pod, s slot, now time.Time) spans.Trace {
 	b := p.lateBuilder(s.change)
 	parent, cause := p.lateParent(b, s)
-	p.linkStop(b.podStop(parent, q, s.rs.attributes(), cause, now), s)
+	p.linkStop(b.podStop(parent, q, s.rs.attributes(), p.stopAsked(q), cause, now), s)
 	b.markCritical(s.change)
 	return b.done()
 }
@@ -149,7 +149,7 @@ func (p *plan) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
 // mayRecover reports whether a failed rollout can still complete: nothing has
 // come after it.
 func (r *reviewer) mayRecover(c *change) bool {
-	return c.outcome == outcomeFailed && c == r.current() && !c.recoverySent && r.wanted != everything
+	return c.how() == outcomeFailed && c == r.current() && !c.recoverySent && r.wanted != everything
 }
 
 // recoveries hands out what became of a failed rollout that completed after
@@ -252,7 +252,7 @@ func (r *reviewer) noteFilled(q *pod) {
 		s.filled++
 	}
 	if lost := r.starts[q].lost; lost != nil {
-		lost.filled = true
+		lost.filled, lost.filledAt = true, q.createdAt()
 	}
 	if back := r.stops[q].returned; back != nil {
 		back.evened = true

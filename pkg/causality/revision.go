@@ -29,13 +29,15 @@ type revisionNumber struct {
 	stamp    stamp
 }
 
-// numberRollouts looks up the numbers of a StatefulSet's or DaemonSet's
-// rollouts: the highest that was given by the time the controller took the
-// rollout up. It is done again until the rollout is handed out, as
-// ControllerRevisions are a stream of their own.
-func (e *Engine) numberRollouts(d *workload) {
-	if d.kind != kindStatefulSet && d.kind != kindDaemonSet {
-		return
+// numbered looks up the numbers of a StatefulSet's or DaemonSet's rollouts: the
+// highest that was given by the time the controller took the rollout up. It is done
+// whenever the workload or one of its ControllerRevisions, which are a stream of their
+// own, has been observed, until the rollout is handed out. So whoever links to a
+// rollout, of whose trace's ID the number is a part, finds it numbered. It returns the
+// workload, which may be nil.
+func (e *Engine) numbered(d *workload) *workload {
+	if d == nil || d.kind != kindStatefulSet && d.kind != kindDaemonSet {
+		return d
 	}
 	told := d.forgotten
 	for _, c := range d.changes {
@@ -56,6 +58,7 @@ func (e *Engine) numberRollouts(d *workload) {
 		told = max(told, c.revision)
 	}
 	d.revision = max(d.revision, told)
+	return d
 }
 
 // numberOf returns the number of a rollout; zero if there is none.

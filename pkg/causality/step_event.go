@@ -115,25 +115,10 @@ func (p *plan) nearest(name podName, reason string, t time.Time) *pod {
 	var best *pod
 	var away time.Duration
 	p.work.spend(len(named.pods))
-	for i, at := range named.times(reason) {
+	for i, at := range p.times(named, reason) {
 		if d := at.Sub(t).Abs(); best == nil || d < away {
 			best, away = named.pods[i], d
 		}
 	}
 	return best
-}
-
-// announced notes when the controller said that it had made a pod: it was
-// there by then.
-func (p *plan) announced(rs *podSet) {
-	for _, ev := range rs.events {
-		if ev.reason != "SuccessfulCreate" {
-			continue
-		}
-		for _, o := range ev.occurrences {
-			if q := p.nearest(podName{rs.objectID, podNamed(o.message)}, ev.reason, o.at); q != nil && q.created.at().Sub(o.at).Abs() < arrivalSlack {
-				q.announced = o.at
-			}
-		}
-	}
 }

@@ -6,7 +6,7 @@ import "slices"
 // pods that it wanted are nowhere in that. They have gone since, with their Events,
 // or were never made: nothing tells. So nothing is said of how they fared.
 func (b *changeBuilder) podsUnknown() bool {
-	if !b.inferred || b.change.outcome != outcomeSuperseded {
+	if !b.inferred || b.change.how() != outcomeSuperseded {
 		return false
 	}
 	if len(b.sets) > 0 && !b.sets[0].direct() {
@@ -23,7 +23,7 @@ func (b *changeBuilder) podsUnknown() bool {
 
 // stepUnknown is podsUnknown of a step. That pods could not be made, Events tell.
 func (b *changeBuilder) stepUnknown(s slot) bool {
-	if !b.inferred || b.change.outcome != outcomeSuperseded {
+	if !b.inferred || b.change.how() != outcomeSuperseded {
 		return false
 	}
 	for _, ev := range s.rs.events {
