@@ -47,7 +47,10 @@ func (e *Engine) takeIn(p *pod, owner objectID, s stamp) {
 		p.failed, p.failure, p.reason = moment{}, stamp{}, ""
 	}
 	_, over := p.startResolved()
-	p.firstSeen, p.startSent = s, p.startSent || over
+	p.firstSeen = s
+	if over {
+		p.ledger.passOverStart()
+	}
 	p.initial, p.lostFirst, p.readyFirst, p.returned = false, false, false, stamp{}
 }
 
@@ -58,7 +61,7 @@ type returnedPods []*pod
 func returnedOf(pods []*pod) returnedPods {
 	var back returnedPods
 	for _, q := range pods {
-		if q.returned != (stamp{}) && !q.evened {
+		if q.returned != (stamp{}) && !q.ledger.evened {
 			back = append(back, q)
 		}
 	}
@@ -98,7 +101,7 @@ func (e *Engine) taken(rs *podSet, in *appsv1.ReplicaSet, o Observation) {
 			c.finish(outcomeSuperseded, arrived(o.Time), newStamp(in.ResourceVersion, o))
 		}
 		e.touch(d) // for the last time
-		e.issued.forgetCurrent(&d.given)
+		e.issued.forgetCurrent(&d.ledger)
 		delete(e.workloads, rs.objectID)
 	}
 }

@@ -22,6 +22,11 @@ type builder struct {
 	work  *work // what building it costs; nil where that is little
 }
 
+// remember is what to remember of one of the spans.
+func (b *builder) remember(s *spans.Span) *sentSpan {
+	return &sentSpan{b.place, s.SpanID, s.Start, s.End}
+}
+
 // node is a span to be: who did what to which object, and when.
 type node struct {
 	parent  trace.SpanID
@@ -145,10 +150,10 @@ func attachDuring(s *spans.Span, events []*event) {
 // time up to until (zero: all), so that it does not matter how much later the
 // span is built. An Event is claimed once.
 func attach(s *spans.Span, ev *event, until time.Time) {
-	if ev.claimed {
+	if ev.ledger.claimed {
 		return
 	}
-	ev.claimed = true
+	ev.ledger.claim()
 	name := ev.reason
 	if name == "" {
 		name = "Event"

@@ -108,7 +108,7 @@ func (e *Engine) burst(events []*event) burst {
 func (o *object) unclaimed() []*event {
 	var left []*event
 	for _, ev := range o.events {
-		if !ev.claimed {
+		if !ev.ledger.claimed {
 			left = append(left, ev)
 		}
 	}
@@ -127,7 +127,7 @@ func (e *Engine) claimable(obj *object) bool {
 		return false
 	}
 	for _, c := range d.changes {
-		if !c.sent {
+		if !c.ledger.sent {
 			return true
 		}
 	}
@@ -138,7 +138,7 @@ func (e *Engine) claimable(obj *object) bool {
 	if p == nil || p.gone.known() && e.now.After(p.goneSeen.Add(e.opts.Linger)) {
 		return false // a stop that was not told by now is nobody's
 	}
-	return !p.startSent && !p.initial && !p.lost() || p.leaving() && !p.stopSent
+	return !p.ledger.startSent && !p.initial && !p.lost() || p.leaving() && !p.ledger.stopSent
 }
 
 // lateEvents hands out the Events that belong to spans which went out before
@@ -197,11 +197,11 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 	t := ev.first()
 	if p := e.pods[obj.objectID]; p != nil {
 		switch {
-		case p.startSpan != nil && (!t.After(p.startSpan.end) || p.startsOn(t)):
-			return p.startSpan
-		case p.stopSpan != nil && !t.Before(p.stopSpan.start.Add(-arrivalSlack)):
+		case p.ledger.startSpan != nil && (!t.After(p.ledger.startSpan.end) || p.startsOn(t)):
+			return p.ledger.startSpan
+		case p.ledger.stopSpan != nil && !t.Before(p.ledger.stopSpan.start.Add(-arrivalSlack)):
 			// Without this Event the stop was dated by its arrival.
-			return p.stopSpan
+			return p.ledger.stopSpan
 		}
 		return nil
 	}
@@ -213,14 +213,14 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 	}
 	newest := true
 	for _, c := range slices.Backward(d.changes) {
-		if c.root == nil || t.Before(c.root.start) {
+		if c.ledger.root == nil || t.Before(c.ledger.root.start) {
 			continue
 		}
-		if !t.After(c.root.end.Add(slack)) {
-			return c.root
+		if !t.After(c.ledger.root.end.Add(slack)) {
+			return c.ledger.root
 		}
 		if newest && slack == 0 && c.kind == changeRollout && c.how() == outcomeFailed {
-			return c.root // the controllers go on with it until there is another
+			return c.ledger.root // the controllers go on with it until there is another
 		}
 		newest = false
 	}
@@ -242,7 +242,7 @@ func (p *pod) startsOn(t time.Time) bool {
 func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 	left = slices.DeleteFunc(left, func(ev *event) bool {
 		if ev.initial {
-			ev.claimed = true
+			ev.ledger.claim()
 		}
 		return ev.initial
 	})

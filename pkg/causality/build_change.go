@@ -75,7 +75,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 		b.root.Message = f.message // a sentence that names the reason
 	}
 	b.addCriticalPath()
-	c.sent, c.root = true, b.remember(b.root)
+	c.ledger.told(b.remember(b.root))
 	return b.done()
 }
 

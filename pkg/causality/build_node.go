@@ -51,11 +51,11 @@ func (e *Engine) disruptionsOf(n *nodeRecord, wanted extent) (out []spans.Trace)
 	var again time.Time
 	for _, d := range slices.Clone(n.disruptions) {
 		switch at := d.seen.Add(e.untilTold(d)); {
-		case d.sent || !d.over && wanted != everything:
+		case d.ledger.sent || !d.over && wanted != everything:
 		case e.now.Before(at) && (wanted == whatSettled || wanted == whatIsOver && d.kind == nodeKubeletRestarted):
 			again = earliest(again, at) // the latter may be part of a reboot
 		case n.partOfReboot(d):
-			d.sent = true // the reboot has its Event
+			d.ledger.passOver() // the reboot has its Event
 		default:
 			out = append(out, e.tellDisruption(d))
 		}
@@ -83,17 +83,16 @@ func (e *Engine) untilTold(d *disruption) time.Duration {
 // tellDisruption builds the trace of a disruption that is over, or of which no more will
 // be known, and leads from it to what it led to.
 func (e *Engine) tellDisruption(d *disruption) spans.Trace {
-	d.sent = true
 	how, end := d.outcome, d.end
 	if !d.over {
 		how, end = outcomeOpen, exactly(e.now)
 	}
-	t := buildDisruption(d, &e.work)
+	t := buildDisruption(d, how, end, &e.work)
 	e.linkConsequences(t.Root(), d)
 	return t
 }
 
-func buildDisruption(d *disruption, work *work) spans.Trace {
+func buildDisruption(d *disruption, how outcome, over moment, work *work) spans.Trace {
 	b := &builder{place: d.place(), base: d.node.attributes(), work: work}
 	start := d.start.at()
 	var events []*event
@@ -119,7 +118,7 @@ func buildDisruption(d *disruption, work *work) spans.Trace {
 	}
 	root := b.add(node{
 		name: "Node disruption", service: d.service(), subject: d.node.subject(),
-		start: start, end: latest(end.at(), d.start.at()), attrs: attrs,
+		start: start, end: latest(over.at(), d.start.at()), attrs: attrs,
 	})
 	switch d.kind {
 	case nodeNotReady, nodeUnreachable, nodeNetworkUnavailable:
@@ -128,7 +127,7 @@ func buildDisruption(d *disruption, work *work) spans.Trace {
 	for _, ev := range events {
 		attach(root, ev, root.End.Add(d.tail()))
 	}
-	d.root = b.remember(root)
+	d.ledger.told(b.remember(root))
 	return b.done()
 }
 
@@ -180,13 +179,13 @@ func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace
 	}
 	for _, ev := range events {
 		d := n.disruptionOf(ev)
-		if d == nil || d.root == nil {
+		if d == nil || d.ledger.root == nil {
 			left = append(left, ev)
 			continue
 		}
-		out = append(out, buildLateEvents(d.root, n.attributes(), node{
+		out = append(out, buildLateEvents(d.ledger.root, n.attributes(), node{
 			name: "late events", service: serviceNode, subject: n.subject(), end: ev.first(),
-		}, []*event{ev}, d.root.end.Add(d.tail())))
+		}, []*event{ev}, d.ledger.root.end.Add(d.tail())))
 	}
 	return out, left
 }

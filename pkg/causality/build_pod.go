@@ -33,7 +33,7 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 		kind, isMark := markKinds[ev.reason]
 		return !ev.first().After(end) || !ph.cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
-	p.startSent, p.startSpan = true, b.remember(ph.root)
+	p.ledger.toldStart(b.remember(ph.root))
 	return ph.root
 }
 
@@ -259,7 +259,7 @@ func (ph *phases) fail(f failure) {
 // whose object and time they fit.
 func (ph *phases) attachEvents(belongs func(*event) bool) {
 	for _, ev := range ph.pod.events {
-		if !ev.claimed && belongs(ev) {
+		if !ev.ledger.claimed && belongs(ev) {
 			attach(ph.place(ev), ev, ph.end)
 		}
 	}

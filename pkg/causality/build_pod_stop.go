@@ -15,7 +15,7 @@ import (
 func (b *builder) podStop(parent trace.SpanID, p *pod, attrs []attribute.KeyValue, asked, cause, cut time.Time) *spans.Span {
 	st := b.podStopping(parent, p, attrs, asked, cause, cut)
 	st.attachEvents()
-	p.stopSent, p.stopSpan = true, st.remember(st.root)
+	p.ledger.toldStop(st.remember(st.root))
 	return st.root
 }
 
@@ -266,7 +266,7 @@ func (st *stopping) attachEvents() {
 	for _, ev := range p.events {
 		t := ev.first()
 		// A probe that is cut off may say so before the request is dated.
-		early := p.startSpan != nil && t.After(p.startSpan.end) && !t.Before(st.root.Start.Add(-arrivalSlack))
+		early := p.ledger.startSpan != nil && t.After(p.ledger.startSpan.end) && !t.Before(st.root.Start.Add(-arrivalSlack))
 		if early || p.stopsBy(ev) || !t.Before(st.root.Start) || ev.reason == "Killing" && p.deleteAsked.known() && !t.Before(p.deleteAsked.lo) {
 			attach(st.place(ev), ev, st.root.End)
 		}

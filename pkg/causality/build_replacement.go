@@ -15,10 +15,10 @@ func (r *reviewer) replacements() {
 	successor := r.successors()
 	for _, lost := range r.pods {
 		s := r.stops[lost]
-		if s.lost == nil || s.change != nil || lost.stopSent {
+		if s.lost == nil || s.change != nil || lost.ledger.stopSent {
 			continue
 		}
-		if lost.replaced != nil {
+		if lost.ledger.replaced != nil {
 			r.lateStop(lost, s)
 			continue
 		}
@@ -150,7 +150,7 @@ func (p *plan) replacementBuilder(lost *pod, late bool) *builder {
 // told.
 func (p *plan) buildStopOfReplaced(lost *pod, rs *podSet, now time.Time) spans.Trace {
 	b := p.replacementBuilder(lost, true)
-	b.podStop(lost.replaced.spanID, lost, rs.attributes(), p.stopAsked(lost), lost.replaced.start, now)
+	b.podStop(lost.ledger.replaced.spanID, lost, rs.attributes(), p.stopAsked(lost), lost.ledger.replaced.start, now)
 	return b.done()
 }
 
@@ -186,10 +186,10 @@ func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (sp
 		link(root, p.placeOf(rollout), "rollout")
 	}
 	linkLoss(root, p.around.causesOfLoss(lost, disrupted))
-	lost.replaced = b.remember(root)
+	lost.ledger.toldReplacement(b.remember(root))
 	switch {
 	case !lost.leaving():
-		lost.stopSent = true // it stays, as what is left of a pod
+		lost.ledger.passOverStop() // it stays, as what is left of a pod
 	case lost.gone.known() || cut.last:
 		b.podStop(root.SpanID, lost, rs.attributes(), p.stopAsked(lost), start, cut.now)
 	}
@@ -251,7 +251,7 @@ func (p *plan) attachLoss(root *spans.Span, rs *podSet, lost, next *pod) {
 		}
 	}
 	for _, ev := range lost.events {
-		led := lost.stopSent || ev.first().Before(r.stopAsked(lost).Add(-arrivalSlack))
+		led := lost.ledger.stopSent || ev.first().Before(p.stopAsked(lost).Add(-arrivalSlack))
 		if led && ev.first().After(root.Start.Add(-time.Second)) {
 			attach(root, ev, root.End)
 		}

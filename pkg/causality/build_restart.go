@@ -38,7 +38,7 @@ func (r *reviewer) restarts() {
 				if !ended.over() || c.isDone(ended) || ended.finished.at().Before(over) {
 					continue
 				}
-				if sent, ok := q.restartSent[c.name]; ok && ended.restart <= sent {
+				if sent, ok := q.ledger.restartSent[c.name]; ok && ended.restart <= sent {
 					continue
 				}
 				rs, done := r.restartOf(q, c, i)
@@ -51,32 +51,13 @@ func (r *reviewer) restarts() {
 				if !done {
 					rs.how, rs.until = outcomeOpen, r.engine.now
 				}
-				q.restartTold(c, ended.restart)
-				if c.mayTell(rs.from) {
+				q.ledger.toldRestart(c.name, ended.restart)
+				if c.ledger.mayTell(rs.from) {
 					r.out = append(r.out, r.buildRestart(rs, r.engine.nodeCauseOfRestart(rs), r.engine.opts.Quiet))
 				}
 			}
 		}
 	}
-}
-
-// maxRestartsTold is how many restarts of one container are told in an hour. A
-// crash loop has twelve an hour when its back-off has reached its limit, for as
-// long as nobody looks.
-const maxRestartsTold = 10
-
-// mayTell reports whether a restart is still to be told, and counts it if not:
-// the next one that is says how many were left out.
-func (c *container) mayTell(at time.Time) bool {
-	if at.After(c.toldSince.Add(time.Hour)) {
-		c.toldSince, c.told = at, 0
-	}
-	if c.told >= maxRestartsTold {
-		c.leftOut++
-		return false
-	}
-	c.told++
-	return true
 }
 
 // startOver is when a pod's start was over. One that is to finish is told of as
@@ -87,7 +68,7 @@ func (r *reviewer) startOver(q *pod) (time.Time, bool) {
 		return time.Time{}, !q.lostFirst && !q.finite
 	}
 	tr, ok := q.firstReady()
-	return tr.at.at(), ok && !q.finite && (q.startSent || r.starts[q].change == nil)
+	return tr.at.at(), ok && !q.finite && (q.ledger.startSent || r.starts[q].change == nil)
 }
 
 // restartOf works out how the end of a container's run number i went on;
@@ -184,9 +165,9 @@ func (p *plan) buildRestart(rs *restart, disrupted *disruption, quiet time.Durat
 		semconv.K8SContainerRestartCount(number),
 		semconv.ProcessExitCode(int(rs.ended.exitCode)),
 	}
-	if c.leftOut > 0 {
-		attrs = append(attrs, keyLeftOut.Int(c.leftOut))
-		c.leftOut = 0
+	if c.ledger.leftOut > 0 {
+		attrs = append(attrs, keyLeftOut.Int(c.ledger.leftOut))
+		c.ledger.toldLeftOut()
 	}
 	rollout := p.broughtBy(q)
 	attrs = append(attrs, rollout.attributesAfter(rs.from)...)

@@ -28,7 +28,7 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	if c.over() {
 		b.addPath(b.root)
 	}
-	c.sent, c.root = true, b.remember(b.root)
+	c.ledger.told(b.remember(b.root))
 	return b.done()
 }
 
@@ -54,13 +54,13 @@ func (f failure) sentence() string {
 // asked for to the creation of the Job: what the controller was late.
 func (r *reviewer) scheduled() {
 	c := r.cronJob
-	if c == nil || c.sent || c.at.IsZero() || !r.ready(c.made.at()) {
+	if c == nil || c.ledger.sent || c.at.IsZero() || !r.ready(c.made.at()) {
 		return
 	}
 	if run := r.scheduledRun(); r.wanted == whatIsOver && run != nil && r.foundAgain(run) {
 		return // with the run
 	}
-	c.sent = true
+	c.ledger.told()
 	r.out = append(r.out, r.buildSchedule())
 }
 
@@ -116,11 +116,10 @@ func (p *plan) cronJobOf() *object {
 // decided when it is asked for the first time: the Job's run has to link to it.
 func (p *plan) placeOfSchedule() place {
 	c := p.cronJob
-	if c.place == nil {
-		at := ownPlace(p.cronJobOf().unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10))
-		c.place = &at
+	if c.ledger.place == nil {
+		c.ledger.decide(ownPlace(p.cronJobOf().unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10)))
 	}
-	return p.issued.give(*c.place)
+	return p.issued.give(*c.ledger.place)
 }
 
 // cronJobEvents puts what the CronJob controller says of the Job on its run.
@@ -129,7 +128,7 @@ func (b *changeBuilder) cronJobEvents(cron *object) {
 		return
 	}
 	for _, ev := range cron.events {
-		if !ev.claimed && strings.Contains(ev.message()+",", " "+b.name+",") {
+		if !ev.ledger.claimed && strings.Contains(ev.message()+",", " "+b.name+",") {
 			attach(b.root, ev, time.Time{})
 		}
 	}

@@ -18,7 +18,7 @@ func (b *changeBuilder) addSteps(now time.Time) {
 			name = "ReplicaSet scale up"
 		}
 		start := latest(b.decided(s.rs, s.step), b.start)
-		s.step.sentStart = start
+		s.step.ledger.toldFrom(start)
 		b.spanOf[s.step] = b.add(node{
 			parent: b.root.SpanID, id: stepIdentity(s.rs, s.step),
 			name: name, service: serviceReplicaSet, subject: s.rs.subject(),
@@ -105,7 +105,7 @@ func (b *changeBuilder) available(q *pod, ready time.Time) time.Time {
 func (b *changeBuilder) addPods(now time.Time) {
 	for _, q := range b.pods {
 		s := b.starts[q]
-		if s.change != b.change || q.startSent {
+		if s.change != b.change || q.ledger.startSent {
 			continue
 		}
 		if b.afterEnd(q.createdAt()) {
@@ -130,7 +130,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 	}
 	for _, q := range b.pods {
 		s := b.stops[q]
-		if s.change != b.change || q.stopSent || !q.leaving() || b.afterEnd(b.stopAsked(q)) {
+		if s.change != b.change || q.ledger.stopSent || !q.leaving() || b.afterEnd(b.stopAsked(q)) {
 			continue
 		}
 		if !q.gone.known() && b.change.over() {

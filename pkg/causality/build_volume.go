@@ -182,7 +182,7 @@ func (ph *phases) placeVolumeEvent(ev *event) *spans.Span {
 func (ph *phases) attachClaimEvents() {
 	for _, c := range ph.pod.claims.of(ph.pod) {
 		for _, ev := range c.events {
-			if t := ev.first(); !ev.claimed && !t.After(ph.end) && ph.pod.claims.waiter(ph.pod, c, t, ph.work) {
+			if t := ev.first(); !ev.ledger.claimed && !t.After(ph.end) && ph.pod.claims.waiter(ph.pod, c, t, ph.work) {
 				attach(ph.placeClaimEvent(c, t), ev, ph.end)
 			}
 		}

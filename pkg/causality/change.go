@@ -97,22 +97,8 @@ type change struct {
 	// began, previous is when the one before it was opened.
 	offers   []offer
 	previous stamp
-	// joined is the span that it is a child of, if any, once that was decided.
-	placed bool
-	joined trace.SpanContext
 
-	phases map[string]time.Duration // of its critical path, once it was handed out
-	// marked are the spans on that path which are not over yet, and come later.
-	marked map[trace.SpanID]bool
-	// inProgress is the time up to which spans "in progress" were handed out.
-	// From the first one on the trace's ID may not change.
-	inProgress   time.Time
-	sent         bool
-	root         *sentSpan // once it was handed out
-	recoverySent bool
-	// deleteTold says that a deletion, which has no end of its own, was handed out as
-	// complete.
-	deleteTold bool
+	ledger changeLedger
 }
 
 // pause is a time in which a rollout could not go on. resumed is the write that
@@ -123,11 +109,11 @@ type pause struct {
 }
 
 // over reports whether the change has ended, as far as is known or was told.
-func (c *change) over() bool { return c.ended || c.deleteTold }
+func (c *change) over() bool { return c.ended || c.ledger.deleteTold }
 
 // how is the outcome of a change that is over.
 func (c *change) how() outcome {
-	if c.deleteTold {
+	if c.ledger.deleteTold {
 		return outcomeComplete
 	}
 	return c.outcome

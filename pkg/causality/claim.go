@@ -166,8 +166,8 @@ var farFuture = time.Unix(1<<40, 0)
 // waitedUntil is when a pod's start was over.
 func (p *pod) waitedUntil() time.Time {
 	until := farFuture
-	if p.startSpan != nil {
-		until = p.startSpan.end
+	if p.ledger.startSpan != nil {
+		until = p.ledger.startSpan.end
 	}
 	if tr, ok := p.firstReady(); ok && tr.at.at().Before(until) {
 		until = tr.at.at()
@@ -215,7 +215,7 @@ func (cs *volumeClaims) forget(id objectID) {
 // Events of a claim, because it tells of a pod that uses it.
 func (e *Engine) wantedByPod(obj *object) bool {
 	return obj.kind == kindClaim && obj.group == "" && slices.ContainsFunc(e.claims.users[claimKey(obj.namespace, obj.name)], func(p *pod) bool {
-		return !p.startSent && e.claimable(p.object)
+		return !p.ledger.startSent && e.claimable(p.object)
 	})
 }
 

@@ -33,8 +33,8 @@ func (b *changeBuilder) comparePrevious() {
 		return
 	}
 	var took time.Duration
-	if previous.root != nil {
-		took = previous.root.end.Sub(previous.root.start)
+	if previous.ledger.root != nil {
+		took = previous.ledger.root.end.Sub(previous.ledger.root.start)
 	} else {
 		took = b.endOf(previous, b.end).Sub(b.startOf(previous))
 	}
@@ -42,10 +42,10 @@ func (b *changeBuilder) comparePrevious() {
 	if previous.revision > 0 {
 		b.root.Attributes = append(b.root.Attributes, keyPreviousRevision.Int64(previous.revision))
 	}
-	if b.end.Sub(b.start) <= took || previous.phases == nil {
+	if b.end.Sub(b.start) <= took || previous.ledger.phases == nil {
 		return // something always grows, if only by chance
 	}
-	if phase, by := grewMost(previous.phases, b.change.phases); by > 0 {
+	if phase, by := grewMost(previous.ledger.phases, b.change.ledger.phases); by > 0 {
 		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(attributeWord(phase)), seconds(keySlowerBy, by))
 	}
 }

@@ -1,12 +1,9 @@
 package causality
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -16,33 +13,7 @@ import (
 // that others had to make room for when it has started. IDs are made of
 // identities, so it does not matter whether the replacement is over by then.
 
-// consequence is a pod that was lost and whose replacement is a trace.
-type consequence struct {
-	place place // of the replacement
-	lost  types.UID
-	at    time.Time
-}
-
-// maxConsequences bounds the links of one span, as most SDKs and backends do.
-// Those that came first are kept.
-const maxConsequences = 128
-
-// consequences are in order, each once.
-type consequences []consequence
-
-func (cs *consequences) add(c consequence) {
-	i, known := slices.BinarySearchFunc(*cs, c, func(a, b consequence) int {
-		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.lost, b.lost))
-	})
-	if known || i == maxConsequences {
-		return
-	}
-	*cs = slices.Insert(*cs, i, c)
-	if len(*cs) > maxConsequences {
-		*cs = (*cs)[:maxConsequences]
-	}
-}
-
+// consequenceOf is what is to be known of a lost pod to link to its replacement.
 func consequenceOf(lost *pod) consequence {
 	return consequence{placeOfReplacement(lost), lost.uid, lost.lostAt().at()}
 }
@@ -85,9 +56,9 @@ func (e *Engine) replacing(meets func(*pod) bool) []*pod {
 func (e *Engine) linkConsequences(s *spans.Span, d *disruption) {
 	until := s.End.Add(d.tail())
 	for _, p := range e.replacing(func(p *pod) bool { return p.node == d.node.name && e.nodeCause(p, until) == d }) {
-		d.led.add(consequenceOf(p))
+		d.ledger.lost(consequenceOf(p))
 	}
-	e.linkAll(s, d.led, until)
+	e.linkAll(s, d.ledger.led, until)
 }
 
 // linkVictims leads from the starts of pods that were built in this review to
@@ -96,13 +67,13 @@ func (r *reviewer) linkVictims() {
 	starts := map[*pod]*spans.Span{}
 	var built map[trace.SpanID]*spans.Span
 	for _, q := range r.pods {
-		if q.startSpan == nil || q.nominatedNode == "" && len(q.victims) == 0 {
+		if q.ledger.startSpan == nil || q.nominatedNode == "" && len(q.ledger.victims) == 0 {
 			continue // the scheduler took nobody away for it
 		}
 		if built == nil {
 			built = r.built()
 		}
-		if s := built[q.startSpan.spanID]; s != nil {
+		if s := built[q.ledger.startSpan.spanID]; s != nil {
 			starts[q] = s
 		}
 	}
@@ -111,10 +82,10 @@ func (r *reviewer) linkVictims() {
 	}
 	e := r.engine
 	for _, victim := range e.replacing(func(p *pod) bool { return starts[e.preemptor(p)] != nil }) {
-		e.preemptor(victim).victims.add(consequenceOf(victim))
+		e.preemptor(victim).ledger.lost(consequenceOf(victim))
 	}
 	for q, s := range starts {
-		e.linkAll(s, q.victims, time.Time{})
+		e.linkAll(s, q.ledger.victims, time.Time{})
 	}
 }
 

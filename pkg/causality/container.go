@@ -30,11 +30,7 @@ type container struct {
 	// forgotten counts the runs that there is no room for, after the first one.
 	forgotten int
 
-	// told counts the restarts that were told since toldSince, leftOut those
-	// that were not.
-	told      int
-	toldSince time.Time
-	leftOut   int
+	ledger containerLedger
 }
 
 // run is one life of a container, from started to terminated.

@@ -69,7 +69,7 @@ func (b *changeBuilder) addCriticalPath() {
 	}) {
 		next = b.unblocker(gates, cause, w.at)
 	}
-	b.change.phases = w.finish()
+	b.change.ledger.toldPath(w.finish())
 	b.change.markLater(later)
 	b.comparePrevious()
 }
@@ -185,7 +185,7 @@ func waitingAt(gates []gate, at time.Time) *gate {
 // ended, nil if there is none.
 func (b *changeBuilder) missing() *spans.Span {
 	for _, s := range b.stepsOf(b.change) {
-		made := s.step.filled
+		made := s.step.ledger.filled
 		for _, q := range b.startsOf[s.step] {
 			if !q.createdAt().After(b.end) {
 				made++

@@ -1,10 +1,6 @@
 package causality
 
-import (
-	"go.opentelemetry.io/otel/trace"
-
-	"github.com/rollspan/rollspan/pkg/spans"
-)
+import "github.com/rollspan/rollspan/pkg/spans"
 
 // What a change waited for need not be over when the change is handed out: a pod of
 // a StatefulSet that is stuck and that nobody deletes, an old pod that takes an hour
@@ -19,12 +15,12 @@ func (b *changeBuilder) stillGoingOn() []*spans.Span {
 	}
 	later := builder{place: b.place, base: b.base, work: b.builder.work}
 	for _, q := range b.pods {
-		if s := b.starts[q]; s.change == b.change && !q.startSent && q.createdAt().Before(b.end) {
+		if s := b.starts[q]; s.change == b.change && !q.ledger.startSent && q.createdAt().Before(b.end) {
 			parent, cause := b.parentOf(s)
 			ph, _ := later.podPhases(parent, q, s.rs.attributes(), cause, b.end)
 			b.startSpans[q] = ph.root
 		}
-		if s := b.stops[q]; s.change == b.change && !q.stopSent && q.leaving() && b.stopAsked(q).Before(b.end) {
+		if s := b.stops[q]; s.change == b.change && !q.ledger.stopSent && q.leaving() && b.stopAsked(q).Before(b.end) {
 			parent, cause := b.parentOf(s)
 			b.stopSpans[q] = later.podStopping(parent, q, s.rs.attributes(), b.stopAsked(q), cause, b.end).root
 		}
@@ -38,17 +34,14 @@ func (c *change) markLater(later []*spans.Span) {
 		if _, critical := s.Attribute(keyCritical); !critical {
 			continue
 		}
-		if c.marked == nil {
-			c.marked = map[trace.SpanID]bool{}
-		}
-		c.marked[s.SpanID] = true
+		c.ledger.mark(s.SpanID)
 	}
 }
 
 // markCritical marks what has come later.
 func (b *builder) markCritical(c *change) {
 	for _, s := range b.spans {
-		if c.marked[s.SpanID] {
+		if c.ledger.marked[s.SpanID] {
 			s.Attributes = append(s.Attributes, keyCritical.Bool(true))
 		}
 	}

@@ -477,7 +477,7 @@ func (e *Engine) Stats() Stats {
 	s.EventBytes = int64(e.holdings.total)
 	for _, d := range e.workloads {
 		for _, c := range d.changes {
-			if !c.sent {
+			if !c.ledger.sent {
 				s.Open++
 			}
 		}

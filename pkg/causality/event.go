@@ -29,11 +29,12 @@ type event struct {
 	// first, whose time its name gives to the nanosecond.
 	occurrences []occurrence
 	initial     bool    // it was there before the watcher was
-	claimed     bool    // a span has it; it appears once
 	object      *object // in whose list it is
 	account     account
 	known       time.Time // when its first news came
 	arrival     time.Time // and its last
+
+	ledger eventLedger
 }
 
 type occurrence struct {
@@ -247,7 +248,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *object {
 	}
 	ev.arrival = o.Time
 	if count > 1 || last.After(ev.first()) {
-		if ev.claimed {
+		if ev.ledger.claimed {
 			e.stats.LateRepetitions++
 		}
 		o := occurrence{count: count, at: last, message: in.Message}
@@ -275,7 +276,7 @@ func (e *Engine) boundEvents(obj *object) {
 	if len(obj.events) <= maxEvents {
 		return
 	}
-	i := slices.IndexFunc(obj.events, func(ev *event) bool { return ev.claimed })
+	i := slices.IndexFunc(obj.events, func(ev *event) bool { return ev.ledger.claimed })
 	if i < 0 {
 		i = maxEvents / 2
 	}
@@ -332,7 +333,7 @@ func (e *Engine) sweepEvents() {
 	}
 	for _, obj := range e.objects {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
-			old := ev.claimed && e.now.After(ev.arrival.Add(eventLife))
+			old := ev.ledger.claimed && e.now.After(ev.arrival.Add(eventLife))
 			if old {
 				e.dropEvent(ev)
 			}
@@ -350,7 +351,7 @@ func (e *Engine) sweepEvents() {
 func (e *Engine) expireEvent(in *corev1.Event) {
 	key := eventKey(in)
 	ev := e.events[key]
-	if ev == nil || !ev.claimed {
+	if ev == nil || !ev.ledger.claimed {
 		return
 	}
 	e.removeEvent(ev)

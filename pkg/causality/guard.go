@@ -231,7 +231,7 @@ func (e *Engine) dropRecord(id objectID) {
 	}
 	e.claims.forget(id)
 	if d := e.workloads[id]; d != nil {
-		e.issued.forgetCurrent(&d.given)
+		e.issued.forgetCurrent(&d.ledger)
 		delete(e.workloads, id)
 	}
 	if obj := e.objects[id]; obj != nil {

@@ -154,7 +154,7 @@ func (e *Engine) shed() {
 // noteShed counts an Event that is to be forgotten; untold is why, if no span has it.
 func (e *Engine) noteShed(ev *event, untold ShedReason) {
 	why := untold
-	if ev.claimed {
+	if ev.ledger.claimed {
 		why = ShedTold
 	}
 	e.stats.Shed[why]++
@@ -193,7 +193,7 @@ func (e *Engine) chosen(h *holding) []*event {
 	depths := map[*object]map[*event]int{}
 	for _, ev := range h.events {
 		u := usefulness{event: ev}
-		if !ev.claimed {
+		if !ev.ledger.claimed {
 			if depths[ev.object] == nil {
 				depths[ev.object] = depthsIn(ev.object.events)
 			}

@@ -243,7 +243,7 @@ func TestWhatIsForgottenFirst(t *testing.T) {
 	r.at = r.at.Add(5 * time.Minute)
 	r.bounded.Advance(r.at)
 	for i := range 5 {
-		if !r.bounded.events[fmt.Sprint("evil/told", i)].claimed {
+		if !r.bounded.events[fmt.Sprint("evil/told", i)].ledger.claimed {
 			t.Fatal("the first Events were not told")
 		}
 	}

@@ -73,7 +73,7 @@ func (r *reviewer) inProgress() {
 	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
 		return
 	}
-	if c := r.current(); c != nil && !c.sent {
+	if c := r.current(); c != nil && !c.ledger.sent {
 		r.changeInProgress(c)
 	}
 	if r.kind == kindJob || r.kind == kindPod {
@@ -126,13 +126,13 @@ func (r *reviewer) changeInProgress(c *change) {
 	case c.cause == causeResume && c.resumed.IsZero():
 		return // nor said when it resumed the Job
 	}
-	from, until, ok := r.interval(c.start, c.inProgress)
+	from, until, ok := r.interval(c.start, c.ledger.inProgress)
 	if !ok || pending != nil && c.opened.before(pending.opened) && until.After(pending.start.from()) {
 		// The next template is written. If the controller takes it up, the
 		// change ended when that was.
 		return
 	}
-	c.inProgress = until
+	c.ledger.toldUpTo(until)
 	attrs := []attribute.KeyValue{keyInProgress.String(string(c.kind))}
 	if c.revision > 0 {
 		attrs = append(attrs, keyRevision.Int64(c.revision))
@@ -146,7 +146,7 @@ func (r *reviewer) changeInProgress(c *change) {
 // ready.
 func (r *reviewer) replacementInProgress(lost, next *pod) {
 	s := r.stops[lost]
-	if s.lost == nil || s.change != nil || lost.stopSent || lost.replaced != nil || lost.filled {
+	if s.lost == nil || s.change != nil || lost.ledger.stopSent || lost.ledger.replaced != nil || lost.ledger.filled {
 		return
 	}
 	if next == nil && r.changeAfter(lost.lostStamp()) != nil {
@@ -157,11 +157,11 @@ func (r *reviewer) replacementInProgress(lost, next *pod) {
 			return
 		}
 	}
-	from, until, ok := r.interval(lost.lostAt(), lost.inProgress)
+	from, until, ok := r.interval(lost.lostAt(), lost.ledger.inProgress)
 	if !ok || until.Sub(origin(lost.lostAt())) < deletionReach {
 		return // it may turn out to belong to what is about to be deleted
 	}
-	lost.inProgress = until
+	lost.ledger.toldUpTo(until)
 	r.out = append(r.out, r.replacementBuilder(lost, true).inProgress(node{
 		service: s.rs.service(r.workload), subject: lost.subject(), start: from, end: until,
 		attrs: append([]attribute.KeyValue{keyInProgress.String(string(changeReplacement))}, s.rs.attributes()...),

@@ -33,25 +33,24 @@ func (s *issued) has(id trace.TraceID) bool {
 	return recent || before || s.current[id]
 }
 
-// setCurrent notes the trace ID of a workload's current change. given is where the
-// workload keeps the one that was noted last.
-func (s *issued) setCurrent(given *trace.TraceID, id trace.TraceID) {
-	if *given == id {
+// setCurrent notes the trace ID of a workload's current change.
+func (s *issued) setCurrent(l *workloadLedger, id trace.TraceID) {
+	if l.given == id {
 		return
 	}
-	s.forgetCurrent(given)
+	s.forgetCurrent(l)
 	if s.current == nil {
 		s.current = map[trace.TraceID]bool{}
 	}
-	*given, s.current[id] = id, true
+	l.given, s.current[id] = id, true
 }
 
 // forgetCurrent notes that a workload has no current change any more.
-func (s *issued) forgetCurrent(given *trace.TraceID) {
-	if given.IsValid() {
-		delete(s.current, *given)
-		s.add(*given)
-		*given = trace.TraceID{}
+func (s *issued) forgetCurrent(l *workloadLedger) {
+	if l.given.IsValid() {
+		delete(s.current, l.given)
+		s.add(l.given)
+		l.given = trace.TraceID{}
 	}
 }
 

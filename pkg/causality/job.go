@@ -18,9 +18,8 @@ type cronTrigger struct {
 	// at is the scheduled time, a whole second; zero if the Job is for none.
 	at   time.Time
 	made moment // creation of the Job
-	sent bool
-	// place is where the trace of the schedule is, once that was decided.
-	place *place
+
+	ledger scheduleLedger
 }
 
 // observeJob opens a run when a Job is created or resumed, and ends it when the
@@ -69,7 +68,7 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 		d.openRun(in, s, o, created)
 	}
 	if d.cronJob != nil && o.Initial && d.scheduledRun() == nil {
-		d.cronJob.sent = true // the Job was over, or had to wait, before we came
+		d.cronJob.ledger.passOver() // the Job was over, or had to wait, before we came
 	}
 	d.seen = true
 	d.writers = readWriters(in.ManagedFields)

@@ -41,7 +41,7 @@ func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
 	e.mirrors[static] = slices.Insert(e.mirrors[static], madeBy(e.mirrors[static], p.created.lo), p)
 	for _, obj := range from {
 		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
-			moves := ev.static && !ev.claimed && e.mirrorAt(static, ev.first()) == p
+			moves := ev.static && !ev.ledger.claimed && e.mirrorAt(static, ev.first()) == p
 			if moves {
 				ev.object = p.object
 				p.events = append(p.events, ev)

@@ -214,7 +214,7 @@ func (n *nodeRecord) begin(d *disruption) *disruption {
 	}
 	n.disruptions = append(n.disruptions, d)
 	if len(n.disruptions) > maxDisruptions {
-		i := max(0, slices.IndexFunc(n.disruptions, func(d *disruption) bool { return d.sent || d.over }))
+		i := max(0, slices.IndexFunc(n.disruptions, func(d *disruption) bool { return d.ledger.sent || d.over }))
 		n.disruptions = slices.Delete(n.disruptions, i, i+1)
 	}
 	return d
@@ -225,7 +225,7 @@ func (n *nodeRecord) begin(d *disruption) *disruption {
 func (e *Engine) sweepNodes() {
 	for _, n := range e.nodes.byID {
 		n.disruptions = slices.DeleteFunc(n.disruptions, func(d *disruption) bool {
-			return d.sent && e.now.After(d.seen.Add(eventLife))
+			return d.ledger.sent && e.now.After(d.seen.Add(eventLife))
 		})
 		if !n.gone || len(n.disruptions) > 0 || len(n.unclaimed()) > 0 {
 			continue

@@ -143,10 +143,10 @@ func (e beyond) causesOfLoss(lost *pod, on *disruption) (causes []place) {
 // there to link to.
 func (e *Engine) noteConsequence(lost *pod, on *disruption) {
 	if on != nil {
-		on.led.add(consequenceOf(lost))
+		on.ledger.lost(consequenceOf(lost))
 	}
 	if by := e.preemptor(lost); by != nil {
-		by.victims.add(consequenceOf(lost))
+		by.ledger.lost(consequenceOf(lost))
 	}
 }
 

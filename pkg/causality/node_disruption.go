@@ -41,10 +41,8 @@ type disruption struct {
 	manager         string // who cordoned the node
 	tainted         bool   // key is the time of the cordon's taint
 	event           *event // the Event that is all that is known of a kubelet's restart
-	led             consequences
 
-	sent bool
-	root *sentSpan // once it was handed out
+	ledger disruptionLedger
 }
 
 // secondKey is a whole second as part of an identity.

@@ -91,14 +91,14 @@ func (n *nodeRecord) fitting(ev *event, kinds []disruptionKind) *disruption {
 // Event.
 func (n *nodeRecord) wants(ev *event) bool {
 	d := n.disruptionOf(ev)
-	return d != nil && !d.sent
+	return d != nil && !d.ledger.sent
 }
 
 // observeKubelet finds the restarts of the node's kubelet, which only Events
 // tell. Its very first start is none.
 func (n *nodeRecord) observeKubelet() {
 	for _, ev := range n.events {
-		if ev.claimed || !kubeletStarted(ev) || !ev.first().After(n.created.Add(bootReach)) {
+		if ev.ledger.claimed || !kubeletStarted(ev) || !ev.first().After(n.created.Add(bootReach)) {
 			continue
 		}
 		at := exactly(ev.first())
@@ -107,11 +107,14 @@ func (n *nodeRecord) observeKubelet() {
 		}) {
 			continue
 		}
-		// What was there before the watcher was is not told, but known.
-		n.begin(&disruption{
+		d := &disruption{
 			kind: nodeKubeletRestarted, start: at, end: at, over: true, outcome: outcomeComplete,
-			seen: ev.arrival, sent: ev.initial, event: ev,
-		})
+			seen: ev.arrival, event: ev,
+		}
+		if ev.initial {
+			d.ledger.passOver() // what was there before the watcher was is known, and not told
+		}
+		n.begin(d)
 	}
 }
 

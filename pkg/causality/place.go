@@ -5,48 +5,15 @@ import (
 	"slices"
 
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/rollspan/rollspan/pkg/spans"
 )
-
-// place is where the spans of a change are: in a trace of its own, or in that
-// of who deployed it.
-//
-// The IDs of spans are made of the change's identity in either case. So
-// changes that join one trace, as those of one `kubectl apply` do, keep apart in
-// it, and a span's ID does not depend on whether its change joined one.
-type place struct {
-	// own is the change's identity, hashed: the ID of its trace if it joined
-	// none.
-	own trace.TraceID
-	// joined is the span that the change's root is a child of, if there is one.
-	joined trace.SpanContext
-}
-
-// ownPlace is the place of a change that never joins another's trace.
-func ownPlace(identity ...string) place { return place{own: spans.NewTraceID(identity...)} }
-
-// traceID is the trace that the spans are in.
-func (p place) traceID() trace.TraceID {
-	if p.joined.IsValid() {
-		return p.joined.TraceID()
-	}
-	return p.own
-}
-
-// rootID is the ID of the change's own span.
-func (p place) rootID() trace.SpanID { return p.spanID("root") }
-
-// spanID is the ID of the span that has this identity among the change's.
-func (p place) spanID(identity ...string) trace.SpanID { return spans.NewSpanID(p.own, identity...) }
 
 // placeOf is where a change's spans are. It is decided when it is asked for the
 // first time: what links to the change has to lead to where it will be.
 func (p *plan) placeOf(c *change) place {
-	if !c.placed {
-		c.placed, c.joined = true, p.join(c)
+	if !c.ledger.placed {
+		c.ledger.join(p.join(c))
 	}
-	return p.issued.give(place{own: c.identity(p.unique()), joined: c.joined})
+	return p.issued.give(place{own: c.identity(p.unique()), joined: c.ledger.joined})
 }
 
 // join is the context that the change's root is to be a child of, if any.
@@ -87,10 +54,6 @@ func (p *plan) rollbackTo(c *change) int64 {
 	return 0
 }
 
-// maxJoined bounds what is kept of the rollouts that joined a trace: more than
-// the revisions that a workload keeps, unless it was told to keep many.
-const maxJoined = 32
-
 // forgetChange drops the oldest change, but for the trace that it joined.
 func (d *workload) forgetChange() {
 	c := d.changes[0]
@@ -99,14 +62,10 @@ func (d *workload) forgetChange() {
 	if c.comparable() {
 		d.lastCompleted = c
 	}
-	if c.kind != changeRollout || !c.joined.IsValid() {
+	if c.kind != changeRollout || !c.ledger.joined.IsValid() {
 		return
 	}
-	if d.joinedBy == nil {
-		d.joinedBy = map[int64]trace.SpanContext{}
-	}
-	d.joinedBy[c.revision] = c.joined
-	keepNewest(d.joinedBy, maxJoined)
+	d.ledger.joined(c.revision, c.ledger.joined)
 }
 
 // keepNewest leaves what belongs to the highest revisions, so many of them.
@@ -129,5 +88,5 @@ func (p *plan) placeOfRevision(revision int64) place {
 		}
 	}
 	old := change{kind: changeRollout, revision: revision}
-	return p.issued.give(place{own: old.identity(p.unique()), joined: p.joinedBy[revision]})
+	return p.issued.give(place{own: old.identity(p.unique()), joined: p.workload.ledger.joinedBy[revision]})
 }

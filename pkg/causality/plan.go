@@ -195,7 +195,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if !s.up() {
-			room[s] = s.from - s.to - s.filled - p.voids[s].pods
+			room[s] = s.from - s.to - s.ledger.filled - p.voids[s].pods
 		}
 	}
 	surplus, returned, fewer := rs.surplus(pods), returnedOf(pods), p.fewer()
@@ -228,7 +228,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 			continue
 		}
 		p.stops[q] = slot{change: c, rs: rs, lost: q}
-		if !q.filled {
+		if !q.ledger.filled {
 			lost = append(lost, q)
 		}
 	}
@@ -263,7 +263,7 @@ func (p *plan) planStarts(rs *podSet, born, lost []*pod) []*pod {
 	room := map[*step]int32{}
 	for _, s := range rs.steps {
 		if s.up() {
-			room[s] = s.to - s.from - s.filled - p.voids[s].pods
+			room[s] = s.to - s.from - s.ledger.filled - p.voids[s].pods
 		}
 	}
 	losses := newLosses(p.kind, lost, p.work)
@@ -349,14 +349,14 @@ func (p *plan) settled(c *change) (seen time.Time, ok bool) {
 	p.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
 	for q, at := range p.starts {
 		// Pods that wait when their change fails are cut there.
-		if at.change != c || q.startSent || c.how() == outcomeFailed {
+		if at.change != c || q.ledger.startSent || c.how() == outcomeFailed {
 			continue
 		}
 		t, done := q.startResolved()
 		seen, ok = latest(seen, t), ok && done
 	}
 	for q, at := range p.stops {
-		if at.change != c || q.stopSent || !q.leaving() {
+		if at.change != c || q.ledger.stopSent || !q.leaving() {
 			continue
 		}
 		ok = ok && q.gone.known()

@@ -142,8 +142,8 @@ func (p *plan) planBefore(rs *podSet, pods []*pod) {
 // forgotten.
 func (p *plan) findMissed() {
 	for _, q := range p.pods {
-		if q.filled {
-			p.missed[q] = q.filledAt
+		if q.ledger.filled {
+			p.missed[q] = q.ledger.filledAt
 		}
 	}
 	for q, s := range p.starts {

@@ -4,13 +4,10 @@ import (
 	"slices"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-
-	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // maxTransitions bounds the history kept of one pod that flaps for days.
@@ -26,8 +23,6 @@ type pod struct {
 	node  string
 	// nominatedNode is where the scheduler makes room for it.
 	nominatedNode string
-	// victims are pods that were lost for it.
-	victims consequences
 
 	firstSeen stamp
 	created   moment
@@ -76,10 +71,8 @@ type pod struct {
 	// it was not being deleted. Finite pods have finished instead.
 	failed  moment
 	failure stamp
-	// returned is when the owner that had let go of it took it back; evened says
-	// that the pod which was removed for it is forgotten.
+	// returned is when the owner that had let go of it took it back.
 	returned stamp
-	evened   bool
 
 	jobPod // of a Job
 
@@ -96,32 +89,7 @@ type pod struct {
 	claims    *volumeClaims // all there are
 	claimKeys []nameKey     // of the claims it uses
 
-	startSent, stopSent bool
-	// startSpan and stopSpan are what was handed out, for Events that come
-	// later still.
-	startSpan, stopSpan *sentSpan
-	// replaced is the root of its replacement, once that was handed out.
-	replaced *sentSpan
-	// filled says that its place was taken, by a pod that is forgotten and that was made
-	// at filledAt.
-	filled   bool
-	filledAt time.Time
-	// inProgress is the time up to which spans "in progress" were handed out for
-	// the replacement of the pod.
-	inProgress time.Time
-	// restartSent has the last run, per container, whose restart was told.
-	restartSent map[string]int32
-}
-
-// sentSpan is what is remembered of a span that was handed out.
-type sentSpan struct {
-	place      place
-	spanID     trace.SpanID
-	start, end time.Time
-}
-
-func (b *builder) remember(s *spans.Span) *sentSpan {
-	return &sentSpan{b.place, s.SpanID, s.Start, s.End}
+	ledger podLedger
 }
 
 // transition is a condition's change.
@@ -326,17 +294,9 @@ func (p *pod) finishedAt(o Observation) moment {
 func (p *pod) forgetPastRuns() {
 	for _, c := range p.containers {
 		if n := len(c.runs); n > 0 && c.runs[n-1].restart > 0 {
-			p.restartTold(c, c.runs[n-1].restart-1)
+			p.ledger.toldRestart(c.name, c.runs[n-1].restart-1)
 		}
 	}
-}
-
-// restartTold notes the last run of a container whose end needs no more telling.
-func (p *pod) restartTold(c *container, run int32) {
-	if p.restartSent == nil {
-		p.restartSent = map[string]int32{}
-	}
-	p.restartSent[c.name] = run
 }
 
 func (p *pod) observeConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {

@@ -73,10 +73,8 @@ type step struct {
 	stamp      stamp
 	decided    moment
 	initial    bool // not seen itself: the state the watch began with
-	// sentStart is the start of its span, once that was handed out.
-	sentStart time.Time
-	// filled counts its pods that the engine has forgotten.
-	filled int32
+
+	ledger stepLedger
 }
 
 func (s *step) up() bool { return s.to > s.from }

@@ -18,7 +18,7 @@ const keepChanges = 8
 func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
 	p := e.plan(d)
 	if c := d.current(); c != nil && e.workloads[d.objectID] == d {
-		e.issued.setCurrent(&d.given, c.identity(d.unique())) // told or not: after a restart it was told before
+		e.issued.setCurrent(&d.ledger, c.identity(d.unique())) // told or not: after a restart it was told before
 	}
 	e.planned(d, p)
 	r := &reviewer{plan: p, engine: e, wanted: wanted}
@@ -60,7 +60,7 @@ func (r *reviewer) ready(seen time.Time) bool {
 // for slow pods long enough.
 func (r *reviewer) finished() {
 	for _, c := range r.plan.changes {
-		if c.sent {
+		if c.ledger.sent {
 			continue
 		}
 		seen, settled := r.settled(c)
@@ -82,7 +82,7 @@ func (r *reviewer) finished() {
 			continue
 		}
 		if c.kind == changeDelete && (settled || r.wanted != everything) {
-			c.deleteTold = true
+			c.ledger.toldDeletion()
 		}
 		r.out = append(r.out, r.buildChange(c, r.engine.now))
 	}
@@ -92,12 +92,12 @@ func (r *reviewer) finished() {
 // change was.
 func (r *reviewer) lateSpans() {
 	for _, q := range r.pods {
-		if s := r.starts[q]; s.change != nil && s.change.sent && !q.startSent && !r.mayRecover(s.change) {
+		if s := r.starts[q]; s.change != nil && s.change.ledger.sent && !q.ledger.startSent && !r.mayRecover(s.change) {
 			if seen, done := q.startResolved(); r.wanted == everything || done && r.ready(seen) {
 				r.out = append(r.out, r.buildLateStart(q, s, r.cutAt(done)))
 			}
 		}
-		if s := r.stops[q]; s.change != nil && s.change.sent && !q.stopSent && q.leaving() {
+		if s := r.stops[q]; s.change != nil && s.change.ledger.sent && !q.ledger.stopSent && q.leaving() {
 			if r.wanted == everything || q.gone.known() && r.ready(q.goneSeen) {
 				r.out = append(r.out, r.buildLateStop(q, s, r.engine.now))
 			}
@@ -140,23 +140,23 @@ func (p *plan) lateBuilder(c *change) *builder {
 // lateParent is the span, handed out before, that caused a pod's start or stop,
 // and when that began.
 func (p *plan) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
-	if s.step != nil && !s.step.sentStart.IsZero() && p.changeAt(s.step.stamp) == s.change {
-		return b.place.spanID(stepIdentity(s.rs, s.step)...), s.step.sentStart
+	if s.step != nil && !s.step.ledger.sentStart.IsZero() && p.changeAt(s.step.stamp) == s.change {
+		return b.place.spanID(stepIdentity(s.rs, s.step)...), s.step.ledger.sentStart
 	}
-	return b.place.rootID(), s.change.root.start
+	return b.place.rootID(), s.change.ledger.root.start
 }
 
 // mayRecover reports whether a failed rollout can still complete: nothing has
 // come after it.
 func (r *reviewer) mayRecover(c *change) bool {
-	return c.how() == outcomeFailed && c == r.current() && !c.recoverySent && r.wanted != everything
+	return c.how() == outcomeFailed && c == r.current() && !c.ledger.recoverySent && r.wanted != everything
 }
 
 // recoveries hands out what became of a failed rollout that completed after
 // all: one more child of its root, from the failure to completion.
 func (r *reviewer) recoveries() {
 	for _, c := range r.plan.changes {
-		if !c.sent || !c.recovered || c.recoverySent || !r.ready(c.recoverySeen) {
+		if !c.ledger.sent || !c.recovered || c.ledger.recoverySent || !r.ready(c.recoverySeen) {
 			continue
 		}
 		r.out = append(r.out, r.buildRecovery(c))
@@ -165,7 +165,7 @@ func (r *reviewer) recoveries() {
 
 // buildRecovery builds what became of a failed rollout that completed after all.
 func (p *plan) buildRecovery(c *change) spans.Trace {
-	c.recoverySent = true
+	c.ledger.toldRecovery()
 	b := p.lateBuilder(c)
 	failed := c.end.at()
 	end := latest(c.recovery.at(), failed)
@@ -180,7 +180,7 @@ func (p *plan) buildRecovery(c *change) spans.Trace {
 		if s.change != c || !ok || !tr.at.at().After(failed) {
 			continue
 		}
-		if !q.startSent {
+		if !q.ledger.startSent {
 			b.podStart(span.SpanID, q, s.rs.attributes(), failed, time.Time{}, false)
 			continue
 		}
@@ -205,7 +205,7 @@ func (p *plan) buildRecovery(c *change) spans.Trace {
 // forget drops what is over and told, so that memory follows what is in the
 // cluster and not what ever was.
 func (r *reviewer) forget() {
-	for len(r.plan.changes) > keepChanges && r.plan.changes[0].sent {
+	for len(r.plan.changes) > keepChanges && r.plan.changes[0].ledger.sent {
 		r.forgetChange()
 	}
 	old := func(seen time.Time) bool {
@@ -235,7 +235,7 @@ func (r *reviewer) forget() {
 		}
 	}
 	if r.over() && len(r.engine.setsOf[r.objectID]) == 0 && old(r.touched) {
-		r.engine.issued.forgetCurrent(&r.given)
+		r.engine.issued.forgetCurrent(&r.workload.ledger)
 		delete(r.engine.workloads, r.objectID)
 		delete(r.engine.revisions, r.objectID)
 		r.engine.forget(r.workload.object)
@@ -246,28 +246,28 @@ func (r *reviewer) forget() {
 // or that of another pod.
 func (r *reviewer) noteFilled(q *pod) {
 	if s := r.starts[q].step; s != nil {
-		s.filled++
+		s.ledger.fill()
 	}
 	if s := r.stops[q].step; s != nil {
-		s.filled++
+		s.ledger.fill()
 	}
 	if lost := r.starts[q].lost; lost != nil {
-		lost.filled, lost.filledAt = true, q.createdAt()
+		lost.ledger.fill(q.createdAt())
 	}
 	if back := r.stops[q].returned; back != nil {
-		back.evened = true
+		back.ledger.even()
 	}
 }
 
 // over reports whether the workload is gone and that was told. One that is deleted in
 // the foreground, or that a finalizer holds, is there for as long as that takes.
-func (r *reviewer) over() bool { return r.deleted && r.isGone() && r.current().sent }
+func (r *reviewer) over() bool { return r.deleted && r.isGone() && r.current().ledger.sent }
 
 // pending reports whether a trace that is still to come tells of the pod.
 func (r *reviewer) pending(q *pod) bool {
 	start, stop := r.starts[q], r.stops[q]
-	return !q.startSent && (start.change != nil || start.lost != nil) ||
-		q.lost() && !q.stopSent && (stop.change != nil || stop.lost != nil)
+	return !q.ledger.startSent && (start.change != nil || start.lost != nil) ||
+		q.lost() && !q.ledger.stopSent && (stop.change != nil || stop.lost != nil)
 }
 
 func (e *Engine) forgetPod(q *pod) {

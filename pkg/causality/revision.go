@@ -41,13 +41,13 @@ func (e *Engine) numbered(d *workload) *workload {
 	}
 	told := d.forgotten
 	for _, c := range d.changes {
-		if c.kind == changeDelete && !c.sent {
+		if c.kind == changeDelete && !c.ledger.sent {
 			c.revision = told
 		}
 		if c.kind != changeRollout || c == d.pending {
 			continue
 		}
-		if !c.sent && c.inProgress.IsZero() {
+		if !c.ledger.sent && c.ledger.inProgress.IsZero() {
 			n := e.numberOf(d, c)
 			if n.revision <= told && c.cause != "partition" {
 				// Numbers only grow: its own was not seen.
@@ -167,5 +167,5 @@ func (r *reviewer) forgetRevisions(old func(seen time.Time) bool) {
 
 // numbersNeeded reports whether a rollout is not told yet.
 func (r *reviewer) numbersNeeded() bool {
-	return slices.ContainsFunc(r.plan.changes, func(c *change) bool { return c.kind == changeRollout && !c.sent })
+	return slices.ContainsFunc(r.plan.changes, func(c *change) bool { return c.kind == changeRollout && !c.ledger.sent })
 }

@@ -24,7 +24,7 @@ func (rs *podSet) void(born []*pod) map[*step]void {
 			born = born[1:]
 		}
 		if s.up() {
-			missing[s] = s.to - s.from - s.filled
+			missing[s] = s.to - s.from - s.ledger.filled
 			short = append(short, s)
 			continue
 		}

@@ -13,14 +13,14 @@ import (
 func (b *changeBuilder) attachEvents() {
 	if !b.direct() {
 		for _, ev := range b.events {
-			if !ev.claimed && b.during(ev) {
+			if !ev.ledger.claimed && b.during(ev) {
 				attach(b.stepOfDeploymentEvent(ev), ev, b.end)
 			}
 		}
 	}
 	for _, rs := range b.sets {
 		for _, ev := range rs.events {
-			if ev.claimed {
+			if ev.ledger.claimed {
 				continue
 			}
 			if s := b.stepOfReplicaSetEvent(rs, ev); s != nil {

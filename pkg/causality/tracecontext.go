@@ -189,7 +189,7 @@ func (d *workload) begin(c *change) {
 
 // linkContexts links a change to the deployers' spans that it is not below.
 func (c *change) linkContexts(root *spans.Span) {
-	told := []trace.SpanContext{c.joined}
+	told := []trace.SpanContext{c.ledger.joined}
 	for _, o := range c.offers {
 		if slices.ContainsFunc(told, func(sc trace.SpanContext) bool { return sameSpan(sc, o.context) }) {
 			continue

@@ -31,13 +31,13 @@ func TestContextsAreBounded(t *testing.T) {
 		l.see(watch.Modified, d)
 		l.pass(time.Minute)
 		w := l.workloads[builtIn(kindDeployment, d)]
-		if c := w.current(); c != nil && c.joined.IsValid() {
+		if c := w.current(); c != nil && c.ledger.joined.IsValid() {
 			joined++
 		}
 	}
 	w := l.workloads[builtIn(kindDeployment, d)]
-	if len(w.contexts.values) != maxContexts || len(w.joinedBy) != maxJoined || len(w.changes) > keepChanges {
-		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.contexts.values), len(w.joinedBy), len(w.changes))
+	if len(w.contexts.values) != maxContexts || len(w.ledger.joinedBy) != maxJoined || len(w.changes) > keepChanges {
+		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.contexts.values), len(w.ledger.joinedBy), len(w.changes))
 	}
 	for _, v := range w.contexts.values {
 		if len(v.text) > maxContextText {

@@ -31,5 +31,5 @@ func (b *changeBuilder) stepUnknown(s slot) bool {
 			return false
 		}
 	}
-	return s.step.filled+int32(len(b.startsOf[s.step])) < s.step.to-s.step.from //nolint:gosec // no ReplicaSet has that many pods
+	return s.step.ledger.filled+int32(len(b.startsOf[s.step])) < s.step.to-s.step.from //nolint:gosec // no ReplicaSet has that many pods
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -44,16 +43,12 @@ type workload struct {
 	// was opened that may have joined one.
 	contexts     traceContexts
 	lastDeployed stamp
-	// joinedBy are the spans that rollouts which are not kept were children of,
-	// by revision.
-	joinedBy map[int64]trace.SpanContext
 	// forgotten is the highest number of the rollouts that are not kept.
 	forgotten int64
 	// lastCompleted is the latest completed rollout of these, to compare with.
 	lastCompleted *change
 
-	// given is the trace ID of the current change, once that was looked at.
-	given trace.TraceID
+	ledger workloadLedger
 
 	cronJob *cronTrigger // of a Job that a CronJob has
 	resumed time.Time    // the latest time at which the controller says it resumed the Job
