@@ -6,6 +6,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // Span is one finished piece of work in a cluster. It is final: once a Span
@@ -17,7 +19,10 @@ type Span struct {
 	// ParentID is zero for the root of a trace.
 	ParentID trace.SpanID
 
-	// Name is low in cardinality: kinds and verbs, no object names.
+	// Kind is what logic tells spans apart by. It is not exported: who reads a span back
+	// from OTLP has zero.
+	Kind kind.Kind
+	// Name is for people. It is low in cardinality: kinds and verbs, no object names.
 	Name string
 	// Service is the component that did the work ("kubelet"). It becomes
 	// the resource attribute service.name.

@@ -1,0 +1,48 @@
+package attr
+
+import (
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// Phase is what a piece of a critical path counts as, spelled as attributes and the label
+// phase of metrics have it: "pull_image".
+type Phase string
+
+// The phases. docs/traces.md says what each comprises.
+const (
+	PhaseController     Phase = "controller" // what nothing else explains
+	PhaseCreatePod      Phase = "create_pod" // from the decision that there be pods to the pod
+	PhasePaused         Phase = "paused"
+	PhaseSchedule       Phase = "schedule"
+	PhasePrepareSandbox Phase = "prepare_sandbox"
+	PhaseVolumes        Phase = "volumes"
+	PhaseInitContainer  Phase = "init_container"
+	PhasePullImage      Phase = "pull_image"
+	PhaseStartContainer Phase = "start_container"
+	PhaseRunContainer   Phase = "run_container"
+	PhaseBackOff        Phase = "back_off"
+	PhaseBecomeReady    Phase = "become_ready"
+	PhaseMinReadyWait   Phase = "min_ready_wait"
+	PhasePodStop        Phase = "pod_stop"
+	PhaseStopContainer  Phase = "stop_container"
+)
+
+const criticalPath = "rollspan.critical_path."
+
+// Key is the attribute that has the sum of the phase, in seconds:
+// rollspan.critical_path.pull_image.
+func (p Phase) Key() attribute.Key { return attribute.Key(criticalPath) + attribute.Key(p) }
+
+// String is the phase in words: "pull image".
+func (p Phase) String() string { return strings.ReplaceAll(string(p), "_", " ") }
+
+// PhaseOf is the phase that a key has the sum of; ok is false for other keys.
+func PhaseOf(key attribute.Key) (p Phase, ok bool) {
+	name, ok := strings.CutPrefix(string(key), criticalPath)
+	if !ok || key == CriticalPathSegmentsKey {
+		return "", false
+	}
+	return Phase(name), true
+}
