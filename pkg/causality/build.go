@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // builder collects the spans of one trace.
@@ -31,8 +33,9 @@ func (b *builder) remember(s *spans.Span) *sentSpan {
 type node struct {
 	parent  trace.SpanID
 	id      []string // tells it from the other spans of the trace
-	name    string
-	service string
+	kind    kind.Kind
+	object  string // the kind of the object, where the span's name begins with it
+	service string // by default the kind's
 	subject string
 	start   time.Time
 	end     time.Time
@@ -53,8 +56,9 @@ func (b *builder) add(n node) *spans.Span {
 		TraceID:    b.place.traceID(),
 		SpanID:     id,
 		ParentID:   n.parent,
-		Name:       n.name,
-		Service:    n.service,
+		Kind:       n.kind,
+		Name:       n.kind.Name(n.object),
+		Service:    cmp.Or(n.service, n.kind.Service()),
 		Subject:    n.subject,
 		Start:      n.start,
 		End:        latest(n.end, n.start),

@@ -10,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 const (
@@ -151,9 +152,9 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 	if d == nil {
 		return e.lateNodeEvents(obj, events)
 	}
-	name := "late events"
+	what := kind.LateEvents
 	if e.workloadOf(obj) == nil {
-		name = activityName(obj)
+		what = kind.Activity
 	}
 	groups := map[*sentSpan][]*event{}
 	var order []*sentSpan
@@ -171,7 +172,7 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 	for _, s := range order {
 		evs := groups[s]
 		out = append(out, buildLateEvents(s, d.attributes(), node{
-			name: name, attrs: obj.attributes(), service: "kubernetes", subject: obj.subject(), end: evs[len(evs)-1].first(),
+			kind: what, object: obj.kindOrNone(), attrs: obj.attributes(), service: "kubernetes", subject: obj.subject(), end: evs[len(evs)-1].first(),
 		}, evs, s.end))
 	}
 	return out, left
@@ -181,7 +182,7 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 // after it. n has what is not in these; the Events' repetitions count up to until.
 func buildLateEvents(s *sentSpan, base []attribute.KeyValue, n node, events []*event, until time.Time) spans.Trace {
 	b := &builder{place: s.place, base: base, late: true}
-	n.parent, n.id = s.spanID, []string{"late events", events[0].key}
+	n.parent, n.id = s.spanID, []string{kind.LateEvents.ID(), events[0].key}
 	n.service = cmp.Or(events[0].component, n.service)
 	n.start = latest(s.start, events[0].first())
 	span := b.add(n)
@@ -259,7 +260,7 @@ func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 	}
 	service := cmp.Or(left[0].component, "kubernetes")
 	root := b.add(node{
-		name: activityName(o), service: service, subject: o.subject(),
+		kind: kind.Activity, object: o.kindOrNone(), service: service, subject: o.subject(),
 		start: start, end: end, attrs: append(o.attributes(),
 			keyChange.String(string(changeActivity)),
 			keyOutcome.String(string(outcomeComplete)),
@@ -271,7 +272,8 @@ func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 	return b.done(), true
 }
 
-func activityName(o *object) string { return cmp.Or(o.kind, "Object") + " activity" }
+// kindOrNone is the kind of the object, as names of spans have it.
+func (o *object) kindOrNone() string { return cmp.Or(o.kind, "Object") }
 
 // attributes name the object; by the semantic conventions' keys for the kinds
 // that have them.

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // changeBuilder builds the trace of a change of a workload from the records as
@@ -29,14 +30,6 @@ type changeBuilder struct {
 	gateOf                map[trace.SpanID]*gate
 }
 
-// changeName is the name of a change's root span.
-func (d *workload) changeName(c *change) string {
-	if c.kind == changeJob {
-		return d.kind + " run"
-	}
-	return d.kind + " " + string(c.kind)
-}
-
 // buildChange returns the finished trace of a change. now is the end of what
 // is still open, when the stream ends first.
 func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
@@ -55,7 +48,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 		return b.buildRun(now)
 	}
 	b.root = b.add(node{
-		name: p.changeName(c), service: p.service(), subject: p.subject(),
+		kind: kind.OfChange(c.kind), object: p.kind, service: p.service(), subject: p.subject(),
 		start: b.start, end: b.end, attrs: b.rootAttributes(),
 	})
 	b.addSteps(now)

@@ -9,6 +9,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // serviceNode is the node lifecycle controller, by the name its Events have.
@@ -117,7 +118,7 @@ func buildDisruption(d *disruption, how outcome, over moment, work *work) spans.
 		}
 	}
 	root := b.add(node{
-		name: "Node disruption", service: d.service(), subject: d.node.subject(),
+		kind: kind.NodeDisruption, service: d.service(), subject: d.node.subject(),
 		start: start, end: latest(over.at(), d.start.at()), attrs: attrs,
 	})
 	switch d.kind {
@@ -184,7 +185,7 @@ func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace
 			continue
 		}
 		out = append(out, buildLateEvents(d.ledger.root, n.attributes(), node{
-			name: "late events", service: serviceNode, subject: n.subject(), end: ev.first(),
+			kind: kind.LateEvents, service: serviceNode, subject: n.subject(), end: ev.first(),
 		}, []*event{ev}, d.ledger.root.end.Add(d.tail())))
 	}
 	return out, left

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // podStart adds a pod's start: the span and its phases, which tile the time
@@ -30,8 +31,8 @@ func (b *builder) podStart(parent trace.SpanID, p *pod, attrs []attribute.KeyVal
 	ph.attachEvents(func(ev *event) bool {
 		// The Events of the start: to its end, and those that a node whose
 		// clock is ahead dates a little later.
-		kind, isMark := markKinds[ev.reason]
-		return !ev.first().After(end) || !ph.cutShort && isMark && kind != markBackOff && ev.first().Before(end.Add(startedSlack))
+		mark, isMark := markKinds[ev.reason]
+		return !ev.first().After(end) || !ph.cutShort && isMark && mark != markBackOff && ev.first().Before(end.Add(startedSlack))
 	})
 	p.ledger.toldStart(b.remember(ph.root))
 	return ph.root
@@ -52,16 +53,17 @@ func (b *builder) podPhases(parent trace.SpanID, p *pod, attrs []attribute.KeyVa
 	}
 	end = latest(end, start)
 	attrs = append(slices.Clip(attrs), p.attributes()...)
-	name, id := "Pod start", []string{"pod start", string(p.uid)}
+	what := kind.PodStart
 	if p.finite || p.unowned() {
-		name = "Pod run"
+		what = kind.PodRun
 	}
+	id := []string{what.ID(), string(p.uid)}
 	if parent == (trace.SpanID{}) {
 		id = nil
 	}
 	root := b.add(node{
 		parent: parent, id: id,
-		name: name, service: serviceKubelet, subject: p.subject(),
+		kind: what, subject: p.subject(),
 		start: start, end: end, attrs: attrs,
 	})
 	ph := &phases{builder: b, pod: p, root: root, attrs: attrs, end: end, cutShort: cutShort}
@@ -96,7 +98,7 @@ func (ph *phases) add(n node) *spans.Span {
 	if n.subject == "" {
 		n.subject = ph.pod.subject()
 	}
-	n.id = append([]string{n.name, string(ph.pod.uid)}, n.id...)
+	n.id = append([]string{n.kind.ID(), string(ph.pod.uid)}, n.id...)
 	n.start = latest(n.start, ph.root.Start)
 	n.attrs = append(slices.Clip(ph.attrs), n.attrs...)
 	return ph.builder.add(n)
@@ -113,7 +115,7 @@ func (ph *phases) or(t time.Time) time.Time {
 func (ph *phases) build(tl timeline) {
 	ph.containers = map[string][]*spans.Span{}
 	ph.schedule = ph.add(node{
-		name: "schedule", service: serviceScheduler,
+		kind:  kind.Schedule,
 		start: tl.created, end: ph.or(tl.scheduled),
 	})
 	ph.last = ph.schedule
@@ -123,7 +125,7 @@ func (ph *phases) build(tl timeline) {
 		return
 	}
 	ph.sandbox = ph.add(node{
-		name: "prepare sandbox", service: serviceKubelet,
+		kind:  kind.PrepareSandbox,
 		start: tl.scheduled, end: ph.or(tl.sandbox),
 	})
 	ph.last = ph.sandbox
@@ -150,7 +152,7 @@ func (ph *phases) build(tl timeline) {
 		return
 	}
 	ph.become = ph.add(node{
-		name: "become ready", service: serviceKubelet,
+		kind:  kind.BecomeReady,
 		start: started, end: ph.end,
 	})
 	ph.probes(tl, started)
@@ -179,25 +181,25 @@ func (ph *phases) probes(tl timeline, started time.Time) {
 	if ph.pod.gated && ph.pod.containersReady.known() {
 		ready = latest(ph.pod.containersReady.at(), booted)
 	}
-	part := func(has bool, name string, from, until time.Time) {
+	part := func(has bool, what kind.Kind, from, until time.Time) {
 		if until.After(ph.end) {
 			until = ph.end
 		}
 		if has && until.After(from) {
-			s := ph.add(node{parent: ph.become.SpanID, name: name, service: serviceKubelet, start: from, end: until})
+			s := ph.add(node{parent: ph.become.SpanID, kind: what, start: from, end: until})
 			ph.probing = append(ph.probing, s)
 		}
 	}
-	part(hasStartup, "startup probe", started, booted)
-	part(hasReadiness, "readiness probe", booted, ready)
-	part(ph.pod.gated, "readiness gates", ready, ph.end)
+	part(hasStartup, kind.StartupProbe, started, booted)
+	part(hasReadiness, kind.ReadinessProbe, booted, ready)
+	part(ph.pod.gated, kind.ReadinessGates, ready, ph.end)
 }
 
 // container adds the span of one container and what was done for it.
 func (ph *phases) container(line *containerLine) {
-	name := "container"
+	what := kind.Container
 	if line.init {
-		name = "init container"
+		what = kind.InitContainer
 	}
 	attrs := line.attributes()
 	if line.sidecar {
@@ -210,7 +212,7 @@ func (ph *phases) container(line *containerLine) {
 		attrs = append(attrs, keyLeftOut.Int(line.forgotten))
 	}
 	s := ph.add(node{
-		name: name, id: []string{line.name}, service: serviceKubelet,
+		kind: what, id: []string{line.name},
 		subject: ph.pod.subject() + " container/" + line.name,
 		start:   line.begin, end: ph.or(line.end), attrs: attrs,
 	})
@@ -218,13 +220,13 @@ func (ph *phases) container(line *containerLine) {
 	if line.end.IsZero() || line.failed() {
 		ph.last = s
 	}
-	// Told apart by their number among those of their name, so that what
+	// Told apart by their number among those of their kind, so that what
 	// else is known of the container does not change their IDs.
-	number := map[string]int{}
+	number := map[kind.Kind]int{}
 	for _, g := range line.segments(s.End) {
-		number[g.name]++
+		number[g.kind]++
 		child := ph.add(node{
-			parent: s.SpanID, name: g.name, id: []string{line.name, strconv.Itoa(number[g.name])}, service: serviceKubelet,
+			parent: s.SpanID, kind: g.kind, id: []string{line.name, strconv.Itoa(number[g.kind])},
 			subject: s.Subject, start: g.from, end: g.until,
 			attrs: append(line.attributes(), g.attrs...),
 		})

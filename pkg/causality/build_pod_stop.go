@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // podStop adds a pod's end: deletion requested to gone, with what it took to
@@ -29,8 +30,8 @@ func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.Key
 	attrs = append(slices.Clip(attrs), p.attributes()...)
 	st := &stopping{builder: b, pod: p, attrs: attrs}
 	st.root = b.add(node{
-		parent: parent, id: []string{"pod stop", string(p.uid)},
-		name: "Pod stop", service: serviceKubelet, subject: p.subject(),
+		parent: parent, id: []string{kind.PodStop.ID(), string(p.uid)},
+		kind: kind.PodStop, subject: p.subject(),
 		start: start, end: end, attrs: append(slices.Clip(attrs), p.stopAttributes(asked, end)...),
 	})
 	st.containers()
@@ -86,8 +87,7 @@ type stopping struct {
 
 func (st *stopping) add(n node) *spans.Span {
 	n.parent = st.root.SpanID
-	n.id = append([]string{n.name, string(st.pod.uid)}, n.id...)
-	n.service = serviceKubelet
+	n.id = append([]string{n.kind.ID(), string(st.pod.uid)}, n.id...)
 	if n.end.After(st.root.End) {
 		n.end = st.root.End
 	}
@@ -149,7 +149,7 @@ func (st *stopping) container(c *container, turn time.Time) *spans.Span {
 		}
 	}
 	s := st.add(node{
-		id: []string{c.name}, name: "stop container", subject: st.pod.subject() + " container/" + c.name,
+		id: []string{c.name}, kind: kind.StopContainer, subject: st.pod.subject() + " container/" + c.name,
 		start: from, end: until, attrs: attrs,
 	})
 	if r.over() && r.reason == oomKilled {
@@ -256,7 +256,7 @@ func (st *stopping) removal() {
 	if len(st.pod.finalizers) > 0 {
 		attrs = append(attrs, keyFinalizers.StringSlice(st.pod.finalizers))
 	}
-	st.remove = st.add(node{name: "remove pod", subject: st.pod.subject(), start: ended, end: st.root.End, attrs: attrs})
+	st.remove = st.add(node{kind: kind.RemovePod, subject: st.pod.subject(), start: ended, end: st.root.End, attrs: attrs})
 }
 
 // attachEvents puts the pod's Events since then on the deepest span whose object

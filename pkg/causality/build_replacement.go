@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // replacements hands out the pods that were lost while their Deployment was
@@ -179,7 +180,7 @@ func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (sp
 	rollout := p.broughtBy(lost)
 	attrs = append(attrs, rollout.attributesAfter(start)...)
 	root := b.add(node{
-		name: "Pod replacement", service: rs.service(p.workload), subject: lost.subject(),
+		kind: kind.PodReplacement, service: rs.service(p.workload), subject: lost.subject(),
 		start: start, end: end, attrs: append(attrs, rs.attributes()...),
 	})
 	if rollout != nil {

@@ -9,6 +9,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // restart is a container of a pod that had been Ready, ending and being
@@ -172,7 +173,7 @@ func (p *plan) buildRestart(rs *restart, disrupted *disruption, quiet time.Durat
 	rollout := p.broughtBy(q)
 	attrs = append(attrs, rollout.attributesAfter(rs.from)...)
 	root := b.add(node{
-		name: "Container restart", service: serviceKubelet, subject: subject,
+		kind: kind.ContainerRestart, subject: subject,
 		start: rs.from, end: rs.until, attrs: attrs,
 	})
 	if rs.ended.exitCode != 0 && !q.ordered(c, rs.ended) {

@@ -7,12 +7,13 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // phases tile the restart: stopping the old run, what the container then waited
 // for, starting the new one, becoming ready.
 func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
-	add := func(name, subject string, from, until time.Time, id ...string) *spans.Span {
+	add := func(what kind.Kind, subject string, from, until time.Time, id ...string) *spans.Span {
 		from = latest(from, root.Start)
 		if until.After(root.End) {
 			until = root.End
@@ -21,7 +22,7 @@ func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
 			return nil
 		}
 		return b.add(node{
-			parent: root.SpanID, id: append([]string{name}, id...), name: name, service: serviceKubelet,
+			parent: root.SpanID, id: append([]string{what.ID()}, id...), kind: what,
 			subject: subject, start: from, end: until,
 		})
 	}
@@ -44,28 +45,28 @@ func (rs *restart) phases(b *builder, root *spans.Span, subject string) {
 	if stopped.After(attempt) {
 		stopped = attempt
 	}
-	add("stop container", subject, rs.from, stopped)
+	add(kind.StopContainer, subject, rs.from, stopped)
 	waited := stopped
 	if until := rs.newSandbox(attempt); !until.IsZero() {
-		rs.isAbout(add("prepare sandbox", rs.pod.subject(), waited, until), nil)
+		rs.isAbout(add(kind.PrepareSandbox, rs.pod.subject(), waited, until), nil)
 		waited = latest(waited, until)
 	}
 	reruns := rs.reruns(stopped, attempt)
 	for _, again := range reruns[max(len(reruns)-maxReruns, 0):] {
-		rs.isAbout(add("init container", rs.pod.subject()+" container/"+again.name, waited, again.until, again.name, again.id), again.container)
+		rs.isAbout(add(kind.InitContainer, rs.pod.subject()+" container/"+again.name, waited, again.until, again.name, again.id), again.container)
 		waited = latest(waited, again.until)
 	}
 	if waited.After(stopped) {
 		attempt = waited // nothing else kept it
 	}
-	add("back off", subject, waited, attempt)
+	add(kind.BackOff, subject, waited, attempt)
 	if rs.next == nil {
 		return
 	}
-	add("start container", subject, attempt, started)
-	last := "become ready"
+	add(kind.StartContainer, subject, attempt, started)
+	last := kind.BecomeReady
 	if rs.container.init && !rs.container.sidecar {
-		last = "run container"
+		last = kind.RunContainer
 	}
 	add(last, subject, started, rs.until)
 }

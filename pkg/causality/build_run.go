@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // buildRun builds the trace of a pod that no workload made: its root is the
@@ -77,7 +78,7 @@ func (p *plan) buildSchedule() spans.Trace {
 		}
 	}
 	root := b.add(node{
-		name: kindCronJob + " " + string(changeSchedule), service: serviceCronJob, subject: cron.subject(),
+		kind: kind.CronJobSchedule, subject: cron.subject(),
 		start: c.at, end: made.at(), attrs: []attribute.KeyValue{
 			keyChange.String(string(changeSchedule)),
 			keyOutcome.String(string(outcomeComplete)),

@@ -5,23 +5,25 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 func stepIdentity(rs *podSet, s *step) []string {
-	return []string{"step", string(rs.uid), strconv.FormatInt(s.generation, 10), strconv.Itoa(int(s.from)), strconv.Itoa(int(s.to))}
+	return []string{kind.ScaleUp.ID(), string(rs.uid), strconv.FormatInt(s.generation, 10), strconv.Itoa(int(s.from)), strconv.Itoa(int(s.to))}
 }
 
 func (b *changeBuilder) addSteps(now time.Time) {
 	for _, s := range b.stepsOf(b.change) {
-		name := "ReplicaSet scale down"
+		what := kind.ScaleDown
 		if s.step.up() {
-			name = "ReplicaSet scale up"
+			what = kind.ScaleUp
 		}
 		start := latest(b.decided(s.rs, s.step), b.start)
 		s.step.ledger.toldFrom(start)
 		b.spanOf[s.step] = b.add(node{
 			parent: b.root.SpanID, id: stepIdentity(s.rs, s.step),
-			name: name, service: serviceReplicaSet, subject: s.rs.subject(),
+			kind: what, subject: s.rs.subject(),
 			start: start, end: b.stepEnd(s, start, now),
 			attrs: append(s.rs.attributes(), keyScaleFrom.Int(int(s.step.from)), keyScaleTo.Int(int(s.step.to))),
 		})
@@ -170,8 +172,8 @@ func (b *changeBuilder) addPauses() {
 			continue
 		}
 		b.add(node{
-			parent: b.root.SpanID, id: []string{"paused", strconv.Itoa(i)},
-			name: "paused", service: b.service(), subject: b.subject(),
+			parent: b.root.SpanID, id: []string{kind.Paused.ID(), strconv.Itoa(i)},
+			kind: kind.Paused, service: b.service(), subject: b.subject(),
 			start: from, end: until,
 		})
 	}
@@ -197,8 +199,8 @@ func (b *changeBuilder) addMinReadyWait() {
 		available = b.end
 	}
 	b.minReadyWait = b.add(node{
-		parent: b.root.SpanID, id: []string{"min ready wait"},
-		name: "min ready wait", service: b.service(), subject: b.subject(),
+		parent: b.root.SpanID, id: []string{kind.MinReadyWait.ID()},
+		kind: kind.MinReadyWait, service: b.service(), subject: b.subject(),
 		start: ready, end: available,
 	})
 }

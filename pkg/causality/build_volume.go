@@ -11,6 +11,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // What a pod waited for of its volumes. Most mounts are quick and leave no
@@ -63,12 +64,12 @@ func (ph *phases) claimWaits(tl timeline) {
 
 func (ph *phases) bind(c claimSpans, parent *spans.Span, from, until time.Time) {
 	c.bind = ph.add(node{
-		parent: parent.SpanID, id: []string{c.name}, name: "bind volume claim", service: serviceBinder,
+		parent: parent.SpanID, id: []string{c.name}, kind: kind.BindVolumeClaim,
 		subject: c.subject(), start: from, end: until, attrs: c.attributes(),
 	})
 	if service, from, until := c.provisioning(c.bind.End); !from.IsZero() && until.After(c.bind.Start) {
 		c.provision = ph.add(node{
-			parent: c.bind.SpanID, id: []string{c.name}, name: "provision volume", service: service,
+			parent: c.bind.SpanID, id: []string{c.name}, kind: kind.ProvisionVolume, service: service,
 			subject: c.subject(), start: latest(from, c.bind.Start), end: until, attrs: c.attributes(),
 		})
 	}
@@ -87,8 +88,8 @@ func (ph *phases) volumeMounts(tl timeline) {
 			attrs = append(attrs, semconv.K8SPersistentvolumeName(volume))
 		}
 		ph.volumes.attached = append(ph.volumes.attached, ph.add(node{
-			parent: ph.sandbox.SpanID, id: []string{strconv.Itoa(len(ph.volumes.attached))}, name: "attach volume",
-			service: serviceAttacher, start: start, end: until, attrs: attrs,
+			parent: ph.sandbox.SpanID, id: []string{strconv.Itoa(len(ph.volumes.attached))}, kind: kind.AttachVolume,
+			start: start, end: until, attrs: attrs,
 		}))
 		mountFrom = latest(mountFrom, until)
 	}
@@ -115,7 +116,7 @@ func (ph *phases) volumeMounts(tl timeline) {
 	}
 	if mountFailed && end.After(mountFrom) {
 		ph.volumes.mounts = ph.add(node{
-			parent: ph.sandbox.SpanID, name: "mount volumes", service: serviceKubelet, start: mountFrom, end: end,
+			parent: ph.sandbox.SpanID, kind: kind.MountVolumes, start: mountFrom, end: end,
 		})
 	}
 }

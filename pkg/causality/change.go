@@ -8,10 +8,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // changeKind is a kind of change, as the attribute rollspan.change has it.
-type changeKind string
+type changeKind = attr.Change
 
 const (
 	changeRollout     changeKind = "rollout"
@@ -31,7 +32,7 @@ const (
 const causeOrdinals = "ordinals"
 
 // outcome is how a change ended, as the attribute rollspan.outcome has it.
-type outcome string
+type outcome = attr.Outcome
 
 const (
 	outcomeComplete   outcome = "complete"

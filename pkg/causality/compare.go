@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // comparable reports whether later rollouts are measured against this one.
@@ -46,12 +48,12 @@ func (b *changeBuilder) comparePrevious() {
 		return // something always grows, if only by chance
 	}
 	if phase, by := grewMost(previous.ledger.phases, b.change.ledger.phases); by > 0 {
-		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(attributeWord(phase)), seconds(keySlowerBy, by))
+		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(string(phase)), seconds(keySlowerBy, by))
 	}
 }
 
 // grewMost is the phase that takes the most more time now than before.
-func grewMost(before, now map[string]time.Duration) (phase string, by time.Duration) {
+func grewMost(before, now map[attr.Phase]time.Duration) (phase attr.Phase, by time.Duration) {
 	for _, p := range slices.Sorted(maps.Keys(now)) {
 		if more := now[p] - before[p]; more > by {
 			phase, by = p, more

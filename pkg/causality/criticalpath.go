@@ -9,21 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
-)
-
-// Phases of a critical path that no span is named after.
-const (
-	phaseController = "controller" // what nothing else explains
-	phaseCreatePod  = "create pod" // from the decision that there be pods to the pod
-	phaseBackOff    = "back off"
-	phaseMinReady   = "min ready wait"
-	phasePodStop    = "pod stop"
-	phaseVolumes    = "volumes"
-	phasePaused     = "paused"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // maxPathSegments bounds the list of segments on a root: a rollout that goes
@@ -33,8 +23,8 @@ const maxPathSegments = 100
 // pathSegment is a piece of a critical path: what the change waited for, and
 // who was at it.
 type pathSegment struct {
-	phase       string
-	what        string // the name of the span, or of a phase that has none
+	phase       attr.Phase
+	what        string // the span's kind, or the phase, in words
 	subject     string
 	from, until time.Time
 }
@@ -75,7 +65,7 @@ func newCriticalPath(all []*spans.Span, root *spans.Span, work *work) *criticalP
 }
 
 // take explains the time from a moment to where the path has come by a span.
-func (w *criticalPath) take(s *spans.Span, phase, what string, from time.Time) {
+func (w *criticalPath) take(s *spans.Span, phase attr.Phase, what string, from time.Time) {
 	from = latest(from, w.root.Start)
 	if !from.Before(w.at) {
 		return
@@ -159,7 +149,7 @@ func lastEnded(siblings []*spans.Span, at time.Time, cut bool) *spans.Span {
 func lastInit(siblings []*spans.Span, at time.Time) *spans.Span {
 	var last *spans.Span
 	for _, s := range siblings {
-		if s.Name == "init container" && s.Start.Before(at) && s.End.After(at) && (last == nil || s.Start.After(last.Start)) {
+		if s.Kind == kind.InitContainer && s.Start.Before(at) && s.End.After(at) && (last == nil || s.Start.After(last.Start)) {
 			last = s
 		}
 	}
@@ -169,47 +159,20 @@ func lastInit(siblings []*spans.Span, at time.Time) *spans.Span {
 // self takes a span's own time.
 func (w *criticalPath) self(s *spans.Span, from time.Time) {
 	phase := w.phaseOf(s)
-	what := s.Name
-	switch what {
-	case w.root.Name, "container", "ReplicaSet scale up", "ReplicaSet scale down":
-		what = phase // the name says less
+	what := s.Kind.String()
+	if s.Kind == w.root.Kind || s.Kind.Vague() {
+		what = phase.String()
 	}
 	w.take(s, phase, what, from)
 }
 
 // phaseOf is the phase that a span's own time counts as.
-func (w *criticalPath) phaseOf(s *spans.Span) string {
-	switch s.Name {
-	case "startup probe", "readiness probe", "readiness gates":
-		if parent := w.byID[s.ParentID]; parent != nil && parent.Name == "init container" {
-			return parent.Name
-		}
-		return "become ready"
-	case "unschedulable", "scheduling gates", "bind devices":
-		return "schedule"
-	case "bind volume claim", "provision volume", "attach volume", "mount volumes":
-		return phaseVolumes
-	case "container":
-		return "start container"
-	case "run container":
-		if parent := w.byID[s.ParentID]; parent != nil && parent.Name == "init container" {
-			return parent.Name
-		}
-		return s.Name
-	case "ReplicaSet scale up":
-		return phaseCreatePod
-	case "ReplicaSet scale down":
-		return phaseController
+func (w *criticalPath) phaseOf(s *spans.Span) attr.Phase {
+	var parent kind.Kind
+	if up := w.byID[s.ParentID]; up != nil {
+		parent = up.Kind
 	}
-	if s == w.root || strings.HasPrefix(s.Name, "Pod ") && s.Name != "Pod stop" {
-		return phaseController
-	}
-	for up := range w.upFrom(s) {
-		if up.Name == "Pod stop" {
-			return phasePodStop
-		}
-	}
-	return s.Name
+	return s.Kind.Phase(parent)
 }
 
 // upFrom is a span and what it is below of, as far as that is told.
@@ -226,13 +189,13 @@ func (w *criticalPath) upFrom(s *spans.Span) iter.Seq[*spans.Span] {
 
 // finish takes the rest for the change itself, marks the spans and writes the
 // path on the root. It returns the time of each phase.
-func (w *criticalPath) finish() map[string]time.Duration {
+func (w *criticalPath) finish() map[attr.Phase]time.Duration {
 	w.self(w.root, w.root.Start)
 	slices.Reverse(w.segments)
 	for s := range w.marked {
 		s.Attributes = append(s.Attributes, keyCritical.Bool(true))
 	}
-	phases := map[string]time.Duration{}
+	phases := map[attr.Phase]time.Duration{}
 	for _, g := range w.segments {
 		phases[g.phase] += g.duration()
 	}
@@ -241,18 +204,10 @@ func (w *criticalPath) finish() map[string]time.Duration {
 	}
 	w.root.Attributes = append(w.root.Attributes, keyPathSegments.StringSlice(segmentStrings(w.segments)))
 	for _, phase := range slices.Sorted(maps.Keys(phases)) {
-		w.root.Attributes = append(w.root.Attributes, seconds(phaseKey(phase), phases[phase]))
+		w.root.Attributes = append(w.root.Attributes, seconds(phase.Key(), phases[phase]))
 	}
 	return phases
 }
-
-// phaseKey is the attribute for the sum of a phase.
-func phaseKey(phase string) attribute.Key {
-	return attribute.Key("rollspan.critical_path." + attributeWord(phase))
-}
-
-// attributeWord is how attributes spell a phase.
-func attributeWord(phase string) string { return strings.ReplaceAll(phase, " ", "_") }
 
 // segmentStrings writes a path for people. Of a very long one the longest
 // segments stay, and the last line says what the others come to.

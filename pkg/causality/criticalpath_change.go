@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // gate is something a controller waits for before it goes on: a pod that gets
@@ -90,7 +92,7 @@ func (b *changeBuilder) gates() []gate {
 		}
 	}
 	for _, s := range b.spans {
-		if s.Name == phasePaused {
+		if s.Kind == kind.Paused {
 			gates = append(gates, gate{span: s, open: s.End})
 		}
 	}
@@ -200,11 +202,11 @@ func (b *changeBuilder) missing() *spans.Span {
 
 // waitFor takes the time between the opening of a gate and what came next.
 func (b *changeBuilder) waitFor(w *criticalPath, g gate, cause *spans.Span) {
-	phase := phaseController
+	phase := attr.PhaseController
 	if b.backsOff(g, cause) {
-		phase = phaseBackOff
+		phase = attr.PhaseBackOff
 	}
-	w.take(b.root, phase, phase, earliest(g.open, w.at))
+	w.take(b.root, phase, phase.String(), earliest(g.open, w.at))
 	if !g.open.After(g.span.End) {
 		return
 	}
@@ -212,7 +214,7 @@ func (b *changeBuilder) waitFor(w *criticalPath, g gate, cause *spans.Span) {
 	if s := b.minReadyWait; s != nil && s.Start.Before(w.at) && !s.End.Before(w.at) {
 		waiting = s
 	}
-	w.take(waiting, phaseMinReady, phaseMinReady, g.span.End)
+	w.take(waiting, attr.PhaseMinReadyWait, attr.PhaseMinReadyWait.String(), g.span.End)
 }
 
 // gatesAStep is how many gates are looked at in the time of a step, mostly.
@@ -224,7 +226,7 @@ const gatesAStep = 64
 func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time) *gate {
 	b.builder.work.spend(1 + len(gates)/gatesAStep)
 	last := openedLast(gates, at)
-	if waited.Name == phasePaused {
+	if waited.Kind == kind.Paused {
 		if g := waitingAt(gates, at); g != nil {
 			return g
 		}
@@ -235,7 +237,7 @@ func (b *changeBuilder) unblocker(gates []gate, waited *spans.Span, at time.Time
 	}
 	for _, l := range waited.Links {
 		g := b.gateOf[l.SpanID]
-		if g != nil && g.span.Start.Before(at) && (last == nil || last.span.Name != phasePaused || last.open.Before(g.open)) {
+		if g != nil && g.span.Start.Before(at) && (last == nil || last.span.Kind != kind.Paused || last.open.Before(g.open)) {
 			return g
 		}
 	}

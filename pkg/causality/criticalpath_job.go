@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // runGates notes at which gates pods of a Job failed, and adds the stops of those
@@ -94,7 +95,7 @@ func (b *changeBuilder) stopped(w *criticalPath) (asked time.Time, found bool) {
 	if last == nil {
 		return w.at, false
 	}
-	w.take(b.root, phaseController, phaseController, earliest(open, w.at))
+	w.take(b.root, attr.PhaseController, attr.PhaseController.String(), earliest(open, w.at))
 	w.descend(last)
 	return earliest(asked, w.at), true
 }

@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // A change that stays open is told of before it ends: for each interval that it
@@ -17,9 +18,6 @@ import (
 // time at which its interval ends, an engine tells only of intervals that end
 // after it began to look, and each only once it is over. What the one that died
 // has told of had ended by then.
-
-// inProgressName is the name of the spans.
-const inProgressName = "in progress"
 
 // longOpen is the age from which on a change is told of once an hour: who did not
 // look at it until then will not for the next few minutes.
@@ -170,8 +168,8 @@ func (r *reviewer) replacementInProgress(lost, next *pod) {
 
 // inProgress builds a span "in progress", which says what is waited for.
 func (b *builder) inProgress(n node, w waiting) spans.Trace {
-	n.parent, n.name = b.place.rootID(), inProgressName
-	n.id = []string{inProgressName, n.end.UTC().Format(time.RFC3339Nano)}
+	n.parent, n.kind = b.place.rootID(), kind.InProgress
+	n.id = []string{kind.InProgress.ID(), n.end.UTC().Format(time.RFC3339Nano)}
 	n.attrs = append(append(n.attrs, keyWaitingFor.String(w.sentence())), w.attrs...)
 	if w.reason != "" {
 		n.attrs = append(n.attrs, keyWaiting.String(w.reason))

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // changeLedger is what was handed out of a change.
@@ -24,7 +26,7 @@ type changeLedger struct {
 	placed bool
 	joined trace.SpanContext
 	// phases are how long each phase of the change's critical path took.
-	phases map[string]time.Duration
+	phases map[attr.Phase]time.Duration
 	// marked are the spans on that path which were not over when the change was handed
 	// out, and come later.
 	marked map[trace.SpanID]bool
@@ -47,7 +49,7 @@ func (l *changeLedger) toldUpTo(until time.Time) { l.inProgress = until }
 func (l *changeLedger) join(parent trace.SpanContext) { l.placed, l.joined = true, parent }
 
 // toldPath notes the phases of the change's critical path.
-func (l *changeLedger) toldPath(phases map[string]time.Duration) { l.phases = phases }
+func (l *changeLedger) toldPath(phases map[attr.Phase]time.Duration) { l.phases = phases }
 
 // mark notes a span on the critical path that comes later.
 func (l *changeLedger) mark(id trace.SpanID) {

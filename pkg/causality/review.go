@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // keepChanges is how many changes that were handed out are remembered, so that
@@ -170,8 +171,8 @@ func (p *plan) buildRecovery(c *change) spans.Trace {
 	failed := c.end.at()
 	end := latest(c.recovery.at(), failed)
 	span := b.add(node{
-		parent: b.place.rootID(), id: []string{"recovery"},
-		name: p.kind + " recovery", service: p.service(), subject: p.subject(),
+		parent: b.place.rootID(), id: []string{kind.Recovery.ID()},
+		kind: kind.Recovery, object: p.kind, service: p.service(), subject: p.subject(),
 		start: failed, end: end,
 	})
 	for _, q := range p.pods {
@@ -185,8 +186,8 @@ func (p *plan) buildRecovery(c *change) spans.Trace {
 			continue
 		}
 		pod := b.add(node{
-			parent: span.SpanID, id: []string{"pod recovery", string(q.uid)},
-			name: "Pod recovery", service: serviceKubelet, subject: q.subject(),
+			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(q.uid)},
+			kind: kind.PodRecovery, subject: q.subject(),
 			start: failed, end: tr.at.at(), attrs: slices.Concat(s.rs.attributes(), q.attributes()),
 		})
 		attachDuring(pod, q.events)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // A pod that no node takes waits for one, often for different things one after
@@ -104,15 +106,15 @@ func (ph *phases) refused(tl timeline) {
 			end = latest(refusals[i+1].at, tl.created)
 		}
 		end = earliest(end, r.until)
-		name := "unschedulable"
+		what := kind.Unschedulable
 		switch r.reason {
 		case corev1.PodReasonSchedulingGated:
-			name = "scheduling gates"
+			what = kind.SchedulingGates
 		case bindingConditionsPending:
-			name = "bind devices"
+			what = kind.BindDevices
 		}
 		s := ph.add(node{
-			parent: ph.schedule.SpanID, id: []string{strconv.Itoa(i)}, name: name, service: serviceScheduler,
+			parent: ph.schedule.SpanID, id: []string{strconv.Itoa(i)}, kind: what,
 			start: latest(r.at, tl.created), end: end,
 		})
 		s.Attributes = append(s.Attributes, keyWaiting.String(r.reason))

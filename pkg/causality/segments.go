@@ -8,11 +8,13 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // segment is one thing the kubelet did for a container.
 type segment struct {
-	name        string
+	kind        kind.Kind
 	from, until time.Time
 	failure     *failure
 	attrs       []attribute.KeyValue
@@ -84,7 +86,7 @@ func (s *segmenter) next(m mark) {
 		s.endBackOff(m.at)
 		s.closePull(m.at, nil)
 		s.begin(m.at)
-		s.emit(segment{name: "start container", from: s.starting, until: m.at})
+		s.emit(segment{kind: kind.StartContainer, from: s.starting, until: m.at})
 		s.starting, s.created = time.Time{}, false
 		s.idle = m.at
 		s.running = &m
@@ -117,7 +119,7 @@ func (s *segmenter) unseen(at time.Time) {
 	if s.running == nil {
 		return
 	}
-	s.emit(segment{name: "run container", from: s.running.at, until: at, failure: &failure{"Error", "it ended, and nothing says how"}})
+	s.emit(segment{kind: kind.RunContainer, from: s.running.at, until: at, failure: &failure{"Error", "it ended, and nothing says how"}})
 	s.running, s.starting = nil, time.Time{}
 }
 
@@ -143,7 +145,7 @@ func (s *segmenter) crashedBefore(m mark) {
 // waits for it, too. Other containers' probes are part of becoming ready.
 func (s *segmenter) booted(at time.Time) {
 	if s.line.sidecar && s.line.hasStartupProbe && s.running != nil {
-		s.emit(segment{name: "startup probe", from: s.running.at, until: at})
+		s.emit(segment{kind: kind.StartupProbe, from: s.running.at, until: at})
 	}
 }
 
@@ -158,7 +160,7 @@ func (s *segmenter) emit(g segment) {
 func (s *segmenter) pulled(m mark) {
 	pulling, waiting, ok := pullTimes(m.message)
 	if !s.pulling.IsZero() {
-		g := segment{name: "pull image", from: s.pulling, until: m.at}
+		g := segment{kind: kind.PullImage, from: s.pulling, until: m.at}
 		if ok && waiting > pulling {
 			g.attrs = append(g.attrs, seconds(keyPullWaiting, waiting-pulling))
 		}
@@ -179,7 +181,7 @@ func (s *segmenter) closePull(at time.Time, f *failure) {
 	if s.pulling.IsZero() {
 		return
 	}
-	s.emit(segment{name: "pull image", from: s.pulling, until: at, failure: f})
+	s.emit(segment{kind: kind.PullImage, from: s.pulling, until: at, failure: f})
 	s.pulling = time.Time{}
 }
 
@@ -209,14 +211,14 @@ func (s *segmenter) failed(m mark) {
 		}
 		s.closePull(m.at, &f)
 	case !s.starting.IsZero():
-		g.name, g.from = "start container", s.starting
+		g.kind, g.from = kind.StartContainer, s.starting
 		s.emit(g)
 		s.starting = time.Time{}
 	default:
 		// Only the status tells: the attempt took the time since.
-		g.name, g.from = "start container", s.idle
+		g.kind, g.from = kind.StartContainer, s.idle
 		if isPullFailure(f.reason) {
-			g.name = "pull image"
+			g.kind = kind.PullImage
 		}
 		s.emit(g)
 	}
@@ -269,7 +271,7 @@ func (s *segmenter) terminated(m mark) {
 	}
 	r := m.run
 	g := segment{
-		name: "run container", from: from, until: m.at, attrs: r.attributes(), failure: m.failure,
+		kind: kind.RunContainer, from: from, until: m.at, attrs: r.attributes(), failure: m.failure,
 	}
 	s.emit(g)
 	s.running = nil
@@ -294,7 +296,7 @@ func (s *segmenter) endBackOff(at time.Time) {
 	if s.backOff.IsZero() {
 		return
 	}
-	g := segment{name: "back off", from: s.backOff, until: at}
+	g := segment{kind: kind.BackOff, from: s.backOff, until: at}
 	if s.why.reason != "" {
 		reason := s.why.reason
 		if reason == "ErrImagePull" {
@@ -319,12 +321,12 @@ func (s *segmenter) finish(end time.Time) {
 	case !s.pulling.IsZero():
 		s.closePull(end, nil)
 	case !s.starting.IsZero() && s.starting.Before(end):
-		s.emit(segment{name: "start container", from: s.starting, until: end})
+		s.emit(segment{kind: kind.StartContainer, from: s.starting, until: end})
 	case s.line.sidecar:
 		if s.line.end.IsZero() {
 			s.booted(end)
 		}
 	case (s.line.init || s.line.finite) && s.running != nil && s.running.at.Before(end):
-		s.emit(segment{name: "run container", from: s.running.at, until: end})
+		s.emit(segment{kind: kind.RunContainer, from: s.running.at, until: end})
 	}
 }
