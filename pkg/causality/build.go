@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -117,10 +118,10 @@ func fail(s *spans.Span, f failure) {
 }
 
 // link adds a link from a span to another change.
-func link(s *spans.Span, to place, why string) { addLink(s, to.traceID(), to.rootID(), why) }
+func link(s *spans.Span, to place, why attr.Link) { addLink(s, to.traceID(), to.rootID(), why) }
 
-func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why string) {
-	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{keyLink.String(why)}})
+func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why attr.Link) {
+	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{keyLink.String(string(why))}})
 }
 
 // linkLoss links what tells of a pod's loss to its causes beyond the workload, but for
@@ -128,7 +129,7 @@ func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why string) {
 func linkLoss(s *spans.Span, causes []place) {
 	for _, by := range causes {
 		if by.traceID() != s.TraceID {
-			link(s, by, "caused_by")
+			link(s, by, attr.LinkCausedBy)
 		}
 	}
 }

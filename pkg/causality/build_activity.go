@@ -10,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -172,7 +173,7 @@ func (e *Engine) lateEvents(obj *object, events []*event) (out []spans.Trace, le
 	for _, s := range order {
 		evs := groups[s]
 		out = append(out, buildLateEvents(s, d.attributes(), node{
-			kind: what, object: obj.kindOrNone(), attrs: obj.attributes(), service: "kubernetes", subject: obj.subject(), end: evs[len(evs)-1].first(),
+			kind: what, object: obj.kindOrNone(), attrs: obj.attributes(), service: attr.ServiceUnknown, subject: obj.subject(), end: evs[len(evs)-1].first(),
 		}, evs, s.end))
 	}
 	return out, left
@@ -258,7 +259,7 @@ func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 	b := &builder{
 		place: ownPlace(o.unique(), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
 	}
-	service := cmp.Or(left[0].component, "kubernetes")
+	service := cmp.Or(left[0].component, attr.ServiceUnknown)
 	root := b.add(node{
 		kind: kind.Activity, object: o.kindOrNone(), service: service, subject: o.subject(),
 		start: start, end: end, attrs: append(o.attributes(),

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -121,7 +122,7 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	}
 	if c.kind == changeRollout {
 		if to := b.rollbackTo(c); to > 0 {
-			cause = "rollback"
+			cause = attr.CauseRollback
 			attrs = append(attrs, keyRollbackTo.Int64(to))
 		}
 	}
@@ -185,18 +186,18 @@ func (b *changeBuilder) addLinks() {
 	b.change.linkContexts(b.root)
 	i := slices.Index(b.changes, b.change)
 	if b.change.how() == outcomeSuperseded && i+1 < len(b.changes) {
-		link(b.root, b.placeOf(b.changes[i+1]), "superseded_by")
+		link(b.root, b.placeOf(b.changes[i+1]), attr.LinkSupersededBy)
 	}
 	if i > 0 && b.changes[i-1].how() == outcomeSuperseded {
-		link(b.root, b.placeOf(b.changes[i-1]), "supersedes")
+		link(b.root, b.placeOf(b.changes[i-1]), attr.LinkSupersedes)
 	}
 	if c := b.cronJob; c != nil && !c.at.IsZero() && b.change == b.scheduledRun() {
-		link(b.root, b.placeOfSchedule(), "caused_by")
+		link(b.root, b.placeOfSchedule(), attr.LinkCausedBy)
 	}
 	if b.change.kind != changeRollout {
 		return
 	}
 	if to := b.rollbackTo(b.change); to > 0 {
-		link(b.root, b.placeOfRevision(to), "rolls_back")
+		link(b.root, b.placeOfRevision(to), attr.LinkRollsBack)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -127,9 +128,9 @@ func lossCause(p *pod) string {
 	case p.failed.known() && p.reason != "":
 		return p.reason // Evicted, NodeLost, …
 	case p.failed.known():
-		return "failed"
+		return attr.CauseFailed
 	default:
-		return "delete"
+		return attr.CauseDelete
 	}
 }
 
@@ -184,7 +185,7 @@ func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (sp
 		start: start, end: end, attrs: append(attrs, rs.attributes()...),
 	})
 	if rollout != nil {
-		link(root, p.placeOf(rollout), "rollout")
+		link(root, p.placeOf(rollout), attr.LinkRollout)
 	}
 	linkLoss(root, p.around.causesOfLoss(lost, disrupted))
 	lost.ledger.toldReplacement(b.remember(root))

@@ -9,6 +9,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -182,10 +183,10 @@ func (p *plan) buildRestart(rs *restart, disrupted *disruption, quiet time.Durat
 		root.Message = f.describe()
 	}
 	if rollout != nil {
-		link(root, p.placeOf(rollout), "rollout")
+		link(root, p.placeOf(rollout), attr.LinkRollout)
 	}
 	if disrupted != nil {
-		link(root, p.issued.give(disrupted.place()), "caused_by")
+		link(root, p.issued.give(disrupted.place()), attr.LinkCausedBy)
 	}
 	rs.phases(b, root, subject)
 	initialized := rs.initialized()

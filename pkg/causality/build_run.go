@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -89,7 +90,7 @@ func (p *plan) buildSchedule() spans.Trace {
 		attach(root, ev, time.Time{})
 	}
 	if run := p.scheduledRun(); run != nil {
-		link(root, p.placeOf(run), "causes")
+		link(root, p.placeOf(run), attr.LinkCauses)
 	}
 	return b.done()
 }

@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // A replacement is linked to what led to the loss of its pod, and that is linked
@@ -23,7 +24,7 @@ func consequenceOf(lost *pod) consequence {
 func (e *Engine) linkAll(s *spans.Span, cs consequences, until time.Time) {
 	for _, c := range cs {
 		if until.IsZero() || !c.at.After(until) {
-			link(s, e.issued.give(c.place), "causes")
+			link(s, e.issued.give(c.place), attr.LinkCauses)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // cronTrigger is the CronJob, and the time of its schedule, that made a Job.
@@ -91,7 +93,7 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created mome
 		opened:      s,
 		start:       created,
 		generation:  in.Generation,
-		cause:       "create",
+		cause:       attr.CauseCreate,
 		manager:     who.manager,
 		imagesAfter: templateImages(&in.Spec.Template),
 	})

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // nodeCause finds the disruption of its node that led to the loss of a pod; nil
@@ -116,9 +118,9 @@ func lossCauseOn(p *pod, d *disruption) string {
 	switch {
 	case d == nil:
 	case d.kind == nodeCordoned:
-		return "drain"
-	case cause == "delete" || cause == "failed":
-		return "NodeLost"
+		return attr.CauseDrain
+	case cause == attr.CauseDelete || cause == attr.CauseFailed:
+		return attr.CauseNodeLost
 	}
 	return cause
 }

@@ -5,22 +5,24 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // disruptionKind is what ails a node, as the attribute rollspan.cause has it.
 type disruptionKind string
 
 const (
-	nodeNotReady           disruptionKind = "NotReady"
-	nodeUnreachable        disruptionKind = "Unreachable"
-	nodeMemoryPressure     disruptionKind = "MemoryPressure"
-	nodeDiskPressure       disruptionKind = "DiskPressure"
-	nodePIDPressure        disruptionKind = "PIDPressure"
-	nodeNetworkUnavailable disruptionKind = "NetworkUnavailable"
-	nodeCordoned           disruptionKind = "Cordoned"
-	nodeRebooted           disruptionKind = "Rebooted"
-	nodeKubeletRestarted   disruptionKind = "KubeletRestarted"
-	nodeDeleted            disruptionKind = "Deleted"
+	nodeNotReady           disruptionKind = attr.CauseNotReady
+	nodeUnreachable        disruptionKind = attr.CauseUnreachable
+	nodeMemoryPressure     disruptionKind = attr.CauseMemoryPressure
+	nodeDiskPressure       disruptionKind = attr.CauseDiskPressure
+	nodePIDPressure        disruptionKind = attr.CausePIDPressure
+	nodeNetworkUnavailable disruptionKind = attr.CauseNetworkUnavailable
+	nodeCordoned           disruptionKind = attr.CauseCordoned
+	nodeRebooted           disruptionKind = attr.CauseRebooted
+	nodeKubeletRestarted   disruptionKind = attr.CauseKubeletRestarted
+	nodeDeleted            disruptionKind = attr.CauseDeleted
 )
 
 // disruption is a spell during which a node is not what its pods need it to be.

@@ -7,6 +7,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // maxNumbers bounds what is kept of a ControllerRevision that is rolled back
@@ -49,7 +51,7 @@ func (e *Engine) numbered(d *workload) *workload {
 		}
 		if !c.ledger.sent && c.ledger.inProgress.IsZero() {
 			n := e.numberOf(d, c)
-			if n.revision <= told && c.cause != "partition" {
+			if n.revision <= told && c.cause != attr.CausePartition {
 				// Numbers only grow: its own was not seen.
 				n = revisionNumber{}
 			}

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // TraceContextMode is what becomes of the trace context that a deployer leaves
@@ -35,9 +36,6 @@ const (
 func DefaultTraceContextKeys() []string {
 	return []string{"tracing.k8s.io/traceparent", "traceparent"}
 }
-
-// linkContext is the meaning of a link to the deployer's span.
-const linkContext = "context"
 
 const (
 	// maxContexts bounds how many values are remembered of a workload: each
@@ -167,7 +165,7 @@ func templateOf(meta metav1.Object) *corev1.PodTemplateSpec {
 // deployed reports whether the change is one that a deployer makes, who could
 // have left a context for it.
 func (c *change) deployed() bool {
-	return c.kind != changeDelete && c.cause != "autoscale" && c.cause != "nodes"
+	return c.kind != changeDelete && c.cause != attr.CauseAutoscale && c.cause != attr.CauseNodes
 }
 
 // offer gives a change the contexts that its workload carries as it begins.
@@ -195,7 +193,7 @@ func (c *change) linkContexts(root *spans.Span) {
 			continue
 		}
 		told = append(told, o.context)
-		addLink(root, o.context.TraceID(), o.context.SpanID(), linkContext)
+		addLink(root, o.context.TraceID(), o.context.SpanID(), attr.LinkContext)
 	}
 }
 

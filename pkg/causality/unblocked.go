@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // addUnblocked links what a controller did to what it waited for: a step to the
@@ -65,7 +66,7 @@ func (b *changeBuilder) makesInTurn() bool {
 	if b.kind == kindStatefulSet {
 		return b.inOrder
 	}
-	return b.change.kind == changeRollout && b.change.cause != "create"
+	return b.change.kind == changeRollout && b.change.cause != attr.CauseCreate
 }
 
 // readyPod is a pod of the change that became available, and when.
@@ -222,7 +223,7 @@ func linkUnblocked(from, to *spans.Span) {
 	if !slices.ContainsFunc(from.Links, func(l spans.Link) bool { return l.SpanID == to.SpanID }) {
 		from.Links = append(from.Links, spans.Link{
 			TraceID: to.TraceID, SpanID: to.SpanID,
-			Attributes: []attribute.KeyValue{keyLink.String("unblocked_by")},
+			Attributes: []attribute.KeyValue{keyLink.String(string(attr.LinkUnblockedBy))},
 		})
 	}
 }

@@ -1,6 +1,10 @@
 package causality
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
 
 // unowned reports whether the pod is its own workload.
 func (p *pod) unowned() bool { return p.owner == p.objectID }
@@ -21,7 +25,7 @@ func (e *Engine) runOf(p *pod) *workload {
 func (e *Engine) observeUnowned(p *pod, isNew bool) {
 	d := e.runOf(p)
 	if isNew && !p.startedBefore() {
-		c := d.offer(&change{kind: changeRun, cause: "create", opened: p.firstSeen, start: p.created, wanted: 1})
+		c := d.offer(&change{kind: changeRun, cause: attr.CauseCreate, opened: p.firstSeen, start: p.created, wanted: 1})
 		for _, container := range p.containers {
 			if !slices.Contains(c.imagesAfter, container.image) {
 				c.imagesAfter = append(c.imagesAfter, container.image)

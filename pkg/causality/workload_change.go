@@ -6,6 +6,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // firstState opens a change for a workload that is new or on its way. One
@@ -30,7 +32,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 		numbered:     s,
 		partition:    st.partition,
 		generation:   st.generation,
-		cause:        "create",
+		cause:        attr.CauseCreate,
 		manager:      who.manager,
 		imagesAfter:  st.template.images,
 		wanted:       st.replicas,
@@ -52,7 +54,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 	if !st.isNew && (settled || st.paused) && !missed {
 		// The revision is done with, and a later spec waits for its own, if
 		// it is a new template at all.
-		c.revision, c.revisionName, c.cause = 0, "", "template"
+		c.revision, c.revisionName, c.cause = 0, "", attr.CauseTemplate
 		if !who.at.IsZero() {
 			c.start = inSecond(who.at, arrival)
 		}
@@ -143,7 +145,7 @@ func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workload
 	// for nothing.
 	c.imagesBefore, c.changed = d.numbered.images, st.template.changedFrom(&d.numbered)
 	if isRestart(c.changed) {
-		c.cause = "restart"
+		c.cause = attr.CauseRestart
 	}
 	if d.paused || st.paused {
 		c.pauses = append(c.pauses, pause{from: c.start})
@@ -165,7 +167,7 @@ func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState,
 		start:        writtenAt(who, d.templateAt, arrival, s.arrival),
 		partition:    st.partition,
 		generation:   st.generation,
-		cause:        "template",
+		cause:        attr.CauseTemplate,
 		manager:      who.manager,
 		imagesAfter:  st.template.images,
 		wanted:       st.replicas,
@@ -186,7 +188,7 @@ func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloa
 	if who := writerOf(fields, `"f:partition"`, d.writers); !who.at.IsZero() {
 		c.manager, c.start = who.manager, inSecond(who.at, arrival)
 	}
-	c.cause, c.revisionName, c.numbered = "partition", st.revisionName, s
+	c.cause, c.revisionName, c.numbered = attr.CausePartition, st.revisionName, s
 	c.again = d.wasLowered(st.partition)
 	d.supersede(c, s)
 	d.begin(c)
@@ -202,7 +204,7 @@ func (d *workload) wasLowered(partition int32) bool {
 		if c.partition == partition {
 			return true
 		}
-		if c.cause != "partition" {
+		if c.cause != attr.CausePartition {
 			break
 		}
 	}
@@ -224,7 +226,7 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 		// A new number for the same template, as after a restore.
 		c = d.offer(&change{
 			kind: changeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
-			cause: "template", imagesBefore: d.numbered.images, imagesAfter: template.images, partition: st.partition,
+			cause: attr.CauseTemplate, imagesBefore: d.numbered.images, imagesAfter: template.images, partition: st.partition,
 			wanted: st.replicas, before: d.replicas, templateHash: template.hash, staleFailure: d.stale,
 		})
 	}
@@ -247,9 +249,9 @@ func (c *change) startedBy(created time.Time, who written, first bool, arrival, 
 	case first && !created.IsZero():
 		c.start = inSecond(created, arrival)
 	case !who.at.IsZero():
-		c.cause, c.start = "template", inSecond(who.at, arrival)
+		c.cause, c.start = attr.CauseTemplate, inSecond(who.at, arrival)
 	default:
-		c.cause, c.start = "template", arrived(seen)
+		c.cause, c.start = attr.CauseTemplate, arrived(seen)
 	}
 }
 
@@ -342,6 +344,6 @@ func (d *workload) delete(at moment, s stamp) {
 		cur.finish(outcomeDeleted, at, s)
 	}
 	d.begin(d.offer(&change{
-		kind: changeDelete, opened: s, start: at, cause: "delete", revision: d.revision, before: d.replicas,
+		kind: changeDelete, opened: s, start: at, cause: attr.CauseDelete, revision: d.revision, before: d.replicas,
 	}))
 }

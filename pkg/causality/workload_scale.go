@@ -4,6 +4,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // scale notes another number of replicas, or other ones: a step of an open rollout,
@@ -28,7 +30,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		kind:       changeScale,
 		opened:     s,
 		generation: s.number(st.generation),
-		cause:      "scale",
+		cause:      attr.CauseScale,
 		wanted:     st.replicas,
 		before:     d.replicas,
 		fewer:      fewer,
@@ -38,7 +40,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 	switch {
 	case d.kind == kindDaemonSet:
 		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
-		c.cause, c.start, c.generation = "nodes", arrived(s.arrival), int64(s.version)
+		c.cause, c.start, c.generation = attr.CauseNodes, arrived(s.arrival), int64(s.version)
 	case st.replicas == d.replicas:
 		who := writerOf(fields, `"f:start"`, d.writers)
 		c.cause, c.manager, c.start = causeOrdinals, who.manager, writtenAt(who, time.Time{}, arrival, s.arrival)
