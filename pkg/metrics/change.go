@@ -1,25 +1,11 @@
 package metrics
 
 import (
-	"strings"
-
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
-)
-
-// What of a root's attributes is read; docs/traces.md explains them.
-const (
-	keyChange   = attribute.Key("rollspan.change")
-	keyOutcome  = attribute.Key("rollspan.outcome")
-	phasePrefix = "rollspan.critical_path."
-
-	// activity is a burst of Events: it has no work whose duration would mean
-	// anything, and its objects may be of any kind.
-	activity = "activity"
-	// open is a change that has not ended.
-	open = "open"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // change is what a root span says of its change.
@@ -28,8 +14,8 @@ type change struct {
 	// kind is the workload's, or Node; workload is its name, empty for what
 	// does not last.
 	kind, workload string
-	change         string
-	outcome        string
+	change         attr.Change
+	outcome        attr.Outcome
 	// reason is why it failed; empty if it did not.
 	reason  string
 	seconds float64
@@ -39,27 +25,28 @@ type change struct {
 }
 
 type phase struct {
-	name    string
+	phase   attr.Phase
 	seconds float64
 }
 
 // readChange reads the root span of a change that is over; of other spans it
-// returns false. Neither does every root lack a parent (a deployer's span may be
+// returns false. A burst of Events is none either: it has no work whose duration would
+// mean anything, and its objects may be of any kind. Neither does every root lack a parent (a deployer's span may be
 // its parent), nor is every first span of a trace a root.
 func readChange(s *spans.Span) (change, bool) {
 	c := change{
-		change: text(s, keyChange), outcome: text(s, keyOutcome),
+		change: attr.Change(text(s, attr.ChangeKey)), outcome: attr.Outcome(text(s, attr.OutcomeKey)),
 		namespace: text(s, semconv.K8SNamespaceNameKey), reason: text(s, semconv.ErrorTypeKey),
 		seconds: s.End.Sub(s.Start).Seconds(),
 	}
-	if c.change == "" || c.change == activity || c.outcome == open {
+	if c.change == "" || c.change == attr.ChangeActivity || c.outcome == attr.OutcomeOpen {
 		return change{}, false
 	}
 	c.kind, c.workload = subject(s)
 	for _, kv := range s.Attributes {
-		name, ok := strings.CutPrefix(string(kv.Key), phasePrefix)
+		p, ok := attr.PhaseOf(kv.Key)
 		if ok && kv.Value.Type() == attribute.FLOAT64 {
-			c.phases = append(c.phases, phase{name, kv.Value.AsFloat64()})
+			c.phases = append(c.phases, phase{p, kv.Value.AsFloat64()})
 		}
 	}
 	return c, true

@@ -19,8 +19,8 @@ const (
 	// maxReasons bounds the label reason: Events, controllers and container
 	// runtimes may give any.
 	maxReasons = 64
-	// maxPhases bounds the label phase. There are fewer than twenty, but work
-	// that nobody foresaw is a phase by the name of its span.
+	// maxPhases bounds the label phase. There are fewer than twenty (attr.Phase), but
+	// nothing here depends on whether spans have others.
 	maxPhases = 32
 )
 
@@ -157,11 +157,11 @@ func (c *Changes) samples(s *spans.Span) []sample {
 		if c.options.WorkloadName {
 			place = append(place, ch.workload)
 		}
-		return append(place, ch.kind, ch.change, last)
+		return append(place, ch.kind, string(ch.change), last)
 	}
-	out := []sample{{c.durations, labels(ch.outcome), ch.seconds}}
+	out := []sample{{c.durations, labels(string(ch.outcome)), ch.seconds}}
 	for _, p := range ch.phases {
-		out = append(out, sample{c.phases, labels(c.phaseNames.orOther(p.name)), p.seconds})
+		out = append(out, sample{c.phases, labels(c.phaseNames.orOther(string(p.phase))), p.seconds})
 	}
 	if ch.reason != "" {
 		out = append(out, sample{c.failures, labels(c.reason(ch.reason)), 1})

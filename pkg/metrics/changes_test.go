@@ -23,6 +23,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -212,7 +213,7 @@ func TestReasonsAreBounded(t *testing.T) {
 func TestPhasesAreBounded(t *testing.T) {
 	c := NewChanges(Options{})
 	for i := range maxPhases + 10 {
-		finish(c, root(time.Second, attribute.Float64(fmt.Sprint(phasePrefix, "phase_", i), 1)))
+		finish(c, root(time.Second, attribute.Float64(string(attr.Phase(fmt.Sprint("phase_", i)).Key()), 1)))
 	}
 	if n := strings.Count(scrape(t, c), "rollspan_change_phase_duration_seconds_count{"); n != maxPhases+1 {
 		t.Errorf("%d phases, want %d", n, maxPhases+1)
@@ -257,8 +258,8 @@ func TestRecordings(t *testing.T) {
 		for _, tr := range replay(t, file) {
 			c.Finished(tr)
 			r := tr.Root()
-			kind := text(r, keyChange)
-			if tr.Late || kind == activity || text(r, keyOutcome) == open {
+			kind := attr.Change(text(r, attr.ChangeKey))
+			if tr.Late || kind == attr.ChangeActivity || attr.Outcome(text(r, attr.OutcomeKey)) == attr.OutcomeOpen {
 				continue
 			}
 			if kind == "" {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // WriteTree writes a trace as text for people: one line a span, indented below
@@ -92,7 +93,7 @@ func (w *treeWriter) span(s *spans.Span) {
 	}
 	w.depth[s.SpanID] = depth
 	w.columns(offset(s.Start.Sub(w.epoch)), seconds(s.End.Sub(s.Start)))
-	if critical, ok := s.Attribute("rollspan.critical"); ok && critical.AsBool() {
+	if critical, ok := s.Attribute(attr.CriticalKey); ok && critical.AsBool() {
 		w.WriteString("| ")
 	} else {
 		w.WriteString("  ")
@@ -118,7 +119,7 @@ func (w *treeWriter) span(s *spans.Span) {
 
 // criticalPath lists what the change waited for, one thing after the other.
 func (w *treeWriter) criticalPath(root *spans.Span) {
-	segments, ok := root.Attribute("rollspan.critical_path.segments")
+	segments, ok := root.Attribute(attr.CriticalPathSegmentsKey)
 	if !ok {
 		return
 	}
@@ -133,27 +134,27 @@ func (w *treeWriter) criticalPath(root *spans.Span) {
 
 // comparison says how long the rollout before took, and what was slower now.
 func comparison(root *spans.Span) string {
-	previous, ok := root.Attribute("rollspan.previous.duration")
+	previous, ok := root.Attribute(attr.PreviousDurationKey)
 	if !ok {
 		return ""
 	}
 	text := fmt.Sprintf(" (the rollout before took %.3fs", previous.AsFloat64())
-	if phase, ok := root.Attribute("rollspan.slower.phase"); ok {
-		by, _ := root.Attribute("rollspan.slower.by")
-		text += fmt.Sprintf("; %s +%.3fs", strings.ReplaceAll(phase.AsString(), "_", " "), by.AsFloat64())
+	if phase, ok := root.Attribute(attr.SlowerPhaseKey); ok {
+		by, _ := root.Attribute(attr.SlowerByKey)
+		text += fmt.Sprintf("; %s +%.3fs", attr.Phase(phase.AsString()), by.AsFloat64())
 	}
 	return text + ")"
 }
 
 // changed says what the span's change made another.
 func (w *treeWriter) changed(depth int, s *spans.Span) {
-	v, ok := s.Attribute("rollspan.changed")
+	v, ok := s.Attribute(attr.ChangedKey)
 	if !ok {
 		return
 	}
 	w.columns("", "")
 	fmt.Fprintf(w, "  %s~ changed %s", indent(depth), strings.Join(v.AsStringSlice(), ", "))
-	if left, ok := s.Attribute("rollspan.changed.left_out"); ok {
+	if left, ok := s.Attribute(attr.ChangedLeftOutKey); ok {
 		fmt.Fprintf(w, " and %d more", left.AsInt64())
 	}
 	w.end()
@@ -175,59 +176,53 @@ func (w *treeWriter) event(depth int, e spans.Event) {
 	w.columns(offset(e.Time.Sub(w.epoch)), "")
 	fmt.Fprintf(w, "  %s* %s", indent(depth), e.Name)
 	attrs := attribute.NewSet(e.Attributes...)
-	if n, ok := attrs.Value("k8s.event.count"); ok && n.AsInt64() > 1 {
+	if n, ok := attrs.Value(attr.K8SEventCountKey); ok && n.AsInt64() > 1 {
 		fmt.Fprintf(w, " x%d", n.AsInt64())
 	}
-	if m, ok := attrs.Value("k8s.event.message"); ok {
+	if m, ok := attrs.Value(attr.K8SEventMessageKey); ok {
 		fmt.Fprintf(w, ": %s", oneLine(m.AsString()))
 	}
 	w.end()
 }
-
-const (
-	keyPodsWanted  = attribute.Key("rollspan.pods.wanted")
-	keySucceeded   = attribute.Key("rollspan.job.succeeded")
-	keyCompletions = attribute.Key("rollspan.job.completions")
-)
 
 // shown are the attributes worth a place in the line, and how they read.
 var shown = []struct {
 	key    attribute.Key
 	format string
 }{
-	{"rollspan.revision", "revision %s"},
-	{"rollspan.scale.from", "%s"},
-	{"rollspan.scale.to", "-> %s"},
-	{"rollspan.ordinals.from", "from ordinal %s"},
-	{"rollspan.ordinals.to", "to %s"},
-	{"rollspan.outcome", "%s"},
-	{"rollspan.cause", "cause %s"},
-	{"rollspan.autoscale.reason", "because of %s"},
-	{"rollspan.rollback.revision", "to revision %s"},
-	{"rollspan.manager", "by %s"},
-	{"rollspan.manager.subresource", "through %s"},
-	{"rollspan.pods.ready", "%s"},
-	{keyPodsWanted, "of %s ready"},
-	{keySucceeded, "%s"},
-	{keyCompletions, "of %s succeeded"},
-	{"rollspan.job.failed", "%s failed"},
-	{"rollspan.owners", "owned by %s"},
-	{"rollspan.waiting.reason", "%s"},
-	{"rollspan.waiting.message", "%s"},
-	{"rollspan.disruption", "%s"},
-	{"rollspan.pull.waiting", "queued %ss"},
-	{"rollspan.forced", "forced"},
-	{"rollspan.sidecar", "sidecar"},
+	{attr.RevisionKey, "revision %s"},
+	{attr.ScaleFromKey, "%s"},
+	{attr.ScaleToKey, "-> %s"},
+	{attr.OrdinalsFromKey, "from ordinal %s"},
+	{attr.OrdinalsToKey, "to %s"},
+	{attr.OutcomeKey, "%s"},
+	{attr.CauseKey, "cause %s"},
+	{attr.AutoscaleReasonKey, "because of %s"},
+	{attr.RollbackRevisionKey, "to revision %s"},
+	{attr.ManagerKey, "by %s"},
+	{attr.ManagerSubresourceKey, "through %s"},
+	{attr.PodsReadyKey, "%s"},
+	{attr.PodsWantedKey, "of %s ready"},
+	{attr.JobSucceededKey, "%s"},
+	{attr.JobCompletionsKey, "of %s succeeded"},
+	{attr.JobFailedKey, "%s failed"},
+	{attr.OwnersKey, "owned by %s"},
+	{attr.WaitingReasonKey, "%s"},
+	{attr.WaitingMessageKey, "%s"},
+	{attr.DisruptionKey, "%s"},
+	{attr.PullWaitingKey, "queued %ss"},
+	{attr.ForcedKey, "forced"},
+	{attr.SidecarKey, "sidecar"},
 	{semconv.ProcessExitCodeKey, "exit code %s"},
-	{"rollspan.restarts.left_out", "%s restarts left out"},
-	{"rollspan.grace_period.exceeded", "killed after the grace period"},
-	{"rollspan.grace_period.overrun", "%ss over the grace period"},
-	{"rollspan.finalizers", "finalizers %s"},
-	{"rollspan.since_rollout", "%ss after the rollout"},
+	{attr.RestartsLeftOutKey, "%s restarts left out"},
+	{attr.GracePeriodExceededKey, "killed after the grace period"},
+	{attr.GracePeriodOverrunKey, "%ss over the grace period"},
+	{attr.FinalizersKey, "finalizers %s"},
+	{attr.SinceRolloutKey, "%ss after the rollout"},
 }
 
 func notes(s *spans.Span) []string {
-	if sentence, ok := s.Attribute("rollspan.waiting_for"); ok {
+	if sentence, ok := s.Attribute(attr.WaitingForKey); ok {
 		return []string{oneLine(sentence.AsString())} // it has the other attributes in words
 	}
 	var out []string
@@ -240,12 +235,12 @@ func notes(s *spans.Span) []string {
 			case attribute.STRINGSLICE:
 				text = strings.Join(v.AsStringSlice(), ", ")
 			}
-			_, ready := s.Attribute("rollspan.pods.ready")
-			_, number := s.Attribute(keyCompletions)
+			_, ready := s.Attribute(attr.PodsReadyKey)
+			_, number := s.Attribute(attr.JobCompletionsKey)
 			switch {
-			case k.key == keyPodsWanted && !ready:
+			case k.key == attr.PodsWantedKey && !ready:
 				text += " wanted" // how many were ready nobody knows
-			case k.key == keySucceeded && !number:
+			case k.key == attr.JobSucceededKey && !number:
 				text += " succeeded" // of a work queue, which has no number to reach
 			case strings.Contains(k.format, "%"):
 				text = fmt.Sprintf(k.format, text)
@@ -260,7 +255,7 @@ func notes(s *spans.Span) []string {
 
 func linkKind(l spans.Link) string {
 	for _, kv := range l.Attributes {
-		if kv.Key == "rollspan.link" {
+		if kv.Key == attr.LinkKey {
 			return kv.Value.AsString()
 		}
 	}
