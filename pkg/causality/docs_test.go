@@ -28,6 +28,8 @@ func TestTracesAreDocumented(t *testing.T) {
 	t.Run("own attributes", func(t *testing.T) { ownAttributesAreDocumented(t, doc, seen) })
 	t.Run("values", func(t *testing.T) { valuesAreDocumented(t, doc, seen) })
 	t.Run("links", func(t *testing.T) { linksAreDocumented(t, doc, seen) })
+	t.Run("tables of names", func(t *testing.T) { namesAreInTables(t, doc, seen) })
+	t.Run("table of kinds", func(t *testing.T) { kindsAreInTable(t, doc, seen) })
 }
 
 // everySpan is all that recordings and scenarios give.
