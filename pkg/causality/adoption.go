@@ -22,8 +22,8 @@ func (p *pod) released() bool { return p.failed.known() && p.reason == reasonRel
 // makerOf is the built-in controller that a pod has, in the pod's own namespace; zero
 // if it has none.
 func makerOf(meta metav1.Object) objectID {
-	ref := controller(meta)
-	if !isBuiltIn(ref, kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController) {
+	ref := controllerRef(meta)
+	if k := owningController(ref); k == nil || k.pods != podsMadeItself {
 		return objectID{}
 	}
 	return newOwnerRef(ref).in(meta.GetNamespace())

@@ -77,24 +77,7 @@ const (
 )
 
 // service is the component that works for a workload.
-func (d *workload) service() string {
-	switch d.kind {
-	case kindDeployment:
-		return serviceDeployment
-	case kindStatefulSet:
-		return serviceStatefulSet
-	case kindDaemonSet:
-		return serviceDaemonSet
-	case kindJob:
-		return serviceJob
-	case kindReplicationController:
-		return serviceReplicationController
-	case kindPod:
-		return serviceKubelet
-	default:
-		return serviceReplicaSet
-	}
-}
+func (d *workload) service() string { return d.controller.service }
 
 // service is the component that makes the set's pods.
 func (rs *podSet) service(d *workload) string {

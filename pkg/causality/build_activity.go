@@ -283,10 +283,9 @@ func (o *object) attributes() []attribute.KeyValue {
 	if o.namespace != "" {
 		attrs = append(attrs, semconv.K8SNamespaceName(o.namespace))
 	}
-	name, uid := keyObjectName, keyObjectUID
-	if keys, ok := kindKeys[o.kind]; ok && o.group == "" {
-		name, uid = keys[0], keys[1]
-	} else {
+	name, uid, ok := keysOf(o.objectID)
+	if !ok {
+		name, uid = keyObjectName, keyObjectUID
 		attrs = append(attrs, keyObjectKind.String(o.kind))
 	}
 	attrs = append(attrs, name.String(o.name))
@@ -296,17 +295,19 @@ func (o *object) attributes() []attribute.KeyValue {
 	return attrs
 }
 
-var kindKeys = map[string][2]attribute.Key{
-	"Pod":         {semconv.K8SPodNameKey, semconv.K8SPodUIDKey},
-	"Deployment":  {semconv.K8SDeploymentNameKey, semconv.K8SDeploymentUIDKey},
-	"ReplicaSet":  {semconv.K8SReplicaSetNameKey, semconv.K8SReplicaSetUIDKey},
-	"StatefulSet": {semconv.K8SStatefulSetNameKey, semconv.K8SStatefulSetUIDKey},
-	"DaemonSet":   {semconv.K8SDaemonSetNameKey, semconv.K8SDaemonSetUIDKey},
-	"Job":         {semconv.K8SJobNameKey, semconv.K8SJobUIDKey},
-	"CronJob":     {semconv.K8SCronJobNameKey, semconv.K8SCronJobUIDKey},
+// keysOf are the attributes for the name and the UID of an object.
+func keysOf(id objectID) (name, uid attribute.Key, ok bool) {
+	if k := controllerOf(id.kind, id.group); k != nil && k.nameKey != "" {
+		return k.nameKey, k.uidKey, true
+	}
+	keys, ok := kindKeys[id.kind]
+	return keys[0], keys[1], ok && id.group == ""
+}
 
-	"ReplicationController": {semconv.K8SReplicationControllerNameKey, semconv.K8SReplicationControllerUIDKey},
-	kindAutoscaler:          {semconv.K8SHPANameKey, semconv.K8SHPAUIDKey},
-	kindNode:                {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
-	kindClaim:               {semconv.K8SPersistentvolumeclaimNameKey, semconv.K8SPersistentvolumeclaimUIDKey},
+// kindKeys are those of the kinds that are no workloads.
+var kindKeys = map[string][2]attribute.Key{
+	kindCronJob:    {semconv.K8SCronJobNameKey, semconv.K8SCronJobUIDKey},
+	kindAutoscaler: {semconv.K8SHPANameKey, semconv.K8SHPAUIDKey},
+	kindNode:       {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
+	kindClaim:      {semconv.K8SPersistentvolumeclaimNameKey, semconv.K8SPersistentvolumeclaimUIDKey},
 }

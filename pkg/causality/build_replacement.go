@@ -71,7 +71,7 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 		if rs := r.stops[lost].rs; rs.gone && rs.orphanedAt(lost.lostStamp()) {
 			return outcomeDeleted, latest(seen, rs.deleted.arrival), stopped
 		}
-		if r.kind == kindDaemonSet && stopped && r.engine.nodeGone(lost.node) {
+		if r.controller.replaces == replacedOnNode && stopped && r.engine.nodeGone(lost.node) {
 			return outcomeDeleted, seen, true
 		}
 		if r.direct() && lost.gone.known() && r.scaled && lost.lostStamp().before(r.stated) {

@@ -48,7 +48,7 @@ func (r *reviewer) foundAgain(c *change) bool {
 	}
 }
 
-func (r *reviewer) isGone() bool { return r.gone || r.kind == kindPod && !r.podsLeft() }
+func (r *reviewer) isGone() bool { return r.gone || r.controller.pods == podItself && !r.podsLeft() }
 
 // podsLeft reports whether there are pods that go with the workload.
 func (r *reviewer) podsLeft() bool {

@@ -112,14 +112,7 @@ func (b *changeBuilder) gates() []gate {
 // are to have, and those do not count pods that are being deleted
 // (NewRSNewReplicas and FilterActivePods of k8s.io/kubernetes/pkg/controller).
 func (b *changeBuilder) waitsForStops() bool {
-	switch {
-	case b.change.kind == changeDelete:
-		return true
-	case b.kind == kindDeployment:
-		return b.recreate && b.change.kind == changeRollout
-	default:
-		return b.kind == kindStatefulSet || b.kind == kindDaemonSet
-	}
+	return b.change.kind == changeDelete || b.controller.goesPodByPod() || b.recreate && b.change.kind == changeRollout
 }
 
 // openedLast is the gate that was opened last by a time.
@@ -139,11 +132,9 @@ func openedLast(gates []gate, at time.Time) *gate {
 }
 
 // completeWhenReady reports whether the change is complete without its last pod
-// having been ready for minReadySeconds: so is the rollout of a StatefulSet
-// (completeRollingUpdate of k8s.io/kubernetes/pkg/controller/statefulset), though it
-// makes the next pod only then.
+// having been ready for minReadySeconds.
 func (b *changeBuilder) completeWhenReady() bool {
-	return b.kind == kindStatefulSet && b.change.kind == changeRollout
+	return b.controller.completeWhenReady && b.change.kind == changeRollout
 }
 
 // completer is the gate that completed the change.

@@ -3,8 +3,32 @@ package causality
 import (
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+const kindDaemonSet = "DaemonSet"
+
+var daemonSetController = controller{
+	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindDaemonSet),
+	service:          serviceDaemonSet,
+	nameKey:          semconv.K8SDaemonSetNameKey,
+	uidKey:           semconv.K8SDaemonSetUIDKey,
+	numbers:          numberedByRevision,
+	replaces:         replacedOnNode,
+	scaledBy:         scaledByNodes,
+	rolls:            true,
+	freedBy:          freedWhenEnded,
+	observer:         stateReader[*appsv1.DaemonSet](readDaemonSet),
+	template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.DaemonSet); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
 
 // readDaemonSet takes the pods that the nodes ask for as its replicas.
 func readDaemonSet(in *appsv1.DaemonSet, o Observation, d *workload) workloadState {

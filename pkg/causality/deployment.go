@@ -4,9 +4,31 @@ import (
 	"strconv"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+const kindDeployment = "Deployment"
+
+var deploymentController = controller{
+	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindDeployment),
+	service:          serviceDeployment,
+	nameKey:          semconv.K8SDeploymentNameKey,
+	uidKey:           semconv.K8SDeploymentUIDKey,
+	pods:             podsMadeBySets,
+	numbers:          numberedByAnnotation,
+	rolls:            true,
+	freedBy:          freedWhenEnded,
+	observer:         stateReader[*appsv1.Deployment](readDeployment),
+	template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.Deployment); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
 
 // Reasons of the condition Progressing
 // (k8s.io/kubernetes/pkg/controller/deployment/util).
@@ -15,7 +37,7 @@ const (
 	newReplicaSetAvailable   = "NewReplicaSetAvailable"
 )
 
-func readDeployment(in *appsv1.Deployment, d *workload) workloadState {
+func readDeployment(in *appsv1.Deployment, _ Observation, d *workload) workloadState {
 	st := workloadState{
 		generation: in.Generation,
 		observed:   in.Status.ObservedGeneration,

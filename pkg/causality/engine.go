@@ -9,7 +9,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -182,23 +181,12 @@ func (e *Engine) ingest(o Observation) {
 			o.Initial = o.Type != watch.Deleted
 		}
 	}
+	if e.observeOwn(o) {
+		return
+	}
 	switch in := o.Object.(type) {
-	case *appsv1.Deployment:
-		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDeployment(in, last) }))
-	case *appsv1.StatefulSet:
-		e.touch(e.numbered(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readStatefulSet(in, o, last) })))
-	case *appsv1.DaemonSet:
-		e.touch(e.numbered(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readDaemonSet(in, o, last) })))
-	case *corev1.ReplicationController:
-		e.touch(e.observeWorkload(o, kind, in, func(last *workload) workloadState { return readReplicationController(in, o, last) }))
 	case *appsv1.ControllerRevision:
 		e.touch(e.numbered(e.observeControllerRevision(o, in)))
-	case *batchv1.Job:
-		e.touch(e.observeJob(o, in))
-	case *appsv1.ReplicaSet:
-		if rs := e.observeReplicaSet(o, in); rs != nil {
-			e.touchOwner(rs.object, rs.gone)
-		}
 	case *corev1.Pod:
 		if p := e.observePod(o, in); p != nil {
 			e.touchOwner(p.object, p.gone.known())

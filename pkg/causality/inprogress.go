@@ -74,7 +74,7 @@ func (r *reviewer) inProgress() {
 	if c := r.current(); c != nil && !c.ledger.sent {
 		r.changeInProgress(c)
 	}
-	if r.kind == kindJob || r.kind == kindPod {
+	if r.controller.replaces == replacedNot {
 		return // nobody makes another pod in the place of one
 	}
 	next := r.successors()
@@ -119,7 +119,7 @@ func (r *reviewer) changeInProgress(c *change) {
 	switch {
 	case c.over() || c.kind == changeDelete || c == pending:
 		return
-	case c.kind == changeRollout && r.kind == kindDeployment && c.revision == 0:
+	case c.kind == changeRollout && r.controller.numbers == numberedByAnnotation && c.revision == 0:
 		return // the controller has not numbered it
 	case c.cause == causeResume && c.resumed.IsZero():
 		return // nor said when it resumed the Job

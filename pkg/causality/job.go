@@ -6,12 +6,43 @@ import (
 	"strings"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
+
+const kindJob = "Job"
+
+var jobController = controller{
+	GroupVersionKind: batchv1.SchemeGroupVersion.WithKind(kindJob),
+	service:          serviceJob,
+	nameKey:          semconv.K8SJobNameKey,
+	uidKey:           semconv.K8SJobUIDKey,
+	replaces:         replacedNot,
+	freedBy:          freedWhenEnded,
+	fixedTemplate:    true,
+	observer:         jobReader{},
+	template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*batchv1.Job); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
+
+type jobReader struct{}
+
+func (jobReader) observe(e *Engine, k *controller, o Observation) bool {
+	in, ok := o.Object.(*batchv1.Job)
+	if ok {
+		e.touch(e.observeJob(o, k, in))
+	}
+	return ok
+}
 
 // cronTrigger is the CronJob, and the time of its schedule, that made a Job.
 type cronTrigger struct {
@@ -26,8 +57,8 @@ type cronTrigger struct {
 
 // observeJob opens a run when a Job is created or resumed, and ends it when the
 // Job has succeeded, failed or was suspended.
-func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
-	d := e.workload(o, kindJob, in)
+func (e *Engine) observeJob(o Observation, k *controller, in *batchv1.Job) *workload {
+	d := e.workload(o, k, in)
 	if d == nil {
 		return nil
 	}
@@ -44,7 +75,7 @@ func (e *Engine) observeJob(o Observation, in *batchv1.Job) *workload {
 		c.observeRun(in, s, arrival, o.Time)
 	}
 	// What a CronJob put on all of its Jobs was not meant for this one.
-	e.observeContexts(d, in, s, o.Initial || !d.seen && isBuiltIn(controller(in), kindCronJob))
+	e.observeContexts(d, in, s, o.Initial || !d.seen && isBuiltIn(controllerRef(in), kindCronJob))
 	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
 	done := finishedCondition(in)
 	created := inSecond(in.CreationTimestamp.Time, arrival)
@@ -154,7 +185,7 @@ const (
 // observeCronJob notes which CronJob the Job is of, and which time of its
 // schedule it is for.
 func (d *workload) observeCronJob(in *batchv1.Job, made moment) {
-	if ref := controller(in); isBuiltIn(ref, kindCronJob) {
+	if ref := controllerRef(in); isBuiltIn(ref, kindCronJob) {
 		d.cronJob = &cronTrigger{id: newOwnerRef(ref).in(in.Namespace), name: ref.Name, at: scheduledAt(in, ref.Name), made: made}
 	}
 }

@@ -7,7 +7,7 @@ import "slices"
 // the new ones, so what one can be there for is looked up.
 type losses struct {
 	work   *work
-	kind   string // of the workload
+	rule   replacement
 	pods   []*pod // in the order they were lost; nil once another is there for it
 	stamps []stamp
 	// by are the indexes of those that a pod of that name (StatefulSets) or on that
@@ -16,8 +16,8 @@ type losses struct {
 	all []int
 }
 
-func newLosses(kind string, lost []*pod, work *work) *losses {
-	l := &losses{work: work, kind: kind, pods: slices.Clone(lost), by: map[string][]int{}}
+func newLosses(rule replacement, lost []*pod, work *work) *losses {
+	l := &losses{work: work, rule: rule, pods: slices.Clone(lost), by: map[string][]int{}}
 	for i, q := range lost {
 		l.stamps = append(l.stamps, q.lostStamp())
 		l.all = append(l.all, i)
@@ -28,10 +28,10 @@ func newLosses(kind string, lost []*pod, work *work) *losses {
 }
 
 func (l *losses) key(q *pod) string {
-	switch l.kind {
-	case kindStatefulSet:
+	switch l.rule {
+	case replacedByName:
 		return q.name
-	case kindDaemonSet:
+	case replacedOnNode:
 		return q.node
 	}
 	return ""
@@ -42,13 +42,13 @@ func (l *losses) key(q *pod) string {
 // known; for the others one pod is like another.
 func (l *losses) take(q *pod) *pod {
 	candidates := l.by[l.key(q)]
-	if l.kind == kindDaemonSet && (q.node == "" || len(l.by[""]) > 0) {
+	if l.rule == replacedOnNode && (q.node == "" || len(l.by[""]) > 0) {
 		candidates = l.all
 	}
 	for _, i := range candidates {
 		l.work.spend(1)
 		lost := l.pods[i]
-		if lost == nil || q.firstSeen.before(l.stamps[i]) || l.kind == kindDaemonSet && q.node != "" && lost.node != "" && q.node != lost.node {
+		if lost == nil || q.firstSeen.before(l.stamps[i]) || l.rule == replacedOnNode && q.node != "" && lost.node != "" && q.node != lost.node {
 			continue
 		}
 		l.pods[i] = nil

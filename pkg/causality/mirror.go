@@ -16,7 +16,7 @@ import (
 // mirrorOf is the hash that a mirror pod states; "" for any other pod. Mirrors are
 // made by kubelets and belong to their nodes: an annotation alone proves nothing.
 func mirrorOf(in *corev1.Pod) types.UID {
-	if !isBuiltIn(controller(in), kindNode) {
+	if !isBuiltIn(controllerRef(in), kindNode) {
 		return ""
 	}
 	return uidOf(in.Annotations[corev1.MirrorPodAnnotationKey])

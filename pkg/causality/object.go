@@ -75,20 +75,12 @@ func ownerRefOf(meta metav1.Object) ownerRef {
 	return ownerRef{}
 }
 
-// The kinds that are workloads, and what they consist of.
-const (
-	kindDeployment            = "Deployment"
-	kindReplicaSet            = "ReplicaSet"
-	kindStatefulSet           = "StatefulSet"
-	kindDaemonSet             = "DaemonSet"
-	kindJob                   = "Job"
-	kindCronJob               = "CronJob"
-	kindReplicationController = "ReplicationController"
-	kindPod                   = "Pod"
-)
+// kindPod is what all workloads consist of, and may be one itself.
+const kindPod = "Pod"
 
-// The other kinds that the engine reads.
+// The other kinds that the engine reads; those of workloads are in their own files.
 const (
+	kindCronJob            = "CronJob"
 	kindControllerRevision = "ControllerRevision"
 	kindAutoscaler         = "HorizontalPodAutoscaler"
 	kindNode               = "Node"
@@ -196,9 +188,9 @@ func (e *Engine) forget(obj *object) {
 	}
 }
 
-// controller returns the owner reference that manages an object. The engine
+// controllerRef returns the owner reference that manages an object. The engine
 // wants one owner; of several, Kubernetes marks one as the controller.
-func controller(meta metav1.Object) metav1.OwnerReference {
+func controllerRef(meta metav1.Object) metav1.OwnerReference {
 	if ref := metav1.GetControllerOfNoCopy(meta); ref != nil {
 		return *ref
 	}

@@ -70,12 +70,15 @@ var clusterScoped = map[string]bool{
 	"DeviceClass": true, "ResourceSlice": true,
 }
 
-// namespaced are the kinds of Kubernetes' own that Events are mostly about. Which
-// scope another one has, only its objects tell.
+// isNamespaced reports whether a kind of Kubernetes' own is known to have its objects in
+// namespaces.
+func isNamespaced(kind string) bool { return namespaced[kind] || controllerOf(kind, "") != nil }
+
+// namespaced are the kinds of Kubernetes' own, other than workloads, that Events are
+// mostly about. Which scope another one has, only its objects tell.
 var namespaced = map[string]bool{
-	kindPod: true, kindReplicaSet: true, kindDeployment: true, kindStatefulSet: true, kindDaemonSet: true,
-	kindJob: true, kindCronJob: true, kindReplicationController: true, kindControllerRevision: true, kindClaim: true,
-	kindAutoscaler: true, "Service": true, "Endpoints": true, "Ingress": true, "PodDisruptionBudget": true,
+	kindCronJob: true, kindControllerRevision: true, kindClaim: true, kindAutoscaler: true,
+	"Service": true, "Endpoints": true, "Ingress": true, "PodDisruptionBudget": true,
 	"ConfigMap": true, "Secret": true, "ServiceAccount": true, "Lease": true, "ResourceQuota": true,
 }
 
@@ -94,7 +97,7 @@ func scopeOf(ev *corev1.Event) string {
 	switch {
 	case builtIn && clusterScoped[ref.Kind]:
 		return ""
-	case ref.Namespace == "" && (!builtIn || !namespaced[ref.Kind]):
+	case ref.Namespace == "" && (!builtIn || !isNamespaced(ref.Kind)):
 		return ""
 	case ev.Namespace == "":
 		return ref.Namespace // a damaged Event, which proves nothing else

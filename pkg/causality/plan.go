@@ -134,8 +134,8 @@ func (e *Engine) plan(d *workload) *plan {
 	})
 	for _, rs := range p.sets {
 		pods := e.podsOf[rs.objectID]
-		switch d.kind {
-		case kindJob, kindPod:
+		switch d.controller.replaces {
+		case replacedNot:
 			p.planRun(rs, pods)
 		default:
 			born := inOrderOfBirth(pods)
@@ -266,7 +266,7 @@ func (p *plan) planStarts(rs *podSet, born, lost []*pod) []*pod {
 			room[s] = s.to - s.from - s.ledger.filled - p.voids[s].pods
 		}
 	}
-	losses := newLosses(p.kind, lost, p.work)
+	losses := newLosses(p.controller.replaces, lost, p.work)
 	for _, q := range born {
 		p.work.spend(1 + len(rs.steps) + len(p.workload.changes))
 		if q.lostFirst {

@@ -9,7 +9,7 @@ import (
 // removed because there were to be fewer. A StatefulSet's are known by their names.
 func (p *plan) fewer() map[*change]int32 {
 	fewer := map[*change]int32{}
-	if p.kind == kindReplicaSet || p.kind == kindReplicationController || p.kind == kindDaemonSet {
+	if p.direct() && p.controller.replaces != replacedByName {
 		for _, c := range p.changes {
 			fewer[c] = c.fewer
 		}
@@ -21,10 +21,10 @@ func (p *plan) fewer() map[*change]int32 {
 // that was not why: the one that was open, or the scale of a DaemonSet that its
 // status reports a moment later.
 func (p *plan) scaledDown(open *change, q *pod, pods []*pod, fewer map[*change]int32) *change {
-	if fewer[open] > 0 && (p.kind != kindDaemonSet || open.kind == changeScale) {
+	if fewer[open] > 0 && (p.controller.scaledBy != scaledByNodes || open.kind == changeScale) {
 		return open
 	}
-	if p.kind != kindDaemonSet || open != nil && open.kind != changeScale {
+	if p.controller.scaledBy != scaledByNodes || open != nil && open.kind != changeScale {
 		return nil // a rollout's, whatever it was for
 	}
 	next := p.movedBy(q.lostStamp())
@@ -53,7 +53,7 @@ func (p *plan) movedBy(s stamp) *change {
 // status reports a moment later: those that came while it was settled, and those that
 // are more than the scale that was open asked for.
 func (p *plan) movedNodes(rs *podSet, born []*pod) {
-	if p.kind != kindDaemonSet {
+	if p.controller.scaledBy != scaledByNodes {
 		return
 	}
 	made := map[*change]int32{}

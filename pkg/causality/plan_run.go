@@ -21,11 +21,11 @@ func (p *plan) planRun(rs *podSet, pods []*pod) {
 			// The Job went without it.
 		case c != nil && (c.kind == changeDelete || c.openAt(q.lostStamp())):
 			at := slot{change: c, rs: rs}
-			if !q.finished.known() && (p.kind == kindPod || c.kind != changeDelete) {
+			if !q.finished.known() && (p.controller.pods == podItself || c.kind != changeDelete) {
 				at.lost = q
 			}
 			p.stops[q] = at
-		case p.kind == kindJob && c != nil && !q.finished.known():
+		case p.controller.pods != podItself && c != nil && !q.finished.known():
 			// The controller removes what still runs when the Job has failed or
 			// is suspended.
 			p.stops[q] = slot{change: c, rs: rs}

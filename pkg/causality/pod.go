@@ -266,7 +266,7 @@ func (p *pod) observeEnd(o Observation, in *corev1.Pod) {
 		p.finished, p.finish = p.finishedAt(o), newStamp(in.ResourceVersion, o)
 	case p.phase == podFailed:
 		p.failed, p.failure = arrived(o.Time), newStamp(in.ResourceVersion, o)
-	case !p.unowned() && controller(in).UID == "":
+	case !p.unowned() && controllerRef(in).UID == "":
 		// Its labels were changed, to have a look at it: its ReplicaSet lets
 		// go of it and makes another. Or that was deleted without its pods.
 		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), reasonReleased

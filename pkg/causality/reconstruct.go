@@ -229,7 +229,7 @@ func (p *past) mayTellOf(ev *pastEvent, uid types.UID) bool {
 // controllerOf is the UID of what manages an object; none if the snapshot shows that
 // it is of another kind or namespace than what the object refers to.
 func (p *past) controllerOf(meta metav1.Object) types.UID {
-	ref := controller(meta)
+	ref := controllerRef(meta)
 	if is, ok := p.there[ref.UID]; ok && (is.kind != ref.Kind || is.group != customGroup(ref.APIVersion) || is.namespace != "" && is.namespace != meta.GetNamespace()) {
 		return ""
 	}

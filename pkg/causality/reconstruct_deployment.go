@@ -70,7 +70,7 @@ func (d *pastDeployment) lastProgress() time.Time {
 
 // over reports whether the last revision is rolled out.
 func (d *pastDeployment) over() bool {
-	return deploymentComplete(d.Deployment, d.wanted()) || readDeployment(d.Deployment, &workload{}).rolledOut
+	return deploymentComplete(d.Deployment, d.wanted()) || readDeployment(d.Deployment, Observation{}, &workload{}).rolledOut
 }
 
 // tellDeployment tells a Deployment's past, and that of its ReplicaSets and

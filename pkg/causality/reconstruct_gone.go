@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -67,8 +65,11 @@ func (p *past) makerOf(namespace, pod string) *maker {
 	if dash < 0 {
 		return nil
 	}
-	for _, kind := range []string{kindReplicaSet, kindStatefulSet, kindDaemonSet, kindJob, kindReplicationController} {
-		if m := p.makers[p.names[nameKey{kind: kind, namespace: namespace, name: pod[:dash]}]]; m != nil {
+	for _, k := range controllers {
+		if k.pods != podsMadeItself {
+			continue
+		}
+		if m := p.makers[p.names[nameKey{kind: k.Kind, group: k.group(), namespace: namespace, name: pod[:dash]}]]; m != nil {
 			return m
 		}
 	}
@@ -78,18 +79,21 @@ func (p *past) makerOf(namespace, pod string) *maker {
 // newMaker reads the template of an object that makes pods; nil if it makes none.
 // The image of an earlier pod is that of the template only if it never changed.
 func newMaker(o runtime.Object) *maker {
-	switch in := o.(type) {
-	case *appsv1.ReplicaSet:
-		return newMakerOf(appsv1.SchemeGroupVersion.WithKind(kindReplicaSet), in, in.Spec.Template.Spec)
-	case *batchv1.Job:
-		return newMakerOf(batchv1.SchemeGroupVersion.WithKind(kindJob), in, in.Spec.Template.Spec)
-	case *appsv1.StatefulSet:
-		return newMakerOf(appsv1.SchemeGroupVersion.WithKind(kindStatefulSet), in, withoutImages(&in.Spec.Template, in.Generation))
-	case *appsv1.DaemonSet:
-		return newMakerOf(appsv1.SchemeGroupVersion.WithKind(kindDaemonSet), in, withoutImages(&in.Spec.Template, in.Generation))
-	case *corev1.ReplicationController:
-		if in.Spec.Template != nil {
-			return newMakerOf(corev1.SchemeGroupVersion.WithKind(kindReplicationController), in, withoutImages(in.Spec.Template, in.Generation))
+	in, ok := o.(metav1.Object)
+	if !ok {
+		return nil
+	}
+	for _, k := range controllers {
+		if k.pods != podsMadeItself {
+			continue
+		}
+		t := k.template(in)
+		switch {
+		case t == nil:
+		case k.fixedTemplate:
+			return newMakerOf(k.GroupVersionKind, in, t.Spec)
+		default:
+			return newMakerOf(k.GroupVersionKind, in, withoutImages(t, in.GetGeneration()))
 		}
 	}
 	return nil

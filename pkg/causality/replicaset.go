@@ -6,9 +6,11 @@ import (
 	"strings"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -18,6 +20,37 @@ const (
 	revisionAnnotation        = "deployment.kubernetes.io/revision"
 	revisionHistoryAnnotation = "deployment.kubernetes.io/revision-history"
 )
+
+const kindReplicaSet = "ReplicaSet"
+
+// replicaSetController is that of a ReplicaSet which is a workload of its own.
+var replicaSetController = controller{
+	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindReplicaSet),
+	service:          serviceReplicaSet,
+	nameKey:          semconv.K8SReplicaSetNameKey,
+	uidKey:           semconv.K8SReplicaSetUIDKey,
+	fixedTemplate:    true,
+	observer:         replicaSetReader{},
+	template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.ReplicaSet); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
+
+type replicaSetReader struct{}
+
+func (replicaSetReader) observe(e *Engine, k *controller, o Observation) bool {
+	in, ok := o.Object.(*appsv1.ReplicaSet)
+	if !ok {
+		return false
+	}
+	if rs := e.observeReplicaSet(o, k, in); rs != nil {
+		e.touchOwner(rs.object, rs.gone)
+	}
+	return true
+}
 
 // maxSteps bounds what is kept of a ReplicaSet that an autoscaler moves up and
 // down for weeks. The largest rollouts have a step for every few pods.
@@ -89,17 +122,18 @@ type failure struct{ reason, message string }
 func (f failure) words() (reason, message string) { return f.reason, f.message }
 
 // observeReplicaSet returns the object whose workload has news.
-func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet {
-	id := builtIn(kindReplicaSet, in)
+func (e *Engine) observeReplicaSet(o Observation, k *controller, in *appsv1.ReplicaSet) *podSet {
+	id := k.id(in)
 	rs := e.sets[id]
 	var owner objectID
-	if ref := controller(in); isBuiltIn(ref, kindDeployment) {
+	ref := controllerRef(in)
+	if by := owningController(ref); by != nil && by.pods == podsMadeBySets {
 		owner = newOwnerRef(ref).in(in.Namespace)
 	}
 	if owner.uid == "" && (rs == nil || rs.direct() || rs.owner.uid == "") {
 		// No Deployment has it. One that a Deployment let go of (kubectl
 		// delete --cascade=orphan) stays with it until another takes it.
-		e.observeWorkload(o, kindReplicaSet, in, func(last *workload) workloadState {
+		e.observeWorkload(o, k, in, func(last *workload) workloadState {
 			return readReplicaSet(in, o, last)
 		})
 		return e.sets[id]
@@ -127,7 +161,7 @@ func (e *Engine) observeReplicaSet(o Observation, in *appsv1.ReplicaSet) *podSet
 		e.adopt(rs, owner)
 		rs.released = stamp{}
 	}
-	if controller(in).UID == "" && rs.released == (stamp{}) {
+	if ref.UID == "" && rs.released == (stamp{}) {
 		rs.released = newStamp(in.ResourceVersion, o)
 	}
 	if o.Type == watch.Deleted {
@@ -163,22 +197,6 @@ func readReplicaSet(in *appsv1.ReplicaSet, o Observation, last *workload) worklo
 		minReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
 	}
 	st.readTemplate(&in.Spec.Template, last)
-	st.fixed(in.CreationTimestamp.Time, o)
-	return st
-}
-
-func readReplicationController(in *corev1.ReplicationController, o Observation, last *workload) workloadState {
-	st := workloadState{
-		generation: in.Generation,
-		observed:   in.Status.ObservedGeneration,
-		replicas:   wantedReplicas(in.Spec.Replicas),
-		total:      in.Status.Replicas,
-		available:  in.Status.AvailableReplicas,
-		minReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
-	}
-	if in.Spec.Template != nil {
-		st.readTemplate(in.Spec.Template, last)
-	}
 	st.fixed(in.CreationTimestamp.Time, o)
 	return st
 }

@@ -38,7 +38,7 @@ type revisionNumber struct {
 // rollout, of whose trace's ID the number is a part, finds it numbered. It returns the
 // workload, which may be nil.
 func (e *Engine) numbered(d *workload) *workload {
-	if d == nil || d.kind != kindStatefulSet && d.kind != kindDaemonSet {
+	if d == nil || !d.controller.numbers.byControllerRevision() {
 		return d
 	}
 	told := d.forgotten
@@ -86,7 +86,8 @@ func (e *Engine) numberOf(d *workload, c *change) revisionNumber {
 func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerRevision) *workload {
 	id := builtIn(kindControllerRevision, in)
 	var owner objectID
-	if ref := controller(in); isBuiltIn(ref, kindStatefulSet, kindDaemonSet) {
+	ref := controllerRef(in)
+	if k := owningController(ref); k != nil && k.numbers.byControllerRevision() {
 		owner = newOwnerRef(ref).in(in.Namespace)
 	}
 	if was := e.revisionOf[id]; was != owner {

@@ -5,8 +5,34 @@ import (
 	"strings"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+const kindStatefulSet = "StatefulSet"
+
+// A rollout is complete when the pods are ready (completeRollingUpdate of
+// k8s.io/kubernetes/pkg/controller/statefulset), though the controller makes the next
+// pod only after minReadySeconds.
+var statefulSetController = controller{
+	GroupVersionKind:  appsv1.SchemeGroupVersion.WithKind(kindStatefulSet),
+	service:           serviceStatefulSet,
+	nameKey:           semconv.K8SStatefulSetNameKey,
+	uidKey:            semconv.K8SStatefulSetUIDKey,
+	numbers:           numberedByNamedRevision,
+	replaces:          replacedByName,
+	rolls:             true,
+	completeWhenReady: true,
+	observer:          stateReader[*appsv1.StatefulSet](readStatefulSet),
+	template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.StatefulSet); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
 
 func readStatefulSet(in *appsv1.StatefulSet, o Observation, d *workload) workloadState {
 	status := &in.Status

@@ -7,9 +7,6 @@ import (
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -141,25 +138,6 @@ func (e *Engine) contextsIn(annotations map[string]string) (found []trace.SpanCo
 func parseContext(text string) trace.SpanContext {
 	carrier := propagation.MapCarrier{"traceparent": strings.TrimSpace(text)}
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
-}
-
-// templateOf is a workload's pod template, nil if it has none.
-func templateOf(meta metav1.Object) *corev1.PodTemplateSpec {
-	switch in := meta.(type) {
-	case *appsv1.Deployment:
-		return &in.Spec.Template
-	case *appsv1.StatefulSet:
-		return &in.Spec.Template
-	case *appsv1.DaemonSet:
-		return &in.Spec.Template
-	case *appsv1.ReplicaSet:
-		return &in.Spec.Template
-	case *corev1.ReplicationController:
-		return in.Spec.Template
-	case *batchv1.Job:
-		return &in.Spec.Template
-	}
-	return nil
 }
 
 // deployed reports whether the change is one that a deployer makes, who could

@@ -38,7 +38,7 @@ func (b *changeBuilder) unblockedSteps() {
 }
 
 func (b *changeBuilder) unblockedPods() {
-	if b.kind != kindStatefulSet && b.kind != kindDaemonSet {
+	if !b.controller.goesPodByPod() {
 		return
 	}
 	for _, q := range b.pods {
@@ -63,7 +63,7 @@ func (b *changeBuilder) unblockedPods() {
 // makes one that takes no other's place: that of a StatefulSet does, but not if that is
 // managed in parallel; that of a DaemonSet only where an update surges.
 func (b *changeBuilder) makesInTurn() bool {
-	if b.kind == kindStatefulSet {
+	if b.controller.replaces != replacedOnNode {
 		return b.inOrder
 	}
 	return b.change.kind == changeRollout && b.change.cause != attr.CauseCreate
@@ -109,7 +109,7 @@ func (b *changeBuilder) unblockedBy(s *spans.Span, own *pod, write stamp) {
 func (b *changeBuilder) unblockedStop(stop *spans.Span, q *pod) {
 	var last *spans.Span
 	var free time.Time
-	if b.kind == kindStatefulSet && b.inOrder {
+	if b.inOrder {
 		if last = b.wentBefore(stop); last != nil {
 			free = last.End
 		}
@@ -212,7 +212,7 @@ func (p *pod) observeMilestones(o Observation, in *corev1.Pod) {
 // CountTerminatingPods of k8s.io/kubernetes/pkg/controller); the others when its
 // name is free.
 func (b *changeBuilder) outOfTheWay(q *pod, gone time.Time) time.Time {
-	if b.change.kind != changeDelete && (b.kind == kindDeployment || b.kind == kindDaemonSet || b.kind == kindJob) {
+	if b.change.kind != changeDelete && b.controller.freedBy == freedWhenEnded {
 		return earliest(q.ended.at(), gone)
 	}
 	return gone

@@ -3,8 +3,21 @@ package causality
 import (
 	"slices"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
+
+// podController is the kubelet, which works for a pod that no workload made.
+var podController = controller{
+	GroupVersionKind: corev1.SchemeGroupVersion.WithKind(kindPod),
+	service:          serviceKubelet,
+	nameKey:          semconv.K8SPodNameKey,
+	uidKey:           semconv.K8SPodUIDKey,
+	pods:             podItself,
+	replaces:         replacedNot,
+}
 
 // unowned reports whether the pod is its own workload.
 func (p *pod) unowned() bool { return p.owner == p.objectID }
@@ -13,7 +26,7 @@ func (p *pod) unowned() bool { return p.owner == p.objectID }
 func (e *Engine) runOf(p *pod) *workload {
 	d := e.workloads[p.objectID]
 	if d == nil {
-		d = &workload{object: p.object, seen: true}
+		d = &workload{object: p.object, controller: &podController, seen: true}
 		e.workloads[p.objectID] = d
 		e.adopt(e.podSet(p.object), p.objectID)
 	}

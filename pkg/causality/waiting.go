@@ -182,16 +182,16 @@ func (p *plan) census(c *change, at time.Time) census {
 			// A rollout may go on with pods that another one began with.
 			wanted = start.rs != nil && start.rs.revision == c.revision
 		}
-		if p.kind == kindStatefulSet && c.kind == changeRollout {
+		if c.revisionName != "" {
 			// After a rollback there are some that it need not replace.
-			wanted = wanted || c.revisionName != "" && q.revisionName == c.revisionName
+			wanted = wanted || q.revisionName == c.revisionName
 		}
 		if wanted {
 			n.count(q)
 			continue
 		}
 		n.old++
-		if p.kind == kindStatefulSet && !q.readyAt(at) {
+		if p.controller.replaces == replacedByName && !q.readyAt(at) {
 			// One that never gets ready is in the way until somebody deletes it.
 			f, failed := q.trouble(q.timeline(at), at)
 			n.stuck.add(q, f, failed)

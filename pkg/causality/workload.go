@@ -14,8 +14,9 @@ import (
 // none of these made, which is its own workload.
 type workload struct {
 	*object
-	seen     bool
-	inferred bool // its states are of a snapshot's past: see Observation
+	controller *controller // its kind
+	seen       bool
+	inferred   bool // its states are of a snapshot's past: see Observation
 
 	// The last state is needed to understand the next.
 	workloadState
@@ -138,18 +139,18 @@ func (d *workload) changeAfter(s stamp) *change {
 }
 
 // direct reports whether the workload makes its pods itself.
-func (d *workload) direct() bool { return d.kind != kindDeployment }
+func (d *workload) direct() bool { return d.controller.pods != podsMadeBySets }
 
 // workload returns the record of a workload, made if need be. Nil means that
 // there is nothing to observe.
-func (e *Engine) workload(o Observation, kind string, meta metav1.Object) *workload {
-	id := builtIn(kind, meta)
+func (e *Engine) workload(o Observation, k *controller, meta metav1.Object) *workload {
+	id := k.id(meta)
 	d := e.workloads[id]
 	if d == nil {
 		if o.Type == watch.Deleted {
 			return nil // nothing is known that could have ended
 		}
-		d = &workload{object: e.track(id, meta.GetName())}
+		d = &workload{object: e.track(id, meta.GetName()), controller: k}
 		e.workloads[id] = d
 		if d.direct() {
 			set := e.podSet(d.object)
@@ -165,8 +166,8 @@ func (e *Engine) workload(o Observation, kind string, meta metav1.Object) *workl
 
 // observeWorkload takes in a state of a workload that has revisions or
 // replicas. read reduces it; last is the state before.
-func (e *Engine) observeWorkload(o Observation, kind string, meta metav1.Object, read func(last *workload) workloadState) *workload {
-	d := e.workload(o, kind, meta)
+func (e *Engine) observeWorkload(o Observation, k *controller, meta metav1.Object, read func(last *workload) workloadState) *workload {
+	d := e.workload(o, k, meta)
 	if d == nil {
 		return nil
 	}

@@ -94,10 +94,10 @@ func (d *workload) nextState(fields []metav1.ManagedFieldsEntry, st workloadStat
 // takenUp reports whether the controller has turned to another template, as
 // the kinds state it: by a number, by name, or by the generation it has seen.
 func (d *workload) takenUp(st workloadState) bool {
-	switch d.kind {
-	case kindDeployment:
+	switch d.controller.numbers {
+	case numberedByAnnotation:
 		return st.revision > d.revision
-	case kindStatefulSet:
+	case numberedByNamedRevision:
 		return st.revisionName != "" && st.revisionName != d.revisionName
 	default:
 		return d.pending != nil && st.observed >= d.pending.generation
@@ -125,7 +125,7 @@ func (c *change) pause(paused bool, s stamp) {
 // here, but which revision that is, and whether there will be one at all, is
 // known when the controller has taken it up.
 func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
-	if !d.rolls() {
+	if !d.controller.rolls {
 		return // it is for the pods that come next, whenever that is
 	}
 	if d.pending != nil && d.pending == d.current() {
@@ -151,11 +151,6 @@ func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workload
 		c.pauses = append(c.pauses, pause{from: c.start})
 	}
 	d.pending, d.asked = c, st.template
-}
-
-// rolls reports whether a new template has the pods replaced.
-func (d *workload) rolls() bool {
-	return d.kind == kindDeployment || d.kind == kindStatefulSet || d.kind == kindDaemonSet
 }
 
 // rollout is the change that a write of the spec asks for.
@@ -230,7 +225,7 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 			wanted: st.replicas, before: d.replicas, templateHash: template.hash, staleFailure: d.stale,
 		})
 	}
-	if d.kind == kindDaemonSet && c != d.current() && c.templateHash == d.numbered.hash {
+	if d.controller.numbers == numberedByRevision && c != d.current() && c.templateHash == d.numbered.hash {
 		return // written back before the controller saw it
 	}
 	c.revision, c.revisionName, c.numbered = st.revision, st.revisionName, s
@@ -271,7 +266,7 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	}
 	if !c.ended {
 		c.ready = max(st.available, 0)
-		if d.kind == kindStatefulSet && c.kind == changeRollout {
+		if d.controller.completeWhenReady && c.kind == changeRollout {
 			c.ready = st.ready // it is complete by then
 		}
 	}
@@ -297,7 +292,7 @@ func (d *workload) tellsOf(c *change, st workloadState) bool {
 	if d.waits(c) && (c.kind != changeScale || !st.paused) {
 		return false
 	}
-	otherNumber := d.kind == kindDeployment && st.revision != c.revision
+	otherNumber := d.controller.numbers == numberedByAnnotation && st.revision != c.revision
 	return c.kind != changeRollout || !otherNumber && st.revisionName == c.revisionName
 }
 
@@ -333,7 +328,7 @@ func (d *workload) delete(at moment, s stamp) {
 	d.deleted = true
 	if d.pending != nil && d.pending != d.current() {
 		// It never got a number; it would have been the next.
-		if d.kind == kindDeployment {
+		if d.controller.numbers == numberedByAnnotation {
 			d.pending.revision = d.revision + 1
 		}
 		d.supersede(d.pending, s)

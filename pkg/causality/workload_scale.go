@@ -38,7 +38,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 	})
 	c.renumber(d, st)
 	switch {
-	case d.kind == kindDaemonSet:
+	case d.controller.scaledBy == scaledByNodes:
 		// Nobody wrote it: nodes came or went, or became fit for it or unfit.
 		c.cause, c.start, c.generation = attr.CauseNodes, arrived(s.arrival), int64(s.version)
 	case st.replicas == d.replicas:
