@@ -47,7 +47,7 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 		}
 		tr, ok := q.firstReady()
 		switch {
-		case ok && (b.change.how() != outcomeFailed || !tr.at.at().After(b.end)):
+		case ok && !b.afterEnd(tr.at.at()):
 			made++
 			end = latest(end, b.available(q, tr.at.at()))
 		case q.lost() && !b.afterEnd(q.lostAt().at()):
@@ -70,7 +70,7 @@ func (b *changeBuilder) stepEnd(s slot, start, now time.Time) time.Time {
 
 // afterEnd reports whether t is after a failure, which cuts what still waits.
 func (b *changeBuilder) afterEnd(t time.Time) bool {
-	return b.change.how() == outcomeFailed && t.After(b.end)
+	return b.change.cutsPods() && t.After(b.end)
 }
 
 // openEnd is the end of what is still going on: the failure that cuts it, or
@@ -116,7 +116,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 		parent, cause := b.parentOf(s)
 		cut, failed := time.Time{}, false
 		switch {
-		case b.change.how() == outcomeFailed:
+		case b.change.cutsPods():
 			cut, failed = b.end, true
 		case !b.change.over():
 			cut = now

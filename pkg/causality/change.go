@@ -67,7 +67,7 @@ type change struct {
 	generation   int64 // of the write that opened it
 	// resumed is when the controller resumed a Job's run, if it was and that is known.
 	resumed time.Time
-	failure failure // of a Job
+	failure failure // of a Job, or of a rollout that was given up
 	jobRun
 	renumbering
 	cause string
@@ -124,6 +124,14 @@ func (c *change) how() outcome {
 func (c *change) finish(how outcome, at moment, s stamp) {
 	c.ended, c.outcome, c.end, c.endStamp = true, how, at, s
 }
+
+// aborted reports whether a rollout was given up by its controller, which brings back the
+// pods from before.
+func (c *change) aborted() bool { return c.kind == changeRollout && c.failure.reason != "" }
+
+// cutsPods reports whether a pod that still waited when the change ended has failed with
+// it.
+func (c *change) cutsPods() bool { return c.outcome == outcomeFailed && !c.aborted() }
 
 // attributesAfter are those of what happened at a time to a pod that the change
 // brought, if the change was over by then. It may be nil: not known.

@@ -40,6 +40,13 @@ type controller struct {
 	// that all pods are of the one that the object has.
 	fixedTemplate bool
 
+	// revisionAnnotation is where a ReplicaSet of the workload has the number of its
+	// rollout, and historyAnnotation where it has those that it had before.
+	revisionAnnotation, historyAnnotation string
+	// compose puts the workload's state together where only the metadata of its own
+	// object is read; else nil.
+	compose *composer
+
 	// observer reads the kind's own objects; nil of pods, which are read as such.
 	observer observer
 	// template is the pod template of an object of the kind, nil if it is of another, or
@@ -125,7 +132,7 @@ type observer interface {
 // controllers are all kinds of workloads.
 var controllers = []*controller{
 	&deploymentController, &replicaSetController, &statefulSetController, &daemonSetController,
-	&jobController, &replicationController, &podController,
+	&jobController, &replicationController, &podController, &rolloutController,
 }
 
 // controllerOf finds a kind of workload, nil if it is none. The group counts for custom

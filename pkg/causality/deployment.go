@@ -12,16 +12,25 @@ import (
 
 const kindDeployment = "Deployment"
 
+// Annotations that the deployment controller keeps
+// (k8s.io/kubernetes/pkg/controller/deployment/util).
+const (
+	revisionAnnotation        = "deployment.kubernetes.io/revision"
+	revisionHistoryAnnotation = "deployment.kubernetes.io/revision-history"
+)
+
 var deploymentController = controller{
-	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindDeployment),
-	service:          serviceDeployment,
-	nameKey:          semconv.K8SDeploymentNameKey,
-	uidKey:           semconv.K8SDeploymentUIDKey,
-	pods:             podsMadeBySets,
-	numbers:          numberedByAnnotation,
-	rolls:            true,
-	freedBy:          freedWhenEnded,
-	observer:         stateReader[*appsv1.Deployment](readDeployment),
+	GroupVersionKind:   appsv1.SchemeGroupVersion.WithKind(kindDeployment),
+	service:            serviceDeployment,
+	nameKey:            semconv.K8SDeploymentNameKey,
+	uidKey:             semconv.K8SDeploymentUIDKey,
+	pods:               podsMadeBySets,
+	numbers:            numberedByAnnotation,
+	revisionAnnotation: revisionAnnotation,
+	historyAnnotation:  revisionHistoryAnnotation,
+	rolls:              true,
+	freedBy:            freedWhenEnded,
+	observer:           stateReader[*appsv1.Deployment](readDeployment),
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*appsv1.Deployment); ok {
 			return &in.Spec.Template

@@ -40,6 +40,7 @@ type Engine struct {
 	workloads     map[objectID]*workload
 	sets          map[objectID]*podSet
 	setsOf        map[objectID][]*podSet // by their workload
+	unseen        map[objectID]*unseen   // by the workload
 	pods          map[objectID]*pod
 	podsOf        map[objectID][]*pod // by their owner
 	mirrors       map[objectID][]*pod // by the static pod, in order of creation
@@ -106,6 +107,7 @@ func New(opts Options) *Engine {
 		workloads:     map[objectID]*workload{},
 		sets:          map[objectID]*podSet{},
 		setsOf:        map[objectID][]*podSet{},
+		unseen:        map[objectID]*unseen{},
 		pods:          map[objectID]*pod{},
 		podsOf:        map[objectID][]*pod{},
 		mirrors:       map[objectID][]*pod{},

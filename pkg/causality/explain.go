@@ -13,7 +13,11 @@ func (b *changeBuilder) explainFailure() failure {
 		return b.explainJob()
 	}
 	var after string
-	if b.change.deadline > 0 {
+	late := failure{progressDeadlineExceeded, "the new pods did not become available"}
+	switch {
+	case b.change.aborted():
+		late, after = b.change.failure, " (aborted)"
+	case b.change.deadline > 0:
 		after = fmt.Sprintf(" (progress deadline of %s exceeded)", b.change.deadline)
 	}
 	count := map[failure]int{}
@@ -23,7 +27,7 @@ func (b *changeBuilder) explainFailure() failure {
 			continue
 		}
 		total++
-		if f, ok := b.unavailable(q); ok {
+		if f, ok := b.unavailable(q); ok && (!b.change.aborted() || b.isInTrouble(q)) {
 			count[f]++
 		}
 	}
@@ -37,7 +41,14 @@ func (b *changeBuilder) explainFailure() failure {
 			return failure{f.reason, fmt.Sprintf("%d of %d new pods not created: %s: %s%s", asked-total, asked, f.reason, shortForbidden(f.message), after)}
 		}
 	}
-	return failure{progressDeadlineExceeded, strings.TrimSpace("the new pods did not become available" + after)}
+	return failure{late.reason, late.message + after}
+}
+
+// isInTrouble reports whether something of a pod had failed when the change ended, rather
+// than being not done yet.
+func (b *changeBuilder) isInTrouble(q *pod) bool {
+	_, failed := q.trouble(q.timeline(b.end), b.end)
+	return failed
 }
 
 // unavailable says why a pod did not count as available when the change ended; not

@@ -226,6 +226,7 @@ func (e *Engine) dropRecord(id objectID) {
 		e.leave(set)
 		delete(e.sets, id)
 	}
+	e.forgetExpected(id)
 	if n := e.nodes.byID[id]; n != nil {
 		e.forgetNode(n)
 	}

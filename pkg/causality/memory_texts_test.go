@@ -360,7 +360,7 @@ func TestHugeTemplatesAreNotTakenApart(t *testing.T) {
 // A number that others may write into an annotation again and again is kept as often
 // as a ControllerRevision's.
 func TestRolledBackRevisionsAreBounded(t *testing.T) {
-	rs := &podSet{rolledBackTo: map[int64]int64{}}
+	rs := &podSet{by: &deploymentController, rolledBackTo: map[int64]int64{}}
 	for i := range int64(1000) {
 		rs.observeRevision(map[string]string{revisionAnnotation: fmt.Sprint(i + 2), revisionHistoryAnnotation: fmt.Sprint(i + 1)})
 	}

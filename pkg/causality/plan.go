@@ -349,7 +349,7 @@ func (p *plan) settled(c *change) (seen time.Time, ok bool) {
 	p.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
 	for q, at := range p.starts {
 		// Pods that wait when their change fails are cut there.
-		if at.change != c || q.ledger.startSent || c.how() == outcomeFailed {
+		if at.change != c || q.ledger.startSent || c.cutsPods() {
 			continue
 		}
 		t, done := q.startResolved()

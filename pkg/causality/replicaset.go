@@ -14,13 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-const (
-	// Annotations that the deployment controller keeps
-	// (k8s.io/kubernetes/pkg/controller/deployment/util).
-	revisionAnnotation        = "deployment.kubernetes.io/revision"
-	revisionHistoryAnnotation = "deployment.kubernetes.io/revision-history"
-)
-
 const kindReplicaSet = "ReplicaSet"
 
 // replicaSetController is that of a ReplicaSet which is a workload of its own.
@@ -61,7 +54,8 @@ const maxSteps = 1024
 // steps and revisions.
 type podSet struct {
 	*object
-	owner    objectID // the workload; itself if it is one
+	owner    objectID    // the workload; itself if it is one
+	by       *controller // the workload's kind; nil if it is one itself
 	created  moment
 	revision int64
 	// rolledBackTo maps a revision that this ReplicaSet got when it was used
@@ -84,13 +78,21 @@ type podSet struct {
 	gone           bool
 	// released is when its Deployment was deleted without it.
 	released stamp
+	// template is the one that it was first seen with, and tried says that it has wanted
+	// pods since it has its revision: of a workload that is put together.
+	template podTemplate
+	tried    bool
+}
+
+func newPodSet(obj *object) *podSet {
+	return &podSet{object: obj, rolledBackTo: map[int64]int64{}, listed: -1}
 }
 
 // podSet returns the record of what makes pods, made if need be.
 func (e *Engine) podSet(obj *object) *podSet {
 	set := e.sets[obj.objectID]
 	if set == nil {
-		set = &podSet{object: obj, rolledBackTo: map[int64]int64{}, listed: -1}
+		set = newPodSet(obj)
 		e.sets[obj.objectID] = set
 	}
 	return set
@@ -127,8 +129,13 @@ func (e *Engine) observeReplicaSet(o Observation, k *controller, in *appsv1.Repl
 	rs := e.sets[id]
 	var owner objectID
 	ref := controllerRef(in)
-	if by := owningController(ref); by != nil && by.pods == podsMadeBySets {
+	by := owningController(ref)
+	if by != nil && by.pods == podsMadeBySets {
 		owner = newOwnerRef(ref).in(in.Namespace)
+		if by.compose != nil && e.workloads[owner] == nil {
+			e.expect(owner, by, o, in)
+			owner = objectID{} // it is a workload of its own as long as that is not seen
+		}
 	}
 	if owner.uid == "" && (rs == nil || rs.direct() || rs.owner.uid == "") {
 		// No Deployment has it. One that a Deployment let go of (kubectl
@@ -146,20 +153,13 @@ func (e *Engine) observeReplicaSet(o Observation, k *controller, in *appsv1.Repl
 			e.taken(rs, in, o)
 		}
 		rs = e.podSet(e.track(id, in.Name))
-		arrival := o.Time
-		if o.Initial || in.Generation > 1 {
-			arrival = time.Time{}
-		}
-		rs.created = inSecond(in.CreationTimestamp.Time, arrival)
-		if o.Initial {
-			rs.listedContexts = e.contextsIn(in.Annotations)
-		}
+		e.firstSeen(rs, o, in)
 	}
 	rs.touched = o.Time
 	rs.owned = ownerRefOf(in)
 	if owner.uid != "" && owner != rs.owner {
 		e.adopt(rs, owner)
-		rs.released = stamp{}
+		rs.by, rs.released = by, stamp{}
 	}
 	if ref.UID == "" && rs.released == (stamp{}) {
 		rs.released = newStamp(in.ResourceVersion, o)
@@ -167,13 +167,37 @@ func (e *Engine) observeReplicaSet(o Observation, k *controller, in *appsv1.Repl
 	if o.Type == watch.Deleted {
 		rs.gone = true
 		rs.deleted = newStamp(in.ResourceVersion, o)
-		return rs
+	} else {
+		rs.observe(o, in)
 	}
+	if d := e.workloads[rs.owner]; d != nil && d.composition != nil {
+		d.tell(news{stamp: newStamp(in.ResourceVersion, o), o: o, set: id, part: rs.readPart(o, in)})
+	}
+	return rs
+}
+
+func replicaSetID(in *appsv1.ReplicaSet) objectID { return replicaSetController.id(in) }
+
+// firstSeen begins the record of a ReplicaSet that is part of a workload.
+func (e *Engine) firstSeen(rs *podSet, o Observation, in *appsv1.ReplicaSet) {
+	arrival := o.Time
+	if o.Initial || in.Generation > 1 {
+		arrival = time.Time{}
+	}
+	rs.created = inSecond(in.CreationTimestamp.Time, arrival)
+	if o.Initial {
+		rs.listedContexts = e.contextsIn(in.Annotations)
+	}
+	rs.tried = in.Generation > 1
+}
+
+// observe takes in a state of a ReplicaSet that is part of a workload.
+func (rs *podSet) observe(o Observation, in *appsv1.ReplicaSet) {
 	rs.observeRevision(in.Annotations)
 	rs.observeReplicas(o, in)
+	rs.tried = rs.tried || rs.replicas > 0
 	rs.observeAvailable(in.Status.AvailableReplicas, o.Time)
 	rs.observeCreateFailure(in.Status.Conditions, o.Time)
-	return rs
 }
 
 func (rs *podSet) observeAvailable(replicas int32, seen time.Time) {
@@ -230,14 +254,17 @@ func (e *Engine) leave(rs *podSet) {
 // observeRevision reads the rollout number. A rollback gives an old
 // ReplicaSet a new number and appends the old one to its history.
 func (rs *podSet) observeRevision(annotations map[string]string) {
-	revision, err := strconv.ParseInt(annotations[revisionAnnotation], 10, 64)
+	revision, err := strconv.ParseInt(annotations[rs.by.revisionAnnotation], 10, 64)
 	if err != nil || revision == rs.revision {
 		return
 	}
-	history := strings.Split(annotations[revisionHistoryAnnotation], ",")
+	history := strings.Split(annotations[rs.by.historyAnnotation], ",")
 	if previous, err := strconv.ParseInt(history[len(history)-1], 10, 64); err == nil {
 		rs.rolledBackTo[revision] = previous
 		keepNewest(rs.rolledBackTo, maxNumbers) // an annotation, which others may write
+	}
+	if rs.revision != 0 {
+		rs.tried = false // it is used again
 	}
 	rs.revision = revision
 }

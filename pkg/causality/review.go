@@ -17,12 +17,13 @@ const keepChanges = 8
 // review looks at a workload and hands out what of it is finished, as far as
 // wanted says.
 func (e *Engine) review(d *workload, wanted extent) []spans.Trace {
+	again := e.takeNews(d, wanted)
 	p := e.plan(d)
 	if c := d.current(); c != nil && e.workloads[d.objectID] == d {
 		e.issued.setCurrent(&d.ledger, c.identity(d.unique())) // told or not: after a restart it was told before
 	}
 	e.planned(d, p)
-	r := &reviewer{plan: p, engine: e, wanted: wanted}
+	r := &reviewer{plan: p, engine: e, wanted: wanted, again: again}
 	r.scheduled()
 	r.finished()
 	r.recoveries() // before late spans, lest those take its pods when the stream ends
@@ -150,7 +151,7 @@ func (p *plan) lateParent(b *builder, s slot) (trace.SpanID, time.Time) {
 // mayRecover reports whether a failed rollout can still complete: nothing has
 // come after it.
 func (r *reviewer) mayRecover(c *change) bool {
-	return c.how() == outcomeFailed && c == r.current() && !c.ledger.recoverySent && r.wanted != everything
+	return c.cutsPods() && c == r.current() && !c.ledger.recoverySent && r.wanted != everything
 }
 
 // recoveries hands out what became of a failed rollout that completed after

@@ -68,6 +68,8 @@ type written struct {
 	subresource string
 	at          time.Time // whole second; zero if not stated
 	gained      int       // see writers
+	// seen is when the news of it came, zero if that was with what it led to.
+	seen time.Time
 }
 
 // writers is what managedFields say of a workload, by manager.
@@ -160,6 +162,11 @@ func statusWritten(fields []metav1.ManagedFieldsEntry) time.Time {
 	return at
 }
 
+// owns reports whether an entry has a field, of whatever part of the object.
+func owns(m *metav1.ManagedFieldsEntry, field string) bool {
+	return m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), field)
+}
+
 func ownsSpec(m *metav1.ManagedFieldsEntry, field string) bool {
 	raw := m.FieldsV1.GetRawString()
 	spec := strings.Index(raw, `"f:spec"`)
@@ -170,6 +177,9 @@ func ownsSpec(m *metav1.ManagedFieldsEntry, field string) bool {
 // value that changes; previous is what they said before. Without a newer time
 // (there may be no managedFields at all) there is only the arrival.
 func writtenAt(w written, previous, arrival, seen time.Time) moment {
+	if !w.seen.IsZero() {
+		arrival = w.seen
+	}
 	m := inSecond(w.at, arrival)
 	if !w.at.IsZero() && (w.at.After(previous) || w.at.Equal(previous) && !m.hi.IsZero()) {
 		return m

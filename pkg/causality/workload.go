@@ -51,6 +51,8 @@ type workload struct {
 
 	ledger workloadLedger
 
+	composition *composition // of a workload that is put together
+
 	cronJob *cronTrigger // of a Job that a CronJob has
 	resumed time.Time    // the latest time at which the controller says it resumed the Job
 
@@ -83,7 +85,10 @@ type workloadState struct {
 	template         podTemplate
 	minReady         time.Duration
 	paused           bool
-	recreate         bool // Deployments: old pods are gone before new ones are made
+	// atRest says that the next step of a rollout is not held up by pods, where a pause
+	// is not stated.
+	atRest   bool
+	recreate bool // Deployments: old pods are gone before new ones are made
 
 	// complete is what `kubectl rollout status` calls successfully rolled out
 	// (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
@@ -98,6 +103,7 @@ type workloadState struct {
 	// pods have become unavailable since.
 	rolledOut bool
 	failedAt  time.Time     // lastTransitionTime of ProgressDeadlineExceeded, if so
+	failure   failure       // why it failed, where nothing was too late
 	deadline  time.Duration // progressDeadlineSeconds
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
 	availableAt time.Time
@@ -200,6 +206,18 @@ func (e *Engine) observeWorkload(o Observation, k *controller, meta metav1.Objec
 		d.delete(inSecond(at.Time, arrival), s)
 	}
 	return d
+}
+
+// writer is who last wrote the pod template, or else the replicas.
+func (d *workload) writer(fields []metav1.ManagedFieldsEntry, template bool) written {
+	switch k := d.composition; {
+	case k == nil:
+		return writer(fields, template, d.writers)
+	case template:
+		return k.template
+	default:
+		return k.replicas
+	}
 }
 
 // keep makes st the last state. A revision does not go back: the annotation

@@ -23,7 +23,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 	if !st.isNew && settled && observed && !missed {
 		return
 	}
-	who := writer(meta.GetManagedFields(), true, d.writers)
+	who := d.writer(meta.GetManagedFields(), true)
 	c := d.offer(&change{
 		kind:         changeRollout,
 		opened:       s,
@@ -155,7 +155,7 @@ func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workload
 
 // rollout is the change that a write of the spec asks for.
 func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) *change {
-	who := writer(fields, true, d.writers)
+	who := d.writer(fields, true)
 	return d.offer(&change{
 		kind:         changeRollout,
 		opened:       s,
@@ -277,7 +277,7 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	case c.isDone(st):
 		c.finish(outcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)
 	case c.kind == changeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
-		c.deadline = st.deadline
+		c.deadline, c.failure = st.deadline, st.failure
 		c.finish(outcomeFailed, inSecond(st.failedAt, arrival), s)
 	}
 }

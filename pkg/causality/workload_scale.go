@@ -45,7 +45,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		who := writerOf(fields, `"f:start"`, d.writers)
 		c.cause, c.manager, c.start = causeOrdinals, who.manager, writtenAt(who, time.Time{}, arrival, s.arrival)
 	default:
-		who := writer(fields, false, d.writers)
+		who := d.writer(fields, false)
 		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
 		if who.asAutoscaler() {
 			c.cause = causeAutoscale
