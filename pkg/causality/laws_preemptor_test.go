@@ -62,40 +62,7 @@ func TestLawAPreemptorIsLinkedToItsTrace(t *testing.T) {
 				uid := rapid.SampledFrom([]string{"0", "z"}).Draw(t, "the preemptor's UID begins with")
 				ready := rapid.IntRange(61, 75).Draw(t, "the replacement is ready in second")
 				numbered := rapid.SampledFrom([]string{"60.01", "61.90", "65.00"}).Draw(t, "its revision comes")
-				story := `
-					01.00 ADDED deployment/web image=app:1 replicas=1
-					01.01 ADDED replicaset/web-1 owner=deployment/web revision=1 replicas=1
-					01.02 MODIFIED deployment/web revision=1
-					01.04 ADDED pod/web-1-a owner=replicaset/web-1 containers=web
-					02.10 MODIFIED pod/web-1-a node=node-a scheduled=00:01 sandbox=00:02 web:running=00:02 ready=00:02
-					02.20 MODIFIED deployment/web status=1/1/1` + by.lines + `
-					60.10 MODIFIED pod/vip-0 unschedulable=none nominated=node-a
-					60.11 MODIFIED pod/web-1-a disruption=PreemptionByScheduler deleting=1
-					60.12 ADDED event/web-1-a on=pod/web-1-a reason=Preempted from=default-scheduler at=01:00.115 related=pod/vip-0
-					60.20 ADDED pod/web-1-b owner=replicaset/web-1 containers=web
-					61.00 DELETED pod/web-1-a
-					62.10 MODIFIED pod/vip-0 node=node-a scheduled=01:01 sandbox=01:02 web:running=01:02 ready=01:02
-					` + fmt.Sprintf("%d.50 MODIFIED pod/web-1-b node=node-b scheduled=01:00 sandbox=01:01 web:running=%s ready=%s", ready, minute(ready), minute(ready)) + `
-					`
-				w := newWorld()
-				var obs []causality.Observation
-				for line := range strings.Lines(strings.ReplaceAll(story, "~", numbered)) {
-					at, rest, ok := strings.Cut(strings.TrimSpace(line), " ")
-					if !ok {
-						continue
-					}
-					if strings.HasPrefix(rest, "ADDED ") && strings.Contains(rest, "/vip") && !strings.Contains(rest, " on=") {
-						rest += fmt.Sprintf(" uid=%s-%d", uid, len(obs))
-					}
-					seconds, fraction, _ := strings.Cut(at, ".")
-					o, err := w.observation(minute(atoi(seconds)) + "." + fraction + " " + rest)
-					if err != nil {
-						t.Fatalf("%q: %v", line, err)
-					}
-					obs = append(obs, o)
-				}
-				slices.SortStableFunc(obs, func(a, b causality.Observation) int { return a.Time.Compare(b.Time) })
-				traces := replay(obs)
+				traces := replay(preemption(t, by.lines, uid, ready, numbered))
 				told, links := map[trace.TraceID]string{}, 0
 				for _, root := range roots(traces) {
 					told[root.TraceID] = root.Name
@@ -120,6 +87,46 @@ func TestLawAPreemptorIsLinkedToItsTrace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// preemption is what a watch sees of a pod that is taken away for one of another workload,
+// as lines tell. The latter's UIDs begin with uid, its revision comes at numbered, and the
+// pod's replacement is ready in that second.
+func preemption(t *rapid.T, lines, uid string, ready int, numbered string) []causality.Observation {
+	story := `
+		01.00 ADDED deployment/web image=app:1 replicas=1
+		01.01 ADDED replicaset/web-1 owner=deployment/web revision=1 replicas=1
+		01.02 MODIFIED deployment/web revision=1
+		01.04 ADDED pod/web-1-a owner=replicaset/web-1 containers=web
+		02.10 MODIFIED pod/web-1-a node=node-a scheduled=00:01 sandbox=00:02 web:running=00:02 ready=00:02
+		02.20 MODIFIED deployment/web status=1/1/1` + lines + `
+		60.10 MODIFIED pod/vip-0 unschedulable=none nominated=node-a
+		60.11 MODIFIED pod/web-1-a disruption=PreemptionByScheduler deleting=1
+		60.12 ADDED event/web-1-a on=pod/web-1-a reason=Preempted from=default-scheduler at=01:00.115 related=pod/vip-0
+		60.20 ADDED pod/web-1-b owner=replicaset/web-1 containers=web
+		61.00 DELETED pod/web-1-a
+		62.10 MODIFIED pod/vip-0 node=node-a scheduled=01:01 sandbox=01:02 web:running=01:02 ready=01:02
+		` + fmt.Sprintf("%d.50 MODIFIED pod/web-1-b node=node-b scheduled=01:00 sandbox=01:01 web:running=%s ready=%s", ready, minute(ready), minute(ready)) + `
+		`
+	w := newWorld()
+	var obs []causality.Observation
+	for line := range strings.Lines(strings.ReplaceAll(story, "~", numbered)) {
+		at, rest, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok {
+			continue
+		}
+		if strings.HasPrefix(rest, "ADDED ") && strings.Contains(rest, "/vip") && !strings.Contains(rest, " on=") {
+			rest += fmt.Sprintf(" uid=%s-%d", uid, len(obs))
+		}
+		seconds, fraction, _ := strings.Cut(at, ".")
+		o, err := w.observation(minute(atoi(seconds)) + "." + fraction + " " + rest)
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		obs = append(obs, o)
+	}
+	slices.SortStableFunc(obs, func(a, b causality.Observation) int { return a.Time.Compare(b.Time) })
+	return obs
 }
 
 // minute writes a second as scenarios do.
