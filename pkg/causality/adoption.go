@@ -5,6 +5,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // Owners change. `kubectl delete --cascade=orphan` leaves pods and ReplicaSets
@@ -13,11 +15,8 @@ import (
 // StatefulSet re-created around its pods to change what the API does not let
 // change.
 
-// reasonReleased says that a pod was let go of by its controller.
-const reasonReleased = "Released"
-
 // released reports whether the pod was let go of, and not taken in since.
-func (p *pod) released() bool { return p.failed.known() && p.reason == reasonReleased }
+func (p *pod) released() bool { return p.failed.known() && p.reason == attr.CauseReleased }
 
 // makerOf is the built-in controller that a pod has, in the pod's own namespace; zero
 // if it has none.
@@ -98,7 +97,7 @@ func (e *Engine) taken(rs *podSet, in *appsv1.ReplicaSet, o Observation) {
 	rs.known, rs.replicas = true, wantedReplicas(in.Spec.Replicas)
 	if d := e.workloads[rs.objectID]; d != nil {
 		if c := d.current(); c != nil && !c.ended {
-			c.finish(outcomeSuperseded, arrived(o.Time), newStamp(in.ResourceVersion, o))
+			c.finish(attr.OutcomeSuperseded, arrived(o.Time), newStamp(in.ResourceVersion, o))
 		}
 		e.touch(d) // for the last time
 		e.issued.forgetCurrent(&d.ledger)

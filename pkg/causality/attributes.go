@@ -7,73 +7,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-)
 
-// rollspan's own attributes; docs/traces.md explains them.
-const (
-	keyChange       = attribute.Key("rollspan.change")
-	keyOutcome      = attribute.Key("rollspan.outcome")
-	keyRevision     = attribute.Key("rollspan.revision")
-	keyRollbackTo   = attribute.Key("rollspan.rollback.revision")
-	keyCause        = attribute.Key("rollspan.cause")
-	keyManager      = attribute.Key("rollspan.manager")
-	keyImagesBefore = attribute.Key("rollspan.images.before")
-	keyImagesAfter  = attribute.Key("rollspan.images.after")
-	keyPodsWanted   = attribute.Key("rollspan.pods.wanted")
-	keyPodsReady    = attribute.Key("rollspan.pods.ready")
-	keyOwners       = attribute.Key("rollspan.owners")
-	keyLeftOut      = attribute.Key("rollspan.restarts.left_out")
-	keySinceRollout = attribute.Key("rollspan.since_rollout")
-
-	keyJobCompletions = attribute.Key("rollspan.job.completions")
-	keyJobSucceeded   = attribute.Key("rollspan.job.succeeded")
-	keyJobFailed      = attribute.Key("rollspan.job.failed")
-	keyJobIndex       = attribute.Key("rollspan.job.completion_index")
-	keyScheduled      = attribute.Key("rollspan.scheduled_at")
-
-	keyScaleFrom    = attribute.Key("rollspan.scale.from")
-	keyScaleTo      = attribute.Key("rollspan.scale.to")
-	keyOrdinalsFrom = attribute.Key("rollspan.ordinals.from")
-	keyOrdinalsTo   = attribute.Key("rollspan.ordinals.to")
-	keyGrace        = attribute.Key("rollspan.grace_period")
-	keyDisruption   = attribute.Key("rollspan.disruption")
-	keyPullWaiting  = attribute.Key("rollspan.pull.waiting")
-	keyImageSize    = attribute.Key("rollspan.image.size")
-	keyWaiting      = attribute.Key("rollspan.waiting.reason")
-	keyWaitingFor   = attribute.Key("rollspan.waiting_for")
-	keyInProgress   = attribute.Key("rollspan.in_progress")
-
-	keyCritical     = attribute.Key("rollspan.critical")
-	keyPathSegments = attribute.Key("rollspan.critical_path.segments")
-
-	keyPreviousDuration = attribute.Key("rollspan.previous.duration")
-	keyPreviousRevision = attribute.Key("rollspan.previous.revision")
-	keySlowerPhase      = attribute.Key("rollspan.slower.phase")
-	keySlowerBy         = attribute.Key("rollspan.slower.by")
-
-	keyLink = attribute.Key("rollspan.link")
-
-	keyEventReason  = attribute.Key("k8s.event.reason")
-	keyEventName    = attribute.Key("k8s.event.name")
-	keyEventUID     = attribute.Key("k8s.event.uid")
-	keyEventCount   = attribute.Key("k8s.event.count")
-	keyEventType    = attribute.Key("k8s.event.type")
-	keyEventMessage = attribute.Key("k8s.event.message")
-	keyEventSource  = attribute.Key("k8s.event.source")
-	keyEventLast    = attribute.Key("k8s.event.last_time")
-)
-
-// The components that do the work, as service.name has them.
-const (
-	serviceDeployment            = "deployment-controller"
-	serviceReplicaSet            = "replicaset-controller"
-	serviceStatefulSet           = "statefulset-controller"
-	serviceDaemonSet             = "daemonset-controller"
-	serviceJob                   = "job-controller"
-	serviceCronJob               = "cronjob-controller"
-	serviceReplicationController = "replication-controller"
-	serviceScheduler             = "default-scheduler"
-	serviceKubelet               = "kubelet"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // service is the component that works for a workload.
@@ -84,7 +19,7 @@ func (rs *podSet) service(d *workload) string {
 	if rs.direct() {
 		return d.service()
 	}
-	return serviceReplicaSet
+	return attr.ServiceReplicaSet
 }
 
 func seconds(key attribute.Key, d time.Duration) attribute.KeyValue {
@@ -120,7 +55,7 @@ func (p *pod) attributes() []attribute.KeyValue {
 		attrs = append(attrs, semconv.K8SNodeName(p.node))
 	}
 	if n, err := strconv.ParseInt(p.index, 10, 64); err == nil {
-		attrs = append(attrs, keyJobIndex.Int64(n))
+		attrs = append(attrs, attr.JobCompletionIndexKey.Int64(n))
 	}
 	return attrs
 }

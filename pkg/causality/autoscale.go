@@ -6,15 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
-
-const keyAutoscaleReason = attribute.Key("rollspan.autoscale.reason")
-
-// causeAutoscale is the cause of a scale that a HorizontalPodAutoscaler asked
-// for.
-const causeAutoscale = "autoscale"
 
 // asAutoscaler reports whether the HPA controller wrote the replicas: it
 // goes through the subresource, as part of the controller manager.
@@ -89,7 +84,7 @@ const rescaleSteps = 4
 // addAutoscaler says which autoscaler asked for the scale, and why. What it said
 // is a span event of the root: it has no trace of its own to link to.
 func (b *changeBuilder) addAutoscaler() {
-	if b.change.cause != causeAutoscale {
+	if b.change.cause != attr.CauseAutoscale {
 		return
 	}
 	r, ok := b.rescaleTo(b.change.wanted, b.start)
@@ -97,7 +92,7 @@ func (b *changeBuilder) addAutoscaler() {
 		return
 	}
 	b.root.Attributes = append(b.root.Attributes,
-		keyAutoscaleReason.String(r.reason),
+		attr.AutoscaleReasonKey.String(r.reason),
 		semconv.K8SHPAName(r.by.name), semconv.K8SHPAUID(string(r.by.uid)))
 	if r.at.Equal(r.event.first()) && !r.at.After(b.end) {
 		attach(b.root, r.event, b.end)

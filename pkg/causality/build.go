@@ -121,7 +121,7 @@ func fail(s *spans.Span, f failure) {
 func link(s *spans.Span, to place, why attr.Link) { addLink(s, to.traceID(), to.rootID(), why) }
 
 func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why attr.Link) {
-	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{keyLink.String(string(why))}})
+	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{attr.LinkKey.String(string(why))}})
 }
 
 // linkLoss links what tells of a pod's loss to its causes beyond the workload, but for
@@ -164,21 +164,21 @@ func attach(s *spans.Span, ev *event, until time.Time) {
 		name = "Event"
 	}
 	last := ev.until(until)
-	attrs := []attribute.KeyValue{keyEventReason.String(ev.reason)}
+	attrs := []attribute.KeyValue{attr.K8SEventReasonKey.String(ev.reason)}
 	for _, kv := range []attribute.KeyValue{
-		keyEventName.String(ev.name),
-		keyEventUID.String(string(ev.uid)),
-		keyEventType.String(ev.eventType),
-		keyEventMessage.String(last.message),
-		keyEventSource.String(ev.component),
+		attr.K8SEventNameKey.String(ev.name),
+		attr.K8SEventUIDKey.String(string(ev.uid)),
+		attr.K8SEventTypeKey.String(ev.eventType),
+		attr.K8SEventMessageKey.String(last.message),
+		attr.K8SEventSourceKey.String(ev.component),
 	} {
 		if kv.Value.AsString() != "" {
 			attrs = append(attrs, kv)
 		}
 	}
-	attrs = append(attrs, keyEventCount.Int(int(last.count)))
+	attrs = append(attrs, attr.K8SEventCountKey.Int(int(last.count)))
 	if last.at.After(ev.first()) {
-		attrs = append(attrs, keyEventLast.String(last.at.UTC().Format(time.RFC3339Nano)))
+		attrs = append(attrs, attr.K8SEventLastTimeKey.String(last.at.UTC().Format(time.RFC3339Nano)))
 	}
 	s.Events = append(s.Events, spans.Event{Name: name, Time: ev.first(), Attributes: attrs})
 }

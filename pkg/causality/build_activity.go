@@ -14,12 +14,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-const (
-	keyObjectKind = attribute.Key("rollspan.object.kind")
-	keyObjectName = attribute.Key("rollspan.object.name")
-	keyObjectUID  = attribute.Key("rollspan.object.uid")
-)
-
 // activities hands out the Events that no change tells of: bursts of Events
 // about one object, as traces of their own. So no Event is lost.
 func (e *Engine) activities(wanted extent) []spans.Trace {
@@ -221,7 +215,7 @@ func (e *Engine) sentSpanOf(d *workload, obj *object, ev *event) *sentSpan {
 		if !t.After(c.ledger.root.end.Add(slack)) {
 			return c.ledger.root
 		}
-		if newest && slack == 0 && c.kind == changeRollout && c.how() == outcomeFailed {
+		if newest && slack == 0 && c.kind == attr.ChangeRollout && c.how() == attr.OutcomeFailed {
 			return c.ledger.root // the controllers go on with it until there is another
 		}
 		newest = false
@@ -257,14 +251,14 @@ func (o *object) activity(left []*event, until time.Time) (spans.Trace, bool) {
 		end = latest(end, ev.until(until).at)
 	}
 	b := &builder{
-		place: ownPlace(o.unique(), string(changeActivity), strconv.FormatInt(start.UnixNano(), 10)),
+		place: ownPlace(o.unique(), string(attr.ChangeActivity), strconv.FormatInt(start.UnixNano(), 10)),
 	}
 	service := cmp.Or(left[0].component, attr.ServiceUnknown)
 	root := b.add(node{
 		kind: kind.Activity, object: o.kindOrNone(), service: service, subject: o.subject(),
 		start: start, end: end, attrs: append(o.attributes(),
-			keyChange.String(string(changeActivity)),
-			keyOutcome.String(string(outcomeComplete)),
+			attr.ChangeKey.String(string(attr.ChangeActivity)),
+			attr.OutcomeKey.String(string(attr.OutcomeComplete)),
 		),
 	})
 	for _, ev := range left {
@@ -285,8 +279,8 @@ func (o *object) attributes() []attribute.KeyValue {
 	}
 	name, uid, ok := keysOf(o.objectID)
 	if !ok {
-		name, uid = keyObjectName, keyObjectUID
-		attrs = append(attrs, keyObjectKind.String(o.kind))
+		name, uid = attr.ObjectNameKey, attr.ObjectUIDKey
+		attrs = append(attrs, attr.ObjectKindKey.String(o.kind))
 	}
 	attrs = append(attrs, name.String(o.name))
 	if !o.byName() {

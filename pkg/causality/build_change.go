@@ -45,7 +45,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	}
 	b.start = b.startOf(c)
 	b.end = b.endOf(c, now)
-	if c.kind == changeRun {
+	if c.kind == attr.ChangeRun {
 		return b.buildRun(now)
 	}
 	b.root = b.add(node{
@@ -63,7 +63,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 	if p.cronJob != nil {
 		b.cronJobEvents(p.cron)
 	}
-	if c.how() == outcomeFailed {
+	if c.how() == attr.OutcomeFailed {
 		f := b.explainFailure()
 		fail(b.root, f)
 		b.root.Message = f.message // a sentence that names the reason
@@ -76,7 +76,7 @@ func (p *plan) buildChange(c *change, now time.Time) spans.Trace {
 func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 	var end time.Time
 	switch {
-	case c.kind == changeDelete:
+	case c.kind == attr.ChangeDelete:
 		for q, s := range b.stops {
 			if s.change == c {
 				end = latest(end, q.gone.at(), b.stopAsked(q))
@@ -84,16 +84,16 @@ func (b *changeBuilder) endOf(c *change, now time.Time) time.Time {
 		}
 	case !c.over():
 		end = now
-	case c.how() == outcomeSuperseded:
+	case c.how() == attr.OutcomeSuperseded:
 		end = c.end.at()
 		if i := slices.Index(b.changes, c); i >= 0 && i+1 < len(b.changes) && c.end == b.changes[i+1].start {
 			end = b.startOf(b.changes[i+1])
 		}
-	case c.how() == outcomeDeleted:
+	case c.how() == attr.OutcomeDeleted:
 		end = b.startOf(b.current())
 	default:
 		end = c.end.at()
-		if c.how() != outcomeComplete {
+		if c.how() != attr.OutcomeComplete {
 			break
 		}
 		for q, s := range b.starts {
@@ -113,59 +113,59 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	c := b.change
 	how := c.how()
 	if !c.over() {
-		how = outcomeOpen
+		how = attr.OutcomeOpen
 	}
 	cause := c.cause
 	var attrs []attribute.KeyValue
 	if c.revision > 0 {
-		attrs = append(attrs, keyRevision.Int64(c.revision))
+		attrs = append(attrs, attr.RevisionKey.Int64(c.revision))
 	}
-	if c.kind == changeRollout {
+	if c.kind == attr.ChangeRollout {
 		if to := b.rollbackTo(c); to > 0 {
 			cause = attr.CauseRollback
-			attrs = append(attrs, keyRollbackTo.Int64(to))
+			attrs = append(attrs, attr.RollbackRevisionKey.Int64(to))
 		}
 	}
-	attrs = append(attrs, keyChange.String(string(c.kind)), keyOutcome.String(string(how)), keyCause.String(cause))
+	attrs = append(attrs, attr.ChangeKey.String(string(c.kind)), attr.OutcomeKey.String(string(how)), attr.CauseKey.String(cause))
 	if c.manager != "" {
-		attrs = append(attrs, keyManager.String(c.manager))
+		attrs = append(attrs, attr.ManagerKey.String(c.manager))
 	}
 	if c.subresource != "" {
-		attrs = append(attrs, keySubresource.String(c.subresource))
+		attrs = append(attrs, attr.ManagerSubresourceKey.String(c.subresource))
 	}
 	if owners := b.owners; len(owners) > 0 {
-		attrs = append(attrs, keyOwners.StringSlice(owners))
+		attrs = append(attrs, attr.OwnersKey.StringSlice(owners))
 	}
-	if c.kind == changeDelete {
+	if c.kind == attr.ChangeDelete {
 		return attrs
 	}
 	if len(c.imagesBefore) > 0 {
-		attrs = append(attrs, keyImagesBefore.StringSlice(c.imagesBefore))
+		attrs = append(attrs, attr.ImagesBeforeKey.StringSlice(c.imagesBefore))
 	}
 	if len(c.imagesAfter) > 0 {
-		attrs = append(attrs, keyImagesAfter.StringSlice(c.imagesAfter))
+		attrs = append(attrs, attr.ImagesAfterKey.StringSlice(c.imagesAfter))
 	}
 	attrs = append(attrs, changedAttributes(c.changed)...)
-	if c.kind == changeJob {
+	if c.kind == attr.ChangeJob {
 		return append(attrs, c.jobAttributes()...)
 	}
-	if c.kind == changeScale {
-		attrs = append(attrs, keyScaleFrom.Int(int(c.before)), keyScaleTo.Int(int(c.wanted)))
+	if c.kind == attr.ChangeScale {
+		attrs = append(attrs, attr.ScaleFromKey.Int(int(c.before)), attr.ScaleToKey.Int(int(c.wanted)))
 	}
 	if c.was.first != c.is.first {
-		attrs = append(attrs, keyOrdinalsFrom.Int(int(c.was.first)), keyOrdinalsTo.Int(int(c.is.first)))
+		attrs = append(attrs, attr.OrdinalsFromKey.Int(int(c.was.first)), attr.OrdinalsToKey.Int(int(c.is.first)))
 	}
-	attrs = append(attrs, keyPodsWanted.Int(int(c.wanted)))
+	attrs = append(attrs, attr.PodsWantedKey.Int(int(c.wanted)))
 	if b.podsUnknown() {
 		return attrs
 	}
-	return append(attrs, keyPodsReady.Int(b.readyPods()))
+	return append(attrs, attr.PodsReadyKey.Int(b.readyPods()))
 }
 
 // readyPods is how many pods the change wanted and had at its end. The status
 // of a rollout under way does not tell new pods from old ones.
 func (b *changeBuilder) readyPods() int {
-	if b.change.kind != changeRollout || b.change.how() == outcomeComplete {
+	if b.change.kind != attr.ChangeRollout || b.change.how() == attr.OutcomeComplete {
 		return int(b.change.ready)
 	}
 	n := 0
@@ -185,16 +185,16 @@ func (b *changeBuilder) readyPods() int {
 func (b *changeBuilder) addLinks() {
 	b.change.linkContexts(b.root)
 	i := slices.Index(b.changes, b.change)
-	if b.change.how() == outcomeSuperseded && i+1 < len(b.changes) {
+	if b.change.how() == attr.OutcomeSuperseded && i+1 < len(b.changes) {
 		link(b.root, b.placeOf(b.changes[i+1]), attr.LinkSupersededBy)
 	}
-	if i > 0 && b.changes[i-1].how() == outcomeSuperseded {
+	if i > 0 && b.changes[i-1].how() == attr.OutcomeSuperseded {
 		link(b.root, b.placeOf(b.changes[i-1]), attr.LinkSupersedes)
 	}
 	if c := b.cronJob; c != nil && !c.at.IsZero() && b.change == b.scheduledRun() {
 		link(b.root, b.placeOfSchedule(), attr.LinkCausedBy)
 	}
-	if b.change.kind != changeRollout {
+	if b.change.kind != attr.ChangeRollout {
 		return
 	}
 	if to := b.rollbackTo(b.change); to > 0 {

@@ -9,15 +9,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
-)
-
-// serviceNode is the node lifecycle controller, by the name its Events have.
-const serviceNode = "node-controller"
-
-const (
-	keyConditionReason  = attribute.Key("rollspan.condition.reason")
-	keyConditionMessage = attribute.Key("rollspan.condition.message")
 )
 
 // disruptions hands out the disruptions of nodes that are over, as far as wanted
@@ -86,14 +79,14 @@ func (e *Engine) untilTold(d *disruption) time.Duration {
 func (e *Engine) tellDisruption(d *disruption) spans.Trace {
 	how, end := d.outcome, d.end
 	if !d.over {
-		how, end = outcomeOpen, exactly(e.now)
+		how, end = attr.OutcomeOpen, exactly(e.now)
 	}
 	t := buildDisruption(d, how, end, &e.work)
 	e.linkConsequences(t.Root(), d)
 	return t
 }
 
-func buildDisruption(d *disruption, how outcome, over moment, work *work) spans.Trace {
+func buildDisruption(d *disruption, how attr.Outcome, over moment, work *work) spans.Trace {
 	b := &builder{place: d.place(), base: d.node.attributes(), work: work}
 	start := d.start.at()
 	var events []*event
@@ -104,14 +97,14 @@ func buildDisruption(d *disruption, how outcome, over moment, work *work) spans.
 		}
 	}
 	attrs := []attribute.KeyValue{
-		keyChange.String(string(changeDisruption)),
-		keyOutcome.String(string(how)),
-		keyCause.String(string(d.kind)),
+		attr.ChangeKey.String(string(attr.ChangeDisruption)),
+		attr.OutcomeKey.String(string(how)),
+		attr.CauseKey.String(string(d.kind)),
 	}
 	for _, kv := range []attribute.KeyValue{
-		keyManager.String(d.manager),
-		keyConditionReason.String(d.reason),
-		keyConditionMessage.String(d.message),
+		attr.ManagerKey.String(d.manager),
+		attr.ConditionReasonKey.String(d.reason),
+		attr.ConditionMessageKey.String(d.message),
 	} {
 		if kv.Value.AsString() != "" {
 			attrs = append(attrs, kv)
@@ -136,11 +129,11 @@ func buildDisruption(d *disruption, how outcome, over moment, work *work) spans.
 func (d *disruption) service() string {
 	switch d.kind {
 	case nodeCordoned:
-		return cmp.Or(d.manager, serviceNode)
+		return cmp.Or(d.manager, attr.ServiceNode)
 	case nodeUnreachable, nodeNetworkUnavailable, nodeDeleted:
-		return serviceNode
+		return attr.ServiceNode
 	default:
-		return serviceKubelet
+		return attr.ServiceKubelet
 	}
 }
 
@@ -185,7 +178,7 @@ func (e *Engine) lateNodeEvents(obj *object, events []*event) (out []spans.Trace
 			continue
 		}
 		out = append(out, buildLateEvents(d.ledger.root, n.attributes(), node{
-			kind: kind.LateEvents, service: serviceNode, subject: n.subject(), end: ev.first(),
+			kind: kind.LateEvents, service: attr.ServiceNode, subject: n.subject(), end: ev.first(),
 		}, []*event{ev}, d.ledger.root.end.Add(d.tail())))
 	}
 	return out, left

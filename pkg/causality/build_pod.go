@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -203,13 +204,13 @@ func (ph *phases) container(line *containerLine) {
 	}
 	attrs := line.attributes()
 	if line.sidecar {
-		attrs = append(attrs, keySidecar.Bool(true))
+		attrs = append(attrs, attr.SidecarKey.Bool(true))
 	}
 	if n := len(line.runs); n > 0 {
 		attrs = append(attrs, semconv.K8SContainerRestartCount(int(line.lastRestart(ph.end))))
 	}
 	if line.forgotten > 0 {
-		attrs = append(attrs, keyLeftOut.Int(line.forgotten))
+		attrs = append(attrs, attr.RestartsLeftOutKey.Int(line.forgotten))
 	}
 	s := ph.add(node{
 		kind: what, id: []string{line.name},

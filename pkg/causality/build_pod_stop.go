@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -44,16 +45,16 @@ func (b *builder) podStopping(parent trace.SpanID, p *pod, attrs []attribute.Key
 func (p *pod) stopAttributes(asked, end time.Time) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	if p.grace > 0 {
-		attrs = append(attrs, seconds(keyGrace, p.grace))
+		attrs = append(attrs, seconds(attr.GracePeriodKey, p.grace))
 		if over := end.Sub(asked.Add(p.grace)); over > time.Second {
-			attrs = append(attrs, seconds(keyGraceOverrun, over))
+			attrs = append(attrs, seconds(attr.GracePeriodOverrunKey, over))
 		}
 	}
 	if p.forced {
-		attrs = append(attrs, keyForced.Bool(true))
+		attrs = append(attrs, attr.ForcedKey.Bool(true))
 	}
 	if p.disruption != "" {
-		attrs = append(attrs, keyDisruption.String(p.disruption))
+		attrs = append(attrs, attr.DisruptionKey.String(p.disruption))
 	}
 	return attrs
 }
@@ -145,7 +146,7 @@ func (st *stopping) container(c *container, turn time.Time) *spans.Span {
 	if r.over() {
 		attrs = append(attrs, r.attributes()...)
 		if st.pod.outlived(r) {
-			attrs = append(attrs, keyGraceExceeded.Bool(true))
+			attrs = append(attrs, attr.GracePeriodExceededKey.Bool(true))
 		}
 	}
 	s := st.add(node{
@@ -163,10 +164,10 @@ func (st *stopping) container(c *container, turn time.Time) *spans.Span {
 func (c *container) stopAttributes() []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	if c.sidecar {
-		attrs = append(attrs, keySidecar.Bool(true))
+		attrs = append(attrs, attr.SidecarKey.Bool(true))
 	}
 	if c.hasPreStop {
-		attrs = append(attrs, keyPreStop.Bool(true))
+		attrs = append(attrs, attr.PreStopKey.Bool(true))
 	}
 	return attrs
 }
@@ -254,7 +255,7 @@ func (st *stopping) removal() {
 	}
 	var attrs []attribute.KeyValue
 	if len(st.pod.finalizers) > 0 {
-		attrs = append(attrs, keyFinalizers.StringSlice(st.pod.finalizers))
+		attrs = append(attrs, attr.FinalizersKey.StringSlice(st.pod.finalizers))
 	}
 	st.remove = st.add(node{kind: kind.RemovePod, subject: st.pod.subject(), start: ended, end: st.root.End, attrs: attrs})
 }

@@ -30,7 +30,7 @@ func (r *reviewer) replacements() {
 			continue
 		}
 		if !done {
-			how = outcomeOpen
+			how = attr.OutcomeOpen
 		}
 		t, on := r.buildReplacement(lost, next, how, extentEnd{r.engine.now, r.wanted == everything})
 		r.engine.noteConsequence(lost, on)
@@ -63,38 +63,38 @@ func (p *plan) successors() map[*pod]*pod {
 
 // replaced tells how a replacement went, and when that became known. Once the new
 // pod is there, it waits for the old one to be gone no longer than a change does.
-func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done bool) {
+func (r *reviewer) replaced(lost, next *pod) (how attr.Outcome, seen time.Time, done bool) {
 	seen = latest(lost.goneSeen, lost.lostStamp().arrival)
 	stopped := lost.gone.known() || !lost.leaving()
 	if next == nil {
 		// Nobody replaces it once the Deployment wants something else.
 		if rs := r.stops[lost].rs; rs.gone && rs.orphanedAt(lost.lostStamp()) {
-			return outcomeDeleted, latest(seen, rs.deleted.arrival), stopped
+			return attr.OutcomeDeleted, latest(seen, rs.deleted.arrival), stopped
 		}
 		if r.controller.replaces == replacedOnNode && stopped && r.engine.nodeGone(lost.node) {
-			return outcomeDeleted, seen, true
+			return attr.OutcomeDeleted, seen, true
 		}
 		if r.direct() && lost.gone.known() && r.scaled && lost.lostStamp().before(r.stated) {
 			// It has all it wants. If its controller is slow it may yet say otherwise.
 			at := latest(seen, r.stated.arrival).Add(r.engine.opts.Linger)
-			return outcomeSuperseded, at, r.wanted != whatIsOver || !r.engine.now.Before(at)
+			return attr.OutcomeSuperseded, at, r.wanted != whatIsOver || !r.engine.now.Before(at)
 		}
 		c := r.changeAfter(lost.lostStamp())
-		if c == nil || !c.over() && c.kind != changeDelete {
-			return outcomeOpen, seen, false
+		if c == nil || !c.over() && c.kind != attr.ChangeDelete {
+			return attr.OutcomeOpen, seen, false
 		}
-		how = outcomeSuperseded
-		if c.kind == changeDelete {
-			how = outcomeDeleted
+		how = attr.OutcomeSuperseded
+		if c.kind == attr.ChangeDelete {
+			how = attr.OutcomeDeleted
 		}
 		return how, latest(seen, c.opened.arrival, c.endStamp.arrival), stopped
 	}
 	at, over := next.startResolved()
-	how = outcomeComplete
+	how = attr.OutcomeComplete
 	if _, ok := next.firstReady(); !ok {
-		how = outcomeFailed
+		how = attr.OutcomeFailed
 		if next.leaving() {
-			how = outcomeSuperseded
+			how = attr.OutcomeSuperseded
 		}
 	}
 	seen = latest(seen, at)
@@ -109,7 +109,7 @@ func (r *reviewer) replaced(lost, next *pod) (how outcome, seen time.Time, done 
 func (p *plan) revisionAt(s stamp) int64 {
 	revision := p.revision
 	for _, c := range slices.Backward(p.changes) {
-		if c.kind != changeRollout || c.revision == 0 {
+		if c.kind != attr.ChangeRollout || c.revision == 0 {
 			continue
 		}
 		if !s.before(c.opened) {
@@ -135,7 +135,7 @@ func lossCause(p *pod) string {
 }
 
 func placeOfReplacement(lost *pod) place {
-	return ownPlace(lost.unique(), string(changeReplacement))
+	return ownPlace(lost.unique(), string(attr.ChangeReplacement))
 }
 
 // replacementBuilder collects spans of the trace of a lost pod's replacement.
@@ -164,18 +164,18 @@ type extentEnd struct {
 
 // buildReplacement builds the trace of a lost pod and of the one in its place, if there
 // is one. It returns the disruption of the node that led to the loss, too.
-func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (spans.Trace, *disruption) {
+func (p *plan) buildReplacement(lost, next *pod, how attr.Outcome, cut extentEnd) (spans.Trace, *disruption) {
 	b := p.replacementBuilder(lost, false)
 	start := p.lossBegan(lost)
 	end := replacedAt(lost, next, how, start, cut.now)
 	disrupted := p.around.nodeCause(lost, end)
 	attrs := []attribute.KeyValue{
-		keyChange.String(string(changeReplacement)),
-		keyOutcome.String(string(how)),
-		keyCause.String(lossCauseOn(lost, disrupted)),
+		attr.ChangeKey.String(string(attr.ChangeReplacement)),
+		attr.OutcomeKey.String(string(how)),
+		attr.CauseKey.String(lossCauseOn(lost, disrupted)),
 	}
 	if revision := p.revisionAt(lost.lostStamp()); revision > 0 {
-		attrs = append(attrs, keyRevision.Int64(revision))
+		attrs = append(attrs, attr.RevisionKey.Int64(revision))
 	}
 	rs := p.stops[lost].rs
 	rollout := p.broughtBy(lost)
@@ -197,17 +197,17 @@ func (p *plan) buildReplacement(lost, next *pod, how outcome, cut extentEnd) (sp
 	}
 	if next != nil {
 		at := cut.now
-		if how != outcomeOpen {
+		if how != attr.OutcomeOpen {
 			at = time.Time{}
 		}
-		b.podStart(root.SpanID, next, rs.attributes(), start, at, how == outcomeFailed)
-		if how == outcomeFailed {
+		b.podStart(root.SpanID, next, rs.attributes(), start, at, how == attr.OutcomeFailed)
+		if how == attr.OutcomeFailed {
 			f, _ := next.trouble(next.timeline(end), end)
 			fail(root, f)
 		}
 	}
 	p.attachLoss(root, rs, lost, next)
-	if how != outcomeOpen {
+	if how != attr.OutcomeOpen {
 		b.addPath(root)
 	}
 	return b.done(), disrupted
@@ -230,9 +230,9 @@ func (p *plan) lossBegan(lost *pod) time.Time {
 
 // replacedAt is when a replacement that began at start was over: when the next pod was
 // ready or lost, or, where none came, the lost one was gone.
-func replacedAt(lost, next *pod, how outcome, start, now time.Time) time.Time {
+func replacedAt(lost, next *pod, how attr.Outcome, start, now time.Time) time.Time {
 	switch {
-	case how == outcomeOpen:
+	case how == attr.OutcomeOpen:
 		return now
 	case next == nil:
 		return latest(lost.gone.at(), start)

@@ -24,7 +24,7 @@ type restart struct {
 	work      *work
 	from      time.Time
 	until     time.Time
-	how       outcome
+	how       attr.Outcome
 	seen      time.Time // when all of that was known
 }
 
@@ -51,7 +51,7 @@ func (r *reviewer) restarts() {
 					break
 				}
 				if !done {
-					rs.how, rs.until = outcomeOpen, r.engine.now
+					rs.how, rs.until = attr.OutcomeOpen, r.engine.now
 				}
 				q.ledger.toldRestart(c.name, ended.restart)
 				if c.ledger.mayTell(rs.from) {
@@ -81,7 +81,7 @@ func (p *plan) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
 	if q.stoppedWith(c, ended) {
 		return nil, false
 	}
-	rs = &restart{pod: q, container: c, ended: ended, work: p.work, from: ended.finished.at(), how: outcomeComplete, seen: ended.seen}
+	rs = &restart{pod: q, container: c, ended: ended, work: p.work, from: ended.finished.at(), how: attr.OutcomeComplete, seen: ended.seen}
 	marks := q.marks(c)
 	rs.from = latest(ended.finished.before(nextExact(marks, ended, startOfRun(marks, ended))).at(), startOfRun(marks, ended))
 	rs.killed, rs.from = q.killing(c, ended, rs.from)
@@ -92,7 +92,7 @@ func (p *plan) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
 		if !q.lost() {
 			return rs, false
 		}
-		rs.how, rs.until, rs.seen = outcomeFailed, q.lostAt().at(), latest(rs.seen, q.lostStamp().arrival)
+		rs.how, rs.until, rs.seen = attr.OutcomeFailed, q.lostAt().at(), latest(rs.seen, q.lostStamp().arrival)
 		return rs, true
 	}
 	started := startOfRun(marks, rs.next)
@@ -101,15 +101,15 @@ func (p *plan) restartOf(q *pod, c *container, i int) (rs *restart, done bool) {
 	case c.init && !c.sidecar && rs.next.over():
 		rs.until, rs.seen = rs.next.finished.at(), rs.next.seen
 		if !c.isDone(rs.next) {
-			rs.how = outcomeFailed
+			rs.how = attr.OutcomeFailed
 		}
 	case ok && (!rs.next.over() || !ready.After(rs.next.finished.at())):
 		rs.until, rs.seen = ready, latest(rs.seen, seen)
 	case rs.next.over():
 		// It crashed again before it was ready.
-		rs.how, rs.until, rs.seen = outcomeFailed, rs.next.finished.at(), rs.next.seen
+		rs.how, rs.until, rs.seen = attr.OutcomeFailed, rs.next.finished.at(), rs.next.seen
 	case q.lost():
-		rs.how, rs.until, rs.seen = outcomeFailed, q.lostAt().at(), q.lostStamp().arrival
+		rs.how, rs.until, rs.seen = attr.OutcomeFailed, q.lostAt().at(), q.lostStamp().arrival
 	default:
 		return rs, false
 	}
@@ -135,15 +135,15 @@ func (p *pod) killing(c *container, ended *run, from time.Time) (*occurrence, ti
 func (rs *restart) cause() string {
 	switch {
 	case rs.ended.reason == oomKilled:
-		return causeOOM
+		return attr.CauseOOM
 	case rs.ended.reason == restartingAll:
-		return causeRule
+		return attr.CauseRule
 	case rs.killed != nil:
 		return killingFor(rs.killed.message).cause
 	case rs.ended.vanished:
-		return causeVanish
+		return attr.CauseVanished
 	default:
-		return causeExit
+		return attr.CauseExit
 	}
 }
 
@@ -154,21 +154,21 @@ func (p *plan) buildRestart(rs *restart, disrupted *disruption, quiet time.Durat
 	q, c := rs.pod, rs.container
 	number := int(rs.ended.restart) + 1
 	b := &builder{
-		place: ownPlace(q.unique(), string(changeRestart), c.name, strconv.Itoa(number)),
+		place: ownPlace(q.unique(), string(attr.ChangeRestart), c.name, strconv.Itoa(number)),
 		base:  append(p.workload.attributes(), p.setOf(q).attributes()...),
 		work:  p.work,
 	}
 	b.base = append(append(b.base, q.attributes()...), c.attributes()...)
 	subject := q.subject() + " container/" + c.name
 	attrs := []attribute.KeyValue{
-		keyChange.String(string(changeRestart)),
-		keyOutcome.String(string(rs.how)),
-		keyCause.String(rs.causeOn(disrupted)),
+		attr.ChangeKey.String(string(attr.ChangeRestart)),
+		attr.OutcomeKey.String(string(rs.how)),
+		attr.CauseKey.String(rs.causeOn(disrupted)),
 		semconv.K8SContainerRestartCount(number),
 		semconv.ProcessExitCode(int(rs.ended.exitCode)),
 	}
 	if c.ledger.leftOut > 0 {
-		attrs = append(attrs, keyLeftOut.Int(c.ledger.leftOut))
+		attrs = append(attrs, attr.RestartsLeftOutKey.Int(c.ledger.leftOut))
 		c.ledger.toldLeftOut()
 	}
 	rollout := p.broughtBy(q)
@@ -195,7 +195,7 @@ func (p *plan) buildRestart(rs *restart, disrupted *disruption, quiet time.Durat
 			attach(root, ev, root.End)
 		}
 	}
-	if rs.how != outcomeOpen {
+	if rs.how != attr.OutcomeOpen {
 		b.addPath(root)
 	}
 	return b.done()
@@ -219,7 +219,7 @@ func (p *plan) broughtBy(q *pod) *change {
 		return s.change
 	}
 	for _, c := range slices.Backward(p.changes) {
-		if (c.kind == changeRollout || c.kind == changeRun) && !q.firstSeen.before(c.opened) {
+		if (c.kind == attr.ChangeRollout || c.kind == attr.ChangeRun) && !q.firstSeen.before(c.opened) {
 			return c
 		}
 	}

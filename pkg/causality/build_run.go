@@ -22,7 +22,7 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 		if !c.over() {
 			cut = now
 		}
-		b.podStart(trace.SpanID{}, q, nil, time.Time{}, cut, c.how() == outcomeFailed)
+		b.podStart(trace.SpanID{}, q, nil, time.Time{}, cut, c.how() == attr.OutcomeFailed)
 	}
 	b.root = b.spans[0]
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
@@ -81,9 +81,9 @@ func (p *plan) buildSchedule() spans.Trace {
 	root := b.add(node{
 		kind: kind.CronJobSchedule, subject: cron.subject(),
 		start: c.at, end: made.at(), attrs: []attribute.KeyValue{
-			keyChange.String(string(changeSchedule)),
-			keyOutcome.String(string(outcomeComplete)),
-			keyScheduled.String(c.at.Format(time.RFC3339)),
+			attr.ChangeKey.String(string(attr.ChangeSchedule)),
+			attr.OutcomeKey.String(string(attr.OutcomeComplete)),
+			attr.ScheduledAtKey.String(c.at.Format(time.RFC3339)),
 		},
 	})
 	for _, ev := range told {
@@ -99,7 +99,7 @@ func (p *plan) buildSchedule() spans.Trace {
 // and resumed has others.
 func (d *workload) scheduledRun() *change {
 	for _, c := range d.changes {
-		if c.kind == changeJob && c.cause == causeSchedule {
+		if c.kind == attr.ChangeJob && c.cause == attr.CauseSchedule {
 			return c
 		}
 	}
@@ -119,7 +119,7 @@ func (p *plan) cronJobOf() *object {
 func (p *plan) placeOfSchedule() place {
 	c := p.cronJob
 	if c.ledger.place == nil {
-		c.ledger.decide(ownPlace(p.cronJobOf().unique(), string(changeSchedule), strconv.FormatInt(c.at.Unix(), 10)))
+		c.ledger.decide(ownPlace(p.cronJobOf().unique(), string(attr.ChangeSchedule), strconv.FormatInt(c.at.Unix(), 10)))
 	}
 	return p.issued.give(*c.ledger.place)
 }

@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -25,7 +26,7 @@ func (b *changeBuilder) addSteps(now time.Time) {
 			parent: b.root.SpanID, id: stepIdentity(s.rs, s.step),
 			kind: what, subject: s.rs.subject(),
 			start: start, end: b.stepEnd(s, start, now),
-			attrs: append(s.rs.attributes(), keyScaleFrom.Int(int(s.step.from)), keyScaleTo.Int(int(s.step.to))),
+			attrs: append(s.rs.attributes(), attr.ScaleFromKey.Int(int(s.step.from)), attr.ScaleToKey.Int(int(s.step.to))),
 		})
 	}
 }
@@ -126,7 +127,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 			}
 		}
 		b.startSpans[q] = b.podStart(parent, q, s.rs.attributes(), cause, cut, failed)
-		if failed && b.change.kind == changeJob {
+		if failed && b.change.kind == attr.ChangeJob {
 			b.blame(q)
 		}
 	}
@@ -181,7 +182,7 @@ func (b *changeBuilder) addPauses() {
 
 // addMinReadyWait shows the time that minReadySeconds cost at the end.
 func (b *changeBuilder) addMinReadyWait() {
-	if b.change.kind != changeRollout || b.change.how() != outcomeComplete || b.minReady == 0 || b.completeWhenReady() {
+	if b.change.kind != attr.ChangeRollout || b.change.how() != attr.OutcomeComplete || b.minReady == 0 || b.completeWhenReady() {
 		return
 	}
 	var ready, available time.Time

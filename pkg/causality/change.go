@@ -11,47 +11,15 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// changeKind is a kind of change, as the attribute rollspan.change has it.
-type changeKind = attr.Change
-
-const (
-	changeRollout     changeKind = "rollout"
-	changeScale       changeKind = "scale"
-	changeReplacement changeKind = "replacement"
-	changeRestart     changeKind = "restart"
-	changeDelete      changeKind = "delete"
-	changeJob         changeKind = "job"
-	changeRun         changeKind = "run"
-	changeSchedule    changeKind = "schedule"
-	changeDisruption  changeKind = "disruption"
-	changeActivity    changeKind = "activity"
-)
-
-// causeOrdinals is the cause of a scale that only gives a StatefulSet's pods
-// other numbers.
-const causeOrdinals = "ordinals"
-
-// outcome is how a change ended, as the attribute rollspan.outcome has it.
-type outcome = attr.Outcome
-
-const (
-	outcomeComplete   outcome = "complete"
-	outcomeFailed     outcome = "failed"
-	outcomeSuperseded outcome = "superseded"
-	outcomeDeleted    outcome = "deleted"
-	outcomeSuspended  outcome = "suspended"
-	outcomeOpen       outcome = "open"
-)
-
 // change is one change of a workload: a rollout, a scale, a Job's run, its
 // deletion.
 type change struct {
-	kind   changeKind
+	kind   attr.Change
 	opened stamp
 	start  moment
 
 	ended    bool
-	outcome  outcome
+	outcome  attr.Outcome
 	end      moment
 	endStamp stamp
 
@@ -113,25 +81,25 @@ type pause struct {
 func (c *change) over() bool { return c.ended || c.ledger.deleteTold }
 
 // how is the outcome of a change that is over.
-func (c *change) how() outcome {
+func (c *change) how() attr.Outcome {
 	if c.ledger.deleteTold {
-		return outcomeComplete
+		return attr.OutcomeComplete
 	}
 	return c.outcome
 }
 
 // finish ends a change.
-func (c *change) finish(how outcome, at moment, s stamp) {
+func (c *change) finish(how attr.Outcome, at moment, s stamp) {
 	c.ended, c.outcome, c.end, c.endStamp = true, how, at, s
 }
 
 // aborted reports whether a rollout was given up by its controller, which brings back the
 // pods from before.
-func (c *change) aborted() bool { return c.kind == changeRollout && c.failure.reason != "" }
+func (c *change) aborted() bool { return c.kind == attr.ChangeRollout && c.failure.reason != "" }
 
 // cutsPods reports whether a pod that still waited when the change ended has failed with
 // it.
-func (c *change) cutsPods() bool { return c.outcome == outcomeFailed && !c.aborted() }
+func (c *change) cutsPods() bool { return c.outcome == attr.OutcomeFailed && !c.aborted() }
 
 // attributesAfter are those of what happened at a time to a pod that the change
 // brought, if the change was over by then. It may be nil: not known.
@@ -139,7 +107,7 @@ func (c *change) attributesAfter(at time.Time) []attribute.KeyValue {
 	if c == nil || !c.over() || at.Before(c.end.at()) {
 		return nil
 	}
-	return []attribute.KeyValue{seconds(keySinceRollout, at.Sub(c.end.at()))}
+	return []attribute.KeyValue{seconds(attr.SinceRolloutKey, at.Sub(c.end.at()))}
 }
 
 // openAt reports whether the change was open when the write s was made.
@@ -153,7 +121,7 @@ func (c *change) identity(workload string) trace.TraceID {
 	id := []string{workload, string(c.kind)}
 	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }
 	switch c.kind {
-	case changeRollout:
+	case attr.ChangeRollout:
 		switch {
 		case c.revision > 0 || c.generation == 0:
 			number(c.revision)
@@ -170,13 +138,13 @@ func (c *change) identity(workload string) trace.TraceID {
 			id = append(id, "again")
 			number(c.generation)
 		}
-	case changeScale:
+	case attr.ChangeScale:
 		number(c.generation)
-	case changeJob:
+	case attr.ChangeJob:
 		switch {
 		case !c.resumed.IsZero():
 			number(c.resumed.Unix())
-		case c.cause == causeResume:
+		case c.cause == attr.CauseResume:
 			// It was over before the controller noticed.
 			id = append(id, "generation")
 			number(c.generation)

@@ -10,11 +10,8 @@ import (
 	"unique"
 
 	"go.opentelemetry.io/otel/attribute"
-)
 
-const (
-	keyChanged        = attribute.Key("rollspan.changed")
-	keyChangedLeftOut = attribute.Key("rollspan.changed.left_out")
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // templateField is one field that is set in a pod template. Of its value there
@@ -258,7 +255,7 @@ func changedAttributes(changed []string) []attribute.KeyValue {
 	}
 	left := len(changed) - maxChanged
 	if left <= 0 {
-		return []attribute.KeyValue{keyChanged.StringSlice(changed)}
+		return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed)}
 	}
-	return []attribute.KeyValue{keyChanged.StringSlice(changed[:maxChanged]), keyChangedLeftOut.Int(left)}
+	return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed[:maxChanged]), attr.ChangedLeftOutKey.Int(left)}
 }

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // volumeClaim is what the engine keeps of a PersistentVolumeClaim.
@@ -265,7 +267,7 @@ func (c *volumeClaim) lastFailure(at time.Time) (last occurrence, reason string)
 // last, or to end; from is zero where nothing shows that it began.
 func (c *volumeClaim) provisioning(end time.Time) (service string, from, until time.Time) {
 	var asked time.Time
-	service, until = serviceBinder, end
+	service, until = attr.ServiceVolumeBinder, end
 	for _, ev := range c.events {
 		if ev.first().After(end) {
 			continue
@@ -290,5 +292,5 @@ func (c *volumeClaim) provisioning(end time.Time) (service string, from, until t
 // ebs.csi.aws.com_ebs-csi-controller-7c8d_5a3f….
 func component(ev *event) string {
 	name, _, _ := strings.Cut(ev.component, "_")
-	return cmp.Or(name, serviceBinder)
+	return cmp.Or(name, attr.ServiceVolumeBinder)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // extent is how much of what the engine knows is handed out.
@@ -37,14 +38,14 @@ func (e *Engine) Close() []spans.Trace {
 // but for what is being deleted, until that is gone.
 func (r *reviewer) foundAgain(c *change) bool {
 	switch {
-	case c.kind == changeDelete:
+	case c.kind == attr.ChangeDelete:
 		// Nothing is left to find once the workload is gone, but it is not over, and
 		// nobody knows when it will be.
 		return !r.isGone() || r.podsLeft()
 	case !c.over():
 		return true
 	default:
-		return c.how() == outcomeDeleted && !r.isGone()
+		return c.how() == attr.OutcomeDeleted && !r.isGone()
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // comparable reports whether later rollouts are measured against this one.
 func (c *change) comparable() bool {
-	return c.kind == changeRollout && c.how() == outcomeComplete
+	return c.kind == attr.ChangeRollout && c.how() == attr.OutcomeComplete
 }
 
 // comparePrevious tells on the root how long the completed rollout before took,
@@ -19,7 +19,7 @@ func (c *change) comparable() bool {
 // The one before may not have been handed out yet, because an old pod of its is
 // slow to stop. How long it took is known, its critical path not.
 func (b *changeBuilder) comparePrevious() {
-	if b.change.kind != changeRollout {
+	if b.change.kind != attr.ChangeRollout {
 		return
 	}
 	previous := b.lastCompleted
@@ -40,15 +40,15 @@ func (b *changeBuilder) comparePrevious() {
 	} else {
 		took = b.endOf(previous, b.end).Sub(b.startOf(previous))
 	}
-	b.root.Attributes = append(b.root.Attributes, seconds(keyPreviousDuration, took))
+	b.root.Attributes = append(b.root.Attributes, seconds(attr.PreviousDurationKey, took))
 	if previous.revision > 0 {
-		b.root.Attributes = append(b.root.Attributes, keyPreviousRevision.Int64(previous.revision))
+		b.root.Attributes = append(b.root.Attributes, attr.PreviousRevisionKey.Int64(previous.revision))
 	}
 	if b.end.Sub(b.start) <= took || previous.ledger.phases == nil {
 		return // something always grows, if only by chance
 	}
 	if phase, by := grewMost(previous.ledger.phases, b.change.ledger.phases); by > 0 {
-		b.root.Attributes = append(b.root.Attributes, keySlowerPhase.String(string(phase)), seconds(keySlowerBy, by))
+		b.root.Attributes = append(b.root.Attributes, attr.SlowerPhaseKey.String(string(phase)), seconds(attr.SlowerByKey, by))
 	}
 }
 

@@ -193,7 +193,7 @@ func (w *criticalPath) finish() map[attr.Phase]time.Duration {
 	w.self(w.root, w.root.Start)
 	slices.Reverse(w.segments)
 	for s := range w.marked {
-		s.Attributes = append(s.Attributes, keyCritical.Bool(true))
+		s.Attributes = append(s.Attributes, attr.CriticalKey.Bool(true))
 	}
 	phases := map[attr.Phase]time.Duration{}
 	for _, g := range w.segments {
@@ -202,7 +202,7 @@ func (w *criticalPath) finish() map[attr.Phase]time.Duration {
 	if len(phases) == 0 {
 		return nil // it took no time
 	}
-	w.root.Attributes = append(w.root.Attributes, keyPathSegments.StringSlice(segmentStrings(w.segments)))
+	w.root.Attributes = append(w.root.Attributes, attr.CriticalPathSegmentsKey.StringSlice(segmentStrings(w.segments)))
 	for _, phase := range slices.Sorted(maps.Keys(phases)) {
 		w.root.Attributes = append(w.root.Attributes, seconds(phase.Key(), phases[phase]))
 	}

@@ -45,9 +45,9 @@ func (b *changeBuilder) addCriticalPath() {
 	cause := b.root
 	var next *gate
 	switch {
-	case b.change.kind == changeJob:
+	case b.change.kind == attr.ChangeJob:
 		next = b.runEndedBy(w, gates)
-	case b.change.how() == outcomeComplete:
+	case b.change.how() == attr.OutcomeComplete:
 		next = b.completer(gates)
 	default:
 		next = waitingAt(gates, b.root.End)
@@ -112,7 +112,7 @@ func (b *changeBuilder) gates() []gate {
 // are to have, and those do not count pods that are being deleted
 // (NewRSNewReplicas and FilterActivePods of k8s.io/kubernetes/pkg/controller).
 func (b *changeBuilder) waitsForStops() bool {
-	return b.change.kind == changeDelete || b.controller.goesPodByPod() || b.recreate && b.change.kind == changeRollout
+	return b.change.kind == attr.ChangeDelete || b.controller.goesPodByPod() || b.recreate && b.change.kind == attr.ChangeRollout
 }
 
 // openedLast is the gate that was opened last by a time.
@@ -134,7 +134,7 @@ func openedLast(gates []gate, at time.Time) *gate {
 // completeWhenReady reports whether the change is complete without its last pod
 // having been ready for minReadySeconds.
 func (b *changeBuilder) completeWhenReady() bool {
-	return b.controller.completeWhenReady && b.change.kind == changeRollout
+	return b.controller.completeWhenReady && b.change.kind == attr.ChangeRollout
 }
 
 // completer is the gate that completed the change.

@@ -10,7 +10,7 @@ import (
 // runGates notes at which gates pods of a Job failed, and adds the stops of those
 // that are made up for only when they have ended.
 func (b *changeBuilder) runGates() {
-	if b.change.kind != changeJob {
+	if b.change.kind != attr.ChangeJob {
 		return
 	}
 	ends := b.runEnds()
@@ -46,12 +46,12 @@ func (b *changeBuilder) runEndedBy(w *criticalPath, gates []gate) *gate {
 		by = c.verdictBy
 		at, stopped = b.stopped(w)
 	}
-	if c.failedByPod() || c.how() == outcomeComplete && stopped {
-		if g := b.lastEnd(by, c.how() == outcomeFailed); g != nil {
+	if c.failedByPod() || c.how() == attr.OutcomeComplete && stopped {
+		if g := b.lastEnd(by, c.how() == attr.OutcomeFailed); g != nil {
 			return g
 		}
 	}
-	if c.how() == outcomeComplete {
+	if c.how() == attr.OutcomeComplete {
 		return completedBy(gates, at)
 	}
 	if g := waitingAt(gates, at); g != nil {

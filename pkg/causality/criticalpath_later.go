@@ -1,6 +1,10 @@
 package causality
 
-import "github.com/rollspan/rollspan/pkg/spans"
+import (
+	"github.com/rollspan/rollspan/pkg/spans"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
 
 // What a change waited for need not be over when the change is handed out: a pod of
 // a StatefulSet that is stuck and that nobody deletes, an old pod that takes an hour
@@ -10,7 +14,7 @@ import "github.com/rollspan/rollspan/pkg/spans"
 // stillGoingOn builds the spans of what pods were at when a change ended in vain, and
 // still are. They are for the critical path, and told when they are over.
 func (b *changeBuilder) stillGoingOn() []*spans.Span {
-	if b.change.how() == outcomeComplete || b.change.kind == changeJob {
+	if b.change.how() == attr.OutcomeComplete || b.change.kind == attr.ChangeJob {
 		return nil // it waited for none of them
 	}
 	later := builder{place: b.place, base: b.base, work: b.builder.work}
@@ -31,7 +35,7 @@ func (b *changeBuilder) stillGoingOn() []*spans.Span {
 // markLater notes which spans of those that come later are on the critical path.
 func (c *change) markLater(later []*spans.Span) {
 	for _, s := range later {
-		if _, critical := s.Attribute(keyCritical); !critical {
+		if _, critical := s.Attribute(attr.CriticalKey); !critical {
 			continue
 		}
 		c.ledger.mark(s.SpanID)
@@ -42,7 +46,7 @@ func (c *change) markLater(later []*spans.Span) {
 func (b *builder) markCritical(c *change) {
 	for _, s := range b.spans {
 		if c.ledger.marked[s.SpanID] {
-			s.Attributes = append(s.Attributes, keyCritical.Bool(true))
+			s.Attributes = append(s.Attributes, attr.CriticalKey.Bool(true))
 		}
 	}
 }

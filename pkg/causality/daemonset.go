@@ -7,13 +7,15 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 const kindDaemonSet = "DaemonSet"
 
 var daemonSetController = controller{
 	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindDaemonSet),
-	service:          serviceDaemonSet,
+	service:          attr.ServiceDaemonSet,
 	nameKey:          semconv.K8SDaemonSetNameKey,
 	uidKey:           semconv.K8SDaemonSetUIDKey,
 	numbers:          numberedByRevision,

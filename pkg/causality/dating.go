@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // startOf dates the write that opened a change: not after the first thing the
@@ -19,7 +21,7 @@ func (p *plan) startOf(c *change) time.Time {
 			at = at.before(p.decided(s.rs, s.step))
 		}
 	}
-	if c.kind == changeDelete || p.direct() {
+	if c.kind == attr.ChangeDelete || p.direct() {
 		for q, s := range p.stops {
 			if s.change == c && q.leaving() {
 				at = at.before(p.stopAsked(q))

@@ -8,6 +8,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 const kindDeployment = "Deployment"
@@ -21,7 +23,7 @@ const (
 
 var deploymentController = controller{
 	GroupVersionKind:   appsv1.SchemeGroupVersion.WithKind(kindDeployment),
-	service:            serviceDeployment,
+	service:            attr.ServiceDeployment,
 	nameKey:            semconv.K8SDeploymentNameKey,
 	uidKey:             semconv.K8SDeploymentUIDKey,
 	pods:               podsMadeBySets,

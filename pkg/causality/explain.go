@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // explainFailure says in one sentence what went wrong and where, the most
 // specific cause first.
 func (b *changeBuilder) explainFailure() failure {
-	if b.change.kind == changeJob {
+	if b.change.kind == attr.ChangeJob {
 		return b.explainJob()
 	}
 	var after string

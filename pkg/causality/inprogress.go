@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -117,11 +118,11 @@ func (r *reviewer) interval(start moment, told time.Time) (from, until time.Time
 func (r *reviewer) changeInProgress(c *change) {
 	pending := r.workload.pending
 	switch {
-	case c.over() || c.kind == changeDelete || c == pending:
+	case c.over() || c.kind == attr.ChangeDelete || c == pending:
 		return
-	case c.kind == changeRollout && r.controller.numbers == numberedByAnnotation && c.revision == 0:
+	case c.kind == attr.ChangeRollout && r.controller.numbers == numberedByAnnotation && c.revision == 0:
 		return // the controller has not numbered it
-	case c.cause == causeResume && c.resumed.IsZero():
+	case c.cause == attr.CauseResume && c.resumed.IsZero():
 		return // nor said when it resumed the Job
 	}
 	from, until, ok := r.interval(c.start, c.ledger.inProgress)
@@ -131,9 +132,9 @@ func (r *reviewer) changeInProgress(c *change) {
 		return
 	}
 	c.ledger.toldUpTo(until)
-	attrs := []attribute.KeyValue{keyInProgress.String(string(c.kind))}
+	attrs := []attribute.KeyValue{attr.InProgressKey.String(string(c.kind))}
 	if c.revision > 0 {
-		attrs = append(attrs, keyRevision.Int64(c.revision))
+		attrs = append(attrs, attr.RevisionKey.Int64(c.revision))
 	}
 	r.out = append(r.out, r.lateBuilder(c).inProgress(node{
 		service: r.service(), subject: r.subject(), start: from, end: until, attrs: attrs,
@@ -162,7 +163,7 @@ func (r *reviewer) replacementInProgress(lost, next *pod) {
 	lost.ledger.toldUpTo(until)
 	r.out = append(r.out, r.replacementBuilder(lost, true).inProgress(node{
 		service: s.rs.service(r.workload), subject: lost.subject(), start: from, end: until,
-		attrs: append([]attribute.KeyValue{keyInProgress.String(string(changeReplacement))}, s.rs.attributes()...),
+		attrs: append([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, s.rs.attributes()...),
 	}, waitingForReplacement(s.rs, lost, next, until)))
 }
 
@@ -170,9 +171,9 @@ func (r *reviewer) replacementInProgress(lost, next *pod) {
 func (b *builder) inProgress(n node, w waiting) spans.Trace {
 	n.parent, n.kind = b.place.rootID(), kind.InProgress
 	n.id = []string{kind.InProgress.ID(), n.end.UTC().Format(time.RFC3339Nano)}
-	n.attrs = append(append(n.attrs, keyWaitingFor.String(w.sentence())), w.attrs...)
+	n.attrs = append(append(n.attrs, attr.WaitingForKey.String(w.sentence())), w.attrs...)
 	if w.reason != "" {
-		n.attrs = append(n.attrs, keyWaiting.String(w.reason))
+		n.attrs = append(n.attrs, attr.WaitingReasonKey.String(w.reason))
 	}
 	b.add(n)
 	return b.done()

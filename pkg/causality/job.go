@@ -19,7 +19,7 @@ const kindJob = "Job"
 
 var jobController = controller{
 	GroupVersionKind: batchv1.SchemeGroupVersion.WithKind(kindJob),
-	service:          serviceJob,
+	service:          attr.ServiceJob,
 	nameKey:          semconv.K8SJobNameKey,
 	uidKey:           semconv.K8SJobUIDKey,
 	replaces:         replacedNot,
@@ -95,7 +95,7 @@ func (e *Engine) observeJob(o Observation, k *controller, in *batchv1.Job) *work
 			if who := writerOf(in.ManagedFields, `"f:suspend"`, d.writers); !who.at.IsZero() {
 				at = inSecond(who.at, arrival)
 			}
-			c.finish(outcomeSuspended, at, s)
+			c.finish(attr.OutcomeSuspended, at, s)
 		}
 	default:
 		d.openRun(in, s, o, created)
@@ -120,7 +120,7 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created mome
 	who := writer(in.ManagedFields, true, d.writers)
 	arrival := o.arrival()
 	c := d.offer(&change{
-		kind:        changeJob,
+		kind:        attr.ChangeJob,
 		opened:      s,
 		start:       created,
 		generation:  in.Generation,
@@ -133,14 +133,14 @@ func (d *workload) openRun(in *batchv1.Job, s stamp, o Observation, created mome
 	case d.seen:
 		// It was suspended until now.
 		who := writerOf(in.ManagedFields, `"f:suspend"`, d.writers)
-		c.cause, c.manager = causeResume, who.manager
+		c.cause, c.manager = attr.CauseResume, who.manager
 		c.start = writtenAt(who, time.Time{}, arrival, s.arrival)
 	case !resumedAt(in).IsZero():
-		c.cause, c.start = causeResume, inSecond(resumedAt(in), time.Time{})
+		c.cause, c.start = attr.CauseResume, inSecond(resumedAt(in), time.Time{})
 	case in.Annotations[instantiated] != "":
-		c.cause = causeManual
+		c.cause = attr.CauseManual
 	case d.cronJob != nil:
-		c.cause = causeSchedule
+		c.cause = attr.CauseSchedule
 	}
 	if o.Initial || !d.seen && in.Status.StartTime != nil {
 		c.opened = stamp{arrival: c.start.lo}
@@ -165,14 +165,6 @@ func (d *workload) noteResume(c *change, in *batchv1.Job) {
 		c.resumed, d.resumed = at, at
 	}
 }
-
-// The causes of a Job's run other than that it was created: a CronJob's schedule asked
-// for it, somebody asked for one beside the schedule, or it was resumed.
-const (
-	causeSchedule = "schedule"
-	causeManual   = "manual"
-	causeResume   = "resume"
-)
 
 // scheduledTime is where the CronJob controller says what time a Job is for
 // (batch/v1, CronJobScheduledTimestampAnnotation, since 1.32 stable).
@@ -223,9 +215,9 @@ func (d *workload) endRun(in *batchv1.Job, done *batchv1.JobCondition, s stamp, 
 	if done.LastTransitionTime.IsZero() {
 		at = arrived(seen)
 	}
-	how := outcomeComplete
+	how := attr.OutcomeComplete
 	if done.Type == batchv1.JobFailed {
-		how, c.failure = outcomeFailed, failure{done.Reason, done.Message}
+		how, c.failure = attr.OutcomeFailed, failure{done.Reason, done.Message}
 	}
 	c.finish(how, at, s)
 }

@@ -7,6 +7,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // jobRun is what a change that is a Job's run has of its own.
@@ -65,9 +67,9 @@ func (c *change) observeRun(in *batchv1.Job, s stamp, arrival, seen time.Time) {
 func (c *change) jobAttributes() []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	if !c.workQueue {
-		attrs = append(attrs, keyJobCompletions.Int(int(c.wanted)))
+		attrs = append(attrs, attr.JobCompletionsKey.Int(int(c.wanted)))
 	}
-	return append(attrs, keyJobSucceeded.Int(int(c.succeeded)), keyJobFailed.Int(int(c.failed)))
+	return append(attrs, attr.JobSucceededKey.Int(int(c.succeeded)), attr.JobFailedKey.Int(int(c.failed)))
 }
 
 // jobProgress says it in words: "1 of 2 succeeded, 1 failed".
@@ -89,7 +91,7 @@ func (c *change) hasVerdict() bool { return c.verdict.known() && c.verdictBy.bef
 func (c *change) failedByPod() bool {
 	switch c.failure.reason {
 	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonMaxFailedIndexesExceeded, batchv1.JobReasonPodFailurePolicy:
-		return c.how() == outcomeFailed
+		return c.how() == attr.OutcomeFailed
 	default:
 		return false
 	}

@@ -4,25 +4,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // The kubelet says of each container that it kills that it does so, and in words
 // what for.
-
-// Causes of restarts.
-const (
-	causeExit    = "exit"
-	causeOOM     = "oom"
-	causeReboot  = "reboot"
-	causeProbe   = "probe"
-	causeHook    = "hook"
-	causeResize  = "resize"
-	causeImage   = "image"
-	causeSandbox = "sandbox"
-	causeRule    = "rule"
-	causeKubelet = "kubelet"
-	causeVanish  = "vanished"
-)
 
 // killing is what the kubelet kills a container for.
 type killing struct {
@@ -35,13 +22,13 @@ type killing struct {
 // killings are from k8s.io/kubernetes/pkg/kubelet/kuberuntime. The first that fits
 // counts.
 var killings = []killing{
-	{"failed liveness probe", causeProbe, livenessProbeFailed, "Liveness probe"},
-	{"failed startup probe", causeProbe, startupProbeFailed, "Startup probe"},
-	{"PostStartHook", causeHook, postStartHookError, ""},
-	{"resize requires restart", causeResize, "", ""},
-	{"definition changed", causeImage, "", ""}, // of what it compares only the image can change
-	{stoppingWords, causeSandbox, "", ""},
-	{"try killing it before restart", causeVanish, "", ""},
+	{"failed liveness probe", attr.CauseProbe, livenessProbeFailed, "Liveness probe"},
+	{"failed startup probe", attr.CauseProbe, startupProbeFailed, "Startup probe"},
+	{"PostStartHook", attr.CauseHook, postStartHookError, ""},
+	{"resize requires restart", attr.CauseResize, "", ""},
+	{"definition changed", attr.CauseImage, "", ""}, // of what it compares only the image can change
+	{stoppingWords, attr.CauseSandbox, "", ""},
+	{"try killing it before restart", attr.CauseVanished, "", ""},
 }
 
 // restartAllWords are all that the kubelet says where it restarts all containers.
@@ -53,14 +40,14 @@ const stoppingWords = "Stopping container "
 
 func killingFor(message string) killing {
 	if message == restartAllWords {
-		return killing{cause: causeRule}
+		return killing{cause: attr.CauseRule}
 	}
 	for _, k := range killings {
 		if strings.Contains(message, k.words) || k.saidBy(message) {
 			return k
 		}
 	}
-	return killing{cause: causeKubelet}
+	return killing{cause: attr.CauseKubelet}
 }
 
 // killed finds what says that the kubelet began to kill a run.
@@ -92,9 +79,9 @@ func (p *pod) ordered(c *container, r *run) bool {
 		return false
 	}
 	switch killingFor(kill.message).cause {
-	case causeResize, causeImage, causeRule:
+	case attr.CauseResize, attr.CauseImage, attr.CauseRule:
 		return true
-	case causeSandbox:
+	case attr.CauseSandbox:
 		return c.ranAfter(r)
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // claimed is a pod that waits for a claim of its own.
@@ -131,7 +132,7 @@ func TestACrashLoopBeforeReadyIsBounded(t *testing.T) {
 		case "run container":
 			runs = append(runs, s)
 		case "container":
-			n, _ := s.Attribute(keyLeftOut)
+			n, _ := s.Attribute(attr.RestartsLeftOutKey)
 			leftOut = n.AsInt64()
 		}
 	}

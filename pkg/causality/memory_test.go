@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // life drives an engine through the life of one Deployment of one pod.
@@ -31,7 +32,7 @@ func (l *life) took(t spans.Trace) {
 	l.spans += len(t.Spans)
 	l.last = t
 	l.traces[t.Root().Name]++
-	if n, ok := t.Root().Attribute(keyLeftOut); ok {
+	if n, ok := t.Root().Attribute(attr.RestartsLeftOutKey); ok {
 		l.leftOut += int(n.AsInt64())
 	}
 }

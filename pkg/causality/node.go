@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // nodes are the Nodes of the cluster. Pods name theirs, Events too, and a name
@@ -144,7 +146,7 @@ func (n *nodeRecord) observeCondition(in *corev1.NodeCondition, arrival, seen ti
 		at = arrived(seen)
 	}
 	// A state that the watch missed ended by the time this one began.
-	c.open.finish(outcomeComplete, at, seen)
+	c.open.finish(attr.OutcomeComplete, at, seen)
 	c.status, c.since, c.open = in.Status, at.from(), nil
 	if kind == "" {
 		c.well = c.well || in.Reason != neverUpdated
@@ -164,7 +166,7 @@ func (n *nodeRecord) observeBoot(id string, seen time.Time) {
 	if before == "" {
 		return
 	}
-	n.reboot.finish(outcomeComplete, arrived(seen), seen)
+	n.reboot.finish(attr.OutcomeComplete, arrived(seen), seen)
 	n.reboot = n.begin(&disruption{kind: nodeRebooted, key: id, start: arrived(seen), seen: seen})
 }
 
@@ -178,7 +180,7 @@ func (n *nodeRecord) observeReboot(arrival, seen time.Time) {
 	if ready.since.After(at.at()) {
 		at = inSecond(ready.since, arrival)
 	}
-	n.reboot.finish(outcomeComplete, at, seen)
+	n.reboot.finish(attr.OutcomeComplete, at, seen)
 	n.reboot = nil
 }
 
@@ -189,10 +191,10 @@ func (n *nodeRecord) delete(seen time.Time) {
 	}
 	n.gone = true
 	for _, d := range n.disruptions {
-		d.finish(outcomeDeleted, arrived(seen), seen)
+		d.finish(attr.OutcomeDeleted, arrived(seen), seen)
 	}
 	d := n.begin(&disruption{kind: nodeDeleted, key: "gone", start: arrived(seen), seen: seen})
-	d.finish(outcomeComplete, d.start, seen)
+	d.finish(attr.OutcomeComplete, d.start, seen)
 }
 
 // maxDisruptions bounds what is kept of a node that flaps.

@@ -156,7 +156,7 @@ func (e *Engine) noteConsequence(lost *pod, on *disruption) {
 // which a container's run ended; nil if there was none.
 func (e *Engine) nodeCauseOfRestart(rs *restart) *disruption {
 	n := e.nodeOf(rs.pod)
-	if n == nil || rs.cause() == causeOOM {
+	if n == nil || rs.cause() == attr.CauseOOM {
 		return nil
 	}
 	began, died, again := rs.ended.started.from(), rs.ended.finished.at(), time.Time{}
@@ -192,9 +192,9 @@ func (rs *restart) causeOn(d *disruption) string {
 	case d == nil:
 		return rs.cause()
 	case d.kind == nodeRebooted:
-		return causeReboot
+		return attr.CauseReboot
 	default:
-		return causeKubelet
+		return attr.CauseKubelet
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // observeCordon notes that no more pods are to come to the node: somebody
@@ -13,7 +15,7 @@ import (
 func (n *nodeRecord) observeCordon(in *corev1.Node, born bool, arrival, seen time.Time) {
 	if !in.Spec.Unschedulable {
 		n.unscheduled = false
-		n.cordon.finish(outcomeComplete, arrived(seen), seen)
+		n.cordon.finish(attr.OutcomeComplete, arrived(seen), seen)
 		n.cordon = nil
 		return
 	}

@@ -36,7 +36,7 @@ type disruption struct {
 
 	start, end moment
 	over       bool
-	outcome    outcome
+	outcome    attr.Outcome
 	seen       time.Time // arrival of the latest news of it
 
 	reason, message string // of the condition
@@ -59,11 +59,11 @@ func (m moment) from() time.Time {
 }
 
 func (d *disruption) place() place {
-	return ownPlace(d.node.unique(), string(changeDisruption), string(d.kind), d.key)
+	return ownPlace(d.node.unique(), string(attr.ChangeDisruption), string(d.kind), d.key)
 }
 
 // finish ends a disruption that is open.
-func (d *disruption) finish(how outcome, at moment, seen time.Time) {
+func (d *disruption) finish(how attr.Outcome, at moment, seen time.Time) {
 	if d == nil || d.over {
 		return
 	}

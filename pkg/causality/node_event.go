@@ -3,6 +3,8 @@ package causality
 import (
 	"slices"
 	"strings"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // toldBy says which disruptions the reason of an Event about a node tells of:
@@ -45,7 +47,7 @@ func pressureOn(resource string) disruptionKind {
 // kubeletStarted reports whether the Event is a kubelet's first word. Other
 // components (kube-proxy) have an Event of that name, too.
 func kubeletStarted(ev *event) bool {
-	return ev.reason == "Starting" && ev.component == serviceKubelet
+	return ev.reason == "Starting" && ev.component == attr.ServiceKubelet
 }
 
 // disruptionOf finds the disruption that an Event about the node tells of: of
@@ -57,7 +59,7 @@ func (n *nodeRecord) disruptionOf(ev *event) *disruption {
 		kinds = []disruptionKind{pressureOn(resource)}
 	}
 	d := n.fitting(ev, kinds)
-	if d == nil && ev.component == serviceKubelet {
+	if d == nil && ev.component == attr.ServiceKubelet {
 		d = n.fitting(ev, []disruptionKind{nodeRebooted, nodeKubeletRestarted})
 	}
 	return d
@@ -108,7 +110,7 @@ func (n *nodeRecord) observeKubelet() {
 			continue
 		}
 		d := &disruption{
-			kind: nodeKubeletRestarted, start: at, end: at, over: true, outcome: outcomeComplete,
+			kind: nodeKubeletRestarted, start: at, end: at, over: true, outcome: attr.OutcomeComplete,
 			seen: ev.arrival, event: ev,
 		}
 		if ev.initial {

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // placeOf is where a change's spans are. It is decided when it is asked for the
@@ -33,7 +35,7 @@ func (p *plan) join(c *change) trace.SpanContext {
 // same to be an old one: a rollback restores the template that the revision had,
 // and kubectl the workload's annotations, which it finds on the ReplicaSet.
 func (p *plan) isOld(o offer, c *change) bool {
-	if o.template && c.kind == changeRollout && p.rollbackTo(c) > 0 {
+	if o.template && c.kind == attr.ChangeRollout && p.rollbackTo(c) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(p.sets, func(rs *podSet) bool {
@@ -62,7 +64,7 @@ func (d *workload) forgetChange() {
 	if c.comparable() {
 		d.lastCompleted = c
 	}
-	if c.kind != changeRollout || !c.ledger.joined.IsValid() {
+	if c.kind != attr.ChangeRollout || !c.ledger.joined.IsValid() {
 		return
 	}
 	d.ledger.joined(c.revision, c.ledger.joined)
@@ -83,10 +85,10 @@ func keepNewest[V any](byRevision map[int64]V, most int) {
 // told long ago.
 func (p *plan) placeOfRevision(revision int64) place {
 	for _, c := range p.changes {
-		if c.kind == changeRollout && c.revision == revision && c.partition == 0 {
+		if c.kind == attr.ChangeRollout && c.revision == revision && c.partition == 0 {
 			return p.placeOf(c)
 		}
 	}
-	old := change{kind: changeRollout, revision: revision}
+	old := change{kind: attr.ChangeRollout, revision: revision}
 	return p.issued.give(place{own: old.identity(p.unique()), joined: p.workload.ledger.joinedBy[revision]})
 }

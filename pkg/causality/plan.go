@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // slot says where a pod's start or stop belongs.
@@ -202,7 +204,7 @@ func (p *plan) planStops(rs *podSet, pods []*pod) (lost []*pod) {
 	for _, q := range leaving {
 		p.work.spend(1 + len(rs.steps) + len(p.workload.changes))
 		c := p.changeFor(rs, q.lostStamp())
-		if c != nil && c.kind == changeDelete {
+		if c != nil && c.kind == attr.ChangeDelete {
 			if !q.released() {
 				p.stops[q] = slot{change: c, rs: rs}
 			}

@@ -3,6 +3,8 @@ package causality
 import (
 	"slices"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // fewer is how many pods each change of a workload that makes its pods itself has
@@ -21,10 +23,10 @@ func (p *plan) fewer() map[*change]int32 {
 // that was not why: the one that was open, or the scale of a DaemonSet that its
 // status reports a moment later.
 func (p *plan) scaledDown(open *change, q *pod, pods []*pod, fewer map[*change]int32) *change {
-	if fewer[open] > 0 && (p.controller.scaledBy != scaledByNodes || open.kind == changeScale) {
+	if fewer[open] > 0 && (p.controller.scaledBy != scaledByNodes || open.kind == attr.ChangeScale) {
 		return open
 	}
-	if p.controller.scaledBy != scaledByNodes || open != nil && open.kind != changeScale {
+	if p.controller.scaledBy != scaledByNodes || open != nil && open.kind != attr.ChangeScale {
 		return nil // a rollout's, whatever it was for
 	}
 	next := p.movedBy(q.lostStamp())
@@ -43,7 +45,7 @@ func (p *plan) scaledDown(open *change, q *pod, pods []*pod, fewer map[*change]i
 // movedBy is the scale that a DaemonSet's status reports a moment after s.
 func (p *plan) movedBy(s stamp) *change {
 	next := p.changeAfter(s)
-	if next != nil && next.kind == changeScale && next.opened.arrival.Sub(s.arrival) < deletionReach {
+	if next != nil && next.kind == attr.ChangeScale && next.opened.arrival.Sub(s.arrival) < deletionReach {
 		return next
 	}
 	return nil
@@ -63,7 +65,7 @@ func (p *plan) movedNodes(rs *podSet, born []*pod) {
 			continue
 		}
 		c := s.change
-		if c != nil && (c.kind != changeScale || made[c] < c.wanted-c.before) {
+		if c != nil && (c.kind != attr.ChangeScale || made[c] < c.wanted-c.before) {
 			made[c]++
 			continue
 		}
@@ -82,7 +84,7 @@ func (p *plan) madeUpLate(rs *podSet) {
 		if s.rs != rs || s.change != nil || s.lost == nil || p.stops[s.lost].change == nil {
 			continue
 		}
-		if c := p.changeFor(rs, q.firstSeen); c != nil && c.kind != changeDelete {
+		if c := p.changeFor(rs, q.firstSeen); c != nil && c.kind != attr.ChangeDelete {
 			s.change, s.step = c, lastStepUp(rs.steps, q.firstSeen)
 			p.starts[q] = s
 		}
@@ -100,7 +102,7 @@ func (p *plan) lostToDeletion(rs *podSet, lost []*pod) []*pod {
 	return slices.DeleteFunc(lost, func(q *pod) bool {
 		p.work.spend(len(p.workload.changes))
 		next := p.changeAfter(q.lostStamp())
-		if during := p.stops[q].change; during != nil && during.how() != outcomeDeleted || next == nil || next.kind != changeDelete || !q.leaving() ||
+		if during := p.stops[q].change; during != nil && during.how() != attr.OutcomeDeleted || next == nil || next.kind != attr.ChangeDelete || !q.leaving() ||
 			next.opened.arrival.Sub(q.deletion.arrival) >= deletionReach {
 			return false
 		}

@@ -1,5 +1,7 @@
 package causality
 
+import "github.com/rollspan/rollspan/pkg/spans/attr"
+
 // planRun attributes the pods of a Job, or the pod that is its own workload:
 // they belong to the run they were made in. A pod that has finished is not
 // missed when it goes.
@@ -17,11 +19,11 @@ func (p *plan) planRun(rs *podSet, pods []*pod) {
 		}
 		c := p.changeAt(q.lostStamp())
 		switch {
-		case c != nil && c.kind == changeDelete && q.released():
+		case c != nil && c.kind == attr.ChangeDelete && q.released():
 			// The Job went without it.
-		case c != nil && (c.kind == changeDelete || c.openAt(q.lostStamp())):
+		case c != nil && (c.kind == attr.ChangeDelete || c.openAt(q.lostStamp())):
 			at := slot{change: c, rs: rs}
-			if !q.finished.known() && (p.controller.pods == podItself || c.kind != changeDelete) {
+			if !q.finished.known() && (p.controller.pods == podItself || c.kind != attr.ChangeDelete) {
 				at.lost = q
 			}
 			p.stops[q] = at

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // maxTransitions bounds the history kept of one pod that flaps for days.
@@ -269,7 +271,7 @@ func (p *pod) observeEnd(o Observation, in *corev1.Pod) {
 	case !p.unowned() && controllerRef(in).UID == "":
 		// Its labels were changed, to have a look at it: its ReplicaSet lets
 		// go of it and makes another. Or that was deleted without its pods.
-		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), reasonReleased
+		p.failed, p.failure, p.reason = arrived(o.Time), newStamp(in.ResourceVersion, o), attr.CauseReleased
 	}
 }
 

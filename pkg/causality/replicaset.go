@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 const kindReplicaSet = "ReplicaSet"
@@ -19,7 +21,7 @@ const kindReplicaSet = "ReplicaSet"
 // replicaSetController is that of a ReplicaSet which is a workload of its own.
 var replicaSetController = controller{
 	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindReplicaSet),
-	service:          serviceReplicaSet,
+	service:          attr.ServiceReplicaSet,
 	nameKey:          semconv.K8SReplicaSetNameKey,
 	uidKey:           semconv.K8SReplicaSetUIDKey,
 	fixedTemplate:    true,

@@ -6,13 +6,15 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 const kindReplicationController = "ReplicationController"
 
 var replicationController = controller{
 	GroupVersionKind: corev1.SchemeGroupVersion.WithKind(kindReplicationController),
-	service:          serviceReplicationController,
+	service:          attr.ServiceReplicationController,
 	nameKey:          semconv.K8SReplicationControllerNameKey,
 	uidKey:           semconv.K8SReplicationControllerUIDKey,
 	observer:         stateReader[*corev1.ReplicationController](readReplicationController),

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -67,7 +68,7 @@ func (r *reviewer) finished() {
 		}
 		seen, settled := r.settled(c)
 		over := c.endStamp.arrival
-		if c.kind == changeDelete {
+		if c.kind == attr.ChangeDelete {
 			// It has no end of its own: it is over when its pods are gone.
 			over = c.opened.arrival
 			seen = latest(seen, over)
@@ -83,7 +84,7 @@ func (r *reviewer) finished() {
 		if !r.ready(seen) {
 			continue
 		}
-		if c.kind == changeDelete && (settled || r.wanted != everything) {
+		if c.kind == attr.ChangeDelete && (settled || r.wanted != everything) {
 			c.ledger.toldDeletion()
 		}
 		r.out = append(r.out, r.buildChange(c, r.engine.now))

@@ -43,10 +43,10 @@ func (e *Engine) numbered(d *workload) *workload {
 	}
 	told := d.forgotten
 	for _, c := range d.changes {
-		if c.kind == changeDelete && !c.ledger.sent {
+		if c.kind == attr.ChangeDelete && !c.ledger.sent {
 			c.revision = told
 		}
-		if c.kind != changeRollout || c == d.pending {
+		if c.kind != attr.ChangeRollout || c == d.pending {
 			continue
 		}
 		if !c.ledger.sent && c.ledger.inProgress.IsZero() {
@@ -170,5 +170,5 @@ func (r *reviewer) forgetRevisions(old func(seen time.Time) bool) {
 
 // numbersNeeded reports whether a rollout is not told yet.
 func (r *reviewer) numbersNeeded() bool {
-	return slices.ContainsFunc(r.plan.changes, func(c *change) bool { return c.kind == changeRollout && !c.ledger.sent })
+	return slices.ContainsFunc(r.plan.changes, func(c *change) bool { return c.kind == attr.ChangeRollout && !c.ledger.sent })
 }

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -117,9 +118,9 @@ func (ph *phases) refused(tl timeline) {
 			parent: ph.schedule.SpanID, id: []string{strconv.Itoa(i)}, kind: what,
 			start: latest(r.at, tl.created), end: end,
 		})
-		s.Attributes = append(s.Attributes, keyWaiting.String(r.reason))
+		s.Attributes = append(s.Attributes, attr.WaitingReasonKey.String(r.reason))
 		if r.message != "" {
-			s.Attributes = append(s.Attributes, keyWaitingMessage.String(r.message))
+			s.Attributes = append(s.Attributes, attr.WaitingMessageKey.String(r.message))
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -162,11 +163,11 @@ func (s *segmenter) pulled(m mark) {
 	if !s.pulling.IsZero() {
 		g := segment{kind: kind.PullImage, from: s.pulling, until: m.at}
 		if ok && waiting > pulling {
-			g.attrs = append(g.attrs, seconds(keyPullWaiting, waiting-pulling))
+			g.attrs = append(g.attrs, seconds(attr.PullWaitingKey, waiting-pulling))
 		}
 		if size := imageSize.FindStringSubmatch(m.message); size != nil {
 			if n, err := strconv.ParseInt(size[1], 10, 64); err == nil {
-				g.attrs = append(g.attrs, keyImageSize.Int64(n))
+				g.attrs = append(g.attrs, attr.ImageSizeKey.Int64(n))
 			}
 		}
 		s.emit(g)
@@ -302,7 +303,7 @@ func (s *segmenter) endBackOff(at time.Time) {
 		if reason == "ErrImagePull" {
 			reason = "ImagePullBackOff"
 		}
-		g.attrs = append(g.attrs, keyWaiting.String(reason))
+		g.attrs = append(g.attrs, attr.WaitingReasonKey.String(reason))
 	}
 	s.emit(g)
 	s.backOff = time.Time{}

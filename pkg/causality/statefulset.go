@@ -9,6 +9,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 const kindStatefulSet = "StatefulSet"
@@ -18,7 +20,7 @@ const kindStatefulSet = "StatefulSet"
 // pod only after minReadySeconds.
 var statefulSetController = controller{
 	GroupVersionKind:  appsv1.SchemeGroupVersion.WithKind(kindStatefulSet),
-	service:           serviceStatefulSet,
+	service:           attr.ServiceStatefulSet,
 	nameKey:           semconv.K8SStatefulSetNameKey,
 	uidKey:            semconv.K8SStatefulSetUIDKey,
 	numbers:           numberedByNamedRevision,

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -59,8 +58,6 @@ func templateImages(t *corev1.PodTemplateSpec) []string {
 	}
 	return images
 }
-
-const keySubresource = attribute.Key("rollspan.manager.subresource")
 
 // written is who wrote a spec, by the managedFields.
 type written struct {

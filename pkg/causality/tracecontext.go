@@ -143,7 +143,7 @@ func parseContext(text string) trace.SpanContext {
 // deployed reports whether the change is one that a deployer makes, who could
 // have left a context for it.
 func (c *change) deployed() bool {
-	return c.kind != changeDelete && c.cause != attr.CauseAutoscale && c.cause != attr.CauseNodes
+	return c.kind != attr.ChangeDelete && c.cause != attr.CauseAutoscale && c.cause != attr.CauseNodes
 }
 
 // offer gives a change the contexts that its workload carries as it begins.

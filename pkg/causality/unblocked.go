@@ -17,10 +17,10 @@ import (
 // one; and a Job's pod to the one whose end made room for it.
 func (b *changeBuilder) addUnblocked() {
 	switch b.change.kind {
-	case changeRollout, changeScale:
+	case attr.ChangeRollout, attr.ChangeScale:
 		b.unblockedSteps()
 		b.unblockedPods()
-	case changeJob:
+	case attr.ChangeJob:
 		b.unblockedRuns()
 	}
 }
@@ -66,7 +66,7 @@ func (b *changeBuilder) makesInTurn() bool {
 	if b.controller.replaces != replacedOnNode {
 		return b.inOrder
 	}
-	return b.change.kind == changeRollout && b.change.cause != attr.CauseCreate
+	return b.change.kind == attr.ChangeRollout && b.change.cause != attr.CauseCreate
 }
 
 // readyPod is a pod of the change that became available, and when.
@@ -212,7 +212,7 @@ func (p *pod) observeMilestones(o Observation, in *corev1.Pod) {
 // CountTerminatingPods of k8s.io/kubernetes/pkg/controller); the others when its
 // name is free.
 func (b *changeBuilder) outOfTheWay(q *pod, gone time.Time) time.Time {
-	if b.change.kind != changeDelete && b.controller.freedBy == freedWhenEnded {
+	if b.change.kind != attr.ChangeDelete && b.controller.freedBy == freedWhenEnded {
 		return earliest(q.ended.at(), gone)
 	}
 	return gone
@@ -223,7 +223,7 @@ func linkUnblocked(from, to *spans.Span) {
 	if !slices.ContainsFunc(from.Links, func(l spans.Link) bool { return l.SpanID == to.SpanID }) {
 		from.Links = append(from.Links, spans.Link{
 			TraceID: to.TraceID, SpanID: to.SpanID,
-			Attributes: []attribute.KeyValue{keyLink.String(string(attr.LinkUnblockedBy))},
+			Attributes: []attribute.KeyValue{attr.LinkKey.String(string(attr.LinkUnblockedBy))},
 		})
 	}
 }

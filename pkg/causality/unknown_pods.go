@@ -1,12 +1,16 @@
 package causality
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
 
 // podsUnknown reports whether a change was over before a snapshot was taken, and
 // pods that it wanted are nowhere in that. They have gone since, with their Events,
 // or were never made: nothing tells. So nothing is said of how they fared.
 func (b *changeBuilder) podsUnknown() bool {
-	if !b.inferred || b.change.how() != outcomeSuperseded {
+	if !b.inferred || b.change.how() != attr.OutcomeSuperseded {
 		return false
 	}
 	if len(b.sets) > 0 && !b.sets[0].direct() {
@@ -23,7 +27,7 @@ func (b *changeBuilder) podsUnknown() bool {
 
 // stepUnknown is podsUnknown of a step. That pods could not be made, Events tell.
 func (b *changeBuilder) stepUnknown(s slot) bool {
-	if !b.inferred || b.change.how() != outcomeSuperseded {
+	if !b.inferred || b.change.how() != attr.OutcomeSuperseded {
 		return false
 	}
 	for _, ev := range s.rs.events {

@@ -12,7 +12,7 @@ import (
 // podController is the kubelet, which works for a pod that no workload made.
 var podController = controller{
 	GroupVersionKind: corev1.SchemeGroupVersion.WithKind(kindPod),
-	service:          serviceKubelet,
+	service:          attr.ServiceKubelet,
 	nameKey:          semconv.K8SPodNameKey,
 	uidKey:           semconv.K8SPodUIDKey,
 	pods:             podItself,
@@ -38,7 +38,7 @@ func (e *Engine) runOf(p *pod) *workload {
 func (e *Engine) observeUnowned(p *pod, isNew bool) {
 	d := e.runOf(p)
 	if isNew && !p.startedBefore() {
-		c := d.offer(&change{kind: changeRun, cause: attr.CauseCreate, opened: p.firstSeen, start: p.created, wanted: 1})
+		c := d.offer(&change{kind: attr.ChangeRun, cause: attr.CauseCreate, opened: p.firstSeen, start: p.created, wanted: 1})
 		for _, container := range p.containers {
 			if !slices.Contains(c.imagesAfter, container.image) {
 				c.imagesAfter = append(c.imagesAfter, container.image)
@@ -49,7 +49,7 @@ func (e *Engine) observeUnowned(p *pod, isNew bool) {
 		}
 		d.begin(c)
 	}
-	if c := d.current(); c != nil && c.kind == changeRun && !c.ended {
+	if c := d.current(); c != nil && c.kind == attr.ChangeRun && !c.ended {
 		p.endRun(c)
 	}
 	if p.leaving() {
@@ -81,17 +81,17 @@ func (p *pod) endRun(c *change) {
 	tr, ready := p.firstReady()
 	switch {
 	case p.finished.known():
-		how := outcomeComplete
+		how := attr.OutcomeComplete
 		if p.phase == podFailed {
-			how = outcomeFailed
+			how = attr.OutcomeFailed
 		}
 		c.finish(how, p.finished, p.finish)
 	case !p.finite && ready:
 		c.ready = 1
-		c.finish(outcomeComplete, tr.at, stamp{arrival: tr.seen})
+		c.finish(attr.OutcomeComplete, tr.at, stamp{arrival: tr.seen})
 	case p.leaving():
-		c.finish(outcomeDeleted, p.deleteAsked, p.deletion)
+		c.finish(attr.OutcomeDeleted, p.deleteAsked, p.deletion)
 	case p.failed.known():
-		c.finish(outcomeFailed, p.failed, p.failure)
+		c.finish(attr.OutcomeFailed, p.failed, p.failure)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // maxNamed is how many pods of one trouble, and how many troubles, are named.
@@ -178,7 +180,7 @@ func (p *plan) census(c *change, at time.Time) census {
 			continue
 		}
 		wanted := start.change == c
-		if c.kind == changeRollout && !p.direct() {
+		if c.kind == attr.ChangeRollout && !p.direct() {
 			// A rollout may go on with pods that another one began with.
 			wanted = start.rs != nil && start.rs.revision == c.revision
 		}
@@ -214,10 +216,10 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 		w.troubled(n.failed) // it waits before it tries again
 	}
 	missing := p.missingPods(c, &n)
-	if why := p.createFailure(c, &n); why.reason != "" && (missing > 0 || c.kind == changeJob) {
+	if why := p.createFailure(c, &n); why.reason != "" && (missing > 0 || c.kind == attr.ChangeJob) {
 		w.because(why.reason)
 		pods := "pods" // how many a Job is to have at a time is not known
-		if c.kind != changeJob {
+		if c.kind != attr.ChangeJob {
 			pods = counted(missing, "pod")
 		}
 		w.add("%s not created: %s", pods, failure{why.reason, shortForbidden(why.message)}.sentence())
@@ -235,11 +237,11 @@ func (p *plan) waitingFor(c *change, at time.Time) waiting {
 // asks for as many at a time as maxSurge and maxUnavailable allow.
 func (p *plan) missingPods(c *change, n *census) int {
 	missing := int(c.wanted) - n.there
-	if c.kind == changeScale {
+	if c.kind == attr.ChangeScale {
 		return missing - n.old
 	}
 	for _, rs := range p.sets {
-		if c.kind == changeRollout && !rs.direct() && rs.revision == c.revision {
+		if c.kind == attr.ChangeRollout && !rs.direct() && rs.revision == c.revision {
 			missing = min(missing, int(rs.askedFor(n.at))-n.there)
 		}
 	}
@@ -249,7 +251,7 @@ func (p *plan) missingPods(c *change, n *census) int {
 // progressed says how far the change is.
 func (p *plan) progressed(w *waiting, c *change, n *census) {
 	switch {
-	case c.kind == changeJob:
+	case c.kind == attr.ChangeJob:
 		w.add("%s", c.jobProgress())
 		w.attrs = append(w.attrs, c.jobAttributes()...)
 		if c.runner != "" {
@@ -258,10 +260,10 @@ func (p *plan) progressed(w *waiting, c *change, n *census) {
 		if c.noPods {
 			w.add("parallelism 0")
 		}
-	case c.kind == changeRun && n.running > 0:
+	case c.kind == attr.ChangeRun && n.running > 0:
 	default:
 		ready := n.ready
-		if c.kind == changeScale {
+		if c.kind == attr.ChangeScale {
 			ready = int(c.ready) // the pods that were there count as well
 		}
 		if ready > int(c.wanted) {
@@ -269,7 +271,7 @@ func (p *plan) progressed(w *waiting, c *change, n *census) {
 		} else {
 			w.add("%d of %d ready", ready, c.wanted)
 		}
-		w.attrs = append(w.attrs, keyPodsWanted.Int(int(c.wanted)), keyPodsReady.Int(ready))
+		w.attrs = append(w.attrs, attr.PodsWantedKey.Int(int(c.wanted)), attr.PodsReadyKey.Int(ready))
 	}
 	if n.running > 0 {
 		w.add("%d running", n.running)
@@ -278,7 +280,7 @@ func (p *plan) progressed(w *waiting, c *change, n *census) {
 
 // slow says what a rollout waits for that no pod is in trouble of.
 func (p *plan) slow(w *waiting, c *change, n *census) {
-	if c.kind != changeRollout {
+	if c.kind != attr.ChangeRollout {
 		return
 	}
 	if old := n.old - int(c.partition); old > 0 {
@@ -307,7 +309,7 @@ func (p *plan) createFailure(c *change, n *census) failure {
 // waitingForReplacement says what the replacement of a lost pod waited for at a
 // time.
 func waitingForReplacement(rs *podSet, lost, next *pod, at time.Time) waiting {
-	w := waiting{attrs: []attribute.KeyValue{keyPodsWanted.Int(1), keyPodsReady.Int(0)}}
+	w := waiting{attrs: []attribute.KeyValue{attr.PodsWantedKey.Int(1), attr.PodsReadyKey.Int(0)}}
 	w.add("0 of 1 ready")
 	if lost.leaving() && (!lost.gone.known() || lost.gone.at().After(at)) {
 		w.add("pod %s stopping", lost.name)

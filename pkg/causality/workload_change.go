@@ -25,7 +25,7 @@ func (d *workload) firstState(meta metav1.Object, st workloadState, s stamp, o O
 	}
 	who := d.writer(meta.GetManagedFields(), true)
 	c := d.offer(&change{
-		kind:         changeRollout,
+		kind:         attr.ChangeRollout,
 		opened:       s,
 		revision:     st.revision,
 		revisionName: st.revisionName,
@@ -106,7 +106,7 @@ func (d *workload) takenUp(st workloadState) bool {
 
 // pause notes that an open rollout was paused or resumed.
 func (c *change) pause(paused bool, s stamp) {
-	if c == nil || c.kind != changeRollout || c.ended {
+	if c == nil || c.kind != attr.ChangeRollout || c.ended {
 		return
 	}
 	n := len(c.pauses)
@@ -137,7 +137,7 @@ func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workload
 	}
 	d.pending = nil
 	cur := d.current()
-	if cur != nil && cur.kind == changeRollout && !cur.ended && cur.templateHash == st.template.hash {
+	if cur != nil && cur.kind == attr.ChangeRollout && !cur.ended && cur.templateHash == st.template.hash {
 		return // written back before the controller saw it
 	}
 	c := d.rollout(fields, st, s, arrival)
@@ -157,7 +157,7 @@ func (d *workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st workload
 func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) *change {
 	who := d.writer(fields, true)
 	return d.offer(&change{
-		kind:         changeRollout,
+		kind:         attr.ChangeRollout,
 		opened:       s,
 		start:        writtenAt(who, d.templateAt, arrival, s.arrival),
 		partition:    st.partition,
@@ -175,7 +175,7 @@ func (d *workload) rollout(fields []metav1.ManagedFieldsEntry, st workloadState,
 // lowerPartition goes on with a rollout that was complete as far as the
 // partition let it.
 func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloadState, s stamp, arrival time.Time) {
-	if cur := d.current(); d.pending != nil || cur != nil && cur.kind == changeRollout && !cur.ended {
+	if cur := d.current(); d.pending != nil || cur != nil && cur.kind == attr.ChangeRollout && !cur.ended {
 		return
 	}
 	c := d.rollout(fields, st, s, arrival)
@@ -193,7 +193,7 @@ func (d *workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st workloa
 // already: it was raised in between.
 func (d *workload) wasLowered(partition int32) bool {
 	for _, c := range slices.Backward(d.changes) {
-		if c.kind != changeRollout {
+		if c.kind != attr.ChangeRollout {
 			continue
 		}
 		if c.partition == partition {
@@ -213,14 +213,14 @@ func (d *workload) newRevision(st workloadState, s stamp) {
 	d.pending = nil
 	if c == nil {
 		template = st.template
-		if cur := d.current(); cur != nil && cur.kind == changeRollout && cur.revision == 0 && cur.revisionName == "" {
+		if cur := d.current(); cur != nil && cur.kind == attr.ChangeRollout && cur.revision == 0 && cur.revisionName == "" {
 			c = cur // the first one
 		}
 	}
 	if c == nil {
 		// A new number for the same template, as after a restore.
 		c = d.offer(&change{
-			kind: changeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
+			kind: attr.ChangeRollout, opened: s, start: arrived(s.arrival), generation: st.generation,
 			cause: attr.CauseTemplate, imagesBefore: d.numbered.images, imagesAfter: template.images, partition: st.partition,
 			wanted: st.replicas, before: d.replicas, templateHash: template.hash, staleFailure: d.stale,
 		})
@@ -266,19 +266,19 @@ func (d *workload) progress(fields []metav1.ManagedFieldsEntry, st workloadState
 	}
 	if !c.ended {
 		c.ready = max(st.available, 0)
-		if d.controller.completeWhenReady && c.kind == changeRollout {
+		if d.controller.completeWhenReady && c.kind == attr.ChangeRollout {
 			c.ready = st.ready // it is complete by then
 		}
 	}
 	switch {
-	case c.ended && c.outcome == outcomeFailed && !c.recovered && st.complete:
+	case c.ended && c.outcome == attr.OutcomeFailed && !c.recovered && st.complete:
 		c.recovered, c.recovery, c.recoverySeen = true, d.completedAt(fields, st, arrival, s.arrival), s.arrival
 	case c.ended:
 	case c.isDone(st):
-		c.finish(outcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)
-	case c.kind == changeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
+		c.finish(attr.OutcomeComplete, d.completedAt(fields, st, arrival, s.arrival), s)
+	case c.kind == attr.ChangeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
 		c.deadline, c.failure = st.deadline, st.failure
-		c.finish(outcomeFailed, inSecond(st.failedAt, arrival), s)
+		c.finish(attr.OutcomeFailed, inSecond(st.failedAt, arrival), s)
 	}
 }
 
@@ -289,17 +289,17 @@ func (d *workload) waits(c *change) bool { return d.pending != nil && d.pending 
 // that waits behind it, unless c is a scale of a paused workload, and not about another
 // revision than its own.
 func (d *workload) tellsOf(c *change, st workloadState) bool {
-	if d.waits(c) && (c.kind != changeScale || !st.paused) {
+	if d.waits(c) && (c.kind != attr.ChangeScale || !st.paused) {
 		return false
 	}
 	otherNumber := d.controller.numbers == numberedByAnnotation && st.revision != c.revision
-	return c.kind != changeRollout || !otherNumber && st.revisionName == c.revisionName
+	return c.kind != attr.ChangeRollout || !otherNumber && st.revisionName == c.revisionName
 }
 
 // isDone reports whether a status shows the change complete. A rollout is complete as
 // kubectl has it, which does not look at replicas that a scale down is about to remove.
 func (c *change) isDone(st workloadState) bool {
-	return c.due == 0 && (c.kind == changeRollout && st.complete || c.kind == changeScale && st.scaled)
+	return c.due == 0 && (c.kind == attr.ChangeRollout && st.complete || c.kind == attr.ChangeScale && st.scaled)
 }
 
 // completedAt dates the status that shows a change complete. The API gives a
@@ -336,9 +336,9 @@ func (d *workload) delete(at moment, s stamp) {
 	}
 	d.pending = nil
 	if cur := d.current(); cur != nil && !cur.ended {
-		cur.finish(outcomeDeleted, at, s)
+		cur.finish(attr.OutcomeDeleted, at, s)
 	}
 	d.begin(d.offer(&change{
-		kind: changeDelete, opened: s, start: at, cause: attr.CauseDelete, revision: d.revision, before: d.replicas,
+		kind: attr.ChangeDelete, opened: s, start: at, cause: attr.CauseDelete, revision: d.revision, before: d.replicas,
 	}))
 }

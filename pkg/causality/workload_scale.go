@@ -17,7 +17,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		d.pending.renumber(d, st)
 	}
 	cur := d.current()
-	if cur != nil && !cur.ended && cur.kind == changeRollout {
+	if cur != nil && !cur.ended && cur.kind == attr.ChangeRollout {
 		cur.wanted = st.replicas
 		cur.fewer += fewer
 		cur.renumber(d, st)
@@ -27,7 +27,7 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		return // a step of the rollout that is about to begin
 	}
 	c := d.offer(&change{
-		kind:       changeScale,
+		kind:       attr.ChangeScale,
 		opened:     s,
 		generation: s.number(st.generation),
 		cause:      attr.CauseScale,
@@ -43,12 +43,12 @@ func (d *workload) scale(fields []metav1.ManagedFieldsEntry, st workloadState, s
 		c.cause, c.start, c.generation = attr.CauseNodes, arrived(s.arrival), int64(s.version)
 	case st.replicas == d.replicas:
 		who := writerOf(fields, `"f:start"`, d.writers)
-		c.cause, c.manager, c.start = causeOrdinals, who.manager, writtenAt(who, time.Time{}, arrival, s.arrival)
+		c.cause, c.manager, c.start = attr.CauseOrdinals, who.manager, writtenAt(who, time.Time{}, arrival, s.arrival)
 	default:
 		who := d.writer(fields, false)
 		c.manager, c.subresource, c.start = who.manager, who.subresource, writtenAt(who, d.replicasAt, arrival, s.arrival)
 		if who.asAutoscaler() {
-			c.cause = causeAutoscale
+			c.cause = attr.CauseAutoscale
 		}
 	}
 	d.supersede(c, s)
@@ -63,7 +63,7 @@ func (d *workload) supersede(next *change, s stamp) {
 		return
 	}
 	at := next.start
-	if n := len(next.pauses); cur.kind == changeScale && n > 0 && !cur.opened.before(next.opened) {
+	if n := len(next.pauses); cur.kind == attr.ChangeScale && n > 0 && !cur.opened.before(next.opened) {
 		// Its template was written before, and waited for the end of a pause. What
 		// happened until then is the scale's.
 		next.opened, at = s, arrived(s.arrival)
@@ -72,6 +72,6 @@ func (d *workload) supersede(next *change, s stamp) {
 		}
 	}
 	if !cur.ended {
-		cur.finish(outcomeSuperseded, at, next.opened)
+		cur.finish(attr.OutcomeSuperseded, at, next.opened)
 	}
 }
