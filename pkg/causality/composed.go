@@ -81,10 +81,9 @@ type unseen struct {
 	news []news
 }
 
-// metadataReader observes workloads that are put together.
-type metadataReader struct{}
-
-func (metadataReader) observe(e *Engine, k *controller, o Observation) bool {
+// observeMetadata takes in the metadata of a workload that is put together, if the
+// observation is of one.
+func (e *Engine) observeMetadata(o Observation, k *controller) bool {
 	meta, ok := o.Object.(metav1.Object)
 	if !ok || o.Inferred {
 		return false // a snapshot has no history to put together

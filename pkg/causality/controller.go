@@ -1,12 +1,14 @@
 package causality
 
 import (
-	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -47,8 +49,10 @@ type controller struct {
 	// object is read; else nil.
 	compose *composer
 
-	// observer reads the kind's own objects; nil of pods, which are read as such.
-	observer observer
+	// states reads the kind's own objects, where those have revisions or replicas. Pods
+	// and ReplicaSets are more than workloads, Jobs have runs, and of custom resources
+	// only the metadata is read: the engine observes these in ways of their own.
+	states stateReader
 	// template is the pod template of an object of the kind, nil if it is of another, or
 	// only its metadata is read.
 	template func(object metav1.Object) *corev1.PodTemplateSpec
@@ -123,10 +127,12 @@ const (
 	freedWhenEnded
 )
 
-// observer takes in an observation of a kind's own object. It returns false where it
-// reads no such object, as the bare metadata of one that is gone.
-type observer interface {
-	observe(e *Engine, k *controller, o Observation) bool
+// stateReader reads the states of a kind's own objects.
+type stateReader interface {
+	// reads reports whether an object is one of them: bare metadata is not.
+	reads(object runtime.Object) bool
+	// read reduces the state that was observed; last is the state before.
+	read(o Observation, last *workload) workloadState
 }
 
 // controllers are all kinds of workloads.
@@ -169,22 +175,41 @@ func (k *controller) id(meta metav1.Object) objectID {
 // goes on with the next.
 func (k *controller) goesPodByPod() bool { return k.rolls && k.pods == podsMadeItself }
 
-// stateReader observes the objects of a type that have revisions or replicas.
-type stateReader[T metav1.Object] func(in T, o Observation, last *workload) workloadState
+// statesOf reads the states of the objects of one type.
+type statesOf[T runtime.Object] func(in T, o Observation, last *workload) workloadState
 
-func (read stateReader[T]) observe(e *Engine, k *controller, o Observation) bool {
-	in, ok := o.Object.(T)
-	if ok {
-		e.touch(e.numbered(e.observeWorkload(o, k, in, func(last *workload) workloadState { return read(in, o, last) })))
-	}
+func (read statesOf[T]) reads(object runtime.Object) bool {
+	_, ok := object.(T)
 	return ok
+}
+
+func (read statesOf[T]) read(o Observation, last *workload) workloadState {
+	return read(o.Object.(T), o, last)
 }
 
 // observeOwn takes in an observation of a workload, if it is one.
 func (e *Engine) observeOwn(o Observation) bool {
-	return slices.ContainsFunc(controllers, func(k *controller) bool {
-		return k.observer != nil && k.observer.observe(e, k, o)
-	})
+	switch in := o.Object.(type) {
+	case *batchv1.Job:
+		e.touch(e.observeJob(o, &jobController, in))
+		return true
+	case *appsv1.ReplicaSet:
+		if rs := e.observeReplicaSet(o, &replicaSetController, in); rs != nil {
+			e.touchOwner(rs.object, rs.gone)
+		}
+		return true
+	}
+	for _, k := range controllers {
+		switch {
+		case k.states != nil && k.states.reads(o.Object):
+			read := func(last *workload) workloadState { return k.states.read(o, last) }
+			e.touch(e.numbered(e.observeWorkload(o, k, o.Object.(metav1.Object), read)))
+			return true
+		case k.compose != nil && e.observeMetadata(o, k):
+			return true
+		}
+	}
+	return false
 }
 
 // templateOf is a workload's pod template, nil if it has none.

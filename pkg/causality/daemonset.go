@@ -23,7 +23,7 @@ var daemonSetController = controller{
 	scaledBy:         scaledByNodes,
 	rolls:            true,
 	freedBy:          freedWhenEnded,
-	observer:         stateReader[*appsv1.DaemonSet](readDaemonSet),
+	states:           statesOf[*appsv1.DaemonSet](readDaemonSet),
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*appsv1.DaemonSet); ok {
 			return &in.Spec.Template

@@ -32,7 +32,7 @@ var deploymentController = controller{
 	historyAnnotation:  revisionHistoryAnnotation,
 	rolls:              true,
 	freedBy:            freedWhenEnded,
-	observer:           stateReader[*appsv1.Deployment](readDeployment),
+	states:             statesOf[*appsv1.Deployment](readDeployment),
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*appsv1.Deployment); ok {
 			return &in.Spec.Template

@@ -25,23 +25,12 @@ var jobController = controller{
 	replaces:         replacedNot,
 	freedBy:          freedWhenEnded,
 	fixedTemplate:    true,
-	observer:         jobReader{},
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*batchv1.Job); ok {
 			return &in.Spec.Template
 		}
 		return nil
 	},
-}
-
-type jobReader struct{}
-
-func (jobReader) observe(e *Engine, k *controller, o Observation) bool {
-	in, ok := o.Object.(*batchv1.Job)
-	if ok {
-		e.touch(e.observeJob(o, k, in))
-	}
-	return ok
 }
 
 // cronTrigger is the CronJob, and the time of its schedule, that made a Job.

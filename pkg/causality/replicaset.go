@@ -25,26 +25,12 @@ var replicaSetController = controller{
 	nameKey:          semconv.K8SReplicaSetNameKey,
 	uidKey:           semconv.K8SReplicaSetUIDKey,
 	fixedTemplate:    true,
-	observer:         replicaSetReader{},
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*appsv1.ReplicaSet); ok {
 			return &in.Spec.Template
 		}
 		return nil
 	},
-}
-
-type replicaSetReader struct{}
-
-func (replicaSetReader) observe(e *Engine, k *controller, o Observation) bool {
-	in, ok := o.Object.(*appsv1.ReplicaSet)
-	if !ok {
-		return false
-	}
-	if rs := e.observeReplicaSet(o, k, in); rs != nil {
-		e.touchOwner(rs.object, rs.gone)
-	}
-	return true
 }
 
 // maxSteps bounds what is kept of a ReplicaSet that an autoscaler moves up and

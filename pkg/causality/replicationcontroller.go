@@ -17,7 +17,7 @@ var replicationController = controller{
 	service:          attr.ServiceReplicationController,
 	nameKey:          semconv.K8SReplicationControllerNameKey,
 	uidKey:           semconv.K8SReplicationControllerUIDKey,
-	observer:         stateReader[*corev1.ReplicationController](readReplicationController),
+	states:           statesOf[*corev1.ReplicationController](readReplicationController),
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*corev1.ReplicationController); ok {
 			return in.Spec.Template

@@ -22,7 +22,6 @@ var rolloutController = controller{
 	historyAnnotation:  "rollout.argoproj.io/revision-history",
 	rolls:              true,
 	freedBy:            freedWhenEnded,
-	observer:           metadataReader{},
 	compose:            &composer{part: partOfRollout, state: composeRollout},
 }
 

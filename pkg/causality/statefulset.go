@@ -27,7 +27,7 @@ var statefulSetController = controller{
 	replaces:          replacedByName,
 	rolls:             true,
 	completeWhenReady: true,
-	observer:          stateReader[*appsv1.StatefulSet](readStatefulSet),
+	states:            statesOf[*appsv1.StatefulSet](readStatefulSet),
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*appsv1.StatefulSet); ok {
 			return &in.Spec.Template
