@@ -69,7 +69,7 @@ type Engine struct {
 	// reread are the objects whose records were dropped after a fault: the next
 	// observation of each counts as one of the list that a watch begins with.
 	reread map[objectID]bool
-	issued issued
+	issued *issued
 	// plans are those of the workloads that have to do with what is looked at: see planOf.
 	plans  map[*workload]*plan
 	work   work
@@ -121,6 +121,7 @@ func New(opts Options) *Engine {
 		due:           map[*workload]bool{},
 		unsettled:     map[*object]bool{},
 		reread:        map[objectID]bool{},
+		issued:        &issued{},
 		budget:        workBudget,
 	}
 }

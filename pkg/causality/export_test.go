@@ -64,7 +64,7 @@ func (p *plan) isJoinable(c *change) bool { return p.join(c).IsValid() }
 func (e *Engine) BuildAll() {
 	for _, d := range e.workloads {
 		e.work.left, e.plans = e.budget, nil
-		r := &reviewer{plan: e.plan(d), wanted: everything}
+		r := &reviewer{plan: e.plan(d), engine: e, wanted: everything}
 		r.scheduled()
 		r.finished()
 		r.recoveries()

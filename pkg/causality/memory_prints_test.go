@@ -20,7 +20,7 @@ var books = map[string]bool{
 var notes = map[reflect.Type]bool{
 	reflect.TypeFor[podLedger](): true, reflect.TypeFor[containerLedger](): true, reflect.TypeFor[changeLedger](): true,
 	reflect.TypeFor[workloadLedger](): true, reflect.TypeFor[scheduleLedger](): true, reflect.TypeFor[stepLedger](): true,
-	reflect.TypeFor[eventLedger](): true, reflect.TypeFor[disruptionLedger](): true, reflect.TypeFor[issued](): true,
+	reflect.TypeFor[eventLedger](): true, reflect.TypeFor[disruptionLedger](): true, reflect.TypeFor[*issued](): true,
 }
 
 // prints are fingerprints of all memory that an engine keeps, by where it is and what it

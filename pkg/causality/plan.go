@@ -112,7 +112,7 @@ func (e *Engine) plan(d *workload) *plan {
 		workload:  d,
 		around:    beyond{e},
 		work:      &e.work,
-		issued:    &e.issued,
+		issued:    e.issued,
 		sets:      slices.Clone(e.setsOf[d.objectID]),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
