@@ -16,13 +16,13 @@ import (
 // happened, began when it says, and ended as it says, or else is said to be open
 // or to have been followed by the next.
 func TestSnapshotsAtAnyTime(t *testing.T) {
-	const snapshots = 25
+	const drawnSnapshots = 25
 	changes := 0
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 		watched := roots(replay(obs)) // where it may be in another trace: the deployer's
 		begin := obs[0].Time
-		step := obs[len(obs)-1].Time.Sub(begin) / snapshots
-		for i := 1; i <= snapshots; i++ {
+		step := obs[len(obs)-1].Time.Sub(begin) / drawnSnapshots
+		for i := 1; i <= drawnSnapshots; i++ {
 			at := begin.Add(time.Duration(i) * step)
 			for _, tr := range replayHistory(causality.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)) {
 				root := tr.Root()
