@@ -108,35 +108,42 @@ func (p *plan) times(n *namedPods, reason string) []time.Time {
 // workload that makes its pods itself there are no steps: what happens while a
 // change is open is that change's.
 func (e *Engine) plan(d *workload) *plan {
-	p := &plan{
+	p := newPlan(d, e.setsOf[d.objectID])
+	p.around, p.work, p.issued = beyond{e}, &e.work, e.issued
+	p.joins, p.owners, p.scalers = e.joins(d.namespace), e.ownersOf(d.object), e.scalers[d.nameKey()]
+	if d.cronJob != nil {
+		p.cron = e.objects[d.cronJob.id]
+	}
+	p.attribute(e.podsOf)
+	return p
+}
+
+// newPlan returns a plan of a workload and its sets in which nothing is attributed yet.
+func newPlan(d *workload, sets []*podSet) *plan {
+	return &plan{
 		workload:  d,
-		around:    beyond{e},
-		work:      &e.work,
-		issued:    e.issued,
-		sets:      slices.Clone(e.setsOf[d.objectID]),
+		sets:      slices.Clone(sets),
 		starts:    map[*pod]slot{},
 		stops:     map[*pod]slot{},
 		missed:    map[*pod]time.Time{},
 		voids:     map[*step]void{},
 		startsOf:  map[*step][]*pod{},
 		stopsOf:   map[*step][]*pod{},
-		joins:     e.joins(d.namespace),
-		owners:    e.ownersOf(d.object),
-		scalers:   e.scalers[d.nameKey()],
 		named:     map[podName]*namedPods{},
 		steps:     map[*change][]slot{},
 		decidedAt: map[*step]time.Time{},
 		startedAt: map[*change]time.Time{},
 	}
-	if d.cronJob != nil {
-		p.cron = e.objects[d.cronJob.id]
-	}
+}
+
+// attribute goes through the passes of a plan. podsOf are the pods of each set.
+func (p *plan) attribute(podsOf map[objectID][]*pod) {
 	slices.SortFunc(p.sets, func(a, b *podSet) int {
 		return cmp.Or(a.created.lo.Compare(b.created.lo), cmp.Compare(a.name, b.name))
 	})
 	for _, rs := range p.sets {
-		pods := e.podsOf[rs.objectID]
-		switch d.controller.replaces {
+		pods := podsOf[rs.objectID]
+		switch p.controller.replaces {
 		case replacedNot:
 			p.planRun(rs, pods)
 		default:
@@ -169,7 +176,6 @@ func (e *Engine) plan(d *workload) *plan {
 		}
 	}
 	p.findMissed()
-	return p
 }
 
 func byStamp(at func(*pod) stamp) func(a, b *pod) int {
