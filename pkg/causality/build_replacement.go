@@ -26,7 +26,7 @@ func (r *reviewer) replacements() {
 		}
 		next := successor[lost]
 		how, seen, done := r.replaced(lost, next)
-		if r.wanted != everything && (!done || !r.ready(seen)) {
+		if r.wanted != everything && (!done || r.awaits(lost.lostStamp()) || !r.ready(seen)) {
 			continue
 		}
 		if !done {

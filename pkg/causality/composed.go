@@ -20,9 +20,8 @@ import (
 type composer struct {
 	// part reads what a ReplicaSet says of the workload.
 	part func(in *appsv1.ReplicaSet) part
-	// state is the workload's, not ok if its ReplicaSets do not tell. o is what brought
-	// the last news.
-	state func(d *workload, parts []part, o Observation) (st workloadState, ok bool)
+	// state is the workload's, not ok if its ReplicaSets do not tell.
+	state func(d *workload, parts []part, last *news) (st workloadState, ok bool)
 }
 
 // part is what a ReplicaSet says of its workload.
@@ -37,6 +36,8 @@ type part struct {
 	wanted int32
 	// leaving says that its pods are kept for a while and serve nobody.
 	leaving bool
+	// written is when it was last written, a whole second; zero if not stated.
+	written time.Time
 	// tried says that it has wanted pods since it has its revision.
 	tried bool
 }
@@ -133,6 +134,13 @@ func (d *workload) tell(n news) {
 	d.composition.news = append(d.composition.news, n)
 }
 
+// tellOwner has a ReplicaSet's workload know of its state, if that is put together.
+func (e *Engine) tellOwner(rs *podSet, o Observation, in *appsv1.ReplicaSet) {
+	if d := e.workloads[rs.owner]; d != nil && d.composition != nil {
+		d.tell(news{stamp: newStamp(in.ResourceVersion, o), o: o, set: rs.objectID, part: rs.readPart(o, in)})
+	}
+}
+
 // readPart is what a ReplicaSet's state says, nil if it is gone.
 func (rs *podSet) readPart(o Observation, in *appsv1.ReplicaSet) *part {
 	if o.Type == watch.Deleted {
@@ -141,6 +149,11 @@ func (rs *podSet) readPart(o Observation, in *appsv1.ReplicaSet) *part {
 	p := rs.by.compose.part(in)
 	if rs.template.hash == (templateHash{}) {
 		rs.template = p.template
+	}
+	for i := range in.ManagedFields {
+		if at := in.ManagedFields[i].Time; at != nil {
+			p.written = latest(p.written, at.Time)
+		}
 	}
 	p.revision, p.template, p.tried = rs.revision, rs.template, rs.tried
 	return &p
@@ -281,6 +294,12 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
+// awaits reports whether news waits of what came before s: the change that s belongs to
+// may not be known yet.
+func (d *workload) awaits(s stamp) bool {
+	return d.composition != nil && slices.ContainsFunc(d.composition.news, func(n news) bool { return n.stamp.before(s) })
+}
+
 // takeMetadata takes in a state of the workload's own metadata.
 func (e *Engine) takeMetadata(d *workload, n *news) {
 	if n.o.Type == watch.Deleted {
@@ -334,11 +353,14 @@ func (d *workload) recompose(n *news) {
 		parts = append(parts, *p.part)
 	}
 	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.revision, b.revision) })
-	st, ok := d.controller.compose.state(d, parts, n.o)
+	st, ok := d.controller.compose.state(d, parts, n)
 	if !ok || st.revision < d.revision {
 		return
 	}
 	st.generation, st.observed = k.generation, k.generation
+	if n.part != nil && (st.complete || st.scaled) {
+		st.availableAt = n.part.written
+	}
 	if !d.seen {
 		d.firstState(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(k.created.lo)}, st, n.stamp, n.o)
 		if c := d.current(); c != nil && st.first && k.created.known() {

@@ -167,13 +167,14 @@ var places = map[string]func(s spans.Span) bool{
 	"roots of runs": func(s spans.Span) bool {
 		return change(s) == "job" || change(s) == "run"
 	},
-	"spans of pods": func(s spans.Span) bool { return value(s, "k8s.pod.name").AsString() != "" },
-	"scales":        func(s spans.Span) bool { return change(s) == "scale" },
-	"restarts":      func(s spans.Span) bool { return change(s) == "restart" },
-	"replacements":  func(s spans.Span) bool { return change(s) == "replacement" },
-	"disruptions":   func(s spans.Span) bool { return change(s) == "disruption" },
-	"activity":      func(s spans.Span) bool { return strings.HasSuffix(s.Name, " activity") },
-	"steps":         func(s spans.Span) bool { return strings.HasPrefix(s.Name, "ReplicaSet scale ") },
+	"spans of pods":     func(s spans.Span) bool { return value(s, "k8s.pod.name").AsString() != "" },
+	"spans of Rollouts": func(s spans.Span) bool { return value(s, "rollspan.object.kind").AsString() == "Rollout" },
+	"scales":            func(s spans.Span) bool { return change(s) == "scale" },
+	"restarts":          func(s spans.Span) bool { return change(s) == "restart" },
+	"replacements":      func(s spans.Span) bool { return change(s) == "replacement" },
+	"disruptions":       func(s spans.Span) bool { return change(s) == "disruption" },
+	"activity":          func(s spans.Span) bool { return strings.HasSuffix(s.Name, " activity") },
+	"steps":             func(s spans.Span) bool { return strings.HasPrefix(s.Name, "ReplicaSet scale ") },
 	"spans on the critical path": func(s spans.Span) bool {
 		return !strings.HasSuffix(s.Name, " activity") && s.Name != "in progress"
 	},

@@ -352,7 +352,7 @@ const stepsALookup = 2
 // it started has got ready or gone, and every pod it removed is gone. It
 // returns when the last of that became known.
 func (p *plan) settled(c *change) (seen time.Time, ok bool) {
-	ok = true
+	ok = !p.leaving || c != p.current()
 	seen = c.endStamp.arrival
 	p.work.spend(stepsALookup * (len(p.starts) + len(p.stops)))
 	for q, at := range p.starts {

@@ -24,6 +24,10 @@ var replicaSetController = controller{
 	service:          attr.ServiceReplicaSet,
 	nameKey:          semconv.K8SReplicaSetNameKey,
 	uidKey:           semconv.K8SReplicaSetUIDKey,
+	numbers:          numberedNot,
+	replaces:         replacedByAny,
+	scaledBy:         scaledBySpec,
+	freedBy:          freedWhenGone,
 	fixedTemplate:    true,
 	template: func(object metav1.Object) *corev1.PodTemplateSpec {
 		if in, ok := object.(*appsv1.ReplicaSet); ok {
@@ -158,9 +162,7 @@ func (e *Engine) observeReplicaSet(o Observation, k *controller, in *appsv1.Repl
 	} else {
 		rs.observe(o, in)
 	}
-	if d := e.workloads[rs.owner]; d != nil && d.composition != nil {
-		d.tell(news{stamp: newStamp(in.ResourceVersion, o), o: o, set: id, part: rs.readPart(o, in)})
-	}
+	e.tellOwner(rs, o, in)
 	return rs
 }
 

@@ -96,12 +96,12 @@ func (r *reviewer) finished() {
 func (r *reviewer) lateSpans() {
 	for _, q := range r.pods {
 		if s := r.starts[q]; s.change != nil && s.change.ledger.sent && !q.ledger.startSent && !r.mayRecover(s.change) {
-			if seen, done := q.startResolved(); r.wanted == everything || done && r.ready(seen) {
+			if seen, done := q.startResolved(); r.wanted == everything || done && !r.awaits(q.firstSeen) && r.ready(seen) {
 				r.out = append(r.out, r.buildLateStart(q, s, r.cutAt(done)))
 			}
 		}
 		if s := r.stops[q]; s.change != nil && s.change.ledger.sent && !q.ledger.stopSent && q.leaving() {
-			if r.wanted == everything || q.gone.known() && r.ready(q.goneSeen) {
+			if r.wanted == everything || q.gone.known() && !r.awaits(q.lostStamp()) && r.ready(q.goneSeen) {
 				r.out = append(r.out, r.buildLateStop(q, s, r.engine.now))
 			}
 		}

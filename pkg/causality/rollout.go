@@ -67,11 +67,11 @@ func partOfRollout(in *appsv1.ReplicaSet) part {
 // them; ones that are only kept until a deadline do not count. It was aborted when the
 // newest was tried, wants no pods any more, and another has them again. When all have what
 // they want and it is neither, the next step waits for a person, a timer or an analysis.
-func composeRollout(d *workload, parts []part, o Observation) (st workloadState, ok bool) {
+func composeRollout(d *workload, parts []part, last *news) (st workloadState, ok bool) {
 	if len(parts) == 0 || parts[len(parts)-1].revision == 0 {
 		return st, false
 	}
-	newest, before := parts[len(parts)-1], parts[:len(parts)-1]
+	newest, before := &parts[len(parts)-1], parts[:len(parts)-1]
 	st = workloadState{
 		revision:  newest.revision,
 		replicas:  newest.wanted,
@@ -81,39 +81,58 @@ func composeRollout(d *workload, parts []part, o Observation) (st workloadState,
 		isNew:     len(before) == 0 && !newest.tried,
 		first:     newest.revision == 1,
 	}
-	var back *part // the newest of the others that want pods
 	settled, wanted := true, int32(0)
 	for i := range parts {
 		p := &parts[i]
 		if p.leaving {
+			st.leaving = true
 			continue
 		}
 		settled = settled && p.settled()
 		wanted += p.replicas
 		st.total += p.total
-		if i < len(before) && p.replicas > 0 {
-			back = p
-		}
 	}
+	back := inUse(before)
 	alone := back == nil && newest.replicas == newest.wanted && !newest.leaving
-	aborted := back != nil && newest.tried && (newest.replicas == 0 || newest.leaving)
 	st.scaled = settled && wanted == newest.wanted
-	st.complete = alone && settled
-	st.atRest = settled && !st.complete && !aborted
-	switch {
-	case aborted:
+	st.complete = alone && newest.settled() // the others' pods may still be going
+	if gaveUp := newest.tried && (newest.replicas == 0 || newest.leaving); gaveUp && back != nil {
 		st.failure = failure{reasonRolloutAborted, fmt.Sprintf("the pods are those of revision %d again", back.revision)}
-		st.failedAt = o.Time
-		if d.revision == st.revision && !d.failedAt.IsZero() {
-			st.failedAt = d.failedAt
-		}
-	case !alone || st.complete || st.isNew:
-	case st.first:
-		// Pods are missing: they are still to be made, or were lost, or it was scaled.
-		st.rolledOut = newest.generation > 2 || !recent(d.composition.created.at(), o)
-	default:
-		template, replicas := d.composition.template.at, d.composition.replicas.at
-		st.rolledOut = replicas.After(template) || !recent(template, o)
+		st.failedAt = abortedAt(d, st.revision, last)
+		return st, true
 	}
+	st.atRest = settled && !st.complete
+	st.rolledOut = alone && !st.complete && !st.isNew && rolledOutBefore(d.composition, newest, last.o)
 	return st, true
+}
+
+// inUse is the newest of some ReplicaSets that wants pods and is not leaving, nil if none
+// does.
+func inUse(parts []part) (p *part) {
+	for i := range parts {
+		if parts[i].replicas > 0 && !parts[i].leaving {
+			p = &parts[i]
+		}
+	}
+	return p
+}
+
+// abortedAt is when a revision was aborted, which the last news shows, or news before.
+func abortedAt(d *workload, revision int64, last *news) time.Time {
+	switch {
+	case d.revision == revision && !d.failedAt.IsZero():
+		return d.failedAt
+	case last.part != nil && !last.part.written.IsZero():
+		return last.part.written
+	}
+	return last.o.Time
+}
+
+// rolledOutBefore reports whether a Rollout whose newest ReplicaSet alone is in use, and
+// misses pods, was complete: then these were lost, or it was scaled.
+func rolledOutBefore(k *composition, newest *part, o Observation) bool {
+	if newest.revision == 1 {
+		return newest.generation > 2 || !recent(k.created.at(), o)
+	}
+	return k.replicas.at.After(k.template.at) || !recent(k.template.at, o)
 }

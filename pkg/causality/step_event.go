@@ -39,7 +39,10 @@ func (b *changeBuilder) during(ev *event) bool {
 	if t.Before(b.start) && (i > 0 || ev.initial && !b.change.start.lo.IsZero()) {
 		return false
 	}
-	return i+1 >= len(b.changes) || t.Before(b.startOf(b.changes[i+1]))
+	if i+1 >= len(b.changes) {
+		return !b.awaits(stamp{arrival: t})
+	}
+	return t.Before(b.startOf(b.changes[i+1]))
 }
 
 func (b *changeBuilder) stepOfDeploymentEvent(ev *event) *spans.Span {

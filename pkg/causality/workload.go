@@ -87,7 +87,9 @@ type workloadState struct {
 	paused           bool
 	// atRest says that the next step of a rollout is not held up by pods, where a pause
 	// is not stated.
-	atRest   bool
+	atRest bool
+	// leaving says that pods are kept for a while that are out of use already.
+	leaving  bool
 	recreate bool // Deployments: old pods are gone before new ones are made
 
 	// complete is what `kubectl rollout status` calls successfully rolled out

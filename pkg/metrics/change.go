@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"slices"
+
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
@@ -79,9 +81,15 @@ var kinds = []struct {
 	{"Node", semconv.K8SNodeNameKey, true},
 }
 
+// customKinds are those that the semantic conventions have no attributes for.
+var customKinds = []string{"Rollout"}
+
 // subject is what a root's change is of. A Job's run goes by the name of the
 // CronJob, which is the same for each run.
 func subject(s *spans.Span) (kind, name string) {
+	if kind := text(s, attr.ObjectKindKey); slices.Contains(customKinds, kind) {
+		return kind, text(s, attr.ObjectNameKey)
+	}
 	for _, k := range kinds {
 		name := text(s, k.name)
 		switch {

@@ -232,6 +232,7 @@ func TestSubjects(t *testing.T) {
 		{map[string]string{"k8s.cronjob.name": "backup"}, "CronJob", "backup"},
 		{map[string]string{"k8s.pod.name": "build-1", "k8s.node.name": "n"}, "Pod", ""},
 		{map[string]string{"k8s.node.name": "n"}, "Node", "n"},
+		{map[string]string{"rollspan.object.kind": "Rollout", "rollspan.object.name": "web", "k8s.replicaset.name": "web-1"}, "Rollout", "web"},
 		{map[string]string{"rollspan.object.kind": "Shop"}, "_other", ""},
 	} {
 		s := &spans.Span{}

@@ -25,6 +25,8 @@ const (
 var keptAnnotations = append(causality.DefaultTraceContextKeys(),
 	"deployment.kubernetes.io/revision", "deployment.kubernetes.io/revision-history",
 	"deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas",
+	"rollout.argoproj.io/revision", "rollout.argoproj.io/revision-history", "rollout.argoproj.io/desired-replicas",
+	"scale-down-deadline",
 	"deprecated.daemonset.template.generation",
 	"kubectl.kubernetes.io/restartedAt",
 	batchv1.CronJobScheduledTimestampAnnotation, "cronjob.kubernetes.io/instantiate",

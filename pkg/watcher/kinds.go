@@ -87,6 +87,18 @@ var liveKinds = []kind{
 	jobKind, cronJobKind, autoscalerKind, nodeKind, claimKind,
 }
 
+// customKinds are workloads that are custom resources. Only their metadata is read, and
+// in that who wrote the object. They are found as owners, where the API server has them.
+var customKinds = []kind{
+	newKind("argoproj.io", "v1alpha1", "Rollout", "rollouts",
+		"the ReplicaSets of Argo Rollouts have traces of their own"),
+}
+
+// isCustomWorkload reports whether a kind is one of these.
+func isCustomWorkload(gk schema.GroupKind) bool {
+	return slices.ContainsFunc(customKinds, func(k kind) bool { return k.GroupKind() == gk })
+}
+
 // recordKinds are what a recording may hold as whole objects: everything a
 // rollout, a job or an autoscaling decision can be explained by. Secrets and
 // ConfigMaps are not among them, and never will be.

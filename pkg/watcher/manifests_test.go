@@ -217,7 +217,7 @@ func TestRoleIsWhatIsWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	comments := strings.ReplaceAll(string(content), "\n# ", " ")
-	for _, k := range liveKinds {
+	for _, k := range slices.Concat(liveKinds, customKinds) {
 		if k.without != "" && !strings.Contains(comments, "Without this rule "+k.without+".") {
 			t.Errorf("the role does not say that without %s %s", k.resource, k.without)
 		}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Redactor makes of an object what may be in a recording that is given to others.
@@ -60,19 +62,25 @@ func CheckKeep(names []string) error {
 //
 // The data of a ControllerRevision is left out: it is whatever its controller
 // keeps there, and a replay needs its number only. So are the field managers of
-// objects of which only the metadata is recorded.
+// objects of which only the metadata is recorded, where they are not read.
 func (r *Redactor) Object(object map[string]any) {
 	kind, _ := object["kind"].(string)
 	kept, known := keptOf(kind)
 	switch {
 	case kind == controllerRevisionKind.Kind:
 		delete(object, "data")
-	case !known:
+	case !known && !isCustomWorkload(groupKindOf(object)):
 		if metadata, ok := object["metadata"].(map[string]any); ok {
 			delete(metadata, "managedFields")
 		}
 	}
 	r.redact(object, kept)
+}
+
+func groupKindOf(object map[string]any) schema.GroupKind {
+	apiVersion, _ := object["apiVersion"].(string)
+	kind, _ := object["kind"].(string)
+	return schema.FromAPIVersionAndKind(apiVersion, kind).GroupKind()
 }
 
 // redact returns what is recorded of a value, given the kept fields below it.

@@ -52,9 +52,7 @@ func (s *store) observe(t watch.EventType, object runtime.Object) error {
 }
 
 func (s *store) observation(t watch.EventType, object runtime.Object, initial bool) causality.Observation {
-	// A typed client leaves the kind out; a recording has it. The engine
-	// should see no difference.
-	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind)
+	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind) // of a deletion that was missed, too
 	return causality.Observation{Time: s.now(), Type: t, Object: object, Initial: initial}
 }
 
@@ -140,7 +138,7 @@ func (s *objectStore) Add(object any) error { return s.put(watch.Added, object) 
 func (s *objectStore) Update(object any) error { return s.put(watch.Modified, object) }
 
 func (s *objectStore) put(t watch.EventType, v any) error {
-	object, name, id, err := identify(v)
+	object, name, id, err := s.identify(v)
 	if err != nil {
 		return err
 	}
@@ -160,7 +158,7 @@ func (s *objectStore) put(t watch.EventType, v any) error {
 
 // Delete observes a deletion, with the object's last state.
 func (s *objectStore) Delete(v any) error {
-	object, name, _, err := identify(v)
+	object, name, _, err := s.identify(v)
 	if err != nil {
 		return err
 	}
@@ -180,7 +178,7 @@ func (s *objectStore) begin(string) error {
 // one what is new, or has changed. That is held back until it is known what was
 // deleted meanwhile: a pod that was lost is told of before the one that replaced it.
 func (s *objectStore) item(t watch.EventType, v any) error {
-	object, name, id, err := identify(v)
+	object, name, id, err := s.identify(v)
 	if err != nil {
 		return err
 	}
@@ -285,7 +283,7 @@ func (s *eventStore) Add(object any) error { return s.put(watch.Added, object) }
 func (s *eventStore) Update(object any) error { return s.put(watch.Modified, object) }
 
 func (s *eventStore) put(t watch.EventType, v any) error {
-	object, _, id, err := identify(v)
+	object, _, id, err := s.identify(v)
 	if err != nil {
 		return err
 	}
@@ -295,7 +293,7 @@ func (s *eventStore) put(t watch.EventType, v any) error {
 
 // Delete passes over an Event's expiry.
 func (s *eventStore) Delete(v any) error {
-	_, _, id, err := identify(v)
+	_, _, id, err := s.identify(v)
 	if err != nil {
 		return err
 	}
@@ -324,7 +322,7 @@ func (s *eventStore) begin(resourceVersion string) error {
 // item takes in an Event that a list has: of the first list any, of later ones what
 // is newer than all that was passed on before.
 func (s *eventStore) item(t watch.EventType, v any) error {
-	object, _, id, err := identify(v)
+	object, _, id, err := s.identify(v)
 	if err != nil || t == watch.Deleted {
 		return err
 	}
@@ -406,7 +404,7 @@ func newer(a, b string) bool {
 
 // identify takes in what a Reflector says: it trims the object and returns what
 // to know it by.
-func identify(v any) (runtime.Object, types.NamespacedName, identity, error) {
+func (s *store) identify(v any) (runtime.Object, types.NamespacedName, identity, error) {
 	object, ok := v.(runtime.Object)
 	if !ok {
 		return nil, types.NamespacedName{}, identity{}, fmt.Errorf("a %T is no API object", v)
@@ -415,6 +413,9 @@ func identify(v any) (runtime.Object, types.NamespacedName, identity, error) {
 	if err != nil {
 		return nil, types.NamespacedName{}, identity{}, err
 	}
+	// A typed client leaves the kind out, and one of metadata calls it otherwise; a
+	// recording has it. The engine should see no difference.
+	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind)
 	trim(object)
 	name := types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
 	return object, name, identity{uid: m.GetUID(), resourceVersion: m.GetResourceVersion(), digest: digest(object)}, nil

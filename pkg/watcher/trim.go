@@ -58,6 +58,9 @@ func trim(object runtime.Object) {
 		m = &in.ObjectMeta
 	case *metav1.PartialObjectMetadata:
 		m = &in.ObjectMeta
+		if isCustomWorkload(in.GroupVersionKind().GroupKind()) {
+			keepFields = ofSpec
+		}
 	default:
 		return
 	}
