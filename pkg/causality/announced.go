@@ -1,5 +1,12 @@
 package causality
 
+import (
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
 // What a controller says of the pods it made ("Created pod: web-1") tells when they were
 // there. It is filed with the pod when both are known, whichever comes first: its Event
 // may be forgotten long before the pod.
@@ -9,59 +16,59 @@ package causality
 const maxNamesakes = 8
 
 // observeAnnouncements files what the Events of a set say of pods.
-func (e *Engine) observeAnnouncements(set *object, events []*event) {
+func (e *Engine) observeAnnouncements(set *podlife.Object, events []*podlife.Event) {
 	for _, ev := range events {
-		if ev.reason != "SuccessfulCreate" {
+		if ev.Reason != "SuccessfulCreate" {
 			continue
 		}
-		for _, o := range ev.occurrences {
-			e.observeAnnouncement(set, ev.reason, o)
+		for _, o := range ev.Occurrences {
+			e.observeAnnouncement(set, ev.Reason, o)
 		}
 	}
 }
 
 // observeAnnouncement files what one Event says. The pods of a StatefulSet have the names
 // of those before them; it is about the one that was made nearest to its time.
-func (e *Engine) observeAnnouncement(set *object, reason string, o occurrence) {
+func (e *Engine) observeAnnouncement(set *podlife.Object, reason string, o podlife.Occurrence) {
 	if reason != "SuccessfulCreate" {
 		return
 	}
-	var best *pod
-	away := arrivalSlack
-	q := e.pods[e.names[nameKey{kind: kindPod, namespace: set.namespace, name: podNamed(o.message)}]]
+	var best *podlife.Pod
+	away := evidence.ArrivalSlack
+	pod := e.pods[e.names[kube.NameKey{Kind: kube.KindPod, Namespace: set.Namespace, Name: plans.PodNamed(o.Message)}]]
 	for range maxNamesakes {
-		if q == nil {
+		if pod == nil {
 			break
 		}
-		if d := q.created.at().Sub(o.at).Abs(); q.owner == set.objectID && d < away {
-			best, away = q, d
+		if d := pod.Created.At().Sub(o.At).Abs(); pod.Owner == set.ObjectID && d < away {
+			best, away = pod, d
 		}
-		q = e.pods[q.namesake()]
+		pod = e.pods[namesake(pod)]
 	}
 	if best != nil {
-		best.announced = earliest(best.announced, o.at)
+		best.Announced = evidence.Earliest(best.Announced, o.At)
 	}
 }
 
 // observeAnnounced files what was said of a pod before it was seen.
-func (e *Engine) observeAnnounced(p *pod) {
-	set := e.objects[p.owner]
-	if set == nil || p.unowned() {
+func (e *Engine) observeAnnounced(pod *podlife.Pod) {
+	set := e.objects[pod.Owner]
+	if set == nil || pod.Unowned() {
 		return
 	}
-	for _, ev := range set.events {
-		if ev.reason != "SuccessfulCreate" {
+	for _, ev := range set.Events {
+		if ev.Reason != "SuccessfulCreate" {
 			continue
 		}
-		for _, o := range ev.occurrences {
-			if p.created.at().Sub(o.at).Abs() < arrivalSlack && podNamed(o.message) == p.name {
-				e.observeAnnouncement(set, ev.reason, o)
+		for _, o := range ev.Occurrences {
+			if pod.Created.At().Sub(o.At).Abs() < evidence.ArrivalSlack && plans.PodNamed(o.Message) == pod.Name {
+				e.observeAnnouncement(set, ev.Reason, o)
 			}
 		}
 	}
 }
 
 // namesake is the pod that had the name before; no pod's identity if none did.
-func (p *pod) namesake() objectID {
-	return objectID{kind: kindPod, namespace: p.namespace, uid: p.before}
+func namesake(pod *podlife.Pod) kube.ObjectID {
+	return kube.ObjectID{Kind: kube.KindPod, Namespace: pod.Namespace, Uid: pod.Before}
 }

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"pgregory.net/rapid"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 )
 
 // typicalTemplate is a pod template of the size that charts have.
@@ -87,7 +89,7 @@ func TestChangedSaysWhatDiffersByName(t *testing.T) {
 			web.EnvFrom = []corev1.EnvFromSource{{Prefix: "DB_"}}
 		}, []string{"container/web env VARIABLE_3", "container/web envFrom"}},
 		"a restart": {func(t *corev1.PodTemplateSpec, _ *corev1.Container) {
-			t.Annotations[restartedAtAnnotation] = "2026-01-02T10:00:00Z"
+			t.Annotations[kube.RestartedAtAnnotation] = "2026-01-02T10:00:00Z"
 		}, []string{"annotation kubectl.kubernetes.io/restartedAt"}},
 		"containers": {func(t *corev1.PodTemplateSpec, web *corev1.Container) {
 			web.Name = "app"
@@ -96,14 +98,14 @@ func TestChangedSaysWhatDiffersByName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			template := typicalTemplate()
-			before := newPodTemplate(template)
+			before := kube.NewPodTemplate(template)
 			test.change(template, &template.Spec.Containers[0])
-			after := newPodTemplate(template)
-			changed := after.changedFrom(&before)
+			after := kube.NewPodTemplate(template)
+			changed := after.ChangedFrom(&before)
 			if !slices.Equal(changed, test.want) {
 				t.Errorf("%q have changed, want %q", changed, test.want)
 			}
-			if got := isRestart(changed); got != (name == "a restart") {
+			if got := kube.IsRestart(changed); got != (name == "a restart") {
 				t.Errorf("is it a restart? %v", got)
 			}
 		})
@@ -111,8 +113,8 @@ func TestChangedSaysWhatDiffersByName(t *testing.T) {
 }
 
 func TestWhatIsUnknownIsNotCompared(t *testing.T) {
-	template := newPodTemplate(typicalTemplate())
-	if got := template.changedFrom(&podTemplate{}); got != nil {
+	template := kube.NewPodTemplate(typicalTemplate())
+	if got := template.ChangedFrom(&kube.PodTemplate{}); got != nil {
 		t.Errorf("%q has changed from what is not known", got)
 	}
 }
@@ -125,8 +127,8 @@ func TestChangedIsNeverAValue(t *testing.T) {
 		object := func(t *rapid.T) (any, any) { return drawTwo(t, name, 3) }
 		a, b := object(t)
 		was, is := templateOfJSON(t, a), templateOfJSON(t, b)
-		there, back := is.changedFrom(&was), was.changedFrom(&is)
-		if (len(there) == 0) != (was.hash == is.hash) || len(there) != len(back) {
+		there, back := is.ChangedFrom(&was), was.ChangedFrom(&is)
+		if (len(there) == 0) != (was.Hash == is.Hash) || len(there) != len(back) {
 			t.Fatalf("there %q, back %q", there, back)
 		}
 		for _, path := range slices.Concat(there, back) {
@@ -173,29 +175,29 @@ func drawTwo(t *rapid.T, name *rapid.Generator[string], depth int) (a, b any) {
 	}
 }
 
-func templateOfJSON(t *rapid.T, spec any) podTemplate {
+func templateOfJSON(t *rapid.T, spec any) kube.PodTemplate {
 	raw, err := json.Marshal(map[string]any{"spec": map[string]any{
 		"containers": []any{map[string]any{"name": "web", "image": "VALUE", "any": spec}}, "other": spec,
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return podTemplate{hash: sha256.Sum256(raw), images: []string{"VALUE"}, fields: templateFields(raw)}
+	return kube.PodTemplate{Hash: sha256.Sum256(raw), Images: []string{"VALUE"}, Fields: kube.TemplateFields(raw)}
 }
 
 func TestChangedIsBounded(t *testing.T) {
 	template := typicalTemplate()
-	before := newPodTemplate(template)
+	before := kube.NewPodTemplate(template)
 	for i := range 40 {
 		template.Spec.Containers[0].Env = append(template.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprint("MORE_", i)})
 	}
-	after := newPodTemplate(template)
-	attrs := changedAttributes(after.changedFrom(&before))
-	if n := len(attrs[0].Value.AsStringSlice()); n != maxChanged {
-		t.Errorf("%d are named, want %d", n, maxChanged)
+	after := kube.NewPodTemplate(template)
+	attrs := kube.ChangedAttributes(after.ChangedFrom(&before))
+	if n := len(attrs[0].Value.AsStringSlice()); n != kube.MaxChanged {
+		t.Errorf("%d are named, want %d", n, kube.MaxChanged)
 	}
-	if n := attrs[1].Value.AsInt64(); n != 40-maxChanged {
-		t.Errorf("%d are left out, want %d", n, 40-maxChanged)
+	if n := attrs[1].Value.AsInt64(); n != 40-kube.MaxChanged {
+		t.Errorf("%d are left out, want %d", n, 40-kube.MaxChanged)
 	}
 }
 
@@ -203,15 +205,15 @@ func TestChangedIsBounded(t *testing.T) {
 // workloads that have the same chart and values of their own.
 func TestTemplatesAreSmall(t *testing.T) {
 	const workloads, most = 1000, 2048 // bytes of each
-	kept := make([]podTemplate, workloads)
+	kept := make([]kube.PodTemplate, workloads)
 	before := heap()
 	for i := range kept {
 		template := typicalTemplate()
 		template.Spec.Containers[0].Env[0].Value = fmt.Sprint(i)
-		kept[i] = newPodTemplate(template)
+		kept[i] = kube.NewPodTemplate(template)
 	}
 	each := (int64(heap()) - int64(before)) / workloads
-	t.Logf("%d fields, %d bytes", len(kept[0].fields), each)
+	t.Logf("%d fields, %d bytes", len(kept[0].Fields), each)
 	if each > most {
 		t.Errorf("%d bytes are kept of a template, at most %d should be", each, most)
 	}
@@ -230,6 +232,6 @@ func BenchmarkTemplate(b *testing.B) {
 	template := typicalTemplate()
 	b.ReportAllocs()
 	for b.Loop() {
-		newPodTemplate(template)
+		kube.NewPodTemplate(template)
 	}
 }

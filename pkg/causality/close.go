@@ -3,6 +3,8 @@ package causality
 import (
 	"slices"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -36,28 +38,30 @@ func (e *Engine) Close() []spans.Trace {
 // foundAgain reports whether an engine that begins now with a list of what is there
 // will tell of a change itself: it is still open. What has ended is settled to it,
 // but for what is being deleted, until that is gone.
-func (r *reviewer) foundAgain(c *change) bool {
+func (r *reviewer) foundAgain(c *workloads.Change) bool {
 	switch {
-	case c.kind == attr.ChangeDelete:
+	case c.Kind == attr.ChangeDelete:
 		// Nothing is left to find once the workload is gone, but it is not over, and
 		// nobody knows when it will be.
 		return !r.isGone() || r.podsLeft()
-	case !c.over():
+	case !c.Over():
 		return true
 	default:
-		return c.how() == attr.OutcomeDeleted && !r.isGone()
+		return c.How() == attr.OutcomeDeleted && !r.isGone()
 	}
 }
 
-func (r *reviewer) isGone() bool { return r.gone || r.controller.pods == podItself && !r.podsLeft() }
+func (r *reviewer) isGone() bool {
+	return r.plan.Workload.Gone || r.plan.Workload.Controller.Pods == workloads.PodItself && !r.podsLeft()
+}
 
 // podsLeft reports whether there are pods that go with the workload.
 func (r *reviewer) podsLeft() bool {
-	return slices.ContainsFunc(r.pods, func(q *pod) bool { return !q.gone.known() && !q.released() })
+	return slices.ContainsFunc(r.plan.Pods, func(pod *podlife.Pod) bool { return !pod.Gone.Known() && !pod.Released() })
 }
 
 // ripe are the Events that no change which began lately can have: those that came
 // within the settle period may be of one that is not known yet.
-func (e *Engine) ripe(events []*event) []*event {
-	return slices.DeleteFunc(events, func(ev *event) bool { return e.now.Before(ev.known.Add(e.settle())) })
+func (e *Engine) ripe(events []*podlife.Event) []*podlife.Event {
+	return slices.DeleteFunc(events, func(ev *podlife.Event) bool { return e.now.Before(ev.Known.Add(e.settle())) })
 }

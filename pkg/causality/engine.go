@@ -3,7 +3,6 @@ package causality
 import (
 	"cmp"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -11,10 +10,16 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -27,36 +32,36 @@ type Engine struct {
 	// of the list that a watch starts with.
 	since, listed time.Time
 
-	objects map[objectID]*object
+	objects map[kube.ObjectID]*podlife.Object
 	// names, uids and groups find objects of which only the name, the UID or the
 	// kind is known; of several of one name the one that was seen last, of one UID the
 	// one that was seen first.
-	names         map[nameKey]objectID
-	uids          map[types.UID]objectID
+	names         map[kube.NameKey]kube.ObjectID
+	uids          map[types.UID]kube.ObjectID
 	groups        map[string][]string // of custom resources, by kind
-	events        map[string]*event
-	holdings      *holdings               // what is kept of Events
+	events        map[string]*podlife.Event
+	holdings      *podlife.Holdings       // what is kept of Events
 	eventVersions map[string]eventVersion // by namespace
-	workloads     map[objectID]*workload
-	sets          map[objectID]*podSet
-	setsOf        map[objectID][]*podSet // by their workload
-	unseen        map[objectID]*unseen   // by the workload
-	pods          map[objectID]*pod
-	podsOf        map[objectID][]*pod // by their owner
-	mirrors       map[objectID][]*pod // by the static pod, in order of creation
-	nominated     map[string][]*pod   // by the node that the scheduler makes room on
-	claims        *volumeClaims
+	workloads     map[kube.ObjectID]*workloads.Workload
+	sets          map[kube.ObjectID]*workloads.PodSet
+	setsOf        map[kube.ObjectID][]*workloads.PodSet // by their workload
+	unseen        map[kube.ObjectID]*workloads.Unseen   // by the workload
+	pods          map[kube.ObjectID]*podlife.Pod
+	podsOf        map[kube.ObjectID][]*podlife.Pod // by their owner
+	mirrors       map[kube.ObjectID][]*podlife.Pod // by the static pod, in order of creation
+	nominated     map[string][]*podlife.Pod        // by the node that the scheduler makes room on
+	claims        *podlife.VolumeClaims
 	// revisions are the ControllerRevisions, by their workload and their UID.
-	revisions map[objectID]map[types.UID]*controllerRevision
+	revisions map[kube.ObjectID]map[types.UID]*workloads.ControllerRevision
 	// revisionOf are the workloads that they belong to: owners change.
-	revisionOf map[objectID]objectID
-	nodes      nodes
+	revisionOf map[kube.ObjectID]kube.ObjectID
+	nodes      nodes.Nodes
 	// scalers are the autoscalers, by what they scale.
-	scalers map[nameKey][]*object
+	scalers map[kube.NameKey][]*podlife.Object
 
 	// strays are pods and ReplicaSets that are gone and whose workload, if
 	// they have one, is not known; by when they will be forgotten.
-	strays map[*object]time.Time
+	orphans map[*podlife.Object]time.Time
 
 	// lag is how late Events have come of late, at their slowest.
 	lag     time.Duration
@@ -64,15 +69,15 @@ type Engine struct {
 
 	// due are the workloads to look at when their time comes, unsettled
 	// the objects that have Events no span has claimed.
-	due       map[*workload]bool
-	unsettled map[*object]bool
+	due       map[*workloads.Workload]bool
+	unsettled map[*podlife.Object]bool
 	// reread are the objects whose records were dropped after a fault: the next
 	// observation of each counts as one of the list that a watch begins with.
-	reread map[objectID]bool
-	issued *issued
+	reread map[kube.ObjectID]bool
+	issued *ledger.Issued
 	// plans are those of the workloads that have to do with what is looked at: see planOf.
-	plans  map[*workload]*plan
-	work   work
+	plans  map[*workloads.Workload]*plans.Plan
+	work   evidence.Work
 	budget int       // see workBudget
 	swept  time.Time // when Events were last looked through
 	next   time.Time // when the first of them may be ready
@@ -97,31 +102,31 @@ func New(opts Options) *Engine {
 	return &Engine{
 		opts:          opts,
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}, Faults: map[FaultKind]int64{}, Shed: map[ShedReason]int64{}},
-		objects:       map[objectID]*object{},
-		names:         map[nameKey]objectID{},
-		uids:          map[types.UID]objectID{},
+		objects:       map[kube.ObjectID]*podlife.Object{},
+		names:         map[kube.NameKey]kube.ObjectID{},
+		uids:          map[types.UID]kube.ObjectID{},
 		groups:        map[string][]string{},
-		events:        map[string]*event{},
-		holdings:      newHoldings(),
+		events:        map[string]*podlife.Event{},
+		holdings:      podlife.NewHoldings(),
 		eventVersions: map[string]eventVersion{},
-		workloads:     map[objectID]*workload{},
-		sets:          map[objectID]*podSet{},
-		setsOf:        map[objectID][]*podSet{},
-		unseen:        map[objectID]*unseen{},
-		pods:          map[objectID]*pod{},
-		podsOf:        map[objectID][]*pod{},
-		mirrors:       map[objectID][]*pod{},
-		nominated:     map[string][]*pod{},
-		claims:        newVolumeClaims(),
-		revisions:     map[objectID]map[types.UID]*controllerRevision{},
-		revisionOf:    map[objectID]objectID{},
-		nodes:         newNodes(),
-		scalers:       map[nameKey][]*object{},
-		strays:        map[*object]time.Time{},
-		due:           map[*workload]bool{},
-		unsettled:     map[*object]bool{},
-		reread:        map[objectID]bool{},
-		issued:        &issued{},
+		workloads:     map[kube.ObjectID]*workloads.Workload{},
+		sets:          map[kube.ObjectID]*workloads.PodSet{},
+		setsOf:        map[kube.ObjectID][]*workloads.PodSet{},
+		unseen:        map[kube.ObjectID]*workloads.Unseen{},
+		pods:          map[kube.ObjectID]*podlife.Pod{},
+		podsOf:        map[kube.ObjectID][]*podlife.Pod{},
+		mirrors:       map[kube.ObjectID][]*podlife.Pod{},
+		nominated:     map[string][]*podlife.Pod{},
+		claims:        podlife.NewVolumeClaims(),
+		revisions:     map[kube.ObjectID]map[types.UID]*workloads.ControllerRevision{},
+		revisionOf:    map[kube.ObjectID]kube.ObjectID{},
+		nodes:         nodes.NewNodes(),
+		scalers:       map[kube.NameKey][]*podlife.Object{},
+		orphans:       map[*podlife.Object]time.Time{},
+		due:           map[*workloads.Workload]bool{},
+		unsettled:     map[*podlife.Object]bool{},
+		reread:        map[kube.ObjectID]bool{},
+		issued:        &ledger.Issued{},
 		budget:        workBudget,
 	}
 }
@@ -141,14 +146,14 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 }
 
 // subjectOf is the object that an observation tells of.
-func (e *Engine) subjectOf(o Observation) (id objectID, name string) {
+func (e *Engine) subjectOf(o Observation) (id kube.ObjectID, name string) {
 	e.guard(func() {
-		object := bounded(o.Object) // the records are those of what was cut
+		object := kube.Bounded(o.Object) // the records are those of what was cut
 		if in, ok := object.(*corev1.Event); ok {
 			id, _ = e.involved(in, o.Time)
 			name = in.InvolvedObject.Name
 		} else if meta, ok := object.(metav1.Object); ok {
-			id, name = idOf(object, meta), meta.GetName()
+			id, name = kube.IdOf(object, meta), meta.GetName()
 		}
 	})
 	return id, name
@@ -159,7 +164,7 @@ func (e *Engine) ingest(o Observation) {
 		e.stats.Incomplete++
 		return
 	}
-	o.Object = bounded(o.Object)
+	o.Object = kube.Bounded(o.Object)
 	meta, ok := o.Object.(metav1.Object)
 	if !ok {
 		e.stats.Incomplete++
@@ -172,14 +177,14 @@ func (e *Engine) ingest(o Observation) {
 		e.ingestEvent(o, in)
 		return
 	}
-	kind := kindOf(o.Object)
+	kind := kube.KindOf(o.Object)
 	e.stats.Observations[kind]++
 	if meta.GetUID() == "" {
 		e.stats.Incomplete++
 		return
 	}
 	if len(e.reread) > 0 {
-		if id := idOf(o.Object, meta); e.reread[id] {
+		if id := kube.IdOf(o.Object, meta); e.reread[id] {
 			delete(e.reread, id)
 			o.Initial = o.Type != watch.Deleted
 		}
@@ -191,8 +196,8 @@ func (e *Engine) ingest(o Observation) {
 	case *appsv1.ControllerRevision:
 		e.touch(e.numbered(e.observeControllerRevision(o, in)))
 	case *corev1.Pod:
-		if p := e.observePod(o, in); p != nil {
-			e.touchOwner(p.object, p.gone.known())
+		if pod := e.observePod(o, in); pod != nil {
+			e.touchOwner(pod.Object, pod.Gone.Known())
 		}
 	case *corev1.Node:
 		e.observeNode(o, in)
@@ -218,76 +223,67 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 	e.touchNode(obj)
 }
 
-// kindOf is the kind of an object: what it says of itself, or what it is typed
-// as; typed clients leave the kind out.
-func kindOf(obj runtime.Object) string {
-	if kind := obj.GetObjectKind().GroupVersionKind().Kind; kind != "" {
-		return kind
-	}
-	return reflect.TypeOf(obj).Elem().Name()
-}
-
 // observeOther takes in an object of which the metadata is enough: whom it
 // belongs to, and that it is there. A deletion may be of anything: the watcher
 // missed it and found the object gone.
 func (e *Engine) observeOther(o Observation, meta metav1.Object) {
-	id := idOf(o.Object, meta)
+	id := kube.IdOf(o.Object, meta)
 	if o.Type == watch.Deleted {
 		e.vanished(o, id)
 		return
 	}
 	obj := e.track(id, meta.GetName())
-	obj.exists, obj.owned = true, ownerRefOf(meta)
+	obj.Exists, obj.Owned = true, kube.OwnerRefOf(meta)
 	if hpa, ok := meta.(*autoscalingv2.HorizontalPodAutoscaler); ok {
 		ref := hpa.Spec.ScaleTargetRef
-		e.aim(obj, nameKey{ref.Kind, customGroup(ref.APIVersion), hpa.Namespace, ref.Name})
+		e.aim(obj, kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: hpa.Namespace, Name: ref.Name})
 	}
 }
 
 // vanished handles a deletion of which only the metadata is known: the
 // watcher missed it and found the object gone.
-func (e *Engine) vanished(o Observation, id objectID) {
+func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	if obj := e.objects[id]; obj != nil {
-		obj.exists = false // what is left of it goes with its last Events
+		obj.Exists = false // what is left of it goes with its last Events
 	}
-	e.claims.vanish(id, o.Time)
+	e.claims.Vanish(id, o.Time)
 	e.touch(e.releaseRevision(id, o.Time))
-	if d := e.workloads[id]; d != nil && e.pods[id] == nil {
-		d.touched = o.Time
-		d.vanish(arrived(o.Time), stamp{arrival: o.Time})
-		e.touch(e.numbered(d))
+	if w := e.workloads[id]; w != nil && e.pods[id] == nil {
+		w.Touched = o.Time
+		w.Vanish(evidence.Arrived(o.Time), evidence.Write{Arrival: o.Time})
+		e.touch(e.numbered(w))
 	}
-	if rs := e.sets[id]; rs != nil && !rs.direct() {
-		rs.gone = true
-		rs.touched = o.Time
-		e.touchOwner(rs.object, true)
+	if set := e.sets[id]; set != nil && !set.Direct() {
+		set.Gone = true
+		set.Touched = o.Time
+		e.touchOwner(set.Object, true)
 	}
-	if p := e.pods[id]; p != nil && !p.gone.known() {
-		p.gone, p.goneSeen = arrived(o.Time), o.Time
-		if !p.leaving() {
-			p.deleteAsked, p.deletion = arrived(o.Time), stamp{arrival: o.Time}
+	if pod := e.pods[id]; pod != nil && !pod.Gone.Known() {
+		pod.Gone, pod.GoneSeen = evidence.Arrived(o.Time), o.Time
+		if !pod.Leaving() {
+			pod.DeleteAsked, pod.Deletion = evidence.Arrived(o.Time), evidence.Write{Arrival: o.Time}
 		}
-		p.touched = o.Time
-		if p.unowned() {
-			e.observeUnowned(p, false)
+		pod.Touched = o.Time
+		if pod.Unowned() {
+			e.observeUnowned(pod, false)
 		}
-		e.touchOwner(p.object, true)
+		e.touchOwner(pod.Object, true)
 	}
-	if n := e.nodes.byID[id]; n != nil {
-		n.delete(o.Time)
-		e.touchNode(n.object)
+	if n := e.nodes.ByID[id]; n != nil {
+		n.Delete(o.Time)
+		e.touchNode(n.Object)
 	}
 }
 
 // workloadOf is the workload that an object is, or is part of; nil if there is
 // none, or it has not been seen yet.
-func (e *Engine) workloadOf(obj *object) *workload {
-	id := obj.objectID
-	if p := e.pods[id]; p != nil {
-		id = p.owner
+func (e *Engine) workloadOf(obj *podlife.Object) *workloads.Workload {
+	id := obj.ObjectID
+	if pod := e.pods[id]; pod != nil {
+		id = pod.Owner
 	}
-	if rs := e.sets[id]; rs != nil {
-		id = rs.owner
+	if set := e.sets[id]; set != nil {
+		id = set.Owner
 	}
 	return e.workloads[id]
 }
@@ -318,59 +314,59 @@ func (e *Engine) settle() time.Duration {
 
 // touchOwner has the Deployment of a pod or ReplicaSet looked at. What is gone
 // and has none is forgotten after a while.
-func (e *Engine) touchOwner(obj *object, gone bool) {
-	if d := e.workloadOf(obj); d != nil {
-		e.touch(d)
+func (e *Engine) touchOwner(obj *podlife.Object, gone bool) {
+	if w := e.workloadOf(obj); w != nil {
+		e.touch(w)
 	} else if gone {
 		at := e.now.Add(e.opts.Linger + e.opts.Quiet)
-		e.strays[obj] = at
+		e.orphans[obj] = at
 		e.wake(at)
 	}
 }
 
-// forgetStrays drops what is gone and never found its Deployment; one that was
+// forgetOrphans drops what is gone and never found its Deployment; one that was
 // found meanwhile looks after its own.
-func (e *Engine) forgetStrays() {
-	for obj, at := range e.strays {
+func (e *Engine) forgetOrphans() {
+	for obj, at := range e.orphans {
 		if e.now.Before(at) {
 			e.wake(at)
 			continue
 		}
-		delete(e.strays, obj)
+		delete(e.orphans, obj)
 		if e.workloadOf(obj) != nil {
 			continue
 		}
-		e.stats.Orphans[obj.kind]++
-		if p := e.pods[obj.objectID]; p != nil {
-			e.forgetPod(p)
+		e.stats.Orphans[obj.Kind]++
+		if pod := e.pods[obj.ObjectID]; pod != nil {
+			e.forgetPod(pod)
 		}
-		if rs := e.sets[obj.objectID]; rs != nil {
-			e.forgetPodSet(rs)
+		if set := e.sets[obj.ObjectID]; set != nil {
+			e.forgetPodSet(set)
 		}
 	}
 }
 
 // touch has a Deployment looked at when it had time to settle.
-func (e *Engine) touch(d *workload) {
-	if d == nil {
+func (e *Engine) touch(w *workloads.Workload) {
+	if w == nil {
 		return
 	}
-	if at := latest(e.now.Add(e.opts.Settle), d.rested); d.due.IsZero() || at.Before(d.due) {
-		e.schedule(d, at)
+	if at := evidence.Latest(e.now.Add(e.opts.Settle), w.Rested); w.Due.IsZero() || at.Before(w.Due) {
+		e.schedule(w, at)
 	}
 }
 
-func (e *Engine) schedule(d *workload, at time.Time) {
-	d.due = at
-	e.due[d] = true
+func (e *Engine) schedule(w *workloads.Workload, at time.Time) {
+	w.Due = at
+	e.due[w] = true
 	e.wake(at)
 }
 
-func (e *Engine) wake(at time.Time) { e.next = earliest(e.next, at) }
+func (e *Engine) wake(at time.Time) { e.next = evidence.Earliest(e.next, at) }
 
 // wakeForEvents has the objects looked at that have Events no span has claimed.
 func (e *Engine) wakeForEvents(at time.Time) {
-	e.nextEvents = earliest(e.nextEvents, at)
+	e.nextEvents = evidence.Earliest(e.nextEvents, at)
 	e.wake(at)
 }
 
@@ -384,7 +380,7 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		e.since = now
 	}
 	if f := e.guard(e.sweepEvents); f != nil {
-		e.contain(f, "sweep", objectID{}, "")
+		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
 	if e.next.IsZero() || e.now.Before(e.next) {
 		return nil
@@ -397,21 +393,21 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 		out = append(out, e.activities(whatSettled)...)
 	}
 	e.wake(e.nextEvents)
-	if f := e.guard(e.forgetStrays); f != nil {
-		e.contain(f, "sweep", objectID{}, "")
+	if f := e.guard(e.forgetOrphans); f != nil {
+		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
 	return e.handOut(out)
 }
 
 // reviewDue looks at the workloads that are due.
 func (e *Engine) reviewDue(wanted extent) (out []spans.Trace) {
-	for _, d := range e.dueWorkloads(wanted) {
-		if !e.due[d] {
+	for _, w := range e.dueWorkloads(wanted) {
+		if !e.due[w] {
 			continue // it was dropped when another was looked at
 		}
-		delete(e.due, d)
-		d.due = time.Time{}
-		out = append(out, e.reviewGuarded(d, wanted)...)
+		delete(e.due, w)
+		w.Due = time.Time{}
+		out = append(out, e.reviewGuarded(w, wanted)...)
 	}
 	return out
 }
@@ -419,24 +415,24 @@ func (e *Engine) reviewDue(wanted extent) (out []spans.Trace) {
 // dueWorkloads come in a fixed order, so that the output does too. Where the stream
 // goes on, those whose time is still to come are left out before they are sorted: they
 // are many while much goes on, and then this is asked at each observation.
-func (e *Engine) dueWorkloads(wanted extent) []*workload {
-	var ds []*workload
-	for d := range e.due {
-		if wanted == whatSettled && e.now.Before(d.due) {
-			e.wake(d.due)
+func (e *Engine) dueWorkloads(wanted extent) []*workloads.Workload {
+	var ds []*workloads.Workload
+	for w := range e.due {
+		if wanted == whatSettled && e.now.Before(w.Due) {
+			e.wake(w.Due)
 			continue
 		}
-		ds = append(ds, d)
+		ds = append(ds, w)
 	}
-	slices.SortFunc(ds, func(a, b *workload) int { return a.compare(b.objectID) })
+	slices.SortFunc(ds, func(a, b *workloads.Workload) int { return a.Compare(b.ObjectID) })
 	return ds
 }
 
 // Flush ends the stream: it returns everything that is left, what is still
 // open with the outcome "open". The engine must not be used afterwards.
 func (e *Engine) Flush() []spans.Trace {
-	for _, d := range e.workloads {
-		e.due[d] = true
+	for _, w := range e.workloads {
+		e.due[w] = true
 	}
 	out := e.reviewDue(everything)
 	out = append(out, e.disruptions(everything)...)
@@ -450,7 +446,7 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 	})
 	for i := range out {
 		if root := out[i].Root(); !out[i].Late && !root.ParentID.IsValid() {
-			e.issued.add(root.TraceID) // of its own, and no deployer's
+			e.issued.Add(root.TraceID) // of its own, and no deployer's
 		}
 		e.stats.Traces++
 		e.stats.Spans += int64(len(out[i].Spans))
@@ -465,10 +461,10 @@ func (e *Engine) Stats() Stats {
 	s.Orphans = maps.Clone(e.stats.Orphans)
 	s.Faults = maps.Clone(e.stats.Faults)
 	s.Shed = maps.Clone(e.stats.Shed)
-	s.EventBytes = int64(e.holdings.total)
-	for _, d := range e.workloads {
-		for _, c := range d.changes {
-			if !c.ledger.sent {
+	s.EventBytes = int64(e.holdings.Total)
+	for _, w := range e.workloads {
+		for _, c := range w.Changes {
+			if !c.Ledger.Sent {
 				s.Open++
 			}
 		}

@@ -9,6 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -51,9 +55,6 @@ const (
 // a StatefulSet's of as many, whose pods come one after the other, seven million.
 const workBudget = 200_000_000
 
-// work counts steps.
-type work struct{ left int }
-
 // restAfterStep is how long a workload is left alone for each step of the last look at
 // it: ten times what the step took. So what costs much is not done for each of
 // thousands of changes that get ready one after the other.
@@ -61,26 +62,13 @@ const restAfterStep = 100 * time.Nanosecond
 
 // rest is how long to leave alone what was done inside the boundary.
 func (e *Engine) rest() time.Duration {
-	return max(time.Nanosecond, time.Duration(e.budget-e.work.left)*restAfterStep)
-}
-
-// exhausted is what a panic carries that ends work which is too much.
-type exhausted struct{}
-
-// spend takes n steps. It panics when none are left, which the boundary takes.
-func (w *work) spend(n int) {
-	if w == nil {
-		return
-	}
-	if w.left -= n; w.left < 0 {
-		panic(exhausted{})
-	}
+	return max(time.Nanosecond, time.Duration(e.budget-e.work.Left)*restAfterStep)
 }
 
 // guard does something inside the boundary. It returns what went wrong, nil if nothing
 // did.
 func (e *Engine) guard(do func()) (f *Fault) {
-	e.work.left, e.plans = e.budget, nil
+	e.work.Left, e.plans = e.budget, nil
 	defer func() {
 		if cause := recover(); cause != nil {
 			f = e.faultOf(cause)
@@ -93,7 +81,7 @@ func (e *Engine) guard(do func()) (f *Fault) {
 // faultOf is what was recovered.
 func (e *Engine) faultOf(cause any) *Fault {
 	f := &Fault{Kind: FaultPanic, Reason: fmt.Sprint(cause)}
-	if _, ok := cause.(exhausted); ok {
+	if _, ok := cause.(evidence.Exhausted); ok {
 		f.Kind, f.Reason = FaultWork, "it takes more than "+strconv.Itoa(e.budget)+" steps"
 	}
 	f.Place, f.Stack = whereItPanicked()
@@ -101,10 +89,10 @@ func (e *Engine) faultOf(cause any) *Fault {
 }
 
 // contain counts a fault and reports it.
-func (e *Engine) contain(f *Fault, doing string, id objectID, name string) {
+func (e *Engine) contain(f *Fault, doing string, id kube.ObjectID, name string) {
 	f.Doing = doing
-	if id.kind != "" {
-		f.Object = id.kind + " " + strings.TrimPrefix(id.namespace+"/"+name, "/")
+	if id.Kind != "" {
+		f.Object = id.Kind + " " + strings.TrimPrefix(id.Namespace+"/"+name, "/")
 	}
 	e.stats.Faults[f.Kind]++
 	if e.opts.OnFault != nil {
@@ -135,10 +123,10 @@ func whereItPanicked() (place, stack string) {
 }
 
 // reviewGuarded is review inside the boundary: what fails costs the workload's trace.
-func (e *Engine) reviewGuarded(d *workload, wanted extent) (out []spans.Trace) {
-	if f := e.guard(func() { out = e.review(d, wanted) }); f != nil {
-		e.contain(f, "review", d.objectID, d.name)
-		e.dropWorkload(d)
+func (e *Engine) reviewGuarded(w *workloads.Workload, wanted extent) (out []spans.Trace) {
+	if f := e.guard(func() { out = e.review(w, wanted) }); f != nil {
+		e.contain(f, "review", w.ObjectID, w.Name)
+		e.dropWorkload(w)
 		return nil
 	}
 	return out
@@ -147,50 +135,50 @@ func (e *Engine) reviewGuarded(d *workload, wanted extent) (out []spans.Trace) {
 // planOf is the plan of a workload, for what is told of another one that has to do with
 // it. Its budget is its own: nobody's trace is given up for what others ask for. It is
 // made once for all that is done inside one boundary; nil if it could not be.
-func (e *Engine) planOf(d *workload) *plan {
-	if p, known := e.plans[d]; known {
+func (e *Engine) planOf(w *workloads.Workload) *plans.Plan {
+	if p, known := e.plans[w]; known {
 		return p
 	}
-	left, known := e.work.left, e.plans
-	var p *plan
-	if f := e.guard(func() { p = e.plan(d) }); f != nil {
+	left, known := e.work.Left, e.plans
+	var p *plans.Plan
+	if f := e.guard(func() { p = e.plan(w) }); f != nil {
 		p = nil
-		e.contain(f, "review", d.objectID, d.name)
-		e.dropWorkload(d)
+		e.contain(f, "review", w.ObjectID, w.Name)
+		e.dropWorkload(w)
 	}
-	e.work.left, e.plans = left, known
-	e.planned(d, p)
+	e.work.Left, e.plans = left, known
+	e.planned(w, p)
 	return p
 }
 
 // planned notes the plan of a workload for planOf.
-func (e *Engine) planned(d *workload, p *plan) {
+func (e *Engine) planned(w *workloads.Workload, p *plans.Plan) {
 	if e.plans == nil {
-		e.plans = map[*workload]*plan{}
+		e.plans = map[*workloads.Workload]*plans.Plan{}
 	}
-	e.plans[d] = p
+	e.plans[w] = p
 }
 
 // dropWorkload forgets all that is known of a workload, as parts of it may be half
 // written. What of it is still there is read anew as of its next observation.
-func (e *Engine) dropWorkload(d *workload) {
-	for _, set := range slices.Clone(e.setsOf[d.objectID]) {
-		for _, p := range slices.Clone(e.podsOf[set.objectID]) {
-			e.drop(p.objectID)
+func (e *Engine) dropWorkload(w *workloads.Workload) {
+	for _, set := range slices.Clone(e.setsOf[w.ObjectID]) {
+		for _, pod := range slices.Clone(e.podsOf[set.ObjectID]) {
+			e.drop(pod.ObjectID)
 		}
-		e.drop(set.objectID)
-		delete(e.podsOf, set.objectID)
+		e.drop(set.ObjectID)
+		delete(e.podsOf, set.ObjectID)
 	}
-	delete(e.setsOf, d.objectID)
-	e.drop(d.objectID)
-	delete(e.due, d)
+	delete(e.setsOf, w.ObjectID)
+	e.drop(w.ObjectID)
+	delete(e.due, w)
 }
 
 // dropObserved forgets the object that an observation is of, and its workload's.
-func (e *Engine) dropObserved(id objectID) {
+func (e *Engine) dropObserved(id kube.ObjectID) {
 	if obj := e.objects[id]; obj != nil {
-		if d := e.workloadOf(obj); d != nil {
-			e.dropWorkload(d)
+		if w := e.workloadOf(obj); w != nil {
+			e.dropWorkload(w)
 		}
 	}
 	e.drop(id)
@@ -198,10 +186,10 @@ func (e *Engine) dropObserved(id objectID) {
 
 // drop forgets one object, inside the boundary: should that fail, the others of its
 // workload are dropped all the same.
-func (e *Engine) drop(id objectID) {
+func (e *Engine) drop(id kube.ObjectID) {
 	name := ""
 	if obj := e.objects[id]; obj != nil {
-		name = obj.name
+		name = obj.Name
 	}
 	if f := e.guard(func() { e.dropRecord(id) }); f != nil {
 		e.contain(f, "drop", id, name)
@@ -211,15 +199,15 @@ func (e *Engine) drop(id objectID) {
 
 // dropRecord forgets one object, whatever it is. Unlike the orderly ways to forget one
 // it relies on little that its record says.
-func (e *Engine) dropRecord(id objectID) {
+func (e *Engine) dropRecord(id kube.ObjectID) {
 	if e.mayComeAgain(id) {
 		e.reread[id] = true
 	}
-	if p := e.pods[id]; p != nil {
-		e.claims.drop(p)
-		e.dropMirror(p)
-		e.nominate(p, "")
-		e.unfile(p)
+	if pod := e.pods[id]; pod != nil {
+		e.claims.Drop(pod)
+		e.dropMirror(pod)
+		e.nominate(pod, "")
+		e.unfile(pod)
 		delete(e.pods, id)
 	}
 	if set := e.sets[id]; set != nil {
@@ -227,35 +215,35 @@ func (e *Engine) dropRecord(id objectID) {
 		delete(e.sets, id)
 	}
 	e.forgetExpected(id)
-	if n := e.nodes.byID[id]; n != nil {
+	if n := e.nodes.ByID[id]; n != nil {
 		e.forgetNode(n)
 	}
-	e.claims.forget(id)
-	if d := e.workloads[id]; d != nil {
-		e.issued.forgetCurrent(&d.ledger)
+	e.claims.Forget(id)
+	if w := e.workloads[id]; w != nil {
+		e.issued.ForgetCurrent(&w.Ledger)
 		delete(e.workloads, id)
 	}
 	if obj := e.objects[id]; obj != nil {
-		delete(e.strays, obj)
+		delete(e.orphans, obj)
 		delete(e.unsettled, obj)
 		e.forget(obj)
 	}
 }
 
 // mayComeAgain reports whether more will be observed of an object than its end.
-func (e *Engine) mayComeAgain(id objectID) bool {
-	if p := e.pods[id]; p != nil {
-		return !p.gone.known()
+func (e *Engine) mayComeAgain(id kube.ObjectID) bool {
+	if pod := e.pods[id]; pod != nil {
+		return !pod.Gone.Known()
 	}
-	if d := e.workloads[id]; d != nil {
-		return !d.deleted
+	if w := e.workloads[id]; w != nil {
+		return !w.Deleted
 	}
 	if set := e.sets[id]; set != nil {
-		return !set.gone
+		return !set.Gone
 	}
-	if n := e.nodes.byID[id]; n != nil {
-		return !n.gone
+	if n := e.nodes.ByID[id]; n != nil {
+		return !n.Gone
 	}
 	obj := e.objects[id]
-	return obj == nil && id.uid != "" || obj != nil && obj.proven
+	return obj == nil && id.Uid != "" || obj != nil && obj.Proven
 }

@@ -11,6 +11,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // guarded is a life whose engine's faults are kept.
@@ -32,7 +37,7 @@ func (l *life) records() string {
 func TestAPanicInAReviewCostsOneTrace(t *testing.T) {
 	l, faults := guarded()
 	a, b, c := l.rollOut("a"), l.rollOut("b"), l.rollOut("c")
-	l.sets[builtIn(kindReplicaSet, b.rs)].steps[0] = nil // half written, say
+	l.sets[kube.BuiltIn(workloads.KindReplicaSet, b.rs)].Steps[0] = nil // half written, say
 	l.pass(time.Minute)
 
 	if got := l.traces["Deployment rollout"]; got != 2 {
@@ -99,7 +104,7 @@ func TestAPanicWhileObservingCostsOneWorkload(t *testing.T) {
 	l, faults := guarded()
 	l.rollOut("a")
 	b := l.rollOut("b")
-	l.pods[builtIn(kindPod, b.pod)].containers = []*container{nil}
+	l.pods[kube.BuiltIn(kube.KindPod, b.pod)].Containers = []*podlife.Container{nil}
 	l.see(watch.Modified, b.pod)
 	if len(*faults) != 1 || (*faults)[0].Doing != "observe" || (*faults)[0].Object != "Pod shop/b-1-a" {
 		t.Fatalf("faults %v, want one about b's pod", *faults)
@@ -125,12 +130,12 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	l, faults := guarded()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a", UID: "node-a"}}
 	l.see(watch.Added, node)
-	l.nodes.byID[objectID{kind: kindNode, uid: node.UID}].disruptions = []*disruption{nil}
+	l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, Uid: node.UID}].Disruptions = []*nodes.Disruption{nil}
 	l.rollOut("a")
 	l.event(&corev1.Pod{ObjectMeta: l.meta("pod", "cm", nil)}, "Odd") // a pod that nobody has seen
 	for obj := range l.unsettled {
-		if obj.name == "cm" {
-			obj.events[0].occurrences = nil
+		if obj.Name == "cm" {
+			obj.Events[0].Occurrences = nil
 		}
 	}
 	l.pass(2 * time.Minute)
@@ -145,7 +150,7 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	if l.traces["Deployment rollout"] != 1 {
 		t.Errorf("told: %v, want the rollout of a", l.traces)
 	}
-	if len(l.nodes.byID)+len(l.nodes.named)+len(l.nodes.due) != 0 || len(l.unsettled) != 0 {
+	if len(l.nodes.ByID)+len(l.nodes.Named)+len(l.nodes.Due) != 0 || len(l.unsettled) != 0 {
 		t.Errorf("kept: nodes %v, unsettled %v", l.nodes, l.unsettled)
 	}
 }
@@ -155,12 +160,12 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 func TestAPanicAboutAnObjectWithALongUIDCostsThat(t *testing.T) {
 	l, faults := guarded()
 	p := &corev1.Pod{ObjectMeta: l.meta("pod", "alone", nil)}
-	p.UID = types.UID(strings.Repeat("u", 2*maxIdentity))
+	p.UID = types.UID(strings.Repeat("u", 2*kube.MaxIdentity))
 	p.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1"}}
 	app{pod: p}.run(l, 0)
 	l.see(watch.Added, p)
 	for _, record := range l.pods {
-		record.containers = []*container{nil}
+		record.Containers = []*podlife.Container{nil}
 	}
 	l.see(watch.Modified, p)
 	if len(*faults) != 1 || len(l.pods) != 0 || len(l.workloads) != 0 {
@@ -178,8 +183,8 @@ func TestWhatCannotBeDroppedIsContained(t *testing.T) {
 	l, faults := guarded()
 	l.rollOut("a")
 	b := l.rollOut("b")
-	record := l.pods[builtIn(kindPod, b.pod)]
-	record.containers, record.events = []*container{nil}, []*event{nil}
+	record := l.pods[kube.BuiltIn(kube.KindPod, b.pod)]
+	record.Containers, record.Events = []*podlife.Container{nil}, []*podlife.Event{nil}
 	l.see(watch.Modified, b.pod)
 	l.pass(time.Minute)
 	if len(*faults) < 2 || (*faults)[0].Doing != "observe" || (*faults)[1].Doing != "drop" {

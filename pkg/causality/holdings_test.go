@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"pgregory.net/rapid"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -28,38 +30,38 @@ import (
 func (e *Engine) recount(t interface{ Fatalf(string, ...any) }) {
 	bytes, total := map[string]int{}, 0
 	for key, ev := range e.events {
-		if ev.key != key || ev.account.in == nil {
+		if ev.Key != key || ev.Account.In == nil {
 			t.Fatalf("Event %s is in no account", key)
 		}
-		if n := eventSize(ev); n != ev.account.bytes {
-			t.Fatalf("Event %s is charged %d bytes, not %d", key, ev.account.bytes, n)
+		if n := podlife.EventSize(ev); n != ev.Account.Bytes {
+			t.Fatalf("Event %s is charged %d bytes, not %d", key, ev.Account.Bytes, n)
 		}
-		if e.objects[ev.object.objectID] != ev.object || !slices.Contains(ev.object.events, ev) {
+		if e.objects[ev.Object.ObjectID] != ev.Object || !slices.Contains(ev.Object.Events, ev) {
 			t.Fatalf("Event %s is not in the list of its object", key)
 		}
-		if ev.account.in.events[ev.account.at] != ev {
+		if ev.Account.In.Events[ev.Account.At] != ev {
 			t.Fatalf("Event %s is not in the list of its namespace", key)
 		}
-		bytes[ev.account.in.namespace] += ev.account.bytes
-		total += ev.account.bytes
+		bytes[ev.Account.In.Namespace] += ev.Account.Bytes
+		total += ev.Account.Bytes
 	}
 	for _, obj := range e.objects {
-		for _, ev := range obj.events {
-			if e.events[ev.key] != ev {
-				t.Fatalf("Event %s of %s is forgotten, and kept", ev.key, obj.uid)
+		for _, ev := range obj.Events {
+			if e.events[ev.Key] != ev {
+				t.Fatalf("Event %s of %s is forgotten, and kept", ev.Key, obj.Uid)
 			}
 		}
 	}
 	have, events := map[string]int{}, 0
-	for i, h := range e.holdings.order {
-		if h.at != i || e.holdings.byNamespace[h.namespace] != h || i > 0 && e.holdings.order.Less(i, (i-1)/2) {
-			t.Fatalf("namespace %q is misplaced", h.namespace)
+	for i, h := range e.holdings.Order {
+		if h.At != i || e.holdings.ByNamespace[h.Namespace] != h || i > 0 && e.holdings.Order.Less(i, (i-1)/2) {
+			t.Fatalf("namespace %q is misplaced", h.Namespace)
 		}
-		have[h.namespace] = h.bytes
-		events += len(h.events)
+		have[h.Namespace] = h.Bytes
+		events += len(h.Events)
 	}
-	if !maps.Equal(have, bytes) || total != e.holdings.total || events != len(e.events) || len(have) != len(e.holdings.byNamespace) {
-		t.Fatalf("%d bytes in %d Events of %v, accounted are %d in %d of %v", total, len(e.events), bytes, e.holdings.total, events, have)
+	if !maps.Equal(have, bytes) || total != e.holdings.Total || events != len(e.events) || len(have) != len(e.holdings.ByNamespace) {
+		t.Fatalf("%d bytes in %d Events of %v, accounted are %d in %d of %v", total, len(e.events), bytes, e.holdings.Total, events, have)
 	}
 }
 
@@ -111,7 +113,7 @@ func (r *rivals) see(o Observation) {
 	r.seen = append(r.seen, o)
 	note(r.told, r.bounded.Observe(o))
 	note(r.toldFree, r.free.Observe(o))
-	r.peak = max(r.peak, r.free.holdings.total)
+	r.peak = max(r.peak, r.free.holdings.Total)
 }
 
 func (r *rivals) advance() {
@@ -124,7 +126,7 @@ func (r *rivals) event(namespace, name, pod, uid, message string, count int32) {
 	now := metav1.NewTime(r.at.Truncate(time.Second))
 	r.see(Observation{Type: watch.Added, Object: &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: name},
-		InvolvedObject: corev1.ObjectReference{Kind: kindPod, Namespace: namespace, Name: pod, UID: types.UID(uid)},
+		InvolvedObject: corev1.ObjectReference{Kind: kube.KindPod, Namespace: namespace, Name: pod, UID: types.UID(uid)},
 		Reason:         "FailedScheduling", Message: message, FirstTimestamp: now, LastTimestamp: now, Count: count,
 	}})
 }
@@ -191,11 +193,11 @@ func TestAFloodTakesNothingFromOthers(t *testing.T) {
 			"": func(t *rapid.T) {
 				r.bounded.recount(t)
 				r.free.recount(t)
-				if r.bounded.holdings.total > bound {
-					t.Fatalf("%d bytes are kept", r.bounded.holdings.total)
+				if r.bounded.holdings.Total > bound {
+					t.Fatalf("%d bytes are kept", r.bounded.holdings.Total)
 				}
 				for _, namespace := range names[1:] {
-					if h := r.free.holdings.byNamespace[namespace]; h != nil && h.bytes > bound/len(names) {
+					if h := r.free.holdings.ByNamespace[namespace]; h != nil && h.Bytes > bound/len(names) {
 						overShare[namespace] = true
 					}
 					if overShare[namespace] {
@@ -236,14 +238,14 @@ func TestAFloodTakesNothingFromOthers(t *testing.T) {
 // TestWhatIsForgottenFirst: what was told goes before what nothing but Events tells
 // of, that before what a change may want, and of that the middle.
 func TestWhatIsForgottenFirst(t *testing.T) {
-	r := newRivals(20 * (eventOverhead + occurrenceOverhead + 100))
+	r := newRivals(20 * (podlife.EventOverhead + podlife.OccurrenceOverhead + 100))
 	for i := range 5 {
 		r.event("evil", fmt.Sprint("told", i), "told", "eviltold", "m", 1)
 	}
 	r.at = r.at.Add(5 * time.Minute)
 	r.bounded.Advance(r.at)
 	for i := range 5 {
-		if !r.bounded.events[fmt.Sprint("evil/told", i)].ledger.claimed {
+		if !r.bounded.events[fmt.Sprint("evil/told", i)].Ledger.Claimed {
 			t.Fatal("the first Events were not told")
 		}
 	}
@@ -338,7 +340,7 @@ func (l *life) tell(namespace, name, object, message string, count int32) {
 	now := metav1.NewTime(l.at.Truncate(time.Second))
 	l.see(watch.Added, &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: name},
-		InvolvedObject: corev1.ObjectReference{Kind: kindPod, Namespace: namespace, Name: object, UID: types.UID(object)},
+		InvolvedObject: corev1.ObjectReference{Kind: kube.KindPod, Namespace: namespace, Name: object, UID: types.UID(object)},
 		Reason:         "Failed", Message: message, FirstTimestamp: now, LastTimestamp: now, Count: count,
 	})
 }

@@ -5,9 +5,13 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
-	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
-	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // A change that stays open is told of before it ends: for each interval that it
@@ -63,8 +67,8 @@ func (iv intervals) next(age time.Duration) time.Duration {
 // in which it began. Its root never begins later, whatever else becomes known of
 // the beginning, and whoever sees it only in the second that the API states
 // counts from the same time.
-func origin(start moment) time.Time {
-	return start.from().Truncate(time.Second).Add(time.Second)
+func origin(start evidence.Moment) time.Time {
+	return nodes.From(start).Truncate(time.Second).Add(time.Second)
 }
 
 // inProgress hands out what is to be told of changes that are open.
@@ -72,14 +76,14 @@ func (r *reviewer) inProgress() {
 	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
 		return
 	}
-	if c := r.current(); c != nil && !c.ledger.sent {
+	if c := r.plan.Workload.Current(); c != nil && !c.Ledger.Sent {
 		r.changeInProgress(c)
 	}
-	if r.controller.replaces == replacedNot {
+	if r.plan.Workload.Controller.Replaces == workloads.ReplacedNot {
 		return // nobody makes another pod in the place of one
 	}
-	next := r.successors()
-	for _, lost := range r.pods {
+	next := build.Successors(r.plan)
+	for _, lost := range r.plan.Pods {
 		r.replacementInProgress(lost, next[lost])
 	}
 }
@@ -87,21 +91,21 @@ func (r *reviewer) inProgress() {
 // interval returns the interval to tell of, of what began at start and was told of up
 // to told: the latest that is over, and with it those before that were missed
 // because time made a leap.
-func (r *reviewer) interval(start moment, told time.Time) (from, until time.Time, ok bool) {
+func (r *reviewer) interval(start evidence.Moment, told time.Time) (from, until time.Time, ok bool) {
 	e := r.engine
 	// As with changes that have ended: what is still on its way may say that it
 	// was over by then. Nor is a list that is not through yet the whole story.
 	settle := e.settle()
 	known := e.now.Add(-settle)
 	if known.Before(e.listed) {
-		r.again = earliest(r.again, e.listed.Add(settle))
+		r.again = evidence.Earliest(r.again, e.listed.Add(settle))
 		return from, until, false
 	}
 	iv := intervals{e.opts.InProgressAfter, e.opts.InProgressEvery}
 	from = origin(start)
 	age := known.Sub(from)
 	last := iv.last(age)
-	r.again = earliest(r.again, from.Add(iv.next(age)).Add(settle))
+	r.again = evidence.Earliest(r.again, from.Add(iv.next(age)).Add(settle))
 	until = from.Add(last)
 	if last == 0 || !until.After(told) || !until.After(e.since) {
 		return from, until, false
@@ -109,72 +113,60 @@ func (r *reviewer) interval(start moment, told time.Time) (from, until time.Time
 	if told.IsZero() && e.since.After(from) {
 		told = from.Add(iv.last(e.since.Sub(from)))
 	}
-	return latest(from, told), until, true
+	return evidence.Latest(from, told), until, true
 }
 
 // changeInProgress tells of a change of the workload that is open, and whose
 // identity is settled. A deletion is not told of, as it is handed out within a
 // minute.
-func (r *reviewer) changeInProgress(c *change) {
-	pending := r.workload.pending
+func (r *reviewer) changeInProgress(c *workloads.Change) {
+	pending := r.plan.Workload.Pending
 	switch {
-	case c.over() || c.kind == attr.ChangeDelete || c == pending:
+	case c.Over() || c.Kind == attr.ChangeDelete || c == pending:
 		return
-	case c.kind == attr.ChangeRollout && r.controller.numbers == numberedByAnnotation && c.revision == 0:
+	case c.Kind == attr.ChangeRollout && r.plan.Workload.Controller.Numbers == workloads.NumberedByAnnotation && c.Revision == 0:
 		return // the controller has not numbered it
-	case c.cause == attr.CauseResume && c.resumed.IsZero():
+	case c.Cause == attr.CauseResume && c.Resumed.IsZero():
 		return // nor said when it resumed the Job
 	}
-	from, until, ok := r.interval(c.start, c.ledger.inProgress)
-	if !ok || pending != nil && c.opened.before(pending.opened) && until.After(pending.start.from()) {
+	from, until, ok := r.interval(c.Start, c.Ledger.InProgress)
+	if !ok || pending != nil && c.Opened.Before(pending.Opened) && until.After(nodes.From(pending.Start)) {
 		// The next template is written. If the controller takes it up, the
 		// change ended when that was.
 		return
 	}
-	c.ledger.toldUpTo(until)
-	attrs := []attribute.KeyValue{attr.InProgressKey.String(string(c.kind))}
-	if c.revision > 0 {
-		attrs = append(attrs, attr.RevisionKey.Int64(c.revision))
+	c.Ledger.EmitUpTo(until)
+	attrs := []attribute.KeyValue{attr.InProgressKey.String(string(c.Kind))}
+	if c.Revision > 0 {
+		attrs = append(attrs, attr.RevisionKey.Int64(c.Revision))
 	}
-	r.out = append(r.out, r.lateBuilder(c).inProgress(node{
-		service: r.service(), subject: r.subject(), start: from, end: until, attrs: attrs,
-	}, r.waitingFor(c, until)))
+	r.out = append(r.out, build.LateBuilder(r.plan, c).InProgressTrace(build.Node{
+		Service: r.plan.Workload.Service(), Subject: r.plan.Workload.Subject(), Start: from, End: until, Attrs: attrs,
+	}, build.WaitingFor(r.plan, c, until)))
 }
 
 // replacementInProgress tells of a lost pod in whose place there is none that is
 // ready.
-func (r *reviewer) replacementInProgress(lost, next *pod) {
-	s := r.stops[lost]
-	if s.lost == nil || s.change != nil || lost.ledger.stopSent || lost.ledger.replaced != nil || lost.ledger.filled {
+func (r *reviewer) replacementInProgress(lost, next *podlife.Pod) {
+	at := r.plan.Stops[lost]
+	if at.Lost == nil || at.Change != nil || lost.Ledger.StopSent || lost.Ledger.Replaced != nil || lost.Ledger.Filled {
 		return
 	}
-	if next == nil && r.changeAfter(lost.lostStamp()) != nil {
+	if next == nil && r.plan.Workload.ChangeAfter(lost.LostBy()) != nil {
 		return
 	}
 	if next != nil {
-		if _, over := next.startResolved(); over {
+		if _, over := next.StartResolved(); over {
 			return
 		}
 	}
-	from, until, ok := r.interval(lost.lostAt(), lost.ledger.inProgress)
-	if !ok || until.Sub(origin(lost.lostAt())) < deletionReach {
+	from, until, ok := r.interval(lost.LostAt(), lost.Ledger.InProgress)
+	if !ok || until.Sub(origin(lost.LostAt())) < plans.DeletionReach {
 		return // it may turn out to belong to what is about to be deleted
 	}
-	lost.ledger.toldUpTo(until)
-	r.out = append(r.out, r.replacementBuilder(lost, true).inProgress(node{
-		service: s.rs.service(r.workload), subject: lost.subject(), start: from, end: until,
-		attrs: append([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, s.rs.attributes()...),
-	}, waitingForReplacement(s.rs, lost, next, until)))
-}
-
-// inProgress builds a span "in progress", which says what is waited for.
-func (b *builder) inProgress(n node, w waiting) spans.Trace {
-	n.parent, n.kind = b.place.rootID(), kind.InProgress
-	n.id = []string{kind.InProgress.ID(), n.end.UTC().Format(time.RFC3339Nano)}
-	n.attrs = append(append(n.attrs, attr.WaitingForKey.String(w.sentence())), w.attrs...)
-	if w.reason != "" {
-		n.attrs = append(n.attrs, attr.WaitingReasonKey.String(w.reason))
-	}
-	b.add(n)
-	return b.done()
+	lost.Ledger.EmitUpTo(until)
+	r.out = append(r.out, build.ReplacementBuilder(r.plan, lost, true).InProgressTrace(build.Node{
+		Service: at.Set.Service(r.plan.Workload), Subject: lost.Subject(), Start: from, End: until,
+		Attrs: append([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, at.Set.Attributes()...),
+	}, build.WaitingForReplacement(at.Set, lost, next, until)))
 }

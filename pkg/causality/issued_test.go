@@ -8,6 +8,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestAnOpenChangeIsRememberedHoweverManyOthersAreTold has somebody cause so many traces
@@ -18,21 +22,21 @@ func TestAnOpenChangeIsRememberedHoweverManyOthersAreTold(t *testing.T) {
 	d := &appsv1.Deployment{ObjectMeta: l.meta("d", "web", nil)}
 	l.see(watch.Added, d)
 	l.pass(time.Minute)
-	w := l.workloads[builtIn(kindDeployment, d)]
-	id := w.current().identity(w.unique())
-	for i := range uint64(2*maxIssued + 1) {
+	w := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)]
+	id := w.Current().Identity(w.Unique())
+	for i := range uint64(2*ledger.MaxIssued + 1) {
 		var other trace.TraceID
 		binary.BigEndian.PutUint64(other[:], 1+i)
-		l.issued.add(other)
+		l.issued.Add(other)
 	}
-	if !l.issued.has(id) {
+	if !l.issued.Has(id) {
 		t.Error("the trace ID of a change that is open is forgotten")
 	}
 	l.see(watch.Deleted, d)
 	for range 3 {
 		l.pass(time.Hour)
 	}
-	if len(l.issued.current) != 0 || !l.issued.has(id) {
-		t.Errorf("%d current changes are remembered when none is left; that of the one that was is given of late: %v", len(l.issued.current), l.issued.has(id))
+	if len(l.issued.Current) != 0 || !l.issued.Has(id) {
+		t.Errorf("%d current changes are remembered when none is left; that of the one that was is given of late: %v", len(l.issued.Current), l.issued.Has(id))
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestKindsAreNamedInTheirOwnFiles holds that a kind of workload is one file: the name
@@ -39,11 +42,11 @@ func TestKindsAreNamedInTheirOwnFiles(t *testing.T) {
 			}
 		}
 	}
-	if len(own) != len(controllers) {
-		t.Fatalf("there are %d kinds, and values of %v", len(controllers), own)
+	if len(own) != len(workloads.Controllers) {
+		t.Fatalf("there are %d kinds, and values of %v", len(workloads.Controllers), own)
 	}
-	for _, k := range controllers {
-		if k.Kind == kindPod {
+	for _, k := range workloads.Controllers {
+		if k.Kind == kube.KindPod {
 			continue
 		}
 		i := slices.IndexFunc(files, func(name string) bool { return parsed[name] != nil && declares(parsed[name], "kind"+k.Kind) })

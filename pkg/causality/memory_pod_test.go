@@ -9,6 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -31,7 +34,7 @@ func (l *life) claimEvent(c *corev1.PersistentVolumeClaim, reason string) {
 	now := metav1.NewTime(l.at.Truncate(time.Second))
 	l.see(watch.Added, &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("%s.%x", c.Name, l.at.UnixNano())},
-		InvolvedObject: corev1.ObjectReference{Kind: kindClaim, Namespace: "shop", Name: c.Name, UID: c.UID},
+		InvolvedObject: corev1.ObjectReference{Kind: kube.KindClaim, Namespace: "shop", Name: c.Name, UID: c.UID},
 		Reason:         reason, FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	})
 }
@@ -51,7 +54,7 @@ func TestNothingIsKeptOfClaimsThatAreGone(t *testing.T) {
 			l.see(watch.Deleted, c)
 		} else { // only seen to be gone
 			l.see(watch.Deleted, &metav1.PartialObjectMetadata{
-				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kindClaim}, ObjectMeta: c.ObjectMeta,
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kube.KindClaim}, ObjectMeta: c.ObjectMeta,
 			})
 		}
 		l.claimEvent(c, "VolumeDelete") // comes after it
@@ -60,7 +63,7 @@ func TestNothingIsKeptOfClaimsThatAreGone(t *testing.T) {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
-		"claims": len(l.claims.byID), "names of claims": len(l.claims.byName), "users of claims": len(l.claims.users), "nominated": len(l.nominated), "current trace IDs": len(l.issued.current),
+		"claims": len(l.claims.ByID), "names of claims": len(l.claims.ByName), "users of claims": len(l.claims.Users), "nominated": len(l.nominated), "current trace IDs": len(l.issued.Current),
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "pods": len(l.pods), "unsettled": len(l.unsettled),
 	} {
 		if n != 0 {
@@ -87,14 +90,14 @@ func TestALongWaitIsBounded(t *testing.T) {
 		l.claimEvent(c, "ProvisioningFailed")
 		l.pass(time.Minute)
 	}
-	q := l.pods[builtIn(kindPod, p)]
+	pod := l.pods[kube.BuiltIn(kube.KindPod, p)]
 	for what, got := range map[string]struct{ n, most int }{
-		"refusals":         {len(q.unscheduled), maxReasons},
-		"reasons":          {len(q.unready), maxReasons},
-		"pod Events":       {len(q.events), maxEvents},
-		"claim Events":     {len(l.claims.byID[builtIn(kindClaim, c)].events), maxEvents},
-		"Events":           {len(l.events), 2 * maxEvents},
-		"users of a claim": {len(l.claims.users[claimKey("shop", "db")]), 1},
+		"refusals":         {len(pod.Unscheduled), evidence.MaxReasons},
+		"reasons":          {len(pod.Unready), evidence.MaxReasons},
+		"pod Events":       {len(pod.Events), podlife.MaxEvents},
+		"claim Events":     {len(l.claims.ByID[kube.BuiltIn(kube.KindClaim, c)].Events), podlife.MaxEvents},
+		"Events":           {len(l.events), 2 * podlife.MaxEvents},
+		"users of a claim": {len(l.claims.Users[podlife.ClaimKey("shop", "db")]), 1},
 	} {
 		if got.n > got.most || got.n == 0 {
 			t.Errorf("%d %s are kept, at most %d should be", got.n, what, got.most)
@@ -136,7 +139,7 @@ func TestACrashLoopBeforeReadyIsBounded(t *testing.T) {
 			leftOut = n.AsInt64()
 		}
 	}
-	if len(runs) != maxRuns-1 || leftOut != crashes-(maxRuns-1) {
+	if len(runs) != podlife.MaxRuns-1 || leftOut != crashes-(podlife.MaxRuns-1) {
 		t.Fatalf("%d crashes: %d are told, %d are left out", crashes, len(runs), leftOut)
 	}
 	if first := runs[0].Start; first.Sub(start) > time.Second {

@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"reflect"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 )
 
 // scratch are fields that are of one call.
@@ -18,9 +20,9 @@ var books = map[string]bool{
 
 // notes are the types of what was handed out.
 var notes = map[reflect.Type]bool{
-	reflect.TypeFor[podLedger](): true, reflect.TypeFor[containerLedger](): true, reflect.TypeFor[changeLedger](): true,
-	reflect.TypeFor[workloadLedger](): true, reflect.TypeFor[scheduleLedger](): true, reflect.TypeFor[stepLedger](): true,
-	reflect.TypeFor[eventLedger](): true, reflect.TypeFor[disruptionLedger](): true, reflect.TypeFor[*issued](): true,
+	reflect.TypeFor[ledger.PodLedger](): true, reflect.TypeFor[ledger.ContainerLedger](): true, reflect.TypeFor[ledger.ChangeLedger](): true,
+	reflect.TypeFor[ledger.WorkloadLedger](): true, reflect.TypeFor[ledger.ScheduleLedger](): true, reflect.TypeFor[ledger.StepLedger](): true,
+	reflect.TypeFor[ledger.EventLedger](): true, reflect.TypeFor[ledger.DisruptionLedger](): true, reflect.TypeFor[*ledger.Issued](): true,
 }
 
 // prints are fingerprints of all memory that an engine keeps, by where it is and what it

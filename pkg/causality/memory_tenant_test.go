@@ -10,6 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestPausesAreBounded has somebody pause and resume a rollout that never ends.
@@ -17,14 +21,14 @@ func TestPausesAreBounded(t *testing.T) {
 	l := newLife()
 	d := &appsv1.Deployment{ObjectMeta: l.meta("d", "web", nil)}
 	l.see(watch.Added, d)
-	for i := range 3 * maxTransitions {
+	for i := range 3 * podlife.MaxTransitions {
 		d.Generation++
 		d.Spec.Paused = i%2 == 0
 		l.see(watch.Modified, d)
 	}
-	c := l.workloads[builtIn(kindDeployment, d)].current()
-	if n := len(c.pauses); n != maxTransitions {
-		t.Errorf("%d pauses are kept, want %d", n, maxTransitions)
+	c := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)].Current()
+	if n := len(c.Pauses); n != podlife.MaxTransitions {
+		t.Errorf("%d pauses are kept, want %d", n, podlife.MaxTransitions)
 	}
 }
 
@@ -36,7 +40,7 @@ func TestAControllerRevisionIsKeptOnce(t *testing.T) {
 	isController := true
 	for i := range 100 {
 		r.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: "apps/v1", Kind: kindStatefulSet, Name: "db", UID: types.UID(fmt.Sprint("db", i)), Controller: &isController,
+			APIVersion: "apps/v1", Kind: workloads.KindStatefulSet, Name: "db", UID: types.UID(fmt.Sprint("db", i)), Controller: &isController,
 		}}
 		l.see(watch.Modified, r)
 	}
@@ -57,7 +61,7 @@ func TestAControllerRevisionIsKeptOnce(t *testing.T) {
 func TestEventsWaitApartFromWorkloads(t *testing.T) {
 	l := newLife()
 	l.event(&corev1.Pod{ObjectMeta: l.meta("pod", "cm", nil)}, "Odd")
-	stale := &object{name: "forgotten"}
+	stale := &podlife.Object{Name: "forgotten"}
 	l.unsettled[stale] = true
 	l.rollOut("a")
 	l.pass(10 * time.Second)

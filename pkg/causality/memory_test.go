@@ -13,6 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -63,11 +67,11 @@ func (l *life) meta(kind, name string, owner *metav1.ObjectMeta) metav1.ObjectMe
 	m := metav1.ObjectMeta{
 		Namespace: "shop", Name: name, UID: types.UID(fmt.Sprintf("%s-%s-%d", kind, name, l.version)),
 		Generation: 1, CreationTimestamp: metav1.NewTime(l.at.Truncate(time.Second)),
-		Annotations: map[string]string{revisionAnnotation: "1"},
+		Annotations: map[string]string{workloads.RevisionAnnotation: "1"},
 	}
 	if owner != nil {
 		isController := true
-		kinds := map[string]string{"rs": kindDeployment, "pod": kindReplicaSet}
+		kinds := map[string]string{"rs": workloads.KindDeployment, "pod": workloads.KindReplicaSet}
 		m.OwnerReferences = []metav1.OwnerReference{{Kind: kinds[kind], Name: owner.Name, UID: owner.UID, Controller: &isController}}
 	}
 	return m
@@ -162,7 +166,7 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 	l.event(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "never-seen", UID: "never-seen"}}, "Scheduled")
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: l.meta("hpa", "web0", nil)}
 	for _, target := range []string{"web0", "web1"} {
-		hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: kindDeployment, Name: target}
+		hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: workloads.KindDeployment, Name: target}
 		l.see(watch.Modified, hpa)
 	}
 	l.see(watch.Deleted, hpa)
@@ -180,7 +184,7 @@ func (l *life) nothingIsLeft(t *testing.T) {
 	for what, n := range map[string]int{
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events),
 		"Deployments": len(l.workloads), "ReplicaSets": len(l.sets), "owners of ReplicaSets": len(l.setsOf),
-		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.strays), "revisions": len(l.revisions), "workloads of revisions": len(l.revisionOf), "versions of Events": len(l.eventVersions), "due": len(l.due), "unsettled": len(l.unsettled), "autoscalers": len(l.scalers),
+		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": len(l.orphans), "revisions": len(l.revisions), "workloads of revisions": len(l.revisionOf), "versions of Events": len(l.eventVersions), "due": len(l.due), "unsettled": len(l.unsettled), "autoscalers": len(l.scalers),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)
@@ -212,16 +216,16 @@ func TestALongLifeIsBounded(t *testing.T) {
 		l.event(a.pod, "Started")
 		l.pass(time.Minute)
 	}
-	d, rs, p := l.workloads[builtIn(kindDeployment, a.d)], l.sets[builtIn(kindReplicaSet, a.rs)], l.pods[builtIn(kindPod, a.pod)]
+	w, set, pod := l.workloads[kube.BuiltIn(workloads.KindDeployment, a.d)], l.sets[kube.BuiltIn(workloads.KindReplicaSet, a.rs)], l.pods[kube.BuiltIn(kube.KindPod, a.pod)]
 	for what, got := range map[string]struct{ n, most int }{
-		"changes":    {len(d.changes), keepChanges + 1},
-		"steps":      {len(rs.steps), maxSteps},
-		"runs":       {len(p.containers[0].runs), maxRuns},
-		"waits":      {len(p.containers[0].waits), maxTransitions},
-		"ready":      {len(p.ready), maxTransitions},
-		"available":  {len(rs.available), maxTransitions},
-		"Events":     {len(l.events), int(eventLife+sweepInterval) / int(2*time.Minute) * 2},
-		"pod Events": {len(p.events), int(eventLife+sweepInterval) / int(2*time.Minute) * 2},
+		"changes":    {len(w.Changes), keepChanges + 1},
+		"steps":      {len(set.Steps), workloads.MaxSteps},
+		"runs":       {len(pod.Containers[0].Runs), podlife.MaxRuns},
+		"waits":      {len(pod.Containers[0].Waits), podlife.MaxTransitions},
+		"ready":      {len(pod.Ready), podlife.MaxTransitions},
+		"available":  {len(set.Available), podlife.MaxTransitions},
+		"Events":     {len(l.events), int(podlife.EventLife+podlife.SweepInterval) / int(2*time.Minute) * 2},
+		"pod Events": {len(pod.Events), int(podlife.EventLife+podlife.SweepInterval) / int(2*time.Minute) * 2},
 	} {
 		if got.n > got.most {
 			t.Errorf("%d %s are kept, at most %d should be", got.n, what, got.most)
@@ -231,8 +235,8 @@ func TestALongLifeIsBounded(t *testing.T) {
 		t.Errorf("%d scales were told, want 2999", n)
 	}
 	// 3000 crashes, one every two minutes, are 100 hours.
-	if told := l.traces["Container restart"]; told < 100*maxRestartsTold || told > 101*maxRestartsTold {
-		t.Errorf("%d restarts were told, want about %d an hour", told, maxRestartsTold)
+	if told := l.traces["Container restart"]; told < 100*ledger.MaxRestartsSent || told > 101*ledger.MaxRestartsSent {
+		t.Errorf("%d restarts were told, want about %d an hour", told, ledger.MaxRestartsSent)
 	}
 	// What was left out in the last hour is not on a span yet.
 	if told := l.traces["Container restart"] + l.leftOut; told < 3000-30 {

@@ -20,6 +20,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"pgregory.net/rapid"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -111,8 +115,8 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	l := newLife()
 	f := &filler{}
 	see := func(object runtime.Object) {
-		if kind := object.GetObjectKind(); kindOf(object) != "PartialObjectMetadata" {
-			kind.SetGroupVersionKind(schema.GroupVersionKind{Kind: kindOf(object)})
+		if kind := object.GetObjectKind(); kube.KindOf(object) != "PartialObjectMetadata" {
+			kind.SetGroupVersionKind(schema.GroupVersionKind{Kind: kube.KindOf(object)})
 		}
 		f.fill(reflect.ValueOf(object).Elem())
 		l.see(watch.Added, object)
@@ -124,15 +128,15 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 		}}, ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:replicas":{},"f:template":{}}}`)}}}
 	}
 	see(&appsv1.Deployment{ObjectMeta: owned("web", "Shop", "shop")})
-	see(&appsv1.ReplicaSet{ObjectMeta: owned("web-1", kindDeployment, "web"), Status: appsv1.ReplicaSetStatus{
+	see(&appsv1.ReplicaSet{ObjectMeta: owned("web-1", workloads.KindDeployment, "web"), Status: appsv1.ReplicaSetStatus{
 		Conditions: []appsv1.ReplicaSetCondition{{Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue}},
 	}})
 	see(&appsv1.StatefulSet{ObjectMeta: owned("db", "Shop", "")})
 	see(&appsv1.DaemonSet{ObjectMeta: owned("agent", "Shop", "")})
 	see(&corev1.ReplicationController{ObjectMeta: owned("rc", "Shop", "")})
-	see(&appsv1.ControllerRevision{ObjectMeta: owned("db-1", kindStatefulSet, "db")})
+	see(&appsv1.ControllerRevision{ObjectMeta: owned("db-1", workloads.KindStatefulSet, "db")})
 	see(&batchv1.CronJob{ObjectMeta: owned("nightly", "Shop", "")})
-	job := &batchv1.Job{ObjectMeta: owned("nightly-1", kindCronJob, "")}
+	job := &batchv1.Job{ObjectMeta: owned("nightly-1", kube.KindCronJob, "")}
 	see(job)
 	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue}}
 	see(job)
@@ -157,7 +161,7 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	}
 	for _, mirror := range []bool{false, true} {
 		for i, state := range states {
-			meta := owned(fmt.Sprint("web-1-", mirror), kindReplicaSet, "web-1")
+			meta := owned(fmt.Sprint("web-1-", mirror), workloads.KindReplicaSet, "web-1")
 			if mirror {
 				meta.OwnerReferences[0].Kind = "Node"
 				meta.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: f.text()}
@@ -182,10 +186,10 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	}
 	for _, of := range []corev1.ObjectReference{
 		{},
-		{Kind: kindPod, Namespace: "shop", Name: "web-1-false", UID: "web-1-false"},
-		{Kind: kindPod, Namespace: "shop", Name: "web-1-false", UID: "web-1-false", FieldPath: "spec.containers{" + f.text() + "}"},
+		{Kind: kube.KindPod, Namespace: "shop", Name: "web-1-false", UID: "web-1-false"},
+		{Kind: kube.KindPod, Namespace: "shop", Name: "web-1-false", UID: "web-1-false", FieldPath: "spec.containers{" + f.text() + "}"},
 	} {
-		ev := &corev1.Event{InvolvedObject: of, Related: &corev1.ObjectReference{Kind: kindPod}}
+		ev := &corev1.Event{InvolvedObject: of, Related: &corev1.ObjectReference{Kind: kube.KindPod}}
 		see(ev)
 		ev.Count, ev.Message = 2, ""
 		see(ev)
@@ -197,7 +201,7 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 		if len(text) > most {
 			t.Errorf("%s keeps %d bytes", path, len(text))
 		}
-		if len(text) >= maxIdentity {
+		if len(text) >= kube.MaxIdentity {
 			cut[path[strings.LastIndexByte(path, '.')+1:]] = true
 			path = strings.TrimSuffix(path, ".uid")
 			cut[path[strings.LastIndexByte(path, '.')+1:]] = true
@@ -217,17 +221,17 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 // What tells things apart still does when it is cut.
 func TestIdentitiesStayDistinct(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		common := strings.Repeat("n", rapid.IntRange(0, 2*maxIdentity).Draw(t, "common"))
+		common := strings.Repeat("n", rapid.IntRange(0, 2*kube.MaxIdentity).Draw(t, "common"))
 		tail := rapid.SliceOfNDistinct(rapid.StringN(0, 600, -1), 2, 2, rapid.ID[string])
 		two := tail.Draw(t, "tails")
-		a, b := identity(common+two[0]), identity(common+two[1])
+		a, b := kube.Identity(common+two[0]), kube.Identity(common+two[1])
 		if a == b {
 			t.Fatalf("two are one: %q", a)
 		}
-		if len(a) > maxIdentity || len(b) > maxIdentity {
+		if len(a) > kube.MaxIdentity || len(b) > kube.MaxIdentity {
 			t.Fatal("they are not cut")
 		}
-		if len(common+two[0]) <= maxIdentity && a != common+two[0] {
+		if len(common+two[0]) <= kube.MaxIdentity && a != common+two[0] {
 			t.Fatal("one was cut that need not be")
 		}
 	})
@@ -239,7 +243,7 @@ func TestALongNameFindsItsObject(t *testing.T) {
 	p := &corev1.Pod{ObjectMeta: l.meta("pod", strings.Repeat("p", longText), nil)}
 	l.see(watch.Added, p)
 	l.event(p, "Scheduled")
-	if q := l.pods[objectID{kind: kindPod, namespace: p.Namespace, uid: uidOf(string(p.UID))}]; q == nil || len(q.events) != 1 {
+	if pod := l.pods[kube.ObjectID{Kind: kube.KindPod, Namespace: p.Namespace, Uid: kube.UidOf(string(p.UID))}]; pod == nil || len(pod.Events) != 1 {
 		t.Errorf("the Event did not find its pod")
 	}
 	if len(p.Name) != longText {
@@ -250,7 +254,7 @@ func TestALongNameFindsItsObject(t *testing.T) {
 // words of a history in tests.
 type spoken string
 
-func (s spoken) words() (reason, message string) { return "Spoken", string(s) }
+func (s spoken) Words() (reason, message string) { return "Spoken", string(s) }
 
 // A history keeps its first and its last entry, and of the others the latest for
 // which there is room; words that repeat take room once.
@@ -264,11 +268,11 @@ func TestHistoriesAreBounded(t *testing.T) {
 			if rapid.Bool().Draw(t, "new") {
 				text = fmt.Sprint(i, text)
 			}
-			entry := spoken(shared(history, text))
+			entry := spoken(evidence.Shared(history, text))
 			all = append(all, entry)
-			history = trimmed(append(history, entry), most)
-			if len(history) > most || wordsIn(history) > maxWords {
-				t.Fatalf("%d entries of %d bytes", len(history), wordsIn(history))
+			history = evidence.Trimmed(append(history, entry), most)
+			if len(history) > most || evidence.WordsIn(history) > evidence.MaxWords {
+				t.Fatalf("%d entries of %d bytes", len(history), evidence.WordsIn(history))
 			}
 			if history[0] != all[0] || history[len(history)-1] != entry {
 				t.Fatal("the first or the last is not there")
@@ -283,47 +287,47 @@ func TestHistoriesAreBounded(t *testing.T) {
 // One text that a container waits with, or an Event repeats with, is there once
 // however often it comes, as those that were decoded with it are not needed.
 func TestRepeatedTextsAreSharedInMemory(t *testing.T) {
-	c := &container{}
+	container := &podlife.Container{}
 	at := time.Unix(1, 0)
 	messages := map[*byte]bool{}
-	for i := range 4 * maxTransitions {
-		c.wait([]string{"ErrImagePull", "ImagePullBackOff"}[i%2], strings.Clone(strings.Repeat("m", 1000)), at, at)
+	for i := range 4 * podlife.MaxTransitions {
+		container.Wait([]string{"ErrImagePull", "ImagePullBackOff"}[i%2], strings.Clone(strings.Repeat("m", 1000)), at, at)
 	}
-	for _, w := range c.waits {
-		messages[unsafe.StringData(w.message)] = true
+	for _, w := range container.Waits {
+		messages[unsafe.StringData(w.Message)] = true
 	}
-	if len(c.waits) != maxTransitions || len(messages) != 1 {
-		t.Errorf("%d waits have %d copies of one text", len(c.waits), len(messages))
+	if len(container.Waits) != podlife.MaxTransitions || len(messages) != 1 {
+		t.Errorf("%d waits have %d copies of one text", len(container.Waits), len(messages))
 	}
 	clear(messages)
-	ev := &event{occurrences: []occurrence{{count: 1, at: at, message: strings.Repeat("m", 1000)}}}
-	for i := range int32(3 * maxOccurrences) {
-		ev.add(occurrence{count: 2 + i, at: at, message: strings.Repeat("m", 1000)})
+	ev := &podlife.Event{Occurrences: []podlife.Occurrence{{Count: 1, At: at, Message: strings.Repeat("m", 1000)}}}
+	for i := range int32(3 * podlife.MaxOccurrences) {
+		ev.Add(podlife.Occurrence{Count: 2 + i, At: at, Message: strings.Repeat("m", 1000)})
 	}
-	for _, o := range ev.occurrences {
-		messages[unsafe.StringData(o.message)] = true
+	for _, o := range ev.Occurrences {
+		messages[unsafe.StringData(o.Message)] = true
 	}
-	if len(ev.occurrences) != maxOccurrences || len(messages) != 1 {
-		t.Errorf("%d occurrences have %d copies of one text", len(ev.occurrences), len(messages))
+	if len(ev.Occurrences) != podlife.MaxOccurrences || len(messages) != 1 {
+		t.Errorf("%d occurrences have %d copies of one text", len(ev.Occurrences), len(messages))
 	}
 }
 
 // Containers are found by name however many there are, of a name the first.
 func TestContainersAreFoundByName(t *testing.T) {
-	for _, n := range []int{1, fewContainers, fewContainers + 1, 500} {
-		p := &pod{}
+	for _, n := range []int{1, podlife.FewContainers, podlife.FewContainers + 1, 500} {
+		pod := &podlife.Pod{}
 		in := &corev1.Pod{}
 		for i := range n {
 			in.Spec.Containers = append(in.Spec.Containers, corev1.Container{Name: fmt.Sprint("c", i/2), Image: fmt.Sprint(i)})
 		}
-		p.observeContainers(in, time.Time{}, time.Unix(1, 0))
+		pod.ObserveContainers(in, time.Time{}, time.Unix(1, 0))
 		for i := range n {
-			if c := p.container(fmt.Sprint("c", i/2)); c == nil || c.image != fmt.Sprint(i/2*2) {
-				t.Errorf("of %d containers, %d is not found: %v", n, i, c)
+			if container := pod.Container(fmt.Sprint("c", i/2)); container == nil || container.Image != fmt.Sprint(i/2*2) {
+				t.Errorf("of %d containers, %d is not found: %v", n, i, container)
 			}
 		}
-		if c := p.container("other"); c != nil {
-			t.Errorf("%v is found", c)
+		if container := pod.Container("other"); container != nil {
+			t.Errorf("%v is found", container)
 		}
 	}
 }
@@ -332,27 +336,27 @@ func TestContainersAreFoundByName(t *testing.T) {
 // changed, and not told how.
 func TestHugeTemplatesAreNotTakenApart(t *testing.T) {
 	many := typicalTemplate()
-	for i := range maxFields {
+	for i := range kube.MaxFields {
 		many.Spec.Containers[0].Env = append(many.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprint("V", i)})
 	}
 	long := typicalTemplate()
-	long.Annotations["text"] = strings.Repeat("x", maxTemplate)
-	typical := newPodTemplate(typicalTemplate())
+	long.Annotations["text"] = strings.Repeat("x", kube.MaxTemplate)
+	typical := kube.NewPodTemplate(typicalTemplate())
 	for what, template := range map[string]*corev1.PodTemplateSpec{"fields": many, "text": long} {
-		huge := newPodTemplate(template)
-		if huge.hash == typical.hash || len(huge.images) == 0 {
+		huge := kube.NewPodTemplate(template)
+		if huge.Hash == typical.Hash || len(huge.Images) == 0 {
 			t.Errorf("%s: it is not told apart", what)
 		}
-		if huge.fields != nil || huge.changedFrom(&typical) != nil || typical.changedFrom(&huge) != nil {
+		if huge.Fields != nil || huge.ChangedFrom(&typical) != nil || typical.ChangedFrom(&huge) != nil {
 			t.Errorf("%s: it was taken apart", what)
 		}
 	}
 
 	named := typicalTemplate()
 	named.Spec.Containers[0].Env = append(named.Spec.Containers[0].Env, corev1.EnvVar{Name: strings.Repeat("N", longText)}, corev1.EnvVar{Name: strings.Repeat("N", longText+1)})
-	longName := newPodTemplate(named)
-	changed := longName.changedFrom(&typical)
-	if len(changed) != 2 || len(changed[0]) != maxIdentity || len(changed[1]) != maxIdentity {
+	longName := kube.NewPodTemplate(named)
+	changed := longName.ChangedFrom(&typical)
+	if len(changed) != 2 || len(changed[0]) != kube.MaxIdentity || len(changed[1]) != kube.MaxIdentity {
 		t.Errorf("of two long names that came is told: %q", changed)
 	}
 }
@@ -360,11 +364,11 @@ func TestHugeTemplatesAreNotTakenApart(t *testing.T) {
 // A number that others may write into an annotation again and again is kept as often
 // as a ControllerRevision's.
 func TestRolledBackRevisionsAreBounded(t *testing.T) {
-	rs := &podSet{by: &deploymentController, rolledBackTo: map[int64]int64{}}
+	set := &workloads.PodSet{By: &workloads.DeploymentController, RolledBackTo: map[int64]int64{}}
 	for i := range int64(1000) {
-		rs.observeRevision(map[string]string{revisionAnnotation: fmt.Sprint(i + 2), revisionHistoryAnnotation: fmt.Sprint(i + 1)})
+		set.ObserveRevision(map[string]string{workloads.RevisionAnnotation: fmt.Sprint(i + 2), workloads.RevisionHistoryAnnotation: fmt.Sprint(i + 1)})
 	}
-	if len(rs.rolledBackTo) != maxNumbers || rs.rolledBackTo[1001] != 1000 {
-		t.Errorf("%d are kept, the latest is %d", len(rs.rolledBackTo), rs.rolledBackTo[1001])
+	if len(set.RolledBackTo) != workloads.MaxNumbers || set.RolledBackTo[1001] != 1000 {
+		t.Errorf("%d are kept, the latest is %d", len(set.RolledBackTo), set.RolledBackTo[1001])
 	}
 }

@@ -5,60 +5,48 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
-
-// A static pod is known to its kubelet by the hash of its manifest, which its
-// Events give for its UID. What the API has is a mirror of it, with a UID of its
-// own, which the kubelet makes again whenever somebody deletes it. The mirror
-// names the hash in an annotation.
-
-// mirrorOf is the hash that a mirror pod states; "" for any other pod. Mirrors are
-// made by kubelets and belong to their nodes: an annotation alone proves nothing.
-func mirrorOf(in *corev1.Pod) types.UID {
-	if !isBuiltIn(controllerRef(in), kindNode) {
-		return ""
-	}
-	return uidOf(in.Annotations[corev1.MirrorPodAnnotationKey])
-}
 
 // observeMirror takes in a mirror pod that is new: the Events about its static pod
 // are its own from now on, and those that came before it, too.
-func (e *Engine) observeMirror(p *pod, in *corev1.Pod) {
-	static := p.objectID
-	static.uid = mirrorOf(in)
-	if static.uid == "" || e.pods[static] != nil {
+func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
+	static := pod.ObjectID
+	static.Uid = kube.MirrorOf(in)
+	if static.Uid == "" || e.pods[static] != nil {
 		return
 	}
-	p.mirrors = static
-	var from []*object
-	if stray := e.objects[static]; stray != nil && stray.name == p.name {
+	pod.Mirrors = static
+	var from []*podlife.Object
+	if stray := e.objects[static]; stray != nil && stray.Name == pod.Name {
 		from = append(from, stray)
 	}
-	if before := e.mirrorAt(static, p.created.lo); before != nil {
-		from = append(from, before.object)
+	if before := e.mirrorAt(static, pod.Created.Earliest); before != nil {
+		from = append(from, before.Object)
 	}
-	e.mirrors[static] = slices.Insert(e.mirrors[static], madeBy(e.mirrors[static], p.created.lo), p)
+	e.mirrors[static] = slices.Insert(e.mirrors[static], madeBy(e.mirrors[static], pod.Created.Earliest), pod)
 	for _, obj := range from {
-		obj.events = slices.DeleteFunc(obj.events, func(ev *event) bool {
-			moves := ev.static && !ev.ledger.claimed && e.mirrorAt(static, ev.first()) == p
+		obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
+			moves := ev.Static && !ev.Ledger.Claimed && e.mirrorAt(static, ev.First()) == pod
 			if moves {
-				ev.object = p.object
-				p.events = append(p.events, ev)
+				ev.Object = pod.Object
+				pod.Events = append(pod.Events, ev)
 			}
 			return moves
 		})
 	}
-	if len(p.events) > 0 {
-		slices.SortStableFunc(p.events, func(a, b *event) int { return a.first().Compare(b.first()) })
-		e.unsettled[p.object] = true
+	if len(pod.Events) > 0 {
+		slices.SortStableFunc(pod.Events, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
+		e.unsettled[pod.Object] = true
 		e.wakeForEvents(e.now.Add(e.opts.Quiet))
 	}
 }
 
 // mirrorAt is the mirror pod that there was of a static pod at a time: the last that
 // was made by then, or else the first. nil if there is none.
-func (e *Engine) mirrorAt(static objectID, at time.Time) *pod {
+func (e *Engine) mirrorAt(static kube.ObjectID, at time.Time) *podlife.Pod {
 	mirrors := e.mirrors[static]
 	if len(mirrors) == 0 {
 		return nil
@@ -68,9 +56,9 @@ func (e *Engine) mirrorAt(static objectID, at time.Time) *pod {
 
 // madeBy is how many of the pods, which are in order of creation, were made by a time.
 // Whoever makes pods can state the same hash in thousands.
-func madeBy(pods []*pod, at time.Time) int {
-	n, _ := slices.BinarySearchFunc(pods, at, func(p *pod, at time.Time) int {
-		if p.created.lo.After(at) {
+func madeBy(pods []*podlife.Pod, at time.Time) int {
+	n, _ := slices.BinarySearchFunc(pods, at, func(pod *podlife.Pod, at time.Time) int {
+		if pod.Created.Earliest.After(at) {
 			return 1
 		}
 		return -1
@@ -79,11 +67,11 @@ func madeBy(pods []*pod, at time.Time) int {
 }
 
 // dropMirror forgets a mirror pod.
-func (e *Engine) dropMirror(p *pod) {
-	left := slices.DeleteFunc(e.mirrors[p.mirrors], func(o *pod) bool { return o == p })
+func (e *Engine) dropMirror(pod *podlife.Pod) {
+	left := slices.DeleteFunc(e.mirrors[pod.Mirrors], func(o *podlife.Pod) bool { return o == pod })
 	if len(left) == 0 {
-		delete(e.mirrors, p.mirrors)
+		delete(e.mirrors, pod.Mirrors)
 		return
 	}
-	e.mirrors[p.mirrors] = left
+	e.mirrors[pod.Mirrors] = left
 }

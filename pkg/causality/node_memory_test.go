@@ -10,6 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
 func (l *life) node(name string) *corev1.Node {
@@ -54,14 +58,14 @@ func TestNothingIsKeptOfNodesThatAreGone(t *testing.T) {
 		l.pass(time.Minute)
 		l.nodeEvent(n, "RemovingNode")
 	}
-	if most := int((eventLife + sweepInterval) / (2 * time.Minute)); len(l.nodes.byID) > most+1 {
-		t.Errorf("%d nodes that are gone are kept, at most %d should be", len(l.nodes.byID), most+1)
+	if most := int((podlife.EventLife + podlife.SweepInterval) / (2 * time.Minute)); len(l.nodes.ByID) > most+1 {
+		t.Errorf("%d nodes that are gone are kept, at most %d should be", len(l.nodes.ByID), most+1)
 	}
 	for range 20 {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
-		"nodes": len(l.nodes.byID), "names of nodes": len(l.nodes.named), "nodes due": len(l.nodes.due),
+		"nodes": len(l.nodes.ByID), "names of nodes": len(l.nodes.Named), "nodes due": len(l.nodes.Due),
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "unsettled": len(l.unsettled),
 	} {
 		if n != 0 {
@@ -90,17 +94,17 @@ func TestAFlappingNodeIsBounded(t *testing.T) {
 		l.see(watch.Modified, n)
 		l.pass(30 * time.Second)
 	}
-	record := l.nodes.byID[objectID{kind: kindNode, uid: n.UID}]
-	if len(record.disruptions) > maxDisruptions {
-		t.Errorf("%d disruptions are kept", len(record.disruptions))
+	record := l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, Uid: n.UID}]
+	if len(record.Disruptions) > nodes.MaxDisruptions {
+		t.Errorf("%d disruptions are kept", len(record.Disruptions))
 	}
-	if most := maxWithheld + int((eventLife+sweepInterval)/time.Minute) + 2; len(record.events) > most {
-		t.Errorf("%d Events are kept, at most %d should be", len(record.events), most)
+	if most := maxWithheld + int((podlife.EventLife+podlife.SweepInterval)/time.Minute) + 2; len(record.Events) > most {
+		t.Errorf("%d Events are kept, at most %d should be", len(record.Events), most)
 	}
-	if record.cordon == nil || l.spans < flaps {
+	if record.Cordon == nil || l.spans < flaps {
 		t.Errorf("%d spans came out of %d flaps", l.spans, flaps)
 	}
-	if !slices.Contains(record.disruptions, record.cordon) {
+	if !slices.Contains(record.Disruptions, record.Cordon) {
 		t.Error("the cordon, which goes on, was forgotten")
 	}
 }

@@ -1,6 +1,8 @@
 package causality
 
-import "time"
+import (
+	"time"
+)
 
 // Options of an Engine. The zero value is ready to use.
 type Options struct {
@@ -87,4 +89,25 @@ type Stats struct {
 	EventBytes int64
 	// Open is how many changes are open or not handed out yet.
 	Open int64
+}
+
+// TraceContextMode is what becomes of the trace context that a deployer leaves
+// on a workload.
+type TraceContextMode string
+
+const (
+	// TraceContextParent makes a change a child of the deployer's span, in the
+	// deployer's trace, if the context is new. An old one gives a link.
+	TraceContextParent TraceContextMode = "parent"
+	// TraceContextLink leaves each change a trace of its own, with a link to the
+	// deployer's span.
+	TraceContextLink TraceContextMode = "link"
+	// TraceContextIgnore does not read contexts.
+	TraceContextIgnore TraceContextMode = "ignore"
+)
+
+// DefaultTraceContextKeys are the annotations that contexts are read from: that
+// of KEP-5915, and the name of the W3C's header.
+func DefaultTraceContextKeys() []string {
+	return []string{"tracing.k8s.io/traceparent", "traceparent"}
 }

@@ -7,6 +7,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // preemptor finds the pod for which the scheduler took another one away; nil if that
@@ -19,23 +26,23 @@ import (
 // the victim, or nominated it for that; who may write Events cannot do so. Without the
 // Event there is the node that the scheduler nominated for the pod, if it did so for
 // one pod only.
-func (e *Engine) preemptor(victim *pod) *pod {
-	if victim.disruption != corev1.PodReasonPreemptionByScheduler {
+func (e *Engine) preemptor(victim *podlife.Pod) *podlife.Pod {
+	if victim.Disruption != corev1.PodReasonPreemptionByScheduler {
 		return nil
 	}
-	for _, ev := range victim.events {
-		if ev.reason != "Preempted" {
+	for _, ev := range victim.Events {
+		if ev.Reason != "Preempted" {
 			continue
 		}
-		id := ev.related
-		if id.uid == "" {
-			id = e.podInPreemption(ev.message())
+		id := ev.Related
+		if id.Uid == "" {
+			id = e.podInPreemption(ev.Message())
 		}
 		switch by := e.pods[id]; {
-		case id.uid == "":
+		case id.Uid == "":
 		case by == nil:
 			return nil // it is forgotten
-		case victim.node != "" && (by.node == victim.node || by.nominatedNode == victim.node) && by.wantedRoom(victim.lostAt()):
+		case victim.Node != "" && (by.Node == victim.Node || by.NominatedNode == victim.Node) && wantedRoom(by, victim.LostAt()):
 			return by
 		}
 	}
@@ -43,83 +50,83 @@ func (e *Engine) preemptor(victim *pod) *pod {
 }
 
 // wantedRoom reports whether a pod was there and had no node when another one was lost.
-func (p *pod) wantedRoom(lost moment) bool {
-	return !p.created.from().After(lost.at()) && (!p.scheduled.known() || !p.scheduled.at().Before(lost.from()))
+func wantedRoom(pod *podlife.Pod, lost evidence.Moment) bool {
+	return !nodes.From(pod.Created).After(lost.At()) && (!pod.Scheduled.Known() || !pod.Scheduled.At().Before(nodes.From(lost)))
 }
 
-func (e *Engine) podInPreemption(message string) objectID {
+func (e *Engine) podInPreemption(message string) kube.ObjectID {
 	words := strings.Fields(message)
 	if len(words) < 3 || words[0] != "Preempted" || words[1] != "by" {
-		return objectID{}
+		return kube.ObjectID{}
 	}
 	if namespace, name, ok := strings.Cut(words[2], "/"); ok {
-		return e.names[nameKey{kind: kindPod, namespace: namespace, name: name}]
+		return e.names[kube.NameKey{Kind: kube.KindPod, Namespace: namespace, Name: name}]
 	}
 	if words[2] == "pod" && len(words) > 3 && words[3] != "on" {
 		uid := types.UID(words[3])
-		return cmp.Or(e.uids[uid], objectID{kind: kindPod, uid: uid})
+		return cmp.Or(e.uids[uid], kube.ObjectID{Kind: kube.KindPod, Uid: uid})
 	}
-	return objectID{}
+	return kube.ObjectID{}
 }
 
 // nominatedFor is the one pod that waited for the victim's node when the victim was
 // taken away.
-func (e *Engine) nominatedFor(victim *pod) (found *pod) {
-	if victim.node == "" {
+func (e *Engine) nominatedFor(victim *podlife.Pod) (found *podlife.Pod) {
+	if victim.Node == "" {
 		return nil
 	}
-	lost := victim.lostAt()
-	for _, q := range e.nominated[victim.node] {
-		e.work.spend(1)
-		if !q.wantedRoom(lost) {
+	lost := victim.LostAt()
+	for _, pod := range e.nominated[victim.Node] {
+		e.work.Spend(1)
+		if !wantedRoom(pod, lost) {
 			continue
 		}
 		if found != nil {
 			return nil
 		}
-		found = q
+		found = pod
 	}
 	return found
 }
 
 // nominate notes the node on which the scheduler makes room for a pod, "" for none.
-func (e *Engine) nominate(p *pod, node string) {
-	if node == p.nominatedNode {
+func (e *Engine) nominate(pod *podlife.Pod, node string) {
+	if node == pod.NominatedNode {
 		return
 	}
-	if before := p.nominatedNode; before != "" {
-		left := slices.DeleteFunc(e.nominated[before], func(q *pod) bool { return q == p })
+	if before := pod.NominatedNode; before != "" {
+		left := slices.DeleteFunc(e.nominated[before], func(q *podlife.Pod) bool { return q == pod })
 		if len(left) == 0 {
 			delete(e.nominated, before)
 		} else {
 			e.nominated[before] = left
 		}
 	}
-	p.nominatedNode = node
+	pod.NominatedNode = node
 	if node != "" {
-		e.nominated[node] = append(e.nominated[node], p)
+		e.nominated[node] = append(e.nominated[node], pod)
 	}
 }
 
 // broughtBy is the trace in which a pod was started, if one tells of it.
-func (e *Engine) broughtBy(q *pod) (place, bool) {
-	if q == nil {
-		return place{}, false
+func (e *Engine) broughtBy(pod *podlife.Pod) (ledger.Place, bool) {
+	if pod == nil {
+		return ledger.Place{}, false
 	}
-	d := e.workloadOf(q.object)
-	if d == nil {
-		return place{}, false
+	w := e.workloadOf(pod.Object)
+	if w == nil {
+		return ledger.Place{}, false
 	}
-	p := e.planOf(d)
+	p := e.planOf(w)
 	if p == nil {
-		return place{}, false
+		return ledger.Place{}, false
 	}
-	switch s := p.starts[q]; {
-	case s.change != nil:
-		return p.placeOf(s.change), true
-	case s.lost != nil:
-		return e.issued.give(placeOfReplacement(s.lost)), true
+	switch at := p.Starts[pod]; {
+	case at.Change != nil:
+		return p.PlaceOf(at.Change), true
+	case at.Lost != nil:
+		return e.issued.Give(workloads.PlaceOfReplacement(at.Lost)), true
 	default:
-		return place{}, false
+		return ledger.Place{}, false
 	}
 }

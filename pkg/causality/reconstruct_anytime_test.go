@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -25,7 +26,7 @@ func TestSnapshotsAtAnyTime(t *testing.T) {
 		step := obs[len(obs)-1].Time.Sub(begin) / drawnSnapshots
 		for i := 1; i <= drawnSnapshots; i++ {
 			at := begin.Add(time.Duration(i) * step)
-			for _, tr := range replayHistory(causality.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)) {
+			for _, tr := range replayHistory(snapshots.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)) {
 				root := tr.Root()
 				if tr.Late || attributeOf(*root, "rollspan.change") == "activity" {
 					continue // what the Events of things that are gone belonged to, they do not say
@@ -90,7 +91,7 @@ func TestSnapshotsInPart(t *testing.T) {
 			part := slices.DeleteFunc(slices.Clone(whole), func(o runtime.Object) bool {
 				return o.GetObjectKind().GroupVersionKind().Kind == kind
 			})
-			h := causality.Reconstruct(part, 24*time.Hour, at)
+			h := snapshots.Reconstruct(part, 24*time.Hour, at)
 			for _, s := range allSpans(replayHistory(h)) {
 				if s.End.Before(s.Start) || s.End.After(h.End) {
 					t.Errorf("without %s: %s of %s is from %s to %s, the snapshot of %s", kind, s.Name, s.Subject, s.Start, s.End, h.End)

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 )
 
 // noon is when the snapshots of these tests begin.
@@ -129,7 +129,7 @@ func TestHistoryIsBoundedByItsSnapshot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := snapshot()
-			h := causality.Reconstruct(objects, 100*365*day, noon.Add(7*day))
+			h := snapshots.Reconstruct(objects, 100*365*day, noon.Add(7*day))
 			if got, most := len(h.Observations), observationsPerItem*items(objects); got > most || got < len(objects)/2 {
 				t.Errorf("%d observations of %d objects with %d items", got, len(objects), items(objects))
 			}
@@ -160,7 +160,7 @@ func TestPodsWithManyContainersAreToldInFewStates(t *testing.T) {
 			}},
 		})
 	}
-	h := causality.Reconstruct([]runtime.Object{pod}, 24*time.Hour, noon.Add(24*time.Hour))
+	h := snapshots.Reconstruct([]runtime.Object{pod}, 24*time.Hour, noon.Add(24*time.Hour))
 	statuses := 0
 	for _, o := range h.Observations {
 		statuses += len(o.Object.(*corev1.Pod).Status.ContainerStatuses)

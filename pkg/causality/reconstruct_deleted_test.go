@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 )
 
 // TestSnapshotOfWorkloadsBeingDeleted looks back at workloads that have been deleted in
@@ -41,7 +41,7 @@ func TestSnapshotOfWorkloadsBeingDeleted(t *testing.T) {
 		&corev1.ReplicationController{ObjectMeta: meta("old")},
 		&batchv1.Job{ObjectMeta: meta("once")},
 	} {
-		h := causality.Reconstruct([]runtime.Object{o, sign}, 24*time.Hour, end.Add(time.Hour))
+		h := snapshots.Reconstruct([]runtime.Object{o, sign}, 24*time.Hour, end.Add(time.Hour))
 		for _, seen := range h.Observations {
 			if at := seen.Object.(metav1.Object).GetDeletionTimestamp(); at != nil && at.After(seen.Time) {
 				t.Errorf("%T: told at %s that it is being deleted since %s", o, seen.Time, at)

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 )
 
 // TestSnapshotsWithoutRevisions takes the annotations away, as whoever redacts a dump
@@ -49,7 +50,7 @@ func TestSnapshotKeepsNamespacesApart(t *testing.T) {
 	theirs.Namespace = "other"
 
 	told := func(objects []runtime.Object) (out []causality.Observation) {
-		for _, o := range causality.Reconstruct(objects, time.Hour, noon.Add(10*time.Minute)).Observations {
+		for _, o := range snapshots.Reconstruct(objects, time.Hour, noon.Add(10*time.Minute)).Observations {
 			if meta := o.Object.(metav1.Object); meta.GetNamespace() == "shop" {
 				meta.SetResourceVersion("") // which numbers what is in other namespaces, too
 				out = append(out, o)
@@ -73,7 +74,7 @@ func TestSnapshotTellsAnObjectOnce(t *testing.T) {
 	d := busyDeployment(time.Minute)
 	forged := &appsv1.StatefulSet{ObjectMeta: metaOf("forged", 0, nil)}
 	forged.UID = d.UID
-	for _, o := range causality.Reconstruct([]runtime.Object{d, forged, d.DeepCopy()}, time.Hour, noon.Add(time.Minute)).Observations {
+	for _, o := range snapshots.Reconstruct([]runtime.Object{d, forged, d.DeepCopy()}, time.Hour, noon.Add(time.Minute)).Observations {
 		if _, ok := o.Object.(*appsv1.Deployment); !ok {
 			t.Errorf("%T is told with the UID of a Deployment", o.Object)
 		}

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -45,7 +45,7 @@ func TestSnapshotOfStaticPod(t *testing.T) {
 		Reason:         "BackOff", Message: `Back-off pulling image "etcd:3"`, FirstTimestamp: at(5), LastTimestamp: at(5), Count: 1,
 	}
 	var start, schedule, wait *spans.Span
-	for _, tr := range replayHistory(causality.Reconstruct([]runtime.Object{pod, failed}, time.Hour, at(20).Time)) {
+	for _, tr := range replayHistory(snapshots.Reconstruct([]runtime.Object{pod, failed}, time.Hour, at(20).Time)) {
 		for i := range tr.Spans {
 			switch s := &tr.Spans[i]; s.Name {
 			case "Pod run":

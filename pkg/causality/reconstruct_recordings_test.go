@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -36,7 +37,7 @@ func snapshotAt(obs []causality.Observation, at time.Time) []runtime.Object {
 }
 
 // replayHistory feeds what a snapshot proves to a new engine.
-func replayHistory(h causality.History) []spans.Trace {
+func replayHistory(h snapshots.History) []spans.Trace {
 	e := newEngine(causality.Options{})
 	var out []spans.Trace
 	for _, o := range h.Observations {
@@ -83,7 +84,7 @@ func TestSnapshotsOfRecordings(t *testing.T) {
 			if root.Name == "Pod run" {
 				at = at.Add(2 * time.Second) // the kubelet calls a pod failed only when all of it is gone
 			}
-			got := byKey(replayHistory(causality.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)))
+			got := byKey(replayHistory(snapshots.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)))
 			again, ok := got[spanKey{root.TraceID, root.SpanID}]
 			if !ok {
 				t.Errorf("revision %s of %s is not told by a snapshot of %s", attributeOf(root, "rollspan.revision"), root.Subject, at)

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 )
 
 // scaledToNone is a Deployment that was rolled out at noon and has been asked for no
@@ -52,7 +52,7 @@ func scaledToNone(writes int64) (snapshot []runtime.Object, created, complete ti
 func TestSnapshotOfDeploymentScaledToNone(t *testing.T) {
 	for writes := range int64(4) {
 		snapshot, created, complete := scaledToNone(writes)
-		h := causality.Reconstruct(snapshot, 24*time.Hour, complete.Add(5*time.Hour))
+		h := snapshots.Reconstruct(snapshot, 24*time.Hour, complete.Add(5*time.Hour))
 		sets := 0
 		for _, o := range h.Observations {
 			if rs, ok := o.Object.(*appsv1.ReplicaSet); ok {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 )
 
 // TestSnapshotsSayNothingOfUnknownPods takes snapshots when the Events have
@@ -23,7 +24,7 @@ func TestSnapshotsSayNothingOfUnknownPods(t *testing.T) {
 			_, event := o.(*corev1.Event)
 			return event
 		})
-		for _, tr := range replayHistory(causality.Reconstruct(objects, 24*time.Hour, end)) {
+		for _, tr := range replayHistory(snapshots.Reconstruct(objects, 24*time.Hour, end)) {
 			root := *tr.Root()
 			seen, ok := watched[root.SpanID]
 			if !ok || tr.Late || attributeOf(root, "rollspan.outcome") != "superseded" || attributeOf(seen, "rollspan.outcome") == "superseded" {

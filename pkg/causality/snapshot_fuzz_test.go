@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
-	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -87,7 +87,7 @@ func holdSnapshot(t failer, objects []runtime.Object, reach time.Duration, at ti
 	for i, o := range objects {
 		before[i] = o.DeepCopyObject()
 	}
-	h := causality.Reconstruct(objects, reach, at)
+	h := snapshots.Reconstruct(objects, reach, at)
 	if !reflect.DeepEqual(objects, before) {
 		t.Errorf("objects of the snapshot were changed")
 	}
@@ -113,7 +113,7 @@ func holdSnapshot(t failer, objects []runtime.Object, reach time.Duration, at ti
 }
 
 // holdToldAll holds that all objects are told.
-func holdToldAll(t failer, objects []runtime.Object, h causality.History) {
+func holdToldAll(t failer, objects []runtime.Object, h snapshots.History) {
 	told := map[types.UID]bool{}
 	for _, o := range h.Observations {
 		told[o.Object.(metav1.Object).GetUID()] = true

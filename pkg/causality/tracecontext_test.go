@@ -8,6 +8,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestContextsAreBounded has a pipeline deploy a thousand times, with a context
@@ -22,26 +26,26 @@ func TestContextsAreBounded(t *testing.T) {
 	for n := 1; n <= rollouts; n++ {
 		d.Generation++
 		d.Annotations = map[string]string{
-			revisionAnnotation:           fmt.Sprint(n),
+			workloads.RevisionAnnotation: fmt.Sprint(n),
 			"traceparent":                fmt.Sprintf("00-%032x-%016x-01", n, n),
-			"tracing.k8s.io/traceparent": fmt.Sprint(n) + strings.Repeat("x", 10*maxContextText),
+			"tracing.k8s.io/traceparent": fmt.Sprint(n) + strings.Repeat("x", 10*workloads.MaxContextText),
 		}
 		d.Spec.Template.Annotations = map[string]string{"n": fmt.Sprint(n)}
 		d.Status.ObservedGeneration = d.Generation
 		l.see(watch.Modified, d)
 		l.pass(time.Minute)
-		w := l.workloads[builtIn(kindDeployment, d)]
-		if c := w.current(); c != nil && c.ledger.joined.IsValid() {
+		w := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)]
+		if c := w.Current(); c != nil && c.Ledger.Joined.IsValid() {
 			joined++
 		}
 	}
-	w := l.workloads[builtIn(kindDeployment, d)]
-	if len(w.contexts.values) != maxContexts || len(w.ledger.joinedBy) != maxJoined || len(w.changes) > keepChanges {
-		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.contexts.values), len(w.ledger.joinedBy), len(w.changes))
+	w := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)]
+	if len(w.Contexts.Values) != workloads.MaxContexts || len(w.Ledger.JoinedBy) != ledger.MaxJoined || len(w.Changes) > keepChanges {
+		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.Contexts.Values), len(w.Ledger.JoinedBy), len(w.Changes))
 	}
-	for _, v := range w.contexts.values {
-		if len(v.text) > maxContextText {
-			t.Errorf("%d bytes of a value are kept", len(v.text))
+	for _, v := range w.Contexts.Values {
+		if len(v.Text) > workloads.MaxContextText {
+			t.Errorf("%d bytes of a value are kept", len(v.Text))
 		}
 	}
 	// The first is over when it is first seen.

@@ -3,72 +3,59 @@ package causality
 import (
 	"slices"
 
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	corev1 "k8s.io/api/core/v1"
-
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// podController is the kubelet, which works for a pod that no workload made.
-var podController = controller{
-	GroupVersionKind: corev1.SchemeGroupVersion.WithKind(kindPod),
-	service:          attr.ServiceKubelet,
-	nameKey:          semconv.K8SPodNameKey,
-	uidKey:           semconv.K8SPodUIDKey,
-	pods:             podItself,
-	replaces:         replacedNot,
-}
-
-// unowned reports whether the pod is its own workload.
-func (p *pod) unowned() bool { return p.owner == p.objectID }
-
 // runOf is the workload that a pod is for itself, made if need be.
-func (e *Engine) runOf(p *pod) *workload {
-	d := e.workloads[p.objectID]
-	if d == nil {
-		d = &workload{object: p.object, controller: &podController, seen: true}
-		e.workloads[p.objectID] = d
-		e.adopt(e.podSet(p.object), p.objectID)
+func (e *Engine) runOf(pod *podlife.Pod) *workloads.Workload {
+	w := e.workloads[pod.ObjectID]
+	if w == nil {
+		w = &workloads.Workload{Object: pod.Object, Controller: &workloads.PodController, Seen: true}
+		e.workloads[pod.ObjectID] = w
+		e.adopt(e.podSet(pod.Object), pod.ObjectID)
 	}
-	return d
+	return w
 }
 
 // observeUnowned opens and ends the run of a pod that no workload made, or
 // none that the engine knows: a custom resource may own it.
-func (e *Engine) observeUnowned(p *pod, isNew bool) {
-	d := e.runOf(p)
-	if isNew && !p.startedBefore() {
-		c := d.offer(&change{kind: attr.ChangeRun, cause: attr.CauseCreate, opened: p.firstSeen, start: p.created, wanted: 1})
-		for _, container := range p.containers {
-			if !slices.Contains(c.imagesAfter, container.image) {
-				c.imagesAfter = append(c.imagesAfter, container.image)
+func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
+	w := e.runOf(pod)
+	if isNew && !startedBefore(pod) {
+		c := w.Offer(&workloads.Change{Kind: attr.ChangeRun, Cause: attr.CauseCreate, Opened: pod.FirstSeen, Start: pod.Created, Wanted: 1})
+		for _, container := range pod.Containers {
+			if !slices.Contains(c.ImagesAfter, container.Image) {
+				c.ImagesAfter = append(c.ImagesAfter, container.Image)
 			}
 		}
-		if p.initial {
-			c.opened = stamp{arrival: p.created.lo}
+		if pod.Initial {
+			c.Opened = evidence.Write{Arrival: pod.Created.Earliest}
 		}
-		d.begin(c)
+		w.Begin(c)
 	}
-	if c := d.current(); c != nil && c.kind == attr.ChangeRun && !c.ended {
-		p.endRun(c)
+	if c := w.Current(); c != nil && c.Kind == attr.ChangeRun && !c.Ended {
+		endRun(pod, c)
 	}
-	if p.leaving() {
-		d.delete(p.deleteAsked, p.deletion)
+	if pod.Leaving() {
+		w.Delete(pod.DeleteAsked, pod.Deletion)
 	}
 }
 
 // startedBefore reports whether the pod's start was over when it was first
 // seen, in the list that a watch starts with.
-func (p *pod) startedBefore() bool {
-	if !p.initial {
+func startedBefore(pod *podlife.Pod) bool {
+	if !pod.Initial {
 		return false
 	}
-	if _, over := p.startResolved(); over {
+	if _, over := pod.StartResolved(); over {
 		return true
 	}
-	for _, c := range p.containers {
-		for _, r := range c.runs {
-			if r.restart > 0 {
+	for _, container := range pod.Containers {
+		for _, r := range container.Runs {
+			if r.Restart > 0 {
 				return true // it may have been ready before, who knows
 			}
 		}
@@ -77,21 +64,21 @@ func (p *pod) startedBefore() bool {
 }
 
 // endRun ends the run of a pod when it is ready or has finished.
-func (p *pod) endRun(c *change) {
-	tr, ready := p.firstReady()
+func endRun(pod *podlife.Pod, c *workloads.Change) {
+	tr, ready := pod.FirstReady()
 	switch {
-	case p.finished.known():
+	case pod.Finished.Known():
 		how := attr.OutcomeComplete
-		if p.phase == podFailed {
+		if pod.Phase == podlife.PodFailed {
 			how = attr.OutcomeFailed
 		}
-		c.finish(how, p.finished, p.finish)
-	case !p.finite && ready:
-		c.ready = 1
-		c.finish(attr.OutcomeComplete, tr.at, stamp{arrival: tr.seen})
-	case p.leaving():
-		c.finish(attr.OutcomeDeleted, p.deleteAsked, p.deletion)
-	case p.failed.known():
-		c.finish(attr.OutcomeFailed, p.failed, p.failure)
+		c.Finish(how, pod.Finished, pod.Finish)
+	case !pod.Finite && ready:
+		c.Ready = 1
+		c.Finish(attr.OutcomeComplete, tr.At, evidence.Write{Arrival: tr.Seen})
+	case pod.Leaving():
+		c.Finish(attr.OutcomeDeleted, pod.DeleteAsked, pod.Deletion)
+	case pod.Failed.Known():
+		c.Finish(attr.OutcomeFailed, pod.Failed, pod.Failure)
 	}
 }

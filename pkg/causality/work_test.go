@@ -10,6 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestWorkIsCounted has one tenant's objects ask for work that grows with the square
@@ -51,8 +54,8 @@ func TestARestartTellsOfSoManyReruns(t *testing.T) {
 	if l.traces["Container restart"] == 0 {
 		t.Fatal("no restart is told")
 	}
-	if n := len(l.last.Spans); n < maxReruns || n > maxReruns+8 {
-		t.Errorf("%d spans tell of a restart, want the last %d runs and some more", n, maxReruns)
+	if n := len(l.last.Spans); n < build.MaxReruns || n > build.MaxReruns+8 {
+		t.Errorf("%d spans tell of a restart, want the last %d runs and some more", n, build.MaxReruns)
 	}
 }
 
@@ -181,22 +184,22 @@ func TestWhatCostsMuchIsDoneSeldom(t *testing.T) {
 	l, faults := guarded()
 	l.onNode("a", 300)
 	l.pass(time.Minute)
-	var set *workload
-	for _, d := range l.workloads {
-		set = d
+	var set *workloads.Workload
+	for _, w := range l.workloads {
+		set = w
 	}
-	began, rested, looks, rests := l.at, set.rested, 0, time.Duration(0)
+	began, rested, looks, rests := l.at, set.Rested, 0, time.Duration(0)
 	longest := time.Duration(0)
 	note := func() {
-		if set.rested.Equal(rested) {
+		if set.Rested.Equal(rested) {
 			return
 		}
-		rested = set.rested
+		rested = set.Rested
 		looks++
 		rests += rested.Sub(l.at)
 		longest = max(longest, rested.Sub(l.at))
 	}
-	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a", UID: set.uid, Generation: 1}}
+	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a", UID: set.Uid, Generation: 1}}
 	for i := range 1000 {
 		l.at = l.at.Add(4 * time.Millisecond)
 		replicas := int32(300 + i%2)

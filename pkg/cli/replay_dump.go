@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -85,7 +86,7 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	if lacks := lacking(objects); lacks != "" {
 		s.say("%s: there are %s; rollspan replay --help shows how to collect them", strings.Join(s.names, ", "), lacks)
 	}
-	history, ok := within(s.memory, func() causality.History { return causality.Reconstruct(objects, s.since, time.Now()) })
+	history, ok := within(s.memory, func() snapshots.History { return snapshots.Reconstruct(objects, s.since, time.Now()) })
 	if !ok {
 		return s.tooMuch(strings.Join(s.names, ", "))
 	}
@@ -101,7 +102,7 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 }
 
 // notTold says which rollouts are known of and left out, "" if there are none.
-func (s *snapshot) notTold(h causality.History) string {
+func (s *snapshot) notTold(h snapshots.History) string {
 	var parts []string
 	if h.Earlier > 0 {
 		parts = append(parts, fmt.Sprintf("%s from more than %s before (--since)", counted(h.Earlier, "rollout"), s.since))
@@ -115,7 +116,7 @@ func (s *snapshot) notTold(h causality.History) string {
 	return "; not told: " + strings.Join(parts, ", ")
 }
 
-func (s *snapshot) feed(ctx context.Context, history causality.History, to *replayOutput) error {
+func (s *snapshot) feed(ctx context.Context, history snapshots.History, to *replayOutput) error {
 	options := s.conversion.engine
 	options.InProgressAfter = 0 // nobody was there to say what was going on
 	engine := s.newEngine(options)

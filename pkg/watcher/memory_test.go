@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -220,7 +221,7 @@ func TestObjectsCostWhatWasSaid(t *testing.T) {
 			d := NewDump(func(err error) { t.Error(err) })
 			d.Add(strings.NewReader(list), "all.json")
 			cost := d.memory.used
-			history := causality.Reconstruct(d.Objects(), 24*time.Hour, time.Date(2026, 3, 2, 9, 1, 0, 0, time.UTC))
+			history := snapshots.Reconstruct(d.Objects(), 24*time.Hour, time.Date(2026, 3, 2, 9, 1, 0, 0, time.UTC))
 			most := inUse() - before
 			if read := len(d.Objects()); read != len(all) {
 				t.Fatalf("read %d objects of %d", read, len(all))

@@ -1,0 +1,205 @@
+package causality
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// observeMetadata takes in the metadata of a workload that is put together, if the
+// observation is of one.
+func (e *Engine) observeMetadata(o Observation, k *workloads.Controller) bool {
+	meta, ok := o.Object.(metav1.Object)
+	if !ok || o.Inferred {
+		return false // a snapshot has no history to put together
+	}
+	if kind, group := kube.TypeOf(o.Object); kind != k.Kind || group != k.IdentityGroup() {
+		return false
+	}
+	id := k.Id(meta)
+	w := e.workloads[id]
+	if w == nil {
+		if o.Type == watch.Deleted {
+			return false // nothing is known that could have ended
+		}
+		w = &workloads.Workload{Object: e.track(id, meta.GetName()), Controller: k, Composition: &workloads.Composition{Parts: map[kube.ObjectID]*workloads.News{}}}
+		e.workloads[id] = w
+		e.claimSets(w)
+	}
+	w.Touched = o.Time
+	w.Owned = kube.OwnerRefOf(meta)
+	own := metav1.ObjectMeta{
+		CreationTimestamp: meta.GetCreationTimestamp(),
+		DeletionTimestamp: meta.GetDeletionTimestamp(),
+		Generation:        meta.GetGeneration(),
+		Annotations:       meta.GetAnnotations(),
+		ManagedFields:     k.SpecFields(meta.GetManagedFields()),
+	}
+	w.Tell(workloads.News{Stamp: evidence.NewWrite(meta.GetResourceVersion(), o), O: o, Meta: own.DeepCopy()})
+	e.touch(w)
+	return true
+}
+
+// tellOwner has a ReplicaSet's workload know of its state, if that is put together.
+func (e *Engine) tellOwner(set *workloads.PodSet, o Observation, in *appsv1.ReplicaSet) {
+	if w := e.workloads[set.Owner]; w != nil && w.Composition != nil {
+		w.Tell(workloads.News{Stamp: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: set.ObjectID, Part: set.ReadPart(o, in)})
+	}
+}
+
+// expect keeps what a ReplicaSet says of a workload that was not seen.
+func (e *Engine) expect(owner kube.ObjectID, by *workloads.Controller, o Observation, in *appsv1.ReplicaSet) {
+	id := workloads.ReplicaSetID(in)
+	u := e.unseen[owner]
+	if u == nil {
+		u = &workloads.Unseen{Sets: map[kube.ObjectID]*workloads.PodSet{}}
+	}
+	u.News = slices.DeleteFunc(u.News, func(n workloads.News) bool {
+		return n.Set == id && (o.Type == watch.Deleted || o.Time.Sub(n.O.Time) > e.opts.Quiet)
+	})
+	set := u.Sets[id]
+	switch {
+	case o.Type == watch.Deleted:
+		delete(u.Sets, id)
+		if len(u.Sets) == 0 {
+			delete(e.unseen, owner)
+		}
+		return
+	case set == nil:
+		set = workloads.NewPodSet(e.track(id, in.Name))
+		set.Owner = owner
+		e.firstSeen(set, o, in)
+		u.Sets[id] = set
+	}
+	e.unseen[owner] = u
+	set.By = by
+	set.Observe(o, in)
+	n := workloads.News{Stamp: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: id, Part: set.ReadPart(o, in)}
+	n.O.Object = nil
+	u.News = append(u.News, n)
+}
+
+// forgetExpected drops what is known of a ReplicaSet whose workload was not seen.
+func (e *Engine) forgetExpected(id kube.ObjectID) {
+	for owner, u := range e.unseen {
+		if delete(u.Sets, id); len(u.Sets) == 0 {
+			delete(e.unseen, owner)
+		}
+		u.News = slices.DeleteFunc(u.News, func(n workloads.News) bool { return n.Set == id })
+	}
+}
+
+// claimSets gives a workload the ReplicaSets that came before it. What they were told as
+// until now stays told.
+func (e *Engine) claimSets(w *workloads.Workload) {
+	u := e.unseen[w.ObjectID]
+	if u == nil {
+		return
+	}
+	delete(e.unseen, w.ObjectID)
+	for id, set := range u.Sets {
+		if own := e.workloads[id]; own != nil {
+			e.issued.ForgetCurrent(&own.Ledger)
+			delete(e.workloads, id)
+			delete(e.due, own)
+		}
+		if was := e.sets[id]; was != nil {
+			e.leave(was)
+		}
+		e.sets[id] = set
+		set.Touched = evidence.Latest(set.Touched, e.now)
+		set.Owner = kube.ObjectID{}
+		e.adopt(set, w.ObjectID)
+	}
+	for i, n := range u.News {
+		newest := !slices.ContainsFunc(u.News[i+1:], func(later workloads.News) bool { return later.Set == n.Set })
+		switch old := e.now.Sub(n.O.Time) > e.opts.Quiet; {
+		case old && newest:
+			// It is how things were found.
+			n.O.Initial, n.Stamp.Version = true, 0
+			w.Tell(n)
+		case !old:
+			w.Tell(n)
+		}
+	}
+}
+
+// takeNews takes in what has waited for the settle period, or all that there is where
+// nothing more will come. It returns when to look again, zero if nothing waits.
+func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
+	k := w.Composition
+	if k == nil || len(k.News) == 0 {
+		return time.Time{}
+	}
+	until := e.now.Add(-e.opts.Settle)
+	if wanted == whatSettled && until.Before(e.listed) {
+		return e.listed.Add(e.opts.Settle) // the list is not through
+	}
+	var ripe, rest []workloads.News
+	var again time.Time
+	for _, n := range k.News {
+		if wanted != whatSettled || !n.O.Time.After(until) {
+			ripe = append(ripe, n)
+			continue
+		}
+		rest = append(rest, n)
+		again = evidence.Earliest(again, n.O.Time.Add(e.opts.Settle))
+	}
+	k.News = rest
+	slices.SortStableFunc(ripe, func(a, b workloads.News) int {
+		switch {
+		case a.O.Initial != b.O.Initial:
+			return -workloads.CompareBool(a.O.Initial, b.O.Initial)
+		case a.Stamp.Version != 0 && b.Stamp.Version != 0:
+			return cmp.Compare(a.Stamp.Version, b.Stamp.Version)
+		}
+		return a.O.Time.Compare(b.O.Time)
+	})
+	for i := range ripe {
+		n := &ripe[i]
+		if n.Meta != nil {
+			e.takeMetadata(w, n)
+			continue
+		}
+		w.TakePart(n)
+		if n.Listed() && slices.ContainsFunc(ripe[i+1:], func(next workloads.News) bool { return next.Meta == nil && next.Listed() }) {
+			continue // one state comes in several pieces
+		}
+		if !w.Deleted {
+			w.Recompose(n)
+		}
+	}
+	return again
+}
+
+// takeMetadata takes in a state of the workload's own metadata.
+func (e *Engine) takeMetadata(w *workloads.Workload, n *workloads.News) {
+	if n.O.Type == watch.Deleted {
+		w.Vanish(evidence.Arrived(n.O.Time), n.Stamp)
+		return
+	}
+	if w.Deleted {
+		return
+	}
+	k, fields := w.Composition, n.Meta.ManagedFields
+	first := !k.Created.Known()
+	e.observeContexts(w, n.Meta, n.Stamp, n.O.Initial || first && (n.O.Type != watch.Added || n.Meta.Generation > 1))
+	if first {
+		k.Created = evidence.InSecond(n.Meta.CreationTimestamp.Time, n.O.Arrival())
+	}
+	k.Generation = n.Meta.Generation
+	workloads.Renew(&k.Template, kube.Writer(fields, true, w.Writers), n.O)
+	workloads.Renew(&k.Replicas, kube.Writer(fields, false, w.Writers), n.O)
+	w.Writers = kube.ReadWriters(fields)
+	if at := n.Meta.DeletionTimestamp; !at.IsZero() {
+		w.Delete(evidence.InSecond(at.Time, n.O.Arrival()), n.Stamp)
+	}
+}

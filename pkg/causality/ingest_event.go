@@ -1,0 +1,149 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
+// observeEvent files an Event under the object it is about.
+func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
+	key := podlife.EventKey(in)
+	first, last := podlife.EventTimes(in, o)
+	count := podlife.EventCount(in)
+	e.noteLag(o, last)
+
+	id, static := e.involved(in, first)
+	obj := e.object(id, in.InvolvedObject.Name)
+	ev := e.events[key]
+	if ev == nil && e.seenBefore(in, o, last) {
+		return obj
+	}
+	obj.Touched = o.Time
+	if ev == nil {
+		ev = &podlife.Event{
+			Key:         key,
+			Uid:         in.UID,
+			Name:        in.Name,
+			EventType:   in.Type,
+			Reason:      in.Reason,
+			Component:   podlife.EventComponent(in),
+			Container:   podlife.ContainerOf(in.InvolvedObject.FieldPath),
+			Occurrences: []podlife.Occurrence{{Count: 1, At: first, Message: in.Message}},
+			Initial:     o.Initial,
+			Known:       o.Time,
+			Static:      static,
+			Object:      obj,
+		}
+		if r := in.Related; r != nil && r.Kind == kube.KindPod && r.UID != "" {
+			ev.Related = kube.ObjectID{Kind: kube.KindPod, Namespace: r.Namespace, Uid: r.UID}
+		}
+		e.events[key] = ev
+		obj.Events = append(obj.Events, ev)
+		e.holdings.Put(ev, in)
+		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[0])
+		e.boundEvents(obj)
+	}
+	ev.Arrival = o.Time
+	if count > 1 || last.After(ev.First()) {
+		if ev.Ledger.Claimed {
+			e.stats.LateRepetitions++
+		}
+		o := podlife.Occurrence{Count: count, At: last, Message: in.Message}
+		if in.Series == nil && count > 1 {
+			o.Stated = in.LastTimestamp.Time
+		}
+		ev.Add(o)
+		e.holdings.Measure(ev)
+		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[len(ev.Occurrences)-1])
+	}
+	e.shed()
+	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
+		e.stats.IncompleteEvents++
+	}
+	return obj
+}
+
+// boundEvents forgets an Event of an object that has too many: one that a span
+// has, else one from the middle, as the beginning and the end say most.
+func (e *Engine) boundEvents(obj *podlife.Object) {
+	if len(obj.Events) <= podlife.MaxEvents {
+		return
+	}
+	i := slices.IndexFunc(obj.Events, func(ev *podlife.Event) bool { return ev.Ledger.Claimed })
+	if i < 0 {
+		i = podlife.MaxEvents / 2
+	}
+	e.noteShed(obj.Events[i], ShedObject)
+	e.dropEvent(obj.Events[i])
+	obj.Events = slices.Delete(obj.Events, i, i+1)
+}
+
+// eventVersion is the newest resource version of a namespace's Events.
+type eventVersion struct {
+	version uint64
+	seen    time.Time
+}
+
+// seenBefore reports whether an Event that is not remembered was seen before and
+// has been forgotten with its object: a relist brings again what is an hour
+// old. Within a namespace Events come in the order of their versions.
+func (e *Engine) seenBefore(in *corev1.Event, o Observation, last time.Time) bool {
+	version := evidence.NewWrite(in.ResourceVersion, o).Version
+	if version == 0 {
+		return false
+	}
+	newest := e.eventVersions[in.Namespace]
+	if version > newest.version {
+		e.eventVersions[in.Namespace] = eventVersion{version, o.Time}
+		return false
+	}
+	// What is younger than objects are remembered would be known. It is
+	// another Event, of a cluster that was restored from a backup perhaps.
+	return o.Time.Sub(last) > e.opts.Linger+e.opts.Quiet
+}
+
+// sweepEvents forgets the Events that have had their life, and the objects
+// that are known by Events only. The API server's own deletions come earlier
+// where they come.
+func (e *Engine) sweepEvents() {
+	if e.now.Before(e.swept.Add(podlife.SweepInterval)) {
+		return
+	}
+	e.swept = e.now
+	e.sweepClaims()
+	for namespace, v := range e.eventVersions {
+		if e.now.After(v.seen.Add(podlife.EventLife)) {
+			delete(e.eventVersions, namespace)
+		}
+	}
+	for _, obj := range e.objects {
+		obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
+			old := ev.Ledger.Claimed && e.now.After(ev.Arrival.Add(podlife.EventLife))
+			if old {
+				e.dropEvent(ev)
+			}
+			return old
+		})
+		if len(obj.Events) == 0 && e.knownByEventsOnly(obj) {
+			e.forget(obj)
+		}
+	}
+	e.sweepNodes()
+}
+
+// expireEvent forgets an Event that the API server has dropped, once a span
+// has it. Until then its record is all there is.
+func (e *Engine) expireEvent(in *corev1.Event) {
+	key := podlife.EventKey(in)
+	ev := e.events[key]
+	if ev == nil || !ev.Ledger.Claimed {
+		return
+	}
+	e.removeEvent(ev)
+}

@@ -1,0 +1,78 @@
+package causality
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
+func (e *Engine) observeNode(o Observation, in *corev1.Node) {
+	id := kube.ObjectID{Kind: kube.KindNode, Uid: in.UID}
+	n := e.nodes.ByID[id]
+	isNew := n == nil
+	if isNew {
+		if o.Type == watch.Deleted {
+			return // nothing is known that could have ended
+		}
+		n = &nodes.NodeRecord{
+			Object:     e.track(id, in.Name),
+			Created:    in.CreationTimestamp.Time,
+			Conditions: map[corev1.NodeConditionType]*nodes.NodeCondition{},
+		}
+		e.nodes.ByID[id] = n
+		e.nodes.Named[n.Name] = append(e.nodes.Named[n.Name], n)
+	}
+	n.Touched = o.Time
+	if n.Gone {
+		return
+	}
+	arrival := o.Arrival()
+	n.ObserveBoot(in.Status.NodeInfo.BootID, o.Time)
+	for i := range in.Status.Conditions {
+		n.ObserveCondition(&in.Status.Conditions[i], arrival, o.Time)
+	}
+	n.ObserveReboot(arrival, o.Time)
+	n.ObserveCordon(in, isNew && !o.Initial, arrival, o.Time)
+	if o.Type == watch.Deleted {
+		n.Delete(o.Time)
+	}
+	e.touchNode(n.Object)
+}
+
+// touchNode has a Node looked at: it, or an Event about it, has been seen.
+func (e *Engine) touchNode(obj *podlife.Object) {
+	if n := e.nodes.ByID[obj.ObjectID]; n != nil {
+		n.ObserveKubelet()
+		e.nodes.Due[n] = true
+		e.wake(e.now.Add(e.opts.Settle))
+	}
+}
+
+// sweepNodes forgets the disruptions that have been told for as long as Events
+// live, and the Nodes that are gone: by then nothing more will be said of them.
+func (e *Engine) sweepNodes() {
+	for _, n := range e.nodes.ByID {
+		n.Disruptions = slices.DeleteFunc(n.Disruptions, func(d *nodes.Disruption) bool {
+			return d.Ledger.Sent && e.now.After(d.Seen.Add(podlife.EventLife))
+		})
+		if !n.Gone || len(n.Disruptions) > 0 || len(n.Unclaimed()) > 0 {
+			continue
+		}
+		e.forgetNode(n)
+	}
+}
+
+func (e *Engine) forgetNode(n *nodes.NodeRecord) {
+	delete(e.nodes.ByID, n.ObjectID)
+	delete(e.nodes.Due, n)
+	e.nodes.Named[n.Name] = slices.DeleteFunc(e.nodes.Named[n.Name], func(m *nodes.NodeRecord) bool { return m == n })
+	if len(e.nodes.Named[n.Name]) == 0 {
+		delete(e.nodes.Named, n.Name)
+	}
+	e.forget(n.Object)
+}

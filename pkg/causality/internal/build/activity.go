@@ -1,0 +1,63 @@
+package build
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// StartsOn reports whether the pod, whose start was told up to the failure of its
+// rollout, was still starting at t.
+func StartsOn(pod *podlife.Pod, t time.Time) bool {
+	if tr, ok := pod.FirstReady(); ok {
+		return !t.After(tr.At.At())
+	}
+	_, over := pod.StartResolved()
+	return !over
+}
+
+// ActivityTrace is the trace of a burst of Events, up to a time if that is not zero.
+// Those that were there before the watcher was are old news and are passed over.
+func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (spans.Trace, bool) {
+	left = slices.DeleteFunc(left, func(ev *podlife.Event) bool {
+		if ev.Initial {
+			ev.Ledger.Claim()
+		}
+		return ev.Initial
+	})
+	if len(left) == 0 {
+		return spans.Trace{}, false
+	}
+	start := left[0].First()
+	end := start
+	for _, ev := range left {
+		end = evidence.Latest(end, ev.Until(until).At)
+	}
+	b := &builder{
+		place: ledger.OwnPlace(o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(start.UnixNano(), 10)),
+	}
+	service := cmp.Or(left[0].Component, attr.ServiceUnknown)
+	root := b.add(Node{
+		Kind: kind.Activity, Object: KindOrNone(o), Service: service, Subject: o.Subject(),
+		Start: start, End: end, Attrs: append(workloads.AttributesOf(o),
+			attr.ChangeKey.String(string(attr.ChangeActivity)),
+			attr.OutcomeKey.String(string(attr.OutcomeComplete)),
+		),
+	})
+	for _, ev := range left {
+		attach(root, ev, until)
+	}
+	return b.done(), true
+}
+
+// KindOrNone is the kind of the object, as names of spans have it.
+func KindOrNone(o *podlife.Object) string { return cmp.Or(o.Kind, "Object") }

@@ -1,0 +1,211 @@
+package build
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// builder collects the spans of one trace.
+type builder struct {
+	place ledger.Place
+	base  []attribute.KeyValue // on every span
+	spans []*spans.Span
+	known map[trace.SpanID]bool // the IDs of spans
+	late  bool
+	work  *evidence.Work // what building it costs; nil where that is little
+}
+
+// remember is what to remember of one of the spans.
+func (b *builder) remember(s *spans.Span) *ledger.SentSpan {
+	return &ledger.SentSpan{Place: b.place, SpanID: s.SpanID, Start: s.Start, End: s.End}
+}
+
+// Node is a span to be: who did what to which object, and when.
+type Node struct {
+	parent  trace.SpanID
+	id      []string // tells it from the other spans of the trace
+	Kind    kind.Kind
+	Object  string // the kind of the object, where the span's name begins with it
+	Service string // by default the kind's
+	Subject string
+	Start   time.Time
+	End     time.Time
+	Attrs   []attribute.KeyValue
+}
+
+// add makes a span. Of several that have one ID the trace gets the first: a backend
+// would keep one or the other.
+func (b *builder) add(n Node) *spans.Span {
+	b.work.Spend(1)
+	id := b.place.RootID()
+	if n.id != nil {
+		id = b.place.SpanID(n.id...)
+	} else {
+		n.parent = b.place.Joined.SpanID()
+	}
+	s := &spans.Span{
+		TraceID:    b.place.TraceID(),
+		SpanID:     id,
+		ParentID:   n.parent,
+		Kind:       n.Kind,
+		Name:       n.Kind.Name(n.Object),
+		Service:    cmp.Or(n.Service, n.Kind.Service()),
+		Subject:    n.Subject,
+		Start:      n.Start,
+		End:        evidence.Latest(n.End, n.Start),
+		Attributes: slices.Clone(b.base),
+	}
+	for _, kv := range n.Attrs {
+		// A pod that is its own workload would be named twice.
+		if !slices.ContainsFunc(b.base, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
+			s.Attributes = append(s.Attributes, kv)
+		}
+	}
+	if b.known == nil {
+		b.known = map[trace.SpanID]bool{}
+	}
+	if !b.known[id] {
+		b.known[id] = true
+		b.spans = append(b.spans, s)
+	}
+	return s
+}
+
+// done returns the trace. Siblings come in order of their start, every parent
+// before its children.
+func (b *builder) done() spans.Trace {
+	children := map[trace.SpanID][]*spans.Span{}
+	var tops []*spans.Span
+	for _, s := range b.spans {
+		if b.known[s.ParentID] {
+			children[s.ParentID] = append(children[s.ParentID], s)
+		} else {
+			tops = append(tops, s)
+		}
+	}
+	t := spans.Trace{Late: b.late, Spans: make([]spans.Span, 0, len(b.spans))}
+	var walk func(siblings []*spans.Span)
+	walk = func(siblings []*spans.Span) {
+		slices.SortStableFunc(siblings, func(x, y *spans.Span) int { return x.Start.Compare(y.Start) })
+		for _, s := range siblings {
+			slices.SortStableFunc(s.Events, func(x, y spans.Event) int { return x.Time.Compare(y.Time) })
+			t.Spans = append(t.Spans, *s)
+			walk(children[s.SpanID])
+		}
+	}
+	walk(tops)
+	return t
+}
+
+// fail marks a span as failed.
+func fail(s *spans.Span, f evidence.Failure) {
+	s.Status = codes.Error
+	s.Message = f.Reason
+	if f.Message != "" {
+		s.Message = f.Reason + ": " + f.Message
+	}
+	s.Attributes = append(s.Attributes, semconv.ErrorTypeKey.String(f.Reason))
+}
+
+// Link adds a link from a span to another change.
+func Link(s *spans.Span, to ledger.Place, why attr.Link) { addLink(s, to.TraceID(), to.RootID(), why) }
+
+func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why attr.Link) {
+	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{attr.LinkKey.String(string(why))}})
+}
+
+// linkLoss links what tells of a pod's loss to its causes beyond the workload, but for
+// what is in the same trace.
+func linkLoss(s *spans.Span, causes []ledger.Place) {
+	for _, by := range causes {
+		if by.TraceID() != s.TraceID {
+			Link(s, by, attr.LinkCausedBy)
+		}
+	}
+}
+
+// linkStop does so for the stop of a pod that was lost while a change was open:
+// it has no trace of its own, whose root would have the links.
+func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
+	if at.Lost != nil {
+		linkLoss(s, p.Around.CausesOfLoss(at.Lost, p.Around.NodeCause(at.Lost, s.End)))
+	}
+}
+
+// attachDuring puts the Events of a span's time on it.
+func attachDuring(s *spans.Span, events []*podlife.Event) {
+	for _, ev := range events {
+		if !ev.First().Before(s.Start) && !ev.First().After(s.End) {
+			attach(s, ev, s.End)
+		}
+	}
+}
+
+// attach puts an Event on a span, with what of its repetitions fell into the
+// time up to until (zero: all), so that it does not matter how much later the
+// span is built. An Event is claimed once.
+func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
+	if ev.Ledger.Claimed {
+		return
+	}
+	ev.Ledger.Claim()
+	name := ev.Reason
+	if name == "" {
+		name = "Event"
+	}
+	last := ev.Until(until)
+	attrs := []attribute.KeyValue{attr.K8SEventReasonKey.String(ev.Reason)}
+	for _, kv := range []attribute.KeyValue{
+		attr.K8SEventNameKey.String(ev.Name),
+		attr.K8SEventUIDKey.String(string(ev.Uid)),
+		attr.K8SEventTypeKey.String(ev.EventType),
+		attr.K8SEventMessageKey.String(last.Message),
+		attr.K8SEventSourceKey.String(ev.Component),
+	} {
+		if kv.Value.AsString() != "" {
+			attrs = append(attrs, kv)
+		}
+	}
+	attrs = append(attrs, attr.K8SEventCountKey.Int(int(last.Count)))
+	if last.At.After(ev.First()) {
+		attrs = append(attrs, attr.K8SEventLastTimeKey.String(last.At.UTC().Format(time.RFC3339Nano)))
+	}
+	s.Events = append(s.Events, spans.Event{Name: name, Time: ev.First(), Attributes: attrs})
+}
+
+// linkContexts links a change to the deployers' spans that it is not below.
+func linkContexts(c *workloads.Change, root *spans.Span) {
+	told := []trace.SpanContext{c.Ledger.Joined}
+	for _, o := range c.Offers {
+		if slices.ContainsFunc(told, func(sc trace.SpanContext) bool { return workloads.SameSpan(sc, o.Context) }) {
+			continue
+		}
+		told = append(told, o.Context)
+		addLink(root, o.Context.TraceID(), o.Context.SpanID(), attr.LinkContext)
+	}
+}
+
+// linkUnblocked links a span to what it could begin because of, once.
+func linkUnblocked(from, to *spans.Span) {
+	if !slices.ContainsFunc(from.Links, func(l spans.Link) bool { return l.SpanID == to.SpanID }) {
+		from.Links = append(from.Links, spans.Link{
+			TraceID: to.TraceID, SpanID: to.SpanID,
+			Attributes: []attribute.KeyValue{attr.LinkKey.String(string(attr.LinkUnblockedBy))},
+		})
+	}
+}

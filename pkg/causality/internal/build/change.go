@@ -1,0 +1,208 @@
+package build
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// changeBuilder builds the trace of a change of a workload from the records as
+// they are.
+type changeBuilder struct {
+	builder
+	plan   *plans.Plan
+	change *workloads.Change
+	start  time.Time
+	end    time.Time
+	root   *spans.Span
+	spanOf map[*workloads.Step]*spans.Span
+	// startSpans and stopSpans are the spans of pods in this trace.
+	startSpans, stopSpans map[*podlife.Pod]*spans.Span
+	minReadyWait          *spans.Span   // nil if there is none
+	ready                 []readyPod    // see becameReady
+	went                  []*spans.Span // see wentBefore
+	ends                  []runEnd      // see runEnds
+	blockerOf             map[trace.SpanID]*blocker
+}
+
+// ChangeTrace returns the finished trace of a change. now is the end of what
+// is still open, when the stream ends first.
+func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace {
+	b := &changeBuilder{
+		builder: builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), work: p.Work},
+		plan:    p,
+		change:  c,
+		spanOf:  map[*workloads.Step]*spans.Span{},
+
+		startSpans: map[*podlife.Pod]*spans.Span{},
+		stopSpans:  map[*podlife.Pod]*spans.Span{},
+	}
+	b.start = b.plan.StartOf(c)
+	b.end = b.endOf(c, now)
+	if c.Kind == attr.ChangeRun {
+		return b.buildRun(now)
+	}
+	b.root = b.add(Node{
+		Kind: kind.OfChange(c.Kind), Object: p.Workload.Kind, Service: p.Workload.Service(), Subject: p.Workload.Subject(),
+		Start: b.start, End: b.end, Attrs: b.rootAttributes(),
+	})
+	b.addSteps(now)
+	b.addPods(now)
+	b.addUnblocked()
+	b.addPauses()
+	b.addMinReadyWait()
+	b.addLinks()
+	b.addAutoscaler()
+	b.attachEvents()
+	if p.Workload.CronJob != nil {
+		b.cronJobEvents(p.Cron)
+	}
+	if c.How() == attr.OutcomeFailed {
+		f := b.explainFailure()
+		fail(b.root, f)
+		b.root.Message = f.Message // a sentence that names the reason
+	}
+	b.addCriticalPath()
+	c.Ledger.Emit(b.remember(b.root))
+	return b.done()
+}
+
+func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
+	var end time.Time
+	switch {
+	case c.Kind == attr.ChangeDelete:
+		for pod, s := range b.plan.Stops {
+			if s.Change == c {
+				end = evidence.Latest(end, pod.Gone.At(), b.plan.StopAsked(pod))
+			}
+		}
+	case !c.Over():
+		end = now
+	case c.How() == attr.OutcomeSuperseded:
+		end = c.End.At()
+		if i := slices.Index(b.plan.Workload.Changes, c); i >= 0 && i+1 < len(b.plan.Workload.Changes) && c.End == b.plan.Workload.Changes[i+1].Start {
+			end = b.plan.StartOf(b.plan.Workload.Changes[i+1])
+		}
+	case c.How() == attr.OutcomeDeleted:
+		end = b.plan.StartOf(b.plan.Workload.Current())
+	default:
+		end = c.End.At()
+		if c.How() != attr.OutcomeComplete {
+			break
+		}
+		for pod, s := range b.plan.Starts {
+			if tr, ok := pod.FirstReady(); ok && s.Change == c && !c.EndedBy.Before(pod.FirstSeen) && !tr.Seen.After(c.EndedBy.Arrival.Add(evidence.ArrivalSlack)) {
+				// It is complete because its pods are available. A Ready that
+				// came later is of a pod that was not waited for.
+				if at := tr.At.Earliest; !at.After(end.Add(time.Second)) {
+					end = evidence.Latest(end, at)
+				}
+			}
+		}
+	}
+	return evidence.Latest(end, b.plan.StartOf(c))
+}
+
+func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
+	c := b.change
+	how := c.How()
+	if !c.Over() {
+		how = attr.OutcomeOpen
+	}
+	cause := c.Cause
+	var attrs []attribute.KeyValue
+	if c.Revision > 0 {
+		attrs = append(attrs, attr.RevisionKey.Int64(c.Revision))
+	}
+	if c.Kind == attr.ChangeRollout {
+		if to := b.plan.RollbackTo(c); to > 0 {
+			cause = attr.CauseRollback
+			attrs = append(attrs, attr.RollbackRevisionKey.Int64(to))
+		}
+	}
+	attrs = append(attrs, attr.ChangeKey.String(string(c.Kind)), attr.OutcomeKey.String(string(how)), attr.CauseKey.String(cause))
+	if c.Manager != "" {
+		attrs = append(attrs, attr.ManagerKey.String(c.Manager))
+	}
+	if c.Subresource != "" {
+		attrs = append(attrs, attr.ManagerSubresourceKey.String(c.Subresource))
+	}
+	if owners := b.plan.Owners; len(owners) > 0 {
+		attrs = append(attrs, attr.OwnersKey.StringSlice(owners))
+	}
+	if c.Kind == attr.ChangeDelete {
+		return attrs
+	}
+	if len(c.ImagesBefore) > 0 {
+		attrs = append(attrs, attr.ImagesBeforeKey.StringSlice(c.ImagesBefore))
+	}
+	if len(c.ImagesAfter) > 0 {
+		attrs = append(attrs, attr.ImagesAfterKey.StringSlice(c.ImagesAfter))
+	}
+	attrs = append(attrs, kube.ChangedAttributes(c.Changed)...)
+	if c.Kind == attr.ChangeJob {
+		return append(attrs, c.JobAttributes()...)
+	}
+	if c.Kind == attr.ChangeScale {
+		attrs = append(attrs, attr.ScaleFromKey.Int(int(c.Before)), attr.ScaleToKey.Int(int(c.Wanted)))
+	}
+	if c.Was.First != c.Is.First {
+		attrs = append(attrs, attr.OrdinalsFromKey.Int(int(c.Was.First)), attr.OrdinalsToKey.Int(int(c.Is.First)))
+	}
+	attrs = append(attrs, attr.PodsWantedKey.Int(int(c.Wanted)))
+	if b.podsUnknown() {
+		return attrs
+	}
+	return append(attrs, attr.PodsReadyKey.Int(b.readyPods()))
+}
+
+// readyPods is how many pods the change wanted and had at its end. The status
+// of a rollout under way does not tell new pods from old ones.
+func (b *changeBuilder) readyPods() int {
+	if b.change.Kind != attr.ChangeRollout || b.change.How() == attr.OutcomeComplete {
+		return int(b.change.Ready)
+	}
+	n := 0
+	for _, pod := range b.plan.Pods {
+		set := b.plan.Starts[pod].Set
+		if set == nil || !set.Direct() && set.Revision != b.change.Revision || set.Direct() && b.plan.Starts[pod].Change != b.change {
+			continue
+		}
+		if readyAt(pod, b.end) && (!pod.Lost() || pod.LostAt().At().After(b.end)) {
+			n++
+		}
+	}
+	return n
+}
+
+// addLinks ties the change to its neighbors.
+func (b *changeBuilder) addLinks() {
+	linkContexts(b.change, b.root)
+	i := slices.Index(b.plan.Workload.Changes, b.change)
+	if b.change.How() == attr.OutcomeSuperseded && i+1 < len(b.plan.Workload.Changes) {
+		Link(b.root, b.plan.PlaceOf(b.plan.Workload.Changes[i+1]), attr.LinkSupersededBy)
+	}
+	if i > 0 && b.plan.Workload.Changes[i-1].How() == attr.OutcomeSuperseded {
+		Link(b.root, b.plan.PlaceOf(b.plan.Workload.Changes[i-1]), attr.LinkSupersedes)
+	}
+	if c := b.plan.Workload.CronJob; c != nil && !c.At.IsZero() && b.change == b.plan.Workload.ScheduledRun() {
+		Link(b.root, b.plan.PlaceOfSchedule(), attr.LinkCausedBy)
+	}
+	if b.change.Kind != attr.ChangeRollout {
+		return
+	}
+	if to := b.plan.RollbackTo(b.change); to > 0 {
+		Link(b.root, b.plan.PlaceOfRevision(to), attr.LinkRollsBack)
+	}
+}

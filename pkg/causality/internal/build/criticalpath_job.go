@@ -1,0 +1,103 @@
+package build
+
+import (
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// runBlockers notes at which gates pods of a Job failed, and adds the stops of those
+// that are made up for only when they have ended.
+func (b *changeBuilder) runBlockers() {
+	if b.change.Kind != attr.ChangeJob {
+		return
+	}
+	ends := b.runEnds()
+	for i := range ends {
+		e := &ends[i]
+		g := b.blockerOf[e.span.SpanID]
+		if g == nil {
+			g = &blocker{span: e.span, open: b.outOfTheWay(e.Pod, e.span.End), pod: e.Pod, run: b.blockerOf[b.startSpans[e.Pod].SpanID]}
+			b.blockerOf[e.span.SpanID] = g
+		}
+		if e.failed {
+			g.failure = e
+		}
+	}
+}
+
+// backsOff reports whether the time between the opening of a gate and what it led
+// to is the Job controller's back-off.
+func (b *changeBuilder) backsOff(g blocker, cause *spans.Span) bool {
+	if g.failure == nil || cause == b.root {
+		return false
+	}
+	next := b.blockerOf[cause.SpanID]
+	return !b.change.ByIndex || next != nil && retries(b.change, next.pod, g.failure)
+}
+
+// runEndedBy is the gate by which the end of a Job's run was decided. If the
+// controller then had pods to stop, the path is taken through that.
+func (b *changeBuilder) runEndedBy(w *critpath.CriticalPath, gates []blocker) *blocker {
+	c := b.change
+	at, by, stopped := w.At, c.EndedBy, false
+	if c.HasVerdict() {
+		by = c.VerdictBy
+		at, stopped = b.stopped(w)
+	}
+	if c.FailedByPod() || c.How() == attr.OutcomeComplete && stopped {
+		if g := b.lastEnd(by, c.How() == attr.OutcomeFailed); g != nil {
+			return g
+		}
+	}
+	if c.How() == attr.OutcomeComplete {
+		return completedBy(gates, at)
+	}
+	if g := waitingAt(gates, at); g != nil {
+		return g
+	}
+	return openedLast(gates, at)
+}
+
+// lastEnd is the gate of the last pod that failed, or succeeded, before a write.
+// The controller stops the others before it writes its verdict, so they are not
+// among these.
+func (b *changeBuilder) lastEnd(by evidence.Write, failed bool) (last *blocker) {
+	for _, e := range b.runEnds() {
+		if e.failed == failed && e.by.Before(by) && (e.Finished.Known() || e.Disruption != "") {
+			last = b.blockerOf[e.span.SpanID]
+		}
+	}
+	return last
+}
+
+// stopped takes the path back through the pod that ended last of those that the
+// controller stopped, and waited for, before it said that the run was over. It
+// returns when the first of them was asked to stop, if there was any.
+func (b *changeBuilder) stopped(w *critpath.CriticalPath) (asked time.Time, found bool) {
+	var last *spans.Span
+	var open time.Time
+	for _, pod := range b.plan.Pods {
+		stop := b.stopSpans[pod]
+		if stop == nil {
+			continue
+		}
+		at := b.outOfTheWay(pod, stop.End)
+		if at.Before(b.change.Verdict.Earliest) || at.Sub(w.At) >= time.Second {
+			continue
+		}
+		asked = evidence.Earliest(asked, stop.Start)
+		if at.After(open) {
+			last, open = stop, at
+		}
+	}
+	if last == nil {
+		return w.At, false
+	}
+	w.Take(b.root, attr.PhaseController, attr.PhaseController.String(), evidence.Earliest(open, w.At))
+	w.Descend(last)
+	return evidence.Earliest(asked, w.At), true
+}

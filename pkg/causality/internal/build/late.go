@@ -1,0 +1,104 @@
+package build
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// LateEventsTrace builds a span below one that went out before, with the Events that came
+// after it. n has what is not in these; the Events' repetitions count up to until.
+func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, n Node, events []*podlife.Event, until time.Time) spans.Trace {
+	b := &builder{place: s.Place, base: base, late: true}
+	n.parent, n.id = s.SpanID, []string{kind.LateEvents.ID(), events[0].Key}
+	n.Service = cmp.Or(events[0].Component, n.Service)
+	n.Start = evidence.Latest(s.Start, events[0].First())
+	span := b.add(n)
+	for _, ev := range events {
+		attach(span, ev, until)
+	}
+	return b.done()
+}
+
+// LateStartTrace builds the start of a pod that was not over when its change was; it is
+// cut where it is not over yet.
+func LateStartTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, cut time.Time) spans.Trace {
+	b := LateBuilder(p, at.Change)
+	parent, cause := lateParent(p, b, at)
+	b.podStart(parent, pod, at.Set.Attributes(), cause, cut, false)
+	b.markCritical(at.Change)
+	return b.done()
+}
+
+// LateStopTrace builds the stop of a pod that was not gone when its change was over.
+func LateStopTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, now time.Time) spans.Trace {
+	b := LateBuilder(p, at.Change)
+	parent, cause := lateParent(p, b, at)
+	linkStop(p, b.podStop(parent, pod, at.Set.Attributes(), p.StopAsked(pod), cause, now), at)
+	b.markCritical(at.Change)
+	return b.done()
+}
+
+// LateBuilder collects spans of a change that come after its root.
+func LateBuilder(p *plans.Plan, c *workloads.Change) *builder {
+	return &builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), late: true, work: p.Work}
+}
+
+// lateParent is the span, handed out before, that caused a pod's start or stop,
+// and when that began.
+func lateParent(p *plans.Plan, b *builder, at plans.Attribution) (trace.SpanID, time.Time) {
+	if at.Step != nil && !at.Step.Ledger.SentStart.IsZero() && p.Workload.ChangeAt(at.Step.Write) == at.Change {
+		return b.place.SpanID(stepIdentity(at.Set, at.Step)...), at.Step.Ledger.SentStart
+	}
+	return b.place.RootID(), at.Change.Ledger.Root.Start
+}
+
+// RecoveryTrace builds what became of a failed rollout that completed after all.
+func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
+	c.Ledger.EmitRecovery()
+	b := LateBuilder(p, c)
+	failed := c.End.At()
+	end := evidence.Latest(c.Recovery.At(), failed)
+	span := b.add(Node{
+		parent: b.place.RootID(), id: []string{kind.Recovery.ID()},
+		Kind: kind.Recovery, Object: p.Workload.Kind, Service: p.Workload.Service(), Subject: p.Workload.Subject(),
+		Start: failed, End: end,
+	})
+	for _, q := range p.Pods {
+		at := p.Starts[q]
+		tr, ok := q.FirstReady()
+		if at.Change != c || !ok || !tr.At.At().After(failed) {
+			continue
+		}
+		if !q.Ledger.StartSent {
+			b.podStart(span.SpanID, q, at.Set.Attributes(), failed, time.Time{}, false)
+			continue
+		}
+		pod := b.add(Node{
+			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(q.Uid)},
+			Kind: kind.PodRecovery, Subject: q.Subject(),
+			Start: failed, End: tr.At.At(), Attrs: slices.Concat(at.Set.Attributes(), q.Attributes()),
+		})
+		attachDuring(pod, q.Events)
+	}
+	for _, set := range p.Sets {
+		for _, ev := range set.Events {
+			if _, at, ok := podInMessage(p, set, ev); ok && at.Change == c && !ev.First().Before(failed) {
+				attach(span, ev, end)
+			}
+		}
+	}
+	attachDuring(span, p.Workload.Events)
+	return b.done()
+}

@@ -1,0 +1,73 @@
+package build
+
+import (
+	"cmp"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment, work *evidence.Work) spans.Trace {
+	b := &builder{place: d.Place(), base: Attributes(d.Node), work: work}
+	start := d.Start.At()
+	var events []*podlife.Event
+	for _, ev := range d.Node.Unclaimed() {
+		if d.Node.DisruptionOf(ev) == d {
+			events = append(events, ev)
+			start = evidence.Earliest(start, ev.First())
+		}
+	}
+	attrs := []attribute.KeyValue{
+		attr.ChangeKey.String(string(attr.ChangeDisruption)),
+		attr.OutcomeKey.String(string(how)),
+		attr.CauseKey.String(string(d.Kind)),
+	}
+	for _, kv := range []attribute.KeyValue{
+		attr.ManagerKey.String(d.Manager),
+		attr.ConditionReasonKey.String(d.Reason),
+		attr.ConditionMessageKey.String(d.Message),
+	} {
+		if kv.Value.AsString() != "" {
+			attrs = append(attrs, kv)
+		}
+	}
+	root := b.add(Node{
+		Kind: kind.NodeDisruption, Service: service(d), Subject: d.Node.Subject(),
+		Start: start, End: evidence.Latest(over.At(), d.Start.At()), Attrs: attrs,
+	})
+	switch d.Kind {
+	case nodes.NodeNotReady, nodes.NodeUnreachable, nodes.NodeNetworkUnavailable:
+		fail(root, evidence.Failure{Reason: cmp.Or(d.Reason, string(d.Kind)), Message: d.Message})
+	}
+	for _, ev := range events {
+		attach(root, ev, root.End.Add(d.Tail()))
+	}
+	d.Ledger.Emit(b.remember(root))
+	return b.done()
+}
+
+// service is who found the node so, or made it so.
+func service(d *nodes.Disruption) string {
+	switch d.Kind {
+	case nodes.NodeCordoned:
+		return cmp.Or(d.Manager, attr.ServiceNode)
+	case nodes.NodeUnreachable, nodes.NodeNetworkUnavailable, nodes.NodeDeleted:
+		return attr.ServiceNode
+	default:
+		return attr.ServiceKubelet
+	}
+}
+
+func Attributes(n *nodes.NodeRecord) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		semconv.K8SNodeName(n.Name),
+		semconv.K8SNodeUID(string(n.Uid)),
+	}
+}

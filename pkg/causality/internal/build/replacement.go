@@ -1,0 +1,198 @@
+package build
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// Successors are the pods that came in the place of lost ones while no change
+// was open, by the lost ones.
+func Successors(p *plans.Plan) map[*podlife.Pod]*podlife.Pod {
+	if p.Successor != nil {
+		return p.Successor
+	}
+	p.Successor = map[*podlife.Pod]*podlife.Pod{}
+	for _, pod := range p.Pods {
+		if at := p.Starts[pod]; at.Change == nil && at.Lost != nil {
+			p.Successor[at.Lost] = pod
+		}
+	}
+	return p.Successor
+}
+
+// revisionAt is the number of the rollout that was the latest when s was written, 0
+// if it is not known.
+func revisionAt(p *plans.Plan, write evidence.Write) int64 {
+	revision := p.Workload.Revision
+	for _, c := range slices.Backward(p.Workload.Changes) {
+		if c.Kind != attr.ChangeRollout || c.Revision == 0 {
+			continue
+		}
+		if !write.Before(c.Opened) {
+			return c.Revision
+		}
+		revision = 0 // another came before
+	}
+	return revision
+}
+
+// lossCause says who took a pod away, as far as it can be told.
+func lossCause(pod *podlife.Pod) string {
+	switch {
+	case pod.Disruption != "":
+		return pod.Disruption // EvictionByEvictionAPI, PreemptionByScheduler, …
+	case pod.Failed.Known() && pod.Reason != "":
+		return pod.Reason // Evicted, NodeLost, …
+	case pod.Failed.Known():
+		return attr.CauseFailed
+	default:
+		return attr.CauseDelete
+	}
+}
+
+// ReplacementBuilder collects spans of the trace of a lost pod's replacement.
+func ReplacementBuilder(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
+	return &builder{
+		place: p.Issued.Give(workloads.PlaceOfReplacement(lost)),
+		base:  p.Workload.Attributes(),
+		late:  late,
+		work:  p.Work,
+	}
+}
+
+// StopOfReplacedTrace builds the stop of a pod that was not gone when its replacement was
+// told.
+func StopOfReplacedTrace(p *plans.Plan, lost *podlife.Pod, set *workloads.PodSet, now time.Time) spans.Trace {
+	b := ReplacementBuilder(p, lost, true)
+	b.podStop(lost.Ledger.Replaced.SpanID, lost, set.Attributes(), p.StopAsked(lost), lost.Ledger.Replaced.Start, now)
+	return b.done()
+}
+
+// CutOff is where what is open is cut.
+type CutOff struct {
+	Now  time.Time
+	Last bool // nothing comes later: the stream ends
+}
+
+// ReplacementTrace builds the trace of a lost pod and of the one in its place, if there
+// is one. It returns the disruption of the node that led to the loss, too.
+func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, cut CutOff) (spans.Trace, *nodes.Disruption) {
+	b := ReplacementBuilder(p, lost, false)
+	start := lossBegan(p, lost)
+	end := replacedAt(lost, next, how, start, cut.Now)
+	disrupted := p.Around.NodeCause(lost, end)
+	attrs := []attribute.KeyValue{
+		attr.ChangeKey.String(string(attr.ChangeReplacement)),
+		attr.OutcomeKey.String(string(how)),
+		attr.CauseKey.String(lossCauseOn(lost, disrupted)),
+	}
+	if revision := revisionAt(p, lost.LostBy()); revision > 0 {
+		attrs = append(attrs, attr.RevisionKey.Int64(revision))
+	}
+	set := p.Stops[lost].Set
+	rollout := broughtBy(p, lost)
+	attrs = append(attrs, rollout.AttributesAfter(start)...)
+	root := b.add(Node{
+		Kind: kind.PodReplacement, Service: set.Service(p.Workload), Subject: lost.Subject(),
+		Start: start, End: end, Attrs: append(attrs, set.Attributes()...),
+	})
+	if rollout != nil {
+		Link(root, p.PlaceOf(rollout), attr.LinkRollout)
+	}
+	linkLoss(root, p.Around.CausesOfLoss(lost, disrupted))
+	lost.Ledger.EmitReplacement(b.remember(root))
+	switch {
+	case !lost.Leaving():
+		lost.Ledger.PassOverStop() // it stays, as what is left of a pod
+	case lost.Gone.Known() || cut.Last:
+		b.podStop(root.SpanID, lost, set.Attributes(), p.StopAsked(lost), start, cut.Now)
+	}
+	if next != nil {
+		at := cut.Now
+		if how != attr.OutcomeOpen {
+			at = time.Time{}
+		}
+		b.podStart(root.SpanID, next, set.Attributes(), start, at, how == attr.OutcomeFailed)
+		if how == attr.OutcomeFailed {
+			f, _ := next.Trouble(next.Timeline(end), end)
+			fail(root, f)
+		}
+	}
+	attachLoss(p, root, set, lost, next)
+	if how != attr.OutcomeOpen {
+		b.addPath(root)
+	}
+	return b.done(), disrupted
+}
+
+// lossBegan is when the loss of a pod began: when its deletion was asked for, it failed,
+// or its node says that it evicted the pod.
+func lossBegan(p *plans.Plan, lost *podlife.Pod) time.Time {
+	began := lost.LostAt().Before(p.Missed[lost]).At()
+	if lost.Leaving() && !lost.Failed.Known() {
+		began = p.StopAsked(lost)
+	}
+	for _, ev := range lost.Events {
+		if ev.Reason == lost.Reason && ev.First().After(began.Add(-evidence.ArrivalSlack)) {
+			began = evidence.Earliest(began, ev.First())
+		}
+	}
+	return began
+}
+
+// replacedAt is when a replacement that began at start was over: when the next pod was
+// ready or lost, or, where none came, the lost one was gone.
+func replacedAt(lost, next *podlife.Pod, how attr.Outcome, start, now time.Time) time.Time {
+	switch {
+	case how == attr.OutcomeOpen:
+		return now
+	case next == nil:
+		return evidence.Latest(lost.Gone.At(), start)
+	}
+	if ready := next.Timeline(time.Time{}).Ready; !ready.IsZero() {
+		return ready
+	}
+	return next.LostAt().At()
+}
+
+// attachLoss puts on a replacement what its set says of the two pods, and what led to
+// the loss: an eviction, a taint, a failed node. Later Events about the lost pod wait for
+// its stop, if that is still to come.
+func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, next *podlife.Pod) {
+	for _, ev := range set.Events {
+		if pod, _, ok := podInMessage(p, set, ev); ok && (pod == lost || pod == next) {
+			attach(root, ev, root.End)
+		}
+	}
+	for _, ev := range lost.Events {
+		led := lost.Ledger.StopSent || ev.First().Before(p.StopAsked(lost).Add(-evidence.ArrivalSlack))
+		if led && ev.First().After(root.Start.Add(-time.Second)) {
+			attach(root, ev, root.End)
+		}
+	}
+}
+
+// lossCauseOn is lossCause with what is known of the node. The reason that
+// Kubernetes gives stands, unless the node says more.
+func lossCauseOn(pod *podlife.Pod, d *nodes.Disruption) string {
+	cause := lossCause(pod)
+	switch {
+	case d == nil:
+	case d.Kind == nodes.NodeCordoned:
+		return attr.CauseDrain
+	case cause == attr.CauseDelete || cause == attr.CauseFailed:
+		return attr.CauseNodeLost
+	}
+	return cause
+}

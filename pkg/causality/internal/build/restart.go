@@ -1,0 +1,200 @@
+package build
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// Restart is a container of a pod that had been Ready, ending and being
+// started again.
+type Restart struct {
+	Pod       *podlife.Pod
+	container *podlife.Container
+	Ended     *podlife.Run
+	Next      *podlife.Run        // nil if it was given up
+	Killed    *podlife.Occurrence // what says that the kubelet killed it
+	work      *evidence.Work
+	From      time.Time
+	Until     time.Time
+	How       attr.Outcome
+	Seen      time.Time // when all of that was known
+}
+
+// RestartOf works out how the end of a container's run number i went on;
+// nil if the run ended because its pod was stopped. done is false while it is
+// not known yet.
+func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i int) (rs *Restart, done bool) {
+	ended := container.Runs[i]
+	if pod.StoppedWith(container, ended) {
+		return nil, false
+	}
+	rs = &Restart{Pod: pod, container: container, Ended: ended, work: p.Work, From: ended.Finished.At(), How: attr.OutcomeComplete, Seen: ended.Seen}
+	marks := pod.Milestones(container)
+	rs.From = evidence.Latest(ended.Finished.Before(podlife.NextExact(marks, ended, podlife.StartOfRun(marks, ended))).At(), podlife.StartOfRun(marks, ended))
+	rs.Killed, rs.From = killedBy(pod, container, ended, rs.From)
+	if i+1 < len(container.Runs) {
+		rs.Next = container.Runs[i+1]
+	}
+	if rs.Next == nil || !rs.Next.Started.Known() {
+		if !pod.Lost() {
+			return rs, false
+		}
+		rs.How, rs.Until, rs.Seen = attr.OutcomeFailed, pod.LostAt().At(), evidence.Latest(rs.Seen, pod.LostBy().Arrival)
+		return rs, true
+	}
+	started := podlife.StartOfRun(marks, rs.Next)
+	ready, seen, ok := pod.ReadyFrom(started)
+	switch {
+	case container.Init && !container.Sidecar && rs.Next.Over():
+		rs.Until, rs.Seen = rs.Next.Finished.At(), rs.Next.Seen
+		if !container.IsDone(rs.Next) {
+			rs.How = attr.OutcomeFailed
+		}
+	case ok && (!rs.Next.Over() || !ready.After(rs.Next.Finished.At())):
+		rs.Until, rs.Seen = ready, evidence.Latest(rs.Seen, seen)
+	case rs.Next.Over():
+		// It crashed again before it was ready.
+		rs.How, rs.Until, rs.Seen = attr.OutcomeFailed, rs.Next.Finished.At(), rs.Next.Seen
+	case pod.Lost():
+		rs.How, rs.Until, rs.Seen = attr.OutcomeFailed, pod.LostAt().At(), pod.LostBy().Arrival
+	default:
+		return rs, false
+	}
+	return rs, true
+}
+
+// killedBy finds what says that the kubelet began to stop a run, for a failed probe
+// for example; the restart begins there.
+func killedBy(pod *podlife.Pod, container *podlife.Container, ended *podlife.Run, from time.Time) (*podlife.Occurrence, time.Time) {
+	for o := range pod.Said("Killing", container) {
+		if !o.At.After(from) && o.At.After(ended.Started.At()) {
+			return &o, o.At
+		}
+	}
+	if o, ok := pod.KilledUnsaid(container, ended); ok && !o.At.After(from) {
+		return &o, o.At
+	}
+	return nil, from
+}
+
+// Cause says why the run ended: the kernel, what the kubelet killed it for, or, as
+// far as anyone said, the program itself.
+func (rs *Restart) Cause() string {
+	switch {
+	case rs.Ended.Reason == podlife.OomKilled:
+		return attr.CauseOOM
+	case rs.Ended.Reason == podlife.RestartingAll:
+		return attr.CauseRule
+	case rs.Killed != nil:
+		return podlife.StopReasonFor(rs.Killed.Message).Cause
+	case rs.Ended.Vanished:
+		return attr.CauseVanished
+	default:
+		return attr.CauseExit
+	}
+}
+
+// RestartTrace builds the trace of a restart. disrupted is what happened to the node with
+// which the run ended, if something did; quiet is how long before it began Events about
+// the pod may tell of it.
+func RestartTrace(p *plans.Plan, rs *Restart, disrupted *nodes.Disruption, quiet time.Duration) spans.Trace {
+	pod, container := rs.Pod, rs.container
+	number := int(rs.Ended.Restart) + 1
+	b := &builder{
+		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(number)),
+		base:  append(p.Workload.Attributes(), setOf(p, pod).Attributes()...),
+		work:  p.Work,
+	}
+	b.base = append(append(b.base, pod.Attributes()...), container.Attributes()...)
+	subject := pod.Subject() + " container/" + container.Name
+	attrs := []attribute.KeyValue{
+		attr.ChangeKey.String(string(attr.ChangeRestart)),
+		attr.OutcomeKey.String(string(rs.How)),
+		attr.CauseKey.String(rs.causeOn(disrupted)),
+		semconv.K8SContainerRestartCount(number),
+		semconv.ProcessExitCode(int(rs.Ended.ExitCode)),
+	}
+	if container.Ledger.LeftOut > 0 {
+		attrs = append(attrs, attr.RestartsLeftOutKey.Int(container.Ledger.LeftOut))
+		container.Ledger.EmitLeftOut()
+	}
+	rollout := broughtBy(p, pod)
+	attrs = append(attrs, rollout.AttributesAfter(rs.From)...)
+	root := b.add(Node{
+		Kind: kind.ContainerRestart, Subject: subject,
+		Start: rs.From, End: rs.Until, Attrs: attrs,
+	})
+	if rs.Ended.ExitCode != 0 && !pod.Ordered(container, rs.Ended) {
+		f := pod.WhyEnded(container, rs.Ended)
+		fail(root, f)
+		root.Message = podlife.Describe(f)
+	}
+	if rollout != nil {
+		Link(root, p.PlaceOf(rollout), attr.LinkRollout)
+	}
+	if disrupted != nil {
+		Link(root, p.Issued.Give(disrupted.Place()), attr.LinkCausedBy)
+	}
+	rs.phases(b, root, subject)
+	initialized := rs.initialized()
+	for _, ev := range pod.Events {
+		if !ev.First().Before(rs.From.Add(-quiet)) && !ev.First().After(root.End) && !inStart(pod, ev) && (ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]) {
+			attach(root, ev, root.End)
+		}
+	}
+	if rs.How != attr.OutcomeOpen {
+		b.addPath(root)
+	}
+	return b.done()
+}
+
+// inStart reports whether an Event belongs to the pod's start.
+func inStart(pod *podlife.Pod, ev *podlife.Event) bool {
+	tr, ok := pod.FirstReady()
+	return !ok || !ev.First().After(tr.At.At())
+}
+
+// setOf is the set that a pod belongs to.
+func setOf(p *plans.Plan, pod *podlife.Pod) *workloads.PodSet {
+	return p.Sets[slices.IndexFunc(p.Sets, func(set *workloads.PodSet) bool { return set.ObjectID == pod.Owner })]
+}
+
+// broughtBy is the change that created the pod, nil if that was not seen.
+func broughtBy(p *plans.Plan, pod *podlife.Pod) *workloads.Change {
+	at := p.Starts[pod]
+	if at.Change != nil {
+		return at.Change
+	}
+	for _, c := range slices.Backward(p.Workload.Changes) {
+		if (c.Kind == attr.ChangeRollout || c.Kind == attr.ChangeRun) && !pod.FirstSeen.Before(c.Opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// causeOn is cause with what is known of the node.
+func (rs *Restart) causeOn(d *nodes.Disruption) string {
+	switch {
+	case d == nil:
+		return rs.Cause()
+	case d.Kind == nodes.NodeRebooted:
+		return attr.CauseReboot
+	default:
+		return attr.CauseKubelet
+	}
+}

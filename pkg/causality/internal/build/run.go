@@ -1,0 +1,97 @@
+package build
+
+import (
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// buildRun builds the trace of a pod that no workload made: its root is the
+// pod's own start or run.
+func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
+	c := b.change
+	for _, pod := range b.plan.Pods {
+		cut := time.Time{}
+		if !c.Over() {
+			cut = now
+		}
+		b.podStart(trace.SpanID{}, pod, nil, time.Time{}, cut, c.How() == attr.OutcomeFailed)
+	}
+	b.root = b.spans[0]
+	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
+	linkContexts(c, b.root)
+	if c.Over() {
+		b.addPath(b.root)
+	}
+	c.Ledger.Emit(b.remember(b.root))
+	return b.done()
+}
+
+// commonest returns the failure that most pods had.
+func commonest(count map[evidence.Failure]int) (worst evidence.Failure, n int) {
+	for f, k := range count {
+		if k > n || k == n && f.Reason+f.Message < worst.Reason+worst.Message {
+			worst, n = f, k
+		}
+	}
+	return worst, n
+}
+
+// sentence is the failure in words, its reason first.
+func sentence(f evidence.Failure) string {
+	if f.Message == "" {
+		return f.Reason
+	}
+	return f.Reason + ": " + f.Message
+}
+
+// ScheduleTrace builds the trace of the time of a CronJob's schedule that a Job is for.
+func ScheduleTrace(p *plans.Plan) spans.Trace {
+	c, cron := p.Workload.CronJob, p.CronJobOf()
+	b := &builder{place: p.PlaceOfSchedule(), base: workloads.AttributesOf(cron)}
+	made := c.Made
+	var told []*podlife.Event
+	for _, ev := range cron.Events {
+		if ev.Reason == "SuccessfulCreate" && strings.HasSuffix(ev.Message(), " "+p.Workload.Name) {
+			made = made.Before(ev.First())
+			told = append(told, ev)
+		}
+	}
+	root := b.add(Node{
+		Kind: kind.CronJobSchedule, Subject: cron.Subject(),
+		Start: c.At, End: made.At(), Attrs: []attribute.KeyValue{
+			attr.ChangeKey.String(string(attr.ChangeSchedule)),
+			attr.OutcomeKey.String(string(attr.OutcomeComplete)),
+			attr.ScheduledAtKey.String(c.At.Format(time.RFC3339)),
+		},
+	})
+	for _, ev := range told {
+		attach(root, ev, time.Time{})
+	}
+	if run := p.Workload.ScheduledRun(); run != nil {
+		Link(root, p.PlaceOf(run), attr.LinkCauses)
+	}
+	return b.done()
+}
+
+// cronJobEvents puts what the CronJob controller says of the Job on its run.
+func (b *changeBuilder) cronJobEvents(cron *podlife.Object) {
+	if cron == nil {
+		return
+	}
+	for _, ev := range cron.Events {
+		if !ev.Ledger.Claimed && strings.Contains(ev.Message()+",", " "+b.plan.Workload.Name+",") {
+			attach(b.root, ev, time.Time{})
+		}
+	}
+}

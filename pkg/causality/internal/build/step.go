@@ -1,0 +1,211 @@
+package build
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+func stepIdentity(set *workloads.PodSet, step *workloads.Step) []string {
+	return []string{kind.ScaleUp.ID(), string(set.Uid), strconv.FormatInt(step.Generation, 10), strconv.Itoa(int(step.From)), strconv.Itoa(int(step.To))}
+}
+
+func (b *changeBuilder) addSteps(now time.Time) {
+	for _, at := range b.plan.StepsOf(b.change) {
+		what := kind.ScaleDown
+		if at.Step.Up() {
+			what = kind.ScaleUp
+		}
+		start := evidence.Latest(b.plan.Decided(at.Set, at.Step), b.start)
+		at.Step.Ledger.EmitFrom(start)
+		b.spanOf[at.Step] = b.add(Node{
+			parent: b.root.SpanID, id: stepIdentity(at.Set, at.Step),
+			Kind: what, Subject: at.Set.Subject(),
+			Start: start, End: b.stepEnd(at, start, now),
+			Attrs: append(at.Set.Attributes(), attr.ScaleFromKey.Int(int(at.Step.From)), attr.ScaleToKey.Int(int(at.Step.To))),
+		})
+	}
+}
+
+// stepEnd is when what the step asked for was there: its new pods available,
+// or its old pods gone.
+func (b *changeBuilder) stepEnd(at plans.Attribution, start, now time.Time) time.Time {
+	end := start
+	if !at.Step.Up() {
+		for _, pod := range b.plan.StopsOf[at.Step] {
+			end = evidence.Latest(end, pod.Gone.At(), b.plan.StopAsked(pod))
+		}
+		return end
+	}
+	made := int32(0)
+	for _, pod := range b.plan.StartsOf[at.Step] {
+		if b.plan.Starts[pod].Lost != nil {
+			continue
+		}
+		tr, ok := pod.FirstReady()
+		switch {
+		case ok && !b.afterEnd(tr.At.At()):
+			made++
+			end = evidence.Latest(end, b.available(pod, tr.At.At()))
+		case pod.Lost() && !b.afterEnd(pod.LostAt().At()):
+			made++
+			end = evidence.Latest(end, pod.LostAt().At())
+		default:
+			end = evidence.Latest(end, b.openEnd(now))
+		}
+	}
+	if missing := at.Step.To - at.Step.From - made; missing > 0 && !b.stepUnknown(at) {
+		// It waited for the pods to the end, or until they were given up.
+		until := b.openEnd(now)
+		if v := b.plan.Shortfalls[at.Step]; v.Pods >= missing {
+			until = evidence.Earliest(until, b.plan.Decided(at.Set, v.By))
+		}
+		end = evidence.Latest(end, until)
+	}
+	return end
+}
+
+// afterEnd reports whether t is after a failure, which cuts what still waits.
+func (b *changeBuilder) afterEnd(t time.Time) bool {
+	return b.change.CutsPods() && t.After(b.end)
+}
+
+// openEnd is the end of what is still going on: the failure that cuts it, or
+// the end of the stream.
+func (b *changeBuilder) openEnd(now time.Time) time.Time {
+	if b.change.Over() {
+		return b.end
+	}
+	return now
+}
+
+// available is when a pod that is Ready counts as available; not before the end of
+// the change if it never stayed Ready for long enough.
+func (b *changeBuilder) available(pod *podlife.Pod, ready time.Time) time.Time {
+	if b.plan.Workload.MinReady == 0 {
+		return ready
+	}
+	since, ok := stayedReady(pod, b.plan.Workload.MinReady, b.end)
+	if !ok {
+		return evidence.Latest(ready, b.end)
+	}
+	// The controllers count from the condition's whole second, and say so a
+	// little later.
+	at := evidence.Latest(ready, since.Add(b.plan.Workload.MinReady))
+	for _, a := range b.plan.Starts[pod].Set.Available {
+		if !a.At.Before(at) && a.At.Before(at.Add(evidence.ArrivalSlack)) {
+			return a.At
+		}
+	}
+	return at
+}
+
+// addPods adds the starts and stops that belong to this change.
+func (b *changeBuilder) addPods(now time.Time) {
+	for _, pod := range b.plan.Pods {
+		at := b.plan.Starts[pod]
+		if at.Change != b.change || pod.Ledger.StartSent {
+			continue
+		}
+		if b.afterEnd(pod.CreatedAt()) {
+			continue // it belongs to the recovery, if there is one
+		}
+		parent, cause := b.parentOf(at)
+		cut, failed := time.Time{}, false
+		switch {
+		case b.change.CutsPods():
+			cut, failed = b.end, true
+		case !b.change.Over():
+			cut = now
+		default:
+			if _, done := pod.StartResolved(); !done {
+				continue // it goes out late, when it is done
+			}
+		}
+		b.startSpans[pod] = b.podStart(parent, pod, at.Set.Attributes(), cause, cut, failed)
+		if failed && b.change.Kind == attr.ChangeJob {
+			b.blame(pod)
+		}
+	}
+	for _, pod := range b.plan.Pods {
+		at := b.plan.Stops[pod]
+		if at.Change != b.change || pod.Ledger.StopSent || !pod.Leaving() || b.afterEnd(b.plan.StopAsked(pod)) {
+			continue
+		}
+		if !pod.Gone.Known() && b.change.Over() {
+			continue // late, too
+		}
+		parent, cause := b.parentOf(at)
+		b.stopSpans[pod] = b.podStop(parent, pod, at.Set.Attributes(), b.plan.StopAsked(pod), cause, now)
+		linkStop(b.plan, b.stopSpans[pod], at)
+	}
+}
+
+// parentOf is the span that caused a pod's start or stop, and when it did.
+func (b *changeBuilder) parentOf(at plans.Attribution) (trace.SpanID, time.Time) {
+	if sp := b.spanOf[at.Step]; sp != nil {
+		return sp.SpanID, sp.Start
+	}
+	return b.root.SpanID, b.start
+}
+
+// addPauses shows the time a rollout could not go on because its Deployment was
+// paused.
+func (b *changeBuilder) addPauses() {
+	for i, p := range b.change.Pauses {
+		from, end := evidence.Latest(p.From.At(), b.start), p.Until
+		for _, s := range b.plan.StepsOf(b.change) {
+			// The first step after it shows that it was over. A Deployment that is
+			// scaled takes steps while it is paused, too.
+			if at := b.plan.Decided(s.Set, s.Step); p.Until.Known() && !s.Step.Write.Before(p.Resumed) && at.After(from) {
+				end = end.Before(at)
+			}
+		}
+		until := end.At()
+		if until.IsZero() || until.After(b.end) {
+			until = b.end
+		}
+		if !until.After(from) {
+			continue
+		}
+		b.add(Node{
+			parent: b.root.SpanID, id: []string{kind.Paused.ID(), strconv.Itoa(i)},
+			Kind: kind.Paused, Service: b.plan.Workload.Service(), Subject: b.plan.Workload.Subject(),
+			Start: from, End: until,
+		})
+	}
+}
+
+// addMinReadyWait shows the time that minReadySeconds cost at the end.
+func (b *changeBuilder) addMinReadyWait() {
+	if b.change.Kind != attr.ChangeRollout || b.change.How() != attr.OutcomeComplete || b.plan.Workload.MinReady == 0 || b.completeWhenReady() {
+		return
+	}
+	var ready, available time.Time
+	for pod, s := range b.plan.Starts {
+		if tr, ok := pod.FirstReady(); ok && s.Change == b.change {
+			if at := tr.At.At(); at.After(ready) && !at.After(b.end) {
+				ready, available = at, b.available(pod, at)
+			}
+		}
+	}
+	if ready.IsZero() || !ready.Before(b.end) {
+		return
+	}
+	if available.After(b.end) {
+		available = b.end
+	}
+	b.minReadyWait = b.add(Node{
+		parent: b.root.SpanID, id: []string{kind.MinReadyWait.ID()},
+		Kind: kind.MinReadyWait, Service: b.plan.Workload.Service(), Subject: b.plan.Workload.Subject(),
+		Start: ready, End: available,
+	})
+}

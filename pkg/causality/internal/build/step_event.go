@@ -1,0 +1,100 @@
+package build
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// attachEvents puts the workload's and its ReplicaSets' Events on the steps
+// they tell of.
+func (b *changeBuilder) attachEvents() {
+	if !b.plan.Workload.Direct() {
+		for _, ev := range b.plan.Workload.Events {
+			if !ev.Ledger.Claimed && b.during(ev) {
+				attach(b.stepOfDeploymentEvent(ev), ev, b.end)
+			}
+		}
+	}
+	for _, set := range b.plan.Sets {
+		for _, ev := range set.Events {
+			if ev.Ledger.Claimed {
+				continue
+			}
+			if s := b.stepOfReplicaSetEvent(set, ev); s != nil {
+				attach(s, ev, b.end)
+			}
+		}
+	}
+}
+
+// during reports whether an Event of the Deployment falls into this change's
+// time rather than its neighbors'. What was there before the watcher was tells of
+// changes that are not known, if the first one is known to have begun later.
+func (b *changeBuilder) during(ev *podlife.Event) bool {
+	t := ev.First()
+	i := slices.Index(b.plan.Workload.Changes, b.change)
+	if t.Before(b.start) && (i > 0 || ev.Initial && !b.change.Start.Earliest.IsZero()) {
+		return false
+	}
+	if i+1 >= len(b.plan.Workload.Changes) {
+		return !b.plan.Workload.Awaits(evidence.Write{Arrival: t})
+	}
+	return t.Before(b.plan.StartOf(b.plan.Workload.Changes[i+1]))
+}
+
+func (b *changeBuilder) stepOfDeploymentEvent(ev *podlife.Event) *spans.Span {
+	for _, at := range b.plan.StepsOf(b.change) {
+		if ev.Reason == "ScalingReplicaSet" && plans.DescribesStep(ev.Message(), at.Set, at.Step) {
+			return b.spanOf[at.Step]
+		}
+	}
+	return b.root
+}
+
+// stepOfReplicaSetEvent finds the span of an Event such as "Created pod: x"
+// or a FailedCreate; nil if it is of another change.
+func (b *changeBuilder) stepOfReplicaSetEvent(set *workloads.PodSet, ev *podlife.Event) *spans.Span {
+	if pod, at, ok := podInMessage(b.plan, set, ev); ok {
+		if at.Change != b.change || b.afterEnd(pod.CreatedAt()) && ev.Reason == "SuccessfulCreate" {
+			return nil
+		}
+		if sp := b.spanOf[at.Step]; sp != nil {
+			return sp
+		}
+		return b.root
+	}
+	if !b.during(ev) {
+		return nil
+	}
+	var best *spans.Span
+	for _, at := range b.plan.StepsOf(b.change) {
+		if sp := b.spanOf[at.Step]; at.Set == set && (best == nil || !sp.Start.After(ev.First())) {
+			best = sp
+		}
+	}
+	if best == nil {
+		return b.root
+	}
+	return best
+}
+
+// podInMessage finds the pod that a ReplicaSet's Event names, and what it was
+// about: its start or its stop.
+func podInMessage(p *plans.Plan, set *workloads.PodSet, ev *podlife.Event) (*podlife.Pod, plans.Attribution, bool) {
+	slots := p.Starts
+	switch ev.Reason {
+	case "SuccessfulCreate":
+	case "SuccessfulDelete":
+		slots = p.Stops
+	default:
+		return nil, plans.Attribution{}, false
+	}
+	pod := p.Nearest(plans.PodName{Rs: set.ObjectID, Name: plans.PodNamed(ev.Message())}, ev.Reason, ev.First())
+	at, ok := slots[pod]
+	return pod, at, ok
+}

@@ -1,0 +1,40 @@
+package build
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// podsUnknown reports whether a change was over before a snapshot was taken, and
+// pods that it wanted are nowhere in that. They have gone since, with their Events,
+// or were never made: nothing tells. So nothing is said of how they fared.
+func (b *changeBuilder) podsUnknown() bool {
+	if !b.plan.Workload.Inferred || b.change.How() != attr.OutcomeSuperseded {
+		return false
+	}
+	if len(b.plan.Sets) > 0 && !b.plan.Sets[0].Direct() {
+		return slices.ContainsFunc(b.plan.StepsOf(b.change), b.stepUnknown)
+	}
+	made := int32(0)
+	for _, at := range b.plan.Starts {
+		if at.Change == b.change {
+			made++
+		}
+	}
+	return made < b.change.Wanted
+}
+
+// stepUnknown is podsUnknown of a step. That pods could not be made, Events tell.
+func (b *changeBuilder) stepUnknown(at plans.Attribution) bool {
+	if !b.plan.Workload.Inferred || b.change.How() != attr.OutcomeSuperseded {
+		return false
+	}
+	for _, ev := range at.Set.Events {
+		if ev.Reason == "FailedCreate" && b.during(ev) {
+			return false
+		}
+	}
+	return at.Step.Ledger.Filled+int32(len(b.plan.StartsOf[at.Step])) < at.Step.To-at.Step.From //nolint:gosec // no ReplicaSet has that many pods
+}

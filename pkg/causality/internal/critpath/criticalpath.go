@@ -1,0 +1,235 @@
+package critpath
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// maxPathSegments bounds the list of segments on a root: a rollout that goes
+// pod by pod through a thousand pods has thousands.
+const maxPathSegments = 100
+
+// segment is a piece of a critical path: what the change waited for, and
+// who was at it.
+type segment struct {
+	phase       attr.Phase
+	what        string // the span's kind, or the phase, in words
+	subject     string
+	from, until time.Time
+}
+
+func (g segment) duration() time.Duration { return g.until.Sub(g.from) }
+
+func (g segment) String() string {
+	return fmt.Sprintf("%.3fs %s %s", g.duration().Seconds(), g.what, g.subject)
+}
+
+// CriticalPath is built from the end of a change backwards, so that its pieces
+// tile the change: at is where the next piece ends.
+type CriticalPath struct {
+	root     *spans.Span
+	ByID     map[trace.SpanID]*spans.Span
+	children map[trace.SpanID][]*spans.Span
+	At       time.Time
+	segments []segment // the last one first
+	marked   map[*spans.Span]bool
+	work     *evidence.Work
+	// within are the spans that the walk is inside of. It goes into none of them again.
+	within map[*spans.Span]bool
+}
+
+func NewCriticalPath(all []*spans.Span, root *spans.Span, work *evidence.Work) *CriticalPath {
+	w := &CriticalPath{
+		root: root, At: root.End, work: work,
+		ByID:     make(map[trace.SpanID]*spans.Span, len(all)),
+		children: make(map[trace.SpanID][]*spans.Span, len(all)),
+		marked:   map[*spans.Span]bool{},
+		within:   map[*spans.Span]bool{},
+	}
+	for _, s := range all {
+		w.ByID[s.SpanID] = s
+		w.children[s.ParentID] = append(w.children[s.ParentID], s)
+	}
+	return w
+}
+
+// Take explains the time from a moment to where the path has come by a span.
+func (w *CriticalPath) Take(s *spans.Span, phase attr.Phase, what string, from time.Time) {
+	from = evidence.Latest(from, w.root.Start)
+	if !from.Before(w.At) {
+		return
+	}
+	if n := len(w.segments); n > 0 && w.segments[n-1].what == what && w.segments[n-1].subject == s.Subject {
+		w.segments[n-1].from = from
+	} else {
+		w.segments = append(w.segments, segment{phase: phase, what: what, subject: s.Subject, from: from, until: w.At})
+	}
+	w.At = from
+	for up := range w.upFrom(s) {
+		if w.marked[up] {
+			break
+		}
+		w.marked[up] = true
+	}
+}
+
+// Advances does one step of the walk and reports whether that brought it nearer to the
+// beginning of the change. A step that does not is the last one: what follows would be
+// the same step again. So the walk ends, whatever the spans are: there are only so many
+// starts and ends that it can get to, and it is inside of each span once at a time.
+func (w *CriticalPath) Advances(step func()) bool {
+	before := w.At
+	step()
+	return w.At.Before(before) && w.At.After(w.root.Start)
+}
+
+// Descend explains the time of a span by what it consisted of: of its parts
+// the one that ended last, before that the one that had ended last when that
+// one began, and so on. What no part explains was the span's own.
+func (w *CriticalPath) Descend(s *spans.Span) {
+	if w.within[s] {
+		return
+	}
+	w.within[s] = true
+	defer delete(w.within, s)
+	cut := s.End.After(w.At) // the path leaves it before its end
+	for part := w.lastPart(s, cut); part != nil; part = w.lastPart(s, false) {
+		if !w.Advances(func() {
+			w.Self(s, evidence.Earliest(part.End, w.At))
+			w.Descend(part)
+		}) {
+			break
+		}
+	}
+	w.Self(s, s.Start)
+}
+
+// lastPart is the part of a span that explains the time before where the path has
+// come; nil if none does.
+func (w *CriticalPath) lastPart(s *spans.Span, cut bool) *spans.Span {
+	parts := w.children[s.SpanID]
+	w.work.Spend(1 + len(parts))
+	part := lastEnded(parts, w.At, cut)
+	if part == nil || part.End.Before(w.At) {
+		if init := lastInit(parts, w.At); init != nil {
+			return init
+		}
+	}
+	return part
+}
+
+// lastEnded is the span that had ended last at a time; with cut, one that was
+// still going on then counts as ending there.
+func lastEnded(siblings []*spans.Span, at time.Time, cut bool) *spans.Span {
+	var last *spans.Span
+	for _, s := range siblings {
+		if !s.Start.Before(at) || !s.End.After(s.Start) || s.End.After(at) && !cut {
+			continue
+		}
+		if last == nil || cmp.Or(evidence.Earliest(s.End, at).Compare(evidence.Earliest(last.End, at)), last.Start.Compare(s.Start), strings.Compare(last.Subject, s.Subject)) > 0 {
+			last = s
+		}
+	}
+	return last
+}
+
+// lastInit is the init container that was started last of those that were started
+// again beside what came after them: sidecars, and any if all of the pod was.
+func lastInit(siblings []*spans.Span, at time.Time) *spans.Span {
+	var last *spans.Span
+	for _, s := range siblings {
+		if s.Kind == kind.InitContainer && s.Start.Before(at) && s.End.After(at) && (last == nil || s.Start.After(last.Start)) {
+			last = s
+		}
+	}
+	return last
+}
+
+// Self takes a span's own time.
+func (w *CriticalPath) Self(s *spans.Span, from time.Time) {
+	phase := w.phaseOf(s)
+	what := s.Kind.String()
+	if s.Kind == w.root.Kind || s.Kind.Vague() {
+		what = phase.String()
+	}
+	w.Take(s, phase, what, from)
+}
+
+// phaseOf is the phase that a span's own time counts as.
+func (w *CriticalPath) phaseOf(s *spans.Span) attr.Phase {
+	var parent kind.Kind
+	if up := w.ByID[s.ParentID]; up != nil {
+		parent = up.Kind
+	}
+	return s.Kind.Phase(parent)
+}
+
+// upFrom is a span and what it is below of, as far as that is told.
+func (w *CriticalPath) upFrom(s *spans.Span) iter.Seq[*spans.Span] {
+	return func(yield func(*spans.Span) bool) {
+		for range w.ByID {
+			if s == nil || !yield(s) {
+				return
+			}
+			s = w.ByID[s.ParentID]
+		}
+	}
+}
+
+// Finish takes the rest for the change itself, marks the spans and writes the
+// path on the root. It returns the time of each phase.
+func (w *CriticalPath) Finish() map[attr.Phase]time.Duration {
+	w.Self(w.root, w.root.Start)
+	slices.Reverse(w.segments)
+	for s := range w.marked {
+		s.Attributes = append(s.Attributes, attr.CriticalKey.Bool(true))
+	}
+	phases := map[attr.Phase]time.Duration{}
+	for _, g := range w.segments {
+		phases[g.phase] += g.duration()
+	}
+	if len(phases) == 0 {
+		return nil // it took no time
+	}
+	w.root.Attributes = append(w.root.Attributes, attr.CriticalPathSegmentsKey.StringSlice(segmentStrings(w.segments)))
+	for _, phase := range slices.Sorted(maps.Keys(phases)) {
+		w.root.Attributes = append(w.root.Attributes, evidence.Seconds(phase.Key(), phases[phase]))
+	}
+	return phases
+}
+
+// segmentStrings writes a path for people. Of a very long one the longest
+// segments stay, and the last line says what the others come to.
+func segmentStrings(segments []segment) []string {
+	longest := make([]int, len(segments))
+	for i := range longest {
+		longest[i] = i
+	}
+	slices.SortStableFunc(longest, func(i, j int) int { return cmp.Compare(segments[j].duration(), segments[i].duration()) })
+	shown := longest[:min(len(longest), maxPathSegments)]
+	slices.Sort(shown)
+	out := make([]string, 0, len(shown)+1)
+	for _, i := range shown {
+		out = append(out, segments[i].String())
+	}
+	if rest := longest[len(shown):]; len(rest) > 0 {
+		left := time.Duration(0)
+		for _, i := range rest {
+			left += segments[i].duration()
+		}
+		out = append(out, fmt.Sprintf("%.3fs in %d shorter segments", left.Seconds(), len(rest)))
+	}
+	return out
+}

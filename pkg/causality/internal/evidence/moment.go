@@ -1,0 +1,150 @@
+package evidence
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+func Seconds(key attribute.Key, d time.Duration) attribute.KeyValue {
+	return key.Float64(d.Seconds())
+}
+
+// ArrivalSlack is how long after the end of the second an object names its
+// arrival still dates it: the write then happened late in that second. In
+// recordings of a busy node arrival lagged by up to half a second; an
+// arrival later than this is a backlog and says nothing.
+const ArrivalSlack = 2 * time.Second
+
+// Moment is what is known of when something happened: not before lo, and, as
+// far as there is evidence, at hi or just before. The zero moment is unknown.
+type Moment struct {
+	Earliest, Latest time.Time
+}
+
+// Exactly is a moment known to the resolution of t.
+func Exactly(t time.Time) Moment { return Moment{Earliest: t, Latest: t} }
+
+// Arrived is a moment of which only the arrival of its news is known.
+func Arrived(arrival time.Time) Moment { return Moment{Latest: arrival} }
+
+// InSecond is a moment the API states as a whole second, rounded down, and
+// whose news arrived at arrival (zero if that says nothing).
+func InSecond(second, arrival time.Time) Moment {
+	second = second.Truncate(time.Second)
+	m := Moment{Earliest: second}
+	end := second.Add(time.Second - time.Nanosecond)
+	switch {
+	case arrival.IsZero() || arrival.Before(second):
+	case !arrival.After(end):
+		m.Latest = arrival
+	case arrival.Before(end.Add(ArrivalSlack)):
+		m.Latest = end
+	}
+	return m
+}
+
+func (m Moment) Known() bool { return !m.Earliest.IsZero() || !m.Latest.IsZero() }
+
+// Exact reports whether the moment is known better than to the second.
+func (m Moment) Exact() bool { return !m.Earliest.IsZero() && m.Earliest.Equal(m.Latest) }
+
+// At is the best single estimate: news comes shortly after the fact, so the
+// upper bound where there is one.
+func (m Moment) At() time.Time {
+	if m.Latest.IsZero() {
+		return m.Earliest
+	}
+	return m.Latest
+}
+
+// Before narrows a moment by an effect of it: a cause is not later than its
+// effect, but stays in the second the API states.
+func (m Moment) Before(effect time.Time) Moment {
+	if !m.Known() || effect.IsZero() || !m.Latest.IsZero() && !effect.Before(m.Latest) {
+		return m
+	}
+	if m.Latest.IsZero() && effect.After(m.Earliest.Add(time.Second)) {
+		return m
+	}
+	m.Latest = effect
+	if m.Latest.Before(m.Earliest) {
+		m.Latest = m.Earliest
+	}
+	return m
+}
+
+// Write dates and orders a write: by resource version where both sides have
+// one (one etcd revision counter serves Deployments, ReplicaSets and Pods; see
+// also KEP-5504), else by arrival.
+type Write struct {
+	Version uint64
+	Arrival time.Time
+}
+
+func NewWrite(resourceVersion string, o stream.Observation) Write {
+	v, err := strconv.ParseUint(resourceVersion, 10, 64)
+	if err != nil || o.Initial {
+		// The version of a listed object is that of its latest write, not
+		// of the one we are interested in.
+		v = 0
+	}
+	return Write{Version: v, Arrival: o.Time}
+}
+
+// Number tells a write of an object's spec from the others: by the generation that it
+// made, or, where a damaged recording has lost that, by the resource version, which is
+// negative so that it is no generation.
+func (s Write) Number(generation int64) int64 {
+	if generation == 0 {
+		return -int64(s.Version)
+	}
+	return generation
+}
+
+func (s Write) Before(t Write) bool {
+	if s.Version != 0 && t.Version != 0 {
+		return s.Version < t.Version
+	}
+	return s.Arrival.Before(t.Arrival)
+}
+
+// CompareWrites is 0 for writes of which nobody knows which came first.
+func CompareWrites(a, b Write) int {
+	switch {
+	case a.Before(b):
+		return -1
+	case b.Before(a):
+		return 1
+	}
+	return 0
+}
+
+// Latest returns the last of the times.
+func Latest(ts ...time.Time) time.Time {
+	var last time.Time
+	for _, t := range ts {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// Earliest returns the first of the times that are set.
+func Earliest(ts ...time.Time) time.Time {
+	var first time.Time
+	for _, t := range ts {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}
+
+type Failure struct{ Reason, Message string }
+
+func (f Failure) Words() (reason, message string) { return f.Reason, f.Message }

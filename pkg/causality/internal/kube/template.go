@@ -1,0 +1,192 @@
+package kube
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// AsAutoscaler reports whether the HPA controller wrote the replicas: it
+// goes through the subresource, as part of the controller manager.
+func (w Written) AsAutoscaler() bool {
+	return w.Subresource == "scale" && w.Manager == "kube-controller-manager"
+}
+
+// RestartedAtAnnotation is what `kubectl rollout restart` writes.
+const RestartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
+
+// PodTemplate is what the engine keeps of a workload's pod template. Templates
+// hold environment values, which must not stay in memory longer than needed: so
+// there are hashes of them, and their images. The zero value is one that is not
+// known.
+type PodTemplate struct {
+	Hash   TemplateHash
+	Images []string // each once, init containers first
+	Fields []templateField
+}
+
+// TemplateHash tells pod templates apart.
+type TemplateHash [sha256.Size]byte
+
+func NewPodTemplate(t *corev1.PodTemplateSpec) PodTemplate {
+	return (&PodTemplate{}).Next(t)
+}
+
+// Next is the template after t: most writes of a spec leave it as it is.
+func (t *PodTemplate) Next(now *corev1.PodTemplateSpec) PodTemplate {
+	// API types marshal deterministically: struct fields in order, map
+	// keys sorted. They can not fail to.
+	raw, _ := json.Marshal(now)
+	hash := TemplateHash(sha256.Sum256(raw))
+	if hash == t.Hash {
+		return *t
+	}
+	return PodTemplate{Hash: hash, Images: TemplateImages(now), Fields: TemplateFields(raw)}
+}
+
+// TemplateImages lists a template's images, each once, init containers first.
+func TemplateImages(t *corev1.PodTemplateSpec) []string {
+	var images []string
+	listed := map[string]bool{}
+	for _, cs := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
+		for i := range cs {
+			if image := spans.Cut(cs[i].Image); !listed[image] {
+				listed[image] = true
+				images = append(images, image)
+			}
+		}
+	}
+	return images
+}
+
+// Written is who wrote a spec, by the managedFields.
+type Written struct {
+	Manager     string
+	Subresource string
+	At          time.Time // whole second; zero if not stated
+	Gained      int       // see writers
+	// seen is when the news of it came, zero if that was with what it led to.
+	Seen time.Time
+}
+
+// Writers is what managedFields say of a workload, by manager.
+type Writers map[string]ownership
+
+// ownership is how much a manager owns, and when it last wrote.
+type ownership struct {
+	size int
+	at   time.Time
+}
+
+func ReadWriters(fields []metav1.ManagedFieldsEntry) Writers {
+	w := Writers{}
+	for i := range fields {
+		if m := &fields[i]; m.FieldsV1 != nil {
+			w[writerKey(m)] = newOwnership(m)
+		}
+	}
+	return w
+}
+
+func newOwnership(m *metav1.ManagedFieldsEntry) ownership {
+	o := ownership{size: len(m.FieldsV1.GetRawString())}
+	if m.Time != nil {
+		o.at = m.Time.Time
+	}
+	return o
+}
+
+func writerKey(m *metav1.ManagedFieldsEntry) string {
+	return m.Manager + "/" + m.Subresource + "/" + string(m.Operation)
+}
+
+// gained is how much a manager's last write has brought it, as far as that came
+// since: all of what it owns if the time has moved, and what is more of it if it
+// wrote within the same second. Without a gain it may not have written at all.
+func (w Writers) gained(m *metav1.ManagedFieldsEntry) int {
+	now := newOwnership(m)
+	if last, known := w[writerKey(m)]; known && !now.at.After(last.at) {
+		return now.size - last.size
+	}
+	return now.size
+}
+
+// Writer returns who last wrote the pod template, or else the replicas.
+//
+// A write that only removes something leaves no entry: the API server takes the
+// field from those that owned it. Of a template others own the rest, as before; they
+// are not named unless they are seen to have written since. The replicas are owned by
+// who set them, or by nobody.
+func Writer(fields []metav1.ManagedFieldsEntry, template bool, before Writers) Written {
+	if !template {
+		return WriterOf(fields, `"f:replicas"`, before)
+	}
+	w := WriterOf(fields, `"f:template"`, before)
+	if w.Gained <= 0 {
+		w.Manager, w.Subresource = "", ""
+	}
+	return w
+}
+
+// WriterOf returns who last wrote a field of the spec, of those that own it. The
+// fields are in managedFields as JSON; a scan for the field's name is enough to tell
+// whether an entry owns it. The times are whole seconds; among equals it counts who
+// owns more than before.
+func WriterOf(fields []metav1.ManagedFieldsEntry, field string, before Writers) Written {
+	var w Written
+	for i := range fields {
+		m := &fields[i]
+		if m.FieldsV1 == nil || !ownsSpec(m, field) {
+			continue
+		}
+		at, gained := newOwnership(m).at, before.gained(m)
+		if w.Manager == "" || at.After(w.At) || at.Equal(w.At) && gained > w.Gained {
+			w = Written{Manager: m.Manager, Subresource: m.Subresource, At: at, Gained: gained}
+		}
+	}
+	return w
+}
+
+// StatusWritten returns when the status was last written, by the managedFields:
+// a whole second, zero if not stated.
+func StatusWritten(fields []metav1.ManagedFieldsEntry) time.Time {
+	var at time.Time
+	for i := range fields {
+		if m := &fields[i]; m.Subresource == "status" && m.Time != nil {
+			at = evidence.Latest(at, m.Time.Time)
+		}
+	}
+	return at
+}
+
+// Owns reports whether an entry has a field, of whatever part of the object.
+func Owns(m *metav1.ManagedFieldsEntry, field string) bool {
+	return m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), field)
+}
+
+func ownsSpec(m *metav1.ManagedFieldsEntry, field string) bool {
+	raw := m.FieldsV1.GetRawString()
+	spec := strings.Index(raw, `"f:spec"`)
+	return spec >= 0 && strings.Contains(raw[spec:], field)
+}
+
+// WrittenAt dates a write by the managedFields, whose time moves with every
+// value that changes; previous is what they said before. Without a newer time
+// (there may be no managedFields at all) there is only the arrival.
+func WrittenAt(w Written, previous, arrival, seen time.Time) evidence.Moment {
+	if !w.Seen.IsZero() {
+		arrival = w.Seen
+	}
+	m := evidence.InSecond(w.At, arrival)
+	if !w.At.IsZero() && (w.At.After(previous) || w.At.Equal(previous) && !m.Latest.IsZero()) {
+		return m
+	}
+	return evidence.Arrived(seen)
+}

@@ -1,0 +1,36 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Consequence is a pod that was lost and whose replacement is a trace.
+type Consequence struct {
+	Place Place // of the replacement
+	Lost  types.UID
+	At    time.Time
+}
+
+// maxConsequences bounds the links of one span, as most SDKs and backends do.
+// Those that came first are kept.
+const maxConsequences = 128
+
+// Consequences are in order, each once.
+type Consequences []Consequence
+
+func (cs *Consequences) add(c Consequence) {
+	i, known := slices.BinarySearchFunc(*cs, c, func(a, b Consequence) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Lost, b.Lost))
+	})
+	if known || i == maxConsequences {
+		return
+	}
+	*cs = slices.Insert(*cs, i, c)
+	if len(*cs) > maxConsequences {
+		*cs = (*cs)[:maxConsequences]
+	}
+}

@@ -1,0 +1,183 @@
+package nodes
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// Nodes are the Nodes of the cluster. Pods name theirs, Events too, and a name
+// may come again when a machine is registered anew.
+type Nodes struct {
+	ByID  map[kube.ObjectID]*NodeRecord
+	Named map[string][]*NodeRecord
+	// due are those with disruptions to hand out.
+	Due map[*NodeRecord]bool
+}
+
+func NewNodes() Nodes {
+	return Nodes{
+		ByID:  map[kube.ObjectID]*NodeRecord{},
+		Named: map[string][]*NodeRecord{},
+		Due:   map[*NodeRecord]bool{},
+	}
+}
+
+// NodeRecord is what the engine keeps of a Node: when it was not what its pods
+// need it to be.
+type NodeRecord struct {
+	*podlife.Object
+	Created     time.Time
+	Conditions  map[corev1.NodeConditionType]*NodeCondition
+	unscheduled bool        // spec.unschedulable
+	Cordon      *Disruption // open, if it is told of
+	bootID      string
+	reboot      *Disruption // open: it has booted and is not Ready yet
+	Disruptions []*Disruption
+	Gone        bool
+}
+
+// NodeCondition is the latest state of a condition.
+type NodeCondition struct {
+	status corev1.ConditionStatus
+	since  time.Time
+	well   bool // it has been what pods need
+	open   *Disruption
+}
+
+// joining is how soon after its creation a Node states what it has never been
+// otherwise: a new node is not Ready at first, which disrupts nobody.
+const joining = 10 * time.Second
+
+// neverUpdated is the reason of conditions that the node lifecycle controller
+// makes up for a Node which no kubelet has spoken for yet.
+const neverUpdated = "NodeStatusNeverUpdated"
+
+// conditionKind says which disruption a condition is, "" if it is none, and
+// whether it is one of Kubernetes' own at all.
+func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
+	switch in.Type {
+	case corev1.NodeReady:
+		// The node lifecycle controller tells the two apart by these taints:
+		// the kubelet says so itself, or has gone silent.
+		switch {
+		case in.Reason == neverUpdated:
+			return "", true // there is no kubelet yet
+		case in.Status == corev1.ConditionFalse:
+			return NodeNotReady, true
+		case in.Status == corev1.ConditionUnknown:
+			return NodeUnreachable, true
+		}
+		return "", true
+	case corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure, corev1.NodeNetworkUnavailable:
+		if in.Status == corev1.ConditionTrue {
+			return disruptionKind(in.Type), true
+		}
+		return "", true
+	}
+	return "", false
+}
+
+func (n *NodeRecord) ObserveCondition(in *corev1.NodeCondition, arrival, seen time.Time) {
+	kind, known := conditionKind(in)
+	if !known {
+		return
+	}
+	c := n.Conditions[in.Type]
+	if c == nil {
+		c = &NodeCondition{}
+		n.Conditions[in.Type] = c
+	}
+	since := in.LastTransitionTime.Time
+	if c.status == in.Status && !since.After(c.since) {
+		c.open.describe(in)
+		return
+	}
+	at := evidence.InSecond(since, arrival)
+	if since.IsZero() || since.Before(c.since) {
+		// Two clocks write this condition, the kubelet's and the node
+		// controller's; the one that is behind is no evidence.
+		at = evidence.Arrived(seen)
+	}
+	// A state that the watch missed ended by the time this one began.
+	c.open.finish(attr.OutcomeComplete, at, seen)
+	c.status, c.since, c.open = in.Status, From(at), nil
+	if kind == "" {
+		c.well = c.well || in.Reason != neverUpdated
+	} else if c.well || From(at).After(n.Created.Add(joining)) {
+		c.open = n.begin(&Disruption{Kind: kind, Start: at, Seen: seen})
+		c.open.describe(in)
+	}
+}
+
+// ObserveBoot notes that the kernel was started anew, which the boot ID tells.
+func (n *NodeRecord) ObserveBoot(id string, seen time.Time) {
+	if id == "" || id == n.bootID {
+		return
+	}
+	before := n.bootID
+	n.bootID = id
+	if before == "" {
+		return
+	}
+	n.reboot.finish(attr.OutcomeComplete, evidence.Arrived(seen), seen)
+	n.reboot = n.begin(&Disruption{Kind: NodeRebooted, key: id, Start: evidence.Arrived(seen), Seen: seen})
+}
+
+// ObserveReboot ends a reboot when the node is Ready again.
+func (n *NodeRecord) ObserveReboot(arrival, seen time.Time) {
+	ready := n.Conditions[corev1.NodeReady]
+	if n.reboot == nil || ready == nil || ready.status != corev1.ConditionTrue {
+		return
+	}
+	at := n.reboot.Start
+	if ready.since.After(at.At()) {
+		at = evidence.InSecond(ready.since, arrival)
+	}
+	n.reboot.finish(attr.OutcomeComplete, at, seen)
+	n.reboot = nil
+}
+
+// Delete notes that the Node is gone, and with it what ailed it.
+func (n *NodeRecord) Delete(seen time.Time) {
+	if n.Gone {
+		return
+	}
+	n.Gone = true
+	for _, d := range n.Disruptions {
+		d.finish(attr.OutcomeDeleted, evidence.Arrived(seen), seen)
+	}
+	d := n.begin(&Disruption{Kind: NodeDeleted, key: "gone", Start: evidence.Arrived(seen), Seen: seen})
+	d.finish(attr.OutcomeComplete, d.Start, seen)
+}
+
+// MaxDisruptions bounds what is kept of a node that flaps.
+const MaxDisruptions = 64
+
+// begin notes the beginning of a disruption and returns it. One that begins in
+// the second in which another of its kind did goes on with that one, as they
+// have one identity.
+func (n *NodeRecord) begin(d *Disruption) *Disruption {
+	d.Node = n
+	if d.key == "" {
+		d.key = secondKey(From(d.Start))
+	}
+	for _, other := range n.Disruptions {
+		if other.Kind == d.Kind && other.key == d.key {
+			other.Over = false
+			return other
+		}
+	}
+	n.Disruptions = append(n.Disruptions, d)
+	if len(n.Disruptions) > MaxDisruptions {
+		i := max(0, slices.IndexFunc(n.Disruptions, func(d *Disruption) bool { return d.Ledger.Sent || d.Over }))
+		n.Disruptions = slices.Delete(n.Disruptions, i, i+1)
+	}
+	return d
+}

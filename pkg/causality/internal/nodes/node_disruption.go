@@ -1,0 +1,125 @@
+package nodes
+
+import (
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// disruptionKind is what ails a node, as the attribute rollspan.cause has it.
+type disruptionKind string
+
+const (
+	NodeNotReady           disruptionKind = attr.CauseNotReady
+	NodeUnreachable        disruptionKind = attr.CauseUnreachable
+	nodeMemoryPressure     disruptionKind = attr.CauseMemoryPressure
+	nodeDiskPressure       disruptionKind = attr.CauseDiskPressure
+	nodePIDPressure        disruptionKind = attr.CausePIDPressure
+	NodeNetworkUnavailable disruptionKind = attr.CauseNetworkUnavailable
+	NodeCordoned           disruptionKind = attr.CauseCordoned
+	NodeRebooted           disruptionKind = attr.CauseRebooted
+	NodeKubeletRestarted   disruptionKind = attr.CauseKubeletRestarted
+	NodeDeleted            disruptionKind = attr.CauseDeleted
+)
+
+// Disruption is a spell during which a node is not what its pods need it to be.
+type Disruption struct {
+	Node *NodeRecord
+	Kind disruptionKind
+	// key tells it from others of its kind on the node. It is known from the
+	// beginning, so that links can point to a trace that is not over yet: the
+	// second in which it began, as the objects state it; of a reboot the boot ID.
+	key string
+
+	Start, End evidence.Moment
+	Over       bool
+	Outcome    attr.Outcome
+	Seen       time.Time // arrival of the latest news of it
+
+	Reason, Message string         // of the condition
+	Manager         string         // who cordoned the node
+	tainted         bool           // key is the time of the cordon's taint
+	event           *podlife.Event // the Event that is all that is known of a kubelet's restart
+
+	Ledger ledger.DisruptionLedger
+}
+
+// secondKey is a whole second as part of an identity.
+func secondKey(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
+
+// From is the earliest time the moment may mean.
+func From(m evidence.Moment) time.Time {
+	if m.Earliest.IsZero() {
+		return m.Latest
+	}
+	return m.Earliest
+}
+
+func (d *Disruption) Place() ledger.Place {
+	return ledger.OwnPlace(d.Node.Unique(), string(attr.ChangeDisruption), string(d.Kind), d.key)
+}
+
+// finish ends a disruption that is open.
+func (d *Disruption) finish(how attr.Outcome, at evidence.Moment, seen time.Time) {
+	if d == nil || d.Over {
+		return
+	}
+	d.Over, d.Outcome, d.End, d.Seen = true, how, at, seen
+}
+
+// describe takes the reason and message over from the condition. The kubelet
+// changes the message while the condition lasts; the latest counts.
+func (d *Disruption) describe(in *corev1.NodeCondition) {
+	if d != nil && (d.Reason != in.Reason || d.Message != in.Message) {
+		d.Reason, d.Message = evidence.Shared(d.Node.Disruptions, in.Reason), evidence.Shared(d.Node.Disruptions, in.Message)
+	}
+}
+
+func (d *Disruption) Words() (reason, message string) { return d.Reason, d.Message }
+
+// covers reports whether t lies in the disruption, or at most lead before it or
+// tail after it.
+func (d *Disruption) covers(t time.Time, lead, tail time.Duration) bool {
+	if t.Before(From(d.Start).Add(-lead)) {
+		return false
+	}
+	return !d.Over || !t.After(evidence.Latest(d.End.At(), d.Start.At()).Add(tail))
+}
+
+// KubeletPeriod is how far what the kubelet does and what it says of its node
+// may be apart: it looks for pressure and for cordons, and posts its status,
+// every ten seconds.
+const KubeletPeriod = 15 * time.Second
+
+// BootReach is how long before the new boot ID is posted the kubelet of a
+// rebooted node may have started.
+const BootReach = 30 * time.Second
+
+// Lead is how long before its beginning, as the API states it, a disruption
+// may have shown.
+func (d *Disruption) Lead() time.Duration {
+	switch d.Kind {
+	case nodeMemoryPressure, nodeDiskPressure, nodePIDPressure:
+		return KubeletPeriod // it evicts first and posts the condition then
+	case NodeRebooted:
+		return BootReach
+	default:
+		return evidence.ArrivalSlack
+	}
+}
+
+// Tail is how long after its end a disruption may still be spoken of.
+func (d *Disruption) Tail() time.Duration {
+	switch d.Kind {
+	case NodeCordoned, NodeRebooted, NodeKubeletRestarted, NodeDeleted:
+		return KubeletPeriod
+	default:
+		return evidence.ArrivalSlack
+	}
+}

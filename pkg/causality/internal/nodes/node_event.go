@@ -1,0 +1,130 @@
+package nodes
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// toldBy says which disruptions the reason of an Event about a node tells of:
+// reasons of the kubelet and of the node controller.
+var toldBy = map[string][]disruptionKind{
+	"NodeNotReady":              {NodeNotReady, NodeUnreachable},
+	"NodeReady":                 {NodeNotReady, NodeUnreachable, NodeRebooted},
+	"Shutdown":                  {NodeNotReady},
+	"NodeHasInsufficientMemory": {nodeMemoryPressure},
+	"NodeHasSufficientMemory":   {nodeMemoryPressure},
+	"SystemOOM":                 {nodeMemoryPressure},
+	"NodeHasDiskPressure":       {nodeDiskPressure},
+	"NodeHasNoDiskPressure":     {nodeDiskPressure},
+	"FreeDiskSpaceFailed":       {nodeDiskPressure},
+	"ImageGCFailed":             {nodeDiskPressure},
+	"NodeHasInsufficientPID":    {nodePIDPressure},
+	"NodeHasSufficientPID":      {nodePIDPressure},
+	"NodeNotSchedulable":        {NodeCordoned},
+	"NodeSchedulable":           {NodeCordoned},
+	"Rebooted":                  {NodeRebooted},
+	"RemovingNode":              {NodeDeleted},
+	"DeletingNode":              {NodeDeleted},
+}
+
+// pressureOn is the condition that a lack of a resource shows as; the words are
+// those of the kubelet's eviction manager.
+func pressureOn(resource string) disruptionKind {
+	switch resource {
+	case "memory":
+		return nodeMemoryPressure
+	case "ephemeral-storage", "inodes":
+		return nodeDiskPressure
+	case "pids":
+		return nodePIDPressure
+	default:
+		return ""
+	}
+}
+
+// kubeletStarted reports whether the Event is a kubelet's first word. Other
+// components (kube-proxy) have an Event of that name, too.
+func kubeletStarted(ev *podlife.Event) bool {
+	return ev.Reason == "Starting" && ev.Component == attr.ServiceKubelet
+}
+
+// DisruptionOf finds the disruption that an Event about the node tells of: of
+// those that it fits in kind and time the one that began last. What a kubelet
+// says just after its start is about its start. It is nil for the others.
+func (n *NodeRecord) DisruptionOf(ev *podlife.Event) *Disruption {
+	kinds := toldBy[ev.Reason]
+	if resource, ok := strings.CutPrefix(ev.Message(), "Attempting to reclaim "); ok && ev.Reason == "EvictionThresholdMet" {
+		kinds = []disruptionKind{pressureOn(resource)}
+	}
+	d := n.fitting(ev, kinds)
+	if d == nil && ev.Component == attr.ServiceKubelet {
+		d = n.fitting(ev, []disruptionKind{NodeRebooted, NodeKubeletRestarted})
+	}
+	return d
+}
+
+func (n *NodeRecord) fitting(ev *podlife.Event, kinds []disruptionKind) *Disruption {
+	t := ev.First()
+	var in, next *Disruption
+	for _, d := range n.Disruptions {
+		if !slices.Contains(kinds, d.Kind) || n.PartOfReboot(d) {
+			continue
+		}
+		switch {
+		case d.covers(t, 0, d.Tail()):
+			if in == nil || !From(d.Start).Before(From(in.Start)) {
+				in = d
+			}
+		case d.Kind != NodeKubeletRestarted && d.covers(t, d.Lead(), 0):
+			if next == nil || From(d.Start).Before(From(next.Start)) {
+				next = d
+			}
+		}
+	}
+	if in == nil {
+		return next
+	}
+	return in
+}
+
+// Wants reports whether a disruption that is still to be told will have an
+// Event.
+func (n *NodeRecord) Wants(ev *podlife.Event) bool {
+	d := n.DisruptionOf(ev)
+	return d != nil && !d.Ledger.Sent
+}
+
+// ObserveKubelet finds the restarts of the node's kubelet, which only Events
+// tell. Its very first start is none.
+func (n *NodeRecord) ObserveKubelet() {
+	for _, ev := range n.Events {
+		if ev.Ledger.Claimed || !kubeletStarted(ev) || !ev.First().After(n.Created.Add(BootReach)) {
+			continue
+		}
+		at := evidence.Exactly(ev.First())
+		if slices.ContainsFunc(n.Disruptions, func(d *Disruption) bool {
+			return d.Kind == NodeKubeletRestarted && d.key == secondKey(at.Earliest)
+		}) {
+			continue
+		}
+		d := &Disruption{
+			Kind: NodeKubeletRestarted, Start: at, End: at, Over: true, Outcome: attr.OutcomeComplete,
+			Seen: ev.Arrival, event: ev,
+		}
+		if ev.Initial {
+			d.Ledger.PassOver() // what was there before the watcher was is known, and not told
+		}
+		n.begin(d)
+	}
+}
+
+// PartOfReboot reports whether a kubelet started because its node did.
+func (n *NodeRecord) PartOfReboot(d *Disruption) bool {
+	return d.Kind == NodeKubeletRestarted && slices.ContainsFunc(n.Disruptions, func(r *Disruption) bool {
+		return r.Kind == NodeRebooted && r.covers(d.Start.Earliest, r.Lead(), r.Tail())
+	})
+}

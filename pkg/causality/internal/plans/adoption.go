@@ -1,0 +1,69 @@
+package plans
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// returnedPods are pods that their set let go of, replaced, and took back. For each
+// it has one too many, and removes one.
+type returnedPods []*podlife.Pod
+
+func returnedOf(pods []*podlife.Pod) returnedPods {
+	var back returnedPods
+	for _, pod := range pods {
+		if pod.Returned != (evidence.Write{}) && !pod.Ledger.Evened {
+			back = append(back, pod)
+		}
+	}
+	return back
+}
+
+// take returns the pod that had come back when q was removed, and takes it from the
+// list; nil if there is none. Pods are asked for in the order in which they were lost.
+func (back *returnedPods) take(pod *podlife.Pod, work *evidence.Work) *podlife.Pod {
+	work.Spend(len(*back))
+	at := pod.LostBy()
+	i := slices.IndexFunc(*back, func(r *podlife.Pod) bool {
+		return r != pod && !at.Before(r.Returned) && (!r.Leaving() || !r.Deletion.Before(at))
+	})
+	if i < 0 {
+		return nil
+	}
+	r := (*back)[i]
+	*back = slices.Delete(*back, i, i+1)
+	return r
+}
+
+// OrphanedAt reports whether the Deployment of a ReplicaSet had been deleted
+// without it when s was written.
+func OrphanedAt(set *workloads.PodSet, write evidence.Write) bool {
+	return set.Released != (evidence.Write{}) && !write.Before(set.Released)
+}
+
+// changeFor is the change of the workload during or after which s was written
+// about one of its sets; nil if that was not its own any more.
+func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads.Change {
+	if OrphanedAt(set, write) {
+		return nil
+	}
+	if p.Workload.Pending != nil && p.Workload.Pending != p.Workload.Current() && !set.Direct() && set.Revision > p.Workload.Revision && !write.Before(p.Workload.Pending.Opened) {
+		// The controller numbers the ReplicaSet first, and the Deployment when
+		// it gets to it: after a conflict, a pause, or in a long queue.
+		return p.Workload.Pending
+	}
+	return p.Workload.ChangeAt(write)
+}
+
+// lostWithSet leaves out the pods that an orphaned ReplicaSet took along when it
+// was deleted: no workload is left that this would be a change of.
+func (p *Plan) lostWithSet(set *workloads.PodSet, lost []*podlife.Pod) {
+	for _, pod := range lost {
+		if set.Gone && OrphanedAt(set, pod.LostBy()) && set.Deleted.Arrival.Sub(pod.LostBy().Arrival) < DeletionReach {
+			delete(p.Stops, pod)
+		}
+	}
+}

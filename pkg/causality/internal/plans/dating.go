@@ -1,0 +1,92 @@
+package plans
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// StartOf dates the write that opened a change: not after the first thing the
+// controllers did about it.
+func (p *Plan) StartOf(c *workloads.Change) time.Time {
+	if t, ok := p.startedAt[c]; ok {
+		return t
+	}
+	at := c.Start
+	for _, s := range p.StepsOf(c) {
+		if !s.Step.Initial {
+			at = at.Before(p.Decided(s.Set, s.Step))
+		}
+	}
+	if c.Kind == attr.ChangeDelete || p.Workload.Direct() {
+		for pod, s := range p.Stops {
+			if s.Change == c && pod.Leaving() {
+				at = at.Before(p.StopAsked(pod))
+			}
+		}
+	}
+	if p.Workload.Direct() {
+		for pod, s := range p.Starts {
+			if s.Change == c {
+				at = at.Before(pod.CreatedAt())
+			}
+		}
+	}
+	p.startedAt[c] = at.At()
+	return at.At()
+}
+
+// Decided dates a step: the controller has written the ReplicaSet by the time
+// its Event says so, and before the step's first pod is there.
+func (p *Plan) Decided(set *workloads.PodSet, step *workloads.Step) time.Time {
+	if t, ok := p.decidedAt[step]; ok {
+		return t
+	}
+	at := step.Decided
+	if ev := p.scalingEvent(set, step); !ev.IsZero() {
+		at = at.Before(ev)
+	}
+	for _, pod := range p.StartsOf[step] {
+		at = at.Before(pod.CreatedAt())
+	}
+	for _, pod := range p.StopsOf[step] {
+		at = at.Before(p.StopAsked(pod))
+	}
+	p.decidedAt[step] = at.At()
+	return at.At()
+}
+
+// scalingEvent finds the Deployment's Event for a step: "Scaled up replica set
+// web-6757 from 0 to 1", without "from 0" in older versions. The words are only
+// a hint, which other rollouts repeat; of several the nearest in time is the one,
+// and none from before the step that came before.
+func (p *Plan) scalingEvent(set *workloads.PodSet, step *workloads.Step) time.Time {
+	var best, after time.Time
+	if i := slices.Index(set.Steps, step); i > 0 {
+		after = p.Decided(set, set.Steps[i-1])
+	}
+	for _, ev := range p.Workload.Events {
+		if ev.Reason != "ScalingReplicaSet" {
+			continue
+		}
+		for _, o := range ev.Occurrences {
+			if !o.At.Before(after) && DescribesStep(o.Message, set, step) && (best.IsZero() || o.At.Sub(step.Decided.At()).Abs() < best.Sub(step.Decided.At()).Abs()) {
+				best = o.At
+			}
+		}
+	}
+	return best
+}
+
+func DescribesStep(message string, set *workloads.PodSet, step *workloads.Step) bool {
+	direction := "Scaled down"
+	if step.Up() {
+		direction = "Scaled up"
+	}
+	return strings.Contains(message, direction) && strings.Contains(message, " "+set.Name+" ") &&
+		strings.HasSuffix(message, " to "+strconv.Itoa(int(step.To)))
+}

@@ -1,0 +1,69 @@
+package plans
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// losses are the pods of a workload that were lost, and that no other pod is there
+// for yet. A rolling update of thousands of pods loses them all, and asks for each of
+// the new ones, so what one can be there for is looked up.
+type losses struct {
+	work   *evidence.Work
+	rule   workloads.Replacement
+	pods   []*podlife.Pod // in the order they were lost; nil once another is there for it
+	stamps []evidence.Write
+	// by are the indexes of those that a pod of that name (StatefulSets) or on that
+	// node (DaemonSets) is there for; all are those of all.
+	by  map[string][]int
+	all []int
+}
+
+func newLosses(rule workloads.Replacement, lost []*podlife.Pod, work *evidence.Work) *losses {
+	l := &losses{work: work, rule: rule, pods: slices.Clone(lost), by: map[string][]int{}}
+	for i, pod := range lost {
+		l.stamps = append(l.stamps, pod.LostBy())
+		l.all = append(l.all, i)
+		key := l.key(pod)
+		l.by[key] = append(l.by[key], i)
+	}
+	return l
+}
+
+func (l *losses) key(pod *podlife.Pod) string {
+	switch l.rule {
+	case workloads.ReplacedByName:
+		return pod.Name
+	case workloads.ReplacedOnNode:
+		return pod.Node
+	}
+	return ""
+}
+
+// take returns the lost pod that q is there for, nil if there is none. A StatefulSet
+// makes a pod of the same name, a DaemonSet one for the same node, as far as that is
+// known; for the others one pod is like another.
+func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
+	candidates := l.by[l.key(pod)]
+	if l.rule == workloads.ReplacedOnNode && (pod.Node == "" || len(l.by[""]) > 0) {
+		candidates = l.all
+	}
+	for _, i := range candidates {
+		l.work.Spend(1)
+		lost := l.pods[i]
+		if lost == nil || pod.FirstSeen.Before(l.stamps[i]) || l.rule == workloads.ReplacedOnNode && pod.Node != "" && lost.Node != "" && pod.Node != lost.Node {
+			continue
+		}
+		l.pods[i] = nil
+		return lost
+	}
+	return nil
+}
+
+// left are those that nothing is there for.
+func (l *losses) left() []*podlife.Pod {
+	return slices.DeleteFunc(l.pods, func(pod *podlife.Pod) bool { return pod == nil })
+}

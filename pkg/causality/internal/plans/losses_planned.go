@@ -1,0 +1,162 @@
+package plans
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// fewer is how many pods each change of a workload that makes its pods itself has
+// removed because there were to be fewer. A StatefulSet's are known by their names.
+func (p *Plan) fewer() map[*workloads.Change]int32 {
+	fewer := map[*workloads.Change]int32{}
+	if p.Workload.Direct() && p.Workload.Controller.Replaces != workloads.ReplacedByName {
+		for _, c := range p.Workload.Changes {
+			fewer[c] = c.Fewer
+		}
+	}
+	return fewer
+}
+
+// scaledDown is the change that removed a pod because there were to be fewer, nil if
+// that was not why: the one that was open, or the scale of a DaemonSet that its
+// status reports a moment later.
+func (p *Plan) scaledDown(open *workloads.Change, pod *podlife.Pod, pods []*podlife.Pod, fewer map[*workloads.Change]int32) *workloads.Change {
+	if fewer[open] > 0 && (p.Workload.Controller.ScaledBy != workloads.ScaledByNodes || open.Kind == attr.ChangeScale) {
+		return open
+	}
+	if p.Workload.Controller.ScaledBy != workloads.ScaledByNodes || open != nil && open.Kind != attr.ChangeScale {
+		return nil // a rollout's, whatever it was for
+	}
+	next := p.movedBy(pod.LostBy())
+	if next == nil || fewer[next] == 0 {
+		return nil
+	}
+	p.Work.Spend(len(pods))
+	for _, other := range pods {
+		if other.Node == pod.Node && pod.LostBy().Before(other.FirstSeen) && other.FirstSeen.Before(next.Opened) {
+			return nil // another took its place before
+		}
+	}
+	return next
+}
+
+// movedBy is the scale that a DaemonSet's status reports a moment after s.
+func (p *Plan) movedBy(write evidence.Write) *workloads.Change {
+	next := p.Workload.ChangeAfter(write)
+	if next != nil && next.Kind == attr.ChangeScale && next.Opened.Arrival.Sub(write.Arrival) < DeletionReach {
+		return next
+	}
+	return nil
+}
+
+// movedNodes gives the pods that a DaemonSet made for a node to the scale that its
+// status reports a moment later: those that came while it was settled, and those that
+// are more than the scale that was open asked for.
+func (p *Plan) movedNodes(set *workloads.PodSet, born []*podlife.Pod) {
+	if p.Workload.Controller.ScaledBy != workloads.ScaledByNodes {
+		return
+	}
+	made := map[*workloads.Change]int32{}
+	for _, pod := range born {
+		at := p.Starts[pod]
+		if pod.Initial || at.Lost != nil && (p.Stops[at.Lost].Change == nil || at.Change != nil) {
+			continue
+		}
+		c := at.Change
+		if c != nil && (c.Kind != attr.ChangeScale || made[c] < c.Wanted-c.Before) {
+			made[c]++
+			continue
+		}
+		if next := p.movedBy(pod.FirstSeen); next != nil && next.Wanted > next.Before {
+			made[next]++
+			p.Starts[pod] = Attribution{Change: next, Set: set}
+		}
+	}
+}
+
+// madeUpLate gives pods that came in the place of ones which were lost during a
+// change to the latest one, if no change is open any more. The status may have been
+// ahead: the controller had not heard yet that a pod was going.
+func (p *Plan) madeUpLate(set *workloads.PodSet) {
+	for pod, at := range p.Starts {
+		if at.Set != set || at.Change != nil || at.Lost == nil || p.Stops[at.Lost].Change == nil {
+			continue
+		}
+		if c := p.changeFor(set, pod.FirstSeen); c != nil && c.Kind != attr.ChangeDelete {
+			at.Change, at.Step = c, lastStepUp(set.Steps, pod.FirstSeen)
+			p.Starts[pod] = at
+		}
+	}
+}
+
+// DeletionReach is how long before its workload a pod may be deleted and still
+// have been taken by the same deletion.
+const DeletionReach = 30 * time.Second
+
+// lostToDeletion gives pods that were deleted shortly before their workload,
+// and not replaced, to its deletion: that of a namespace takes its objects in
+// any order. It returns the others.
+func (p *Plan) lostToDeletion(set *workloads.PodSet, lost []*podlife.Pod) []*podlife.Pod {
+	return slices.DeleteFunc(lost, func(pod *podlife.Pod) bool {
+		p.Work.Spend(len(p.Workload.Changes))
+		next := p.Workload.ChangeAfter(pod.LostBy())
+		if during := p.Stops[pod].Change; during != nil && during.How() != attr.OutcomeDeleted || next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() ||
+			next.Opened.Arrival.Sub(pod.Deletion.Arrival) >= DeletionReach {
+			return false
+		}
+		p.Stops[pod] = Attribution{Change: next, Set: set}
+		return true
+	})
+}
+
+// planBefore looks at the pods that were being deleted already when rollspan
+// came. Who removed them was not seen. They belong to a change that was open
+// then; else, if the pod that replaces one is still starting, to that loss; else
+// their story was over but for the end.
+func (p *Plan) planBefore(set *workloads.PodSet, pods []*podlife.Pod) {
+	starting := slices.DeleteFunc(InOrderOfBirth(pods), func(pod *podlife.Pod) bool {
+		return !pod.Initial || pod.LostFirst || pod.ReadyFirst || p.Starts[pod].Change != nil
+	})
+	for _, pod := range pods {
+		if !pod.LostFirst {
+			continue
+		}
+		asked := evidence.Write{Arrival: pod.LostAt().Earliest}
+		if c := openChange(p.Workload.ChangeAt(asked), asked); c != nil {
+			p.Stops[pod] = Attribution{Change: c, Set: set}
+			continue
+		}
+		for i, next := range starting {
+			p.Work.Spend(1)
+			if !next.Created.Earliest.Before(asked.Arrival) {
+				p.Stops[pod] = Attribution{Set: set, Lost: pod}
+				p.Starts[next] = Attribution{Set: set, Lost: pod}
+				starting = slices.Delete(starting, i, i+1)
+				break
+			}
+		}
+	}
+}
+
+// findMissed works out when the lost pods had been replaced, also by pods that are
+// forgotten.
+func (p *Plan) findMissed() {
+	for _, pod := range p.Pods {
+		if pod.Ledger.Filled {
+			p.Missed[pod] = pod.Ledger.FilledAt
+		}
+	}
+	for pod, at := range p.Starts {
+		if at.Lost != nil {
+			p.Missed[at.Lost] = pod.CreatedAt()
+		}
+	}
+}
+
+// StopAsked dates the request to delete a pod.
+func (p *Plan) StopAsked(pod *podlife.Pod) time.Time { return pod.StopAsked(p.Missed[pod]) }

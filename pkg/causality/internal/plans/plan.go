@@ -1,0 +1,350 @@
+package plans
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// Attribution says where a pod's start or stop belongs.
+type Attribution struct {
+	// change is nil for what came before anything the engine saw, and for a
+	// pod lost or replaced while no change was open.
+	Change *workloads.Change
+	Step   *workloads.Step
+	Set    *workloads.PodSet
+	// returned is the pod that was taken back, so that this one was removed.
+	Returned *podlife.Pod
+	// lost is the pod whose loss this is (of a stop, the pod itself; of a
+	// start, the pod it replaces), when no step asked for it.
+	Lost *podlife.Pod
+}
+
+// Plan is the attribution of everything the pods of a workload did: which
+// step created or removed each. It is derived anew from the records whenever
+// it is needed, so that it does not depend on the order they filled up in.
+type Plan struct {
+	Workload *workloads.Workload
+	Around   surroundings
+	Work     *evidence.Work // what it costs to find things in it is counted here
+	Issued   *ledger.Issued // the trace IDs that were given so far
+
+	Sets   []*workloads.PodSet
+	Pods   []*podlife.Pod // of all sets, in order of creation
+	Starts map[*podlife.Pod]Attribution
+	Stops  map[*podlife.Pod]Attribution
+
+	Successor map[*podlife.Pod]*podlife.Pod // see successors
+	// missed is when the pod in the place of each that was lost had been made: it was
+	// lost by then.
+	Missed map[*podlife.Pod]time.Time
+
+	// voids is what of the steps came to nothing.
+	Shortfalls map[*workloads.Step]workloads.Shortfall
+
+	// The other way round.
+	StartsOf map[*workloads.Step][]*podlife.Pod
+	StopsOf  map[*workloads.Step][]*podlife.Pod
+	Named    map[PodName]*namedPods
+
+	Joins  bool            // whether changes are to join their deployers' traces
+	Owners []string        // up the chain, nearest first
+	Cron   *podlife.Object // the CronJob that made the Job, if it is known
+	// scalers are the autoscalers of the workload.
+	Scalers []*podlife.Object
+
+	// What was derived already.
+	steps     map[*workloads.Change][]Attribution
+	decidedAt map[*workloads.Step]time.Time
+	startedAt map[*workloads.Change]time.Time
+}
+
+// surroundings are asked for what lies beyond the workload.
+type surroundings interface {
+	// nodeCause is the disruption of its node that led to the loss of a pod, of those
+	// that began by a time; nil if none did.
+	NodeCause(lost *podlife.Pod, until time.Time) *nodes.Disruption
+	// causesOfLoss are where the causes of a pod's loss are told; on is the disruption
+	// that led to it, if one did.
+	CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) []ledger.Place
+}
+
+type PodName struct {
+	Rs   kube.ObjectID
+	Name string
+}
+
+// namedPods are the pods that have had a name, and when they were made and asked to
+// stop; these are worked out when they are asked for.
+type namedPods struct {
+	pods          []*podlife.Pod
+	made, stopped []time.Time
+}
+
+// Times are those at which the pods of a name were made, or asked to stop, as an Event of
+// that reason says.
+func (p *Plan) Times(n *namedPods, reason string) []time.Time {
+	times, at := &n.made, (*podlife.Pod).CreatedAt
+	if reason == "SuccessfulDelete" {
+		times, at = &n.stopped, p.StopAsked
+	}
+	if *times == nil {
+		for _, pod := range n.pods {
+			*times = append(*times, at(pod))
+		}
+	}
+	return *times
+}
+
+// New returns a plan of a workload and its sets in which nothing is attributed yet.
+func New(w *workloads.Workload, sets []*workloads.PodSet) *Plan {
+	return &Plan{
+		Workload:   w,
+		Sets:       slices.Clone(sets),
+		Starts:     map[*podlife.Pod]Attribution{},
+		Stops:      map[*podlife.Pod]Attribution{},
+		Missed:     map[*podlife.Pod]time.Time{},
+		Shortfalls: map[*workloads.Step]workloads.Shortfall{},
+		StartsOf:   map[*workloads.Step][]*podlife.Pod{},
+		StopsOf:    map[*workloads.Step][]*podlife.Pod{},
+		Named:      map[PodName]*namedPods{},
+		steps:      map[*workloads.Change][]Attribution{},
+		decidedAt:  map[*workloads.Step]time.Time{},
+		startedAt:  map[*workloads.Change]time.Time{},
+	}
+}
+
+// Attribute goes through the passes of a plan. podsOf are the pods of each set.
+func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
+	slices.SortFunc(p.Sets, func(a, b *workloads.PodSet) int {
+		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name))
+	})
+	for _, set := range p.Sets {
+		pods := podsOf[set.ObjectID]
+		switch p.Workload.Controller.Replaces {
+		case workloads.ReplacedNot:
+			p.planRun(set, pods)
+		default:
+			born := InOrderOfBirth(pods)
+			maps.Copy(p.Shortfalls, set.Shortfalls(born))
+			lost := p.planStops(set, pods)
+			lost = p.planStarts(set, born, lost)
+			lost = p.lostToDeletion(set, lost)
+			p.lostWithSet(set, lost)
+			p.movedNodes(set, born)
+			p.madeUpLate(set)
+			p.planBefore(set, pods)
+		}
+		p.Pods = append(p.Pods, pods...)
+	}
+	slices.SortFunc(p.Pods, func(a, b *podlife.Pod) int {
+		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Uid, b.Uid))
+	})
+	for _, pod := range p.Pods {
+		name := PodName{pod.Owner, pod.Name}
+		if p.Named[name] == nil {
+			p.Named[name] = &namedPods{}
+		}
+		p.Named[name].pods = append(p.Named[name].pods, pod)
+		if step := p.Starts[pod].Step; step != nil {
+			p.StartsOf[step] = append(p.StartsOf[step], pod)
+		}
+		if step := p.Stops[pod].Step; step != nil {
+			p.StopsOf[step] = append(p.StopsOf[step], pod)
+		}
+	}
+	p.findMissed()
+}
+
+func byWrite(at func(*podlife.Pod) evidence.Write) func(a, b *podlife.Pod) int {
+	return func(a, b *podlife.Pod) int {
+		return cmp.Or(evidence.CompareWrites(at(a), at(b)), cmp.Compare(a.Name, b.Name))
+	}
+}
+
+// InOrderOfBirth are pods in the order in which they were first seen.
+func InOrderOfBirth(pods []*podlife.Pod) []*podlife.Pod {
+	born := slices.Clone(pods)
+	slices.SortFunc(born, byWrite(func(pod *podlife.Pod) evidence.Write { return pod.FirstSeen }))
+	return born
+}
+
+// planStops returns the pods that were lost rather than removed by a step.
+func (p *Plan) planStops(set *workloads.PodSet, pods []*podlife.Pod) (lost []*podlife.Pod) {
+	var leaving []*podlife.Pod
+	for _, pod := range pods {
+		if pod.Lost() && !pod.LostFirst {
+			leaving = append(leaving, pod)
+		}
+	}
+	slices.SortFunc(leaving, byWrite(func(pod *podlife.Pod) evidence.Write { return pod.LostBy() }))
+	room := map[*workloads.Step]int32{}
+	for _, step := range set.Steps {
+		if !step.Up() {
+			room[step] = step.From - step.To - step.Ledger.Filled - p.Shortfalls[step].Pods
+		}
+	}
+	surplus, returned, fewer := surplus(set, pods), returnedOf(pods), p.fewer()
+	for _, pod := range leaving {
+		p.Work.Spend(1 + len(set.Steps) + len(p.Workload.Changes))
+		c := p.changeFor(set, pod.LostBy())
+		if c != nil && c.Kind == attr.ChangeDelete {
+			if !pod.Released() {
+				p.Stops[pod] = Attribution{Change: c, Set: set}
+			}
+			continue
+		}
+		if step := workloads.TakeVacancy(set.Steps, room, pod.LostBy()); step != nil {
+			p.Stops[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
+			continue
+		}
+		if pod.Initial && surplus > 0 {
+			surplus--
+			p.Stops[pod] = Attribution{Change: openChange(c, pod.LostBy()), Set: set}
+			continue
+		}
+		if back := returned.take(pod, p.Work); back != nil {
+			p.Stops[pod] = Attribution{Change: openChange(c, pod.LostBy()), Set: set, Returned: back}
+			continue
+		}
+		c = openChange(c, pod.LostBy())
+		if down := p.scaledDown(c, pod, pods, fewer); down != nil {
+			fewer[down]--
+			p.Stops[pod] = Attribution{Change: down, Set: set}
+			continue
+		}
+		p.Stops[pod] = Attribution{Change: c, Set: set, Lost: pod}
+		if !pod.Ledger.Filled {
+			lost = append(lost, pod)
+		}
+	}
+	return lost
+}
+
+// surplus is how many pods more a ReplicaSet had than it wanted when rollspan
+// came: a scale down was on its way.
+func surplus(set *workloads.PodSet, pods []*podlife.Pod) int {
+	if set.Listed < 0 {
+		return 0
+	}
+	n := -int(set.Listed)
+	for _, pod := range pods {
+		if pod.Initial && !pod.LostFirst {
+			n++
+		}
+	}
+	return n
+}
+
+// openChange is c if it was open when s was written, else nil.
+func openChange(c *workloads.Change, write evidence.Write) *workloads.Change {
+	if c != nil && c.OpenAt(write) {
+		return c
+	}
+	return nil
+}
+
+// planStarts returns the lost pods that nothing replaced.
+func (p *Plan) planStarts(set *workloads.PodSet, born, lost []*podlife.Pod) []*podlife.Pod {
+	room := map[*workloads.Step]int32{}
+	for _, step := range set.Steps {
+		if step.Up() {
+			room[step] = step.To - step.From - step.Ledger.Filled - p.Shortfalls[step].Pods
+		}
+	}
+	losses := newLosses(p.Workload.Controller.Replaces, lost, p.Work)
+	for _, pod := range born {
+		p.Work.Spend(1 + len(set.Steps) + len(p.Workload.Changes))
+		if pod.LostFirst {
+			continue
+		}
+		if step := workloads.TakeVacancy(set.Steps, room, pod.FirstSeen); step != nil {
+			p.Starts[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
+			continue
+		}
+		at := Attribution{Set: set, Lost: losses.take(pod)}
+		// Made up for within an open change, it belongs to the step that
+		// wants the pod.
+		if c := openChange(p.changeFor(set, pod.FirstSeen), pod.FirstSeen); c != nil {
+			at.Change, at.Step = c, lastStepUp(set.Steps, pod.FirstSeen)
+		}
+		p.Starts[pod] = at
+	}
+	return losses.left()
+}
+
+func lastStepUp(steps []*workloads.Step, write evidence.Write) *workloads.Step {
+	for _, step := range slices.Backward(steps) {
+		if step.Up() && !write.Before(step.Write) {
+			return step
+		}
+	}
+	return nil
+}
+
+// StepsOf returns the steps that belong to a change, each with its
+// ReplicaSet, in the order they were decided.
+func (p *Plan) StepsOf(c *workloads.Change) []Attribution {
+	if out, ok := p.steps[c]; ok {
+		return out
+	}
+	var out []Attribution
+	for _, set := range p.Sets {
+		p.Work.Spend(len(set.Steps) * (1 + len(p.Workload.Changes)))
+		for _, step := range set.Steps {
+			if p.changeFor(set, step.Write) == c {
+				out = append(out, Attribution{Change: c, Step: step, Set: set})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Attribution) int {
+		switch {
+		case a.Step.Write.Before(b.Step.Write):
+			return -1
+		case b.Step.Write.Before(a.Step.Write):
+			return 1
+		default:
+			return 0
+		}
+	})
+	p.steps[c] = out
+	return out
+}
+
+// StepsALookup is what it takes to find what is planned of a pod, or of one after the
+// other.
+const StepsALookup = 2
+
+// Settled reports whether a change that ended has all it will have: every pod
+// it started has got ready or gone, and every pod it removed is gone. It
+// returns when the last of that became known.
+func (p *Plan) Settled(c *workloads.Change) (seen time.Time, ok bool) {
+	ok = !p.Workload.Leaving || c != p.Workload.Current()
+	seen = c.EndedBy.Arrival
+	p.Work.Spend(StepsALookup * (len(p.Starts) + len(p.Stops)))
+	for pod, at := range p.Starts {
+		// Pods that wait when their change fails are cut there.
+		if at.Change != c || pod.Ledger.StartSent || c.CutsPods() {
+			continue
+		}
+		t, done := pod.StartResolved()
+		seen, ok = evidence.Latest(seen, t), ok && done
+	}
+	for pod, at := range p.Stops {
+		if at.Change != c || pod.Ledger.StopSent || !pod.Leaving() {
+			continue
+		}
+		ok = ok && pod.Gone.Known()
+		seen = evidence.Latest(seen, pod.GoneSeen)
+	}
+	return seen, ok
+}

@@ -1,0 +1,265 @@
+package podlife
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+)
+
+// MaxRuns bounds what is kept of a container that crashes for days.
+const MaxRuns = 64
+
+// Container is what the engine keeps of one container of a pod.
+type Container struct {
+	Name    string
+	Image   string
+	imageID string
+	Init    bool
+	Sidecar bool // an init container with restartPolicy Always
+
+	policy kube.RestartPolicy
+
+	HasStartupProbe   bool
+	HasReadinessProbe bool
+	HasPreStop        bool
+	killTakes         time.Duration
+
+	Runs  []*Run
+	Waits []wait
+	// forgotten counts the runs that there is no room for, after the first one.
+	Forgotten int
+
+	Ledger ledger.ContainerLedger
+}
+
+// Run is one life of a container, from started to terminated.
+type Run struct {
+	Id       string // containerID: what tells runs apart
+	Restart  int32  // the restartCount it ran under
+	Started  evidence.Moment
+	booted   evidence.Moment // passed its startup probe, where it has one
+	Finished evidence.Moment
+	Seen     time.Time // arrival of its end
+	ExitCode int32
+	Reason   string
+	// refusal is the runtime's message about a container that it created and
+	// could not start.
+	refusal string
+	// vanished says that its end was not seen: by finished it was over.
+	Vanished bool
+}
+
+// The exit codes of what these signals ended.
+const (
+	exitSIGKILL = 128 + 9
+	exitSIGTERM = 128 + 15
+)
+
+func (r *Run) Words() (reason, message string) { return r.Reason, r.refusal }
+
+func (r *Run) Over() bool { return r.Finished.Known() }
+
+// stillborn reports whether the runtime could not start the container: it has
+// an exit code, but never ran.
+func (r *Run) stillborn() bool {
+	return r.Over() && !r.Started.Known() && couldNotStart(r.Reason)
+}
+
+// couldNotStart knows the words of containerd and CRI-O, and of dockershim.
+func couldNotStart(reason string) bool {
+	return reason == "StartError" || reason == "ContainerCannotRun"
+}
+
+// wait is a waiting state that has a reason worth telling.
+type wait struct {
+	reason  string
+	Message string
+	from    evidence.Moment
+	until   time.Time // arrival of the next other state; zero while it lasts
+}
+
+func (w wait) Words() (reason, message string) { return w.reason, w.Message }
+
+// OrdinaryWait says that a container only waits for its turn.
+func OrdinaryWait(reason string) bool {
+	return reason == "" || reason == "ContainerCreating" || reason == "PodInitializing" || reason == RestartingAll
+}
+
+// IsDone reports whether an init container was done with a run, and not begun
+// again because of it.
+func (c *Container) IsDone(r *Run) bool { return c.Init && !c.Sidecar && r.ExitCode == 0 }
+
+func (p *Pod) Container(name string) *Container {
+	if len(p.Containers) > FewContainers {
+		return p.manyContainers[name]
+	}
+	i := slices.IndexFunc(p.Containers, func(container *Container) bool { return container.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return p.Containers[i]
+}
+
+// FewContainers are found faster one by one. There may be thousands in a pod.
+const FewContainers = 32
+
+func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
+	if p.Containers == nil {
+		for i := range in.Spec.InitContainers {
+			s := &in.Spec.InitContainers[i]
+			container := newContainer(in, s)
+			container.Init = true
+			container.Sidecar = s.RestartPolicy != nil && *s.RestartPolicy == corev1.ContainerRestartPolicyAlways
+			if !container.Sidecar && container.policy.Otherwise == corev1.ContainerRestartPolicyAlways {
+				container.policy.Otherwise = corev1.ContainerRestartPolicyOnFailure // until it is done
+			}
+			p.Containers = append(p.Containers, container)
+		}
+		for i := range in.Spec.Containers {
+			p.Containers = append(p.Containers, newContainer(in, &in.Spec.Containers[i]))
+		}
+		if len(p.Containers) > FewContainers {
+			p.manyContainers = make(map[string]*Container, len(p.Containers))
+			for _, container := range slices.Backward(p.Containers) {
+				p.manyContainers[container.Name] = container // of a name the first
+			}
+		}
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
+		for i := range statuses {
+			if container := p.Container(statuses[i].Name); container != nil {
+				if !p.Leaving() {
+					container.observeVanished(&statuses[i], seen)
+				}
+				container.observe(&statuses[i], arrival, seen)
+			}
+		}
+	}
+}
+
+func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
+	return &Container{
+		policy:            kube.NewRestartPolicy(in, s),
+		Name:              s.Name,
+		Image:             s.Image,
+		HasStartupProbe:   s.StartupProbe != nil,
+		HasReadinessProbe: s.ReadinessProbe != nil,
+		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
+		killTakes:         killTakes(in, s),
+	}
+}
+
+func (c *Container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) {
+	if s.ImageID != "" {
+		c.imageID = s.ImageID
+	}
+	if t := s.LastTerminationState.Terminated; t != nil {
+		restart := s.RestartCount - 1
+		if s.State.Waiting != nil {
+			// The count moves when the next run begins.
+			restart = s.RestartCount
+		}
+		c.observeEnd(t, max(restart, 0), time.Time{}, seen)
+	}
+	switch {
+	case s.State.Running != nil:
+		c.Wait("", "", arrival, seen)
+		r := c.run(s.ContainerID, s.RestartCount)
+		if !r.Started.Known() {
+			r.Started = evidence.InSecond(s.State.Running.StartedAt.Time, arrival)
+		}
+		if c.HasStartupProbe && s.Started != nil && *s.Started && !r.booted.Known() && !arrival.IsZero() {
+			r.booted = evidence.Arrived(arrival)
+		}
+	case s.State.Terminated != nil:
+		c.Wait("", "", arrival, seen)
+		c.observeEnd(s.State.Terminated, s.RestartCount, arrival, seen)
+	case s.State.Waiting != nil:
+		c.Wait(s.State.Waiting.Reason, s.State.Waiting.Message, arrival, seen)
+	}
+}
+
+func (c *Container) observeEnd(t *corev1.ContainerStateTerminated, restart int32, arrival, seen time.Time) {
+	if t.ContainerID == "" {
+		return // it never ran, or has vanished
+	}
+	r := c.run(t.ContainerID, restart)
+	// The kubelet states 1970 for what never started.
+	if !r.Started.Known() && t.StartedAt.Unix() > 0 {
+		r.Started = evidence.InSecond(t.StartedAt.Time, time.Time{})
+	}
+	if r.Over() {
+		return
+	}
+	r.Finished = evidence.InSecond(t.FinishedAt.Time, arrival)
+	if t.FinishedAt.IsZero() {
+		r.Finished = evidence.Arrived(seen)
+	}
+	r.Seen = seen
+	r.ExitCode, r.Reason = t.ExitCode, evidence.Shared(c.Runs, t.Reason)
+	if couldNotStart(t.Reason) {
+		// Any other message is the program's own, and none of our business.
+		r.refusal = evidence.Shared(c.Runs, t.Message)
+	}
+	c.trimRuns()
+}
+
+// run returns the run with a container ID, made if need be.
+func (c *Container) run(id string, restart int32) *Run {
+	for _, r := range c.Runs {
+		if r.Id == id {
+			return r
+		}
+	}
+	r := &Run{Id: id, Restart: restart}
+	c.Runs = append(c.Runs, r)
+	slices.SortStableFunc(c.Runs, func(a, b *Run) int { return int(a.Restart) - int(b.Restart) })
+	c.trimRuns()
+	return r
+}
+
+// trimRuns forgets the runs that there is no room for.
+func (c *Container) trimRuns() {
+	n := len(c.Runs)
+	c.Runs = evidence.Trimmed(c.Runs, MaxRuns)
+	c.Forgotten += n - len(c.Runs)
+}
+
+// Wait notes a waiting state; reason "" is any state but waiting.
+func (c *Container) Wait(reason, message string, arrival, seen time.Time) {
+	if n := len(c.Waits); n > 0 && c.Waits[n-1].until.IsZero() {
+		last := &c.Waits[n-1]
+		if last.reason == reason {
+			if message != "" && message != last.Message {
+				last.Message = evidence.Shared(c.Waits, message)
+				c.Waits = evidence.Trimmed(c.Waits, MaxTransitions)
+			}
+			return
+		}
+		last.until = seen
+	}
+	if OrdinaryWait(reason) {
+		return
+	}
+	from := evidence.Arrived(seen)
+	if arrival.IsZero() {
+		from = evidence.Moment{}
+	}
+	w := wait{reason: evidence.Shared(c.Waits, reason), Message: evidence.Shared(c.Waits, message), from: from}
+	c.Waits = evidence.Trimmed(append(c.Waits, w), MaxTransitions)
+}
+
+// waitAt returns the latest notable waiting state that began by t.
+func (c *Container) waitAt(t time.Time) (wait, bool) {
+	for _, w := range slices.Backward(c.Waits) {
+		if t.IsZero() || !w.from.At().After(t) {
+			return w, true
+		}
+	}
+	return wait{}, false
+}

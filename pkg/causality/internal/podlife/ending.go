@@ -1,0 +1,106 @@
+package podlife
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+)
+
+// The API has no word for a run that the kubelet ended because of a probe.
+const (
+	livenessProbeFailed = "LivenessProbeFailed"
+	startupProbeFailed  = "StartupProbeFailed"
+)
+
+// The kubelet's words for the states of containers that are named here.
+const (
+	postStartHookError = "PostStartHookError"
+	runContainerError  = "RunContainerError"
+	OomKilled          = "OOMKilled"
+)
+
+// WhyEnded says why a run ended. What the kernel or the kubelet did to it is
+// more specific than the code it left with.
+func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
+	if r.stillborn() {
+		return evidence.Failure{Reason: runContainerError, Message: container.explain(runContainerError, r.refusal)}
+	}
+	exit := evidence.Failure{Reason: r.endReason(), Message: r.Exit()}
+	if exit.Reason == OomKilled {
+		return exit
+	}
+	kill, ok := p.killed(container, r)
+	if !ok {
+		return exit
+	}
+	if k := StopReasonFor(kill.Message); k.reason != "" {
+		exit.Reason = k.reason
+		if said := p.lastProbe(container, k.probe, r.Started.Earliest, kill.At); said != "" {
+			exit.Message = fmt.Sprintf("%s (%s)", said, exit.Message)
+		}
+		return exit
+	}
+	if p.Failed.Known() && p.Reason != "" {
+		return evidence.Failure{Reason: p.Reason, Message: exit.Message} // it was stopped with its pod: Evicted, DeadlineExceeded
+	}
+	if strings.HasPrefix(kill.Message, stoppingWords) {
+		return exit // with its pod, and the kubelet has no more to say of it
+	}
+	return evidence.Failure{Reason: exit.Reason, Message: exit.Message + ": " + kill.Message}
+}
+
+// lastProbe is what a kind of probe last said of a container in a span of time:
+// "HTTP probe failed with statuscode: 503".
+func (p *Pod) lastProbe(container *Container, probe string, from, until time.Time) string {
+	if probe == "" {
+		return ""
+	}
+	var last Occurrence
+	for o := range p.Said("Unhealthy", container) {
+		if strings.HasPrefix(o.Message, probe) && !o.At.Before(from) && !o.At.After(until) && o.At.After(last.At) {
+			last = o
+		}
+	}
+	_, said, _ := strings.Cut(last.Message, ": ")
+	return strings.TrimSpace(said)
+}
+
+// EndedWithPod reports whether a sidecar was only stopped because the
+// containers it serves were done.
+func (p *Pod) EndedWithPod(container *Container, r *Run) bool {
+	if !container.Sidecar {
+		return false
+	}
+	for _, other := range p.Containers {
+		if other.Init {
+			continue
+		}
+		n := len(other.Runs)
+		if n == 0 || !other.Runs[n-1].Over() || other.Runs[n-1].Finished.Earliest.After(r.Finished.At()) {
+			return false
+		}
+	}
+	return p.Phase == "Succeeded" || p.Phase == "Failed"
+}
+
+// endReason is why a run that failed ended, in the runtime's word; some give
+// none.
+func (r *Run) endReason() string { return cmp.Or(r.Reason, "Error") }
+
+func (r *Run) Exit() string { return fmt.Sprintf("exit code %d", r.ExitCode) }
+
+// Describe says how a run ended, for a failure that is named after something
+// else.
+func Describe(f evidence.Failure) string {
+	switch {
+	case f.Reason == "" || f.Reason == "Error":
+		return f.Message
+	case strings.HasPrefix(f.Message, "exit code"):
+		return f.Reason + ", " + f.Message // as in "OOMKilled, exit code 137"
+	default:
+		return f.Reason + ": " + f.Message
+	}
+}

@@ -1,0 +1,60 @@
+package podlife
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// A container that its probe has killed again and again uses up what the kubelet's
+// recorder lets through of a pod's Events, and its last Events Killing are not there.
+// What the probe said shortly before may be.
+
+// signaled reports whether a run left with the code of one that SIGTERM or SIGKILL
+// ended.
+func (r *Run) signaled() bool {
+	return (r.ExitCode == exitSIGKILL || r.ExitCode == exitSIGTERM) && r.Reason != OomKilled && !r.Vanished
+}
+
+// KilledUnsaid finds the failure of a probe for which the kubelet must have killed a
+// run, though no Event says that it did: it sends such signals only to what it stops,
+// and the run ended in the time that this takes.
+func (p *Pod) KilledUnsaid(container *Container, r *Run) (failed Occurrence, ok bool) {
+	if !r.signaled() || p.Failed.Known() || p.Lost() && !r.Finished.At().Before(p.LostAt().Earliest) {
+		return failed, false
+	}
+	// The end is known to the second.
+	from, until := r.Finished.Earliest.Add(-container.killTakes-time.Second), r.Finished.At()
+	for o := range p.Said("Unhealthy", container) {
+		if o.At.Before(from) || o.At.Before(r.Started.Earliest) || o.At.After(until) || !o.At.After(failed.At) {
+			continue
+		}
+		if slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(o.Message) }) {
+			failed, ok = o, true
+		}
+	}
+	return failed, ok
+}
+
+// saidBy reports whether these are the words of the probe itself, and not of one that
+// could not be made.
+func (k stopReason) saidBy(message string) bool {
+	return k.probe != "" && strings.HasPrefix(message, k.probe+" failed")
+}
+
+// killTakes is how long the kubelet takes at most to kill a container for a probe: it
+// sends SIGKILL when the grace period is over.
+func killTakes(in *corev1.Pod, s *corev1.Container) time.Duration {
+	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if g := in.Spec.TerminationGracePeriodSeconds; g != nil {
+		grace = *g
+	}
+	for _, probe := range []*corev1.Probe{s.LivenessProbe, s.StartupProbe} {
+		if probe != nil && probe.TerminationGracePeriodSeconds != nil {
+			grace = max(grace, *probe.TerminationGracePeriodSeconds)
+		}
+	}
+	return time.Duration(grace) * time.Second
+}

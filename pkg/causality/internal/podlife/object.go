@@ -1,0 +1,84 @@
+package podlife
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+)
+
+// Unclaimed are the Events that no span has, in order.
+func (o *Object) Unclaimed() []*Event {
+	var left []*Event
+	for _, ev := range o.Events {
+		if !ev.Ledger.Claimed {
+			left = append(left, ev)
+		}
+	}
+	slices.SortStableFunc(left, func(a, b *Event) int { return a.First().Compare(b.First()) })
+	return left
+}
+
+// Object is what all records have in common. It exists from the first
+// Event or state that names it, so that an Event may come before its object.
+type Object struct {
+	kube.ObjectID
+	Name    string
+	Events  []*Event
+	Touched time.Time     // arrival of the latest news
+	Owned   kube.OwnerRef // by whom; zero if by nobody
+	// proven says that the object's own stream has shown it, so that it is who its
+	// identity says: those that Events and owner references name need not be.
+	Proven bool
+	// shared says that another object had the UID before.
+	Shared bool
+	// exists is set while the object's own stream says that it is there, for
+	// those that are known by their metadata only.
+	Exists bool
+	// target is what the object is for, if that is not what owns it: the
+	// workload that an autoscaler scales.
+	Target kube.NameKey
+}
+
+// NameKey finds the object by its name.
+func (o *Object) NameKey() kube.NameKey {
+	return kube.NameKey{Kind: o.Kind, Group: o.Group, Namespace: o.Namespace, Name: o.Name}
+}
+
+// Subject names the object as kubectl would.
+func (o *Object) Subject() string { return strings.ToLower(o.Kind) + "/" + o.Name }
+
+// AsInEvents are the identities under which Events of an object are filed that came
+// before it, where they left out its UID, its API version or its kind.
+func AsInEvents(id kube.ObjectID, name string) []kube.ObjectID {
+	noGroup, noKind := id, id
+	noGroup.Group = ""
+	noKind.Kind, noKind.Group = "", ""
+	return []kube.ObjectID{noGroup, noKind, Named(id, name), Named(noGroup, name)}
+}
+
+// Named stands in for the identity of an object that is known by its name only.
+func Named(id kube.ObjectID, name string) kube.ObjectID {
+	id.Uid = types.UID(namePrefix + id.Kind + "/" + id.Namespace + "/" + name)
+	return id
+}
+
+const namePrefix = "name:"
+
+// ByName reports whether the UID is one of these. What others state must not be: the
+// name in it need not be of their namespace.
+func ByName(id kube.ObjectID) bool { return strings.HasPrefix(string(id.Uid), namePrefix) }
+
+// Unique is what the IDs of traces about the object are made of: its UID. Of an object
+// that only others speak of, and of one whose UID is another's, too, it is all of its
+// identity: what is claimed in one namespace must not get into the traces of an object
+// of another that really has the UID.
+func (o *Object) Unique() string {
+	if ByName(o.ObjectID) || o.Proven && !o.Shared {
+		return string(o.Uid)
+	}
+	return strings.Join([]string{string(o.Uid), o.Kind, o.Group, o.Namespace}, "/")
+}

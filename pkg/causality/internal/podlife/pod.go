@@ -1,0 +1,298 @@
+package podlife
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// Owners change. `kubectl delete --cascade=orphan` leaves pods and ReplicaSets
+// behind, and a workload takes in what its selector matches and nobody controls
+// (k8s.io/kubernetes/pkg/controller, controller_ref_manager.go): so is a
+// StatefulSet re-created around its pods to change what the API does not let
+// change.
+
+// Released reports whether the pod was let go of, and not taken in since.
+func (p *Pod) Released() bool { return p.Failed.Known() && p.Reason == attr.CauseReleased }
+
+// MaxTransitions bounds the history kept of one pod that flaps for days.
+const MaxTransitions = 128
+
+// Pod is what the engine keeps of a Pod.
+type Pod struct {
+	*Object
+	Mirrors kube.ObjectID // the static pod that it stands for, if it does
+	// owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
+	// pods of Deployments. Any other pod is its own.
+	Owner kube.ObjectID
+	Node  string
+	// nominatedNode is where the scheduler makes room for it.
+	NominatedNode string
+
+	FirstSeen evidence.Write
+	Created   evidence.Moment
+	Announced time.Time // when its controller said that it had made it
+	Before    types.UID // of the pod that had its name before it, if one did
+	Initial   bool      // it was there before the watcher was
+	// lostFirst and readyFirst say that it was being deleted, or Ready, when it
+	// was first seen, in the list that a watch starts with.
+	LostFirst, ReadyFirst bool
+
+	Scheduled evidence.Moment
+	// sandboxes are when PodReadyToStartContainers became True: a pod may need
+	// another sandbox.
+	Sandboxes []evidence.Moment
+	noSandbox bool
+	// gatesShut says that it had scheduling gates; gatesOpen is when the last one went.
+	gatesShut bool
+	gatesOpen evidence.Moment
+	// containersReady is when ContainersReady was True for the first time.
+	ContainersReady evidence.Moment
+	Ready           []transition
+	ReadyBy         evidence.Write // of the write by which it was Ready for the first time
+	Gated           bool           // has readiness gates
+
+	// unscheduled and unready are why it had no node yet, and why it was not
+	// Ready yet. What comes after its first Ready is not kept.
+	Unscheduled, Unready evidence.Reasons
+
+	Deletion    evidence.Write
+	DeleteAsked evidence.Moment
+	Grace       time.Duration
+	Forced      bool     // removed from the API without waiting for its containers
+	Finalizers  []string // what kept it there when the kubelet was done with it
+	Disruption  string   // reason of the DisruptionTarget condition
+	Gone        evidence.Moment
+	GoneSeen    time.Time       // arrival of the deletion's news
+	Ended       evidence.Moment // while it was being deleted: in phase Succeeded or Failed
+
+	// finite pods are to finish, not to stay (restartPolicy Never or
+	// OnFailure, of all containers); finished is when one was seen in phase Succeeded or Failed.
+	Finite   bool
+	Finished evidence.Moment
+	Finish   evidence.Write
+
+	// failed is when it was seen in phase Failed, or without its owner, while
+	// it was not being deleted. Finite pods have finished instead.
+	Failed  evidence.Moment
+	Failure evidence.Write
+	// returned is when the owner that had let go of it took it back.
+	Returned evidence.Write
+
+	jobPod // of a Job
+
+	RevisionName string // the ControllerRevision of a StatefulSet's pod
+
+	Phase   corev1.PodPhase
+	Reason  string // status.reason: Evicted, NodeLost, …
+	Message string
+
+	Containers []*Container // init containers first, in order
+	// manyContainers has them by name, if they are many.
+	manyContainers map[string]*Container
+
+	Claims    *VolumeClaims  // all there are
+	claimKeys []kube.NameKey // of the claims it uses
+
+	Ledger ledger.PodLedger
+}
+
+// transition is a condition's change.
+type transition struct {
+	Status bool
+	At     evidence.Moment
+	Seen   time.Time
+}
+
+// FirstReady returns when the pod was Ready for the first time.
+func (p *Pod) FirstReady() (transition, bool) {
+	for _, t := range p.Ready {
+		if t.Status {
+			return t, true
+		}
+	}
+	return transition{}, false
+}
+
+// ReadyFrom returns when the pod was Ready at or for the first time after t,
+// and when that became known.
+func (p *Pod) ReadyFrom(t time.Time) (at, seen time.Time, ok bool) {
+	for i, tr := range p.Ready {
+		if !tr.Status {
+			continue
+		}
+		until := time.Time{}
+		if i+1 < len(p.Ready) {
+			until = p.Ready[i+1].At.At()
+		}
+		if until.IsZero() || until.After(t) {
+			return evidence.Latest(tr.At.At(), t), tr.Seen, true
+		}
+	}
+	return time.Time{}, time.Time{}, false
+}
+
+// Lost reports whether the pod is no longer what its ReplicaSet wants it to be:
+// deleted, or failed for good (evicted by its node, say).
+func (p *Pod) Lost() bool { return p.Leaving() || p.Failed.Known() }
+
+// LostBy orders the loss among other writes.
+func (p *Pod) LostBy() evidence.Write {
+	if p.Failed.Known() && (!p.Leaving() || p.Failure.Before(p.Deletion)) {
+		return p.Failure
+	}
+	return p.Deletion
+}
+
+// LostAt dates the loss.
+func (p *Pod) LostAt() evidence.Moment {
+	if p.Failed.Known() && (!p.Leaving() || p.Failure.Before(p.Deletion)) {
+		return p.Failed
+	}
+	return p.DeleteAsked
+}
+
+// Leaving reports whether the pod is being, or was, deleted.
+func (p *Pod) Leaving() bool { return p.DeleteAsked.Known() }
+
+// StartResolved returns when it became known that the pod's start is over one way
+// or the other, or ok=false while it still starts.
+func (p *Pod) StartResolved() (seen time.Time, ok bool) {
+	if p.Finished.Known() {
+		return p.Finish.Arrival, true
+	}
+	if tr, ok := p.FirstReady(); ok && !p.Finite {
+		return tr.Seen, true
+	}
+	if p.Leaving() {
+		return p.Deletion.Arrival, true
+	}
+	if p.Failed.Known() {
+		return p.Failure.Arrival, true
+	}
+	return time.Time{}, false
+}
+
+// The phases that a pod ends in.
+const PodFailed = corev1.PodFailed
+
+// ObserveEnd notes that the pod has finished, or was lost without being
+// deleted.
+func (p *Pod) ObserveEnd(o stream.Observation, in *corev1.Pod) {
+	ended := p.Phase == PodFailed || p.Phase == corev1.PodSucceeded
+	switch {
+	case p.Finished.Known() || p.Failed.Known() || p.Leaving():
+	case p.Finite && ended:
+		p.Finished, p.Finish = p.finishedAt(o), evidence.NewWrite(in.ResourceVersion, o)
+	case p.Phase == PodFailed:
+		p.Failed, p.Failure = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o)
+	case !p.Unowned() && kube.ControllerRef(in).UID == "":
+		// Its labels were changed, to have a look at it: its ReplicaSet lets
+		// go of it and makes another. Or that was deleted without its pods.
+		p.Failed, p.Failure, p.Reason = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o), attr.CauseReleased
+	}
+}
+
+// finishedAt dates the end of a finite pod: its last container ended.
+func (p *Pod) finishedAt(o stream.Observation) evidence.Moment {
+	var last evidence.Moment
+	for _, container := range p.Containers {
+		for _, r := range container.Runs {
+			if r.Over() && !r.Finished.At().Before(last.At()) {
+				last = r.Finished
+			}
+		}
+	}
+	if !last.Known() {
+		return evidence.Arrived(o.Time) // none ran
+	}
+	return last
+}
+
+// ForgetPastRuns marks the restarts as told that were over before the pod was
+// first seen: rollspan was not there, or told of them in an earlier life.
+func (p *Pod) ForgetPastRuns() {
+	for _, container := range p.Containers {
+		if n := len(container.Runs); n > 0 && container.Runs[n-1].Restart > 0 {
+			p.Ledger.EmitRestart(container.Name, container.Runs[n-1].Restart-1)
+		}
+	}
+}
+
+func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {
+	for i := range conditions {
+		c := &conditions[i]
+		isTrue := c.Status == corev1.ConditionTrue
+		at := evidence.InSecond(c.LastTransitionTime.Time, arrival)
+		if c.LastTransitionTime.IsZero() {
+			at = evidence.Arrived(seen)
+		}
+		switch c.Type {
+		case corev1.PodScheduled:
+			if isTrue && !p.Scheduled.Known() {
+				p.Scheduled = at
+			}
+			if !isTrue && c.Reason+c.Message != "" {
+				p.Unscheduled.Add(evidence.Reason{Reason: c.Reason, Message: c.Message, Stated: c.LastTransitionTime.Time, From: at}, seen)
+			}
+		case corev1.PodReadyToStartContainers:
+			p.observeSandbox(isTrue, at)
+		case corev1.ContainersReady:
+			if isTrue && !p.ContainersReady.Known() {
+				p.ContainersReady = at
+			}
+		case corev1.DisruptionTarget:
+			if isTrue {
+				p.Disruption = c.Reason
+			}
+		case corev1.PodReady:
+			if !isTrue && len(p.Ready) == 0 && c.Reason+c.Message != "" {
+				p.Unready.Add(evidence.Reason{Reason: c.Reason, Message: c.Message, Stated: c.LastTransitionTime.Time, From: at}, seen)
+			}
+			p.observeReady(isTrue, at, seen)
+		}
+	}
+}
+
+// observeReady keeps the changes of the Ready condition. Two changes between
+// two observations show as a new time with the old status; the one that was
+// missed is then put at the same time.
+func (p *Pod) observeReady(status bool, at evidence.Moment, seen time.Time) {
+	if n := len(p.Ready); n > 0 {
+		last := p.Ready[n-1]
+		if last.Status == status {
+			if !status || at.Earliest.IsZero() || !at.Earliest.After(last.At.Earliest) {
+				return
+			}
+			p.Ready = append(p.Ready, transition{Status: !status, At: at, Seen: seen})
+		}
+	} else if !status {
+		return // a pod starts out unready
+	}
+	p.Ready = append(p.Ready, transition{Status: status, At: at, Seen: seen})
+	if len(p.Ready) > MaxTransitions {
+		// The first time it was Ready ends its start; keep that.
+		p.Ready = slices.Delete(p.Ready, 1, 3)
+	}
+}
+
+// ObserveTriggers notes the writes that controllers act upon.
+func (p *Pod) ObserveTriggers(o stream.Observation, in *corev1.Pod) {
+	if _, ready := p.FirstReady(); ready && p.ReadyBy.Arrival.IsZero() {
+		p.ReadyBy = evidence.NewWrite(in.ResourceVersion, o)
+	}
+	if p.Leaving() && !p.Ended.Known() && (p.Phase == PodFailed || p.Phase == corev1.PodSucceeded) {
+		p.Ended = evidence.Arrived(o.Time)
+	}
+}
+
+// Unowned reports whether the pod is its own workload.
+func (p *Pod) Unowned() bool { return p.Owner == p.ObjectID }

@@ -1,0 +1,96 @@
+package podlife
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+)
+
+// A pod that no node takes waits for one, often for different things one after
+// another: for a gate, for a volume, for room. The scheduler says so in Events
+// and in the condition PodScheduled; either may be all there is.
+
+// refusal is why a pod got no node from some time on.
+type refusal struct {
+	At      time.Time
+	Reason  string // of the condition: Unschedulable, SchedulingGated, …
+	Message string // its first sentence; what follows is about preemption
+	// until is when it no longer held, if that is known by itself.
+	Until time.Time
+}
+
+// BindingConditionsPending is the scheduler's Event of a pod whose devices are not
+// ready yet on the node that it has chosen (plugins/dynamicresources).
+const BindingConditionsPending = "BindingConditionsPending"
+
+// ObserveNode notes the node that the pod is bound to, and its scheduling gates. A
+// binding brings the condition PodScheduled with it (registry/core/pod/storage);
+// where that is missing, the pod was created with its node, and the kubelet adds the
+// condition when it comes to it.
+func (p *Pod) ObserveNode(in *corev1.Pod, isNew bool, seen time.Time) {
+	if in.Spec.NodeName != "" {
+		p.Node = in.Spec.NodeName
+	}
+	if isNew && in.Spec.NodeName != "" && !hasCondition(in, corev1.PodScheduled) {
+		p.Scheduled = p.Created
+	}
+	switch {
+	case len(in.Spec.SchedulingGates) > 0:
+		p.gatesShut = true
+	case p.gatesShut && !p.gatesOpen.Known():
+		p.gatesOpen = evidence.Arrived(seen)
+	}
+}
+
+func hasCondition(in *corev1.Pod, kind corev1.PodConditionType) bool {
+	return slices.ContainsFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
+}
+
+// errorType is what a start that failed for it is filed under: the scheduler's
+// Event, where it writes one.
+func (r refusal) errorType() string {
+	if r.Reason == corev1.PodReasonSchedulingGated || r.Reason == BindingConditionsPending {
+		return r.Reason
+	}
+	return "FailedScheduling"
+}
+
+// Refusals are what kept the pod from a node, each from when it was said first,
+// up to a time.
+func (p *Pod) Refusals(until time.Time) []refusal {
+	var all []refusal
+	said := map[string]bool{}
+	for _, ev := range p.Events {
+		reason := corev1.PodReasonUnschedulable
+		switch ev.Reason {
+		case "FailedScheduling":
+		case BindingConditionsPending:
+			reason = BindingConditionsPending
+		default:
+			continue
+		}
+		for _, o := range ev.Occurrences {
+			r := refusal{At: o.At, Reason: reason, Message: kube.CutSentence(o.Message)}
+			all = append(all, r)
+			said[r.Message] = true
+		}
+	}
+	for _, c := range p.Unscheduled {
+		// An Event with the same words is the more exact.
+		if message := kube.CutSentence(c.Message); !said[message] {
+			r := refusal{At: c.From.At(), Reason: cmp.Or(c.Reason, corev1.PodReasonUnschedulable), Message: message}
+			if r.Reason == corev1.PodReasonSchedulingGated {
+				r.Until = p.gatesOpen.At() // the condition says so until it says something else
+			}
+			all = append(all, r)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b refusal) int { return a.At.Compare(b.At) })
+	all = slices.DeleteFunc(all, func(r refusal) bool { return !until.IsZero() && r.At.After(until) })
+	return slices.CompactFunc(all, func(a, b refusal) bool { return a.Message == b.Message })
+}

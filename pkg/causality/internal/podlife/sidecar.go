@@ -1,0 +1,90 @@
+package podlife
+
+import (
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+)
+
+// A sidecar is an init container that keeps running. It is done with as an init
+// container when it is up: started and, where it has a startup probe, past
+// that. From then on it is like any other container, and may crash and be
+// started again while others start.
+
+// isUp reports whether a mark says that the sidecar is up.
+func (l *ContainerLine) isUp(m milestone) bool {
+	if l.HasStartupProbe {
+		return m.Kind == milestoneBooted
+	}
+	return m.Kind == milestoneStarted
+}
+
+// upForGood is when the sidecar's run that lasted was up; zero if none was.
+func (l *ContainerLine) upForGood() time.Time {
+	if l.HasStartupProbe {
+		return l.BootedForGood()
+	}
+	return l.startedForGood()
+}
+
+// down reports whether the last that is known of the sidecar is that it was not
+// running.
+func (l *ContainerLine) down() bool {
+	if len(l.marks) == 0 {
+		return false
+	}
+	kind := l.marks[len(l.marks)-1].Kind
+	return kind != milestoneStarted && kind != milestoneBooted
+}
+
+// sidecarTurn is when the kubelet turned to the container after a sidecar, up to
+// limit (zero: none): when the sidecar was up for the last time before that was
+// worked on.
+func (l *ContainerLine) sidecarTurn(next, limit time.Time) time.Time {
+	if next.IsZero() || !limit.IsZero() && next.After(limit) {
+		return l.upForGood()
+	}
+	next = evidence.Latest(next, l.Begin)
+	turn := next
+	for _, m := range l.marks {
+		if l.isUp(m) && !m.At.After(next) {
+			turn = m.At
+		}
+	}
+	return turn
+}
+
+// narrowBoots moves the time at which a sidecar passed its startup probe, which
+// is known by the arrival of the news, before what came next.
+func narrowBoots(lines []ContainerLine) {
+	dated := datedByEvents(lines)
+	for i := range lines {
+		line := &lines[i]
+		if !line.Sidecar {
+			continue
+		}
+		for j := range line.marks {
+			m := &line.marks[j]
+			if m.Kind != milestoneBooted {
+				continue
+			}
+			started := StartOfRun(line.marks, m.run)
+			for _, later := range dated.after(i) {
+				if first, ok := firstExact(lines[later].marks); ok && first.After(started) && first.Before(m.At) {
+					m.At = first
+				}
+			}
+		}
+		sortMilestones(line.marks)
+	}
+}
+
+// firstExact is the first thing that an Event dates.
+func firstExact(marks []milestone) (time.Time, bool) {
+	for _, m := range marks {
+		if m.Exact {
+			return m.At, true
+		}
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,137 @@
+package podlife
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// The kubelet says of each container that it kills that it does so, and in words
+// what for.
+
+// stopReason is what the kubelet kills a container for.
+type stopReason struct {
+	words  string // by which the Event is known
+	Cause  string // of the restart
+	reason string // what the run failed for; empty if it did nothing wrong
+	probe  string // which probe it did not pass
+}
+
+// stopReasons are from k8s.io/kubernetes/pkg/kubelet/kuberuntime. The first that fits
+// counts.
+var stopReasons = []stopReason{
+	{"failed liveness probe", attr.CauseProbe, livenessProbeFailed, "Liveness probe"},
+	{"failed startup probe", attr.CauseProbe, startupProbeFailed, "Startup probe"},
+	{"PostStartHook", attr.CauseHook, postStartHookError, ""},
+	{"resize requires restart", attr.CauseResize, "", ""},
+	{"definition changed", attr.CauseImage, "", ""}, // of what it compares only the image can change
+	{stoppingWords, attr.CauseSandbox, "", ""},
+	{"try killing it before restart", attr.CauseVanished, "", ""},
+}
+
+// restartAllWords are all that the kubelet says where it restarts all containers.
+const restartAllWords = "killing"
+
+// stoppingWords are what the kubelet says where it stops all of a pod: to end it, or
+// to give it another sandbox.
+const stoppingWords = "Stopping container "
+
+func StopReasonFor(message string) stopReason {
+	if message == restartAllWords {
+		return stopReason{Cause: attr.CauseRule}
+	}
+	for _, k := range stopReasons {
+		if strings.Contains(message, k.words) || k.saidBy(message) {
+			return k
+		}
+	}
+	return stopReason{Cause: attr.CauseKubelet}
+}
+
+// killed finds what says that the kubelet began to kill a run.
+func (p *Pod) killed(container *Container, r *Run) (kill Occurrence, ok bool) {
+	next := container.nextStart(r)
+	for o := range p.Said("Killing", container) {
+		if !next.IsZero() && o.At.After(next) {
+			continue // that was of a later run
+		}
+		// Both ends of the run are known to the second.
+		if !o.At.Before(r.Started.Earliest) && o.At.Before(r.Finished.At().Add(time.Second)) && (!ok || o.At.After(kill.At)) {
+			kill, ok = o, true
+		}
+	}
+	if !ok {
+		return p.KilledUnsaid(container, r)
+	}
+	return kill, ok
+}
+
+// Ordered reports whether the kubelet ended a run that did nothing wrong, to start
+// the container anew. How it answers to that is no error.
+func (p *Pod) Ordered(container *Container, r *Run) bool {
+	if r.Reason == RestartingAll {
+		return true
+	}
+	kill, ok := p.killed(container, r)
+	if !ok || r.Reason == OomKilled {
+		return false
+	}
+	switch StopReasonFor(kill.Message).Cause {
+	case attr.CauseResize, attr.CauseImage, attr.CauseRule:
+		return true
+	case attr.CauseSandbox:
+		return container.ranAfter(r)
+	}
+	return false
+}
+
+// StopsBy reports whether an Event says that the kubelet stops a container with its
+// pod, by a clock that may not be the API server's.
+func (p *Pod) StopsBy(ev *Event) bool {
+	container := p.Container(ev.Container)
+	if ev.Reason != "Killing" || container == nil || !p.Leaving() || len(container.Runs) == 0 {
+		return false
+	}
+	at, last := ev.First(), container.Runs[len(container.Runs)-1]
+	return strings.Contains(ev.Message(), stoppingWords) && at.After(last.Started.At()) &&
+		!at.Before(p.DeleteAsked.Earliest.Add(-clockSlack))
+}
+
+// ranAfter reports whether the container was started again after a run.
+func (c *Container) ranAfter(r *Run) bool {
+	return len(c.Runs) > 0 && c.Runs[len(c.Runs)-1] != r
+}
+
+// nextStart is by when the run after this one had started; zero if there is none.
+func (c *Container) nextStart(r *Run) time.Time {
+	i := slices.Index(c.Runs, r) + 1
+	if i >= len(c.Runs) || !c.Runs[i].Started.Known() {
+		return time.Time{}
+	}
+	started := c.Runs[i].Started
+	if started.Latest.IsZero() {
+		return started.Earliest.Add(time.Second)
+	}
+	return started.Latest
+}
+
+// clockSlack is how far the clocks of a node and of the API server may be apart
+// before a container that was stopped seems to have ended by itself.
+const clockSlack = 10 * time.Second
+
+// StoppedWith reports whether a run ended because its pod was to go. The kubelet
+// dates the end, and the API server the request; and a mirror pod is deleted when
+// its containers have been stopped already.
+func (p *Pod) StoppedWith(container *Container, r *Run) bool {
+	if !p.Lost() || !r.Over() {
+		return false
+	}
+	end, asked := r.Finished.At(), p.LostAt().Earliest
+	if !end.Before(asked) {
+		return true
+	}
+	kill, ok := p.killed(container, r)
+	return ok && !container.ranAfter(r) && strings.Contains(kill.Message, stoppingWords) && !end.Before(asked.Add(-clockSlack))
+}

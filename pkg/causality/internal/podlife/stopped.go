@@ -1,0 +1,72 @@
+package podlife
+
+import (
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+)
+
+// StopAsked dates the request to delete the pod: not after the kubelet began
+// to kill its containers, nor after another pod was there in its place (missed, zero
+// if there is none), unless that was for an earlier failure.
+func (p *Pod) StopAsked(missed time.Time) time.Time {
+	at := p.DeleteAsked
+	for _, ev := range p.Events {
+		if ev.Reason == "Killing" && !ev.First().Before(at.Earliest) {
+			at = at.Before(ev.First())
+		}
+	}
+	if !p.Failed.Known() {
+		at = at.Before(missed)
+	}
+	return at.At()
+}
+
+// RunAtStop is the run of a container that was on when the pod was to be
+// deleted; nil if there was none.
+func (p *Pod) RunAtStop(container *Container) *Run {
+	if len(container.Runs) == 0 {
+		return nil
+	}
+	r := container.Runs[len(container.Runs)-1]
+	if !r.Started.Known() || r.Over() && r.Finished.At().Before(p.DeleteAsked.Earliest) && !p.StoppedWith(container, r) {
+		return nil
+	}
+	return r
+}
+
+// stoppedRun is the last run of a container of a pod that was deleted, if it had not
+// ended when the kubelet began to stop it. It may have ended in the same second, which
+// is all that the API says of that: then it seems to have ended before it was asked to.
+// nil if it had, or nothing shows that.
+func (p *Pod) stoppedRun(container *Container) *Run {
+	r := p.RunAtStop(container)
+	if r == nil || !r.Over() || !p.Leaving() {
+		return nil
+	}
+	for o := range p.Said("Killing", container) {
+		if !o.At.Before(p.DeleteAsked.Earliest) && !o.At.Before(r.Finished.Earliest) {
+			return r
+		}
+	}
+	return nil
+}
+
+// Unstopped is the time at which to look for what the containers did when the pod was
+// to be deleted at a time: before that if those that were stopped then seem to have
+// ended already, as they do where the news was late.
+func (p *Pod) Unstopped(at time.Time) time.Time {
+	for _, container := range p.Containers {
+		if r := p.stoppedRun(container); r != nil && !r.Finished.At().After(at) {
+			at = evidence.Earliest(at, r.Finished.Earliest.Add(-time.Nanosecond))
+		}
+	}
+	return at
+}
+
+// Outlived reports whether a run was killed because its time to stop was up. The
+// times are known to the second.
+func (p *Pod) Outlived(r *Run) bool {
+	return r.ExitCode == exitSIGKILL && p.Grace > 0 && r.Reason != OomKilled &&
+		!r.Finished.Earliest.Add(time.Second).Before(p.DeleteAsked.Earliest.Add(p.Grace))
+}

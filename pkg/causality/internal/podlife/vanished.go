@@ -1,0 +1,41 @@
+package podlife
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+)
+
+// A container may be gone from its node's runtime before the kubelet has seen it
+// end: the runtime was wiped when the machine booted, or the kubelet itself removed
+// it, to restart all containers of the pod. The kubelet makes an end up then, with
+// exit code 137, without the container's ID or any time
+// (k8s.io/kubernetes/pkg/kubelet, convertToAPIContainerStatuses).
+
+// RestartingAll is the kubelet's word for what it does, at the asking of a
+// container's restart rule.
+const RestartingAll = "RestartingAllContainers"
+
+// observeVanished ends the run that is on if the status says that the container
+// has vanished: a run that nobody saw never was.
+func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) {
+	end := s.LastTerminationState.Terminated
+	if s.State.Terminated != nil {
+		end = s.State.Terminated
+	}
+	if end == nil || end.ContainerID != "" || len(c.Runs) == 0 {
+		return
+	}
+	r := c.Runs[len(c.Runs)-1]
+	if r.Over() || !r.Started.Known() || s.State.Running != nil && s.ContainerID == r.Id {
+		return
+	}
+	r.Vanished = true
+	r.Finished, r.Seen = evidence.Arrived(seen), seen
+	if s.State.Running != nil {
+		r.Finished = r.Finished.Before(s.State.Running.StartedAt.Time)
+	}
+	r.ExitCode, r.Reason = end.ExitCode, end.Reason
+}

@@ -1,0 +1,167 @@
+package workloads
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+func PlaceOfReplacement(lost *podlife.Pod) ledger.Place {
+	return ledger.OwnPlace(lost.Unique(), string(attr.ChangeReplacement))
+}
+
+// Change is one change of a workload: a rollout, a scale, a Job's run, its
+// deletion.
+type Change struct {
+	Kind   attr.Change
+	Opened evidence.Write
+	Start  evidence.Moment
+
+	Ended   bool
+	outcome attr.Outcome
+	End     evidence.Moment
+	EndedBy evidence.Write
+
+	// revision is the rollout's number, 0 until the controller gives one.
+	// StatefulSets and DaemonSets have it from the ControllerRevision, which
+	// StatefulSets name; numbered is the write by which it was there.
+	Revision     int64
+	RevisionName string
+	Numbered     evidence.Write
+	RollbackTo   int64 // the number that revision had before, if it had one
+	Partition    int32 // of a StatefulSet's rollout
+	again        bool  // it had that partition before
+	generation   int64 // of the write that opened it
+	// resumed is when the controller resumed a Job's run, if it was and that is known.
+	Resumed time.Time
+	Failure evidence.Failure // of a Job, or of a rollout that was given up
+	jobRun
+	renumbering
+	Cause string
+	// manager wrote it, through a subresource if that is not empty.
+	Manager, Subresource string
+	ImagesBefore,
+	ImagesAfter []string
+	Changed        []string // what of the template is another, by name
+	Wanted, Before int32    // replicas
+	Fewer          int32    // how many pods it was asked to do without, so far
+	Ready          int32
+
+	// templateHash tells the new pod template from others.
+	templateHash kube.TemplateHash
+	// staleFailure is the failure of the revision before, which the status
+	// may still show.
+	staleFailure time.Time
+	Deadline     time.Duration
+
+	// recovered is set when a failed rollout completed after all.
+	Recovered    bool
+	Recovery     evidence.Moment
+	RecoverySeen time.Time
+	// pauses are the times it was paused; the last may be open.
+	Pauses []pause
+
+	// offers are the trace contexts that the workload carried when the change
+	// began, previous is when the one before it was opened.
+	Offers   []Offer
+	previous evidence.Write
+
+	Ledger ledger.ChangeLedger
+}
+
+// pause is a time in which a rollout could not go on. resumed is the write that
+// ended it.
+type pause struct {
+	From, Until evidence.Moment
+	Resumed     evidence.Write
+}
+
+// Over reports whether the change has ended, as far as is known or was told.
+func (c *Change) Over() bool { return c.Ended || c.Ledger.DeletionSent }
+
+// How is the outcome of a change that is over.
+func (c *Change) How() attr.Outcome {
+	if c.Ledger.DeletionSent {
+		return attr.OutcomeComplete
+	}
+	return c.outcome
+}
+
+// Finish ends a change.
+func (c *Change) Finish(how attr.Outcome, at evidence.Moment, write evidence.Write) {
+	c.Ended, c.outcome, c.End, c.EndedBy = true, how, at, write
+}
+
+// Aborted reports whether a rollout was given up by its controller, which brings back the
+// pods from before.
+func (c *Change) Aborted() bool { return c.Kind == attr.ChangeRollout && c.Failure.Reason != "" }
+
+// CutsPods reports whether a pod that still waited when the change ended has failed with
+// it.
+func (c *Change) CutsPods() bool { return c.outcome == attr.OutcomeFailed && !c.Aborted() }
+
+// AttributesAfter are those of what happened at a time to a pod that the change
+// brought, if the change was over by then. It may be nil: not known.
+func (c *Change) AttributesAfter(at time.Time) []attribute.KeyValue {
+	if c == nil || !c.Over() || at.Before(c.End.At()) {
+		return nil
+	}
+	return []attribute.KeyValue{evidence.Seconds(attr.SinceRolloutKey, at.Sub(c.End.At()))}
+}
+
+// OpenAt reports whether the change was open when the write s was made.
+func (c *Change) OpenAt(write evidence.Write) bool {
+	return !write.Before(c.Opened) && (!c.Over() || !c.EndedBy.Before(write))
+}
+
+// Identity is what the change is, hashed: the ID of its trace, unless it joined
+// another's (see placeOf). workload is what is unique about the workload.
+func (c *Change) Identity(workload string) trace.TraceID {
+	id := []string{workload, string(c.Kind)}
+	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }
+	switch c.Kind {
+	case attr.ChangeRollout:
+		switch {
+		case c.Revision > 0 || c.generation == 0:
+			number(c.Revision)
+		default:
+			// Its ControllerRevision could not be read.
+			id = append(id, "generation")
+			number(c.generation)
+		}
+		if c.Partition > 0 {
+			id = append(id, "partition")
+			number(int64(c.Partition))
+		}
+		if c.again {
+			id = append(id, "again")
+			number(c.generation)
+		}
+	case attr.ChangeScale:
+		number(c.generation)
+	case attr.ChangeJob:
+		switch {
+		case !c.Resumed.IsZero():
+			number(c.Resumed.Unix())
+		case c.Cause == attr.CauseResume:
+			// It was over before the controller noticed.
+			id = append(id, "generation")
+			number(c.generation)
+		}
+	}
+	return spans.NewTraceID(id...)
+}
+
+// Comparable reports whether later rollouts are measured against this one.
+func (c *Change) Comparable() bool {
+	return c.Kind == attr.ChangeRollout && c.How() == attr.OutcomeComplete
+}

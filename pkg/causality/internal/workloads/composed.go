@@ -1,0 +1,217 @@
+package workloads
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+// Of a custom resource that has ReplicaSets only the metadata is read, so its state is
+// put together: the workload's own metadata says who wrote it and when, its ReplicaSets
+// say how many pods of which template there are to be and are. These come in streams of
+// their own, in any interleaving. So each piece of news waits for the settle period, and
+// then they are taken in in the order of the writes.
+
+// composer puts the state of a workload together.
+type composer struct {
+	// part reads what a ReplicaSet says of the workload.
+	part func(in *appsv1.ReplicaSet) part
+	// state is the workload's, not ok if its ReplicaSets do not tell.
+	state func(d *Workload, parts []part, last *News) (st WorkloadState, ok bool)
+}
+
+// part is what a ReplicaSet says of its workload.
+type part struct {
+	revision             int64
+	generation, observed int64
+	replicas             int32 // wanted of the ReplicaSet
+	total, available     int32
+	minReady             time.Duration
+	template             kube.PodTemplate
+	// wanted is how many the workload is to have in all.
+	wanted int32
+	// leaving says that its pods are kept for a while and serve nobody.
+	leaving bool
+	// written is when it was last written, a whole second; zero if not stated.
+	written time.Time
+	// tried says that it has wanted pods since it has its revision.
+	tried bool
+}
+
+// settled reports whether it has the pods that it wants.
+func (p *part) settled() bool {
+	return p.observed >= p.generation && p.total == p.replicas && p.available >= p.replicas
+}
+
+// Composition is what is kept of a workload that is put together.
+type Composition struct {
+	News  []News                  // what waits, in the order in which it came
+	Parts map[kube.ObjectID]*News // the latest of each ReplicaSet that was taken in
+	// created dates the object's creation, generation is the latest of it.
+	Created    evidence.Moment
+	Generation int64
+	// template and replicas are who wrote these last.
+	Template, Replicas kube.Written
+}
+
+// News is one observation of a workload's metadata, or of one of its ReplicaSets.
+type News struct {
+	Stamp evidence.Write
+	O     stream.Observation // without its object
+	// meta is the workload's own; nil in news of a ReplicaSet.
+	Meta *metav1.ObjectMeta
+	Set  kube.ObjectID
+	Part *part // nil if the ReplicaSet is gone
+}
+
+// Listed reports whether the news is of an object that was there before, so that others
+// may follow which belong to the same state.
+func (n *News) Listed() bool {
+	return n.O.Initial || n.O.Type == watch.Added && n.Part != nil && n.Part.generation > 1
+}
+
+// Unseen is what is known of the ReplicaSets of a workload that was not seen itself, as
+// it may not be read, or its stream comes later. They are workloads of their own until it
+// is.
+type Unseen struct {
+	Sets map[kube.ObjectID]*PodSet
+	News []News
+}
+
+// SpecFields are the managedFields of those who write the workload, other than its
+// controller, which is who numbers it.
+func (k *Controller) SpecFields(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+	var spec []metav1.ManagedFieldsEntry
+	for i := range fields {
+		if m := &fields[i]; m.Subresource != "status" && !kube.Owns(m, `"f:`+k.revisionAnnotation+`"`) {
+			spec = append(spec, *m)
+		}
+	}
+	return spec
+}
+
+// Tell adds news to what waits.
+func (w *Workload) Tell(n News) {
+	n.O.Object = nil
+	w.Composition.News = append(w.Composition.News, n)
+}
+
+// ReadPart is what a ReplicaSet's state says, nil if it is gone.
+func (set *PodSet) ReadPart(o stream.Observation, in *appsv1.ReplicaSet) *part {
+	if o.Type == watch.Deleted {
+		return nil
+	}
+	p := set.By.Compose.part(in)
+	if set.template.Hash == (kube.TemplateHash{}) {
+		set.template = p.template
+	}
+	for i := range in.ManagedFields {
+		if at := in.ManagedFields[i].Time; at != nil {
+			p.written = evidence.Latest(p.written, at.Time)
+		}
+	}
+	p.revision, p.template, p.tried = set.Revision, set.template, set.Tried
+	return &p
+}
+
+func CompareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// Awaits reports whether news waits of what came before s: the change that s belongs to
+// may not be known yet.
+func (w *Workload) Awaits(write evidence.Write) bool {
+	return w.Composition != nil && slices.ContainsFunc(w.Composition.News, func(n News) bool { return n.Stamp.Before(write) })
+}
+
+// Renew notes who wrote last, if it was written since.
+func Renew(w *kube.Written, now kube.Written, o stream.Observation) {
+	if now.At.After(w.At) || now.Gained > 0 && !now.At.Before(w.At) {
+		*w = now
+		w.Seen = o.Arrival()
+	}
+}
+
+// TakePart takes in a state of a ReplicaSet. A list brings again what is known.
+func (w *Workload) TakePart(n *News) {
+	k := w.Composition
+	if last := k.Parts[n.Set]; last != nil && n.Stamp.Version != 0 && n.Stamp.Version < last.Stamp.Version {
+		return
+	}
+	k.Parts[n.Set] = n
+	if n.Part == nil {
+		delete(k.Parts, n.Set)
+	}
+}
+
+// Recompose puts the state together that a ReplicaSet's news led to, and compares it with
+// the one before.
+func (w *Workload) Recompose(n *News) {
+	k := w.Composition
+	parts := make([]part, 0, len(k.Parts))
+	for _, p := range k.Parts {
+		parts = append(parts, *p.Part)
+	}
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.revision, b.revision) })
+	st, ok := w.Controller.Compose.state(w, parts, n)
+	if !ok || st.Revision < w.Revision {
+		return
+	}
+	st.generation, st.observed = k.Generation, k.Generation
+	if n.Part != nil && (st.Complete || st.Scaled) {
+		st.availableAt = n.Part.written
+	}
+	if !w.Seen {
+		w.FirstState(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(k.Created.Earliest)}, st, n.Stamp, n.O)
+		if c := w.Current(); c != nil && st.First && k.Created.Known() {
+			c.Start = k.Created
+		}
+	} else {
+		if !st.atRest || st.Revision > w.Revision {
+			w.Current().wake(n.Stamp)
+		}
+		w.NextState(nil, st, n.Stamp, n.O.Arrival())
+	}
+	if !w.Seen || st.Revision > w.Revision {
+		w.templateAt = k.Template.At
+	}
+	if !w.Seen || st.replicas != w.replicas {
+		w.replicasAt = k.Replicas.At
+	}
+	w.Seen, w.WorkloadState, w.Stated = true, st, n.Stamp
+	if st.atRest {
+		w.Current().pause(true, n.Stamp)
+	}
+	w.Progress(nil, st, n.Stamp, n.O.Arrival())
+}
+
+// shortestRest is how long a controller may take for its next step; a rest that is
+// shorter is no pause.
+const shortestRest = time.Second
+
+// wake ends a pause that nobody states.
+func (c *Change) wake(write evidence.Write) {
+	if c == nil || len(c.Pauses) == 0 {
+		return
+	}
+	last := len(c.Pauses) - 1
+	if p := c.Pauses[last]; !p.Until.Known() && write.Arrival.Sub(p.From.At()) < shortestRest {
+		c.Pauses = c.Pauses[:last]
+		return
+	}
+	c.pause(false, write)
+}

@@ -1,0 +1,68 @@
+package workloads
+
+import (
+	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+const kindDaemonSet = "DaemonSet"
+
+var daemonSetController = Controller{
+	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindDaemonSet),
+	service:          attr.ServiceDaemonSet,
+	nameKey:          semconv.K8SDaemonSetNameKey,
+	uidKey:           semconv.K8SDaemonSetUIDKey,
+	Numbers:          numberedByRevision,
+	Replaces:         ReplacedOnNode,
+	ScaledBy:         ScaledByNodes,
+	rolls:            true,
+	FreedBy:          FreedWhenEnded,
+	States:           statesOf[*appsv1.DaemonSet](ReadDaemonSet),
+	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.DaemonSet); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
+
+// ReadDaemonSet takes the pods that the nodes ask for as its replicas.
+func ReadDaemonSet(in *appsv1.DaemonSet, o stream.Observation, w *Workload) WorkloadState {
+	status := &in.Status
+	st := WorkloadState{
+		generation: in.Generation,
+		observed:   status.ObservedGeneration,
+		replicas:   status.DesiredNumberScheduled,
+		total:      status.CurrentNumberScheduled + status.NumberMisscheduled,
+		Available:  status.NumberAvailable,
+		MinReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
+		IsNew:      status.ObservedGeneration == 0,
+		unnumbered: status.ObservedGeneration == 0,
+		OnDelete:   in.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType,
+	}
+	written := kube.Writer(in.ManagedFields, true, nil).At
+	st.First = in.Generation <= 1 || !written.IsZero() && !written.After(in.CreationTimestamp.Add(time.Second))
+	st.readTemplate(&in.Spec.Template, w)
+
+	seen := st.observed >= st.generation && st.observed != 0
+	updated := status.UpdatedNumberScheduled >= st.replicas
+	st.Complete = seen && updated && st.Available >= st.replicas
+	st.Scaled = seen && st.total == st.replicas && st.Available >= st.replicas
+	if updated && !st.Complete && !st.IsNew {
+		// Pods are missing: new ones that are not ready yet, or ones that were
+		// and are not any more.
+		if written.IsZero() {
+			written = in.CreationTimestamp.Time
+		}
+		st.RolledOut = !recent(written, o)
+	}
+	return st
+}

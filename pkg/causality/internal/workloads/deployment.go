@@ -1,0 +1,126 @@
+package workloads
+
+import (
+	"strconv"
+	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+const KindDeployment = "Deployment"
+
+// Annotations that the deployment controller keeps
+// (k8s.io/kubernetes/pkg/controller/deployment/util).
+const (
+	RevisionAnnotation        = "deployment.kubernetes.io/revision"
+	RevisionHistoryAnnotation = "deployment.kubernetes.io/revision-history"
+)
+
+var DeploymentController = Controller{
+	GroupVersionKind:   appsv1.SchemeGroupVersion.WithKind(KindDeployment),
+	service:            attr.ServiceDeployment,
+	nameKey:            semconv.K8SDeploymentNameKey,
+	uidKey:             semconv.K8SDeploymentUIDKey,
+	Pods:               PodsMadeBySets,
+	Numbers:            NumberedByAnnotation,
+	revisionAnnotation: RevisionAnnotation,
+	historyAnnotation:  RevisionHistoryAnnotation,
+	rolls:              true,
+	FreedBy:            FreedWhenEnded,
+	States:             statesOf[*appsv1.Deployment](ReadDeployment),
+	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.Deployment); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
+
+// Reasons of the condition Progressing
+// (k8s.io/kubernetes/pkg/controller/deployment/util).
+const (
+	ProgressDeadlineExceeded = "ProgressDeadlineExceeded"
+	NewReplicaSetAvailable   = "NewReplicaSetAvailable"
+)
+
+func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) WorkloadState {
+	st := WorkloadState{
+		generation: in.Generation,
+		observed:   in.Status.ObservedGeneration,
+		replicas:   WantedReplicas(in.Spec.Replicas),
+		total:      in.Status.Replicas,
+		Available:  in.Status.AvailableReplicas,
+		MinReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
+		paused:     in.Spec.Paused,
+		Recreate:   in.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType,
+	}
+	st.Revision, _ = strconv.ParseInt(in.Annotations[RevisionAnnotation], 10, 64)
+	st.IsNew = st.Revision == 0 || st.observed == 0
+	st.unnumbered, st.First = st.Revision == 0, st.Revision <= 1
+	st.readTemplate(&in.Spec.Template, w)
+	st.Complete = DeploymentComplete(in, st.replicas)
+	// While it is paused, its pods may be without the template that waits.
+	waiting := st.paused && st.observed >= st.generation && st.Available >= st.replicas
+	st.Scaled = (st.Complete || waiting) && st.total == st.replicas
+	if in.Spec.ProgressDeadlineSeconds != nil {
+		st.deadline = time.Duration(*in.Spec.ProgressDeadlineSeconds) * time.Second
+	}
+	c := Progressing(in)
+	if c == nil {
+		return st
+	}
+	switch c.Reason {
+	case ProgressDeadlineExceeded:
+		if c.Status == corev1.ConditionFalse {
+			st.failedAt = c.LastTransitionTime.Time
+			if st.failedAt.IsZero() {
+				st.failedAt = c.LastUpdateTime.Time
+			}
+		}
+	case NewReplicaSetAvailable:
+		// It keeps saying so when pods become unavailable afterwards.
+		st.RolledOut, st.availableAt = true, c.LastUpdateTime.Time
+	case "DeploymentPaused", "DeploymentResumed":
+		st.RolledOut = true
+	}
+	return st
+}
+
+// readTemplate reads the pod template, if it can have changed:
+// metadata.generation moves with every change of the spec.
+func (st *WorkloadState) readTemplate(t *corev1.PodTemplateSpec, last *Workload) {
+	if last.Seen && last.generation == st.generation && st.generation != 0 {
+		st.template = last.template
+		return
+	}
+	st.template = last.template.Next(t)
+}
+
+// WantedReplicas is spec.replicas with the API's default.
+func WantedReplicas(replicas *int32) int32 {
+	if replicas == nil {
+		return 1
+	}
+	return *replicas
+}
+
+func Progressing(in *appsv1.Deployment) *appsv1.DeploymentCondition {
+	for i := range in.Status.Conditions {
+		if c := &in.Status.Conditions[i]; c.Type == appsv1.DeploymentProgressing {
+			return c
+		}
+	}
+	return nil
+}
+
+func DeploymentComplete(in *appsv1.Deployment, want int32) bool {
+	st := &in.Status
+	return st.ObservedGeneration >= in.Generation && st.UpdatedReplicas >= want &&
+		st.Replicas <= st.UpdatedReplicas && st.AvailableReplicas >= st.UpdatedReplicas
+}

@@ -1,0 +1,99 @@
+package workloads
+
+import (
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// jobRun is what a change that is a Job's run has of its own.
+type jobRun struct {
+	// succeeded and failed are how many of the Job's pods did, in its latest
+	// state while the run was on.
+	succeeded, failed int32
+	// workQueue is set if no number of pods is to succeed.
+	workQueue bool
+	// byIndex is set if each index has failures and back-offs of its own
+	// (backoffLimitPerIndex).
+	ByIndex bool
+	// waitsForEnd is set if a pod that somebody deletes is made up for when it
+	// has ended, rather than at once.
+	WaitsForEnd bool
+	// noPods is set if none are to run (parallelism 0); runner is who runs the
+	// Job, if it is not the Job controller (managedBy).
+	NoPods bool
+	Runner string
+	// verdict is when the controller knew how the run would end. Then it stops
+	// the pods that are left, and says that the run has ended when they have.
+	Verdict   evidence.Moment
+	VerdictBy evidence.Write
+}
+
+// ObserveRun notes what a Job says while its run is on.
+func (c *Change) ObserveRun(in *batchv1.Job, write evidence.Write, arrival, seen time.Time) {
+	c.succeeded, c.failed = in.Status.Succeeded, in.Status.Failed
+	c.Wanted, c.workQueue = 0, in.Spec.Completions == nil
+	if !c.workQueue {
+		c.Wanted = *in.Spec.Completions
+	}
+	c.ByIndex = in.Spec.BackoffLimitPerIndex != nil
+	// As onlyReplaceFailedPods of k8s.io/kubernetes/pkg/controller/job has it.
+	policy := in.Spec.PodReplacementPolicy
+	c.WaitsForEnd = policy != nil && *policy == batchv1.Failed || in.Spec.PodFailurePolicy != nil
+	c.NoPods = in.Spec.Parallelism != nil && *in.Spec.Parallelism == 0
+	c.Runner = ""
+	if by := in.Spec.ManagedBy; by != nil && *by != batchv1.JobControllerName {
+		c.Runner = *by
+	}
+	if c.Verdict.Known() {
+		return
+	}
+	for _, kind := range []batchv1.JobConditionType{batchv1.JobSuccessCriteriaMet, batchv1.JobFailureTarget} {
+		if said := Condition(in, kind); said != nil && said.Status == corev1.ConditionTrue {
+			c.Verdict, c.VerdictBy = evidence.InSecond(said.LastTransitionTime.Time, arrival), write
+			if said.LastTransitionTime.IsZero() {
+				c.Verdict = evidence.Arrived(seen)
+			}
+		}
+	}
+}
+
+// JobAttributes say how far the run is.
+func (c *Change) JobAttributes() []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	if !c.workQueue {
+		attrs = append(attrs, attr.JobCompletionsKey.Int(int(c.Wanted)))
+	}
+	return append(attrs, attr.JobSucceededKey.Int(int(c.succeeded)), attr.JobFailedKey.Int(int(c.failed)))
+}
+
+// JobProgress says it in words: "1 of 2 succeeded, 1 failed".
+func (c *Change) JobProgress() string {
+	progress := fmt.Sprintf("%d of %d succeeded", c.succeeded, c.Wanted)
+	if c.workQueue {
+		progress = fmt.Sprintf("%d succeeded", c.succeeded)
+	}
+	if c.failed > 0 {
+		progress += fmt.Sprintf(", %d failed", c.failed)
+	}
+	return progress
+}
+
+// HasVerdict reports whether the controller gave its verdict before the run ended.
+func (c *Change) HasVerdict() bool { return c.Verdict.Known() && c.VerdictBy.Before(c.EndedBy) }
+
+// FailedByPod reports whether the run failed because of the pod that failed last.
+func (c *Change) FailedByPod() bool {
+	switch c.Failure.Reason {
+	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonMaxFailedIndexesExceeded, batchv1.JobReasonPodFailurePolicy:
+		return c.How() == attr.OutcomeFailed
+	default:
+		return false
+	}
+}

@@ -1,0 +1,216 @@
+package workloads
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// TakeVacancy finds the earliest step with room that was decided before s.
+func TakeVacancy(steps []*Step, room map[*Step]int32, write evidence.Write) *Step {
+	for _, step := range steps {
+		if room[step] > 0 && !write.Before(step.Write) {
+			room[step]--
+			return step
+		}
+	}
+	return nil
+}
+
+const KindReplicaSet = "ReplicaSet"
+
+// ReplicaSetController is that of a ReplicaSet which is a workload of its own.
+var ReplicaSetController = Controller{
+	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(KindReplicaSet),
+	service:          attr.ServiceReplicaSet,
+	nameKey:          semconv.K8SReplicaSetNameKey,
+	uidKey:           semconv.K8SReplicaSetUIDKey,
+	Numbers:          numberedNot,
+	Replaces:         replacedByAny,
+	ScaledBy:         scaledBySpec,
+	FreedBy:          freedWhenGone,
+	FixedTemplate:    true,
+	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*appsv1.ReplicaSet); ok {
+			return &in.Spec.Template
+		}
+		return nil
+	},
+}
+
+// MaxSteps bounds what is kept of a ReplicaSet that an autoscaler moves up and
+// down for weeks. The largest rollouts have a step for every few pods.
+const MaxSteps = 1024
+
+// PodSet is what has pods made to reach a number of them: a ReplicaSet of a
+// Deployment, or a workload that makes its pods itself. Only the former has
+// steps and revisions.
+type PodSet struct {
+	*podlife.Object
+	Owner    kube.ObjectID // the workload; itself if it is one
+	By       *Controller   // the workload's kind; nil if it is one itself
+	Created  evidence.Moment
+	Revision int64
+	// rolledBackTo maps a revision that this ReplicaSet got when it was used
+	// again to the revision it had before.
+	RolledBackTo map[int64]int64
+	// listedContexts are the trace contexts that it had when the watcher came: a
+	// ReplicaSet keeps its Deployment's annotations.
+	ListedContexts []trace.SpanContext
+	Replicas       int32
+	Known          bool // replicas has been seen
+	// listed is replicas in the list that a watch starts with; -1 if it was
+	// not there.
+	Listed int32
+	Steps  []*Step
+	// available is the history of status.availableReplicas.
+	Available []availability
+	// createFailures are in order of their times.
+	createFailures []createFailure
+	Deleted        evidence.Write
+	Gone           bool
+	// released is when its Deployment was deleted without it.
+	Released evidence.Write
+	// template is the one that it was first seen with, and tried says that it has wanted
+	// pods since it has its revision: of a workload that is put together.
+	template kube.PodTemplate
+	Tried    bool
+}
+
+func NewPodSet(obj *podlife.Object) *PodSet {
+	return &PodSet{Object: obj, RolledBackTo: map[int64]int64{}, Listed: -1}
+}
+
+// Direct reports whether the set is the workload itself.
+func (set *PodSet) Direct() bool { return set.Owner == set.ObjectID }
+
+// Step is one change of a ReplicaSet's spec.replicas.
+type Step struct {
+	From, To   int32
+	Generation int64
+	Write      evidence.Write
+	Decided    evidence.Moment
+	Initial    bool // not seen itself: the state the watch began with
+
+	Ledger ledger.StepLedger
+}
+
+func (s *Step) Up() bool { return s.To > s.From }
+
+type availability struct {
+	replicas int32
+	At       time.Time
+}
+
+func ReplicaSetID(in *appsv1.ReplicaSet) kube.ObjectID { return ReplicaSetController.Id(in) }
+
+// Observe takes in a state of a ReplicaSet that is part of a workload.
+func (set *PodSet) Observe(o stream.Observation, in *appsv1.ReplicaSet) {
+	set.ObserveRevision(in.Annotations)
+	set.observeReplicas(o, in)
+	set.Tried = set.Tried || set.Replicas > 0
+	set.ObserveAvailable(in.Status.AvailableReplicas, o.Time)
+	set.observeCreateFailure(in.Status.Conditions, o.Time)
+}
+
+func (set *PodSet) ObserveAvailable(replicas int32, seen time.Time) {
+	if n := len(set.Available); n > 0 && set.Available[n-1].replicas == replicas {
+		return
+	}
+	set.Available = append(set.Available, availability{replicas, seen})
+	if len(set.Available) > podlife.MaxTransitions {
+		set.Available = slices.Delete(set.Available, 0, 1)
+	}
+}
+
+// ReadReplicaSet reads a ReplicaSet that no Deployment has.
+func ReadReplicaSet(in *appsv1.ReplicaSet, o stream.Observation, last *Workload) WorkloadState {
+	st := WorkloadState{
+		generation: in.Generation,
+		observed:   in.Status.ObservedGeneration,
+		replicas:   WantedReplicas(in.Spec.Replicas),
+		total:      in.Status.Replicas,
+		Available:  in.Status.AvailableReplicas,
+		MinReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
+	}
+	st.readTemplate(&in.Spec.Template, last)
+	st.fixed(in.CreationTimestamp.Time, o)
+	return st
+}
+
+// fixed completes the state of what does not roll: only its creation is a
+// rollout.
+func (st *WorkloadState) fixed(created time.Time, o stream.Observation) {
+	st.IsNew, st.unnumbered, st.First = st.observed == 0, st.observed == 0, true
+	st.Scaled = st.observed >= st.generation && st.observed != 0 && st.total == st.replicas && st.Available >= st.replicas
+	st.Complete = st.Scaled
+	st.RolledOut = !st.IsNew && (st.generation > 1 || !recent(created, o))
+}
+
+// ObserveRevision reads the rollout number. A rollback gives an old
+// ReplicaSet a new number and appends the old one to its history.
+func (set *PodSet) ObserveRevision(annotations map[string]string) {
+	revision, err := strconv.ParseInt(annotations[set.By.revisionAnnotation], 10, 64)
+	if err != nil || revision == set.Revision {
+		return
+	}
+	history := strings.Split(annotations[set.By.historyAnnotation], ",")
+	if previous, err := strconv.ParseInt(history[len(history)-1], 10, 64); err == nil {
+		set.RolledBackTo[revision] = previous
+		ledger.KeepNewest(set.RolledBackTo, MaxNumbers) // an annotation, which others may write
+	}
+	if set.Revision != 0 {
+		set.Tried = false // it is used again
+	}
+	set.Revision = revision
+}
+
+func (set *PodSet) observeReplicas(o stream.Observation, in *appsv1.ReplicaSet) {
+	replicas := WantedReplicas(in.Spec.Replicas)
+	if set.Known && replicas == set.Replicas {
+		return
+	}
+	written := evidence.NewWrite(in.ResourceVersion, o)
+	step := &Step{
+		From:       set.Replicas,
+		To:         replicas,
+		Generation: written.Number(in.Generation),
+		Write:      written,
+		Decided:    evidence.Arrived(o.Time),
+	}
+	if !set.Known {
+		if in.Generation > 1 || o.Initial {
+			step.Initial = true
+			step.Decided = set.Created
+			step.Write = evidence.Write{Arrival: set.Created.Earliest}
+		} else {
+			step.Decided = evidence.InSecond(in.CreationTimestamp.Time, o.Time)
+		}
+	}
+	if !set.Known && o.Initial {
+		set.Listed = replicas
+	}
+	set.Known = true
+	set.Replicas = replicas
+	if step.From == step.To {
+		return
+	}
+	set.Steps = append(set.Steps, step)
+	if len(set.Steps) > MaxSteps {
+		set.Steps = slices.Delete(set.Steps, 0, 1)
+	}
+}

@@ -1,0 +1,44 @@
+package workloads
+
+import (
+	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+const kindReplicationController = "ReplicationController"
+
+var replicationController = Controller{
+	GroupVersionKind: corev1.SchemeGroupVersion.WithKind(kindReplicationController),
+	service:          attr.ServiceReplicationController,
+	nameKey:          semconv.K8SReplicationControllerNameKey,
+	uidKey:           semconv.K8SReplicationControllerUIDKey,
+	States:           statesOf[*corev1.ReplicationController](ReadReplicationController),
+	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(*corev1.ReplicationController); ok {
+			return in.Spec.Template
+		}
+		return nil
+	},
+}
+
+func ReadReplicationController(in *corev1.ReplicationController, o stream.Observation, last *Workload) WorkloadState {
+	st := WorkloadState{
+		generation: in.Generation,
+		observed:   in.Status.ObservedGeneration,
+		replicas:   WantedReplicas(in.Spec.Replicas),
+		total:      in.Status.Replicas,
+		Available:  in.Status.AvailableReplicas,
+		MinReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
+	}
+	if in.Spec.Template != nil {
+		st.readTemplate(in.Spec.Template, last)
+	}
+	st.fixed(in.CreationTimestamp.Time, o)
+	return st
+}

@@ -1,0 +1,203 @@
+package workloads
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// ScheduledRun is the run that the schedule asked for; a Job that was suspended
+// and resumed has others.
+func (w *Workload) ScheduledRun() *Change {
+	for _, c := range w.Changes {
+		if c.Kind == attr.ChangeJob && c.Cause == attr.CauseSchedule {
+			return c
+		}
+	}
+	return nil
+}
+
+// ForgetChange drops the oldest change, but for the trace that it joined.
+func (w *Workload) ForgetChange() {
+	c := w.Changes[0]
+	w.Changes = w.Changes[1:]
+	w.Forgotten = max(w.Forgotten, c.Revision)
+	if c.Comparable() {
+		w.LastCompleted = c
+	}
+	if c.Kind != attr.ChangeRollout || !c.Ledger.Joined.IsValid() {
+		return
+	}
+	w.Ledger.Joined(c.Revision, c.Ledger.Joined)
+}
+
+// Workload is what the engine keeps of an object that has pods made, and the
+// changes it went through: a Deployment, a StatefulSet, a DaemonSet, a Job, a
+// ReplicaSet or ReplicationController that no Deployment has; and a pod that
+// none of these made, which is its own workload.
+type Workload struct {
+	*podlife.Object
+	Controller *Controller // its kind
+	Seen       bool
+	Inferred   bool // its states are of a snapshot's past: see Observation
+
+	// The last state is needed to understand the next.
+	WorkloadState
+	Stated        evidence.Write
+	stale         time.Time // time of the last ProgressDeadlineExceeded
+	lastAvailable time.Time // the latest availableAt
+	// writtenAt are the newest times managedFields gave.
+	templateAt, replicasAt time.Time
+	Writers                kube.Writers
+	// numbered is the template of the latest rollout that the controller has
+	// taken up, not known if that was before the watcher came.
+	numbered kube.PodTemplate
+
+	// changes in order of their writes. The last one is current.
+	Changes []*Change
+	// pending is a template that was written but has no revision yet: the
+	// controller has not seen it, or is paused. asked is that template.
+	Pending *Change
+	asked   kube.PodTemplate
+	Deleted bool
+	// gone is set when there is no such object any more: one that is deleted in the
+	// foreground is there until what it owns is gone. Of a pod its record says so.
+	Gone bool
+	// contexts are the deployers' traces, lastDeployed is when the last change
+	// was opened that may have joined one.
+	Contexts     traceContexts
+	lastDeployed evidence.Write
+	// forgotten is the highest number of the rollouts that are not kept.
+	Forgotten int64
+	// lastCompleted is the latest completed rollout of these, to compare with.
+	LastCompleted *Change
+
+	Ledger ledger.WorkloadLedger
+
+	Composition *Composition // of a workload that is put together
+
+	CronJob *cronTrigger // of a Job that a CronJob has
+	Resumed time.Time    // the latest time at which the controller says it resumed the Job
+
+	// due is when the engine looks at it next; zero if there is no need. Before rested it
+	// does not: see restAfterStep.
+	Due, Rested time.Time
+}
+
+// WorkloadState is one observed state, reduced to what the kinds have in
+// common.
+type WorkloadState struct {
+	generation int64
+	observed   int64 // the generation that the controller has seen
+	// revision is the number of the rollout where the workload states it
+	// (Deployments), revisionName the ControllerRevision that is rolled out
+	// (StatefulSets).
+	Revision     int64
+	revisionName string
+	replicas     int32 // wanted
+	total        int32 // there are
+	Available    int32
+	// StatefulSets: ready counts pods before their minReadySeconds are over, those
+	// below the partition keep the old revision, updated says that the others have
+	// the new one, and inOrder that pods are made one after the other; firstOrdinal is
+	// the number of the first pod.
+	ready, partition int32
+	updated, InOrder bool
+	firstOrdinal     int32
+	OnDelete         bool // pods are replaced when somebody deletes them
+	template         kube.PodTemplate
+	MinReady         time.Duration
+	paused           bool
+	// atRest says that the next step of a rollout is not held up by pods, where a pause
+	// is not stated.
+	atRest bool
+	// leaving says that pods are kept for a while that are out of use already.
+	Leaving  bool
+	Recreate bool // Deployments: old pods are gone before new ones are made
+
+	// complete is what `kubectl rollout status` calls successfully rolled out
+	// (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
+	Complete bool
+	// scaled says that all replicas are there and available, and no others.
+	Scaled bool
+	// isNew says that the controller has not seen the workload yet, unnumbered
+	// that it has no revision yet; first that its template is the one it was
+	// created with.
+	IsNew, unnumbered, First bool
+	// rolledOut says that the controller is done with the template, even if
+	// pods have become unavailable since.
+	RolledOut bool
+	failedAt  time.Time        // lastTransitionTime of ProgressDeadlineExceeded, if so
+	failure   evidence.Failure // why it failed, where nothing was too late
+	deadline  time.Duration    // progressDeadlineSeconds
+	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
+	availableAt time.Time
+}
+
+// young is how long after a write an incomplete status is still taken for that
+// write's doing, where the status does not tell: of workloads that were there
+// before the watcher was.
+const young = 10 * time.Minute
+
+func recent(at time.Time, o stream.Observation) bool { return at.After(o.Time.Add(-young)) }
+
+// Current is the latest change, nil if none was seen.
+func (w *Workload) Current() *Change {
+	if len(w.Changes) == 0 {
+		return nil
+	}
+	return w.Changes[len(w.Changes)-1]
+}
+
+// ChangeAt is the change during or after which the write s was made.
+func (w *Workload) ChangeAt(write evidence.Write) *Change {
+	for _, c := range slices.Backward(w.Changes) {
+		if !write.Before(c.Opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// ChangeAfter is the first change that was opened after s.
+func (w *Workload) ChangeAfter(write evidence.Write) *Change {
+	for _, c := range w.Changes {
+		if write.Before(c.Opened) {
+			return c
+		}
+	}
+	return nil
+}
+
+// Direct reports whether the workload makes its pods itself.
+func (w *Workload) Direct() bool { return w.Controller.Pods != PodsMadeBySets }
+
+// writer is who last wrote the pod template, or else the replicas.
+func (w *Workload) writer(fields []metav1.ManagedFieldsEntry, template bool) kube.Written {
+	switch k := w.Composition; {
+	case k == nil:
+		return kube.Writer(fields, template, w.Writers)
+	case template:
+		return k.Template
+	default:
+		return k.Replicas
+	}
+}
+
+// Keep makes st the last state. A revision does not go back: the annotation
+// may be missing from a state, or be rubbish.
+func (w *Workload) Keep(fields []metav1.ManagedFieldsEntry, st WorkloadState) {
+	w.Seen = true
+	st.Revision = max(st.Revision, w.Revision)
+	w.WorkloadState = st
+	w.templateAt, w.replicasAt = kube.Writer(fields, true, nil).At, kube.Writer(fields, false, nil).At
+	w.Writers = kube.ReadWriters(fields)
+}

@@ -1,0 +1,198 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// activities hands out the Events that no change tells of: bursts of Events
+// about one object, as traces of their own. So no Event is lost.
+func (e *Engine) activities(wanted extent) []spans.Trace {
+	objs := make([]*podlife.Object, 0, len(e.unsettled))
+	for obj := range e.unsettled {
+		objs = append(objs, obj)
+	}
+	slices.SortFunc(objs, func(a, b *podlife.Object) int { return a.Compare(b.ObjectID) })
+	var out []spans.Trace
+	for _, obj := range objs {
+		if e.objects[obj.ObjectID] != obj {
+			delete(e.unsettled, obj) // forgotten, or merged into another
+			continue
+		}
+		var told []spans.Trace
+		if f := e.guard(func() { told = e.activitiesOf(obj, wanted) }); f != nil {
+			e.contain(f, "activity", obj.ObjectID, obj.Name)
+			e.dropObserved(obj.ObjectID)
+			continue
+		}
+		out = append(out, told...)
+	}
+	return out
+}
+
+// activitiesOf hands out the bursts of Events about one object that are over.
+func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.Trace) {
+	left := e.notWithheld(obj, obj.Unclaimed())
+	if wanted == whatIsOver {
+		left = e.ripe(left) // the rest is old news to who comes next
+	}
+	for len(left) > 0 {
+		b := e.burst(left)
+		if wanted == whatSettled && e.now.Before(b.over) || wanted != everything && e.claimable(obj) {
+			e.wakeForEvents(evidence.Latest(b.over, e.now.Add(e.opts.Settle)))
+			break
+		}
+		late, own := e.lateEvents(obj, b.events)
+		out = append(out, late...)
+		if t, ok := build.ActivityTrace(obj, own, b.cut); ok {
+			e.stats.Orphans["Event"] += int64(len(t.Root().Events))
+			out = append(out, t)
+		}
+		left = b.rest
+	}
+	if len(left) == 0 {
+		delete(e.unsettled, obj)
+	}
+	return out
+}
+
+// longestBurst bounds a burst of Events: some emitters never pause, and what has no
+// end would not be told.
+const longestBurst = 10 * time.Minute
+
+// burst is the first burst of Events about an object.
+type burst struct {
+	events, rest []*podlife.Event
+	over         time.Time
+	// cut is when it ends although more follows, or zero.
+	cut time.Time
+}
+
+// burst goes by when Events came, and not by when somebody looks at them: that
+// depends on what else goes on in the cluster.
+func (e *Engine) burst(events []*podlife.Event) burst {
+	var since time.Time
+	for _, ev := range events {
+		since = evidence.Earliest(since, ev.Known)
+	}
+	var b burst
+	limit := since.Add(longestBurst)
+	for _, ev := range events {
+		if !ev.Known.Before(limit) {
+			b.rest = append(b.rest, ev)
+			continue
+		}
+		b.events = append(b.events, ev)
+		b.over = evidence.Latest(b.over, ev.Arrival.Add(e.opts.Quiet))
+	}
+	if b.over.After(limit) {
+		b.over, b.cut = limit, limit
+	}
+	return b
+}
+
+// claimable reports whether a change that is still to be told may yet want
+// the object's Events.
+func (e *Engine) claimable(obj *podlife.Object) bool {
+	if e.wantedByPod(obj) {
+		return true
+	}
+	w := e.workloadAbove(obj)
+	if w == nil {
+		return false
+	}
+	for _, c := range w.Changes {
+		if !c.Ledger.Sent {
+			return true
+		}
+	}
+	if e.now.Before(obj.Touched.Add(e.opts.Settle)) {
+		return true // a review is due
+	}
+	pod := e.pods[obj.ObjectID]
+	if pod == nil || pod.Gone.Known() && e.now.After(pod.GoneSeen.Add(e.opts.Linger)) {
+		return false // a stop that was not told by now is nobody's
+	}
+	return !pod.Ledger.StartSent && !pod.Initial && !pod.Lost() || pod.Leaving() && !pod.Ledger.StopSent
+}
+
+// lateEvents hands out the Events that belong to spans which went out before
+// the Events came: a busy recorder may be that late. They go into the same
+// trace, as a span below the one they would have been on. So do the Events of
+// what else belongs to a workload, in the time of its changes. It returns what
+// is left.
+func (e *Engine) lateEvents(obj *podlife.Object, events []*podlife.Event) (out []spans.Trace, left []*podlife.Event) {
+	w := e.workloadAbove(obj)
+	if w == nil {
+		return e.lateNodeEvents(obj, events)
+	}
+	what := kind.LateEvents
+	if e.workloadOf(obj) == nil {
+		what = kind.Activity
+	}
+	groups := map[*ledger.SentSpan][]*podlife.Event{}
+	var order []*ledger.SentSpan
+	for _, ev := range events {
+		s := e.sentSpanOf(w, obj, ev)
+		if s == nil {
+			left = append(left, ev)
+			continue
+		}
+		if groups[s] == nil {
+			order = append(order, s)
+		}
+		groups[s] = append(groups[s], ev)
+	}
+	for _, s := range order {
+		evs := groups[s]
+		out = append(out, build.LateEventsTrace(s, w.Attributes(), build.Node{
+			Kind: what, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceUnknown, Subject: obj.Subject(), End: evs[len(evs)-1].First(),
+		}, evs, s.End))
+	}
+	return out, left
+}
+
+// sentSpanOf finds the span, handed out before, in whose time an Event of its
+// object lies.
+func (e *Engine) sentSpanOf(w *workloads.Workload, obj *podlife.Object, ev *podlife.Event) *ledger.SentSpan {
+	t := ev.First()
+	if pod := e.pods[obj.ObjectID]; pod != nil {
+		switch {
+		case pod.Ledger.StartSpan != nil && (!t.After(pod.Ledger.StartSpan.End) || build.StartsOn(pod, t)):
+			return pod.Ledger.StartSpan
+		case pod.Ledger.StopSpan != nil && !t.Before(pod.Ledger.StopSpan.Start.Add(-evidence.ArrivalSlack)):
+			// Without this Event the stop was dated by its arrival.
+			return pod.Ledger.StopSpan
+		}
+		return nil
+	}
+	slack := time.Duration(0)
+	if e.workloadOf(obj) == nil {
+		// An autoscaler tells of what it wrote when the controller has acted
+		// on it already.
+		slack = evidence.ArrivalSlack
+	}
+	newest := true
+	for _, c := range slices.Backward(w.Changes) {
+		if c.Ledger.Root == nil || t.Before(c.Ledger.Root.Start) {
+			continue
+		}
+		if !t.After(c.Ledger.Root.End.Add(slack)) {
+			return c.Ledger.Root
+		}
+		if newest && slack == 0 && c.Kind == attr.ChangeRollout && c.How() == attr.OutcomeFailed {
+			return c.Ledger.Root // the controllers go on with it until there is another
+		}
+		newest = false
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package causality
+
+import (
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// restarts hands out the restarts of containers of pods that have started.
+func (r *reviewer) restarts() {
+	for _, pod := range r.plan.Pods {
+		over, ok := r.startOver(pod)
+		if !ok {
+			continue
+		}
+		for _, container := range pod.Containers {
+			for i, ended := range container.Runs {
+				if !ended.Over() || container.IsDone(ended) || ended.Finished.At().Before(over) {
+					continue
+				}
+				if sent, ok := pod.Ledger.RestartSent[container.Name]; ok && ended.Restart <= sent {
+					continue
+				}
+				rs, done := build.RestartOf(r.plan, pod, container, i)
+				if rs == nil {
+					continue // it was stopped with its pod
+				}
+				if r.wanted != everything && (!done || !r.ready(rs.Seen)) {
+					break
+				}
+				if !done {
+					rs.How, rs.Until = attr.OutcomeOpen, r.engine.now
+				}
+				pod.Ledger.EmitRestart(container.Name, ended.Restart)
+				if container.Ledger.MayTell(rs.From) {
+					r.out = append(r.out, build.RestartTrace(r.plan, rs, r.engine.nodeCauseOfRestart(rs), r.engine.opts.Quiet))
+				}
+			}
+		}
+	}
+}
+
+// startOver is when a pod's start was over. One that is to finish is told of as
+// a whole. Of a pod that was there before
+// rollspan was, and is in no rollout, it is taken that it has been.
+func (r *reviewer) startOver(pod *podlife.Pod) (time.Time, bool) {
+	if pod.Initial && r.plan.Starts[pod].Change == nil {
+		return time.Time{}, !pod.LostFirst && !pod.Finite
+	}
+	tr, ok := pod.FirstReady()
+	return tr.At.At(), ok && !pod.Finite && (pod.Ledger.StartSent || r.plan.Starts[pod].Change == nil)
+}
+
+// scheduled hands out the times of a CronJob's schedule, from the time that was
+// asked for to the creation of the Job: what the controller was late.
+func (r *reviewer) scheduled() {
+	c := r.plan.Workload.CronJob
+	if c == nil || c.Ledger.Sent || c.At.IsZero() || !r.ready(c.Made.At()) {
+		return
+	}
+	if run := r.plan.Workload.ScheduledRun(); r.wanted == whatIsOver && run != nil && r.foundAgain(run) {
+		return // with the run
+	}
+	c.Ledger.Emit()
+	r.out = append(r.out, build.ScheduleTrace(r.plan))
+}

@@ -1,0 +1,273 @@
+package snapshots
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+// snapshotDeployment is what a snapshot proves of a Deployment's past.
+type snapshotDeployment struct {
+	*appsv1.Deployment
+	progress  *appsv1.DeploymentCondition // its condition Progressing, nil if there is none
+	fields    fieldHistory
+	sets      []*snapshotSet
+	steps     *stepHistory
+	revisions []*snapshotRevision
+	// told are the revisions to tell, and base is the ReplicaSet of the one
+	// before them, if there was one.
+	told     []*snapshotRevision
+	byNumber map[int64]*snapshotRevision // of these
+	base     *snapshotSet
+	// scales are the steps that somebody asked for after the last revision
+	// was rolled out.
+	scales []*snapshotStep
+}
+
+func newSnapshotDeployment(in *appsv1.Deployment) *snapshotDeployment {
+	return &snapshotDeployment{Deployment: in, progress: workloads.Progressing(in), fields: newFieldHistory(in)}
+}
+
+// wanted is spec.replicas.
+func (d *snapshotDeployment) wanted() int32 { return max(workloads.WantedReplicas(d.Spec.Replicas), 0) }
+
+// wantedFirst is spec.replicas before all scales.
+func (d *snapshotDeployment) wantedFirst() int32 {
+	if len(d.scales) > 0 {
+		return d.scales[0].from
+	}
+	return d.wanted()
+}
+
+// current is the ReplicaSet of the last revision, nil if it is not there.
+func (d *snapshotDeployment) current() *snapshotSet {
+	if len(d.revisions) == 0 {
+		return nil
+	}
+	return d.revisions[len(d.revisions)-1].set
+}
+
+// revision returns a revision that is to be told.
+func (d *snapshotDeployment) revision(number int64) *snapshotRevision { return d.byNumber[number] }
+
+// lastProgress is when the controller last reported on the current revision.
+func (d *snapshotDeployment) lastProgress() time.Time {
+	c := d.progress
+	if c == nil {
+		return time.Time{}
+	}
+	switch c.Reason {
+	case workloads.NewReplicaSetAvailable, workloads.ProgressDeadlineExceeded, "ReplicaSetUpdated", "NewReplicaSetCreated", "FoundNewReplicaSet":
+		return c.LastUpdateTime.Time
+	}
+	return time.Time{} // paused, or in trouble: says nothing of revisions
+}
+
+// over reports whether the last revision is rolled out.
+func (d *snapshotDeployment) over() bool {
+	return workloads.DeploymentComplete(d.Deployment, d.wanted()) || workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut
+}
+
+// emitDeployment tells a Deployment's past, and that of its ReplicaSets and
+// their pods.
+func (p *snapshot) emitDeployment(d *snapshotDeployment) {
+	d.steps = newStepHistory(p.stepsOf(d))
+	d.revisions = d.datedRevisions()
+	p.choose(d)
+	d.findScales(p.begin)
+	listed, from, end := p.begin, p.begin, p.begin
+	if len(d.told) > 0 {
+		from = d.told[0].began
+		end = d.told[len(d.told)-1].began
+		if from.Before(listed) {
+			listed = from
+		}
+	}
+	for i, r := range d.told {
+		d.judge(r, d.told[i+1:])
+		d.concludeReady(r)
+		end = evidence.Latest(end, r.completed)
+	}
+	for _, rs := range d.sets {
+		p.emitSet(rs, d, listed, from, end)
+		for _, q := range rs.pods {
+			p.emitPod(q, listed)
+		}
+	}
+	p.emitStates(d, listed)
+}
+
+// choose picks the revisions to tell: the last ones, back to the first that is
+// not dated, as nothing tells how the one before that went on; of these the
+// ones that began in time. One that is not over is told in any case.
+func (p *snapshot) choose(d *snapshotDeployment) {
+	n := len(d.revisions)
+	if n == 0 {
+		return
+	}
+	if last := d.revisions[n-1]; last.began.IsZero() && !d.over() {
+		last.began = d.underWaySince()
+	}
+	first := n
+	for first > 0 && !d.revisions[first-1].began.IsZero() &&
+		(first == n || d.revisions[first-1].number == d.revisions[first].number-1) {
+		first--
+	}
+	p.found.Undated += first
+	for first < n && d.revisions[first].began.Before(p.begin) && (first < n-1 || d.over()) {
+		first++
+		p.found.Earlier++
+	}
+	d.told = d.revisions[first:]
+	d.byNumber = map[int64]*snapshotRevision{}
+	for _, r := range slices.Backward(d.told) { // of equal numbers the first counts
+		d.byNumber[r.number] = r
+	}
+	if first > 0 && first < n {
+		d.base = d.revisions[first-1].set
+	}
+}
+
+// underWaySince is since when the last revision has been on its way at the
+// latest.
+func (d *snapshotDeployment) underWaySince() time.Time {
+	c := d.progress
+	if c == nil {
+		return time.Time{}
+	}
+	if c.Reason == workloads.ProgressDeadlineExceeded {
+		return c.LastUpdateTime.Add(-d.deadline())
+	}
+	return d.lastProgress()
+}
+
+func (d *snapshotDeployment) deadline() time.Duration {
+	if d.Spec.ProgressDeadlineSeconds == nil {
+		return 0
+	}
+	return time.Duration(*d.Spec.ProgressDeadlineSeconds) * time.Second
+}
+
+// emitStates tells the states of the Deployment itself.
+func (p *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
+	at := listed
+	first := &snapshotRevision{set: d.current()}
+	if n := len(d.revisions); n > 0 {
+		first.number = d.revisions[n-1].number
+	}
+	if len(d.told) > 0 {
+		first.number, first.set = d.told[0].number-1, d.base
+	}
+	switch {
+	case len(d.told) == 0 && len(d.scales) == 0:
+		before := d.DeepCopy()
+		if asked := before.DeletionTimestamp; asked != nil && asked.After(listed) {
+			before.DeletionTimestamp = nil
+		}
+		p.emit(listed, rankListed, watch.Added, before)
+	case len(d.told) == 0 || !d.createdAs(d.told[0]):
+		p.emit(listed, rankListed, watch.Added, d.state(first, listed, stateSettled))
+	}
+	for _, r := range d.told {
+		if d.createdAs(r) {
+			p.emit(r.began, rankSpec, watch.Added, d.state(r, r.began, stateNew))
+		} else {
+			p.emit(r.began, rankSpec, watch.Modified, d.state(r, r.began, stateProgressing))
+		}
+		at = evidence.Latest(at, r.began)
+		if !r.failed.IsZero() {
+			at = evidence.Latest(at, r.failed)
+			p.emit(at, rankStatus, watch.Modified, d.state(r, r.failed, stateFailed))
+		}
+		if !r.completed.IsZero() {
+			at = evidence.Latest(at, r.completed)
+			p.emit(at, rankStatus, watch.Modified, d.state(r, r.completed, stateComplete))
+		}
+	}
+	at = p.emitScales(d, at)
+	for i := range d.Status.Conditions {
+		c := &d.Status.Conditions[i]
+		at = evidence.Latest(at, c.LastTransitionTime.Time, c.LastUpdateTime.Time)
+	}
+	if d.DeletionTimestamp != nil {
+		at = evidence.Latest(at, d.DeletionTimestamp.Time)
+	}
+	if len(d.told) > 0 || len(d.scales) > 0 || at.After(listed) {
+		p.emit(at, rankStatus, watch.Modified, d.Deployment.DeepCopy())
+	}
+}
+
+// createdAs reports whether the Deployment was created with a revision's
+// template.
+func (d *snapshotDeployment) createdAs(r *snapshotRevision) bool {
+	return r.number == 1 && !d.CreationTimestamp.IsZero()
+}
+
+type stateKind int
+
+const (
+	stateNew     stateKind = iota
+	stateSettled           // since nobody knows when
+	stateProgressing
+	stateComplete
+	stateFailed
+)
+
+// state is the Deployment as it was at a time, in a revision.
+func (d *snapshotDeployment) state(r *snapshotRevision, at time.Time, how stateKind) *appsv1.Deployment {
+	to := &appsv1.Deployment{TypeMeta: d.TypeMeta, ObjectMeta: d.ObjectMeta, Spec: d.Spec}
+	to.DeletionTimestamp = nil
+	to.ManagedFields = d.fields.until(at)
+	// Since when it has the others, such as a deployer's trace context, nothing
+	// tells.
+	to.Annotations = map[string]string{workloads.RevisionAnnotation: strconv.FormatInt(r.number, 10)}
+	last := d.revisions[len(d.revisions)-1].number
+	to.Generation = r.number + max(d.Generation-last-int64(len(d.scales)), 0)
+	to.Spec.Paused = false
+	w := d.wantedFirst()
+	to.Spec.Replicas = &w
+	d.setTemplate(&to.Spec.Template, r.set)
+	if how == stateNew {
+		return to // the controller has not seen it
+	}
+	to.Status = appsv1.DeploymentStatus{ObservedGeneration: to.Generation, Replicas: w, AvailableReplicas: w}
+	c := appsv1.DeploymentCondition{
+		Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "ReplicaSetUpdated",
+		LastUpdateTime: metav1.NewTime(at.Truncate(time.Second)), LastTransitionTime: metav1.NewTime(at.Truncate(time.Second)),
+	}
+	switch how {
+	case stateComplete:
+		to.Status.UpdatedReplicas = w
+		c.Reason = workloads.NewReplicaSetAvailable
+	case stateFailed:
+		c.Status, c.Reason = corev1.ConditionFalse, workloads.ProgressDeadlineExceeded
+	case stateSettled:
+		to.Status.UpdatedReplicas = w
+		return to
+	case stateNew, stateProgressing:
+	}
+	to.Status.Conditions = append(to.Status.Conditions, c)
+	return to
+}
+
+// setTemplate makes the pod template that of a ReplicaSet, which is the
+// Deployment's with a label added. The current one is taken as it is written,
+// as far as the controller has seen it.
+func (d *snapshotDeployment) setTemplate(to *corev1.PodTemplateSpec, rs *snapshotSet) {
+	seen := d.Status.ObservedGeneration >= d.Generation && !d.Spec.Paused
+	switch {
+	case rs == nil:
+		*to = corev1.PodTemplateSpec{}
+	case rs != d.current() || !seen:
+		*to = *rs.template()
+	}
+}

@@ -1,0 +1,308 @@
+package snapshots
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// gonePods are the pods that are not in the snapshot any more but of which
+// Events still tell, with their UID. What their containers were follows from the
+// template of the object that made them.
+func (p *snapshot) gonePods() []*snapshotPod {
+	var out []*snapshotPod
+	known := map[types.UID]bool{}
+	for _, ev := range p.events {
+		ref := ev.InvolvedObject
+		_, there := p.there[ref.UID]
+		if ref.Kind != kube.KindPod || there || known[ref.UID] || len(p.eventsOf[ref.UID]) == 0 {
+			continue
+		}
+		known[ref.UID] = true
+		if maker := p.makerOf(ref.Namespace, ref.Name); maker != nil {
+			out = append(out, p.gonePod(maker, ref.UID, ref.Name))
+		}
+	}
+	return out
+}
+
+// maker is an object that makes pods.
+type maker struct {
+	schema.GroupVersionKind
+	metav1.Object
+	spec corev1.PodSpec
+	// placeOf is the place of each container in the order in which they start.
+	placeOf map[string]int
+}
+
+// places returns placeOf, made when it is asked for the first time.
+func (m *maker) places() map[string]int {
+	if m.placeOf == nil {
+		m.placeOf = map[string]int{}
+		n := 0
+		for _, containers := range [][]corev1.Container{m.spec.InitContainers, m.spec.Containers} {
+			for i := range containers {
+				m.placeOf[containers[i].Name] = n
+				n++
+			}
+		}
+	}
+	return m.placeOf
+}
+
+// makerOf finds what made a pod that is gone: the pod's name is its name, and a
+// random suffix or a number.
+func (p *snapshot) makerOf(namespace, pod string) *maker {
+	dash := strings.LastIndexByte(pod, '-')
+	if dash < 0 {
+		return nil
+	}
+	for _, k := range workloads.Controllers {
+		if k.Pods != workloads.PodsMadeItself {
+			continue
+		}
+		if m := p.makers[p.names[kube.NameKey{Kind: k.Kind, Group: k.IdentityGroup(), Namespace: namespace, Name: pod[:dash]}]]; m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// newMaker reads the template of an object that makes pods; nil if it makes none.
+// The image of an earlier pod is that of the template only if it never changed.
+func newMaker(o runtime.Object) *maker {
+	in, ok := o.(metav1.Object)
+	if !ok {
+		return nil
+	}
+	for _, k := range workloads.Controllers {
+		if k.Pods != workloads.PodsMadeItself {
+			continue
+		}
+		t := k.Template(in)
+		switch {
+		case t == nil:
+		case k.FixedTemplate:
+			return newMakerOf(k.GroupVersionKind, in, t.Spec)
+		default:
+			return newMakerOf(k.GroupVersionKind, in, withoutImages(t, in.GetGeneration()))
+		}
+	}
+	return nil
+}
+
+func newMakerOf(kind schema.GroupVersionKind, o metav1.Object, spec corev1.PodSpec) *maker {
+	return &maker{GroupVersionKind: kind, Object: o, spec: spec}
+}
+
+func withoutImages(t *corev1.PodTemplateSpec, generation int64) corev1.PodSpec {
+	if generation <= 1 {
+		return t.Spec
+	}
+	spec := *t.Spec.DeepCopy()
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			containers[i].Image = ""
+		}
+	}
+	return spec
+}
+
+func (p *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshotPod {
+	by := made.GetUID()
+	in := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: made.GetNamespace(), Name: name, UID: uid,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: made.GroupVersion().String(), Kind: made.Kind, Name: made.GetName(), UID: by, Controller: new(true),
+			}},
+		},
+		Spec: made.spec,
+	}
+	q := &snapshotPod{uid: uid, name: name, owner: by, start: in}
+	events := p.eventsOf[uid]
+	containers := eventsOfContainers(events)
+	for _, ev := range events {
+		if ev.Reason == "Scheduled" {
+			q.born = ev.first
+			node := scheduledTo(ev.Message)
+			q.learn(ev.first, func(to *corev1.Pod) {
+				setCondition(to, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ev.first)})
+				to.Spec.NodeName = node
+			})
+		}
+	}
+	if created := p.createdBy(by, name); len(created) > 0 {
+		q.born = evidence.Earliest(created[0], q.born)
+	}
+	q.bornExact = true
+	q.start.CreationTimestamp = metav1.NewTime(q.born.Truncate(time.Second))
+	q.learnInits(containers, made.places())
+	q.learnWaits(events)
+	q.learnEnd(events, p.removal(by, name))
+	if at, ok := readyWhenStarted(&in.Spec, containers); ok && !q.troubled {
+		q.beReady(at)
+	}
+	return q
+}
+
+// containerEvents are the Events about one container, in order.
+type containerEvents []*snapshotEvent
+
+func eventsOfContainers(events []*snapshotEvent) map[string]containerEvents {
+	out := map[string]containerEvents{}
+	for _, ev := range events {
+		if name := podlife.ContainerOf(ev.InvolvedObject.FieldPath); name != "" {
+			out[name] = append(out[name], ev)
+		}
+	}
+	return out
+}
+
+// first is when the first of them, or the first for a reason, is known to have been.
+func (evs containerEvents) first(reason string) (at time.Time) {
+	for _, ev := range evs {
+		if reason == "" || ev.Reason == reason {
+			at = evidence.Earliest(at, ev.first)
+		}
+	}
+	return at
+}
+
+// learnInits dates the runs of init containers: one that the kubelet went on
+// from had succeeded. Of containers without Events nothing is known, so that these
+// are all to be looked at.
+func (q *snapshotPod) learnInits(events map[string]containerEvents, places map[string]int) {
+	names := slices.DeleteFunc(slices.Collect(maps.Keys(events)), func(name string) bool {
+		_, ok := places[name]
+		return !ok
+	})
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(places[a], places[b]) })
+	var runs []func()
+	var next time.Time
+	for _, name := range slices.Backward(names) {
+		started, ended := events[name].first("Started"), next
+		if places[name] < len(q.start.Spec.InitContainers) && !ended.IsZero() && !started.IsZero() {
+			runs = append(runs, func() {
+				s := &corev1.ContainerStatus{Name: name}
+				q.learnRun(s, &corev1.ContainerStateTerminated{
+					ContainerID: string(q.uid) + "/" + s.Name, // any that is one
+					Reason:      "Completed", StartedAt: metav1.NewTime(started), FinishedAt: metav1.NewTime(ended),
+				}, 0, nil)
+			})
+		}
+		next = evidence.Earliest(next, events[name].first(""))
+	}
+	for _, run := range slices.Backward(runs) {
+		run()
+	}
+}
+
+// learnWaits dates why containers waited by the Events about it, whose words
+// tell two kinds of backing off apart.
+func (q *snapshotPod) learnWaits(events []*snapshotEvent) {
+	for _, ev := range events {
+		container := podlife.ContainerOf(ev.InvolvedObject.FieldPath)
+		if container == "" || ev.Reason != "BackOff" && ev.Reason != "Failed" {
+			continue
+		}
+		q.troubled = true
+		if ev.Reason != "BackOff" {
+			continue
+		}
+		why := &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+		if strings.Contains(ev.Message, "pulling image") {
+			why = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: ev.Message}
+		}
+		q.learn(ev.first, setStatus(corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: why}}))
+	}
+}
+
+// learnEnd dates the deletion: by the ReplicaSet that did it, or the kubelet
+// that carried it out. Since when the pod was gone nothing tells; the last sign
+// of life stands for it.
+func (q *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
+	var last time.Time
+	for _, ev := range events {
+		if ev.Reason == "Killing" {
+			q.asked = ev.first
+		}
+		last = evidence.Latest(last, ev.last())
+	}
+	if q.asked.IsZero() {
+		q.asked = last
+	}
+	if len(removal) > 0 {
+		q.asked, q.removed = removal[0], true
+	}
+	q.askedExact = true
+	q.gone = evidence.Latest(last, q.asked)
+	grace := int64(0)
+	if g := q.start.Spec.TerminationGracePeriodSeconds; g != nil {
+		grace = *g
+	}
+	due := metav1.NewTime(q.asked.Truncate(time.Second).Add(gracePeriod(grace)))
+	q.learn(q.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = &due, &grace })
+}
+
+// readyWhenStarted is when the last container has started, if that makes the
+// pod ready: nothing probes it.
+func readyWhenStarted(spec *corev1.PodSpec, events map[string]containerEvents) (at time.Time, ok bool) {
+	if len(spec.ReadinessGates) > 0 {
+		return time.Time{}, false
+	}
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		started := slices.IndexFunc(events[c.Name], func(ev *snapshotEvent) bool { return ev.Reason == "Started" })
+		if started < 0 || c.ReadinessProbe != nil || c.StartupProbe != nil {
+			return time.Time{}, false
+		}
+		at = evidence.Latest(at, events[c.Name][started].first)
+	}
+	return at, !at.IsZero()
+}
+
+// beReady notes when the pod was Ready.
+func (q *snapshotPod) beReady(at time.Time) {
+	q.ready = at
+	q.learn(at, func(to *corev1.Pod) {
+		setCondition(to, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))})
+	})
+}
+
+// podReport is what an Event of a pod's owner says about the pod that it names.
+type podReport struct {
+	owner  types.UID
+	reason string
+	pod    string
+}
+
+// createdBy is when a ReplicaSet says that it has created a pod, in order.
+func (p *snapshot) createdBy(owner types.UID, pod string) []time.Time {
+	return p.reports[podReport{owner, "SuccessfulCreate", pod}]
+}
+
+// removal is when a ReplicaSet says that it has deleted a pod, in order.
+func (p *snapshot) removal(owner types.UID, pod string) []time.Time {
+	return p.reports[podReport{owner, "SuccessfulDelete", pod}]
+}
+
+// scheduledTo reads the node from the scheduler's "Successfully assigned
+// shop/web-1 to node-3".
+func scheduledTo(message string) string {
+	_, node, _ := strings.Cut(message, " to ")
+	return node
+}

@@ -1,0 +1,384 @@
+package snapshots
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
+// snapshotPod is what a snapshot proves of a pod's life.
+type snapshotPod struct {
+	uid   types.UID
+	name  string
+	owner types.UID
+	// final is its state in the snapshot; nil if it was gone by then.
+	final *corev1.Pod
+	// start is its state when it was created.
+	start *corev1.Pod
+	facts []fact
+	// newest is when the last of the facts was.
+	newest time.Time
+
+	// born is zero if it is not known. An exact time is known better than to
+	// the second.
+	born, asked           time.Time
+	bornExact, askedExact bool
+	// ready is when it was Ready for good, or the first time.
+	ready time.Time
+	// removed says that its ReplicaSet deleted it, rather than somebody else.
+	removed bool
+	// troubled says that it failed at something before it was Ready.
+	troubled bool
+	gone     time.Time
+}
+
+// fact is something dated that happened to a pod, and its state from then on.
+type fact struct {
+	at    time.Time
+	apply func(*corev1.Pod)
+}
+
+func (q *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) {
+	q.facts = append(q.facts, fact{at, apply})
+	q.newest = evidence.Latest(q.newest, at)
+}
+
+// gracePeriod is a number of seconds, as far as that is a time.
+func gracePeriod(seconds int64) time.Duration {
+	return time.Duration(min(max(seconds, 0), math.MaxInt64/int64(time.Second))) * time.Second
+}
+
+// alive reports whether the pod was there, and not being deleted.
+func (q *snapshotPod) alive(at time.Time) bool {
+	return !q.born.After(at) && (q.asked.IsZero() || q.asked.After(at))
+}
+
+// livePod reads the life of a pod from its state.
+func (p *snapshot) livePod(in *corev1.Pod) *snapshotPod {
+	q := &snapshotPod{uid: in.UID, name: in.Name, owner: p.controllerOf(in), final: in, start: unstarted(in)}
+	events := newPodEvents(p.eventsOf[in.UID])
+	q.born, q.bornExact = narrowed(in.CreationTimestamp.Time, p.createdBy(q.owner, in.Name), events.firsts)
+	for i := range in.Status.Conditions {
+		q.learnCondition(&in.Status.Conditions[i])
+	}
+	for _, s := range containerStatuses(in) {
+		q.learnRuns(s, events)
+	}
+	q.learnUnready()
+	for _, s := range containerStatuses(in) {
+		if w := s.State.Waiting; w != nil && !podlife.OrdinaryWait(w.Reason) {
+			q.troubled = true
+			q.learn(q.waitingSince(s, events), setStatus(corev1.ContainerStatus{
+				Name: s.Name, State: s.State, LastTerminationState: s.LastTerminationState, RestartCount: s.RestartCount,
+			}))
+		}
+	}
+	if in.DeletionTimestamp != nil {
+		grace := time.Duration(0)
+		if in.DeletionGracePeriodSeconds != nil {
+			grace = gracePeriod(*in.DeletionGracePeriodSeconds)
+		}
+		q.asked, q.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), p.removal(q.owner, in.Name))
+		q.removed = q.askedExact
+		q.learn(q.asked, func(to *corev1.Pod) {
+			to.DeletionTimestamp, to.DeletionGracePeriodSeconds = in.DeletionTimestamp, in.DeletionGracePeriodSeconds
+		})
+	}
+	return q
+}
+
+// unstarted is a pod as it is created.
+func unstarted(in *corev1.Pod) *corev1.Pod {
+	start := &corev1.Pod{TypeMeta: in.TypeMeta, ObjectMeta: *in.ObjectMeta.DeepCopy(), Spec: in.Spec}
+	start.ManagedFields = nil
+	start.DeletionTimestamp, start.DeletionGracePeriodSeconds = nil, nil
+	if kube.MirrorOf(in) == "" { // which is created with its node
+		start.Spec.NodeName = ""
+	}
+	start.Status.Phase = corev1.PodPending
+	return start
+}
+
+// learnCondition dates what a condition that holds, or is told apart from one
+// that never held, says.
+func (q *snapshotPod) learnCondition(c *corev1.PodCondition) {
+	at := c.LastTransitionTime.Time
+	holds := c.Status == corev1.ConditionTrue
+	if at.IsZero() || !holds && c.Type != corev1.PodScheduled {
+		return
+	}
+	if c.Type == corev1.PodReady {
+		q.ready = at
+	}
+	node := q.final.Spec.NodeName
+	q.learn(at, func(to *corev1.Pod) {
+		setCondition(to, *c)
+		if c.Type == corev1.PodScheduled && holds {
+			to.Spec.NodeName = node
+		}
+	})
+}
+
+// learnUnready dates the loss of readiness. A pod starts out unready, so that
+// one whose condition changed later than that had been Ready; not before its
+// containers had started, which is the only time there is.
+func (q *snapshotPod) learnUnready() {
+	i := slices.IndexFunc(q.final.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+	if i < 0 || q.final.Status.StartTime == nil {
+		return
+	}
+	lost := q.final.Status.Conditions[i]
+	at := lost.LastTransitionTime.Time
+	if lost.Status == corev1.ConditionTrue || !at.After(q.final.Status.StartTime.Add(evidence.ArrivalSlack)) {
+		return
+	}
+	var started time.Time
+	for i := range q.final.Status.ContainerStatuses {
+		s := &q.final.Status.ContainerStatuses[i]
+		first := s.State
+		if s.LastTerminationState.Terminated != nil {
+			first = s.LastTerminationState
+		}
+		switch {
+		case first.Terminated != nil:
+			started = evidence.Latest(started, first.Terminated.StartedAt.Time)
+		case first.Running != nil:
+			started = evidence.Latest(started, first.Running.StartedAt.Time)
+		}
+	}
+	if started.IsZero() || started.After(at) {
+		return
+	}
+	q.ready = started
+	had := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(started)}
+	q.learn(started, func(to *corev1.Pod) { setCondition(to, had) })
+	q.learn(at, func(to *corev1.Pod) { setCondition(to, lost) })
+}
+
+// learnRuns dates the runs of a container: the current one, and the last that
+// ended.
+func (q *snapshotPod) learnRuns(s *corev1.ContainerStatus, events *podEvents) {
+	if t := s.LastTerminationState.Terminated; t != nil {
+		restart := s.RestartCount - 1
+		if s.State.Waiting != nil {
+			restart = s.RestartCount // the count moves when the next run begins
+		}
+		q.learnRun(s, t, max(restart, 0), events)
+	}
+	switch {
+	case s.State.Terminated != nil:
+		q.learnRun(s, s.State.Terminated, s.RestartCount, events)
+	case s.State.Running != nil:
+		q.learnStart(s, s.State.Running.StartedAt, s.ContainerID, s.RestartCount)
+	}
+}
+
+func (q *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
+	if t.ContainerID == "" {
+		return
+	}
+	q.troubled = q.troubled || t.ExitCode != 0
+	q.learnStart(s, t.StartedAt, t.ContainerID, restart)
+	if !t.FinishedAt.IsZero() {
+		q.learn(endOfRun(t, events), setStatus(corev1.ContainerStatus{
+			Name: s.Name, ImageID: s.ImageID, ContainerID: t.ContainerID, RestartCount: restart,
+			State: corev1.ContainerState{Terminated: t},
+		}))
+	}
+}
+
+// endOfRun dates the end of a run. In the second in which it was started, too, it
+// ended after that and before the next thing the kubelet did.
+func endOfRun(t *corev1.ContainerStateTerminated, events *podEvents) time.Time {
+	second := t.FinishedAt.Time
+	if !second.Equal(second.Truncate(time.Second)) {
+		return second // an Event's
+	}
+	var started, next time.Time
+	for _, o := range events.within(second) {
+		switch {
+		case o.at.Equal(second):
+		case o.Reason == "Started":
+			started = evidence.Latest(started, o.at)
+		case o.at.After(started) && !started.IsZero():
+			next = evidence.Earliest(next, o.at)
+		}
+	}
+	switch {
+	case started.IsZero():
+		return second
+	case next.IsZero():
+		return second.Add(time.Second - time.Nanosecond)
+	default:
+		return next
+	}
+}
+
+func (q *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id string, restart int32) {
+	if at.IsZero() {
+		return
+	}
+	set := setStatus(corev1.ContainerStatus{
+		Name: s.Name, ImageID: s.ImageID, ContainerID: id, RestartCount: restart,
+		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at}},
+	})
+	q.learn(at.Time, func(to *corev1.Pod) {
+		set(to)
+		to.Status.Phase = corev1.PodRunning
+	})
+}
+
+// waitingSince dates a container's waiting state, of which the API says
+// nothing: by the Event about its first failure, the end of the run it backs
+// off from, or else the last thing that is known to have worked.
+func (q *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvents) time.Time {
+	var ended time.Time
+	if t := s.LastTerminationState.Terminated; t != nil {
+		ended = t.FinishedAt.Time
+		if s.State.Waiting.Reason == "CrashLoopBackOff" {
+			return ended
+		}
+	}
+	for _, ev := range events.containers[s.Name] {
+		if (ev.Reason == "Failed" || ev.Reason == "BackOff") && ev.first.After(ended) {
+			return ev.first
+		}
+	}
+	return evidence.Latest(q.born, ended, q.newest)
+}
+
+// podEvents are the Events about a pod that is there, sorted for what its containers
+// ask of them.
+type podEvents struct {
+	firsts     []time.Time // in order
+	containers map[string]containerEvents
+	seconds    map[int64][]occurred // what was in each second
+}
+
+// occurred is an Event at one of the times that are known of it.
+type occurred struct {
+	*snapshotEvent
+	at time.Time
+}
+
+func newPodEvents(events []*snapshotEvent) *podEvents {
+	evs := &podEvents{containers: eventsOfContainers(events), seconds: map[int64][]occurred{}}
+	for _, ev := range events {
+		evs.firsts = append(evs.firsts, ev.first)
+		for _, at := range ev.occurrences() {
+			evs.seconds[at.Unix()] = append(evs.seconds[at.Unix()], occurred{ev, at})
+		}
+	}
+	return evs
+}
+
+func (evs *podEvents) within(second time.Time) []occurred {
+	if evs == nil {
+		return nil
+	}
+	return evs.seconds[second.Unix()]
+}
+
+// emitPod tells a pod's life. If it began before listed, it is in the list
+// then as it was.
+func (p *snapshot) emitPod(q *snapshotPod, listed time.Time) {
+	if p.told[q] {
+		return
+	}
+	p.told[q] = true
+	if !q.gone.IsZero() && !q.gone.After(listed) {
+		return
+	}
+	slices.SortStableFunc(q.facts, func(a, b fact) int { return a.at.Compare(b.at) })
+	state := q.start
+	at, r := q.born, rankPod
+	if !q.born.After(listed) {
+		at, r = listed, rankListed
+	}
+	facts := q.facts
+	apply := func() {
+		for len(facts) > 0 && !facts[0].at.After(at) {
+			facts[0].apply(state)
+			facts = facts[1:]
+		}
+	}
+	apply()
+	p.emit(at, r, watch.Added, q.state(state, facts))
+	for left := q.maxStates(); len(facts) > 0; left-- {
+		// A state takes as many facts as it must so that those that are left suffice.
+		at = facts[(len(facts)-1)/max(left, 1)].at
+		apply()
+		p.emit(at, rankPod, watch.Modified, q.state(state, facts))
+	}
+	if !q.gone.IsZero() {
+		p.emit(evidence.Latest(q.gone, at), rankPod, watch.Deleted, q.state(state, facts))
+	}
+}
+
+// Each state of a pod that is told holds all of its statuses. So a pod that has many
+// is told in fewer states: in statesTold, or as many as hold statusesTold statuses.
+const (
+	statesTold   = 16
+	statusesTold = 1 << 14
+)
+
+// maxStates is in how many states, beside the first, a pod is told at most.
+func (q *snapshotPod) maxStates() int {
+	statuses := 1 + len(q.start.Spec.InitContainers) + len(q.start.Spec.Containers)
+	if q.final != nil {
+		statuses += len(q.final.Status.Conditions) + len(q.final.Status.InitContainerStatuses) + len(q.final.Status.ContainerStatuses)
+	}
+	return max(statesTold, statusesTold/statuses)
+}
+
+// state is a copy of a state to tell. When no more facts are to come it is
+// the one of the snapshot, which says more than facts do.
+func (q *snapshotPod) state(of *corev1.Pod, more []fact) *corev1.Pod {
+	if len(more) == 0 && q.final != nil {
+		of = q.final
+	}
+	// The engine reads a spec and does not keep it; so one does for all.
+	return &corev1.Pod{TypeMeta: of.TypeMeta, ObjectMeta: of.ObjectMeta, Spec: of.Spec, Status: *of.Status.DeepCopy()}
+}
+
+// containerStatuses lists the statuses of a pod's containers, in the order in
+// which they start.
+func containerStatuses(in *corev1.Pod) []*corev1.ContainerStatus {
+	var out []*corev1.ContainerStatus
+	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
+		for i := range statuses {
+			out = append(out, &statuses[i])
+		}
+	}
+	return out
+}
+
+func setCondition(to *corev1.Pod, c corev1.PodCondition) {
+	i := slices.IndexFunc(to.Status.Conditions, func(o corev1.PodCondition) bool { return o.Type == c.Type })
+	if i < 0 {
+		to.Status.Conditions = append(to.Status.Conditions, c)
+	} else {
+		to.Status.Conditions[i] = c
+	}
+}
+
+// setStatus sets a container's status; the engine finds it by its name.
+func setStatus(s corev1.ContainerStatus) func(*corev1.Pod) {
+	return func(to *corev1.Pod) {
+		i := slices.IndexFunc(to.Status.ContainerStatuses, func(o corev1.ContainerStatus) bool { return o.Name == s.Name })
+		if i < 0 {
+			to.Status.ContainerStatuses = append(to.Status.ContainerStatuses, s)
+		} else {
+			to.Status.ContainerStatuses[i] = s
+		}
+	}
+}

@@ -1,0 +1,425 @@
+package snapshots
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+// History is what a snapshot of a cluster, such as a support bundle, still
+// proves of the time before it.
+type History struct {
+	// Observations are what a watcher would have seen, as far as it is proven,
+	// in order. An Engine takes them like any others.
+	Observations []stream.Observation
+	// End is when the snapshot was taken: the newest time that anything in it
+	// states. The engine is to be advanced to it before it is flushed.
+	End time.Time
+	// Earlier is how many rollouts are dated but began before the time asked
+	// for.
+	Earlier int
+	// Undated is how many rollouts happened, as their revisions prove, without
+	// anything to tell when.
+	Undated int
+}
+
+// Reconstruct turns the objects of one snapshot into the stream of observations
+// that led there, as far as the objects and Events still prove it: a rollout
+// is a revision that some ReplicaSet has or had, and it is told if something
+// dates it. What began more than reach before the snapshot is left out, unless
+// it is still not over.
+//
+// No time in it is later than now, as clocks of nodes may be wrong.
+//
+// The objects may be shared by the observations, but are not changed.
+func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) History {
+	p := newSnapshot(objects, now)
+	p.begin = evidence.Latest(p.end.Add(-reach)) // no earlier than the first time there is
+	for _, d := range p.deployments {
+		p.emitDeployment(d)
+	}
+	for _, o := range p.others {
+		p.emitOther(o)
+	}
+	for _, q := range p.pods {
+		if !p.told[q] {
+			p.emitPod(q, p.begin)
+		}
+	}
+	p.emitEvents()
+	return p.history()
+}
+
+// snapshot is a snapshot, sorted for questions about what came before it, and the
+// stream that is being made of it.
+type snapshot struct {
+	begin, end time.Time
+	found      History // its counters
+
+	deployments []*snapshotDeployment
+	sets        map[types.UID]*snapshotSet
+	others      []runtime.Object // that are told as they are
+	pods        []*snapshotPod
+	podsOf      map[types.UID][]*snapshotPod // by their owner
+	revisionsOf map[types.UID][]*appsv1.ControllerRevision
+	events      []*snapshotEvent
+	eventsOf    map[types.UID][]*snapshotEvent // by the UID of their object
+	reports     map[podReport][]time.Time
+	names       map[kube.NameKey]types.UID
+	there       map[types.UID]kube.NameKey // what the snapshot has
+	makers      map[types.UID]*maker
+
+	told   map[*snapshotPod]bool
+	stream []emission
+}
+
+// emission is an observation and where it belongs among others of its time.
+type emission struct {
+	stream.Observation
+	rank rank
+}
+
+// rank orders observations of one instant: causes come before their effects.
+type rank int
+
+const (
+	rankListed rank = iota // the state before everything
+	rankBefore             // what an earlier change had led to
+	rankSpec               // the write of a workload's spec
+	rankSet                // what its controller wrote
+	rankPod                // what became of that
+	rankStatus             // and what the workload's status said
+	rankEvent
+)
+
+// emit adds an observation. What nothing dates was there at the beginning.
+func (p *snapshot) emit(at time.Time, r rank, typ watch.EventType, object runtime.Object) {
+	switch {
+	case at.After(p.end):
+		at = p.end
+	case at.IsZero():
+		at = p.begin
+		if typ == watch.Added {
+			r = rankListed
+		}
+	}
+	p.stream = append(p.stream, emission{stream.Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed, Inferred: true}, r})
+}
+
+// history puts the stream in order and numbers its writes, so that the engine
+// orders them as they were made rather than by the seconds the API states.
+func (p *snapshot) history() History {
+	slices.SortStableFunc(p.stream, func(a, b emission) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.rank, b.rank))
+	})
+	h := p.found
+	h.End = p.end
+	for i, t := range p.stream {
+		if _, event := t.Object.(*corev1.Event); !event {
+			t.Object.(metav1.Object).SetResourceVersion(strconv.Itoa(i + 1))
+		}
+		h.Observations = append(h.Observations, t.Observation)
+	}
+	return h
+}
+
+func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
+	p := &snapshot{
+		sets:     map[types.UID]*snapshotSet{},
+		eventsOf: map[types.UID][]*snapshotEvent{},
+		reports:  map[podReport][]time.Time{},
+		names:    map[kube.NameKey]types.UID{},
+		there:    map[types.UID]kube.NameKey{},
+		makers:   map[types.UID]*maker{},
+		podsOf:   map[types.UID][]*snapshotPod{},
+		told:     map[*snapshotPod]bool{},
+
+		revisionsOf: map[types.UID][]*appsv1.ControllerRevision{},
+	}
+	var pods []*corev1.Pod
+	for _, o := range objects {
+		p.end = evidence.Latest(p.end, newestIn(o, now))
+		meta, ok := o.(metav1.Object)
+		if !ok {
+			continue
+		}
+		if ev, ok := o.(*corev1.Event); ok {
+			event := newSnapshotEvent(ev)
+			p.events = append(p.events, event)
+			if !event.last().After(now) {
+				p.end = evidence.Latest(p.end, event.last()) // better than to the second
+			}
+			continue
+		}
+		uid := meta.GetUID()
+		if _, twice := p.there[uid]; uid == "" || twice {
+			continue // a UID is that of one object, of which a snapshot has one state
+		}
+		kind, group := kube.TypeOf(o)
+		key := kube.NameKey{Kind: kind, Group: group, Namespace: meta.GetNamespace(), Name: meta.GetName()}
+		p.there[uid], p.names[key] = key, uid
+		if m := newMaker(o); m != nil {
+			p.makers[uid] = m
+		}
+		switch in := o.(type) {
+		case *appsv1.Deployment:
+			p.deployments = append(p.deployments, newSnapshotDeployment(in))
+		case *appsv1.ReplicaSet:
+			p.sets[uid] = newSnapshotSet(in)
+		case *corev1.Pod:
+			pods = append(pods, in)
+		default:
+			p.others = append(p.others, o)
+		}
+	}
+	switch second := p.end.Truncate(time.Second); {
+	case p.end.IsZero():
+		p.end = now
+	case p.end.Equal(second):
+		// It is in that second, behind everything that is stated to be.
+		p.end = evidence.Earliest(second.Add(time.Second-time.Nanosecond), now)
+	}
+	slices.SortStableFunc(p.events, func(a, b *snapshotEvent) int { return a.first.Compare(b.first) })
+	mirrors := map[types.UID]types.UID{}
+	for _, in := range pods {
+		mirrors[kube.MirrorOf(in)] = in.UID
+	}
+	delete(mirrors, "")
+	for _, ev := range p.events {
+		ref := &ev.InvolvedObject
+		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: ref.Namespace, Name: ref.Name}])
+		if uid == "" || !p.mayTellOf(ev, uid) {
+			continue
+		}
+		p.eventsOf[uid] = append(p.eventsOf[uid], ev)
+		if !ev.first.IsZero() {
+			key := podReport{uid, ev.Reason, podlife.LastClause(ev.Message)}
+			p.reports[key] = append(p.reports[key], ev.first)
+		}
+	}
+	for _, in := range pods {
+		p.pods = append(p.pods, p.livePod(in))
+	}
+	p.pods = append(p.pods, p.gonePods()...)
+	p.connect()
+	return p
+}
+
+// mayTellOf reports whether an Event is about the object that has a UID: whoever
+// may write Events in one namespace says nothing of what is in another.
+func (p *snapshot) mayTellOf(ev *snapshotEvent, uid types.UID) bool {
+	ref := &ev.InvolvedObject
+	if ref.Namespace != "" && ref.Namespace != ev.Namespace {
+		return false
+	}
+	is, ok := p.there[uid]
+	return !ok || (is.Kind == ref.Kind || ref.Kind == "") && (is.Namespace == ev.Namespace || is.Namespace == "")
+}
+
+// controllerOf is the UID of what manages an object; none if the snapshot shows that
+// it is of another kind or namespace than what the object refers to.
+func (p *snapshot) controllerOf(meta metav1.Object) types.UID {
+	ref := kube.ControllerRef(meta)
+	if is, ok := p.there[ref.UID]; ok && (is.Kind != ref.Kind || is.Group != kube.CustomGroup(ref.APIVersion) || is.Namespace != "" && is.Namespace != meta.GetNamespace()) {
+		return ""
+	}
+	return ref.UID
+}
+
+// connect files pods under their ReplicaSets, and those under their
+// Deployments.
+func (p *snapshot) connect() {
+	for _, q := range p.pods {
+		p.podsOf[q.owner] = append(p.podsOf[q.owner], q)
+		if rs := p.sets[q.owner]; rs != nil {
+			rs.pods = append(rs.pods, q)
+		}
+	}
+	owner := map[types.UID]*snapshotDeployment{}
+	slices.SortFunc(p.deployments, func(a, b *snapshotDeployment) int { return cmp.Compare(a.UID, b.UID) })
+	for _, d := range p.deployments {
+		owner[d.UID] = d
+	}
+	sets := make([]*snapshotSet, 0, len(p.sets))
+	for _, rs := range p.sets {
+		sets = append(sets, rs)
+	}
+	slices.SortFunc(sets, func(a, b *snapshotSet) int {
+		return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.UID, b.UID))
+	})
+	for _, rs := range sets {
+		slices.SortFunc(rs.pods, func(a, b *snapshotPod) int { return cmp.Or(a.born.Compare(b.born), cmp.Compare(a.name, b.name)) })
+		if d := owner[p.controllerOf(rs)]; d != nil {
+			d.sets = append(d.sets, rs)
+		} else {
+			p.others = append(p.others, rs.ReplicaSet)
+		}
+	}
+	for _, o := range p.others {
+		if r, ok := o.(*appsv1.ControllerRevision); ok {
+			of := p.controllerOf(r)
+			p.revisionsOf[of] = append(p.revisionsOf[of], r)
+		}
+	}
+}
+
+// snapshotEvent is an Event and when it happened, as far as it says.
+type snapshotEvent struct {
+	*corev1.Event
+	first time.Time
+	// repeats are the times known of its repetitions: in an Event, only the last.
+	repeats []time.Time
+}
+
+func newSnapshotEvent(in *corev1.Event) *snapshotEvent {
+	first, last := podlife.EventTimes(in, stream.Observation{Initial: true})
+	ev := &snapshotEvent{Event: in, first: first}
+	if last.After(first) {
+		ev.repeats = []time.Time{last}
+	}
+	return ev
+}
+
+// last is when it happened last.
+func (ev *snapshotEvent) last() time.Time {
+	if n := len(ev.repeats); n > 0 {
+		return ev.repeats[n-1]
+	}
+	return ev.first
+}
+
+// occurrences are the times that are known.
+func (ev *snapshotEvent) occurrences() []time.Time {
+	return append([]time.Time{ev.first}, ev.repeats...)
+}
+
+// emitEvents tells each Event when it happened first and when it repeated, as
+// far as known. One that nothing dates, or of before the beginning, is old news.
+func (p *snapshot) emitEvents() {
+	for _, ev := range p.events {
+		r, first := rankEvent, ev.first
+		switch {
+		case first.IsZero():
+			r, first = rankListed, p.begin
+		case ev.last().Before(p.begin):
+			r = rankListed
+		}
+		if len(ev.repeats) == 0 {
+			p.emit(first, r, watch.Added, ev.Event)
+			continue
+		}
+		p.emit(first, r, watch.Added, ev.occurrence(ev.first, 1))
+		for i, at := range ev.repeats[:len(ev.repeats)-1] {
+			p.emit(at, r, watch.Modified, ev.occurrence(at, int32(i)+2)) //nolint:gosec // no Event repeats that often
+		}
+		p.emit(ev.last(), r, watch.Modified, ev.Event)
+	}
+}
+
+// combinedPrefix begins the message of an Event that client-go's recorder made of
+// several that were similar (tools/record/events_cache.go). The rest is the last
+// one's.
+const combinedPrefix = "(combined from similar events)"
+
+func (ev *snapshotEvent) combined() bool { return strings.HasPrefix(ev.Message, combinedPrefix) }
+
+// occurrence is the Event as it was when it had happened so many times.
+func (ev *snapshotEvent) occurrence(at time.Time, count int32) *corev1.Event {
+	once := *ev.Event
+	once.Count, once.LastTimestamp, once.Series = count, metav1.NewTime(at.Truncate(time.Second)), nil
+	if ev.combined() {
+		once.Message = combinedPrefix
+	}
+	return &once
+}
+
+// timesIn are the times that a pod's status states.
+func timesIn(in *corev1.Pod) (times []metav1.Time) {
+	for i := range in.Status.Conditions {
+		times = append(times, in.Status.Conditions[i].LastTransitionTime)
+	}
+	for _, s := range containerStatuses(in) {
+		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
+			if state.Running != nil {
+				times = append(times, state.Running.StartedAt)
+			}
+			if state.Terminated != nil {
+				times = append(times, state.Terminated.FinishedAt)
+			}
+		}
+	}
+	return times
+}
+
+// newestIn is the newest time by now that an object states of its past.
+func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
+	add := func(times ...metav1.Time) {
+		for _, t := range times {
+			if t.After(newest) && !t.After(now) {
+				newest = t.Time
+			}
+		}
+	}
+	if meta, ok := o.(metav1.Object); ok {
+		add(meta.GetCreationTimestamp())
+		for _, m := range meta.GetManagedFields() {
+			if m.Time != nil {
+				add(*m.Time)
+			}
+		}
+	}
+	switch in := o.(type) {
+	case *appsv1.Deployment:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastUpdateTime, in.Status.Conditions[i].LastTransitionTime)
+		}
+	case *corev1.Pod:
+		add(timesIn(in)...)
+	case *corev1.Event:
+		add(in.FirstTimestamp, in.LastTimestamp, metav1.Time(in.EventTime))
+		if in.Series != nil {
+			add(metav1.Time(in.Series.LastObservedTime))
+		}
+	case *corev1.Node:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastHeartbeatTime, in.Status.Conditions[i].LastTransitionTime)
+		}
+	case *batchv1.Job:
+		for i := range in.Status.Conditions {
+			add(in.Status.Conditions[i].LastTransitionTime)
+		}
+	}
+	return newest
+}
+
+// narrowed dates what the API states as a whole second by the first of its
+// effects that is known better; without any it is the second. Each list of effects
+// is in order.
+func narrowed(second time.Time, effects ...[]time.Time) (at time.Time, exact bool) {
+	end := second.Add(time.Second)
+	for _, list := range effects {
+		i, _ := slices.BinarySearchFunc(list, second, time.Time.Compare)
+		if i < len(list) && list[i].Before(end) {
+			at = evidence.Earliest(at, list[i])
+		}
+	}
+	if at.IsZero() {
+		return second, false
+	}
+	return at, true
+}

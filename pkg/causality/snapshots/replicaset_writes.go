@@ -1,0 +1,263 @@
+package snapshots
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// setWrite is a state of a ReplicaSet to tell.
+type setWrite struct {
+	at       time.Time
+	rank     rank
+	replicas int32
+	number   int64
+}
+
+// emitSet tells a ReplicaSet's past from listed on: the steps since from, and
+// the revisions that it got. Where its last step is missing it is put at end.
+func (p *snapshot) emitSet(rs *snapshotSet, d *snapshotDeployment, listed, from, end time.Time) {
+	steps := slices.DeleteFunc(slices.Clone(rs.steps), func(s *snapshotStep) bool { return s.at.Before(from) })
+	number := int64(0)
+	var writes []setWrite
+	if isNew := !rs.created.Before(listed) && !rs.created.Before(from); isNew {
+		if len(rs.numbers) > 0 {
+			number = rs.numbers[0]
+		}
+	} else {
+		steps = slices.DeleteFunc(steps, func(s *snapshotStep) bool { return s.creates })
+		for _, n := range rs.numbers {
+			if r := d.revision(n); number == 0 || r == nil || r.began.Before(from) {
+				number = n
+			}
+		}
+		writes = append(writes, setWrite{listed, rankListed, rs.before(steps, d), number})
+	}
+	w := &setWriter{set: rs, rise: listed}
+	if len(writes) > 0 {
+		w.replicas, w.base = writes[0].replicas, writes[0].replicas
+	}
+	w.writes = writes
+	for _, s := range steps {
+		w.lost(s.before(w.replicas), s.at)
+		w.write(rs.stepTo(s, d), s.at)
+	}
+	w.lost(rs.wanted(), evidence.Latest(end, w.last))
+	writes = w.writes
+	for _, n := range rs.numbers {
+		if r := d.revision(n); r != nil && n != number && !r.began.Before(from) {
+			writes = append(writes, setWrite{r.began, rankSet, unknownReplicas, n})
+		}
+	}
+	p.emitWrites(rs, writes)
+}
+
+// setWriter writes down a ReplicaSet's steps, one after another.
+type setWriter struct {
+	set      *snapshotSet
+	writes   []setWrite
+	replicas int32
+	last     time.Time
+	// rise is when the replicas began to grow to what they are, from base.
+	rise time.Time
+	base int32
+	// due is how many pods the last step was to remove.
+	due int32
+}
+
+func (w *setWriter) write(to int32, at time.Time) {
+	w.put(to, at, rankSet)
+}
+
+func (w *setWriter) put(to int32, at time.Time, r rank) {
+	// The first step that is known is the creation, which is a write even if it
+	// asked for no replicas.
+	if to == w.replicas && (len(w.writes) > 0 || r != rankSet) {
+		return
+	}
+	if to < w.replicas || w.replicas == w.base {
+		w.rise, w.base = at, min(to, w.replicas)
+	}
+	w.due = max(w.replicas-to, 0)
+	w.writes = append(w.writes, setWrite{at, r, to, 0})
+	w.replicas, w.last = to, at
+}
+
+// lost writes the steps of which nothing tells but that there were more or fewer
+// replicas by a time. Those up came before the pods that needed them, those down
+// before the pods that the ReplicaSet deleted; and pods that it deleted although
+// no fewer are left had been more than it was to have.
+func (w *setWriter) lost(to int32, by time.Time) {
+	if removed := w.removedBy(by); len(removed) > 0 {
+		w.raise(int32(min(int64(to)+int64(len(removed)), math.MaxInt32)), removed[0])
+		for to < w.replicas && len(removed) > 0 {
+			at, n := removed[0], int32(0)
+			for len(removed) > 0 && removed[0].Sub(at) < sameSync {
+				removed, n = removed[1:], n+1
+			}
+			w.put(max(w.replicas-n, to), at, rankBefore)
+		}
+	}
+	w.raise(to, by)
+	w.put(to, by, rankBefore)
+}
+
+// raise writes the steps up that the births of pods by a time prove.
+func (w *setWriter) raise(to int32, by time.Time) {
+	var born []time.Time
+	for _, q := range w.set.pods {
+		if !q.born.Before(w.rise) && q.born.Before(by) {
+			born = append(born, q.born)
+		}
+	}
+	for to > w.replicas {
+		n := int(w.replicas - w.base)
+		if n >= len(born) || !born[n].After(w.last) {
+			return
+		}
+		w.put(w.replicas+1, born[n], rankBefore)
+	}
+}
+
+// removedBy is when the ReplicaSet deleted pods by a time that no step so far
+// was to remove.
+func (w *setWriter) removedBy(by time.Time) []time.Time {
+	var removed []time.Time
+	for _, q := range w.set.pods {
+		if q.removed && !q.asked.Before(w.last) && q.asked.Before(by) {
+			removed = append(removed, q.asked)
+		}
+	}
+	slices.SortFunc(removed, time.Time.Compare)
+	return removed[min(int(w.due), len(removed)):]
+}
+
+// before is how many replicas a ReplicaSet had before the first of its steps.
+func (rs *snapshotSet) before(steps []*snapshotStep, d *snapshotDeployment) int32 {
+	switch {
+	case len(steps) > 0 && steps[0].from != unknownReplicas:
+		return steps[0].from
+	case len(steps) > 0 && steps[0].up:
+		return 0
+	case len(steps) > 0, d.base == rs:
+		return d.wantedFirst()
+	default:
+		return rs.wanted()
+	}
+}
+
+// before is how many replicas there were before a step, when as many as have
+// been are known: an earlier step may be missing.
+func (s *snapshotStep) before(have int32) int32 {
+	switch {
+	case s.from != unknownReplicas:
+		return s.from
+	case s.up && s.to <= have && s.to != unknownReplicas:
+		return 0
+	default:
+		return have
+	}
+}
+
+// stepTo is what a step led to. A ReplicaSet whose first step nobody tells of
+// got what it has, or was meant to have.
+func (rs *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
+	if s.to != unknownReplicas {
+		return s.to
+	}
+	if rs == d.current() && len(d.scales) == 0 {
+		return rs.wanted()
+	}
+	return d.wantedFirst()
+}
+
+// emitWrites tells the states of a ReplicaSet. Those of one instant are one;
+// their generations count back from the last.
+func (p *snapshot) emitWrites(rs *snapshotSet, writes []setWrite) {
+	slices.SortStableFunc(writes, func(a, b setWrite) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.rank, b.rank))
+	})
+	var merged []setWrite
+	steps := int64(0)
+	for _, w := range writes {
+		if n := len(merged); n > 0 && merged[n-1].at.Equal(w.at) && merged[n-1].rank == w.rank {
+			if w.replicas == unknownReplicas {
+				w.replicas = merged[n-1].replicas
+			}
+			w.number = cmp.Or(w.number, merged[n-1].number)
+			merged[n-1] = w
+			continue
+		}
+		merged = append(merged, w)
+	}
+	for i, w := range merged {
+		if i > 0 && w.replicas != unknownReplicas {
+			steps++
+		}
+	}
+	if steps == rs.Generation-2 && merged[0].rank != rankListed && merged[0].replicas > 0 {
+		// One write more than there are steps: it was created without replicas,
+		// as it is while there are too many pods of others.
+		merged = slices.Insert(merged, 0, setWrite{merged[0].at, rankBefore, 0, merged[0].number})
+		steps++
+	}
+	generation := max(rs.Generation-steps, 1)
+	replicas, number := int32(0), int64(0)
+	if len(rs.numbers) > 0 {
+		number = rs.numbers[0]
+	}
+	for i, w := range merged {
+		typ := watch.Modified
+		switch {
+		case i == 0 && w.rank != rankListed:
+			typ, generation = watch.Added, 1
+		case i == 0:
+			typ = watch.Added
+		case w.replicas != unknownReplicas:
+			generation = max(generation+1, rs.Generation-steps+1)
+			steps--
+		}
+		if w.replicas != unknownReplicas {
+			replicas = w.replicas
+		}
+		number = cmp.Or(w.number, number)
+		p.emit(w.at, w.rank, typ, rs.state(replicas, number, generation, i == len(merged)-1))
+	}
+}
+
+// state is the ReplicaSet as it was with so many replicas, as a revision.
+func (rs *snapshotSet) state(replicas int32, number, generation int64, final bool) *appsv1.ReplicaSet {
+	to := &appsv1.ReplicaSet{TypeMeta: rs.TypeMeta, ObjectMeta: rs.ObjectMeta, Spec: rs.Spec}
+	to.Generation = generation
+	to.Spec.Replicas = &replicas
+	if final {
+		to.Status = rs.Status
+	}
+	if number > 0 && to.Annotations != nil {
+		to.Annotations = rs.annotationsAs(number)
+	}
+	return to
+}
+
+// annotationsAs are the ReplicaSet's annotations as a revision. Of its history they
+// have the revision before, which is all that is read of it.
+func (rs *snapshotSet) annotationsAs(number int64) map[string]string {
+	if rs.annotatedAs != number {
+		before := ""
+		if i, _ := slices.BinarySearch(rs.numbers, number); i > 0 {
+			before = strconv.FormatInt(rs.numbers[i-1], 10)
+		}
+		rs.annotatedAs, rs.annotated = number, maps.Clone(rs.Annotations)
+		rs.annotated[workloads.RevisionAnnotation], rs.annotated[workloads.RevisionHistoryAnnotation] = strconv.FormatInt(number, 10), before
+	}
+	return rs.annotated
+}

@@ -1,0 +1,300 @@
+package snapshots
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// emitOther tells of an object that is neither a Deployment nor part of one.
+func (p *snapshot) emitOther(o runtime.Object) {
+	o = o.DeepCopyObject()
+	meta := o.(metav1.Object) // only what has metadata is among them
+	asked := meta.GetDeletionTimestamp()
+	if asked == nil || !asked.After(p.begin) {
+		p.emitState(o, meta)
+		return
+	}
+	// It waits for what it owns, or for a finalizer. Until then nobody had deleted it.
+	before := o.DeepCopyObject()
+	was := before.(metav1.Object) // as above
+	was.SetDeletionTimestamp(nil)
+	from := len(p.stream)
+	p.emitState(before, was)
+	at := asked.Time
+	for _, t := range p.stream[from:] {
+		if t.Object.(metav1.Object).GetUID() == meta.GetUID() {
+			at = evidence.Latest(at, t.Time)
+		}
+	}
+	p.emit(at, rankStatus, watch.Modified, o)
+}
+
+// emitState tells what led to an object's state.
+func (p *snapshot) emitState(o runtime.Object, meta metav1.Object) {
+	created := meta.GetCreationTimestamp().Time
+	switch in := o.(type) {
+	case *batchv1.Job:
+		p.emitJob(in, created)
+	case *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ReplicaSet, *corev1.ReplicationController:
+		p.emitDirect(o, meta, created)
+	case *appsv1.ControllerRevision:
+		if created.Before(p.begin) {
+			p.emit(p.begin, rankListed, watch.Added, o)
+		} else {
+			p.emit(created, rankBefore, watch.Added, o)
+		}
+	case *corev1.Node:
+		// What became of it is in its conditions, which state when themselves.
+		at := evidence.Latest(p.begin, created)
+		for i := range in.Status.Conditions {
+			at = evidence.Latest(at, in.Status.Conditions[i].LastTransitionTime.Time)
+		}
+		p.emit(at, rankListed, watch.Added, o)
+	default:
+		p.emit(evidence.Latest(p.begin, created), rankListed, watch.Added, o)
+	}
+}
+
+// emitJob tells a Job's run: if it is not over, or began in time.
+func (p *snapshot) emitJob(in *batchv1.Job, began time.Time) {
+	if c := workloads.Condition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
+		began = c.LastTransitionTime.Time // it was resumed, and says itself when
+	}
+	done := workloads.FinishedCondition(in)
+	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
+	if suspended || done != nil && began.Before(p.begin) {
+		p.emit(p.begin, rankListed, watch.Added, in)
+		return
+	}
+	start := in.DeepCopy()
+	start.Status = batchv1.JobStatus{}
+	if c := workloads.Condition(in, batchv1.JobSuspended); c != nil {
+		start.Status.Conditions = []batchv1.JobCondition{*c}
+	}
+	p.emit(began, rankSpec, watch.Added, start)
+	at := began
+	if in.Status.StartTime != nil {
+		at = evidence.Latest(at, in.Status.StartTime.Time)
+	}
+	if done != nil {
+		at = evidence.Latest(at, done.LastTransitionTime.Time)
+	}
+	for _, q := range p.podsOf[in.UID] {
+		p.emitPod(q, evidence.Earliest(p.begin, began))
+	}
+	p.emit(at, rankStatus, watch.Modified, in)
+}
+
+// emitDirect tells of a workload that makes its pods itself: its creation and its
+// rollouts, as far as they began in time or the last is not over.
+func (p *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
+	d := newSnapshotDirect(o, meta, created, p.podsOf[meta.GetUID()])
+	complete, updated := directState(o, p.end)
+	d.rollouts = p.rolloutsOf(d, meta, updated)
+	first := len(d.rollouts)
+	for first > 0 && (!d.rollouts[first-1].began.Before(p.begin) || first == len(d.rollouts) && !complete && first > 1) {
+		first--
+	}
+	listed := evidence.Latest(p.begin, created)
+	if first < len(d.rollouts) {
+		listed = evidence.Earliest(listed, d.rollouts[first].began)
+	}
+	d.concludeReady()
+	for _, q := range d.pods {
+		p.emitPod(q, listed)
+	}
+	switch {
+	case first < len(d.rollouts):
+		p.emitRollouts(d, first, listed)
+	case complete:
+		p.emit(listed, rankListed, watch.Added, o)
+	default:
+		// Whether it never was complete or is not any more does not show; what
+		// there is now is told.
+		p.emit(p.end, rankListed, watch.Added, o)
+	}
+}
+
+// snapshotDirect is what a snapshot proves of such a workload.
+type snapshotDirect struct {
+	object   runtime.Object
+	fields   fieldHistory
+	created  time.Time
+	pods     []*snapshotPod
+	born     []*snapshotPod // the same in order of birth
+	rollouts []directRollout
+}
+
+func newSnapshotDirect(o runtime.Object, meta metav1.Object, created time.Time, pods []*snapshotPod) *snapshotDirect {
+	d := &snapshotDirect{object: o, fields: newFieldHistory(meta), created: created, pods: pods, born: slices.Clone(pods)}
+	slices.SortStableFunc(d.born, func(a, b *snapshotPod) int { return a.born.Compare(b.born) })
+	return d
+}
+
+// bornFrom are the pods that were born at a time or later, in order.
+func bornFrom(pods []*snapshotPod, at time.Time) []*snapshotPod {
+	return pods[sort.Search(len(pods), func(i int) bool { return !pods[i].born.Before(at) }):]
+}
+
+// directRollout is a rollout, by the name of its ControllerRevision; ones that
+// have none roll out once.
+type directRollout struct {
+	revision string
+	began    time.Time
+}
+
+// rolloutsOf lists the rollouts of a workload that are dated, up to the last:
+// each by the creation of its ControllerRevision. One that is taken up again
+// gets a new number, but no time; what came before it is not told.
+func (p *snapshot) rolloutsOf(d *snapshotDirect, meta metav1.Object, updated string) []directRollout {
+	revisions := p.revisionsOf[meta.GetUID()]
+	if len(revisions) == 0 {
+		return d.onlyRollout(meta, updated)
+	}
+	slices.SortFunc(revisions, func(a, b *appsv1.ControllerRevision) int { return cmp.Compare(a.Revision, b.Revision) })
+	var out []directRollout
+	for i, r := range revisions {
+		at := r.CreationTimestamp.Time
+		switch {
+		case i == 0 && r.Revision == 1:
+			at = d.created
+		case len(out) > 0 && !at.After(out[len(out)-1].began):
+			out = nil // an older one, taken up again
+			continue
+		}
+		out = append(out, directRollout{r.Name, at})
+	}
+	if n := len(out); n > 0 && updated != "" && out[n-1].revision != updated {
+		return nil
+	}
+	return out
+}
+
+// onlyRollout is the rollout of a workload of which there are no
+// ControllerRevisions, as support bundles have none: its creation, if its spec
+// was never written since; or else the last write of it, if that had all of its
+// pods replaced. Any other write may have been a scale.
+func (d *snapshotDirect) onlyRollout(meta metav1.Object, updated string) []directRollout {
+	wrote := kube.Writer(meta.GetManagedFields(), true, nil).At
+	if meta.GetGeneration() <= 1 || !rollsOut(d.object) || wrote.Equal(d.created) {
+		return []directRollout{{updated, d.created}}
+	}
+	for _, q := range d.pods {
+		if q.final != nil && q.born.Before(wrote) {
+			return nil
+		}
+	}
+	if wrote.IsZero() || len(d.pods) == 0 {
+		return nil
+	}
+	return []directRollout{{updated, wrote}}
+}
+
+// rollsOut reports whether another template has the pods of a workload replaced.
+func rollsOut(o runtime.Object) bool {
+	switch o.(type) {
+	case *appsv1.StatefulSet, *appsv1.DaemonSet:
+		return true
+	}
+	return false
+}
+
+// emitRollouts tells the rollouts from the first one on.
+func (p *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) {
+	last := len(d.rollouts) - 1
+	before := ""
+	if first > 0 || d.rollouts[first].began.After(d.created) {
+		before = "unknown" // by any name but the next one's
+		if first > 0 {
+			before = d.rollouts[first-1].revision
+		}
+		p.emit(listed, rankListed, watch.Added, d.state(directSettled, before, before, last-first+1, listed))
+	}
+	for i := first; i < last; i++ {
+		r, next := d.rollouts[i], d.rollouts[i+1]
+		p.emitBegun(d, r, before, last-i)
+		if at, ok := d.readyBetween(r.began, next.began); ok {
+			p.emit(at, rankStatus, watch.Modified, d.state(directSettled, r.revision, r.revision, last-i, at))
+		}
+		before = r.revision
+	}
+	r := d.rollouts[last]
+	p.emitBegun(d, r, before, 0)
+	at := r.began
+	for _, q := range d.pods {
+		at = evidence.Latest(at, q.ready, q.asked)
+	}
+	p.emit(at, rankStatus, watch.Modified, d.object)
+}
+
+func (p *snapshot) emitBegun(d *snapshotDirect, r directRollout, before string, left int) {
+	created := before == "" && r.began.Equal(d.created)
+	if created {
+		p.emit(r.began, rankSpec, watch.Added, d.state(directNew, "", r.revision, left, r.began))
+	}
+	if r.revision != "" || !created {
+		p.emit(r.began, rankSet, watch.Modified, d.state(directBegun, before, r.revision, left, r.began))
+	}
+}
+
+// readyBetween is when as many pods as are wanted had been made and got Ready
+// between two rollouts.
+func (d *snapshotDirect) readyBetween(from, until time.Time) (at time.Time, ok bool) {
+	n := int32(0)
+	for _, q := range bornFrom(d.born, from) {
+		if q.born.After(until) {
+			break
+		}
+		if !q.ready.IsZero() && q.ready.Before(until) {
+			at, n = evidence.Latest(at, q.ready), n+1
+		}
+	}
+	return at, n > 0 && n >= directReplicas(d.object)
+}
+
+// concludeReady dates when pods of a StatefulSet that are gone had been Ready:
+// unless it makes its pods in parallel, it makes the next one then.
+func (d *snapshotDirect) concludeReady() {
+	in, ok := d.object.(*appsv1.StatefulSet)
+	if !ok || in.Spec.PodManagementPolicy == appsv1.ParallelPodManagement {
+		return
+	}
+	byOrdinal := map[int][]*snapshotPod{}
+	for _, q := range d.born {
+		byOrdinal[ordinal(q.name)] = append(byOrdinal[ordinal(q.name)], q)
+	}
+	for _, q := range d.pods {
+		if q.final != nil || q.troubled || !q.ready.IsZero() {
+			continue
+		}
+		// If it was gone when the first of them was born, it was for the others.
+		next := bornFrom(byOrdinal[ordinal(q.name)+1], q.born.Add(1))
+		if len(next) > 0 && q.alive(next[0].born) {
+			q.beReady(next[0].born)
+		}
+	}
+}
+
+// ordinal is the number that ends the name of a StatefulSet's pod; -1 if none does.
+func ordinal(pod string) int {
+	n, err := strconv.Atoi(pod[strings.LastIndexByte(pod, '-')+1:])
+	if err != nil {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,128 @@
+package snapshots
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+// directState reports whether a workload is rolled out, and which
+// ControllerRevision it has rolled out or is about to, if it says.
+func directState(o runtime.Object, at time.Time) (complete bool, updated string) {
+	seen := stream.Observation{Time: at}
+	switch in := o.(type) {
+	case *appsv1.StatefulSet:
+		st := workloads.ReadStatefulSet(in, seen, &workloads.Workload{})
+		return st.Complete, in.Status.UpdateRevision
+	case *appsv1.DaemonSet:
+		return workloads.ReadDaemonSet(in, seen, &workloads.Workload{}).Complete, ""
+	case *corev1.ReplicationController:
+		return workloads.ReadReplicationController(in, seen, &workloads.Workload{}).Complete, ""
+	case *appsv1.ReplicaSet:
+		return in.Status.ObservedGeneration >= in.Generation && in.Status.AvailableReplicas >= workloads.WantedReplicas(in.Spec.Replicas), ""
+	}
+	return true, ""
+}
+
+// directReplicas is how many pods a workload wants.
+func directReplicas(o runtime.Object) int32 {
+	switch in := o.(type) {
+	case *appsv1.StatefulSet:
+		return workloads.WantedReplicas(in.Spec.Replicas)
+	case *appsv1.DaemonSet:
+		return in.Status.DesiredNumberScheduled
+	case *corev1.ReplicationController:
+		return workloads.WantedReplicas(in.Spec.Replicas)
+	case *appsv1.ReplicaSet:
+		return workloads.WantedReplicas(in.Spec.Replicas)
+	}
+	return 0
+}
+
+// state is the workload as it was, in a rollout that so many came after. The
+// template is known of the last one only.
+func (d *snapshotDirect) state(how directPhase, before, revision string, left int, at time.Time) runtime.Object {
+	n := directReplicas(d.object)
+	updated := int32(0)
+	if how == directSettled {
+		updated = n
+	}
+	var to metav1.Object
+	switch of := d.object.(type) {
+	case *appsv1.StatefulSet:
+		in := new(*of)
+		to = in
+		in.Generation = max(in.Generation-int64(left), 1)
+		if left > 0 {
+			in.Spec.Template = otherTemplate(revision)
+		}
+		in.Status = appsv1.StatefulSetStatus{}
+		if how != directNew {
+			in.Status = appsv1.StatefulSetStatus{
+				ObservedGeneration: in.Generation, CurrentRevision: cmp.Or(before, revision), UpdateRevision: revision,
+				Replicas: n, ReadyReplicas: n, AvailableReplicas: n, UpdatedReplicas: updated,
+			}
+		}
+	case *appsv1.DaemonSet:
+		in := new(*of)
+		to = in
+		in.Generation = max(in.Generation-int64(left), 1)
+		if left > 0 {
+			in.Spec.Template = otherTemplate(revision)
+		}
+		in.Status = appsv1.DaemonSetStatus{DesiredNumberScheduled: n}
+		if how != directNew {
+			in.Status = appsv1.DaemonSetStatus{
+				ObservedGeneration: in.Generation, DesiredNumberScheduled: n, CurrentNumberScheduled: n,
+				UpdatedNumberScheduled: updated, NumberAvailable: n, NumberReady: n,
+			}
+		}
+	case *corev1.ReplicationController:
+		in := new(*of)
+		to = in
+		in.Status = corev1.ReplicationControllerStatus{}
+	case *appsv1.ReplicaSet:
+		in := new(*of)
+		to = in
+		in.Status = appsv1.ReplicaSetStatus{}
+	}
+	to.SetManagedFields(d.fields.until(at))
+	return to.(runtime.Object)
+}
+
+type directPhase int
+
+const (
+	directNew directPhase = iota
+	directBegun
+	directSettled
+)
+
+// otherTemplate is a template of which nothing is known but that it is another.
+func otherTemplate(revision string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{appsv1.ControllerRevisionHashLabelKey: revision}}}
+}
+
+// fieldHistory are the dated managed fields of an object, in order of their times.
+type fieldHistory []metav1.ManagedFieldsEntry
+
+func newFieldHistory(of metav1.Object) fieldHistory {
+	dated := slices.DeleteFunc(slices.Clone(of.GetManagedFields()), func(m metav1.ManagedFieldsEntry) bool { return m.Time == nil })
+	slices.SortStableFunc(dated, func(a, b metav1.ManagedFieldsEntry) int { return a.Time.Compare(b.Time.Time) })
+	return dated
+}
+
+// until are those of a time: they leave out who wrote to the object later.
+func (f fieldHistory) until(at time.Time) []metav1.ManagedFieldsEntry {
+	n := sort.Search(len(f), func(i int) bool { return f[i].Time.After(at) })
+	return f[:n:n]
+}

@@ -1,0 +1,40 @@
+package stream
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// Observation is one thing the watcher saw: an object's state at a time.
+//
+// The engine understands *corev1.Pod, *corev1.Node, *corev1.Event and, typed, the
+// workloads that make pods; of any other object it uses the metadata. A deletion
+// that was only noticed by its absence from a list may come as
+// *metav1.PartialObjectMetadata with kind, namespace, name and UID.
+//
+// The engine keeps no reference to Object after Observe has returned.
+type Observation struct {
+	// Time is when the state arrived at the watcher. It is evidence (the
+	// best there is for what the API states in whole seconds) and moves the
+	// engine's stream time forward.
+	Time time.Time
+	// Type is Added, Modified or Deleted.
+	Type   watch.EventType
+	Object runtime.Object
+	// Initial marks objects of the list a watch starts with. Their arrival
+	// says nothing about when they were written.
+	Initial bool
+	// Inferred marks what Reconstruct made of a snapshot. What happened before
+	// that may be missing, so that what is not seen need not have been absent.
+	Inferred bool
+}
+
+// Arrival is Time where that dates what the object tells, zero where it does not.
+func (o Observation) Arrival() time.Time {
+	if o.Initial {
+		return time.Time{}
+	}
+	return o.Time
+}
