@@ -1,6 +1,6 @@
 # What is needed is Go and git; everything else is built from Go modules.
-# Helpers of the tests (a Kubernetes control plane, Jaeger) are kept in the
-# user's cache directory; the first build of them takes about ten minutes.
+# Helpers of the tests (a Kubernetes control plane, Jaeger, a Collector) are kept in the
+# user's cache directory; the first build of them takes up to a quarter of an hour.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/rollspan/rollspan/pkg/cli.version=$(VERSION)
@@ -30,11 +30,11 @@ unit: ## Run the tests that need no cluster, with the race detector
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e
-e2e: tools ## Run the tests against a real control plane and Jaeger
+e2e: tools ## Run the tests against a real control plane, Jaeger and Collector
 	go test -p 1 -timeout 30m ./pkg/cli ./test/...
 
 .PHONY: tools
-tools: ## Build the control plane and Jaeger that the tests use
+tools: ## Build the control plane, Jaeger and the Collector that the tests use
 	go run ./test/controlplane/cmd/controlplane -build
 
 .PHONY: lint

@@ -57,3 +57,24 @@ func StartJaegerForTest(t TB, o Options) *Jaeger {
 	})
 	return j
 }
+
+// StartCollectorForTest starts a Collector that ends with the test, as StartForTest
+// does a cluster.
+func StartCollectorForTest(t TB, o Options, kubeconfig string, configs ...string) *OpenTelemetryCollector {
+	t.Helper()
+	if o.Progress == nil {
+		o.Progress = os.Stderr
+	}
+	c, err := StartCollector(t.Context(), o, kubeconfig, configs...)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.KeepDir()
+			t.Logf("the Collector's log is in %s", c.Dir())
+		}
+		c.Stop()
+	})
+	return c
+}

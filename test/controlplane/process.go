@@ -27,7 +27,7 @@ type process struct {
 	exited chan struct{} // closed once the process is gone and reaped
 }
 
-func startProcess(name, binary, dir string, args []string) (*process, error) {
+func startProcess(name, binary, dir string, args, env []string) (*process, error) {
 	p := &process{
 		name:   name,
 		log:    filepath.Join(dir, name+".log"),
@@ -40,6 +40,7 @@ func startProcess(name, binary, dir string, args []string) (*process, error) {
 	}
 	defer func() { _ = log.Close() }() // the child has its own descriptor
 	p.cmd.Dir = dir
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := child.Start(p.cmd); err != nil {
 		return nil, err
@@ -82,6 +83,8 @@ type server struct {
 	// prepare, if it is set, writes what the server reads at its start.
 	prepare func(ports []int) error
 	args    func(ports []int) []string
+	// env is what it has in its environment beside what this process has.
+	env []string
 	// ready is a URL that answers 200 once the server can be used.
 	ready func(ports []int) string
 }
@@ -102,7 +105,7 @@ func (s server) start(ctx context.Context) (*process, []int, error) {
 			}
 		}
 		_ = os.Remove(filepath.Join(s.dir, s.name+".log"))
-		p, err := startProcess(s.name, s.binary, s.dir, s.args(ports))
+		p, err := startProcess(s.name, s.binary, s.dir, s.args(ports), s.env)
 		if err != nil {
 			return nil, nil, fmt.Errorf("controlplane: start %s: %w", s.name, err)
 		}
