@@ -100,6 +100,14 @@ func TestManifests(t *testing.T) {
 		t.Errorf("the service jaeger has ports %v", ports)
 	}
 
+	example, err := os.ReadFile("../../examples/jaeger/ui-config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ui := deploy["ConfigMap/jaeger-ui-config"].(*corev1.ConfigMap).Data["ui-config.json"]; ui != string(example) {
+		t.Errorf("Jaeger's UI in deploy is set up as\n%s\nand in examples as\n%s", ui, example)
+	}
+
 	for _, file := range []string{"default", "manager", "rbac"} {
 		dir := filepath.Join("../../config", file)
 		content, err := os.ReadFile(filepath.Join(dir, "kustomization.yaml"))

@@ -63,7 +63,7 @@ func StartCollector(ctx context.Context, o Options, kubeconfig string, configs .
 		return nil, err
 	}
 	here := filepath.Join(c.dir, "here.yaml")
-	args, err := collectorArgs(append(configs, here))
+	args, err := configArgs(append(configs, here))
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,8 @@ func StartCollector(ctx context.Context, o Options, kubeconfig string, configs .
 	return c, nil
 }
 
-func collectorArgs(configs []string) (args []string, err error) {
+// configArgs are the flags that give a Collector, as Jaeger is one, these files.
+func configArgs(configs []string) (args []string, err error) {
 	for _, config := range configs {
 		if config, err = filepath.Abs(config); err != nil {
 			return nil, fmt.Errorf("controlplane: %w", err)
@@ -106,7 +107,7 @@ func ValidateCollectorConfig(ctx context.Context, o Options, configs ...string) 
 	if err != nil {
 		return err
 	}
-	args, err := collectorArgs(configs)
+	args, err := configArgs(configs)
 	if err != nil {
 		return err
 	}

@@ -39,12 +39,12 @@ func StartForTest(t TB, o Options) *ControlPlane {
 
 // StartJaegerForTest starts a Jaeger that ends with the test, as StartForTest
 // does a cluster.
-func StartJaegerForTest(t TB, o Options) *Jaeger {
+func StartJaegerForTest(t TB, o Options, configs ...string) *Jaeger {
 	t.Helper()
 	if o.Progress == nil {
 		o.Progress = os.Stderr
 	}
-	j, err := StartJaeger(t.Context(), o)
+	j, err := StartJaeger(t.Context(), o, configs...)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

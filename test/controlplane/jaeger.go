@@ -65,9 +65,9 @@ exporters:
     trace_storage: memory
 `
 
-// StartJaeger builds Jaeger if need be and starts it. Of the Options it heeds
-// Dir, Progress and BootTimeout.
-func StartJaeger(ctx context.Context, o Options) (_ *Jaeger, err error) {
+// StartJaeger builds Jaeger if need be and starts it, with these configuration files
+// merged into its own. Of the Options it heeds Dir, Progress and BootTimeout.
+func StartJaeger(ctx context.Context, o Options, configs ...string) (_ *Jaeger, err error) {
 	bin, err := Jaeger2.Build(ctx, o.Progress)
 	if err != nil {
 		return nil, err
@@ -79,6 +79,10 @@ func StartJaeger(ctx context.Context, o Options) (_ *Jaeger, err error) {
 		return nil, err
 	}
 	config := filepath.Join(j.dir, "jaeger.yaml")
+	args, err := configArgs(append([]string{config}, configs...))
+	if err != nil {
+		return nil, err
+	}
 	started := time.Now()
 	var ports []int
 	j.process, ports, err = server{
@@ -91,7 +95,7 @@ func StartJaeger(ctx context.Context, o Options) (_ *Jaeger, err error) {
 			).Replace(jaegerConfig)
 			return os.WriteFile(config, []byte(filled), 0o644)
 		},
-		args: func([]int) []string { return []string{"--config=" + config} },
+		args: func([]int) []string { return args },
 		// The query API answers before the receivers listen; this does when
 		// everything has started.
 		ready: func(port []int) string { return loopback("http", port[4]) + "/status" },
