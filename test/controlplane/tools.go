@@ -68,7 +68,7 @@ func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, err := toolsRoot()
+	root, err := ToolsRoot()
 	if err != nil {
 		return "", err
 	}
@@ -220,7 +220,8 @@ func cacheKey(ctx context.Context, module string, t Tool) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-func toolsRoot() (string, error) {
+// ToolsRoot is the directory that built tools are kept in.
+func ToolsRoot() (string, error) {
 	if dir := os.Getenv(ToolsDirEnv); dir != "" {
 		return filepath.Abs(dir)
 	}
