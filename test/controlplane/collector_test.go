@@ -56,7 +56,7 @@ func TestCollectorHandsOnWhatItWasSent(t *testing.T) {
 		if err != nil {
 			return false, err.Error()
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }() // it was only read
 		if got, err = ReadSpans(file); err != nil {
 			t.Fatal(err)
 		}

@@ -340,7 +340,7 @@ func spansIn(collector *controlplane.OpenTelemetryCollector, name string) (map[s
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	spans, err := controlplane.ReadSpans(file)
 	if err != nil {
 		return nil, final{err}

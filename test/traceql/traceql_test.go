@@ -140,7 +140,7 @@ func grammar(t *testing.T, module string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(unfinished) // renamed by then, if all went well
+	defer func() { _ = os.RemoveAll(unfinished) }() // renamed by then, if all went well
 	for name, content := range contents {
 		if err := os.WriteFile(filepath.Join(unfinished, name), content, 0o644); err != nil {
 			t.Fatal(err)
