@@ -47,7 +47,7 @@ func (r *reviewer) foundAgain(c *workloads.Change) bool {
 	case !c.Over():
 		return true
 	default:
-		return c.How() == attr.OutcomeDeleted && !r.isGone()
+		return c.Outcome() == attr.OutcomeDeleted && !r.isGone()
 	}
 }
 
@@ -60,8 +60,8 @@ func (r *reviewer) podsLeft() bool {
 	return slices.ContainsFunc(r.plan.Pods, func(pod *podlife.Pod) bool { return !pod.Gone.Known() && !pod.Released() })
 }
 
-// ripe are the Events that no change which began lately can have: those that came
+// settledEvents are the Events that no change which began lately can have: those that came
 // within the settle period may be of one that is not known yet.
-func (e *Engine) ripe(events []*podlife.Event) []*podlife.Event {
-	return slices.DeleteFunc(events, func(ev *podlife.Event) bool { return e.now.Before(ev.Known.Add(e.settle())) })
+func (e *Engine) settledEvents(events []*podlife.Event) []*podlife.Event {
+	return slices.DeleteFunc(events, func(ev *podlife.Event) bool { return e.now.Before(ev.FirstArrival.Add(e.settle())) })
 }

@@ -150,10 +150,10 @@ func (e *Engine) subjectOf(o Observation) (id kube.ObjectID, name string) {
 	e.guard(func() {
 		object := kube.Bounded(o.Object) // the records are those of what was cut
 		if in, ok := object.(*corev1.Event); ok {
-			id, _ = e.involved(in, o.Time)
+			id, _ = e.involvedObject(in, o.Time)
 			name = in.InvolvedObject.Name
 		} else if meta, ok := object.(metav1.Object); ok {
-			id, name = kube.IdOf(object, meta), meta.GetName()
+			id, name = kube.IDOf(object, meta), meta.GetName()
 		}
 	})
 	return id, name
@@ -184,12 +184,12 @@ func (e *Engine) ingest(o Observation) {
 		return
 	}
 	if len(e.reread) > 0 {
-		if id := kube.IdOf(o.Object, meta); e.reread[id] {
+		if id := kube.IDOf(o.Object, meta); e.reread[id] {
 			delete(e.reread, id)
 			o.Initial = o.Type != watch.Deleted
 		}
 	}
-	if e.observeOwn(o) {
+	if e.observeWorkloadObject(o) {
 		return
 	}
 	switch in := o.Object.(type) {
@@ -227,7 +227,7 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 // belongs to, and that it is there. A deletion may be of anything: the watcher
 // missed it and found the object gone.
 func (e *Engine) observeOther(o Observation, meta metav1.Object) {
-	id := kube.IdOf(o.Object, meta)
+	id := kube.IDOf(o.Object, meta)
 	if o.Type == watch.Deleted {
 		e.vanished(o, id)
 		return
@@ -236,7 +236,7 @@ func (e *Engine) observeOther(o Observation, meta metav1.Object) {
 	obj.Exists, obj.Owned = true, kube.OwnerRefOf(meta)
 	if hpa, ok := meta.(*autoscalingv2.HorizontalPodAutoscaler); ok {
 		ref := hpa.Spec.ScaleTargetRef
-		e.aim(obj, kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: hpa.Namespace, Name: ref.Name})
+		e.setTarget(obj, kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: hpa.Namespace, Name: ref.Name})
 	}
 }
 
@@ -261,7 +261,7 @@ func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	if pod := e.pods[id]; pod != nil && !pod.Gone.Known() {
 		pod.Gone, pod.GoneSeen = evidence.Arrived(o.Time), o.Time
 		if !pod.Leaving() {
-			pod.DeleteAsked, pod.Deletion = evidence.Arrived(o.Time), evidence.Write{Arrival: o.Time}
+			pod.DeleteAsked, pod.DeleteAskedBy = evidence.Arrived(o.Time), evidence.Write{Arrival: o.Time}
 		}
 		pod.Touched = o.Time
 		if pod.Unowned() {
@@ -351,7 +351,7 @@ func (e *Engine) touch(w *workloads.Workload) {
 	if w == nil {
 		return
 	}
-	if at := evidence.Latest(e.now.Add(e.opts.Settle), w.Rested); w.Due.IsZero() || at.Before(w.Due) {
+	if at := evidence.Latest(e.now.Add(e.opts.Settle), w.RestUntil); w.Due.IsZero() || at.Before(w.Due) {
 		e.schedule(w, at)
 	}
 }

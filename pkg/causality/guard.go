@@ -207,14 +207,14 @@ func (e *Engine) dropRecord(id kube.ObjectID) {
 		e.claims.Drop(pod)
 		e.dropMirror(pod)
 		e.nominate(pod, "")
-		e.unfile(pod)
+		e.releasePod(pod)
 		delete(e.pods, id)
 	}
 	if set := e.sets[id]; set != nil {
-		e.leave(set)
+		e.releaseSet(set)
 		delete(e.sets, id)
 	}
-	e.forgetExpected(id)
+	e.forgetUnseen(id)
 	if n := e.nodes.ByID[id]; n != nil {
 		e.forgetNode(n)
 	}
@@ -245,5 +245,5 @@ func (e *Engine) mayComeAgain(id kube.ObjectID) bool {
 		return !n.Gone
 	}
 	obj := e.objects[id]
-	return obj == nil && id.Uid != "" || obj != nil && obj.Proven
+	return obj == nil && id.UID != "" || obj != nil && obj.Proven
 }

@@ -130,7 +130,7 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	l, faults := guarded()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a", UID: "node-a"}}
 	l.see(watch.Added, node)
-	l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, Uid: node.UID}].Disruptions = []*nodes.Disruption{nil}
+	l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, UID: node.UID}].Disruptions = []*nodes.Disruption{nil}
 	l.rollOut("a")
 	l.event(&corev1.Pod{ObjectMeta: l.meta("pod", "cm", nil)}, "Odd") // a pod that nobody has seen
 	for obj := range l.unsettled {

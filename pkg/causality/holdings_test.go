@@ -48,7 +48,7 @@ func (e *Engine) recount(t interface{ Fatalf(string, ...any) }) {
 	for _, obj := range e.objects {
 		for _, ev := range obj.Events {
 			if e.events[ev.Key] != ev {
-				t.Fatalf("Event %s of %s is forgotten, and kept", ev.Key, obj.Uid)
+				t.Fatalf("Event %s of %s is forgotten, and kept", ev.Key, obj.UID)
 			}
 		}
 	}

@@ -18,7 +18,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	count := podlife.EventCount(in)
 	e.noteLag(o, last)
 
-	id, static := e.involved(in, first)
+	id, static := e.involvedObject(in, first)
 	obj := e.object(id, in.InvolvedObject.Name)
 	ev := e.events[key]
 	if ev == nil && e.seenBefore(in, o, last) {
@@ -27,21 +27,21 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	obj.Touched = o.Time
 	if ev == nil {
 		ev = &podlife.Event{
-			Key:         key,
-			Uid:         in.UID,
-			Name:        in.Name,
-			EventType:   in.Type,
-			Reason:      in.Reason,
-			Component:   podlife.EventComponent(in),
-			Container:   podlife.ContainerOf(in.InvolvedObject.FieldPath),
-			Occurrences: []podlife.Occurrence{{Count: 1, At: first, Message: in.Message}},
-			Initial:     o.Initial,
-			Known:       o.Time,
-			Static:      static,
-			Object:      obj,
+			Key:          key,
+			UID:          in.UID,
+			Name:         in.Name,
+			EventType:    in.Type,
+			Reason:       in.Reason,
+			Component:    podlife.EventComponent(in),
+			Container:    podlife.ContainerOf(in.InvolvedObject.FieldPath),
+			Occurrences:  []podlife.Occurrence{{Count: 1, At: first, Message: in.Message}},
+			Initial:      o.Initial,
+			FirstArrival: o.Time,
+			Static:       static,
+			Object:       obj,
 		}
 		if r := in.Related; r != nil && r.Kind == kube.KindPod && r.UID != "" {
-			ev.Related = kube.ObjectID{Kind: kube.KindPod, Namespace: r.Namespace, Uid: r.UID}
+			ev.Related = kube.ObjectID{Kind: kube.KindPod, Namespace: r.Namespace, UID: r.UID}
 		}
 		e.events[key] = ev
 		obj.Events = append(obj.Events, ev)
@@ -49,7 +49,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[0])
 		e.boundEvents(obj)
 	}
-	ev.Arrival = o.Time
+	ev.LastArrival = o.Time
 	if count > 1 || last.After(ev.First()) {
 		if ev.Ledger.Claimed {
 			e.stats.LateRepetitions++
@@ -124,7 +124,7 @@ func (e *Engine) sweepEvents() {
 	}
 	for _, obj := range e.objects {
 		obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
-			old := ev.Ledger.Claimed && e.now.After(ev.Arrival.Add(podlife.EventLife))
+			old := ev.Ledger.Claimed && e.now.After(ev.LastArrival.Add(podlife.EventLife))
 			if old {
 				e.dropEvent(ev)
 			}

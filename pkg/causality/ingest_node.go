@@ -12,17 +12,17 @@ import (
 )
 
 func (e *Engine) observeNode(o Observation, in *corev1.Node) {
-	id := kube.ObjectID{Kind: kube.KindNode, Uid: in.UID}
+	id := kube.ObjectID{Kind: kube.KindNode, UID: in.UID}
 	n := e.nodes.ByID[id]
 	isNew := n == nil
 	if isNew {
 		if o.Type == watch.Deleted {
 			return // nothing is known that could have ended
 		}
-		n = &nodes.NodeRecord{
+		n = &nodes.Record{
 			Object:     e.track(id, in.Name),
 			Created:    in.CreationTimestamp.Time,
-			Conditions: map[corev1.NodeConditionType]*nodes.NodeCondition{},
+			Conditions: map[corev1.NodeConditionType]*nodes.Condition{},
 		}
 		e.nodes.ByID[id] = n
 		e.nodes.Named[n.Name] = append(e.nodes.Named[n.Name], n)
@@ -67,10 +67,10 @@ func (e *Engine) sweepNodes() {
 	}
 }
 
-func (e *Engine) forgetNode(n *nodes.NodeRecord) {
+func (e *Engine) forgetNode(n *nodes.Record) {
 	delete(e.nodes.ByID, n.ObjectID)
 	delete(e.nodes.Due, n)
-	e.nodes.Named[n.Name] = slices.DeleteFunc(e.nodes.Named[n.Name], func(m *nodes.NodeRecord) bool { return m == n })
+	e.nodes.Named[n.Name] = slices.DeleteFunc(e.nodes.Named[n.Name], func(m *nodes.Record) bool { return m == n })
 	if len(e.nodes.Named[n.Name]) == 0 {
 		delete(e.nodes.Named, n.Name)
 	}

@@ -17,13 +17,13 @@ import (
 func (e *Engine) newPod(id kube.ObjectID, o Observation, in *corev1.Pod) *podlife.Pod {
 	before := e.names[kube.NameKey{Kind: kube.KindPod, Namespace: in.Namespace, Name: in.Name}]
 	pod := &podlife.Pod{
-		Object:    e.track(id, in.Name),
-		Before:    before.Uid,
-		Owner:     id,
-		FirstSeen: evidence.NewWrite(in.ResourceVersion, o),
-		Initial:   o.Initial,
+		Object:      e.track(id, in.Name),
+		Predecessor: before.UID,
+		Owner:       id,
+		FirstSeen:   evidence.NewWrite(in.ResourceVersion, o),
+		Initial:     o.Initial,
 	}
-	if maker := workloads.MakerOf(in); maker.Uid != "" {
+	if maker := workloads.MakerOf(in); maker.UID != "" {
 		pod.Owner = maker
 	}
 	pod.Finite = kube.IsFinite(in) && (pod.Unowned() || in.Spec.RestartPolicy != corev1.RestartPolicyAlways)
@@ -55,8 +55,8 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 			return nil // nothing is known that could have ended
 		}
 		pod = e.newPod(id, o, in)
-	} else if maker := workloads.MakerOf(in); maker.Uid != "" && !pod.Unowned() {
-		e.takeIn(pod, maker, evidence.NewWrite(in.ResourceVersion, o))
+	} else if maker := workloads.MakerOf(in); maker.UID != "" && !pod.Unowned() {
+		e.adoptPod(pod, maker, evidence.NewWrite(in.ResourceVersion, o))
 	}
 	pod.Touched = o.Time
 	pod.Owned = kube.OwnerRefOf(in)
@@ -67,7 +67,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 		e.nominate(pod, in.Status.NominatedNodeName)
 	}
 	if len(in.Spec.ReadinessGates) > 0 {
-		pod.Gated = true
+		pod.HasReadinessGates = true
 	}
 	if in.Status.Phase != "" {
 		pod.Phase = in.Status.Phase

@@ -42,7 +42,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	// What a CronJob put on all of its Jobs was not meant for this one.
 	e.observeContexts(w, in, write, o.Initial || !w.Seen && kube.IsBuiltIn(kube.ControllerRef(in), kube.KindCronJob))
 	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
-	done := workloads.FinishedCondition(in)
+	done := workloads.FinishedJobCondition(in)
 	created := evidence.InSecond(in.CreationTimestamp.Time, arrival)
 	if in.CreationTimestamp.IsZero() {
 		created = evidence.Arrived(o.Time)
@@ -54,7 +54,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	case done != nil:
 		w.EndRun(in, done, write, arrival, o.Time)
 	case suspended:
-		w.Resumed = cmp.Or(workloads.ResumedAt(in), w.Resumed)
+		w.Resumed = cmp.Or(workloads.JobResumedAt(in), w.Resumed)
 		if c := w.Current(); c != nil && !c.Ended {
 			at := evidence.Arrived(o.Time)
 			if who := kube.WriterOf(in.ManagedFields, `"f:suspend"`, w.Writers); !who.At.IsZero() {
@@ -89,7 +89,7 @@ func (e *Engine) plan(w *workloads.Workload) *plans.Plan {
 	p.Around, p.Work, p.Issued = beyond{e}, &e.work, e.issued
 	p.Joins, p.Owners, p.Scalers = e.joins(w.Namespace), e.ownersOf(w.Object), e.scalers[w.NameKey()]
 	if w.CronJob != nil {
-		p.Cron = e.objects[w.CronJob.Id]
+		p.Cron = e.objects[w.CronJob.ID]
 	}
 	p.Attribute(e.podsOf)
 	return p
@@ -97,7 +97,7 @@ func (e *Engine) plan(w *workloads.Workload) *plans.Plan {
 
 // observeReplicaSet returns the object whose workload has news.
 func (e *Engine) observeReplicaSet(o Observation, k *workloads.Controller, in *appsv1.ReplicaSet) *workloads.PodSet {
-	id := k.Id(in)
+	id := k.ID(in)
 	set := e.sets[id]
 	var owner kube.ObjectID
 	ref := kube.ControllerRef(in)
@@ -105,14 +105,14 @@ func (e *Engine) observeReplicaSet(o Observation, k *workloads.Controller, in *a
 	if by != nil && by.Pods == workloads.PodsMadeBySets {
 		owner = kube.NewOwnerRef(ref).In(in.Namespace)
 		if by.Compose != nil && e.workloads[owner] == nil {
-			e.expect(owner, by, o, in)
+			e.keepUnseen(owner, by, o, in)
 			owner = kube.ObjectID{} // it is a workload of its own as long as that is not seen
 		}
 	}
-	if owner.Uid == "" && (set == nil || set.Direct() || set.Owner.Uid == "") {
+	if owner.UID == "" && (set == nil || set.Direct() || set.Owner.UID == "") {
 		// No Deployment has it. One that a Deployment let go of (kubectl
 		// delete --cascade=orphan) stays with it until another takes it.
-		e.observeWorkload(o, k, in, func(last *workloads.Workload) workloads.WorkloadState {
+		e.observeWorkload(o, k, in, func(last *workloads.Workload) workloads.State {
 			return workloads.ReadReplicaSet(in, o, last)
 		})
 		return e.sets[id]
@@ -122,27 +122,27 @@ func (e *Engine) observeReplicaSet(o Observation, k *workloads.Controller, in *a
 	}
 	if set == nil || set.Direct() {
 		if set != nil {
-			e.taken(set, in, o)
+			e.endAsWorkload(set, in, o)
 		}
 		set = e.podSet(e.track(id, in.Name))
 		e.firstSeen(set, o, in)
 	}
 	set.Touched = o.Time
 	set.Owned = kube.OwnerRefOf(in)
-	if owner.Uid != "" && owner != set.Owner {
-		e.adopt(set, owner)
-		set.By, set.Released = by, evidence.Write{}
+	if owner.UID != "" && owner != set.Owner {
+		e.adoptSet(set, owner)
+		set.By, set.ReleasedBy = by, evidence.Write{}
 	}
-	if ref.UID == "" && set.Released == (evidence.Write{}) {
-		set.Released = evidence.NewWrite(in.ResourceVersion, o)
+	if ref.UID == "" && set.ReleasedBy == (evidence.Write{}) {
+		set.ReleasedBy = evidence.NewWrite(in.ResourceVersion, o)
 	}
 	if o.Type == watch.Deleted {
 		set.Gone = true
-		set.Deleted = evidence.NewWrite(in.ResourceVersion, o)
+		set.DeletedBy = evidence.NewWrite(in.ResourceVersion, o)
 	} else {
 		set.Observe(o, in)
 	}
-	e.tellOwner(set, o, in)
+	e.passToOwner(set, o, in)
 	return set
 }
 
@@ -194,7 +194,7 @@ func (e *Engine) numbered(w *workloads.Workload) *workloads.Workload {
 // numberOf returns the number of a rollout; zero if there is none.
 func (e *Engine) numberOf(w *workloads.Workload, c *workloads.Change) workloads.RevisionNumber {
 	var found workloads.RevisionNumber
-	e.work.Spend(plans.StepsALookup * len(e.revisions[w.ObjectID]))
+	e.work.Spend(plans.WorkPerLookup * len(e.revisions[w.ObjectID]))
 	for _, r := range e.revisions[w.ObjectID] {
 		if c.RevisionName != "" && c.RevisionName != r.Name {
 			continue
@@ -202,7 +202,7 @@ func (e *Engine) numberOf(w *workloads.Workload, c *workloads.Change) workloads.
 		for i, n := range r.Numbers {
 			// A StatefulSet names none that is not there, however late its
 			// news comes.
-			there := i == 0 && c.RevisionName != "" || !c.Numbered.Before(n.Stamp)
+			there := i == 0 && c.RevisionName != "" || !c.Numbered.Before(n.Write)
 			if there && n.Revision > found.Revision {
 				found = n
 			}
@@ -220,11 +220,11 @@ func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerR
 	}
 	if was := e.revisionOf[id]; was != owner {
 		w := e.releaseRevision(id, o.Time)
-		if owner.Uid == "" {
+		if owner.UID == "" {
 			return w // orphaned; the workload that takes it in gives it a number
 		}
 	}
-	if owner.Uid == "" {
+	if owner.UID == "" {
 		return nil
 	}
 	if o.Type == watch.Deleted {
@@ -251,7 +251,7 @@ func (e *Engine) observeControllerRevision(o Observation, in *appsv1.ControllerR
 		last = r.Numbers[n-1].Revision
 	}
 	if in.Revision > last {
-		r.Numbers = append(r.Numbers, workloads.RevisionNumber{Revision: in.Revision, Before: last, Stamp: write})
+		r.Numbers = append(r.Numbers, workloads.RevisionNumber{Revision: in.Revision, Before: last, Write: write})
 		if len(r.Numbers) > workloads.MaxNumbers {
 			r.Numbers = r.Numbers[1:]
 		}
@@ -269,12 +269,12 @@ func (e *Engine) releaseRevision(id kube.ObjectID, seen time.Time) *workloads.Wo
 	}
 	delete(e.revisionOf, id)
 	w, revisions := e.workloads[owner], e.revisions[owner]
-	switch r := revisions[id.Uid]; {
+	switch r := revisions[id.UID]; {
 	case r == nil:
 	case w != nil:
 		r.Deleted = seen
 	default:
-		delete(revisions, id.Uid)
+		delete(revisions, id.UID)
 		if len(revisions) == 0 {
 			delete(e.revisions, owner)
 		}
@@ -363,7 +363,7 @@ func (e *Engine) contextsIn(annotations map[string]string) (found []trace.SpanCo
 // workload returns the record of a workload, made if need be. Nil means that
 // there is nothing to observe.
 func (e *Engine) workload(o Observation, k *workloads.Controller, meta metav1.Object) *workloads.Workload {
-	id := k.Id(meta)
+	id := k.ID(meta)
 	w := e.workloads[id]
 	if w == nil {
 		if o.Type == watch.Deleted {
@@ -374,7 +374,7 @@ func (e *Engine) workload(o Observation, k *workloads.Controller, meta metav1.Ob
 		if w.Direct() {
 			set := e.podSet(w.Object)
 			if set.Owner != id {
-				e.adopt(set, id)
+				e.adoptSet(set, id)
 			}
 		}
 	}
@@ -385,7 +385,7 @@ func (e *Engine) workload(o Observation, k *workloads.Controller, meta metav1.Ob
 
 // observeWorkload takes in a state of a workload that has revisions or
 // replicas. read reduces it; last is the state before.
-func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta metav1.Object, read func(last *workloads.Workload) workloads.WorkloadState) *workloads.Workload {
+func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta metav1.Object, read func(last *workloads.Workload) workloads.State) *workloads.Workload {
 	w := e.workload(o, k, meta)
 	if w == nil {
 		return nil

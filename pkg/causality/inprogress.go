@@ -68,7 +68,7 @@ func (iv intervals) next(age time.Duration) time.Duration {
 // the beginning, and whoever sees it only in the second that the API states
 // counts from the same time.
 func origin(start evidence.Moment) time.Time {
-	return nodes.From(start).Truncate(time.Second).Add(time.Second)
+	return nodes.EarliestOf(start).Truncate(time.Second).Add(time.Second)
 }
 
 // inProgress hands out what is to be told of changes that are open.
@@ -98,14 +98,14 @@ func (r *reviewer) interval(start evidence.Moment, told time.Time) (from, until 
 	settle := e.settle()
 	known := e.now.Add(-settle)
 	if known.Before(e.listed) {
-		r.again = evidence.Earliest(r.again, e.listed.Add(settle))
+		r.nextReview = evidence.Earliest(r.nextReview, e.listed.Add(settle))
 		return from, until, false
 	}
 	iv := intervals{e.opts.InProgressAfter, e.opts.InProgressEvery}
 	from = origin(start)
 	age := known.Sub(from)
 	last := iv.last(age)
-	r.again = evidence.Earliest(r.again, from.Add(iv.next(age)).Add(settle))
+	r.nextReview = evidence.Earliest(r.nextReview, from.Add(iv.next(age)).Add(settle))
 	until = from.Add(last)
 	if last == 0 || !until.After(told) || !until.After(e.since) {
 		return from, until, false
@@ -130,7 +130,7 @@ func (r *reviewer) changeInProgress(c *workloads.Change) {
 		return // nor said when it resumed the Job
 	}
 	from, until, ok := r.interval(c.Start, c.Ledger.InProgress)
-	if !ok || pending != nil && c.Opened.Before(pending.Opened) && until.After(nodes.From(pending.Start)) {
+	if !ok || pending != nil && c.Opened.Before(pending.Opened) && until.After(nodes.EarliestOf(pending.Start)) {
 		// The next template is written. If the controller takes it up, the
 		// change ended when that was.
 		return
@@ -140,7 +140,7 @@ func (r *reviewer) changeInProgress(c *workloads.Change) {
 	if c.Revision > 0 {
 		attrs = append(attrs, attr.RevisionKey.Int64(c.Revision))
 	}
-	r.out = append(r.out, build.LateBuilder(r.plan, c).InProgressTrace(build.Node{
+	r.out = append(r.out, build.NewLate(r.plan, c).InProgressTrace(build.SpanSpec{
 		Service: r.plan.Workload.Service(), Subject: r.plan.Workload.Subject(), Start: from, End: until, Attrs: attrs,
 	}, build.WaitingFor(r.plan, c, until)))
 }
@@ -165,7 +165,7 @@ func (r *reviewer) replacementInProgress(lost, next *podlife.Pod) {
 		return // it may turn out to belong to what is about to be deleted
 	}
 	lost.Ledger.EmitUpTo(until)
-	r.out = append(r.out, build.ReplacementBuilder(r.plan, lost, true).InProgressTrace(build.Node{
+	r.out = append(r.out, build.NewReplacement(r.plan, lost, true).InProgressTrace(build.SpanSpec{
 		Service: at.Set.Service(r.plan.Workload), Subject: lost.Subject(), Start: from, End: until,
 		Attrs: append([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, at.Set.Attributes()...),
 	}, build.WaitingForReplacement(at.Set, lost, next, until)))

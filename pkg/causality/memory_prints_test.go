@@ -20,9 +20,9 @@ var books = map[string]bool{
 
 // notes are the types of what was handed out.
 var notes = map[reflect.Type]bool{
-	reflect.TypeFor[ledger.PodLedger](): true, reflect.TypeFor[ledger.ContainerLedger](): true, reflect.TypeFor[ledger.ChangeLedger](): true,
-	reflect.TypeFor[ledger.WorkloadLedger](): true, reflect.TypeFor[ledger.ScheduleLedger](): true, reflect.TypeFor[ledger.StepLedger](): true,
-	reflect.TypeFor[ledger.EventLedger](): true, reflect.TypeFor[ledger.DisruptionLedger](): true, reflect.TypeFor[*ledger.Issued](): true,
+	reflect.TypeFor[ledger.Pod](): true, reflect.TypeFor[ledger.Container](): true, reflect.TypeFor[ledger.Change](): true,
+	reflect.TypeFor[ledger.Workload](): true, reflect.TypeFor[ledger.Schedule](): true, reflect.TypeFor[ledger.Step](): true,
+	reflect.TypeFor[ledger.Event](): true, reflect.TypeFor[ledger.Disruption](): true, reflect.TypeFor[*ledger.Issued](): true,
 }
 
 // prints are fingerprints of all memory that an engine keeps, by where it is and what it

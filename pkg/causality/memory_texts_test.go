@@ -243,7 +243,7 @@ func TestALongNameFindsItsObject(t *testing.T) {
 	p := &corev1.Pod{ObjectMeta: l.meta("pod", strings.Repeat("p", longText), nil)}
 	l.see(watch.Added, p)
 	l.event(p, "Scheduled")
-	if pod := l.pods[kube.ObjectID{Kind: kube.KindPod, Namespace: p.Namespace, Uid: kube.UidOf(string(p.UID))}]; pod == nil || len(pod.Events) != 1 {
+	if pod := l.pods[kube.ObjectID{Kind: kube.KindPod, Namespace: p.Namespace, UID: kube.UIDOf(string(p.UID))}]; pod == nil || len(pod.Events) != 1 {
 		t.Errorf("the Event did not find its pod")
 	}
 	if len(p.Name) != longText {

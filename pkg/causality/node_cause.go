@@ -22,10 +22,10 @@ func (e *Engine) NodeCause(pod *podlife.Pod, until time.Time) *nodes.Disruption 
 		return nil
 	}
 	var best *nodes.Disruption
-	for _, kind := range nodes.NodeKinds(pod) {
+	for _, kind := range nodes.KindsBehindLoss(pod) {
 		for _, d := range n.Disruptions {
-			if d.Kind == kind && !nodes.From(d.Start).After(until) && d.TookPod(pod) &&
-				(best == nil || nodes.From(d.Start).After(nodes.From(best.Start))) {
+			if d.Kind == kind && !nodes.EarliestOf(d.Start).After(until) && d.TookPod(pod) &&
+				(best == nil || nodes.EarliestOf(d.Start).After(nodes.EarliestOf(best.Start))) {
 				best = d
 			}
 		}
@@ -35,12 +35,12 @@ func (e *Engine) NodeCause(pod *podlife.Pod, until time.Time) *nodes.Disruption 
 
 // nodeOf finds the Node that a pod ran on: of those that have had the name the
 // one that was there when the pod was bound to it.
-func (e *Engine) nodeOf(pod *podlife.Pod) *nodes.NodeRecord {
+func (e *Engine) nodeOf(pod *podlife.Pod) *nodes.Record {
 	bound := pod.Scheduled.At()
 	if bound.IsZero() {
 		bound = pod.Created.At()
 	}
-	var last *nodes.NodeRecord
+	var last *nodes.Record
 	for _, n := range e.nodes.Named[pod.Node] {
 		if !n.Created.After(bound) && (last == nil || n.Created.After(last.Created)) {
 			last = n
@@ -69,39 +69,39 @@ func (e beyond) CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) (causes []
 // there to link to.
 func (e *Engine) noteConsequence(lost *podlife.Pod, on *nodes.Disruption) {
 	if on != nil {
-		on.Ledger.Lost(consequenceOf(lost))
+		on.Ledger.AddConsequence(consequenceOf(lost))
 	}
 	if by := e.preemptor(lost); by != nil {
-		by.Ledger.Lost(consequenceOf(lost))
+		by.Ledger.AddVictim(consequenceOf(lost))
 	}
 }
 
 // nodeCauseOfRestart finds the reboot, or else the start of the kubelet, with
 // which a container's run ended; nil if there was none.
-func (e *Engine) nodeCauseOfRestart(rs *build.Restart) *nodes.Disruption {
-	n := e.nodeOf(rs.Pod)
-	if n == nil || rs.Cause() == attr.CauseOOM {
+func (e *Engine) nodeCauseOfRestart(restart *build.Restart) *nodes.Disruption {
+	n := e.nodeOf(restart.Pod)
+	if n == nil || restart.Cause() == attr.CauseOOM {
 		return nil
 	}
-	began, died, again := nodes.From(rs.Ended.Started), rs.Ended.Finished.At(), time.Time{}
-	if rs.Next != nil {
-		again = rs.Next.Started.At()
+	began, died, again := nodes.EarliestOf(restart.Ended.Started), restart.Ended.Finished.At(), time.Time{}
+	if restart.Next != nil {
+		again = restart.Next.Started.At()
 	}
 	var best *nodes.Disruption
 	for _, d := range n.Disruptions {
 		at := d.Start.At()
-		if !began.Before(at) || died.After(at.Add(nodes.KubeletPeriod)) && !rs.Ended.Vanished || n.PartOfReboot(d) {
+		if !began.Before(at) || died.After(at.Add(nodes.KubeletPeriod)) && !restart.Ended.Vanished || n.PartOfReboot(d) {
 			continue
 		}
 		switch d.Kind {
-		case nodes.NodeRebooted:
+		case nodes.Rebooted:
 			// The run was cut off when the machine went down, whenever that
 			// was; the next one came after it was up.
 			if again.IsZero() || !again.Before(at.Add(-d.Lead())) {
 				return d
 			}
-		case nodes.NodeKubeletRestarted:
-			probed := rs.Killed != nil && strings.Contains(rs.Killed.Message, "probe")
+		case nodes.KubeletRestarted:
+			probed := restart.Killed != nil && strings.Contains(restart.Killed.Message, "probe")
 			if !died.Before(at.Add(-evidence.ArrivalSlack)) && !probed {
 				best = d
 			}
@@ -113,5 +113,5 @@ func (e *Engine) nodeCauseOfRestart(rs *build.Restart) *nodes.Disruption {
 // nodeGone reports whether a Node was there, and none of its name is any more.
 func (e *Engine) nodeGone(name string) bool {
 	named := e.nodes.Named[name]
-	return len(named) > 0 && !slices.ContainsFunc(named, func(n *nodes.NodeRecord) bool { return !n.Gone })
+	return len(named) > 0 && !slices.ContainsFunc(named, func(n *nodes.Record) bool { return !n.Gone })
 }

@@ -94,7 +94,7 @@ func TestAFlappingNodeIsBounded(t *testing.T) {
 		l.see(watch.Modified, n)
 		l.pass(30 * time.Second)
 	}
-	record := l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, Uid: n.UID}]
+	record := l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, UID: n.UID}]
 	if len(record.Disruptions) > nodes.MaxDisruptions {
 		t.Errorf("%d disruptions are kept", len(record.Disruptions))
 	}

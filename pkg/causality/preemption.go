@@ -35,11 +35,11 @@ func (e *Engine) preemptor(victim *podlife.Pod) *podlife.Pod {
 			continue
 		}
 		id := ev.Related
-		if id.Uid == "" {
+		if id.UID == "" {
 			id = e.podInPreemption(ev.Message())
 		}
 		switch by := e.pods[id]; {
-		case id.Uid == "":
+		case id.UID == "":
 		case by == nil:
 			return nil // it is forgotten
 		case victim.Node != "" && (by.Node == victim.Node || by.NominatedNode == victim.Node) && wantedRoom(by, victim.LostAt()):
@@ -51,7 +51,7 @@ func (e *Engine) preemptor(victim *podlife.Pod) *podlife.Pod {
 
 // wantedRoom reports whether a pod was there and had no node when another one was lost.
 func wantedRoom(pod *podlife.Pod, lost evidence.Moment) bool {
-	return !nodes.From(pod.Created).After(lost.At()) && (!pod.Scheduled.Known() || !pod.Scheduled.At().Before(nodes.From(lost)))
+	return !nodes.EarliestOf(pod.Created).After(lost.At()) && (!pod.Scheduled.Known() || !pod.Scheduled.At().Before(nodes.EarliestOf(lost)))
 }
 
 func (e *Engine) podInPreemption(message string) kube.ObjectID {
@@ -64,7 +64,7 @@ func (e *Engine) podInPreemption(message string) kube.ObjectID {
 	}
 	if words[2] == "pod" && len(words) > 3 && words[3] != "on" {
 		uid := types.UID(words[3])
-		return cmp.Or(e.uids[uid], kube.ObjectID{Kind: kube.KindPod, Uid: uid})
+		return cmp.Or(e.uids[uid], kube.ObjectID{Kind: kube.KindPod, UID: uid})
 	}
 	return kube.ObjectID{}
 }

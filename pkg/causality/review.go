@@ -25,7 +25,7 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 		e.issued.SetCurrent(&w.Ledger, c.Identity(w.Unique())) // told or not: after a restart it was told before
 	}
 	e.planned(w, p)
-	r := &reviewer{plan: p, engine: e, wanted: wanted, again: again}
+	r := &reviewer{plan: p, engine: e, wanted: wanted, nextReview: again}
 	r.scheduled()
 	r.finished()
 	r.recoveries() // before late spans, lest those take its pods when the stream ends
@@ -35,19 +35,19 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	r.linkVictims()
 	r.inProgress()
 	r.forget()
-	w.Rested = e.now.Add(e.rest())
-	if !r.again.IsZero() && wanted == whatSettled {
-		e.schedule(w, evidence.Latest(r.again, w.Rested))
+	w.RestUntil = e.now.Add(e.rest())
+	if !r.nextReview.IsZero() && wanted == whatSettled {
+		e.schedule(w, evidence.Latest(r.nextReview, w.RestUntil))
 	}
 	return r.out
 }
 
 type reviewer struct {
-	plan   *plans.Plan
-	engine *Engine
-	wanted extent
-	out    []spans.Trace
-	again  time.Time // when to look again
+	plan       *plans.Plan
+	engine     *Engine
+	wanted     extent
+	out        []spans.Trace
+	nextReview time.Time // when to look again
 }
 
 // ready reports whether something that was complete as of seen has settled.
@@ -56,7 +56,7 @@ func (r *reviewer) ready(seen time.Time) bool {
 	if r.wanted != whatSettled || !r.engine.now.Before(at) {
 		return true
 	}
-	r.again = evidence.Earliest(r.again, at)
+	r.nextReview = evidence.Earliest(r.nextReview, at)
 	return false
 }
 
@@ -145,7 +145,7 @@ func (r *reviewer) forget() {
 		if r.engine.now.After(at) {
 			return true
 		}
-		r.again = evidence.Earliest(r.again, at.Add(time.Second))
+		r.nextReview = evidence.Earliest(r.nextReview, at.Add(time.Second))
 		return false
 	}
 	for _, pod := range r.plan.Pods {
@@ -153,7 +153,7 @@ func (r *reviewer) forget() {
 		case !pod.Gone.Known() || r.pending(pod) || !old(pod.Touched):
 		case r.engine.unsettled[pod.Object] && r.wanted != everything:
 			// Its last Events are still to be told, when this look is over.
-			r.again = evidence.Earliest(r.again, r.engine.now.Add(r.engine.opts.Settle))
+			r.nextReview = evidence.Earliest(r.nextReview, r.engine.now.Add(r.engine.opts.Settle))
 		default:
 			r.noteFilled(pod)
 			r.engine.forgetPod(pod)
@@ -187,7 +187,7 @@ func (r *reviewer) noteFilled(pod *podlife.Pod) {
 		lost.Ledger.Fill(pod.CreatedAt())
 	}
 	if back := r.plan.Stops[pod].Returned; back != nil {
-		back.Ledger.Even()
+		back.Ledger.ForgetSurplus()
 	}
 }
 
@@ -209,12 +209,12 @@ func (e *Engine) forgetPod(pod *podlife.Pod) {
 	e.claims.Drop(pod)
 	e.dropMirror(pod)
 	e.nominate(pod, "")
-	e.unfile(pod)
+	e.releasePod(pod)
 	e.forget(pod.Object)
 }
 
 func (e *Engine) forgetPodSet(set *workloads.PodSet) {
 	delete(e.sets, set.ObjectID)
-	e.leave(set)
+	e.releaseSet(set)
 	e.forget(set.Object)
 }

@@ -41,9 +41,9 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 
 // activitiesOf hands out the bursts of Events about one object that are over.
 func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.Trace) {
-	left := e.notWithheld(obj, obj.Unclaimed())
+	left := e.withoutWithheld(obj, obj.Unclaimed())
 	if wanted == whatIsOver {
-		left = e.ripe(left) // the rest is old news to who comes next
+		left = e.settledEvents(left) // the rest is old news to who comes next
 	}
 	for len(left) > 0 {
 		b := e.burst(left)
@@ -82,17 +82,17 @@ type burst struct {
 func (e *Engine) burst(events []*podlife.Event) burst {
 	var since time.Time
 	for _, ev := range events {
-		since = evidence.Earliest(since, ev.Known)
+		since = evidence.Earliest(since, ev.FirstArrival)
 	}
 	var b burst
 	limit := since.Add(longestBurst)
 	for _, ev := range events {
-		if !ev.Known.Before(limit) {
+		if !ev.FirstArrival.Before(limit) {
 			b.rest = append(b.rest, ev)
 			continue
 		}
 		b.events = append(b.events, ev)
-		b.over = evidence.Latest(b.over, ev.Arrival.Add(e.opts.Quiet))
+		b.over = evidence.Latest(b.over, ev.LastArrival.Add(e.opts.Quiet))
 	}
 	if b.over.After(limit) {
 		b.over, b.cut = limit, limit
@@ -154,7 +154,7 @@ func (e *Engine) lateEvents(obj *podlife.Object, events []*podlife.Event) (out [
 	}
 	for _, s := range order {
 		evs := groups[s]
-		out = append(out, build.LateEventsTrace(s, w.Attributes(), build.Node{
+		out = append(out, build.LateEventsTrace(s, w.Attributes(), build.SpanSpec{
 			Kind: what, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceUnknown, Subject: obj.Subject(), End: evs[len(evs)-1].First(),
 		}, evs, s.End))
 	}
@@ -189,7 +189,7 @@ func (e *Engine) sentSpanOf(w *workloads.Workload, obj *podlife.Object, ev *podl
 		if !t.After(c.Ledger.Root.End.Add(slack)) {
 			return c.Ledger.Root
 		}
-		if newest && slack == 0 && c.Kind == attr.ChangeRollout && c.How() == attr.OutcomeFailed {
+		if newest && slack == 0 && c.Kind == attr.ChangeRollout && c.Outcome() == attr.OutcomeFailed {
 			return c.Ledger.Root // the controllers go on with it until there is another
 		}
 		newest = false

@@ -25,11 +25,11 @@ func (e *Engine) disruptions(wanted extent) []spans.Trace {
 			e.nodes.Due[n] = true
 		}
 	}
-	due := make([]*nodes.NodeRecord, 0, len(e.nodes.Due))
+	due := make([]*nodes.Record, 0, len(e.nodes.Due))
 	for n := range e.nodes.Due {
 		due = append(due, n)
 	}
-	slices.SortFunc(due, func(a, b *nodes.NodeRecord) int { return a.Compare(b.ObjectID) })
+	slices.SortFunc(due, func(a, b *nodes.Record) int { return a.Compare(b.ObjectID) })
 	var out []spans.Trace
 	for _, n := range due {
 		delete(e.nodes.Due, n)
@@ -45,12 +45,12 @@ func (e *Engine) disruptions(wanted extent) []spans.Trace {
 }
 
 // disruptionsOf hands out the disruptions of one node that are over.
-func (e *Engine) disruptionsOf(n *nodes.NodeRecord, wanted extent) (out []spans.Trace) {
+func (e *Engine) disruptionsOf(n *nodes.Record, wanted extent) (out []spans.Trace) {
 	var again time.Time
 	for _, d := range slices.Clone(n.Disruptions) {
-		switch at := d.Seen.Add(e.untilTold(d)); {
+		switch at := d.Seen.Add(e.untilEmitted(d)); {
 		case d.Ledger.Sent || !d.Over && wanted != everything:
-		case e.now.Before(at) && (wanted == whatSettled || wanted == whatIsOver && d.Kind == nodes.NodeKubeletRestarted):
+		case e.now.Before(at) && (wanted == whatSettled || wanted == whatIsOver && d.Kind == nodes.KubeletRestarted):
 			again = evidence.Earliest(again, at) // the latter may be part of a reboot
 		case n.PartOfReboot(d):
 			d.Ledger.PassOver() // the reboot has its Event
@@ -69,10 +69,10 @@ func (e *Engine) disruptionsOf(n *nodes.NodeRecord, wanted extent) (out []spans.
 	return out
 }
 
-// untilTold is how long a disruption that is over waits for what may still be
+// untilEmitted is how long a disruption that is over waits for what may still be
 // said of it.
-func (e *Engine) untilTold(d *nodes.Disruption) time.Duration {
-	if d.Kind == nodes.NodeKubeletRestarted {
+func (e *Engine) untilEmitted(d *nodes.Disruption) time.Duration {
+	if d.Kind == nodes.KubeletRestarted {
 		return nodes.BootReach + e.settle() // it may turn out to be part of a reboot
 	}
 	return d.Tail() + e.settle()
@@ -93,9 +93,9 @@ func (e *Engine) emitDisruption(d *nodes.Disruption) spans.Trace {
 // maxWithheld bounds the Events that wait for a disruption that goes on and on.
 const maxWithheld = 128
 
-// notWithheld leaves out the Events about a node that a disruption which is
+// withoutWithheld leaves out the Events about a node that a disruption which is
 // still to be told will have.
-func (e *Engine) notWithheld(obj *podlife.Object, events []*podlife.Event) []*podlife.Event {
+func (e *Engine) withoutWithheld(obj *podlife.Object, events []*podlife.Event) []*podlife.Event {
 	n := e.nodes.ByID[obj.ObjectID]
 	if n == nil {
 		return events
@@ -123,7 +123,7 @@ func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (o
 			left = append(left, ev)
 			continue
 		}
-		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.Attributes(n), build.Node{
+		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(n), build.SpanSpec{
 			Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: n.Subject(), End: ev.First(),
 		}, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
 	}
@@ -137,7 +137,7 @@ func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (o
 
 // consequenceOf is what is to be known of a lost pod to link to its replacement.
 func consequenceOf(lost *podlife.Pod) ledger.Consequence {
-	return ledger.Consequence{Place: workloads.PlaceOfReplacement(lost), Lost: lost.Uid, At: lost.LostAt().At()}
+	return ledger.Consequence{Place: workloads.PlaceOfReplacement(lost), Lost: lost.UID, At: lost.LostAt().At()}
 }
 
 // linkAll leads from a span to the replacements of the pods lost up to a time;
@@ -178,9 +178,9 @@ func (e *Engine) replacing(meets func(*podlife.Pod) bool) []*podlife.Pod {
 func (e *Engine) linkConsequences(s *spans.Span, d *nodes.Disruption) {
 	until := s.End.Add(d.Tail())
 	for _, pod := range e.replacing(func(p *podlife.Pod) bool { return p.Node == d.Node.Name && e.NodeCause(p, until) == d }) {
-		d.Ledger.Lost(consequenceOf(pod))
+		d.Ledger.AddConsequence(consequenceOf(pod))
 	}
-	e.linkAll(s, d.Ledger.Led, until)
+	e.linkAll(s, d.Ledger.Consequences, until)
 }
 
 // linkVictims leads from the starts of pods that were built in this review to
@@ -204,7 +204,7 @@ func (r *reviewer) linkVictims() {
 	}
 	e := r.engine
 	for _, victim := range e.replacing(func(pod *podlife.Pod) bool { return starts[e.preemptor(pod)] != nil }) {
-		e.preemptor(victim).Ledger.Lost(consequenceOf(victim))
+		e.preemptor(victim).Ledger.AddVictim(consequenceOf(victim))
 	}
 	for pod, s := range starts {
 		e.linkAll(s, pod.Ledger.Victims, time.Time{})

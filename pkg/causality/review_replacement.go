@@ -54,7 +54,7 @@ func (r *reviewer) replaced(lost, next *podlife.Pod) (how attr.Outcome, seen tim
 	if next == nil {
 		// Nobody replaces it once the Deployment wants something else.
 		if set := r.plan.Stops[lost].Set; set.Gone && plans.OrphanedAt(set, lost.LostBy()) {
-			return attr.OutcomeDeleted, evidence.Latest(seen, set.Deleted.Arrival), stopped
+			return attr.OutcomeDeleted, evidence.Latest(seen, set.DeletedBy.Arrival), stopped
 		}
 		if r.plan.Workload.Controller.Replaces == workloads.ReplacedOnNode && stopped && r.engine.nodeGone(lost.Node) {
 			return attr.OutcomeDeleted, seen, true

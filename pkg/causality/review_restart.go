@@ -23,19 +23,19 @@ func (r *reviewer) restarts() {
 				if sent, ok := pod.Ledger.RestartSent[container.Name]; ok && ended.Restart <= sent {
 					continue
 				}
-				rs, done := build.RestartOf(r.plan, pod, container, i)
-				if rs == nil {
+				restart, done := build.RestartOf(r.plan, pod, container, i)
+				if restart == nil {
 					continue // it was stopped with its pod
 				}
-				if r.wanted != everything && (!done || !r.ready(rs.Seen)) {
+				if r.wanted != everything && (!done || !r.ready(restart.Seen)) {
 					break
 				}
 				if !done {
-					rs.How, rs.Until = attr.OutcomeOpen, r.engine.now
+					restart.How, restart.Until = attr.OutcomeOpen, r.engine.now
 				}
 				pod.Ledger.EmitRestart(container.Name, ended.Restart)
-				if container.Ledger.MayTell(rs.From) {
-					r.out = append(r.out, build.RestartTrace(r.plan, rs, r.engine.nodeCauseOfRestart(rs), r.engine.opts.Quiet))
+				if container.Ledger.MayEmit(restart.From) {
+					r.out = append(r.out, build.RestartTrace(r.plan, restart, r.engine.nodeCauseOfRestart(restart), r.engine.opts.Quiet))
 				}
 			}
 		}

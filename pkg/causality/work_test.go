@@ -188,18 +188,18 @@ func TestWhatCostsMuchIsDoneSeldom(t *testing.T) {
 	for _, w := range l.workloads {
 		set = w
 	}
-	began, rested, looks, rests := l.at, set.Rested, 0, time.Duration(0)
+	began, rested, looks, rests := l.at, set.RestUntil, 0, time.Duration(0)
 	longest := time.Duration(0)
 	note := func() {
-		if set.Rested.Equal(rested) {
+		if set.RestUntil.Equal(rested) {
 			return
 		}
-		rested = set.Rested
+		rested = set.RestUntil
 		looks++
 		rests += rested.Sub(l.at)
 		longest = max(longest, rested.Sub(l.at))
 	}
-	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a", UID: set.Uid, Generation: 1}}
+	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a", UID: set.UID, Generation: 1}}
 	for i := range 1000 {
 		l.at = l.at.Add(4 * time.Millisecond)
 		replicas := int32(300 + i%2)

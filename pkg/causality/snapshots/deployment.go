@@ -34,7 +34,7 @@ type snapshotDeployment struct {
 }
 
 func newSnapshotDeployment(in *appsv1.Deployment) *snapshotDeployment {
-	return &snapshotDeployment{Deployment: in, progress: workloads.Progressing(in), fields: newFieldHistory(in)}
+	return &snapshotDeployment{Deployment: in, progress: workloads.ProgressingCondition(in), fields: newFieldHistory(in)}
 }
 
 // wanted is spec.replicas.
@@ -74,17 +74,17 @@ func (d *snapshotDeployment) lastProgress() time.Time {
 
 // over reports whether the last revision is rolled out.
 func (d *snapshotDeployment) over() bool {
-	return workloads.DeploymentComplete(d.Deployment, d.wanted()) || workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut
+	return workloads.DeploymentIsComplete(d.Deployment, d.wanted()) || workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut
 }
 
 // emitDeployment tells a Deployment's past, and that of its ReplicaSets and
 // their pods.
-func (p *snapshot) emitDeployment(d *snapshotDeployment) {
-	d.steps = newStepHistory(p.stepsOf(d))
+func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
+	d.steps = newStepHistory(snap.stepsOf(d))
 	d.revisions = d.datedRevisions()
-	p.choose(d)
-	d.findScales(p.begin)
-	listed, from, end := p.begin, p.begin, p.begin
+	snap.choose(d)
+	d.findScales(snap.begin)
+	listed, from, end := snap.begin, snap.begin, snap.begin
 	if len(d.told) > 0 {
 		from = d.told[0].began
 		end = d.told[len(d.told)-1].began
@@ -97,19 +97,19 @@ func (p *snapshot) emitDeployment(d *snapshotDeployment) {
 		d.concludeReady(r)
 		end = evidence.Latest(end, r.completed)
 	}
-	for _, rs := range d.sets {
-		p.emitSet(rs, d, listed, from, end)
-		for _, q := range rs.pods {
-			p.emitPod(q, listed)
+	for _, set := range d.sets {
+		snap.emitSet(set, d, listed, from, end)
+		for _, q := range set.pods {
+			snap.emitPod(q, listed)
 		}
 	}
-	p.emitStates(d, listed)
+	snap.emitStates(d, listed)
 }
 
 // choose picks the revisions to tell: the last ones, back to the first that is
 // not dated, as nothing tells how the one before that went on; of these the
 // ones that began in time. One that is not over is told in any case.
-func (p *snapshot) choose(d *snapshotDeployment) {
+func (snap *snapshot) choose(d *snapshotDeployment) {
 	n := len(d.revisions)
 	if n == 0 {
 		return
@@ -122,10 +122,10 @@ func (p *snapshot) choose(d *snapshotDeployment) {
 		(first == n || d.revisions[first-1].number == d.revisions[first].number-1) {
 		first--
 	}
-	p.found.Undated += first
-	for first < n && d.revisions[first].began.Before(p.begin) && (first < n-1 || d.over()) {
+	snap.found.Undated += first
+	for first < n && d.revisions[first].began.Before(snap.begin) && (first < n-1 || d.over()) {
 		first++
-		p.found.Earlier++
+		snap.found.Earlier++
 	}
 	d.told = d.revisions[first:]
 	d.byNumber = map[int64]*snapshotRevision{}
@@ -158,7 +158,7 @@ func (d *snapshotDeployment) deadline() time.Duration {
 }
 
 // emitStates tells the states of the Deployment itself.
-func (p *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
+func (snap *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 	at := listed
 	first := &snapshotRevision{set: d.current()}
 	if n := len(d.revisions); n > 0 {
@@ -173,27 +173,27 @@ func (p *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 		if asked := before.DeletionTimestamp; asked != nil && asked.After(listed) {
 			before.DeletionTimestamp = nil
 		}
-		p.emit(listed, rankListed, watch.Added, before)
+		snap.emit(listed, rankListed, watch.Added, before)
 	case len(d.told) == 0 || !d.createdAs(d.told[0]):
-		p.emit(listed, rankListed, watch.Added, d.state(first, listed, stateSettled))
+		snap.emit(listed, rankListed, watch.Added, d.state(first, listed, stateSettled))
 	}
 	for _, r := range d.told {
 		if d.createdAs(r) {
-			p.emit(r.began, rankSpec, watch.Added, d.state(r, r.began, stateNew))
+			snap.emit(r.began, rankSpec, watch.Added, d.state(r, r.began, stateNew))
 		} else {
-			p.emit(r.began, rankSpec, watch.Modified, d.state(r, r.began, stateProgressing))
+			snap.emit(r.began, rankSpec, watch.Modified, d.state(r, r.began, stateProgressing))
 		}
 		at = evidence.Latest(at, r.began)
 		if !r.failed.IsZero() {
 			at = evidence.Latest(at, r.failed)
-			p.emit(at, rankStatus, watch.Modified, d.state(r, r.failed, stateFailed))
+			snap.emit(at, rankStatus, watch.Modified, d.state(r, r.failed, stateFailed))
 		}
 		if !r.completed.IsZero() {
 			at = evidence.Latest(at, r.completed)
-			p.emit(at, rankStatus, watch.Modified, d.state(r, r.completed, stateComplete))
+			snap.emit(at, rankStatus, watch.Modified, d.state(r, r.completed, stateComplete))
 		}
 	}
-	at = p.emitScales(d, at)
+	at = snap.emitScales(d, at)
 	for i := range d.Status.Conditions {
 		c := &d.Status.Conditions[i]
 		at = evidence.Latest(at, c.LastTransitionTime.Time, c.LastUpdateTime.Time)
@@ -202,7 +202,7 @@ func (p *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 		at = evidence.Latest(at, d.DeletionTimestamp.Time)
 	}
 	if len(d.told) > 0 || len(d.scales) > 0 || at.After(listed) {
-		p.emit(at, rankStatus, watch.Modified, d.Deployment.DeepCopy())
+		snap.emit(at, rankStatus, watch.Modified, d.Deployment.DeepCopy())
 	}
 }
 
@@ -262,12 +262,12 @@ func (d *snapshotDeployment) state(r *snapshotRevision, at time.Time, how stateK
 // setTemplate makes the pod template that of a ReplicaSet, which is the
 // Deployment's with a label added. The current one is taken as it is written,
 // as far as the controller has seen it.
-func (d *snapshotDeployment) setTemplate(to *corev1.PodTemplateSpec, rs *snapshotSet) {
+func (d *snapshotDeployment) setTemplate(to *corev1.PodTemplateSpec, set *snapshotSet) {
 	seen := d.Status.ObservedGeneration >= d.Generation && !d.Spec.Paused
 	switch {
-	case rs == nil:
+	case set == nil:
 		*to = corev1.PodTemplateSpec{}
-	case rs != d.current() || !seen:
-		*to = *rs.template()
+	case set != d.current() || !seen:
+		*to = *set.template()
 	}
 }

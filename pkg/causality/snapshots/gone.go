@@ -22,18 +22,18 @@ import (
 // gonePods are the pods that are not in the snapshot any more but of which
 // Events still tell, with their UID. What their containers were follows from the
 // template of the object that made them.
-func (p *snapshot) gonePods() []*snapshotPod {
+func (snap *snapshot) gonePods() []*snapshotPod {
 	var out []*snapshotPod
 	known := map[types.UID]bool{}
-	for _, ev := range p.events {
+	for _, ev := range snap.events {
 		ref := ev.InvolvedObject
-		_, there := p.there[ref.UID]
-		if ref.Kind != kube.KindPod || there || known[ref.UID] || len(p.eventsOf[ref.UID]) == 0 {
+		_, there := snap.there[ref.UID]
+		if ref.Kind != kube.KindPod || there || known[ref.UID] || len(snap.eventsOf[ref.UID]) == 0 {
 			continue
 		}
 		known[ref.UID] = true
-		if maker := p.makerOf(ref.Namespace, ref.Name); maker != nil {
-			out = append(out, p.gonePod(maker, ref.UID, ref.Name))
+		if maker := snap.makerOf(ref.Namespace, ref.Name); maker != nil {
+			out = append(out, snap.gonePod(maker, ref.UID, ref.Name))
 		}
 	}
 	return out
@@ -65,7 +65,7 @@ func (m *maker) places() map[string]int {
 
 // makerOf finds what made a pod that is gone: the pod's name is its name, and a
 // random suffix or a number.
-func (p *snapshot) makerOf(namespace, pod string) *maker {
+func (snap *snapshot) makerOf(namespace, pod string) *maker {
 	dash := strings.LastIndexByte(pod, '-')
 	if dash < 0 {
 		return nil
@@ -74,7 +74,7 @@ func (p *snapshot) makerOf(namespace, pod string) *maker {
 		if k.Pods != workloads.PodsMadeItself {
 			continue
 		}
-		if m := p.makers[p.names[kube.NameKey{Kind: k.Kind, Group: k.IdentityGroup(), Namespace: namespace, Name: pod[:dash]}]]; m != nil {
+		if m := snap.makers[snap.names[kube.NameKey{Kind: k.Kind, Group: k.IdentityGroup(), Namespace: namespace, Name: pod[:dash]}]]; m != nil {
 			return m
 		}
 	}
@@ -121,7 +121,7 @@ func withoutImages(t *corev1.PodTemplateSpec, generation int64) corev1.PodSpec {
 	return spec
 }
 
-func (p *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshotPod {
+func (snap *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshotPod {
 	by := made.GetUID()
 	in := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -133,7 +133,7 @@ func (p *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshotPod
 		Spec: made.spec,
 	}
 	q := &snapshotPod{uid: uid, name: name, owner: by, start: in}
-	events := p.eventsOf[uid]
+	events := snap.eventsOf[uid]
 	containers := eventsOfContainers(events)
 	for _, ev := range events {
 		if ev.Reason == "Scheduled" {
@@ -145,14 +145,14 @@ func (p *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshotPod
 			})
 		}
 	}
-	if created := p.createdBy(by, name); len(created) > 0 {
+	if created := snap.createdBy(by, name); len(created) > 0 {
 		q.born = evidence.Earliest(created[0], q.born)
 	}
 	q.bornExact = true
 	q.start.CreationTimestamp = metav1.NewTime(q.born.Truncate(time.Second))
 	q.learnInits(containers, made.places())
 	q.learnWaits(events)
-	q.learnEnd(events, p.removal(by, name))
+	q.learnEnd(events, snap.removal(by, name))
 	if at, ok := readyWhenStarted(&in.Spec, containers); ok && !q.troubled {
 		q.beReady(at)
 	}
@@ -291,13 +291,13 @@ type podReport struct {
 }
 
 // createdBy is when a ReplicaSet says that it has created a pod, in order.
-func (p *snapshot) createdBy(owner types.UID, pod string) []time.Time {
-	return p.reports[podReport{owner, "SuccessfulCreate", pod}]
+func (snap *snapshot) createdBy(owner types.UID, pod string) []time.Time {
+	return snap.reports[podReport{owner, "SuccessfulCreate", pod}]
 }
 
 // removal is when a ReplicaSet says that it has deleted a pod, in order.
-func (p *snapshot) removal(owner types.UID, pod string) []time.Time {
-	return p.reports[podReport{owner, "SuccessfulDelete", pod}]
+func (snap *snapshot) removal(owner types.UID, pod string) []time.Time {
+	return snap.reports[podReport{owner, "SuccessfulDelete", pod}]
 }
 
 // scheduledTo reads the node from the scheduler's "Successfully assigned

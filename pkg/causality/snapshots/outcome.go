@@ -110,8 +110,8 @@ func (d *snapshotDeployment) emptied(r *snapshotRevision, until time.Time) (at t
 
 // readyBy counts the pods that were Ready at a time, zero being the snapshot's,
 // and says when the last of them was.
-func (rs *snapshotSet) readyBy(until time.Time) (last time.Time, n int32) {
-	for _, q := range rs.pods {
+func (set *snapshotSet) readyBy(until time.Time) (last time.Time, n int32) {
+	for _, q := range set.pods {
 		if q.ready.IsZero() || !until.IsZero() && (!q.ready.Before(until) || !q.alive(until)) {
 			continue
 		}
@@ -123,8 +123,8 @@ func (rs *snapshotSet) readyBy(until time.Time) (last time.Time, n int32) {
 
 // inTrouble reports whether a pod that was not Ready between two times is
 // known to have failed at something.
-func (rs *snapshotSet) inTrouble(from, until time.Time) bool {
-	return slices.ContainsFunc(rs.pods, func(q *snapshotPod) bool {
+func (set *snapshotSet) inTrouble(from, until time.Time) bool {
+	return slices.ContainsFunc(set.pods, func(q *snapshotPod) bool {
 		return q.troubled && q.born.Before(until) && q.alive(from.Add(time.Second)) && (q.ready.IsZero() || q.ready.After(until))
 	})
 }

@@ -63,10 +63,10 @@ func (q *snapshotPod) alive(at time.Time) bool {
 }
 
 // livePod reads the life of a pod from its state.
-func (p *snapshot) livePod(in *corev1.Pod) *snapshotPod {
-	q := &snapshotPod{uid: in.UID, name: in.Name, owner: p.controllerOf(in), final: in, start: unstarted(in)}
-	events := newPodEvents(p.eventsOf[in.UID])
-	q.born, q.bornExact = narrowed(in.CreationTimestamp.Time, p.createdBy(q.owner, in.Name), events.firsts)
+func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
+	q := &snapshotPod{uid: in.UID, name: in.Name, owner: snap.controllerOf(in), final: in, start: unstarted(in)}
+	events := newPodEvents(snap.eventsOf[in.UID])
+	q.born, q.bornExact = narrowed(in.CreationTimestamp.Time, snap.createdBy(q.owner, in.Name), events.firsts)
 	for i := range in.Status.Conditions {
 		q.learnCondition(&in.Status.Conditions[i])
 	}
@@ -87,7 +87,7 @@ func (p *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		if in.DeletionGracePeriodSeconds != nil {
 			grace = gracePeriod(*in.DeletionGracePeriodSeconds)
 		}
-		q.asked, q.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), p.removal(q.owner, in.Name))
+		q.asked, q.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(q.owner, in.Name))
 		q.removed = q.askedExact
 		q.learn(q.asked, func(to *corev1.Pod) {
 			to.DeletionTimestamp, to.DeletionGracePeriodSeconds = in.DeletionTimestamp, in.DeletionGracePeriodSeconds
@@ -290,11 +290,11 @@ func (evs *podEvents) within(second time.Time) []occurred {
 
 // emitPod tells a pod's life. If it began before listed, it is in the list
 // then as it was.
-func (p *snapshot) emitPod(q *snapshotPod, listed time.Time) {
-	if p.told[q] {
+func (snap *snapshot) emitPod(q *snapshotPod, listed time.Time) {
+	if snap.told[q] {
 		return
 	}
-	p.told[q] = true
+	snap.told[q] = true
 	if !q.gone.IsZero() && !q.gone.After(listed) {
 		return
 	}
@@ -312,15 +312,15 @@ func (p *snapshot) emitPod(q *snapshotPod, listed time.Time) {
 		}
 	}
 	apply()
-	p.emit(at, r, watch.Added, q.state(state, facts))
+	snap.emit(at, r, watch.Added, q.state(state, facts))
 	for left := q.maxStates(); len(facts) > 0; left-- {
 		// A state takes as many facts as it must so that those that are left suffice.
 		at = facts[(len(facts)-1)/max(left, 1)].at
 		apply()
-		p.emit(at, rankPod, watch.Modified, q.state(state, facts))
+		snap.emit(at, rankPod, watch.Modified, q.state(state, facts))
 	}
 	if !q.gone.IsZero() {
-		p.emit(evidence.Latest(q.gone, at), rankPod, watch.Deleted, q.state(state, facts))
+		snap.emit(evidence.Latest(q.gone, at), rankPod, watch.Deleted, q.state(state, facts))
 	}
 }
 

@@ -48,21 +48,21 @@ type History struct {
 //
 // The objects may be shared by the observations, but are not changed.
 func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) History {
-	p := newSnapshot(objects, now)
-	p.begin = evidence.Latest(p.end.Add(-reach)) // no earlier than the first time there is
-	for _, d := range p.deployments {
-		p.emitDeployment(d)
+	snap := newSnapshot(objects, now)
+	snap.begin = evidence.Latest(snap.end.Add(-reach)) // no earlier than the first time there is
+	for _, d := range snap.deployments {
+		snap.emitDeployment(d)
 	}
-	for _, o := range p.others {
-		p.emitOther(o)
+	for _, o := range snap.others {
+		snap.emitOther(o)
 	}
-	for _, q := range p.pods {
-		if !p.told[q] {
-			p.emitPod(q, p.begin)
+	for _, q := range snap.pods {
+		if !snap.told[q] {
+			snap.emitPod(q, snap.begin)
 		}
 	}
-	p.emitEvents()
-	return p.history()
+	snap.emitEvents()
+	return snap.history()
 }
 
 // snapshot is a snapshot, sorted for questions about what came before it, and the
@@ -108,28 +108,28 @@ const (
 )
 
 // emit adds an observation. What nothing dates was there at the beginning.
-func (p *snapshot) emit(at time.Time, r rank, typ watch.EventType, object runtime.Object) {
+func (snap *snapshot) emit(at time.Time, r rank, typ watch.EventType, object runtime.Object) {
 	switch {
-	case at.After(p.end):
-		at = p.end
+	case at.After(snap.end):
+		at = snap.end
 	case at.IsZero():
-		at = p.begin
+		at = snap.begin
 		if typ == watch.Added {
 			r = rankListed
 		}
 	}
-	p.stream = append(p.stream, emission{stream.Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed, Inferred: true}, r})
+	snap.stream = append(snap.stream, emission{stream.Observation{Time: at, Type: typ, Object: object, Initial: r == rankListed, Inferred: true}, r})
 }
 
 // history puts the stream in order and numbers its writes, so that the engine
 // orders them as they were made rather than by the seconds the API states.
-func (p *snapshot) history() History {
-	slices.SortStableFunc(p.stream, func(a, b emission) int {
+func (snap *snapshot) history() History {
+	slices.SortStableFunc(snap.stream, func(a, b emission) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.rank, b.rank))
 	})
-	h := p.found
-	h.End = p.end
-	for i, t := range p.stream {
+	h := snap.found
+	h.End = snap.end
+	for i, t := range snap.stream {
 		if _, event := t.Object.(*corev1.Event); !event {
 			t.Object.(metav1.Object).SetResourceVersion(strconv.Itoa(i + 1))
 		}
@@ -139,7 +139,7 @@ func (p *snapshot) history() History {
 }
 
 func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
-	p := &snapshot{
+	snap := &snapshot{
 		sets:     map[types.UID]*snapshotSet{},
 		eventsOf: map[types.UID][]*snapshotEvent{},
 		reports:  map[podReport][]time.Time{},
@@ -153,89 +153,89 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 	}
 	var pods []*corev1.Pod
 	for _, o := range objects {
-		p.end = evidence.Latest(p.end, newestIn(o, now))
+		snap.end = evidence.Latest(snap.end, newestIn(o, now))
 		meta, ok := o.(metav1.Object)
 		if !ok {
 			continue
 		}
 		if ev, ok := o.(*corev1.Event); ok {
 			event := newSnapshotEvent(ev)
-			p.events = append(p.events, event)
+			snap.events = append(snap.events, event)
 			if !event.last().After(now) {
-				p.end = evidence.Latest(p.end, event.last()) // better than to the second
+				snap.end = evidence.Latest(snap.end, event.last()) // better than to the second
 			}
 			continue
 		}
 		uid := meta.GetUID()
-		if _, twice := p.there[uid]; uid == "" || twice {
+		if _, twice := snap.there[uid]; uid == "" || twice {
 			continue // a UID is that of one object, of which a snapshot has one state
 		}
 		kind, group := kube.TypeOf(o)
 		key := kube.NameKey{Kind: kind, Group: group, Namespace: meta.GetNamespace(), Name: meta.GetName()}
-		p.there[uid], p.names[key] = key, uid
+		snap.there[uid], snap.names[key] = key, uid
 		if m := newMaker(o); m != nil {
-			p.makers[uid] = m
+			snap.makers[uid] = m
 		}
 		switch in := o.(type) {
 		case *appsv1.Deployment:
-			p.deployments = append(p.deployments, newSnapshotDeployment(in))
+			snap.deployments = append(snap.deployments, newSnapshotDeployment(in))
 		case *appsv1.ReplicaSet:
-			p.sets[uid] = newSnapshotSet(in)
+			snap.sets[uid] = newSnapshotSet(in)
 		case *corev1.Pod:
 			pods = append(pods, in)
 		default:
-			p.others = append(p.others, o)
+			snap.others = append(snap.others, o)
 		}
 	}
-	switch second := p.end.Truncate(time.Second); {
-	case p.end.IsZero():
-		p.end = now
-	case p.end.Equal(second):
+	switch second := snap.end.Truncate(time.Second); {
+	case snap.end.IsZero():
+		snap.end = now
+	case snap.end.Equal(second):
 		// It is in that second, behind everything that is stated to be.
-		p.end = evidence.Earliest(second.Add(time.Second-time.Nanosecond), now)
+		snap.end = evidence.Earliest(second.Add(time.Second-time.Nanosecond), now)
 	}
-	slices.SortStableFunc(p.events, func(a, b *snapshotEvent) int { return a.first.Compare(b.first) })
+	slices.SortStableFunc(snap.events, func(a, b *snapshotEvent) int { return a.first.Compare(b.first) })
 	mirrors := map[types.UID]types.UID{}
 	for _, in := range pods {
 		mirrors[kube.MirrorOf(in)] = in.UID
 	}
 	delete(mirrors, "")
-	for _, ev := range p.events {
+	for _, ev := range snap.events {
 		ref := &ev.InvolvedObject
-		uid := cmp.Or(mirrors[ref.UID], ref.UID, p.names[kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: ref.Namespace, Name: ref.Name}])
-		if uid == "" || !p.mayTellOf(ev, uid) {
+		uid := cmp.Or(mirrors[ref.UID], ref.UID, snap.names[kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: ref.Namespace, Name: ref.Name}])
+		if uid == "" || !snap.mayTellOf(ev, uid) {
 			continue
 		}
-		p.eventsOf[uid] = append(p.eventsOf[uid], ev)
+		snap.eventsOf[uid] = append(snap.eventsOf[uid], ev)
 		if !ev.first.IsZero() {
 			key := podReport{uid, ev.Reason, podlife.LastClause(ev.Message)}
-			p.reports[key] = append(p.reports[key], ev.first)
+			snap.reports[key] = append(snap.reports[key], ev.first)
 		}
 	}
 	for _, in := range pods {
-		p.pods = append(p.pods, p.livePod(in))
+		snap.pods = append(snap.pods, snap.livePod(in))
 	}
-	p.pods = append(p.pods, p.gonePods()...)
-	p.connect()
-	return p
+	snap.pods = append(snap.pods, snap.gonePods()...)
+	snap.connect()
+	return snap
 }
 
 // mayTellOf reports whether an Event is about the object that has a UID: whoever
 // may write Events in one namespace says nothing of what is in another.
-func (p *snapshot) mayTellOf(ev *snapshotEvent, uid types.UID) bool {
+func (snap *snapshot) mayTellOf(ev *snapshotEvent, uid types.UID) bool {
 	ref := &ev.InvolvedObject
 	if ref.Namespace != "" && ref.Namespace != ev.Namespace {
 		return false
 	}
-	is, ok := p.there[uid]
+	is, ok := snap.there[uid]
 	return !ok || (is.Kind == ref.Kind || ref.Kind == "") && (is.Namespace == ev.Namespace || is.Namespace == "")
 }
 
 // controllerOf is the UID of what manages an object; none if the snapshot shows that
 // it is of another kind or namespace than what the object refers to.
-func (p *snapshot) controllerOf(meta metav1.Object) types.UID {
+func (snap *snapshot) controllerOf(meta metav1.Object) types.UID {
 	ref := kube.ControllerRef(meta)
-	if is, ok := p.there[ref.UID]; ok && (is.Kind != ref.Kind || is.Group != kube.CustomGroup(ref.APIVersion) || is.Namespace != "" && is.Namespace != meta.GetNamespace()) {
+	if is, ok := snap.there[ref.UID]; ok && (is.Kind != ref.Kind || is.Group != kube.CustomGroup(ref.APIVersion) || is.Namespace != "" && is.Namespace != meta.GetNamespace()) {
 		return ""
 	}
 	return ref.UID
@@ -243,37 +243,37 @@ func (p *snapshot) controllerOf(meta metav1.Object) types.UID {
 
 // connect files pods under their ReplicaSets, and those under their
 // Deployments.
-func (p *snapshot) connect() {
-	for _, q := range p.pods {
-		p.podsOf[q.owner] = append(p.podsOf[q.owner], q)
-		if rs := p.sets[q.owner]; rs != nil {
-			rs.pods = append(rs.pods, q)
+func (snap *snapshot) connect() {
+	for _, q := range snap.pods {
+		snap.podsOf[q.owner] = append(snap.podsOf[q.owner], q)
+		if set := snap.sets[q.owner]; set != nil {
+			set.pods = append(set.pods, q)
 		}
 	}
 	owner := map[types.UID]*snapshotDeployment{}
-	slices.SortFunc(p.deployments, func(a, b *snapshotDeployment) int { return cmp.Compare(a.UID, b.UID) })
-	for _, d := range p.deployments {
+	slices.SortFunc(snap.deployments, func(a, b *snapshotDeployment) int { return cmp.Compare(a.UID, b.UID) })
+	for _, d := range snap.deployments {
 		owner[d.UID] = d
 	}
-	sets := make([]*snapshotSet, 0, len(p.sets))
-	for _, rs := range p.sets {
-		sets = append(sets, rs)
+	sets := make([]*snapshotSet, 0, len(snap.sets))
+	for _, set := range snap.sets {
+		sets = append(sets, set)
 	}
 	slices.SortFunc(sets, func(a, b *snapshotSet) int {
 		return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.UID, b.UID))
 	})
-	for _, rs := range sets {
-		slices.SortFunc(rs.pods, func(a, b *snapshotPod) int { return cmp.Or(a.born.Compare(b.born), cmp.Compare(a.name, b.name)) })
-		if d := owner[p.controllerOf(rs)]; d != nil {
-			d.sets = append(d.sets, rs)
+	for _, set := range sets {
+		slices.SortFunc(set.pods, func(a, b *snapshotPod) int { return cmp.Or(a.born.Compare(b.born), cmp.Compare(a.name, b.name)) })
+		if d := owner[snap.controllerOf(set)]; d != nil {
+			d.sets = append(d.sets, set)
 		} else {
-			p.others = append(p.others, rs.ReplicaSet)
+			snap.others = append(snap.others, set.ReplicaSet)
 		}
 	}
-	for _, o := range p.others {
+	for _, o := range snap.others {
 		if r, ok := o.(*appsv1.ControllerRevision); ok {
-			of := p.controllerOf(r)
-			p.revisionsOf[of] = append(p.revisionsOf[of], r)
+			of := snap.controllerOf(r)
+			snap.revisionsOf[of] = append(snap.revisionsOf[of], r)
 		}
 	}
 }
@@ -310,24 +310,24 @@ func (ev *snapshotEvent) occurrences() []time.Time {
 
 // emitEvents tells each Event when it happened first and when it repeated, as
 // far as known. One that nothing dates, or of before the beginning, is old news.
-func (p *snapshot) emitEvents() {
-	for _, ev := range p.events {
+func (snap *snapshot) emitEvents() {
+	for _, ev := range snap.events {
 		r, first := rankEvent, ev.first
 		switch {
 		case first.IsZero():
-			r, first = rankListed, p.begin
-		case ev.last().Before(p.begin):
+			r, first = rankListed, snap.begin
+		case ev.last().Before(snap.begin):
 			r = rankListed
 		}
 		if len(ev.repeats) == 0 {
-			p.emit(first, r, watch.Added, ev.Event)
+			snap.emit(first, r, watch.Added, ev.Event)
 			continue
 		}
-		p.emit(first, r, watch.Added, ev.occurrence(ev.first, 1))
+		snap.emit(first, r, watch.Added, ev.occurrence(ev.first, 1))
 		for i, at := range ev.repeats[:len(ev.repeats)-1] {
-			p.emit(at, r, watch.Modified, ev.occurrence(at, int32(i)+2)) //nolint:gosec // no Event repeats that often
+			snap.emit(at, r, watch.Modified, ev.occurrence(at, int32(i)+2)) //nolint:gosec // no Event repeats that often
 		}
-		p.emit(ev.last(), r, watch.Modified, ev.Event)
+		snap.emit(ev.last(), r, watch.Modified, ev.Event)
 	}
 }
 

@@ -46,29 +46,29 @@ type snapshotStep struct {
 const unknownReplicas = -1
 
 func newSnapshotSet(in *appsv1.ReplicaSet) *snapshotSet {
-	rs := &snapshotSet{ReplicaSet: in, created: in.CreationTimestamp.Time}
+	set := &snapshotSet{ReplicaSet: in, created: in.CreationTimestamp.Time}
 	history := strings.Split(in.Annotations[workloads.RevisionHistoryAnnotation], ",")
 	for _, s := range append(history, in.Annotations[workloads.RevisionAnnotation]) {
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil && n > 0 {
-			rs.numbers = append(rs.numbers, n)
+			set.numbers = append(set.numbers, n)
 		}
 	}
-	slices.Sort(rs.numbers)
-	rs.numbers = slices.Compact(rs.numbers)
-	return rs
+	slices.Sort(set.numbers)
+	set.numbers = slices.Compact(set.numbers)
+	return set
 }
 
 // wanted is spec.replicas.
-func (rs *snapshotSet) wanted() int32 { return max(workloads.WantedReplicas(rs.Spec.Replicas), 0) }
+func (set *snapshotSet) wanted() int32 { return max(workloads.WantedReplicas(set.Spec.Replicas), 0) }
 
 // template is the pod template as the Deployment had it: without the label that is
 // added to it.
-func (rs *snapshotSet) template() *corev1.PodTemplateSpec {
-	if rs.stripped == nil {
-		rs.stripped = rs.Spec.Template.DeepCopy()
-		delete(rs.stripped.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+func (set *snapshotSet) template() *corev1.PodTemplateSpec {
+	if set.stripped == nil {
+		set.stripped = set.Spec.Template.DeepCopy()
+		delete(set.stripped.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
 	}
-	return rs.stripped
+	return set.stripped
 }
 
 // scaled reads a Deployment's Event about a step. Older versions do not say
@@ -78,17 +78,17 @@ var scaled = regexp.MustCompile(`Scaled (up|down) replica set (\S+) (?:from (\d+
 // stepsOf collects the steps of a Deployment's ReplicaSets, in order: by its
 // Events, of which those that repeated give the first and the last time, and
 // by the pods that came and went.
-func (p *snapshot) stepsOf(d *snapshotDeployment) []*snapshotStep {
+func (snap *snapshot) stepsOf(d *snapshotDeployment) []*snapshotStep {
 	named := map[string]*snapshotSet{}
-	for _, rs := range d.sets {
-		named[rs.Name] = rs
+	for _, set := range d.sets {
+		named[set.Name] = set
 	}
-	for _, ev := range p.eventsOf[d.UID] {
+	for _, ev := range snap.eventsOf[d.UID] {
 		m := scaled.FindStringSubmatch(ev.Message)
 		if m == nil || ev.Reason != "ScalingReplicaSet" || named[m[2]] == nil {
 			continue
 		}
-		rs := named[m[2]]
+		set := named[m[2]]
 		times := ev.occurrences()
 		if ev.combined() {
 			times = times[len(times)-1:] // the others had other words
@@ -97,22 +97,22 @@ func (p *snapshot) stepsOf(d *snapshotDeployment) []*snapshotStep {
 			if at.IsZero() {
 				continue // nothing tells when
 			}
-			rs.steps = append(rs.steps, &snapshotStep{set: rs, at: at, event: ev, up: m[1] == "up", from: replicasIn(m[3]), to: replicasIn(m[4])})
+			set.steps = append(set.steps, &snapshotStep{set: set, at: at, event: ev, up: m[1] == "up", from: replicasIn(m[3]), to: replicasIn(m[4])})
 		}
 	}
 	var steps []*snapshotStep
-	for _, rs := range d.sets {
-		rs.forgetSteps()
-		for _, s := range rs.steps {
-			s.at = rs.stepTime(s.at, s.up)
+	for _, set := range d.sets {
+		set.forgetSteps()
+		for _, s := range set.steps {
+			s.at = set.stepTime(s.at, s.up)
 		}
-		rs.addCreation()
-		rs.addStepsOfPods()
-		rs.forgetSteps()
-		slices.SortStableFunc(rs.steps, byTime)
-		rs.placePods()
-		rs.repeatEvents()
-		steps = append(steps, rs.steps...)
+		set.addCreation()
+		set.addStepsOfPods()
+		set.forgetSteps()
+		slices.SortStableFunc(set.steps, byTime)
+		set.placePods()
+		set.repeatEvents()
+		steps = append(steps, set.steps...)
 	}
 	slices.SortStableFunc(steps, byTime)
 	return steps
@@ -122,13 +122,13 @@ func byTime(a, b *snapshotStep) int { return a.at.Compare(b.at) }
 
 // forgetSteps drops the oldest of more steps than the engine keeps, but for the
 // creation.
-func (rs *snapshotSet) forgetSteps() {
-	if len(rs.steps) <= workloads.MaxSteps {
+func (set *snapshotSet) forgetSteps() {
+	if len(set.steps) <= workloads.MaxSteps {
 		return
 	}
-	slices.SortStableFunc(rs.steps, byTime)
-	old := slices.DeleteFunc(slices.Clone(rs.steps[:len(rs.steps)-workloads.MaxSteps]), func(s *snapshotStep) bool { return !s.creates })
-	rs.steps = append(old, rs.steps[len(rs.steps)-workloads.MaxSteps:]...)
+	slices.SortStableFunc(set.steps, byTime)
+	old := slices.DeleteFunc(slices.Clone(set.steps[:len(set.steps)-workloads.MaxSteps]), func(s *snapshotStep) bool { return !s.creates })
+	set.steps = append(old, set.steps[len(set.steps)-workloads.MaxSteps:]...)
 }
 
 func replicasIn(s string) int32 {
@@ -145,13 +145,13 @@ const reportSlack = 50 * time.Millisecond
 
 // stepTime dates a step that an Event reports: by its first effect, if that came
 // just before, or in the second that is all the Event states.
-func (rs *snapshotSet) stepTime(at time.Time, up bool) time.Time {
+func (set *snapshotSet) stepTime(at time.Time, up bool) time.Time {
 	from, until := at.Add(-reportSlack), at
 	if second := at.Truncate(time.Second); at.Equal(second) {
 		from, until = second, second.Add(time.Second)
 	}
 	first := time.Time{}
-	for _, q := range rs.pods {
+	for _, q := range set.pods {
 		effect, exact := q.asked, q.askedExact && q.removed
 		if up {
 			effect, exact = q.born, q.bornExact
@@ -168,35 +168,35 @@ func (rs *snapshotSet) stepTime(at time.Time, up bool) time.Time {
 
 // addCreation makes sure that there is a step for the creation, and dates the
 // creation by it.
-func (rs *snapshotSet) addCreation() {
-	for _, s := range rs.steps {
-		late := s.at.Sub(rs.created)
+func (set *snapshotSet) addCreation() {
+	for _, s := range set.steps {
+		late := s.at.Sub(set.created)
 		if s.up && late >= 0 && late < 2*time.Second {
 			s.creates, s.from = true, 0
-			rs.created = s.at
+			set.created = s.at
 			return
 		}
 	}
 	var effects []time.Time
-	for _, q := range rs.pods {
+	for _, q := range set.pods {
 		if q.bornExact {
 			effects = append(effects, q.born)
 		}
 	}
 	slices.SortFunc(effects, time.Time.Compare)
-	rs.created, _ = narrowed(rs.created, effects)
-	rs.steps = append(rs.steps, &snapshotStep{set: rs, at: rs.created, from: 0, to: unknownReplicas, up: true, creates: true})
+	set.created, _ = narrowed(set.created, effects)
+	set.steps = append(set.steps, &snapshotStep{set: set, at: set.created, from: 0, to: unknownReplicas, up: true, creates: true})
 }
 
 // addStepsOfPods adds the steps that only pods prove: from none, when the first
 // one was born, and to none, when the last one was deleted.
-func (rs *snapshotSet) addStepsOfPods() {
+func (set *snapshotSet) addStepsOfPods() {
 	type turn struct {
 		at time.Time
 		up bool
 	}
 	var turns []turn
-	for _, q := range rs.pods {
+	for _, q := range set.pods {
 		if !q.born.IsZero() {
 			turns = append(turns, turn{q.born, true})
 		}
@@ -207,16 +207,16 @@ func (rs *snapshotSet) addStepsOfPods() {
 	slices.SortStableFunc(turns, func(a, b turn) int { return a.at.Compare(b.at) })
 	alive := int32(0)
 	var up *snapshotStep
-	known := rs.steps // without those that are added, of which the last comes closest
+	known := set.steps // without those that are added, of which the last comes closest
 	var lastUp, lastDown *snapshotStep
 	for _, t := range turns {
 		if t.up {
 			if alive == 0 {
-				up = &snapshotStep{set: rs, at: t.at, from: 0, to: 0, up: true}
-				if up.isOneOf(known) || up.is(lastUp) || len(rs.numbers) < 2 {
+				up = &snapshotStep{set: set, at: t.at, from: 0, to: 0, up: true}
+				if up.isOneOf(known) || up.is(lastUp) || len(set.numbers) < 2 {
 					up = nil
 				} else {
-					rs.steps = append(rs.steps, up)
+					set.steps = append(set.steps, up)
 					lastUp = up
 				}
 			}
@@ -230,9 +230,9 @@ func (rs *snapshotSet) addStepsOfPods() {
 		if alive > 0 {
 			continue
 		}
-		down := &snapshotStep{set: rs, at: t.at, from: unknownReplicas, to: 0}
+		down := &snapshotStep{set: set, at: t.at, from: unknownReplicas, to: 0}
 		if !down.isOneOf(known) && !down.is(lastDown) {
-			rs.steps = append(rs.steps, down)
+			set.steps = append(set.steps, down)
 			lastDown = down
 		}
 	}
@@ -248,10 +248,10 @@ func (s *snapshotStep) isOneOf(steps []*snapshotStep) bool { return slices.Conta
 
 // placePods moves births and deletions that are known to the second only
 // behind the steps that asked for them.
-func (rs *snapshotSet) placePods() {
-	for _, s := range rs.steps {
+func (set *snapshotSet) placePods() {
+	for _, s := range set.steps {
 		second := s.at.Truncate(time.Second)
-		for _, q := range rs.pods {
+		for _, q := range set.pods {
 			if s.up && !q.bornExact && q.born.Equal(second) {
 				q.born = s.at
 			}
@@ -264,14 +264,14 @@ func (rs *snapshotSet) placePods() {
 
 // repeatEvents gives the Events about steps, which state their first and last
 // times only, the times of the steps between that pods prove: each to one Event.
-func (rs *snapshotSet) repeatEvents() {
-	for i, last := range rs.steps {
-		before := rs.reportedBefore(i)
+func (set *snapshotSet) repeatEvents() {
+	for i, last := range set.steps {
+		before := set.reportedBefore(i)
 		if before == nil {
 			continue
 		}
 		last.event.repeats = nil
-		for _, s := range rs.steps {
+		for _, s := range set.steps {
 			same := s.event == last.event || s.event == nil && !s.counted && s.up == last.up
 			if same && s.at.After(before.at) && !s.at.After(last.at) {
 				s.counted = true
@@ -282,9 +282,9 @@ func (rs *snapshotSet) repeatEvents() {
 }
 
 // reportedBefore is the earlier step that the Event of a step reports, too.
-func (rs *snapshotSet) reportedBefore(i int) *snapshotStep {
-	for _, s := range rs.steps[:i] {
-		if s.event != nil && s.event == rs.steps[i].event {
+func (set *snapshotSet) reportedBefore(i int) *snapshotStep {
+	for _, s := range set.steps[:i] {
+		if s.event != nil && s.event == set.steps[i].event {
 			return s
 		}
 	}

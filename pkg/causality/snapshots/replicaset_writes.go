@@ -25,40 +25,40 @@ type setWrite struct {
 
 // emitSet tells a ReplicaSet's past from listed on: the steps since from, and
 // the revisions that it got. Where its last step is missing it is put at end.
-func (p *snapshot) emitSet(rs *snapshotSet, d *snapshotDeployment, listed, from, end time.Time) {
-	steps := slices.DeleteFunc(slices.Clone(rs.steps), func(s *snapshotStep) bool { return s.at.Before(from) })
+func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, from, end time.Time) {
+	steps := slices.DeleteFunc(slices.Clone(set.steps), func(s *snapshotStep) bool { return s.at.Before(from) })
 	number := int64(0)
 	var writes []setWrite
-	if isNew := !rs.created.Before(listed) && !rs.created.Before(from); isNew {
-		if len(rs.numbers) > 0 {
-			number = rs.numbers[0]
+	if isNew := !set.created.Before(listed) && !set.created.Before(from); isNew {
+		if len(set.numbers) > 0 {
+			number = set.numbers[0]
 		}
 	} else {
 		steps = slices.DeleteFunc(steps, func(s *snapshotStep) bool { return s.creates })
-		for _, n := range rs.numbers {
+		for _, n := range set.numbers {
 			if r := d.revision(n); number == 0 || r == nil || r.began.Before(from) {
 				number = n
 			}
 		}
-		writes = append(writes, setWrite{listed, rankListed, rs.before(steps, d), number})
+		writes = append(writes, setWrite{listed, rankListed, set.before(steps, d), number})
 	}
-	w := &setWriter{set: rs, rise: listed}
+	w := &setWriter{set: set, rise: listed}
 	if len(writes) > 0 {
 		w.replicas, w.base = writes[0].replicas, writes[0].replicas
 	}
 	w.writes = writes
 	for _, s := range steps {
 		w.lost(s.before(w.replicas), s.at)
-		w.write(rs.stepTo(s, d), s.at)
+		w.write(set.stepTo(s, d), s.at)
 	}
-	w.lost(rs.wanted(), evidence.Latest(end, w.last))
+	w.lost(set.wanted(), evidence.Latest(end, w.last))
 	writes = w.writes
-	for _, n := range rs.numbers {
+	for _, n := range set.numbers {
 		if r := d.revision(n); r != nil && n != number && !r.began.Before(from) {
 			writes = append(writes, setWrite{r.began, rankSet, unknownReplicas, n})
 		}
 	}
-	p.emitWrites(rs, writes)
+	snap.emitWrites(set, writes)
 }
 
 // setWriter writes down a ReplicaSet's steps, one after another.
@@ -142,16 +142,16 @@ func (w *setWriter) removedBy(by time.Time) []time.Time {
 }
 
 // before is how many replicas a ReplicaSet had before the first of its steps.
-func (rs *snapshotSet) before(steps []*snapshotStep, d *snapshotDeployment) int32 {
+func (set *snapshotSet) before(steps []*snapshotStep, d *snapshotDeployment) int32 {
 	switch {
 	case len(steps) > 0 && steps[0].from != unknownReplicas:
 		return steps[0].from
 	case len(steps) > 0 && steps[0].up:
 		return 0
-	case len(steps) > 0, d.base == rs:
+	case len(steps) > 0, d.base == set:
 		return d.wantedFirst()
 	default:
-		return rs.wanted()
+		return set.wanted()
 	}
 }
 
@@ -170,19 +170,19 @@ func (s *snapshotStep) before(have int32) int32 {
 
 // stepTo is what a step led to. A ReplicaSet whose first step nobody tells of
 // got what it has, or was meant to have.
-func (rs *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
+func (set *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
 	if s.to != unknownReplicas {
 		return s.to
 	}
-	if rs == d.current() && len(d.scales) == 0 {
-		return rs.wanted()
+	if set == d.current() && len(d.scales) == 0 {
+		return set.wanted()
 	}
 	return d.wantedFirst()
 }
 
 // emitWrites tells the states of a ReplicaSet. Those of one instant are one;
 // their generations count back from the last.
-func (p *snapshot) emitWrites(rs *snapshotSet, writes []setWrite) {
+func (snap *snapshot) emitWrites(set *snapshotSet, writes []setWrite) {
 	slices.SortStableFunc(writes, func(a, b setWrite) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.rank, b.rank))
 	})
@@ -204,16 +204,16 @@ func (p *snapshot) emitWrites(rs *snapshotSet, writes []setWrite) {
 			steps++
 		}
 	}
-	if steps == rs.Generation-2 && merged[0].rank != rankListed && merged[0].replicas > 0 {
+	if steps == set.Generation-2 && merged[0].rank != rankListed && merged[0].replicas > 0 {
 		// One write more than there are steps: it was created without replicas,
 		// as it is while there are too many pods of others.
 		merged = slices.Insert(merged, 0, setWrite{merged[0].at, rankBefore, 0, merged[0].number})
 		steps++
 	}
-	generation := max(rs.Generation-steps, 1)
+	generation := max(set.Generation-steps, 1)
 	replicas, number := int32(0), int64(0)
-	if len(rs.numbers) > 0 {
-		number = rs.numbers[0]
+	if len(set.numbers) > 0 {
+		number = set.numbers[0]
 	}
 	for i, w := range merged {
 		typ := watch.Modified
@@ -223,41 +223,41 @@ func (p *snapshot) emitWrites(rs *snapshotSet, writes []setWrite) {
 		case i == 0:
 			typ = watch.Added
 		case w.replicas != unknownReplicas:
-			generation = max(generation+1, rs.Generation-steps+1)
+			generation = max(generation+1, set.Generation-steps+1)
 			steps--
 		}
 		if w.replicas != unknownReplicas {
 			replicas = w.replicas
 		}
 		number = cmp.Or(w.number, number)
-		p.emit(w.at, w.rank, typ, rs.state(replicas, number, generation, i == len(merged)-1))
+		snap.emit(w.at, w.rank, typ, set.state(replicas, number, generation, i == len(merged)-1))
 	}
 }
 
 // state is the ReplicaSet as it was with so many replicas, as a revision.
-func (rs *snapshotSet) state(replicas int32, number, generation int64, final bool) *appsv1.ReplicaSet {
-	to := &appsv1.ReplicaSet{TypeMeta: rs.TypeMeta, ObjectMeta: rs.ObjectMeta, Spec: rs.Spec}
+func (set *snapshotSet) state(replicas int32, number, generation int64, final bool) *appsv1.ReplicaSet {
+	to := &appsv1.ReplicaSet{TypeMeta: set.TypeMeta, ObjectMeta: set.ObjectMeta, Spec: set.Spec}
 	to.Generation = generation
 	to.Spec.Replicas = &replicas
 	if final {
-		to.Status = rs.Status
+		to.Status = set.Status
 	}
 	if number > 0 && to.Annotations != nil {
-		to.Annotations = rs.annotationsAs(number)
+		to.Annotations = set.annotationsAs(number)
 	}
 	return to
 }
 
 // annotationsAs are the ReplicaSet's annotations as a revision. Of its history they
 // have the revision before, which is all that is read of it.
-func (rs *snapshotSet) annotationsAs(number int64) map[string]string {
-	if rs.annotatedAs != number {
+func (set *snapshotSet) annotationsAs(number int64) map[string]string {
+	if set.annotatedAs != number {
 		before := ""
-		if i, _ := slices.BinarySearch(rs.numbers, number); i > 0 {
-			before = strconv.FormatInt(rs.numbers[i-1], 10)
+		if i, _ := slices.BinarySearch(set.numbers, number); i > 0 {
+			before = strconv.FormatInt(set.numbers[i-1], 10)
 		}
-		rs.annotatedAs, rs.annotated = number, maps.Clone(rs.Annotations)
-		rs.annotated[workloads.RevisionAnnotation], rs.annotated[workloads.RevisionHistoryAnnotation] = strconv.FormatInt(number, 10), before
+		set.annotatedAs, set.annotated = number, maps.Clone(set.Annotations)
+		set.annotated[workloads.RevisionAnnotation], set.annotated[workloads.RevisionHistoryAnnotation] = strconv.FormatInt(number, 10), before
 	}
-	return rs.annotated
+	return set.annotated
 }

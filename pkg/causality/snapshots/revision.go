@@ -28,9 +28,9 @@ type snapshotRevision struct {
 // it fits, and as late. Where both agree, the number is proven.
 func (d *snapshotDeployment) datedRevisions() []*snapshotRevision {
 	var revisions []*snapshotRevision
-	for _, rs := range d.sets {
-		for _, n := range rs.numbers {
-			revisions = append(revisions, &snapshotRevision{number: n, set: rs})
+	for _, set := range d.sets {
+		for _, n := range set.numbers {
+			revisions = append(revisions, &snapshotRevision{number: n, set: set})
 		}
 	}
 	slices.SortFunc(revisions, func(a, b *snapshotRevision) int { return cmp.Compare(a.number, b.number) })

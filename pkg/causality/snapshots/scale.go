@@ -14,12 +14,12 @@ import (
 // from one number to the next, since else what was asked for is not.
 func (d *snapshotDeployment) findScales(begin time.Time) {
 	c := d.progress
-	rs := d.current()
-	if rs == nil || c == nil || c.Reason != workloads.NewReplicaSetAvailable || c.LastUpdateTime.IsZero() {
+	set := d.current()
+	if set == nil || c == nil || c.Reason != workloads.NewReplicaSetAvailable || c.LastUpdateTime.IsZero() {
 		return
 	}
 	var scales []*snapshotStep
-	for _, s := range rs.steps {
+	for _, s := range set.steps {
 		if !s.at.Before(begin) && s.after(c.LastUpdateTime.Time) {
 			scales = append(scales, s)
 		}
@@ -48,7 +48,7 @@ func (s *snapshotStep) after(second time.Time) bool {
 }
 
 // emitScales tells the scales after a time, and returns when the last was done.
-func (p *snapshot) emitScales(d *snapshotDeployment, at time.Time) time.Time {
+func (snap *snapshot) emitScales(d *snapshotDeployment, at time.Time) time.Time {
 	last := &snapshotRevision{number: 0, set: d.current()}
 	if n := len(d.revisions); n > 0 {
 		last.number = d.revisions[n-1].number
@@ -59,7 +59,7 @@ func (p *snapshot) emitScales(d *snapshotDeployment, at time.Time) time.Time {
 		w := s.to
 		state.Spec.Replicas = &w
 		at = evidence.Latest(at, s.at)
-		p.emit(at, rankSpec, watch.Modified, state)
+		snap.emit(at, rankSpec, watch.Modified, state)
 		done := s.set.reached(s)
 		if done.IsZero() || i+1 < len(d.scales) && !done.Before(d.scales[i+1].at) {
 			continue // the next came first
@@ -69,16 +69,16 @@ func (p *snapshot) emitScales(d *snapshotDeployment, at time.Time) time.Time {
 		state.Status.ObservedGeneration = state.Generation
 		state.Status.Replicas, state.Status.UpdatedReplicas, state.Status.AvailableReplicas = w, w, w
 		at = done
-		p.emit(done, rankStatus, watch.Modified, state)
+		snap.emit(done, rankStatus, watch.Modified, state)
 	}
 	return at
 }
 
 // reached is when the pods that a step asked for were Ready, or those that it
 // removed were deleted; zero if they were not, as far as known.
-func (rs *snapshotSet) reached(s *snapshotStep) time.Time {
+func (set *snapshotSet) reached(s *snapshotStep) time.Time {
 	at, n := s.at, int32(0)
-	for _, q := range rs.pods {
+	for _, q := range set.pods {
 		switch {
 		case s.up && !q.born.Before(s.at) && !q.ready.IsZero():
 			at, n = evidence.Latest(at, q.ready), n+1

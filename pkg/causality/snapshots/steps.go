@@ -63,9 +63,9 @@ func (h *stepHistory) filled(n int) int {
 
 // lastOfOther is the last of so many steps that is not a ReplicaSet's; nil if there is
 // none.
-func (h *stepHistory) lastOfOther(rs *snapshotSet, n int) *snapshotStep {
+func (h *stepHistory) lastOfOther(set *snapshotSet, n int) *snapshotStep {
 	i := n - 1
-	if i >= 0 && h.all[i].set == rs {
+	if i >= 0 && h.all[i].set == set {
 		i = h.other[i]
 	}
 	if i < 0 {

@@ -21,72 +21,72 @@ import (
 )
 
 // emitOther tells of an object that is neither a Deployment nor part of one.
-func (p *snapshot) emitOther(o runtime.Object) {
+func (snap *snapshot) emitOther(o runtime.Object) {
 	o = o.DeepCopyObject()
 	meta := o.(metav1.Object) // only what has metadata is among them
 	asked := meta.GetDeletionTimestamp()
-	if asked == nil || !asked.After(p.begin) {
-		p.emitState(o, meta)
+	if asked == nil || !asked.After(snap.begin) {
+		snap.emitState(o, meta)
 		return
 	}
 	// It waits for what it owns, or for a finalizer. Until then nobody had deleted it.
 	before := o.DeepCopyObject()
 	was := before.(metav1.Object) // as above
 	was.SetDeletionTimestamp(nil)
-	from := len(p.stream)
-	p.emitState(before, was)
+	from := len(snap.stream)
+	snap.emitState(before, was)
 	at := asked.Time
-	for _, t := range p.stream[from:] {
+	for _, t := range snap.stream[from:] {
 		if t.Object.(metav1.Object).GetUID() == meta.GetUID() {
 			at = evidence.Latest(at, t.Time)
 		}
 	}
-	p.emit(at, rankStatus, watch.Modified, o)
+	snap.emit(at, rankStatus, watch.Modified, o)
 }
 
 // emitState tells what led to an object's state.
-func (p *snapshot) emitState(o runtime.Object, meta metav1.Object) {
+func (snap *snapshot) emitState(o runtime.Object, meta metav1.Object) {
 	created := meta.GetCreationTimestamp().Time
 	switch in := o.(type) {
 	case *batchv1.Job:
-		p.emitJob(in, created)
+		snap.emitJob(in, created)
 	case *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ReplicaSet, *corev1.ReplicationController:
-		p.emitDirect(o, meta, created)
+		snap.emitDirect(o, meta, created)
 	case *appsv1.ControllerRevision:
-		if created.Before(p.begin) {
-			p.emit(p.begin, rankListed, watch.Added, o)
+		if created.Before(snap.begin) {
+			snap.emit(snap.begin, rankListed, watch.Added, o)
 		} else {
-			p.emit(created, rankBefore, watch.Added, o)
+			snap.emit(created, rankBefore, watch.Added, o)
 		}
 	case *corev1.Node:
 		// What became of it is in its conditions, which state when themselves.
-		at := evidence.Latest(p.begin, created)
+		at := evidence.Latest(snap.begin, created)
 		for i := range in.Status.Conditions {
 			at = evidence.Latest(at, in.Status.Conditions[i].LastTransitionTime.Time)
 		}
-		p.emit(at, rankListed, watch.Added, o)
+		snap.emit(at, rankListed, watch.Added, o)
 	default:
-		p.emit(evidence.Latest(p.begin, created), rankListed, watch.Added, o)
+		snap.emit(evidence.Latest(snap.begin, created), rankListed, watch.Added, o)
 	}
 }
 
 // emitJob tells a Job's run: if it is not over, or began in time.
-func (p *snapshot) emitJob(in *batchv1.Job, began time.Time) {
-	if c := workloads.Condition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
+func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
+	if c := workloads.JobCondition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
 		began = c.LastTransitionTime.Time // it was resumed, and says itself when
 	}
-	done := workloads.FinishedCondition(in)
+	done := workloads.FinishedJobCondition(in)
 	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
-	if suspended || done != nil && began.Before(p.begin) {
-		p.emit(p.begin, rankListed, watch.Added, in)
+	if suspended || done != nil && began.Before(snap.begin) {
+		snap.emit(snap.begin, rankListed, watch.Added, in)
 		return
 	}
 	start := in.DeepCopy()
 	start.Status = batchv1.JobStatus{}
-	if c := workloads.Condition(in, batchv1.JobSuspended); c != nil {
+	if c := workloads.JobCondition(in, batchv1.JobSuspended); c != nil {
 		start.Status.Conditions = []batchv1.JobCondition{*c}
 	}
-	p.emit(began, rankSpec, watch.Added, start)
+	snap.emit(began, rankSpec, watch.Added, start)
 	at := began
 	if in.Status.StartTime != nil {
 		at = evidence.Latest(at, in.Status.StartTime.Time)
@@ -94,39 +94,39 @@ func (p *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 	if done != nil {
 		at = evidence.Latest(at, done.LastTransitionTime.Time)
 	}
-	for _, q := range p.podsOf[in.UID] {
-		p.emitPod(q, evidence.Earliest(p.begin, began))
+	for _, q := range snap.podsOf[in.UID] {
+		snap.emitPod(q, evidence.Earliest(snap.begin, began))
 	}
-	p.emit(at, rankStatus, watch.Modified, in)
+	snap.emit(at, rankStatus, watch.Modified, in)
 }
 
 // emitDirect tells of a workload that makes its pods itself: its creation and its
 // rollouts, as far as they began in time or the last is not over.
-func (p *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
-	d := newSnapshotDirect(o, meta, created, p.podsOf[meta.GetUID()])
-	complete, updated := directState(o, p.end)
-	d.rollouts = p.rolloutsOf(d, meta, updated)
+func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
+	d := newSnapshotDirect(o, meta, created, snap.podsOf[meta.GetUID()])
+	complete, updated := directState(o, snap.end)
+	d.rollouts = snap.rolloutsOf(d, meta, updated)
 	first := len(d.rollouts)
-	for first > 0 && (!d.rollouts[first-1].began.Before(p.begin) || first == len(d.rollouts) && !complete && first > 1) {
+	for first > 0 && (!d.rollouts[first-1].began.Before(snap.begin) || first == len(d.rollouts) && !complete && first > 1) {
 		first--
 	}
-	listed := evidence.Latest(p.begin, created)
+	listed := evidence.Latest(snap.begin, created)
 	if first < len(d.rollouts) {
 		listed = evidence.Earliest(listed, d.rollouts[first].began)
 	}
 	d.concludeReady()
 	for _, q := range d.pods {
-		p.emitPod(q, listed)
+		snap.emitPod(q, listed)
 	}
 	switch {
 	case first < len(d.rollouts):
-		p.emitRollouts(d, first, listed)
+		snap.emitRollouts(d, first, listed)
 	case complete:
-		p.emit(listed, rankListed, watch.Added, o)
+		snap.emit(listed, rankListed, watch.Added, o)
 	default:
 		// Whether it never was complete or is not any more does not show; what
 		// there is now is told.
-		p.emit(p.end, rankListed, watch.Added, o)
+		snap.emit(snap.end, rankListed, watch.Added, o)
 	}
 }
 
@@ -161,8 +161,8 @@ type directRollout struct {
 // rolloutsOf lists the rollouts of a workload that are dated, up to the last:
 // each by the creation of its ControllerRevision. One that is taken up again
 // gets a new number, but no time; what came before it is not told.
-func (p *snapshot) rolloutsOf(d *snapshotDirect, meta metav1.Object, updated string) []directRollout {
-	revisions := p.revisionsOf[meta.GetUID()]
+func (snap *snapshot) rolloutsOf(d *snapshotDirect, meta metav1.Object, updated string) []directRollout {
+	revisions := snap.revisionsOf[meta.GetUID()]
 	if len(revisions) == 0 {
 		return d.onlyRollout(meta, updated)
 	}
@@ -215,7 +215,7 @@ func rollsOut(o runtime.Object) bool {
 }
 
 // emitRollouts tells the rollouts from the first one on.
-func (p *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) {
+func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) {
 	last := len(d.rollouts) - 1
 	before := ""
 	if first > 0 || d.rollouts[first].began.After(d.created) {
@@ -223,32 +223,32 @@ func (p *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) 
 		if first > 0 {
 			before = d.rollouts[first-1].revision
 		}
-		p.emit(listed, rankListed, watch.Added, d.state(directSettled, before, before, last-first+1, listed))
+		snap.emit(listed, rankListed, watch.Added, d.state(directSettled, before, before, last-first+1, listed))
 	}
 	for i := first; i < last; i++ {
 		r, next := d.rollouts[i], d.rollouts[i+1]
-		p.emitBegun(d, r, before, last-i)
+		snap.emitBegun(d, r, before, last-i)
 		if at, ok := d.readyBetween(r.began, next.began); ok {
-			p.emit(at, rankStatus, watch.Modified, d.state(directSettled, r.revision, r.revision, last-i, at))
+			snap.emit(at, rankStatus, watch.Modified, d.state(directSettled, r.revision, r.revision, last-i, at))
 		}
 		before = r.revision
 	}
 	r := d.rollouts[last]
-	p.emitBegun(d, r, before, 0)
+	snap.emitBegun(d, r, before, 0)
 	at := r.began
 	for _, q := range d.pods {
 		at = evidence.Latest(at, q.ready, q.asked)
 	}
-	p.emit(at, rankStatus, watch.Modified, d.object)
+	snap.emit(at, rankStatus, watch.Modified, d.object)
 }
 
-func (p *snapshot) emitBegun(d *snapshotDirect, r directRollout, before string, left int) {
+func (snap *snapshot) emitBegun(d *snapshotDirect, r directRollout, before string, left int) {
 	created := before == "" && r.began.Equal(d.created)
 	if created {
-		p.emit(r.began, rankSpec, watch.Added, d.state(directNew, "", r.revision, left, r.began))
+		snap.emit(r.began, rankSpec, watch.Added, d.state(directNew, "", r.revision, left, r.began))
 	}
 	if r.revision != "" || !created {
-		p.emit(r.began, rankSet, watch.Modified, d.state(directBegun, before, r.revision, left, r.began))
+		snap.emit(r.began, rankSet, watch.Modified, d.state(directBegun, before, r.revision, left, r.began))
 	}
 }
 

@@ -46,7 +46,7 @@ func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (s
 		place: ledger.OwnPlace(o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(start.UnixNano(), 10)),
 	}
 	service := cmp.Or(left[0].Component, attr.ServiceUnknown)
-	root := b.add(Node{
+	root := b.add(SpanSpec{
 		Kind: kind.Activity, Object: KindOrNone(o), Service: service, Subject: o.Subject(),
 		Start: start, End: end, Attrs: append(workloads.AttributesOf(o),
 			attr.ChangeKey.String(string(attr.ChangeActivity)),

@@ -32,11 +32,11 @@ func rescaleTo(p *plans.Plan, replicas int32, at time.Time) (best rescale, found
 			if ev.Reason != "SuccessfulRescale" {
 				continue
 			}
-			p.Work.Spend(rescaleSteps * len(ev.Occurrences))
+			p.Work.Spend(workPerRescale * len(ev.Occurrences))
 			for _, o := range ev.Occurrences {
 				reason, ok := rescaleReason(o.Message, size)
 				if far := o.At.Sub(at).Abs(); ok && far <= away {
-					if found && (far == away && hpa.Uid >= best.by.Uid) {
+					if found && (far == away && hpa.UID >= best.by.UID) {
 						continue
 					}
 					best, away, found = rescale{hpa, ev, o.At, reason}, far, true
@@ -55,8 +55,8 @@ func rescaleReason(message, size string) (string, bool) {
 	return reason, ok && strings.HasSuffix(before, size)
 }
 
-// rescaleSteps is what it takes to read such a message.
-const rescaleSteps = 4
+// workPerRescale is what it takes to read such a message.
+const workPerRescale = 4
 
 // addAutoscaler says which autoscaler asked for the scale, and why. What it said
 // is a span event of the root: it has no trace of its own to link to.
@@ -70,7 +70,7 @@ func (b *changeBuilder) addAutoscaler() {
 	}
 	b.root.Attributes = append(b.root.Attributes,
 		attr.AutoscaleReasonKey.String(r.reason),
-		semconv.K8SHPAName(r.by.Name), semconv.K8SHPAUID(string(r.by.Uid)))
+		semconv.K8SHPAName(r.by.Name), semconv.K8SHPAUID(string(r.by.UID)))
 	if r.at.Equal(r.event.First()) && !r.at.After(b.end) {
 		attach(b.root, r.event, b.end)
 	}

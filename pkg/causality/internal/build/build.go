@@ -35,8 +35,8 @@ func (b *builder) remember(s *spans.Span) *ledger.SentSpan {
 	return &ledger.SentSpan{Place: b.place, SpanID: s.SpanID, Start: s.Start, End: s.End}
 }
 
-// Node is a span to be: who did what to which object, and when.
-type Node struct {
+// SpanSpec is a span to be: who did what to which object, and when.
+type SpanSpec struct {
 	parent  trace.SpanID
 	id      []string // tells it from the other spans of the trace
 	Kind    kind.Kind
@@ -50,27 +50,27 @@ type Node struct {
 
 // add makes a span. Of several that have one ID the trace gets the first: a backend
 // would keep one or the other.
-func (b *builder) add(n Node) *spans.Span {
+func (b *builder) add(spec SpanSpec) *spans.Span {
 	b.work.Spend(1)
 	id := b.place.RootID()
-	if n.id != nil {
-		id = b.place.SpanID(n.id...)
+	if spec.id != nil {
+		id = b.place.SpanID(spec.id...)
 	} else {
-		n.parent = b.place.Joined.SpanID()
+		spec.parent = b.place.Joined.SpanID()
 	}
 	s := &spans.Span{
 		TraceID:    b.place.TraceID(),
 		SpanID:     id,
-		ParentID:   n.parent,
-		Kind:       n.Kind,
-		Name:       n.Kind.Name(n.Object),
-		Service:    cmp.Or(n.Service, n.Kind.Service()),
-		Subject:    n.Subject,
-		Start:      n.Start,
-		End:        evidence.Latest(n.End, n.Start),
+		ParentID:   spec.parent,
+		Kind:       spec.Kind,
+		Name:       spec.Kind.Name(spec.Object),
+		Service:    cmp.Or(spec.Service, spec.Kind.Service()),
+		Subject:    spec.Subject,
+		Start:      spec.Start,
+		End:        evidence.Latest(spec.End, spec.Start),
 		Attributes: slices.Clone(b.base),
 	}
-	for _, kv := range n.Attrs {
+	for _, kv := range spec.Attrs {
 		// A pod that is its own workload would be named twice.
 		if !slices.ContainsFunc(b.base, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
 			s.Attributes = append(s.Attributes, kv)
@@ -172,7 +172,7 @@ func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
 	attrs := []attribute.KeyValue{attr.K8SEventReasonKey.String(ev.Reason)}
 	for _, kv := range []attribute.KeyValue{
 		attr.K8SEventNameKey.String(ev.Name),
-		attr.K8SEventUIDKey.String(string(ev.Uid)),
+		attr.K8SEventUIDKey.String(string(ev.UID)),
 		attr.K8SEventTypeKey.String(ev.EventType),
 		attr.K8SEventMessageKey.String(last.Message),
 		attr.K8SEventSourceKey.String(ev.Component),

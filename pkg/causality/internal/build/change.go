@@ -53,7 +53,7 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	if c.Kind == attr.ChangeRun {
 		return b.buildRun(now)
 	}
-	b.root = b.add(Node{
+	b.root = b.add(SpanSpec{
 		Kind: kind.OfChange(c.Kind), Object: p.Workload.Kind, Service: p.Workload.Service(), Subject: p.Workload.Subject(),
 		Start: b.start, End: b.end, Attrs: b.rootAttributes(),
 	})
@@ -68,7 +68,7 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	if p.Workload.CronJob != nil {
 		b.cronJobEvents(p.Cron)
 	}
-	if c.How() == attr.OutcomeFailed {
+	if c.Outcome() == attr.OutcomeFailed {
 		f := b.explainFailure()
 		fail(b.root, f)
 		b.root.Message = f.Message // a sentence that names the reason
@@ -89,16 +89,16 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 		}
 	case !c.Over():
 		end = now
-	case c.How() == attr.OutcomeSuperseded:
+	case c.Outcome() == attr.OutcomeSuperseded:
 		end = c.End.At()
 		if i := slices.Index(b.plan.Workload.Changes, c); i >= 0 && i+1 < len(b.plan.Workload.Changes) && c.End == b.plan.Workload.Changes[i+1].Start {
 			end = b.plan.StartOf(b.plan.Workload.Changes[i+1])
 		}
-	case c.How() == attr.OutcomeDeleted:
+	case c.Outcome() == attr.OutcomeDeleted:
 		end = b.plan.StartOf(b.plan.Workload.Current())
 	default:
 		end = c.End.At()
-		if c.How() != attr.OutcomeComplete {
+		if c.Outcome() != attr.OutcomeComplete {
 			break
 		}
 		for pod, s := range b.plan.Starts {
@@ -116,7 +116,7 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 
 func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	c := b.change
-	how := c.How()
+	how := c.Outcome()
 	if !c.Over() {
 		how = attr.OutcomeOpen
 	}
@@ -170,7 +170,7 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 // readyPods is how many pods the change wanted and had at its end. The status
 // of a rollout under way does not tell new pods from old ones.
 func (b *changeBuilder) readyPods() int {
-	if b.change.Kind != attr.ChangeRollout || b.change.How() == attr.OutcomeComplete {
+	if b.change.Kind != attr.ChangeRollout || b.change.Outcome() == attr.OutcomeComplete {
 		return int(b.change.Ready)
 	}
 	n := 0
@@ -190,10 +190,10 @@ func (b *changeBuilder) readyPods() int {
 func (b *changeBuilder) addLinks() {
 	linkContexts(b.change, b.root)
 	i := slices.Index(b.plan.Workload.Changes, b.change)
-	if b.change.How() == attr.OutcomeSuperseded && i+1 < len(b.plan.Workload.Changes) {
+	if b.change.Outcome() == attr.OutcomeSuperseded && i+1 < len(b.plan.Workload.Changes) {
 		Link(b.root, b.plan.PlaceOf(b.plan.Workload.Changes[i+1]), attr.LinkSupersededBy)
 	}
-	if i > 0 && b.plan.Workload.Changes[i-1].How() == attr.OutcomeSuperseded {
+	if i > 0 && b.plan.Workload.Changes[i-1].Outcome() == attr.OutcomeSuperseded {
 		Link(b.root, b.plan.PlaceOf(b.plan.Workload.Changes[i-1]), attr.LinkSupersedes)
 	}
 	if c := b.plan.Workload.CronJob; c != nil && !c.At.IsZero() && b.change == b.plan.Workload.ScheduledRun() {

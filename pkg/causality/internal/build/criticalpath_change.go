@@ -43,71 +43,71 @@ func (b *changeBuilder) addCriticalPath() {
 		return
 	}
 	later := b.stillGoingOn()
-	w := critpath.NewCriticalPath(slices.Concat(b.spans, later), b.root, b.plan.Work)
-	gates := b.blockers()
+	path := critpath.New(slices.Concat(b.spans, later), b.root, b.plan.Work)
+	blockers := b.blockers()
 	cause := b.root
 	var next *blocker
 	switch {
 	case b.change.Kind == attr.ChangeJob:
-		next = b.runEndedBy(w, gates)
-	case b.change.How() == attr.OutcomeComplete:
-		next = b.completer(gates)
+		next = b.runEndedBy(path, blockers)
+	case b.change.Outcome() == attr.OutcomeComplete:
+		next = b.completer(blockers)
 	default:
-		next = waitingAt(gates, b.root.End)
+		next = waitingAt(blockers, b.root.End)
 		if next != nil {
 			break
 		}
 		if step := b.missing(); step != nil {
-			w.Self(step, step.Start)
+			path.Self(step, step.Start)
 			cause = step
 		}
-		next = b.unblocker(gates, cause, w.At)
+		next = b.unblocker(blockers, cause, path.At)
 	}
-	for next != nil && w.Advances(func() {
-		b.waitFor(w, *next, cause)
-		w.Descend(next.span)
+	for next != nil && path.Advances(func() {
+		b.waitFor(path, *next, cause)
+		path.Descend(next.span)
 		cause = next.span
-		if step := w.ByID[cause.ParentID]; step != nil && step != b.root && !next.instead && !w.At.After(step.End) {
-			w.Self(step, step.Start)
+		if step := path.ByID[cause.ParentID]; step != nil && step != b.root && !next.instead && !path.At.After(step.End) {
+			path.Self(step, step.Start)
 			cause = step
 		}
 	}) {
-		next = b.unblocker(gates, cause, w.At)
+		next = b.unblocker(blockers, cause, path.At)
 	}
-	b.change.Ledger.EmitPath(w.Finish())
+	b.change.Ledger.EmitPath(path.Finish())
 	markLater(b.change, later)
 	b.comparePrevious()
 }
 
 // blockers are in order of their opening.
 func (b *changeBuilder) blockers() []blocker {
-	var gates []blocker
+	var blockers []blocker
 	for pod, s := range b.startSpans {
 		open := s.End
 		if _, ready := pod.FirstReady(); ready {
 			open = b.available(pod, s.End)
 		}
-		gates = append(gates, blocker{span: s, open: open, instead: b.plan.Starts[pod].Lost != nil, coarse: true, pod: pod})
+		blockers = append(blockers, blocker{span: s, open: open, instead: b.plan.Starts[pod].Lost != nil, coarse: true, pod: pod})
 	}
 	if b.waitsForStops() {
 		for pod, s := range b.stopSpans {
-			gates = append(gates, blocker{span: s, open: b.outOfTheWay(pod, s.End), pod: pod})
+			blockers = append(blockers, blocker{span: s, open: b.outOfTheWay(pod, s.End), pod: pod})
 		}
 	}
 	for _, s := range b.spans {
 		if s.Kind == kind.Paused {
-			gates = append(gates, blocker{span: s, open: s.End})
+			blockers = append(blockers, blocker{span: s, open: s.End})
 		}
 	}
-	slices.SortFunc(gates, func(x, y blocker) int {
+	slices.SortFunc(blockers, func(x, y blocker) int {
 		return cmp.Or(x.open.Compare(y.open), y.span.Start.Compare(x.span.Start), strings.Compare(x.span.Subject, y.span.Subject))
 	})
-	b.blockerOf = make(map[trace.SpanID]*blocker, len(gates))
-	for i := range gates {
-		b.blockerOf[gates[i].span.SpanID] = &gates[i]
+	b.blockerOf = make(map[trace.SpanID]*blocker, len(blockers))
+	for i := range blockers {
+		b.blockerOf[blockers[i].span.SpanID] = &blockers[i]
 	}
 	b.runBlockers()
-	return gates
+	return blockers
 }
 
 // waitsForStops reports whether the controller goes on only when a pod that it
@@ -119,16 +119,16 @@ func (b *changeBuilder) waitsForStops() bool {
 }
 
 // openedLast is the gate that was opened last by a time.
-func openedLast(gates []blocker, at time.Time) *blocker {
-	later, _ := slices.BinarySearchFunc(gates, at, func(g blocker, at time.Time) int {
-		if g.open.After(at) {
+func openedLast(blockers []blocker, at time.Time) *blocker {
+	later, _ := slices.BinarySearchFunc(blockers, at, func(block blocker, at time.Time) int {
+		if block.open.After(at) {
 			return 1
 		}
 		return -1
 	})
-	for i := range slices.Backward(gates[:later]) {
-		if g := &gates[i]; g.span.Start.Before(at) {
-			return g
+	for i := range slices.Backward(blockers[:later]) {
+		if block := &blockers[i]; block.span.Start.Before(at) {
+			return block
 		}
 	}
 	return nil
@@ -141,37 +141,37 @@ func (b *changeBuilder) completeWhenReady() bool {
 }
 
 // completer is the gate that completed the change.
-func (b *changeBuilder) completer(gates []blocker) *blocker {
+func (b *changeBuilder) completer(blockers []blocker) *blocker {
 	if b.completeWhenReady() && b.plan.Workload.MinReady > 0 {
-		gates = slices.Clone(gates)
-		for i := range gates {
-			gates[i].open = evidence.Earliest(gates[i].open, gates[i].span.End)
+		blockers = slices.Clone(blockers)
+		for i := range blockers {
+			blockers[i].open = evidence.Earliest(blockers[i].open, blockers[i].span.End)
 		}
-		slices.SortStableFunc(gates, func(x, y blocker) int { return x.open.Compare(y.open) })
+		slices.SortStableFunc(blockers, func(x, y blocker) int { return x.open.Compare(y.open) })
 	}
-	return completedBy(gates, b.root.End)
+	return completedBy(blockers, b.root.End)
 }
 
 // completedBy is the gate that was opened last by the end of a change, or a little
 // after where that is not known better.
-func completedBy(gates []blocker, end time.Time) *blocker {
-	for i := range slices.Backward(gates) {
-		g := &gates[i]
-		late := g.open.Sub(end)
-		if g.span.Start.Before(end) && (late <= 0 || g.coarse && late < time.Second) {
-			return g
+func completedBy(blockers []blocker, end time.Time) *blocker {
+	for i := range slices.Backward(blockers) {
+		block := &blockers[i]
+		late := block.open.Sub(end)
+		if block.span.Start.Before(end) && (late <= 0 || block.coarse && late < time.Second) {
+			return block
 		}
 	}
 	return nil
 }
 
 // waitingAt is the gate that was waited for at a time, the longest.
-func waitingAt(gates []blocker, at time.Time) *blocker {
+func waitingAt(blockers []blocker, at time.Time) *blocker {
 	var longest *blocker
-	for i := range gates {
-		g := &gates[i]
-		if g.span.Start.Before(at) && !g.open.Before(at) && (longest == nil || g.span.Start.Before(longest.span.Start)) {
-			longest = g
+	for i := range blockers {
+		block := &blockers[i]
+		if block.span.Start.Before(at) && !block.open.Before(at) && (longest == nil || block.span.Start.Before(longest.span.Start)) {
+			longest = block
 		}
 	}
 	return longest
@@ -195,44 +195,44 @@ func (b *changeBuilder) missing() *spans.Span {
 }
 
 // waitFor takes the time between the opening of a gate and what came next.
-func (b *changeBuilder) waitFor(w *critpath.CriticalPath, g blocker, cause *spans.Span) {
+func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans.Span) {
 	phase := attr.PhaseController
-	if b.backsOff(g, cause) {
+	if b.backsOff(block, cause) {
 		phase = attr.PhaseBackOff
 	}
-	w.Take(b.root, phase, phase.String(), evidence.Earliest(g.open, w.At))
-	if !g.open.After(g.span.End) {
+	path.Take(b.root, phase, phase.String(), evidence.Earliest(block.open, path.At))
+	if !block.open.After(block.span.End) {
 		return
 	}
 	waiting := b.root
-	if s := b.minReadyWait; s != nil && s.Start.Before(w.At) && !s.End.Before(w.At) {
+	if s := b.minReadyWait; s != nil && s.Start.Before(path.At) && !s.End.Before(path.At) {
 		waiting = s
 	}
-	w.Take(waiting, attr.PhaseMinReadyWait, attr.PhaseMinReadyWait.String(), g.span.End)
+	path.Take(waiting, attr.PhaseMinReadyWait, attr.PhaseMinReadyWait.String(), block.span.End)
 }
 
-// gatesAStep is how many gates are looked at in the time of a step, mostly.
-const gatesAStep = 64
+// blockersPerUnit is how many gates are looked at in the time of a step, mostly.
+const blockersPerUnit = 64
 
 // unblocker is the gate that something waited for: the one it is linked to, or
 // the one that opened last before it. A pause waited for nobody; what it came
 // upon is what the change had been waiting for.
-func (b *changeBuilder) unblocker(gates []blocker, waited *spans.Span, at time.Time) *blocker {
-	b.builder.work.Spend(1 + len(gates)/gatesAStep)
-	last := openedLast(gates, at)
+func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at time.Time) *blocker {
+	b.builder.work.Spend(1 + len(blockers)/blockersPerUnit)
+	last := openedLast(blockers, at)
 	if waited.Kind == kind.Paused {
-		if g := waitingAt(gates, at); g != nil {
-			return g
+		if block := waitingAt(blockers, at); block != nil {
+			return block
 		}
 		return last
 	}
-	if g := b.blockerOf[waited.SpanID]; g != nil && g.run != nil && g.run.span.Start.Before(at) {
-		return g.run
+	if block := b.blockerOf[waited.SpanID]; block != nil && block.run != nil && block.run.span.Start.Before(at) {
+		return block.run
 	}
 	for _, l := range waited.Links {
-		g := b.blockerOf[l.SpanID]
-		if g != nil && g.span.Start.Before(at) && (last == nil || last.span.Kind != kind.Paused || last.open.Before(g.open)) {
-			return g
+		block := b.blockerOf[l.SpanID]
+		if block != nil && block.span.Start.Before(at) && (last == nil || last.span.Kind != kind.Paused || last.open.Before(block.open)) {
+			return block
 		}
 	}
 	return last
@@ -241,7 +241,7 @@ func (b *changeBuilder) unblocker(gates []blocker, waited *spans.Span, at time.T
 // addPath works out the critical path of a change whose spans below the root
 // follow one after the other.
 func (b *builder) addPath(root *spans.Span) {
-	w := critpath.NewCriticalPath(b.spans, root, b.work)
-	w.Descend(root)
-	w.Finish()
+	path := critpath.New(b.spans, root, b.work)
+	path.Descend(root)
+	path.Finish()
 }

@@ -18,48 +18,48 @@ func (b *changeBuilder) runBlockers() {
 	ends := b.runEnds()
 	for i := range ends {
 		e := &ends[i]
-		g := b.blockerOf[e.span.SpanID]
-		if g == nil {
-			g = &blocker{span: e.span, open: b.outOfTheWay(e.Pod, e.span.End), pod: e.Pod, run: b.blockerOf[b.startSpans[e.Pod].SpanID]}
-			b.blockerOf[e.span.SpanID] = g
+		block := b.blockerOf[e.span.SpanID]
+		if block == nil {
+			block = &blocker{span: e.span, open: b.outOfTheWay(e.Pod, e.span.End), pod: e.Pod, run: b.blockerOf[b.startSpans[e.Pod].SpanID]}
+			b.blockerOf[e.span.SpanID] = block
 		}
 		if e.failed {
-			g.failure = e
+			block.failure = e
 		}
 	}
 }
 
 // backsOff reports whether the time between the opening of a gate and what it led
 // to is the Job controller's back-off.
-func (b *changeBuilder) backsOff(g blocker, cause *spans.Span) bool {
-	if g.failure == nil || cause == b.root {
+func (b *changeBuilder) backsOff(block blocker, cause *spans.Span) bool {
+	if block.failure == nil || cause == b.root {
 		return false
 	}
 	next := b.blockerOf[cause.SpanID]
-	return !b.change.ByIndex || next != nil && retries(b.change, next.pod, g.failure)
+	return !b.change.ByIndex || next != nil && retries(b.change, next.pod, block.failure)
 }
 
 // runEndedBy is the gate by which the end of a Job's run was decided. If the
 // controller then had pods to stop, the path is taken through that.
-func (b *changeBuilder) runEndedBy(w *critpath.CriticalPath, gates []blocker) *blocker {
+func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blocker {
 	c := b.change
-	at, by, stopped := w.At, c.EndedBy, false
+	at, by, stopped := path.At, c.EndedBy, false
 	if c.HasVerdict() {
 		by = c.VerdictBy
-		at, stopped = b.stopped(w)
+		at, stopped = b.stopped(path)
 	}
-	if c.FailedByPod() || c.How() == attr.OutcomeComplete && stopped {
-		if g := b.lastEnd(by, c.How() == attr.OutcomeFailed); g != nil {
-			return g
+	if c.FailedByPod() || c.Outcome() == attr.OutcomeComplete && stopped {
+		if block := b.lastEnd(by, c.Outcome() == attr.OutcomeFailed); block != nil {
+			return block
 		}
 	}
-	if c.How() == attr.OutcomeComplete {
-		return completedBy(gates, at)
+	if c.Outcome() == attr.OutcomeComplete {
+		return completedBy(blockers, at)
 	}
-	if g := waitingAt(gates, at); g != nil {
-		return g
+	if block := waitingAt(blockers, at); block != nil {
+		return block
 	}
-	return openedLast(gates, at)
+	return openedLast(blockers, at)
 }
 
 // lastEnd is the gate of the last pod that failed, or succeeded, before a write.
@@ -77,7 +77,7 @@ func (b *changeBuilder) lastEnd(by evidence.Write, failed bool) (last *blocker) 
 // stopped takes the path back through the pod that ended last of those that the
 // controller stopped, and waited for, before it said that the run was over. It
 // returns when the first of them was asked to stop, if there was any.
-func (b *changeBuilder) stopped(w *critpath.CriticalPath) (asked time.Time, found bool) {
+func (b *changeBuilder) stopped(path *critpath.Path) (asked time.Time, found bool) {
 	var last *spans.Span
 	var open time.Time
 	for _, pod := range b.plan.Pods {
@@ -86,7 +86,7 @@ func (b *changeBuilder) stopped(w *critpath.CriticalPath) (asked time.Time, foun
 			continue
 		}
 		at := b.outOfTheWay(pod, stop.End)
-		if at.Before(b.change.Verdict.Earliest) || at.Sub(w.At) >= time.Second {
+		if at.Before(b.change.Verdict.Earliest) || at.Sub(path.At) >= time.Second {
 			continue
 		}
 		asked = evidence.Earliest(asked, stop.Start)
@@ -95,9 +95,9 @@ func (b *changeBuilder) stopped(w *critpath.CriticalPath) (asked time.Time, foun
 		}
 	}
 	if last == nil {
-		return w.At, false
+		return path.At, false
 	}
-	w.Take(b.root, attr.PhaseController, attr.PhaseController.String(), evidence.Earliest(open, w.At))
-	w.Descend(last)
-	return evidence.Earliest(asked, w.At), true
+	path.Take(b.root, attr.PhaseController, attr.PhaseController.String(), evidence.Earliest(open, path.At))
+	path.Descend(last)
+	return evidence.Earliest(asked, path.At), true
 }

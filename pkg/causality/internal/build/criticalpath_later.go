@@ -14,15 +14,15 @@ import (
 // stillGoingOn builds the spans of what pods were at when a change ended in vain, and
 // still are. They are for the critical path, and told when they are over.
 func (b *changeBuilder) stillGoingOn() []*spans.Span {
-	if b.change.How() == attr.OutcomeComplete || b.change.Kind == attr.ChangeJob {
+	if b.change.Outcome() == attr.OutcomeComplete || b.change.Kind == attr.ChangeJob {
 		return nil // it waited for none of them
 	}
 	later := builder{place: b.place, base: b.base, work: b.builder.work}
 	for _, pod := range b.plan.Pods {
 		if at := b.plan.Starts[pod]; at.Change == b.change && !pod.Ledger.StartSent && pod.CreatedAt().Before(b.end) {
 			parent, cause := b.parentOf(at)
-			ph, _ := later.podPhases(parent, pod, at.Set.Attributes(), cause, b.end)
-			b.startSpans[pod] = ph.root
+			sb, _ := later.podPhases(parent, pod, at.Set.Attributes(), cause, b.end)
+			b.startSpans[pod] = sb.root
 		}
 		if at := b.plan.Stops[pod]; at.Change == b.change && !pod.Ledger.StopSent && pod.Leaving() && b.plan.StopAsked(pod).Before(b.end) {
 			parent, cause := b.parentOf(at)
@@ -38,14 +38,14 @@ func markLater(c *workloads.Change, later []*spans.Span) {
 		if _, critical := s.Attribute(attr.CriticalKey); !critical {
 			continue
 		}
-		c.Ledger.Mark(s.SpanID)
+		c.Ledger.MarkCritical(s.SpanID)
 	}
 }
 
 // markCritical marks what has come later.
 func (b *builder) markCritical(c *workloads.Change) {
 	for _, s := range b.spans {
-		if c.Ledger.Marked[s.SpanID] {
+		if c.Ledger.Critical[s.SpanID] {
 			s.Attributes = append(s.Attributes, attr.CriticalKey.Bool(true))
 		}
 	}

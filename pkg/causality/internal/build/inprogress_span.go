@@ -9,13 +9,13 @@ import (
 )
 
 // InProgressTrace builds a span "in progress", which says what is waited for.
-func (b *builder) InProgressTrace(n Node, w waiting) spans.Trace {
-	n.parent, n.Kind = b.place.RootID(), kind.InProgress
-	n.id = []string{kind.InProgress.ID(), n.End.UTC().Format(time.RFC3339Nano)}
-	n.Attrs = append(append(n.Attrs, attr.WaitingForKey.String(w.sentence())), w.attrs...)
+func (b *builder) InProgressTrace(spec SpanSpec, w waiting) spans.Trace {
+	spec.parent, spec.Kind = b.place.RootID(), kind.InProgress
+	spec.id = []string{kind.InProgress.ID(), spec.End.UTC().Format(time.RFC3339Nano)}
+	spec.Attrs = append(append(spec.Attrs, attr.WaitingForKey.String(w.sentence())), w.attrs...)
 	if w.reason != "" {
-		n.Attrs = append(n.Attrs, attr.WaitingReasonKey.String(w.reason))
+		spec.Attrs = append(spec.Attrs, attr.WaitingReasonKey.String(w.reason))
 	}
-	b.add(n)
+	b.add(spec)
 	return b.done()
 }

@@ -19,12 +19,12 @@ import (
 
 // LateEventsTrace builds a span below one that went out before, with the Events that came
 // after it. n has what is not in these; the Events' repetitions count up to until.
-func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, n Node, events []*podlife.Event, until time.Time) spans.Trace {
+func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, spec SpanSpec, events []*podlife.Event, until time.Time) spans.Trace {
 	b := &builder{place: s.Place, base: base, late: true}
-	n.parent, n.id = s.SpanID, []string{kind.LateEvents.ID(), events[0].Key}
-	n.Service = cmp.Or(events[0].Component, n.Service)
-	n.Start = evidence.Latest(s.Start, events[0].First())
-	span := b.add(n)
+	spec.parent, spec.id = s.SpanID, []string{kind.LateEvents.ID(), events[0].Key}
+	spec.Service = cmp.Or(events[0].Component, spec.Service)
+	spec.Start = evidence.Latest(s.Start, events[0].First())
+	span := b.add(spec)
 	for _, ev := range events {
 		attach(span, ev, until)
 	}
@@ -34,7 +34,7 @@ func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, n Node, even
 // LateStartTrace builds the start of a pod that was not over when its change was; it is
 // cut where it is not over yet.
 func LateStartTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, cut time.Time) spans.Trace {
-	b := LateBuilder(p, at.Change)
+	b := NewLate(p, at.Change)
 	parent, cause := lateParent(p, b, at)
 	b.podStart(parent, pod, at.Set.Attributes(), cause, cut, false)
 	b.markCritical(at.Change)
@@ -43,15 +43,15 @@ func LateStartTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, cut t
 
 // LateStopTrace builds the stop of a pod that was not gone when its change was over.
 func LateStopTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, now time.Time) spans.Trace {
-	b := LateBuilder(p, at.Change)
+	b := NewLate(p, at.Change)
 	parent, cause := lateParent(p, b, at)
 	linkStop(p, b.podStop(parent, pod, at.Set.Attributes(), p.StopAsked(pod), cause, now), at)
 	b.markCritical(at.Change)
 	return b.done()
 }
 
-// LateBuilder collects spans of a change that come after its root.
-func LateBuilder(p *plans.Plan, c *workloads.Change) *builder {
+// NewLate collects spans of a change that come after its root.
+func NewLate(p *plans.Plan, c *workloads.Change) *builder {
 	return &builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), late: true, work: p.Work}
 }
 
@@ -67,10 +67,10 @@ func lateParent(p *plans.Plan, b *builder, at plans.Attribution) (trace.SpanID, 
 // RecoveryTrace builds what became of a failed rollout that completed after all.
 func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 	c.Ledger.EmitRecovery()
-	b := LateBuilder(p, c)
+	b := NewLate(p, c)
 	failed := c.End.At()
 	end := evidence.Latest(c.Recovery.At(), failed)
-	span := b.add(Node{
+	span := b.add(SpanSpec{
 		parent: b.place.RootID(), id: []string{kind.Recovery.ID()},
 		Kind: kind.Recovery, Object: p.Workload.Kind, Service: p.Workload.Service(), Subject: p.Workload.Subject(),
 		Start: failed, End: end,
@@ -85,8 +85,8 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 			b.podStart(span.SpanID, q, at.Set.Attributes(), failed, time.Time{}, false)
 			continue
 		}
-		pod := b.add(Node{
-			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(q.Uid)},
+		pod := b.add(SpanSpec{
+			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(q.UID)},
 			Kind: kind.PodRecovery, Subject: q.Subject(),
 			Start: failed, End: tr.At.At(), Attrs: slices.Concat(at.Set.Attributes(), q.Attributes()),
 		})

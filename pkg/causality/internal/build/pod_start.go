@@ -23,27 +23,27 @@ import (
 // its cause. With failed set, waiting at the cut is an error: the change failed
 // meanwhile. Without a parent it is the root of its trace.
 func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) *spans.Span {
-	ph, tl := b.podPhases(parent, pod, attrs, cause, cut)
-	end := ph.end
-	if ph.cutShort || pod.Finished.Known() && pod.Phase == podlife.PodFailed {
+	sb, tl := b.podPhases(parent, pod, attrs, cause, cut)
+	end := sb.end
+	if sb.cutShort || pod.Finished.Known() && pod.Phase == podlife.PodFailed {
 		at := pod.Unstopped(end)
 		busy := pod.Finite && runsAt(pod, at) // it is to end, and was at it
 		if f, self := pod.Trouble(tl, at); self || failed && !busy {
-			ph.fail(f)
+			sb.fail(f)
 		}
 	}
-	ph.attachEvents(func(ev *podlife.Event) bool {
+	sb.attachEvents(func(ev *podlife.Event) bool {
 		// The Events of the start: to its end, and those that a node whose
 		// clock is ahead dates a little later.
 		mark, isMark := podlife.MilestoneKinds[ev.Reason]
-		return !ev.First().After(end) || !ph.cutShort && isMark && mark != podlife.MilestoneBackOff && ev.First().Before(end.Add(podlife.StartedSlack))
+		return !ev.First().After(end) || !sb.cutShort && isMark && mark != podlife.MilestoneBackOff && ev.First().Before(end.Add(podlife.StartedSlack))
 	})
-	pod.Ledger.EmitStart(b.remember(ph.root))
-	return ph.root
+	pod.Ledger.EmitStart(b.remember(sb.root))
+	return sb.root
 }
 
 // podPhases builds the spans of a pod's start, of which nothing is told yet.
-func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time) (*phases, podlife.Timeline) {
+func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time) (*startBuilder, podlife.Timeline) {
 	tl := pod.Timeline(cut)
 	start := evidence.Latest(tl.Created, cause)
 	end := tl.Over(pod)
@@ -61,22 +61,22 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	if pod.Finite || pod.Unowned() {
 		what = kind.PodRun
 	}
-	id := []string{what.ID(), string(pod.Uid)}
+	id := []string{what.ID(), string(pod.UID)}
 	if parent == (trace.SpanID{}) {
 		id = nil
 	}
-	root := b.add(Node{
+	root := b.add(SpanSpec{
 		parent: parent, id: id,
 		Kind: what, Subject: pod.Subject(),
 		Start: start, End: end, Attrs: attrs,
 	})
-	ph := &phases{builder: b, pod: pod, root: root, attrs: attrs, end: end, cutShort: cutShort}
-	ph.build(tl)
-	return ph, tl
+	sb := &startBuilder{builder: b, pod: pod, root: root, attrs: attrs, end: end, cutShort: cutShort}
+	sb.build(tl)
+	return sb, tl
 }
 
-// phases builds the spans below a Pod start.
-type phases struct {
+// startBuilder builds the spans below a Pod start.
+type startBuilder struct {
 	*builder
 	pod   *podlife.Pod
 	root  *spans.Span
@@ -95,46 +95,46 @@ type phases struct {
 	volumes    volumeSpans
 }
 
-func (ph *phases) add(n Node) *spans.Span {
-	if n.parent == (trace.SpanID{}) {
-		n.parent = ph.root.SpanID
+func (sb *startBuilder) add(spec SpanSpec) *spans.Span {
+	if spec.parent == (trace.SpanID{}) {
+		spec.parent = sb.root.SpanID
 	}
-	if n.Subject == "" {
-		n.Subject = ph.pod.Subject()
+	if spec.Subject == "" {
+		spec.Subject = sb.pod.Subject()
 	}
-	n.id = append([]string{n.Kind.ID(), string(ph.pod.Uid)}, n.id...)
-	n.Start = evidence.Latest(n.Start, ph.root.Start)
-	n.Attrs = append(slices.Clip(ph.attrs), n.Attrs...)
-	return ph.builder.add(n)
+	spec.id = append([]string{spec.Kind.ID(), string(sb.pod.UID)}, spec.id...)
+	spec.Start = evidence.Latest(spec.Start, sb.root.Start)
+	spec.Attrs = append(slices.Clip(sb.attrs), spec.Attrs...)
+	return sb.builder.add(spec)
 }
 
 // or returns t, or the end of the start if t was not reached.
-func (ph *phases) or(t time.Time) time.Time {
+func (sb *startBuilder) or(t time.Time) time.Time {
 	if t.IsZero() {
-		return ph.end
+		return sb.end
 	}
 	return t
 }
 
-func (ph *phases) build(tl podlife.Timeline) {
-	ph.containers = map[string][]*spans.Span{}
-	ph.schedule = ph.add(Node{
+func (sb *startBuilder) build(tl podlife.Timeline) {
+	sb.containers = map[string][]*spans.Span{}
+	sb.schedule = sb.add(SpanSpec{
 		Kind:  kind.Schedule,
-		Start: tl.Created, End: ph.or(tl.Scheduled),
+		Start: tl.Created, End: sb.or(tl.Scheduled),
 	})
-	ph.last = ph.schedule
-	ph.refused(tl)
+	sb.last = sb.schedule
+	sb.refused(tl)
 	if tl.Scheduled.IsZero() {
-		ph.claimWaits(tl)
+		sb.claimWaits(tl)
 		return
 	}
-	ph.sandbox = ph.add(Node{
+	sb.sandbox = sb.add(SpanSpec{
 		Kind:  kind.PrepareSandbox,
-		Start: tl.Scheduled, End: ph.or(tl.Sandbox),
+		Start: tl.Scheduled, End: sb.or(tl.Sandbox),
 	})
-	ph.last = ph.sandbox
-	ph.claimWaits(tl)
-	ph.volumeMounts(tl)
+	sb.last = sb.sandbox
+	sb.claimWaits(tl)
+	sb.volumeMounts(tl)
 	if tl.Sandbox.IsZero() {
 		return
 	}
@@ -146,24 +146,24 @@ func (ph *phases) build(tl podlife.Timeline) {
 			all = false
 			continue
 		}
-		ph.container(line)
+		sb.container(line)
 		if !line.Init {
 			all = all && !line.End.IsZero()
 			started = evidence.Latest(started, line.End)
 		}
 	}
-	if !all || started.IsZero() || ph.pod.Finite {
+	if !all || started.IsZero() || sb.pod.Finite {
 		return
 	}
-	ph.become = ph.add(Node{
+	sb.become = sb.add(SpanSpec{
 		Kind:  kind.BecomeReady,
-		Start: started, End: ph.end,
+		Start: started, End: sb.end,
 	})
-	ph.probes(tl, started)
-	if ph.last == ph.sandbox { // no container that failed keeps it up
-		ph.last = ph.become
-		if n := len(ph.probing); n > 0 {
-			ph.last = ph.probing[n-1]
+	sb.probes(tl, started)
+	if sb.last == sb.sandbox { // no container that failed keeps it up
+		sb.last = sb.become
+		if n := len(sb.probing); n > 0 {
+			sb.last = sb.probing[n-1]
 		}
 	}
 }
@@ -171,36 +171,36 @@ func (ph *phases) build(tl podlife.Timeline) {
 // probes tells apart what a pod whose containers have started still waits
 // for: that they pass their startup probes, their readiness probes, and that
 // the pod's readiness gates open.
-func (ph *phases) probes(tl podlife.Timeline, started time.Time) {
+func (sb *startBuilder) probes(tl podlife.Timeline, started time.Time) {
 	hasStartup, hasReadiness := false, false
 	booted := started
 	for _, line := range tl.Containers {
 		hasReadiness = hasReadiness || line.HasReadinessProbe
 		if line.HasStartupProbe && !line.Sidecar {
 			hasStartup = true
-			booted = evidence.Latest(booted, ph.or(line.BootedForGood()))
+			booted = evidence.Latest(booted, sb.or(line.BootedForGood()))
 		}
 	}
-	ready := ph.end
-	if ph.pod.Gated && ph.pod.ContainersReady.Known() {
-		ready = evidence.Latest(ph.pod.ContainersReady.At(), booted)
+	ready := sb.end
+	if sb.pod.HasReadinessGates && sb.pod.ContainersReady.Known() {
+		ready = evidence.Latest(sb.pod.ContainersReady.At(), booted)
 	}
 	part := func(has bool, what kind.Kind, from, until time.Time) {
-		if until.After(ph.end) {
-			until = ph.end
+		if until.After(sb.end) {
+			until = sb.end
 		}
 		if has && until.After(from) {
-			s := ph.add(Node{parent: ph.become.SpanID, Kind: what, Start: from, End: until})
-			ph.probing = append(ph.probing, s)
+			s := sb.add(SpanSpec{parent: sb.become.SpanID, Kind: what, Start: from, End: until})
+			sb.probing = append(sb.probing, s)
 		}
 	}
 	part(hasStartup, kind.StartupProbe, started, booted)
 	part(hasReadiness, kind.ReadinessProbe, booted, ready)
-	part(ph.pod.Gated, kind.ReadinessGates, ready, ph.end)
+	part(sb.pod.HasReadinessGates, kind.ReadinessGates, ready, sb.end)
 }
 
 // container adds the span of one container and what was done for it.
-func (ph *phases) container(line *podlife.ContainerLine) {
+func (sb *startBuilder) container(line *podlife.ContainerLine) {
 	what := kind.Container
 	if line.Init {
 		what = kind.InitContainer
@@ -210,26 +210,26 @@ func (ph *phases) container(line *podlife.ContainerLine) {
 		attrs = append(attrs, attr.SidecarKey.Bool(true))
 	}
 	if n := len(line.Runs); n > 0 {
-		attrs = append(attrs, semconv.K8SContainerRestartCount(int(lastRestart(line.Container, ph.end))))
+		attrs = append(attrs, semconv.K8SContainerRestartCount(int(lastRestart(line.Container, sb.end))))
 	}
 	if line.Forgotten > 0 {
 		attrs = append(attrs, attr.RestartsLeftOutKey.Int(line.Forgotten))
 	}
-	s := ph.add(Node{
+	s := sb.add(SpanSpec{
 		Kind: what, id: []string{line.Name},
-		Subject: ph.pod.Subject() + " container/" + line.Name,
-		Start:   line.Begin, End: ph.or(line.End), Attrs: attrs,
+		Subject: sb.pod.Subject() + " container/" + line.Name,
+		Start:   line.Begin, End: sb.or(line.End), Attrs: attrs,
 	})
-	ph.containers[line.Name] = []*spans.Span{s}
+	sb.containers[line.Name] = []*spans.Span{s}
 	if line.End.IsZero() || line.Failed() {
-		ph.last = s
+		sb.last = s
 	}
 	// Told apart by their number among those of their kind, so that what
 	// else is known of the container does not change their IDs.
 	number := map[kind.Kind]int{}
 	for _, g := range line.Stages(s.End) {
 		number[g.Kind]++
-		child := ph.add(Node{
+		child := sb.add(SpanSpec{
 			parent: s.SpanID, Kind: g.Kind, id: []string{line.Name, strconv.Itoa(number[g.Kind])},
 			Subject: s.Subject, Start: g.From, End: g.Until,
 			Attrs: append(line.Attributes(), g.Attrs...),
@@ -237,7 +237,7 @@ func (ph *phases) container(line *podlife.ContainerLine) {
 		if g.Failure != nil {
 			fail(child, *g.Failure)
 		}
-		ph.containers[line.Name] = append(ph.containers[line.Name], child)
+		sb.containers[line.Name] = append(sb.containers[line.Name], child)
 	}
 }
 
@@ -253,56 +253,56 @@ func lastRestart(container *podlife.Container, t time.Time) int32 {
 }
 
 // fail marks the start, and the phase it was stuck in, as failed.
-func (ph *phases) fail(f evidence.Failure) {
-	fail(ph.root, f)
-	if ph.last != nil {
-		fail(ph.last, f)
+func (sb *startBuilder) fail(f evidence.Failure) {
+	fail(sb.root, f)
+	if sb.last != nil {
+		fail(sb.last, f)
 	}
-	ph.failVolumes(f)
+	sb.failVolumes(f)
 }
 
 // attachEvents puts the Events that belong to the start on the deepest span
 // whose object and time they fit.
-func (ph *phases) attachEvents(belongs func(*podlife.Event) bool) {
-	for _, ev := range ph.pod.Events {
+func (sb *startBuilder) attachEvents(belongs func(*podlife.Event) bool) {
+	for _, ev := range sb.pod.Events {
 		if !ev.Ledger.Claimed && belongs(ev) {
-			attach(ph.place(ev), ev, ph.end)
+			attach(sb.place(ev), ev, sb.end)
 		}
 	}
-	ph.attachClaimEvents()
+	sb.attachClaimEvents()
 }
 
-func (ph *phases) place(ev *podlife.Event) *spans.Span {
+func (sb *startBuilder) place(ev *podlife.Event) *spans.Span {
 	t := ev.First()
-	if s := ph.placeVolumeEvent(ev); s != nil {
+	if s := sb.placeVolumeEvent(ev); s != nil {
 		return s
 	}
-	if s := ph.placeContainerEvent(ev); s != nil {
+	if s := sb.placeContainerEvent(ev); s != nil {
 		return s
 	}
 	switch {
 	case ev.Container == "" && (ev.Reason == "Scheduled" || ev.Reason == "FailedScheduling" || ev.Reason == podlife.BindingConditionsPending):
-		return ph.schedule
-	case ph.become != nil && !t.Before(ph.become.Start):
-		return ph.waiting(ev)
-	case len(ph.containers[ev.Container]) > 0 && t.Before(ph.containers[ev.Container][0].End.Add(podlife.StartedSlack)):
-		return ph.containers[ev.Container][0]
-	case ph.sandbox != nil && !t.Before(ph.sandbox.Start) && !t.After(ph.sandbox.End):
-		return ph.sandbox
-	case !t.After(ph.schedule.End):
-		return ph.schedule
+		return sb.schedule
+	case sb.become != nil && !t.Before(sb.become.Start):
+		return sb.waiting(ev)
+	case len(sb.containers[ev.Container]) > 0 && t.Before(sb.containers[ev.Container][0].End.Add(podlife.StartedSlack)):
+		return sb.containers[ev.Container][0]
+	case sb.sandbox != nil && !t.Before(sb.sandbox.Start) && !t.After(sb.sandbox.End):
+		return sb.sandbox
+	case !t.After(sb.schedule.End):
+		return sb.schedule
 	default:
-		return ph.root
+		return sb.root
 	}
 }
 
 // placeContainerEvent is the part of a container's start in whose time an Event about
 // the container lies; nil if there is none.
-func (ph *phases) placeContainerEvent(ev *podlife.Event) (best *spans.Span) {
+func (sb *startBuilder) placeContainerEvent(ev *podlife.Event) (best *spans.Span) {
 	if ev.Container == "" {
 		return nil
 	}
-	t, family := ev.First(), ph.containers[ev.Container]
+	t, family := ev.First(), sb.containers[ev.Container]
 	// Of two parts that meet at t, an Event reports the end of the first,
 	// unless it says that something begins.
 	begins := ev.Reason == "Pulling"
@@ -319,20 +319,20 @@ func (ph *phases) placeContainerEvent(ev *podlife.Event) (best *spans.Span) {
 
 // waiting is the part of becoming ready that an Event, such as a probe's
 // failure, falls into.
-func (ph *phases) waiting(ev *podlife.Event) *spans.Span {
-	for _, s := range ph.probing {
+func (sb *startBuilder) waiting(ev *podlife.Event) *spans.Span {
+	for _, s := range sb.probing {
 		if t := ev.First(); !t.Before(s.Start) && !t.After(s.End) {
 			return s
 		}
 	}
-	return ph.become
+	return sb.become
 }
 
 // refused adds the time that was spent in each refusal, below schedule. It
 // returns the one that still held at the end.
-func (ph *phases) refused(tl podlife.Timeline) {
-	until := ph.or(tl.Scheduled)
-	refusals := ph.pod.Refusals(until)
+func (sb *startBuilder) refused(tl podlife.Timeline) {
+	until := sb.or(tl.Scheduled)
+	refusals := sb.pod.Refusals(until)
 	for i, r := range refusals {
 		end := until
 		if i+1 < len(refusals) {
@@ -346,8 +346,8 @@ func (ph *phases) refused(tl podlife.Timeline) {
 		case podlife.BindingConditionsPending:
 			what = kind.BindDevices
 		}
-		s := ph.add(Node{
-			parent: ph.schedule.SpanID, id: []string{strconv.Itoa(i)}, Kind: what,
+		s := sb.add(SpanSpec{
+			parent: sb.schedule.SpanID, id: []string{strconv.Itoa(i)}, Kind: what,
 			Start: evidence.Latest(r.At, tl.Created), End: end,
 		})
 		s.Attributes = append(s.Attributes, attr.WaitingReasonKey.String(r.Reason))

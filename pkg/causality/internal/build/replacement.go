@@ -61,8 +61,8 @@ func lossCause(pod *podlife.Pod) string {
 	}
 }
 
-// ReplacementBuilder collects spans of the trace of a lost pod's replacement.
-func ReplacementBuilder(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
+// NewReplacement collects spans of the trace of a lost pod's replacement.
+func NewReplacement(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
 	return &builder{
 		place: p.Issued.Give(workloads.PlaceOfReplacement(lost)),
 		base:  p.Workload.Attributes(),
@@ -74,7 +74,7 @@ func ReplacementBuilder(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
 // StopOfReplacedTrace builds the stop of a pod that was not gone when its replacement was
 // told.
 func StopOfReplacedTrace(p *plans.Plan, lost *podlife.Pod, set *workloads.PodSet, now time.Time) spans.Trace {
-	b := ReplacementBuilder(p, lost, true)
+	b := NewReplacement(p, lost, true)
 	b.podStop(lost.Ledger.Replaced.SpanID, lost, set.Attributes(), p.StopAsked(lost), lost.Ledger.Replaced.Start, now)
 	return b.done()
 }
@@ -88,7 +88,7 @@ type CutOff struct {
 // ReplacementTrace builds the trace of a lost pod and of the one in its place, if there
 // is one. It returns the disruption of the node that led to the loss, too.
 func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, cut CutOff) (spans.Trace, *nodes.Disruption) {
-	b := ReplacementBuilder(p, lost, false)
+	b := NewReplacement(p, lost, false)
 	start := lossBegan(p, lost)
 	end := replacedAt(lost, next, how, start, cut.Now)
 	disrupted := p.Around.NodeCause(lost, end)
@@ -103,7 +103,7 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	set := p.Stops[lost].Set
 	rollout := broughtBy(p, lost)
 	attrs = append(attrs, rollout.AttributesAfter(start)...)
-	root := b.add(Node{
+	root := b.add(SpanSpec{
 		Kind: kind.PodReplacement, Service: set.Service(p.Workload), Subject: lost.Subject(),
 		Start: start, End: end, Attrs: append(attrs, set.Attributes()...),
 	})
@@ -139,7 +139,7 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 // lossBegan is when the loss of a pod began: when its deletion was asked for, it failed,
 // or its node says that it evicted the pod.
 func lossBegan(p *plans.Plan, lost *podlife.Pod) time.Time {
-	began := lost.LostAt().Before(p.Missed[lost]).At()
+	began := lost.LostAt().Before(p.ReplacedAt[lost]).At()
 	if lost.Leaving() && !lost.Failed.Known() {
 		began = p.StopAsked(lost)
 	}
@@ -189,7 +189,7 @@ func lossCauseOn(pod *podlife.Pod, d *nodes.Disruption) string {
 	cause := lossCause(pod)
 	switch {
 	case d == nil:
-	case d.Kind == nodes.NodeCordoned:
+	case d.Kind == nodes.Cordoned:
 		return attr.CauseDrain
 	case cause == attr.CauseDelete || cause == attr.CauseFailed:
 		return attr.CauseNodeLost

@@ -37,55 +37,55 @@ type Restart struct {
 // RestartOf works out how the end of a container's run number i went on;
 // nil if the run ended because its pod was stopped. done is false while it is
 // not known yet.
-func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i int) (rs *Restart, done bool) {
+func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i int) (restart *Restart, done bool) {
 	ended := container.Runs[i]
 	if pod.StoppedWith(container, ended) {
 		return nil, false
 	}
-	rs = &Restart{Pod: pod, container: container, Ended: ended, work: p.Work, From: ended.Finished.At(), How: attr.OutcomeComplete, Seen: ended.Seen}
-	marks := pod.Milestones(container)
-	rs.From = evidence.Latest(ended.Finished.Before(podlife.NextExact(marks, ended, podlife.StartOfRun(marks, ended))).At(), podlife.StartOfRun(marks, ended))
-	rs.Killed, rs.From = killedBy(pod, container, ended, rs.From)
+	restart = &Restart{Pod: pod, container: container, Ended: ended, work: p.Work, From: ended.Finished.At(), How: attr.OutcomeComplete, Seen: ended.Seen}
+	milestones := pod.Milestones(container)
+	restart.From = evidence.Latest(ended.Finished.Before(podlife.NextExact(milestones, ended, podlife.StartOfRun(milestones, ended))).At(), podlife.StartOfRun(milestones, ended))
+	restart.Killed, restart.From = killedBy(pod, container, ended, restart.From)
 	if i+1 < len(container.Runs) {
-		rs.Next = container.Runs[i+1]
+		restart.Next = container.Runs[i+1]
 	}
-	if rs.Next == nil || !rs.Next.Started.Known() {
+	if restart.Next == nil || !restart.Next.Started.Known() {
 		if !pod.Lost() {
-			return rs, false
+			return restart, false
 		}
-		rs.How, rs.Until, rs.Seen = attr.OutcomeFailed, pod.LostAt().At(), evidence.Latest(rs.Seen, pod.LostBy().Arrival)
-		return rs, true
+		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, pod.LostAt().At(), evidence.Latest(restart.Seen, pod.LostBy().Arrival)
+		return restart, true
 	}
-	started := podlife.StartOfRun(marks, rs.Next)
+	started := podlife.StartOfRun(milestones, restart.Next)
 	ready, seen, ok := pod.ReadyFrom(started)
 	switch {
-	case container.Init && !container.Sidecar && rs.Next.Over():
-		rs.Until, rs.Seen = rs.Next.Finished.At(), rs.Next.Seen
-		if !container.IsDone(rs.Next) {
-			rs.How = attr.OutcomeFailed
+	case container.Init && !container.Sidecar && restart.Next.Over():
+		restart.Until, restart.Seen = restart.Next.Finished.At(), restart.Next.Seen
+		if !container.IsDone(restart.Next) {
+			restart.How = attr.OutcomeFailed
 		}
-	case ok && (!rs.Next.Over() || !ready.After(rs.Next.Finished.At())):
-		rs.Until, rs.Seen = ready, evidence.Latest(rs.Seen, seen)
-	case rs.Next.Over():
+	case ok && (!restart.Next.Over() || !ready.After(restart.Next.Finished.At())):
+		restart.Until, restart.Seen = ready, evidence.Latest(restart.Seen, seen)
+	case restart.Next.Over():
 		// It crashed again before it was ready.
-		rs.How, rs.Until, rs.Seen = attr.OutcomeFailed, rs.Next.Finished.At(), rs.Next.Seen
+		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, restart.Next.Finished.At(), restart.Next.Seen
 	case pod.Lost():
-		rs.How, rs.Until, rs.Seen = attr.OutcomeFailed, pod.LostAt().At(), pod.LostBy().Arrival
+		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, pod.LostAt().At(), pod.LostBy().Arrival
 	default:
-		return rs, false
+		return restart, false
 	}
-	return rs, true
+	return restart, true
 }
 
 // killedBy finds what says that the kubelet began to stop a run, for a failed probe
 // for example; the restart begins there.
 func killedBy(pod *podlife.Pod, container *podlife.Container, ended *podlife.Run, from time.Time) (*podlife.Occurrence, time.Time) {
-	for o := range pod.Said("Killing", container) {
+	for o := range pod.OccurrencesOf("Killing", container) {
 		if !o.At.After(from) && o.At.After(ended.Started.At()) {
 			return &o, o.At
 		}
 	}
-	if o, ok := pod.KilledUnsaid(container, ended); ok && !o.At.After(from) {
+	if o, ok := pod.KilledUnreported(container, ended); ok && !o.At.After(from) {
 		return &o, o.At
 	}
 	return nil, from
@@ -93,15 +93,15 @@ func killedBy(pod *podlife.Pod, container *podlife.Container, ended *podlife.Run
 
 // Cause says why the run ended: the kernel, what the kubelet killed it for, or, as
 // far as anyone said, the program itself.
-func (rs *Restart) Cause() string {
+func (restart *Restart) Cause() string {
 	switch {
-	case rs.Ended.Reason == podlife.OomKilled:
+	case restart.Ended.Reason == podlife.OOMKilled:
 		return attr.CauseOOM
-	case rs.Ended.Reason == podlife.RestartingAll:
+	case restart.Ended.Reason == podlife.RestartingAll:
 		return attr.CauseRule
-	case rs.Killed != nil:
-		return podlife.StopReasonFor(rs.Killed.Message).Cause
-	case rs.Ended.Vanished:
+	case restart.Killed != nil:
+		return podlife.StopReasonFor(restart.Killed.Message).Cause
+	case restart.Ended.Vanished:
 		return attr.CauseVanished
 	default:
 		return attr.CauseExit
@@ -111,9 +111,9 @@ func (rs *Restart) Cause() string {
 // RestartTrace builds the trace of a restart. disrupted is what happened to the node with
 // which the run ended, if something did; quiet is how long before it began Events about
 // the pod may tell of it.
-func RestartTrace(p *plans.Plan, rs *Restart, disrupted *nodes.Disruption, quiet time.Duration) spans.Trace {
-	pod, container := rs.Pod, rs.container
-	number := int(rs.Ended.Restart) + 1
+func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, quiet time.Duration) spans.Trace {
+	pod, container := restart.Pod, restart.container
+	number := int(restart.Ended.Restart) + 1
 	b := &builder{
 		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(number)),
 		base:  append(p.Workload.Attributes(), setOf(p, pod).Attributes()...),
@@ -123,23 +123,23 @@ func RestartTrace(p *plans.Plan, rs *Restart, disrupted *nodes.Disruption, quiet
 	subject := pod.Subject() + " container/" + container.Name
 	attrs := []attribute.KeyValue{
 		attr.ChangeKey.String(string(attr.ChangeRestart)),
-		attr.OutcomeKey.String(string(rs.How)),
-		attr.CauseKey.String(rs.causeOn(disrupted)),
+		attr.OutcomeKey.String(string(restart.How)),
+		attr.CauseKey.String(restart.causeOn(disrupted)),
 		semconv.K8SContainerRestartCount(number),
-		semconv.ProcessExitCode(int(rs.Ended.ExitCode)),
+		semconv.ProcessExitCode(int(restart.Ended.ExitCode)),
 	}
 	if container.Ledger.LeftOut > 0 {
 		attrs = append(attrs, attr.RestartsLeftOutKey.Int(container.Ledger.LeftOut))
 		container.Ledger.EmitLeftOut()
 	}
 	rollout := broughtBy(p, pod)
-	attrs = append(attrs, rollout.AttributesAfter(rs.From)...)
-	root := b.add(Node{
+	attrs = append(attrs, rollout.AttributesAfter(restart.From)...)
+	root := b.add(SpanSpec{
 		Kind: kind.ContainerRestart, Subject: subject,
-		Start: rs.From, End: rs.Until, Attrs: attrs,
+		Start: restart.From, End: restart.Until, Attrs: attrs,
 	})
-	if rs.Ended.ExitCode != 0 && !pod.Ordered(container, rs.Ended) {
-		f := pod.WhyEnded(container, rs.Ended)
+	if restart.Ended.ExitCode != 0 && !pod.Ordered(container, restart.Ended) {
+		f := pod.WhyEnded(container, restart.Ended)
 		fail(root, f)
 		root.Message = podlife.Describe(f)
 	}
@@ -149,14 +149,14 @@ func RestartTrace(p *plans.Plan, rs *Restart, disrupted *nodes.Disruption, quiet
 	if disrupted != nil {
 		Link(root, p.Issued.Give(disrupted.Place()), attr.LinkCausedBy)
 	}
-	rs.phases(b, root, subject)
-	initialized := rs.initialized()
+	restart.phases(b, root, subject)
+	initialized := restart.initialized()
 	for _, ev := range pod.Events {
-		if !ev.First().Before(rs.From.Add(-quiet)) && !ev.First().After(root.End) && !inStart(pod, ev) && (ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]) {
+		if !ev.First().Before(restart.From.Add(-quiet)) && !ev.First().After(root.End) && !inStart(pod, ev) && (ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]) {
 			attach(root, ev, root.End)
 		}
 	}
-	if rs.How != attr.OutcomeOpen {
+	if restart.How != attr.OutcomeOpen {
 		b.addPath(root)
 	}
 	return b.done()
@@ -188,11 +188,11 @@ func broughtBy(p *plans.Plan, pod *podlife.Pod) *workloads.Change {
 }
 
 // causeOn is cause with what is known of the node.
-func (rs *Restart) causeOn(d *nodes.Disruption) string {
+func (restart *Restart) causeOn(d *nodes.Disruption) string {
 	switch {
 	case d == nil:
-		return rs.Cause()
-	case d.Kind == nodes.NodeRebooted:
+		return restart.Cause()
+	case d.Kind == nodes.Rebooted:
 		return attr.CauseReboot
 	default:
 		return attr.CauseKubelet

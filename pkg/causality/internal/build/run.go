@@ -25,7 +25,7 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 		if !c.Over() {
 			cut = now
 		}
-		b.podStart(trace.SpanID{}, pod, nil, time.Time{}, cut, c.How() == attr.OutcomeFailed)
+		b.podStart(trace.SpanID{}, pod, nil, time.Time{}, cut, c.Outcome() == attr.OutcomeFailed)
 	}
 	b.root = b.spans[0]
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
@@ -67,7 +67,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 			told = append(told, ev)
 		}
 	}
-	root := b.add(Node{
+	root := b.add(SpanSpec{
 		Kind: kind.CronJobSchedule, Subject: cron.Subject(),
 		Start: c.At, End: made.At(), Attrs: []attribute.KeyValue{
 			attr.ChangeKey.String(string(attr.ChangeSchedule)),

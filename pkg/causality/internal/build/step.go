@@ -15,7 +15,7 @@ import (
 )
 
 func stepIdentity(set *workloads.PodSet, step *workloads.Step) []string {
-	return []string{kind.ScaleUp.ID(), string(set.Uid), strconv.FormatInt(step.Generation, 10), strconv.Itoa(int(step.From)), strconv.Itoa(int(step.To))}
+	return []string{kind.ScaleUp.ID(), string(set.UID), strconv.FormatInt(step.Generation, 10), strconv.Itoa(int(step.From)), strconv.Itoa(int(step.To))}
 }
 
 func (b *changeBuilder) addSteps(now time.Time) {
@@ -26,7 +26,7 @@ func (b *changeBuilder) addSteps(now time.Time) {
 		}
 		start := evidence.Latest(b.plan.Decided(at.Set, at.Step), b.start)
 		at.Step.Ledger.EmitFrom(start)
-		b.spanOf[at.Step] = b.add(Node{
+		b.spanOf[at.Step] = b.add(SpanSpec{
 			parent: b.root.SpanID, id: stepIdentity(at.Set, at.Step),
 			Kind: what, Subject: at.Set.Subject(),
 			Start: start, End: b.stepEnd(at, start, now),
@@ -176,7 +176,7 @@ func (b *changeBuilder) addPauses() {
 		if !until.After(from) {
 			continue
 		}
-		b.add(Node{
+		b.add(SpanSpec{
 			parent: b.root.SpanID, id: []string{kind.Paused.ID(), strconv.Itoa(i)},
 			Kind: kind.Paused, Service: b.plan.Workload.Service(), Subject: b.plan.Workload.Subject(),
 			Start: from, End: until,
@@ -186,7 +186,7 @@ func (b *changeBuilder) addPauses() {
 
 // addMinReadyWait shows the time that minReadySeconds cost at the end.
 func (b *changeBuilder) addMinReadyWait() {
-	if b.change.Kind != attr.ChangeRollout || b.change.How() != attr.OutcomeComplete || b.plan.Workload.MinReady == 0 || b.completeWhenReady() {
+	if b.change.Kind != attr.ChangeRollout || b.change.Outcome() != attr.OutcomeComplete || b.plan.Workload.MinReady == 0 || b.completeWhenReady() {
 		return
 	}
 	var ready, available time.Time
@@ -203,7 +203,7 @@ func (b *changeBuilder) addMinReadyWait() {
 	if available.After(b.end) {
 		available = b.end
 	}
-	b.minReadyWait = b.add(Node{
+	b.minReadyWait = b.add(SpanSpec{
 		parent: b.root.SpanID, id: []string{kind.MinReadyWait.ID()},
 		Kind: kind.MinReadyWait, Service: b.plan.Workload.Service(), Subject: b.plan.Workload.Subject(),
 		Start: ready, End: available,

@@ -94,7 +94,7 @@ func podInMessage(p *plans.Plan, set *workloads.PodSet, ev *podlife.Event) (*pod
 	default:
 		return nil, plans.Attribution{}, false
 	}
-	pod := p.Nearest(plans.PodName{Rs: set.ObjectID, Name: plans.PodNamed(ev.Message())}, ev.Reason, ev.First())
+	pod := p.Nearest(plans.PodName{Owner: set.ObjectID, Name: plans.PodNamed(ev.Message())}, ev.Reason, ev.First())
 	at, ok := slots[pod]
 	return pod, at, ok
 }

@@ -32,10 +32,10 @@ func (b *changeBuilder) runEnds() []runEnd {
 		switch {
 		case start == nil:
 		case pod.Finished.Known():
-			b.ends = append(b.ends, runEnd{pod, pod.Finish, pod.Phase == podlife.PodFailed, start})
+			b.ends = append(b.ends, runEnd{pod, pod.FinishedBy, pod.Phase == podlife.PodFailed, start})
 		case !pod.Charged:
 		case !b.change.WaitsForEnd:
-			b.ends = append(b.ends, runEnd{pod, pod.Deletion, true, start})
+			b.ends = append(b.ends, runEnd{pod, pod.DeleteAskedBy, true, start})
 		case stop != nil && pod.Ended.Known():
 			b.ends = append(b.ends, runEnd{pod, pod.EndedBy, pod.Phase == podlife.PodFailed, stop})
 		}

@@ -11,7 +11,7 @@ import (
 // pods that it wanted are nowhere in that. They have gone since, with their Events,
 // or were never made: nothing tells. So nothing is said of how they fared.
 func (b *changeBuilder) podsUnknown() bool {
-	if !b.plan.Workload.Inferred || b.change.How() != attr.OutcomeSuperseded {
+	if !b.plan.Workload.Inferred || b.change.Outcome() != attr.OutcomeSuperseded {
 		return false
 	}
 	if len(b.plan.Sets) > 0 && !b.plan.Sets[0].Direct() {
@@ -28,7 +28,7 @@ func (b *changeBuilder) podsUnknown() bool {
 
 // stepUnknown is podsUnknown of a step. That pods could not be made, Events tell.
 func (b *changeBuilder) stepUnknown(at plans.Attribution) bool {
-	if !b.plan.Workload.Inferred || b.change.How() != attr.OutcomeSuperseded {
+	if !b.plan.Workload.Inferred || b.change.Outcome() != attr.OutcomeSuperseded {
 		return false
 	}
 	for _, ev := range at.Set.Events {

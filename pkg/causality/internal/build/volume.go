@@ -35,16 +35,16 @@ type claimSpans struct {
 }
 
 // claimWaits adds the time the pod waited for its claims to get a volume.
-func (ph *phases) claimWaits(tl podlife.Timeline) {
-	for _, c := range ph.pod.Claims.Of(ph.pod) {
+func (sb *startBuilder) claimWaits(tl podlife.Timeline) {
+	for _, c := range sb.pod.Claims.Of(sb.pod) {
 		from, until := evidence.Latest(tl.Created, c.Created.Earliest), c.BoundAt()
 		if !until.IsZero() && !until.After(tl.Created) {
 			continue // it was there already
 		}
-		parent := ph.schedule
+		parent := sb.schedule
 		switch {
 		case tl.Scheduled.IsZero():
-		case ph.pod.HasEvent("Scheduled") && !until.IsZero():
+		case sb.pod.HasEvent("Scheduled") && !until.IsZero():
 			// The scheduler waits for claims before it names a node; the news
 			// of the claim may have come after.
 			until = evidence.Earliest(until, tl.Scheduled)
@@ -52,36 +52,36 @@ func (ph *phases) claimWaits(tl podlife.Timeline) {
 			continue // it must have got one; nobody says when
 		case until.After(tl.Scheduled) || until.IsZero():
 			// The pod was made for this node.
-			parent, from = ph.sandbox, evidence.Latest(from, tl.Scheduled)
+			parent, from = sb.sandbox, evidence.Latest(from, tl.Scheduled)
 		}
 		open := until.IsZero() || until.After(parent.End)
 		if open {
 			until = parent.End
 		}
 		if until.After(from) {
-			ph.bind(claimSpans{VolumeClaim: c, open: open}, parent, from, until)
+			sb.bind(claimSpans{VolumeClaim: c, open: open}, parent, from, until)
 		}
 	}
 }
 
-func (ph *phases) bind(c claimSpans, parent *spans.Span, from, until time.Time) {
-	c.bind = ph.add(Node{
+func (sb *startBuilder) bind(c claimSpans, parent *spans.Span, from, until time.Time) {
+	c.bind = sb.add(SpanSpec{
 		parent: parent.SpanID, id: []string{c.Name}, Kind: kind.BindVolumeClaim,
-		Subject: c.Subject(), Start: from, End: until, Attrs: attributes(c.VolumeClaim),
+		Subject: c.Subject(), Start: from, End: until, Attrs: claimAttributes(c.VolumeClaim),
 	})
 	if service, from, until := c.Provisioning(c.bind.End); !from.IsZero() && until.After(c.bind.Start) {
-		c.provision = ph.add(Node{
+		c.provision = sb.add(SpanSpec{
 			parent: c.bind.SpanID, id: []string{c.Name}, Kind: kind.ProvisionVolume, Service: service,
-			Subject: c.Subject(), Start: evidence.Latest(from, c.bind.Start), End: until, Attrs: attributes(c.VolumeClaim),
+			Subject: c.Subject(), Start: evidence.Latest(from, c.bind.Start), End: until, Attrs: claimAttributes(c.VolumeClaim),
 		})
 	}
-	ph.volumes.claims = append(ph.volumes.claims, c)
+	sb.volumes.claims = append(sb.volumes.claims, c)
 }
 
 // volumeMounts adds what preparing the sandbox waited for of the pod's volumes:
 // that they were attached to the node, and mounted.
-func (ph *phases) volumeMounts(tl podlife.Timeline) {
-	start, end := ph.sandbox.Start, ph.mountsOver()
+func (sb *startBuilder) volumeMounts(tl podlife.Timeline) {
+	start, end := sb.sandbox.Start, sb.mountsOver()
 	failing := map[string]time.Time{} // volumes whose attachment failed, and since when
 	mountFrom, mountFailed := start, false
 	attach := func(volume string, until time.Time) {
@@ -89,15 +89,15 @@ func (ph *phases) volumeMounts(tl podlife.Timeline) {
 		if volume != "" {
 			attrs = append(attrs, semconv.K8SPersistentvolumeName(volume))
 		}
-		ph.volumes.attached = append(ph.volumes.attached, ph.add(Node{
-			parent: ph.sandbox.SpanID, id: []string{strconv.Itoa(len(ph.volumes.attached))}, Kind: kind.AttachVolume,
+		sb.volumes.attached = append(sb.volumes.attached, sb.add(SpanSpec{
+			parent: sb.sandbox.SpanID, id: []string{strconv.Itoa(len(sb.volumes.attached))}, Kind: kind.AttachVolume,
 			Start: start, End: until, Attrs: attrs,
 		}))
 		mountFrom = evidence.Latest(mountFrom, until)
 	}
-	for _, ev := range ph.pod.Events {
+	for _, ev := range sb.pod.Events {
 		t := ev.First()
-		if ev.Container != "" || t.Before(start) || t.After(ph.sandbox.End) {
+		if ev.Container != "" || t.Before(start) || t.After(sb.sandbox.End) {
 			continue
 		}
 		switch volume := volumeName(ev.Message()); ev.Reason {
@@ -117,18 +117,18 @@ func (ph *phases) volumeMounts(tl podlife.Timeline) {
 		}
 	}
 	if mountFailed && end.After(mountFrom) {
-		ph.volumes.mounts = ph.add(Node{
-			parent: ph.sandbox.SpanID, Kind: kind.MountVolumes, Start: mountFrom, End: end,
+		sb.volumes.mounts = sb.add(SpanSpec{
+			parent: sb.sandbox.SpanID, Kind: kind.MountVolumes, Start: mountFrom, End: end,
 		})
 	}
 }
 
 // mountsOver is when all volumes were there: the kubelet makes the sandbox after
 // that, which shows where that fails.
-func (ph *phases) mountsOver() time.Time {
-	end := ph.sandbox.End
-	for _, ev := range ph.pod.Events {
-		if ev.Reason == "FailedCreatePodSandBox" && !ev.First().Before(ph.sandbox.Start) && ev.First().Before(end) {
+func (sb *startBuilder) mountsOver() time.Time {
+	end := sb.sandbox.End
+	for _, ev := range sb.pod.Events {
+		if ev.Reason == "FailedCreatePodSandBox" && !ev.First().Before(sb.sandbox.Start) && ev.First().Before(end) {
 			end = ev.First()
 		}
 	}
@@ -136,9 +136,9 @@ func (ph *phases) mountsOver() time.Time {
 }
 
 // failVolumes marks what was not there when the start failed for it.
-func (ph *phases) failVolumes(f evidence.Failure) {
-	for _, c := range ph.volumes.claims {
-		o, reason := c.LastFailure(ph.end)
+func (sb *startBuilder) failVolumes(f evidence.Failure) {
+	for _, c := range sb.volumes.claims {
+		o, reason := c.LastFailure(sb.end)
 		if !c.open || reason == "" {
 			continue
 		}
@@ -147,11 +147,11 @@ func (ph *phases) failVolumes(f evidence.Failure) {
 			fail(c.provision, evidence.Failure{Reason: reason, Message: o.Message})
 		}
 	}
-	if ph.last != ph.sandbox {
+	if sb.last != sb.sandbox {
 		return
 	}
-	for _, s := range append(slices.Clip(ph.volumes.attached), ph.volumes.mounts) {
-		if s != nil && s.End.Equal(ph.end) && isVolumeFailure(f.Reason) {
+	for _, s := range append(slices.Clip(sb.volumes.attached), sb.volumes.mounts) {
+		if s != nil && s.End.Equal(sb.end) && isVolumeFailure(f.Reason) {
 			fail(s, f)
 		}
 	}
@@ -163,17 +163,17 @@ func isVolumeFailure(reason string) bool {
 
 // placeVolumeEvent finds the span of an Event of the pod about one of its
 // volumes; nil if there is none.
-func (ph *phases) placeVolumeEvent(ev *podlife.Event) *spans.Span {
+func (sb *startBuilder) placeVolumeEvent(ev *podlife.Event) *spans.Span {
 	switch ev.Reason {
 	case "SuccessfulAttachVolume", "FailedAttachVolume":
-		for _, s := range ph.volumes.attached {
+		for _, s := range sb.volumes.attached {
 			if v, _ := s.Attribute(semconv.K8SPersistentvolumeNameKey); v.AsString() == volumeName(ev.Message()) && !ev.First().After(s.End) {
 				return s
 			}
 		}
-		return ph.volumes.mounts
+		return sb.volumes.mounts
 	case "FailedMount", "FailedMapVolume":
-		if s := ph.volumes.mounts; s != nil && !ev.First().Before(s.Start) {
+		if s := sb.volumes.mounts; s != nil && !ev.First().Before(s.Start) {
 			return s
 		}
 	}
@@ -182,18 +182,18 @@ func (ph *phases) placeVolumeEvent(ev *podlife.Event) *spans.Span {
 
 // attachClaimEvents puts the Events of the pod's claims on the spans that
 // waited for them.
-func (ph *phases) attachClaimEvents() {
-	for _, c := range ph.pod.Claims.Of(ph.pod) {
+func (sb *startBuilder) attachClaimEvents() {
+	for _, c := range sb.pod.Claims.Of(sb.pod) {
 		for _, ev := range c.Events {
-			if t := ev.First(); !ev.Ledger.Claimed && !t.After(ph.end) && ph.pod.Claims.Waiter(ph.pod, c, t, ph.work) {
-				attach(ph.placeClaimEvent(c, t), ev, ph.end)
+			if t := ev.First(); !ev.Ledger.Claimed && !t.After(sb.end) && sb.pod.Claims.Waiter(sb.pod, c, t, sb.work) {
+				attach(sb.placeClaimEvent(c, t), ev, sb.end)
 			}
 		}
 	}
 }
 
-func (ph *phases) placeClaimEvent(c *podlife.VolumeClaim, t time.Time) *spans.Span {
-	for _, s := range ph.volumes.claims {
+func (sb *startBuilder) placeClaimEvent(c *podlife.VolumeClaim, t time.Time) *spans.Span {
+	for _, s := range sb.volumes.claims {
 		switch {
 		case s.VolumeClaim != c || t.After(s.bind.End):
 		case s.provision != nil && !t.Before(s.provision.Start) && !t.After(s.provision.End):
@@ -202,14 +202,14 @@ func (ph *phases) placeClaimEvent(c *podlife.VolumeClaim, t time.Time) *spans.Sp
 			return s.bind
 		}
 	}
-	return ph.root
+	return sb.root
 }
 
-// attributes name the claim and what it asks for.
-func attributes(c *podlife.VolumeClaim) []attribute.KeyValue {
+// claimAttributes name the claim and what it asks for.
+func claimAttributes(c *podlife.VolumeClaim) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{
 		semconv.K8SPersistentvolumeclaimName(c.Name),
-		semconv.K8SPersistentvolumeclaimUID(string(c.Uid)),
+		semconv.K8SPersistentvolumeclaimUID(string(c.UID)),
 	}
 	if c.Class != "" {
 		attrs = append(attrs, semconv.K8SStorageclassName(c.Class))

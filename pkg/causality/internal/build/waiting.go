@@ -303,7 +303,7 @@ func createFailure(p *plans.Plan, c *workloads.Change, n *census) evidence.Failu
 			return why
 		}
 		for _, ev := range set.Events {
-			if o := ev.Until(n.at); set.Direct() && ev.Reason == "FailedCreate" && o.At.After(n.newest) && !o.At.After(n.at) && !o.At.Before(nodes.From(c.Start)) {
+			if o := ev.Until(n.at); set.Direct() && ev.Reason == "FailedCreate" && o.At.After(n.newest) && !o.At.After(n.at) && !o.At.Before(nodes.EarliestOf(c.Start)) {
 				return evidence.Failure{Reason: ev.Reason, Message: o.Message}
 			}
 		}

@@ -30,9 +30,9 @@ func TestTheWalkOfAPathEnds(t *testing.T) {
 			}
 		}
 		root := all[0]
-		w := NewCriticalPath(all, root, &evidence.Work{Left: n * n * n * 50})
-		w.Descend(root)
-		phases := w.Finish()
+		path := New(all, root, &evidence.Work{Left: n * n * n * 50})
+		path.Descend(root)
+		phases := path.Finish()
 		var sum time.Duration
 		for _, d := range phases {
 			sum += d

@@ -98,18 +98,18 @@ func NewWrite(resourceVersion string, o stream.Observation) Write {
 // Number tells a write of an object's spec from the others: by the generation that it
 // made, or, where a damaged recording has lost that, by the resource version, which is
 // negative so that it is no generation.
-func (s Write) Number(generation int64) int64 {
+func (w Write) Number(generation int64) int64 {
 	if generation == 0 {
-		return -int64(s.Version)
+		return -int64(w.Version)
 	}
 	return generation
 }
 
-func (s Write) Before(t Write) bool {
-	if s.Version != 0 && t.Version != 0 {
-		return s.Version < t.Version
+func (w Write) Before(other Write) bool {
+	if w.Version != 0 && other.Version != 0 {
+		return w.Version < other.Version
 	}
-	return s.Arrival.Before(t.Arrival)
+	return w.Arrival.Before(other.Arrival)
 }
 
 // CompareWrites is 0 for writes of which nobody knows which came first.

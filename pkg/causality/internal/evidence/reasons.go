@@ -52,15 +52,15 @@ func (rs Reasons) At(t time.Time) (Reason, bool) {
 // itself writes are a few hundred bytes long, and most repeat.
 const MaxWords = 16 << 10
 
-// telling is an entry of a history.
-type telling interface {
+// entry is an entry of a history.
+type entry interface {
 	// words are what it says, free text both.
 	Words() (reason, message string)
 }
 
 // Shared returns words that say the same as s, those of the history if it has them:
 // what repeats for days is then there once.
-func Shared[T telling](history []T, s string) string {
+func Shared[T entry](history []T, s string) string {
 	for _, entry := range slices.Backward(history) {
 		switch reason, message := entry.Words(); s {
 		case message:
@@ -73,7 +73,7 @@ func Shared[T telling](history []T, s string) string {
 }
 
 // WordsIn is the length of the different words in a history.
-func WordsIn[T telling](history []T) int {
+func WordsIn[T entry](history []T) int {
 	if len(history) == 1 {
 		reason, message := history[0].Words()
 		return len(reason) + len(message)
@@ -94,7 +94,7 @@ func WordsIn[T telling](history []T) int {
 
 // tooMuch reports whether a history has more than so many entries, or too many
 // words. The first and the last entry are kept in any case.
-func tooMuch[T telling](history []T, most int) bool {
+func tooMuch[T entry](history []T, most int) bool {
 	if len(history) <= 2 {
 		return false
 	}
@@ -111,7 +111,7 @@ func tooMuch[T telling](history []T, most int) bool {
 
 // Trimmed is a history without as many entries as are too many. The first and the
 // last say most: those go that came after the first.
-func Trimmed[T telling](history []T, most int) []T {
+func Trimmed[T entry](history []T, most int) []T {
 	for tooMuch(history, most) {
 		history = slices.Delete(history, 1, 2)
 	}

@@ -29,12 +29,12 @@ type ObjectID struct {
 	// groups have moved (extensions, apps) while the kinds stayed.
 	Group     string
 	Namespace string // empty for cluster-scoped objects
-	Uid       types.UID
+	UID       types.UID
 }
 
 // Compare orders identities, so that what is done for many comes in a fixed order.
 func (id ObjectID) Compare(other ObjectID) int {
-	return cmp.Or(cmp.Compare(id.Uid, other.Uid), cmp.Compare(id.Kind, other.Kind),
+	return cmp.Or(cmp.Compare(id.UID, other.UID), cmp.Compare(id.Kind, other.Kind),
 		cmp.Compare(id.Namespace, other.Namespace), cmp.Compare(id.Group, other.Group))
 }
 
@@ -58,13 +58,13 @@ func TypeOf(obj runtime.Object) (kind, group string) {
 	return KindOf(obj), CustomGroup(apiVersion)
 }
 
-// IdOf is the identity of an object.
-func IdOf(obj runtime.Object, meta metav1.Object) ObjectID {
+// IDOf is the identity of an object.
+func IDOf(obj runtime.Object, meta metav1.Object) ObjectID {
 	kind, group := TypeOf(obj)
 	return ObjectID{kind, group, meta.GetNamespace(), meta.GetUID()}
 }
 
 // BuiltIn is the identity of an object of one of Kubernetes' own kinds.
 func BuiltIn(kind string, meta metav1.Object) ObjectID {
-	return ObjectID{Kind: kind, Namespace: meta.GetNamespace(), Uid: meta.GetUID()}
+	return ObjectID{Kind: kind, Namespace: meta.GetNamespace(), UID: meta.GetUID()}
 }

@@ -22,12 +22,12 @@ func MirrorOf(in *corev1.Pod) types.UID {
 	if !IsBuiltIn(ControllerRef(in), KindNode) {
 		return ""
 	}
-	return UidOf(in.Annotations[corev1.MirrorPodAnnotationKey])
+	return UIDOf(in.Annotations[corev1.MirrorPodAnnotationKey])
 }
 
 // OwnerRef names an owner.
 type OwnerRef struct {
-	Uid         types.UID
+	UID         types.UID
 	group, kind string
 	name        string
 }
@@ -45,7 +45,7 @@ func NewOwnerRef(ref metav1.OwnerReference) OwnerRef {
 	if !ok {
 		group = ""
 	}
-	return OwnerRef{Uid: ref.UID, group: group, kind: ref.Kind, name: ref.Name}
+	return OwnerRef{UID: ref.UID, group: group, kind: ref.Kind, name: ref.Name}
 }
 
 // In is who a reference in a namespace leads to, if that is an object of the same
@@ -55,7 +55,7 @@ func (r OwnerRef) In(namespace string) ObjectID {
 	if !strings.Contains(group, ".") {
 		group = ""
 	}
-	return ObjectID{r.kind, group, namespace, r.Uid}
+	return ObjectID{r.kind, group, namespace, r.UID}
 }
 
 // OwnerRefOf returns the owner to follow: the controller, or else the first.

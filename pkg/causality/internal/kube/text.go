@@ -190,5 +190,5 @@ func (v textVisitor) pod(in *corev1.Pod) {
 	}
 }
 
-// UidOf is a UID from where it is free text.
-func UidOf(text string) types.UID { return types.UID(Identity(text)) }
+// UIDOf is a UID from where it is free text.
+func UIDOf(text string) types.UID { return types.UID(Identity(text)) }

@@ -9,8 +9,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// ChangeLedger is what was handed out of a change.
-type ChangeLedger struct {
+// Change is what was handed out of a change.
+type Change struct {
 	// sent says that the trace of the change was handed out, with the span root.
 	Sent bool
 	Root *SentSpan
@@ -28,44 +28,44 @@ type ChangeLedger struct {
 	Joined trace.SpanContext
 	// phases are how long each phase of the change's critical path took.
 	Phases map[attr.Phase]time.Duration
-	// marked are the spans on that path which were not over when the change was handed
+	// Critical are the spans on that path which were not over when the change was handed
 	// out, and come later.
-	Marked map[trace.SpanID]bool
+	Critical map[trace.SpanID]bool
 }
 
 // Emit notes that the change was handed out.
-func (l *ChangeLedger) Emit(root *SentSpan) { l.Sent, l.Root = true, root }
+func (l *Change) Emit(root *SentSpan) { l.Sent, l.Root = true, root }
 
 // EmitDeletion notes that a deletion is handed out as complete.
-func (l *ChangeLedger) EmitDeletion() { l.DeletionSent = true }
+func (l *Change) EmitDeletion() { l.DeletionSent = true }
 
 // EmitRecovery notes that the recovery of a failed rollout is handed out.
-func (l *ChangeLedger) EmitRecovery() { l.RecoverySent = true }
+func (l *Change) EmitRecovery() { l.RecoverySent = true }
 
 // EmitUpTo notes that the change was told of while it went on.
-func (l *ChangeLedger) EmitUpTo(until time.Time) { l.InProgress = until }
+func (l *Change) EmitUpTo(until time.Time) { l.InProgress = until }
 
 // Join notes the span that the change is a child of, which may be none. From now on what
 // links to the change leads there.
-func (l *ChangeLedger) Join(parent trace.SpanContext) { l.Placed, l.Joined = true, parent }
+func (l *Change) Join(parent trace.SpanContext) { l.Placed, l.Joined = true, parent }
 
 // EmitPath notes the phases of the change's critical path.
-func (l *ChangeLedger) EmitPath(phases map[attr.Phase]time.Duration) { l.Phases = phases }
+func (l *Change) EmitPath(phases map[attr.Phase]time.Duration) { l.Phases = phases }
 
-// Mark notes a span on the critical path that comes later.
-func (l *ChangeLedger) Mark(id trace.SpanID) {
-	if l.Marked == nil {
-		l.Marked = map[trace.SpanID]bool{}
+// MarkCritical notes a span on the critical path that comes later.
+func (l *Change) MarkCritical(id trace.SpanID) {
+	if l.Critical == nil {
+		l.Critical = map[trace.SpanID]bool{}
 	}
-	l.Marked[id] = true
+	l.Critical[id] = true
 }
 
 // MaxJoined bounds what is kept of the rollouts that joined a trace: more than
 // the revisions that a workload keeps, unless it was told to keep many.
 const MaxJoined = 32
 
-// WorkloadLedger is what was handed out of a workload, apart from its changes.
-type WorkloadLedger struct {
+// Workload is what was handed out of a workload, apart from its changes.
+type Workload struct {
 	// given is the trace ID of the current change, once that was looked at.
 	given trace.TraceID
 	// joinedBy are the spans that rollouts which are not kept were children of,
@@ -73,8 +73,8 @@ type WorkloadLedger struct {
 	JoinedBy map[int64]trace.SpanContext
 }
 
-// Joined notes the span that a rollout was a child of which is about to be forgotten.
-func (l *WorkloadLedger) Joined(revision int64, parent trace.SpanContext) {
+// RememberJoined notes the span that a rollout was a child of which is about to be forgotten.
+func (l *Workload) RememberJoined(revision int64, parent trace.SpanContext) {
 	if l.JoinedBy == nil {
 		l.JoinedBy = map[int64]trace.SpanContext{}
 	}
@@ -82,8 +82,8 @@ func (l *WorkloadLedger) Joined(revision int64, parent trace.SpanContext) {
 	KeepNewest(l.JoinedBy, MaxJoined)
 }
 
-// ScheduleLedger is what was handed out of a time of a CronJob's schedule.
-type ScheduleLedger struct {
+// Schedule is what was handed out of a time of a CronJob's schedule.
+type Schedule struct {
 	// sent says that the time needs no more telling.
 	Sent bool
 	// place is where its trace is, once that was decided.
@@ -91,13 +91,13 @@ type ScheduleLedger struct {
 }
 
 // Emit notes that the time was handed out.
-func (l *ScheduleLedger) Emit() { l.Sent = true }
+func (l *Schedule) Emit() { l.Sent = true }
 
 // PassOver notes that the time is old news.
-func (l *ScheduleLedger) PassOver() { l.Sent = true }
+func (l *Schedule) PassOver() { l.Sent = true }
 
 // Decide notes where the trace is. From now on what links to it leads there.
-func (l *ScheduleLedger) Decide(at Place) { l.Place = &at }
+func (l *Schedule) Decide(at Place) { l.Place = &at }
 
 // KeepNewest leaves what belongs to the highest revisions, so many of them.
 func KeepNewest[V any](byRevision map[int64]V, most int) {

@@ -36,7 +36,7 @@ func (s *Issued) Has(id trace.TraceID) bool {
 }
 
 // SetCurrent notes the trace ID of a workload's current change.
-func (s *Issued) SetCurrent(l *WorkloadLedger, id trace.TraceID) {
+func (s *Issued) SetCurrent(l *Workload, id trace.TraceID) {
 	if l.given == id {
 		return
 	}
@@ -48,7 +48,7 @@ func (s *Issued) SetCurrent(l *WorkloadLedger, id trace.TraceID) {
 }
 
 // ForgetCurrent notes that a workload has no current change any more.
-func (s *Issued) ForgetCurrent(l *WorkloadLedger) {
+func (s *Issued) ForgetCurrent(l *Workload) {
 	if l.given.IsValid() {
 		delete(s.Current, l.given)
 		s.Add(l.given)

@@ -19,17 +19,17 @@ type SentSpan struct {
 	Start, End time.Time
 }
 
-// EventLedger is what was handed out of an Event.
-type EventLedger struct {
+// Event is what was handed out of an Event.
+type Event struct {
 	// claimed says that a span has the Event, or that it was passed over as old news: it
 	// appears once.
 	Claimed bool
 }
 
-func (l *EventLedger) Claim() { l.Claimed = true }
+func (l *Event) Claim() { l.Claimed = true }
 
-// StepLedger is what was handed out of a step of a ReplicaSet.
-type StepLedger struct {
+// Step is what was handed out of a step of a ReplicaSet.
+type Step struct {
 	// sentStart is the start of the step's span, once that was handed out.
 	SentStart time.Time
 	// filled counts the pods of the step that the engine has forgotten.
@@ -37,7 +37,7 @@ type StepLedger struct {
 }
 
 // EmitFrom notes that the step's span was handed out, and when that starts.
-func (l *StepLedger) EmitFrom(start time.Time) { l.SentStart = start }
+func (l *Step) EmitFrom(start time.Time) { l.SentStart = start }
 
 // Fill notes that one of the step's pods is about to be forgotten.
-func (l *StepLedger) Fill() { l.Filled++ }
+func (l *Step) Fill() { l.Filled++ }

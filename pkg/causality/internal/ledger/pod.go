@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// PodLedger is what was handed out of a pod.
-type PodLedger struct {
+// Pod is what was handed out of a pod.
+type Pod struct {
 	// startSent and stopSent say that the pod's start, and its stop, need no more telling.
 	// startSpan and stopSpan are the spans that were handed out, for Events that come
 	// later still; they are nil of what was passed over.
@@ -20,8 +20,8 @@ type PodLedger struct {
 	// was made at filledAt.
 	Filled   bool
 	FilledAt time.Time
-	// evened says that the pod which was removed because this one came back is forgotten.
-	Evened bool
+	// SurplusForgotten says that the pod which was removed because this one came back is forgotten.
+	SurplusForgotten bool
 	// restartSent has the last run, by container, whose restart was told.
 	RestartSent map[string]int32
 	// victims are pods that were lost for this one.
@@ -29,26 +29,26 @@ type PodLedger struct {
 }
 
 // EmitStart notes that the pod's start was handed out.
-func (l *PodLedger) EmitStart(s *SentSpan) { l.StartSent, l.StartSpan = true, s }
+func (l *Pod) EmitStart(s *SentSpan) { l.StartSent, l.StartSpan = true, s }
 
 // PassOverStart notes that the pod's start is old news: it was over when its workload
 // took the pod in.
-func (l *PodLedger) PassOverStart() { l.StartSent = true }
+func (l *Pod) PassOverStart() { l.StartSent = true }
 
 // EmitStop notes that the pod's stop was handed out.
-func (l *PodLedger) EmitStop(s *SentSpan) { l.StopSent, l.StopSpan = true, s }
+func (l *Pod) EmitStop(s *SentSpan) { l.StopSent, l.StopSpan = true, s }
 
 // PassOverStop notes that there is no stop to tell: the pod stays, as what is left of it.
-func (l *PodLedger) PassOverStop() { l.StopSent = true }
+func (l *Pod) PassOverStop() { l.StopSent = true }
 
 // EmitReplacement notes that the pod's replacement was handed out.
-func (l *PodLedger) EmitReplacement(root *SentSpan) { l.Replaced = root }
+func (l *Pod) EmitReplacement(root *SentSpan) { l.Replaced = root }
 
 // EmitUpTo notes that the pod's replacement was told of while it went on.
-func (l *PodLedger) EmitUpTo(until time.Time) { l.InProgress = until }
+func (l *Pod) EmitUpTo(until time.Time) { l.InProgress = until }
 
 // EmitRestart notes the last run of a container whose end needs no more telling.
-func (l *PodLedger) EmitRestart(container string, run int32) {
+func (l *Pod) EmitRestart(container string, run int32) {
 	if l.RestartSent == nil {
 		l.RestartSent = map[string]int32{}
 	}
@@ -57,22 +57,22 @@ func (l *PodLedger) EmitRestart(container string, run int32) {
 
 // Fill notes that the pod which took the place of this one, and was made at a time, is
 // about to be forgotten.
-func (l *PodLedger) Fill(made time.Time) { l.Filled, l.FilledAt = true, made }
+func (l *Pod) Fill(made time.Time) { l.Filled, l.FilledAt = true, made }
 
-// Even notes that the pod which was removed because this one came back is about to be
+// ForgetSurplus notes that the pod which was removed because this one came back is about to be
 // forgotten.
-func (l *PodLedger) Even() { l.Evened = true }
+func (l *Pod) ForgetSurplus() { l.SurplusForgotten = true }
 
-// Lost notes that a pod was lost for this one.
-func (l *PodLedger) Lost(victim Consequence) { l.Victims.add(victim) }
+// AddVictim notes that a pod was lost for this one.
+func (l *Pod) AddVictim(victim Consequence) { l.Victims.add(victim) }
 
 // MaxRestartsSent is how many restarts of one container are told in an hour. A
 // crash loop has twelve an hour when its back-off has reached its limit, for as
 // long as nobody looks.
 const MaxRestartsSent = 10
 
-// ContainerLedger is what was handed out of a container.
-type ContainerLedger struct {
+// Container is what was handed out of a container.
+type Container struct {
 	// told counts the restarts that were told since toldSince, leftOut those
 	// that were not.
 	sent      int
@@ -80,9 +80,9 @@ type ContainerLedger struct {
 	LeftOut   int
 }
 
-// MayTell reports whether a restart is still to be told, and counts it if not:
+// MayEmit reports whether a restart is still to be told, and counts it if not:
 // the next one that is says how many were left out.
-func (l *ContainerLedger) MayTell(at time.Time) bool {
+func (l *Container) MayEmit(at time.Time) bool {
 	if at.After(l.sentSince.Add(time.Hour)) {
 		l.sentSince, l.sent = at, 0
 	}
@@ -95,4 +95,4 @@ func (l *ContainerLedger) MayTell(at time.Time) bool {
 }
 
 // EmitLeftOut notes that it was told how many restarts were left out.
-func (l *ContainerLedger) EmitLeftOut() { l.LeftOut = 0 }
+func (l *Container) EmitLeftOut() { l.LeftOut = 0 }

@@ -15,26 +15,26 @@ import (
 // Nodes are the Nodes of the cluster. Pods name theirs, Events too, and a name
 // may come again when a machine is registered anew.
 type Nodes struct {
-	ByID  map[kube.ObjectID]*NodeRecord
-	Named map[string][]*NodeRecord
+	ByID  map[kube.ObjectID]*Record
+	Named map[string][]*Record
 	// due are those with disruptions to hand out.
-	Due map[*NodeRecord]bool
+	Due map[*Record]bool
 }
 
 func NewNodes() Nodes {
 	return Nodes{
-		ByID:  map[kube.ObjectID]*NodeRecord{},
-		Named: map[string][]*NodeRecord{},
-		Due:   map[*NodeRecord]bool{},
+		ByID:  map[kube.ObjectID]*Record{},
+		Named: map[string][]*Record{},
+		Due:   map[*Record]bool{},
 	}
 }
 
-// NodeRecord is what the engine keeps of a Node: when it was not what its pods
+// Record is what the engine keeps of a Node: when it was not what its pods
 // need it to be.
-type NodeRecord struct {
+type Record struct {
 	*podlife.Object
 	Created     time.Time
-	Conditions  map[corev1.NodeConditionType]*NodeCondition
+	Conditions  map[corev1.NodeConditionType]*Condition
 	unscheduled bool        // spec.unschedulable
 	Cordon      *Disruption // open, if it is told of
 	bootID      string
@@ -43,8 +43,8 @@ type NodeRecord struct {
 	Gone        bool
 }
 
-// NodeCondition is the latest state of a condition.
-type NodeCondition struct {
+// Condition is the latest state of a condition.
+type Condition struct {
 	status corev1.ConditionStatus
 	since  time.Time
 	well   bool // it has been what pods need
@@ -70,9 +70,9 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 		case in.Reason == neverUpdated:
 			return "", true // there is no kubelet yet
 		case in.Status == corev1.ConditionFalse:
-			return NodeNotReady, true
+			return NotReady, true
 		case in.Status == corev1.ConditionUnknown:
-			return NodeUnreachable, true
+			return Unreachable, true
 		}
 		return "", true
 	case corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure, corev1.NodeNetworkUnavailable:
@@ -84,14 +84,14 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 	return "", false
 }
 
-func (n *NodeRecord) ObserveCondition(in *corev1.NodeCondition, arrival, seen time.Time) {
+func (n *Record) ObserveCondition(in *corev1.NodeCondition, arrival, seen time.Time) {
 	kind, known := conditionKind(in)
 	if !known {
 		return
 	}
 	c := n.Conditions[in.Type]
 	if c == nil {
-		c = &NodeCondition{}
+		c = &Condition{}
 		n.Conditions[in.Type] = c
 	}
 	since := in.LastTransitionTime.Time
@@ -107,17 +107,17 @@ func (n *NodeRecord) ObserveCondition(in *corev1.NodeCondition, arrival, seen ti
 	}
 	// A state that the watch missed ended by the time this one began.
 	c.open.finish(attr.OutcomeComplete, at, seen)
-	c.status, c.since, c.open = in.Status, From(at), nil
+	c.status, c.since, c.open = in.Status, EarliestOf(at), nil
 	if kind == "" {
 		c.well = c.well || in.Reason != neverUpdated
-	} else if c.well || From(at).After(n.Created.Add(joining)) {
+	} else if c.well || EarliestOf(at).After(n.Created.Add(joining)) {
 		c.open = n.begin(&Disruption{Kind: kind, Start: at, Seen: seen})
 		c.open.describe(in)
 	}
 }
 
 // ObserveBoot notes that the kernel was started anew, which the boot ID tells.
-func (n *NodeRecord) ObserveBoot(id string, seen time.Time) {
+func (n *Record) ObserveBoot(id string, seen time.Time) {
 	if id == "" || id == n.bootID {
 		return
 	}
@@ -127,11 +127,11 @@ func (n *NodeRecord) ObserveBoot(id string, seen time.Time) {
 		return
 	}
 	n.reboot.finish(attr.OutcomeComplete, evidence.Arrived(seen), seen)
-	n.reboot = n.begin(&Disruption{Kind: NodeRebooted, key: id, Start: evidence.Arrived(seen), Seen: seen})
+	n.reboot = n.begin(&Disruption{Kind: Rebooted, key: id, Start: evidence.Arrived(seen), Seen: seen})
 }
 
 // ObserveReboot ends a reboot when the node is Ready again.
-func (n *NodeRecord) ObserveReboot(arrival, seen time.Time) {
+func (n *Record) ObserveReboot(arrival, seen time.Time) {
 	ready := n.Conditions[corev1.NodeReady]
 	if n.reboot == nil || ready == nil || ready.status != corev1.ConditionTrue {
 		return
@@ -145,7 +145,7 @@ func (n *NodeRecord) ObserveReboot(arrival, seen time.Time) {
 }
 
 // Delete notes that the Node is gone, and with it what ailed it.
-func (n *NodeRecord) Delete(seen time.Time) {
+func (n *Record) Delete(seen time.Time) {
 	if n.Gone {
 		return
 	}
@@ -153,7 +153,7 @@ func (n *NodeRecord) Delete(seen time.Time) {
 	for _, d := range n.Disruptions {
 		d.finish(attr.OutcomeDeleted, evidence.Arrived(seen), seen)
 	}
-	d := n.begin(&Disruption{Kind: NodeDeleted, key: "gone", Start: evidence.Arrived(seen), Seen: seen})
+	d := n.begin(&Disruption{Kind: Deleted, key: "gone", Start: evidence.Arrived(seen), Seen: seen})
 	d.finish(attr.OutcomeComplete, d.Start, seen)
 }
 
@@ -163,10 +163,10 @@ const MaxDisruptions = 64
 // begin notes the beginning of a disruption and returns it. One that begins in
 // the second in which another of its kind did goes on with that one, as they
 // have one identity.
-func (n *NodeRecord) begin(d *Disruption) *Disruption {
+func (n *Record) begin(d *Disruption) *Disruption {
 	d.Node = n
 	if d.key == "" {
-		d.key = secondKey(From(d.Start))
+		d.key = secondKey(EarliestOf(d.Start))
 	}
 	for _, other := range n.Disruptions {
 		if other.Kind == d.Kind && other.key == d.key {

@@ -15,7 +15,7 @@ type losses struct {
 	work   *evidence.Work
 	rule   workloads.Replacement
 	pods   []*podlife.Pod // in the order they were lost; nil once another is there for it
-	stamps []evidence.Write
+	writes []evidence.Write
 	// by are the indexes of those that a pod of that name (StatefulSets) or on that
 	// node (DaemonSets) is there for; all are those of all.
 	by  map[string][]int
@@ -25,7 +25,7 @@ type losses struct {
 func newLosses(rule workloads.Replacement, lost []*podlife.Pod, work *evidence.Work) *losses {
 	l := &losses{work: work, rule: rule, pods: slices.Clone(lost), by: map[string][]int{}}
 	for i, pod := range lost {
-		l.stamps = append(l.stamps, pod.LostBy())
+		l.writes = append(l.writes, pod.LostBy())
 		l.all = append(l.all, i)
 		key := l.key(pod)
 		l.by[key] = append(l.by[key], i)
@@ -54,7 +54,7 @@ func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
 	for _, i := range candidates {
 		l.work.Spend(1)
 		lost := l.pods[i]
-		if lost == nil || pod.FirstSeen.Before(l.stamps[i]) || l.rule == workloads.ReplacedOnNode && pod.Node != "" && lost.Node != "" && pod.Node != lost.Node {
+		if lost == nil || pod.FirstSeen.Before(l.writes[i]) || l.rule == workloads.ReplacedOnNode && pod.Node != "" && lost.Node != "" && pod.Node != lost.Node {
 			continue
 		}
 		l.pods[i] = nil

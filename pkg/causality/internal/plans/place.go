@@ -17,7 +17,7 @@ func (p *Plan) CronJobOf() *podlife.Object {
 	if p.Cron != nil {
 		return p.Cron
 	}
-	return &podlife.Object{ObjectID: p.Workload.CronJob.Id, Name: p.Workload.CronJob.Name}
+	return &podlife.Object{ObjectID: p.Workload.CronJob.ID, Name: p.Workload.CronJob.Name}
 }
 
 // PlaceOfSchedule is that of a scheduled time, which is nobody's to deploy. It is

@@ -44,9 +44,9 @@ type Plan struct {
 	Stops  map[*podlife.Pod]Attribution
 
 	Successor map[*podlife.Pod]*podlife.Pod // see successors
-	// missed is when the pod in the place of each that was lost had been made: it was
+	// ReplacedAt is when the pod in the place of each that was lost had been made: it was
 	// lost by then.
-	Missed map[*podlife.Pod]time.Time
+	ReplacedAt map[*podlife.Pod]time.Time
 
 	// voids is what of the steps came to nothing.
 	Shortfalls map[*workloads.Step]workloads.Shortfall
@@ -79,8 +79,8 @@ type surroundings interface {
 }
 
 type PodName struct {
-	Rs   kube.ObjectID
-	Name string
+	Owner kube.ObjectID
+	Name  string
 }
 
 // namedPods are the pods that have had a name, and when they were made and asked to
@@ -112,7 +112,7 @@ func New(w *workloads.Workload, sets []*workloads.PodSet) *Plan {
 		Sets:       slices.Clone(sets),
 		Starts:     map[*podlife.Pod]Attribution{},
 		Stops:      map[*podlife.Pod]Attribution{},
-		Missed:     map[*podlife.Pod]time.Time{},
+		ReplacedAt: map[*podlife.Pod]time.Time{},
 		Shortfalls: map[*workloads.Step]workloads.Shortfall{},
 		StartsOf:   map[*workloads.Step][]*podlife.Pod{},
 		StopsOf:    map[*workloads.Step][]*podlife.Pod{},
@@ -132,22 +132,22 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 		pods := podsOf[set.ObjectID]
 		switch p.Workload.Controller.Replaces {
 		case workloads.ReplacedNot:
-			p.planRun(set, pods)
+			p.attributeRun(set, pods)
 		default:
 			born := InOrderOfBirth(pods)
 			maps.Copy(p.Shortfalls, set.Shortfalls(born))
-			lost := p.planStops(set, pods)
-			lost = p.planStarts(set, born, lost)
-			lost = p.lostToDeletion(set, lost)
-			p.lostWithSet(set, lost)
-			p.movedNodes(set, born)
-			p.madeUpLate(set)
-			p.planBefore(set, pods)
+			lost := p.attributeStops(set, pods)
+			lost = p.attributeStarts(set, born, lost)
+			lost = p.attributeToDeletion(set, lost)
+			p.dropLostWithSet(set, lost)
+			p.attributeNodeScales(set, born)
+			p.attributeLateReplacements(set)
+			p.attributeInitial(set, pods)
 		}
 		p.Pods = append(p.Pods, pods...)
 	}
 	slices.SortFunc(p.Pods, func(a, b *podlife.Pod) int {
-		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Uid, b.Uid))
+		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
 	for _, pod := range p.Pods {
 		name := PodName{pod.Owner, pod.Name}
@@ -162,7 +162,7 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 			p.StopsOf[step] = append(p.StopsOf[step], pod)
 		}
 	}
-	p.findMissed()
+	p.findReplaced()
 }
 
 func byWrite(at func(*podlife.Pod) evidence.Write) func(a, b *podlife.Pod) int {
@@ -178,8 +178,8 @@ func InOrderOfBirth(pods []*podlife.Pod) []*podlife.Pod {
 	return born
 }
 
-// planStops returns the pods that were lost rather than removed by a step.
-func (p *Plan) planStops(set *workloads.PodSet, pods []*podlife.Pod) (lost []*podlife.Pod) {
+// attributeStops returns the pods that were lost rather than removed by a step.
+func (p *Plan) attributeStops(set *workloads.PodSet, pods []*podlife.Pod) (lost []*podlife.Pod) {
 	var leaving []*podlife.Pod
 	for _, pod := range pods {
 		if pod.Lost() && !pod.LostFirst {
@@ -187,10 +187,10 @@ func (p *Plan) planStops(set *workloads.PodSet, pods []*podlife.Pod) (lost []*po
 		}
 	}
 	slices.SortFunc(leaving, byWrite(func(pod *podlife.Pod) evidence.Write { return pod.LostBy() }))
-	room := map[*workloads.Step]int32{}
+	vacancies := map[*workloads.Step]int32{}
 	for _, step := range set.Steps {
 		if !step.Up() {
-			room[step] = step.From - step.To - step.Ledger.Filled - p.Shortfalls[step].Pods
+			vacancies[step] = step.From - step.To - step.Ledger.Filled - p.Shortfalls[step].Pods
 		}
 	}
 	surplus, returned, fewer := surplus(set, pods), returnedOf(pods), p.fewer()
@@ -203,7 +203,7 @@ func (p *Plan) planStops(set *workloads.PodSet, pods []*podlife.Pod) (lost []*po
 			}
 			continue
 		}
-		if step := workloads.TakeVacancy(set.Steps, room, pod.LostBy()); step != nil {
+		if step := workloads.TakeVacancy(set.Steps, vacancies, pod.LostBy()); step != nil {
 			p.Stops[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
 			continue
 		}
@@ -217,7 +217,7 @@ func (p *Plan) planStops(set *workloads.PodSet, pods []*podlife.Pod) (lost []*po
 			continue
 		}
 		c = openChange(c, pod.LostBy())
-		if down := p.scaledDown(c, pod, pods, fewer); down != nil {
+		if down := p.scaleDownOf(c, pod, pods, fewer); down != nil {
 			fewer[down]--
 			p.Stops[pod] = Attribution{Change: down, Set: set}
 			continue
@@ -253,12 +253,12 @@ func openChange(c *workloads.Change, write evidence.Write) *workloads.Change {
 	return nil
 }
 
-// planStarts returns the lost pods that nothing replaced.
-func (p *Plan) planStarts(set *workloads.PodSet, born, lost []*podlife.Pod) []*podlife.Pod {
-	room := map[*workloads.Step]int32{}
+// attributeStarts returns the lost pods that nothing replaced.
+func (p *Plan) attributeStarts(set *workloads.PodSet, born, lost []*podlife.Pod) []*podlife.Pod {
+	vacancies := map[*workloads.Step]int32{}
 	for _, step := range set.Steps {
 		if step.Up() {
-			room[step] = step.To - step.From - step.Ledger.Filled - p.Shortfalls[step].Pods
+			vacancies[step] = step.To - step.From - step.Ledger.Filled - p.Shortfalls[step].Pods
 		}
 	}
 	losses := newLosses(p.Workload.Controller.Replaces, lost, p.Work)
@@ -267,7 +267,7 @@ func (p *Plan) planStarts(set *workloads.PodSet, born, lost []*podlife.Pod) []*p
 		if pod.LostFirst {
 			continue
 		}
-		if step := workloads.TakeVacancy(set.Steps, room, pod.FirstSeen); step != nil {
+		if step := workloads.TakeVacancy(set.Steps, vacancies, pod.FirstSeen); step != nil {
 			p.Starts[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
 			continue
 		}
@@ -320,9 +320,9 @@ func (p *Plan) StepsOf(c *workloads.Change) []Attribution {
 	return out
 }
 
-// StepsALookup is what it takes to find what is planned of a pod, or of one after the
+// WorkPerLookup is what it takes to find what is planned of a pod, or of one after the
 // other.
-const StepsALookup = 2
+const WorkPerLookup = 2
 
 // Settled reports whether a change that ended has all it will have: every pod
 // it started has got ready or gone, and every pod it removed is gone. It
@@ -330,7 +330,7 @@ const StepsALookup = 2
 func (p *Plan) Settled(c *workloads.Change) (seen time.Time, ok bool) {
 	ok = !p.Workload.Leaving || c != p.Workload.Current()
 	seen = c.EndedBy.Arrival
-	p.Work.Spend(StepsALookup * (len(p.Starts) + len(p.Stops)))
+	p.Work.Spend(WorkPerLookup * (len(p.Starts) + len(p.Stops)))
 	for pod, at := range p.Starts {
 		// Pods that wait when their change fails are cut there.
 		if at.Change != c || pod.Ledger.StartSent || c.CutsPods() {

@@ -110,19 +110,19 @@ func (cs *VolumeClaims) Waiter(pod *Pod, c *VolumeClaim, t time.Time, work *evid
 	}
 	at := pod.CreatedAt()
 	for _, q := range cs.Users[ClaimKey(c.Namespace, c.Name)] {
-		work.Spend(stepsAPod + len(q.Events))
+		work.Spend(workPerPod + len(q.Events))
 		if q == pod || !q.waitedAt(t) {
 			continue
 		}
-		if other := q.CreatedAt(); other.Before(at) || other.Equal(at) && q.Uid < pod.Uid {
+		if other := q.CreatedAt(); other.Before(at) || other.Equal(at) && q.UID < pod.UID {
 			return false
 		}
 	}
 	return true
 }
 
-// stepsAPod is what it takes to see when a pod waited.
-const stepsAPod = 8
+// workPerPod is what it takes to see when a pod waited.
+const workPerPod = 8
 
 // waitedAt reports whether the pod was starting at a time.
 func (p *Pod) waitedAt(t time.Time) bool {

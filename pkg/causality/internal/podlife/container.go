@@ -27,19 +27,19 @@ type Container struct {
 	HasStartupProbe   bool
 	HasReadinessProbe bool
 	HasPreStop        bool
-	killTakes         time.Duration
+	longestKill       time.Duration
 
 	Runs  []*Run
 	Waits []wait
 	// forgotten counts the runs that there is no room for, after the first one.
 	Forgotten int
 
-	Ledger ledger.ContainerLedger
+	Ledger ledger.Container
 }
 
 // Run is one life of a container, from started to terminated.
 type Run struct {
-	Id       string // containerID: what tells runs apart
+	ID       string // containerID: what tells runs apart
 	Restart  int32  // the restartCount it ran under
 	Started  evidence.Moment
 	booted   evidence.Moment // passed its startup probe, where it has one
@@ -150,7 +150,7 @@ func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
 		HasStartupProbe:   s.StartupProbe != nil,
 		HasReadinessProbe: s.ReadinessProbe != nil,
 		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
-		killTakes:         killTakes(in, s),
+		longestKill:       longestKill(in, s),
 	}
 }
 
@@ -212,11 +212,11 @@ func (c *Container) observeEnd(t *corev1.ContainerStateTerminated, restart int32
 // run returns the run with a container ID, made if need be.
 func (c *Container) run(id string, restart int32) *Run {
 	for _, r := range c.Runs {
-		if r.Id == id {
+		if r.ID == id {
 			return r
 		}
 	}
-	r := &Run{Id: id, Restart: restart}
+	r := &Run{ID: id, Restart: restart}
 	c.Runs = append(c.Runs, r)
 	slices.SortStableFunc(c.Runs, func(a, b *Run) int { return int(a.Restart) - int(b.Restart) })
 	c.trimRuns()

@@ -22,7 +22,7 @@ const MaxOccurrences = 64
 // Event is what the engine keeps of a Kubernetes Event.
 type Event struct {
 	Key       string // what identifies it
-	Uid       types.UID
+	UID       types.UID
 	Name      string
 	EventType string
 	Reason    string
@@ -32,14 +32,14 @@ type Event struct {
 	Static    bool          // about a static pod, by the UID that its kubelet gave it
 	// occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
-	Occurrences []Occurrence
-	Initial     bool    // it was there before the watcher was
-	Object      *Object // in whose list it is
-	Account     account
-	Known       time.Time // when its first news came
-	Arrival     time.Time // and its last
+	Occurrences  []Occurrence
+	Initial      bool    // it was there before the watcher was
+	Object       *Object // in whose list it is
+	Account      account
+	FirstArrival time.Time // when its first news came
+	LastArrival  time.Time // and its last
 
-	Ledger ledger.EventLedger
+	Ledger ledger.Event
 }
 
 type Occurrence struct {
@@ -60,8 +60,8 @@ func (o *Object) HasEvent(reason string) bool {
 	return slices.ContainsFunc(o.Events, func(ev *Event) bool { return ev.Reason == reason })
 }
 
-// Said is all that was said with a reason of a container.
-func (p *Pod) Said(reason string, container *Container) iter.Seq[Occurrence] {
+// OccurrencesOf is all that was said with a reason of a container.
+func (p *Pod) OccurrencesOf(reason string, container *Container) iter.Seq[Occurrence] {
 	return func(yield func(Occurrence) bool) {
 		for _, ev := range p.Events {
 			if ev.Reason != reason || ev.Container != container.Name {

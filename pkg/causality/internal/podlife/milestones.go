@@ -62,7 +62,7 @@ const StartedSlack = 3 * time.Second
 
 // Milestones collects what Events and status say of a container, in order.
 func (p *Pod) Milestones(container *Container) []milestone {
-	var marks []milestone
+	var milestones []milestone
 	failedEvents := false
 	for _, ev := range p.Events {
 		kind, ok := MilestoneKinds[ev.Reason]
@@ -73,26 +73,26 @@ func (p *Pod) Milestones(container *Container) []milestone {
 		for _, o := range ev.Occurrences {
 			// Only the second is known of news that came too late to date it.
 			vague := !o.Stated.IsZero() && !o.At.After(o.Stated)
-			marks = append(marks, milestone{Kind: kind, At: o.At, Exact: !vague, stated: o.Stated, message: o.Message})
+			milestones = append(milestones, milestone{Kind: kind, At: o.At, Exact: !vague, stated: o.Stated, message: o.Message})
 		}
 	}
 	for _, r := range container.Runs {
-		marks = p.addRun(marks, container, r)
+		milestones = p.addRun(milestones, container, r)
 	}
-	dateRepeats(marks)
-	marks = addLostPulls(marks)
+	dateRepeats(milestones)
+	milestones = addLostPulls(milestones)
 	for _, w := range container.Waits {
 		switch {
 		case !w.from.Known() || w.reason == "CrashLoopBackOff":
 		case w.reason == "ImagePullBackOff" && failedEvents:
 			// It follows a failure that is marked already.
 		default:
-			marks = append(marks, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.Message})
+			milestones = append(milestones, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.Message})
 		}
 	}
-	sortMilestones(marks)
-	noteUnseenEnds(marks)
-	return marks
+	sortMilestones(milestones)
+	noteUnseenEnds(milestones)
+	return milestones
 }
 
 // backOffPeriod is how long the kubelet backs off at first. It restarts a container
@@ -104,10 +104,10 @@ const backOffPeriod = 10 * time.Second
 // overwritten, or the pod is known by its Events alone. That the kubelet backs off
 // from restarting the container, or has restarted it, shows that they were over. A
 // restart that came later than at once dates nothing: it had been backed off from.
-func noteUnseenEnds(marks []milestone) {
+func noteUnseenEnds(milestones []milestone) {
 	var running *milestone
-	for i := range marks {
-		m := &marks[i]
+	for i := range milestones {
+		m := &milestones[i]
 		unseen := running != nil && (running.run == nil || !running.run.Over())
 		switch m.Kind {
 		case milestonePulling, milestonePulled, milestoneCreated, milestoneStarted:
@@ -133,10 +133,10 @@ func noteUnseenEnds(marks []milestone) {
 
 // addLostPulls adds the beginning of pulls whose Pulling Event is missing: the
 // kubelet says how long each took.
-func addLostPulls(marks []milestone) []milestone {
+func addLostPulls(milestones []milestone) []milestone {
 	var lost []milestone
 	pulling := false
-	for _, m := range marks {
+	for _, m := range milestones {
 		switch m.Kind {
 		case milestonePulling:
 			pulling = true
@@ -149,37 +149,37 @@ func addLostPulls(marks []milestone) []milestone {
 			pulling = false
 		}
 	}
-	return append(marks, lost...)
+	return append(milestones, lost...)
 }
 
 // addRun adds a run's start and end; the start goes to the Started Event of
 // the same run, if there is one, which is more precise.
-func (p *Pod) addRun(marks []milestone, container *Container, r *Run) []milestone {
+func (p *Pod) addRun(milestones []milestone, container *Container, r *Run) []milestone {
 	if r.stillborn() {
-		return addStillborn(marks, r)
+		return addStillborn(milestones, r)
 	}
 	if r.Started.Known() {
 		best := -1
-		for i, m := range marks {
+		for i, m := range milestones {
 			if m.Kind != milestoneStarted || m.run != nil {
 				continue
 			}
 			late := m.At.Sub(r.Started.Earliest)
-			if late > -StartedSlack && late < StartedSlack && (best < 0 || late.Abs() < marks[best].At.Sub(r.Started.Earliest).Abs()) {
+			if late > -StartedSlack && late < StartedSlack && (best < 0 || late.Abs() < milestones[best].At.Sub(r.Started.Earliest).Abs()) {
 				best = i
 			}
 		}
 		if best >= 0 {
-			marks[best].run = r
-			if m := &marks[best]; !m.stated.IsZero() {
+			milestones[best].run = r
+			if m := &milestones[best]; !m.stated.IsZero() {
 				m.At = m.repeated().Before(r.Started.Latest).At()
 			}
 		} else {
-			marks = append(marks, milestone{Kind: milestoneStarted, At: r.Started.At(), run: r})
+			milestones = append(milestones, milestone{Kind: milestoneStarted, At: r.Started.At(), run: r})
 		}
 	}
 	if r.booted.Known() {
-		marks = append(marks, milestone{Kind: milestoneBooted, At: r.booted.At(), run: r})
+		milestones = append(milestones, milestone{Kind: milestoneBooted, At: r.booted.At(), run: r})
 	}
 	if r.Over() {
 		end := milestone{Kind: milestoneTerminated, At: r.Finished.At(), run: r, stopped: p.EndedWithPod(container, r), ordered: p.Ordered(container, r)}
@@ -191,21 +191,21 @@ func (p *Pod) addRun(marks []milestone, container *Container, r *Run) []mileston
 			end.killed = kill.At
 			end.last = p.Failed.Known()
 		}
-		marks = append(marks, end)
+		milestones = append(milestones, end)
 	}
-	return marks
+	return milestones
 }
 
 // addStillborn adds a container that could not be started; it is what a Failed
 // Event at that time tells of, if there is one.
-func addStillborn(marks []milestone, r *Run) []milestone {
-	for i, m := range marks {
+func addStillborn(milestones []milestone, r *Run) []milestone {
+	for i, m := range milestones {
 		if m.Kind == MilestoneFailed && m.Exact && m.run == nil && m.At.Sub(r.Finished.Earliest).Abs() < StartedSlack {
-			marks[i].run, marks[i].reason = r, runContainerError
-			return marks
+			milestones[i].run, milestones[i].reason = r, runContainerError
+			return milestones
 		}
 	}
-	return append(marks, milestone{Kind: MilestoneFailed, At: r.Finished.At(), reason: runContainerError, message: r.refusal, run: r})
+	return append(milestones, milestone{Kind: MilestoneFailed, At: r.Finished.At(), reason: runContainerError, message: r.refusal, run: r})
 }
 
 // narrowEnds moves the ends of runs, which the API gives in whole seconds,
@@ -215,23 +215,23 @@ func narrowEnds(lines []ContainerLine) {
 	dated := datedByEvents(lines)
 	for i := range lines {
 		line := &lines[i]
-		for j := range line.marks {
-			m := &line.marks[j]
+		for j := range line.milestones {
+			m := &line.milestones[j]
 			if m.Kind != milestoneTerminated {
 				continue
 			}
-			started := StartOfRun(line.marks, m.run)
-			next := NextExact(line.marks, m.run, started)
+			started := StartOfRun(line.milestones, m.run)
+			next := NextExact(line.milestones, m.run, started)
 			if line.Init && !line.Sidecar {
 				for _, later := range dated.after(i) {
-					next = evidence.Earliest(next, NextExact(lines[later].marks, m.run, started))
+					next = evidence.Earliest(next, NextExact(lines[later].milestones, m.run, started))
 				}
 			}
 			// A run ends after its start, however short it was, and after the
 			// kubelet began to end it.
 			m.At = evidence.Latest(m.run.Finished.Before(next).At(), started.Add(time.Nanosecond), m.killed)
 		}
-		sortMilestones(line.marks)
+		sortMilestones(line.milestones)
 	}
 }
 
@@ -242,7 +242,7 @@ type dated []int
 func datedByEvents(lines []ContainerLine) dated {
 	var d dated
 	for i := range lines {
-		if _, ok := firstExact(lines[i].marks); ok {
+		if _, ok := firstExact(lines[i].milestones); ok {
 			d = append(d, i)
 		}
 	}
@@ -255,8 +255,8 @@ func (d dated) after(i int) dated {
 	return d[first:]
 }
 
-func sortMilestones(marks []milestone) {
-	slices.SortStableFunc(marks, func(a, b milestone) int {
+func sortMilestones(milestones []milestone) {
+	slices.SortStableFunc(milestones, func(a, b milestone) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Kind, b.Kind))
 	})
 }
@@ -264,8 +264,8 @@ func sortMilestones(marks []milestone) {
 // NextExact is the first thing an Event dates that the end of a run made
 // possible: it is not before the second in which the run ended, and after its
 // start.
-func NextExact(marks []milestone, r *Run, started time.Time) time.Time {
-	for _, m := range marks {
+func NextExact(milestones []milestone, r *Run, started time.Time) time.Time {
+	for _, m := range milestones {
 		if m.Exact && m.Kind != MilestoneFailed && !m.At.Before(r.Finished.Earliest) && m.At.After(started) {
 			return m.At
 		}
@@ -274,8 +274,8 @@ func NextExact(marks []milestone, r *Run, started time.Time) time.Time {
 }
 
 // StartOfRun dates the start of a run.
-func StartOfRun(marks []milestone, r *Run) time.Time {
-	for _, m := range marks {
+func StartOfRun(milestones []milestone, r *Run) time.Time {
+	for _, m := range milestones {
 		if m.Kind == milestoneStarted && m.run == r {
 			return m.At
 		}

@@ -62,7 +62,7 @@ func AsInEvents(id kube.ObjectID, name string) []kube.ObjectID {
 
 // Named stands in for the identity of an object that is known by its name only.
 func Named(id kube.ObjectID, name string) kube.ObjectID {
-	id.Uid = types.UID(namePrefix + id.Kind + "/" + id.Namespace + "/" + name)
+	id.UID = types.UID(namePrefix + id.Kind + "/" + id.Namespace + "/" + name)
 	return id
 }
 
@@ -70,7 +70,7 @@ const namePrefix = "name:"
 
 // ByName reports whether the UID is one of these. What others state must not be: the
 // name in it need not be of their namespace.
-func ByName(id kube.ObjectID) bool { return strings.HasPrefix(string(id.Uid), namePrefix) }
+func ByName(id kube.ObjectID) bool { return strings.HasPrefix(string(id.UID), namePrefix) }
 
 // Unique is what the IDs of traces about the object are made of: its UID. Of an object
 // that only others speak of, and of one whose UID is another's, too, it is all of its
@@ -78,7 +78,7 @@ func ByName(id kube.ObjectID) bool { return strings.HasPrefix(string(id.Uid), na
 // of another that really has the UID.
 func (o *Object) Unique() string {
 	if ByName(o.ObjectID) || o.Proven && !o.Shared {
-		return string(o.Uid)
+		return string(o.UID)
 	}
-	return strings.Join([]string{string(o.Uid), o.Kind, o.Group, o.Namespace}, "/")
+	return strings.Join([]string{string(o.UID), o.Kind, o.Group, o.Namespace}, "/")
 }

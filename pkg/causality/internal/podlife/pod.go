@@ -37,11 +37,11 @@ type Pod struct {
 	// nominatedNode is where the scheduler makes room for it.
 	NominatedNode string
 
-	FirstSeen evidence.Write
-	Created   evidence.Moment
-	Announced time.Time // when its controller said that it had made it
-	Before    types.UID // of the pod that had its name before it, if one did
-	Initial   bool      // it was there before the watcher was
+	FirstSeen   evidence.Write
+	Created     evidence.Moment
+	Announced   time.Time // when its controller said that it had made it
+	Predecessor types.UID // of the pod that had its name before it, if one did
+	Initial     bool      // it was there before the watcher was
 	// lostFirst and readyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.
 	LostFirst, ReadyFirst bool
@@ -51,41 +51,41 @@ type Pod struct {
 	// another sandbox.
 	Sandboxes []evidence.Moment
 	noSandbox bool
-	// gatesShut says that it had scheduling gates; gatesOpen is when the last one went.
-	gatesShut bool
-	gatesOpen evidence.Moment
+	// hadSchedulingGates says that it had scheduling gates; schedulingGatesGone is when the last one went.
+	hadSchedulingGates  bool
+	schedulingGatesGone evidence.Moment
 	// containersReady is when ContainersReady was True for the first time.
-	ContainersReady evidence.Moment
-	Ready           []transition
-	ReadyBy         evidence.Write // of the write by which it was Ready for the first time
-	Gated           bool           // has readiness gates
+	ContainersReady   evidence.Moment
+	Ready             []transition
+	ReadyBy           evidence.Write // of the write by which it was Ready for the first time
+	HasReadinessGates bool           // has readiness gates
 
 	// unscheduled and unready are why it had no node yet, and why it was not
 	// Ready yet. What comes after its first Ready is not kept.
 	Unscheduled, Unready evidence.Reasons
 
-	Deletion    evidence.Write
-	DeleteAsked evidence.Moment
-	Grace       time.Duration
-	Forced      bool     // removed from the API without waiting for its containers
-	Finalizers  []string // what kept it there when the kubelet was done with it
-	Disruption  string   // reason of the DisruptionTarget condition
-	Gone        evidence.Moment
-	GoneSeen    time.Time       // arrival of the deletion's news
-	Ended       evidence.Moment // while it was being deleted: in phase Succeeded or Failed
+	DeleteAskedBy evidence.Write
+	DeleteAsked   evidence.Moment
+	Grace         time.Duration
+	Forced        bool     // removed from the API without waiting for its containers
+	Finalizers    []string // what kept it there when the kubelet was done with it
+	Disruption    string   // reason of the DisruptionTarget condition
+	Gone          evidence.Moment
+	GoneSeen      time.Time       // arrival of the deletion's news
+	Ended         evidence.Moment // while it was being deleted: in phase Succeeded or Failed
 
 	// finite pods are to finish, not to stay (restartPolicy Never or
 	// OnFailure, of all containers); finished is when one was seen in phase Succeeded or Failed.
-	Finite   bool
-	Finished evidence.Moment
-	Finish   evidence.Write
+	Finite     bool
+	Finished   evidence.Moment
+	FinishedBy evidence.Write
 
 	// failed is when it was seen in phase Failed, or without its owner, while
 	// it was not being deleted. Finite pods have finished instead.
-	Failed  evidence.Moment
-	Failure evidence.Write
-	// returned is when the owner that had let go of it took it back.
-	Returned evidence.Write
+	Failed   evidence.Moment
+	FailedBy evidence.Write
+	// ReturnedBy is when the owner that had let go of it took it back.
+	ReturnedBy evidence.Write
 
 	jobPod // of a Job
 
@@ -102,7 +102,7 @@ type Pod struct {
 	Claims    *VolumeClaims  // all there are
 	claimKeys []kube.NameKey // of the claims it uses
 
-	Ledger ledger.PodLedger
+	Ledger ledger.Pod
 }
 
 // transition is a condition's change.
@@ -146,15 +146,15 @@ func (p *Pod) Lost() bool { return p.Leaving() || p.Failed.Known() }
 
 // LostBy orders the loss among other writes.
 func (p *Pod) LostBy() evidence.Write {
-	if p.Failed.Known() && (!p.Leaving() || p.Failure.Before(p.Deletion)) {
-		return p.Failure
+	if p.Failed.Known() && (!p.Leaving() || p.FailedBy.Before(p.DeleteAskedBy)) {
+		return p.FailedBy
 	}
-	return p.Deletion
+	return p.DeleteAskedBy
 }
 
 // LostAt dates the loss.
 func (p *Pod) LostAt() evidence.Moment {
-	if p.Failed.Known() && (!p.Leaving() || p.Failure.Before(p.Deletion)) {
+	if p.Failed.Known() && (!p.Leaving() || p.FailedBy.Before(p.DeleteAskedBy)) {
 		return p.Failed
 	}
 	return p.DeleteAsked
@@ -167,16 +167,16 @@ func (p *Pod) Leaving() bool { return p.DeleteAsked.Known() }
 // or the other, or ok=false while it still starts.
 func (p *Pod) StartResolved() (seen time.Time, ok bool) {
 	if p.Finished.Known() {
-		return p.Finish.Arrival, true
+		return p.FinishedBy.Arrival, true
 	}
 	if tr, ok := p.FirstReady(); ok && !p.Finite {
 		return tr.Seen, true
 	}
 	if p.Leaving() {
-		return p.Deletion.Arrival, true
+		return p.DeleteAskedBy.Arrival, true
 	}
 	if p.Failed.Known() {
-		return p.Failure.Arrival, true
+		return p.FailedBy.Arrival, true
 	}
 	return time.Time{}, false
 }
@@ -191,13 +191,13 @@ func (p *Pod) ObserveEnd(o stream.Observation, in *corev1.Pod) {
 	switch {
 	case p.Finished.Known() || p.Failed.Known() || p.Leaving():
 	case p.Finite && ended:
-		p.Finished, p.Finish = p.finishedAt(o), evidence.NewWrite(in.ResourceVersion, o)
+		p.Finished, p.FinishedBy = p.finishedAt(o), evidence.NewWrite(in.ResourceVersion, o)
 	case p.Phase == PodFailed:
-		p.Failed, p.Failure = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o)
+		p.Failed, p.FailedBy = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o)
 	case !p.Unowned() && kube.ControllerRef(in).UID == "":
 		// Its labels were changed, to have a look at it: its ReplicaSet lets
 		// go of it and makes another. Or that was deleted without its pods.
-		p.Failed, p.Failure, p.Reason = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o), attr.CauseReleased
+		p.Failed, p.FailedBy, p.Reason = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o), attr.CauseReleased
 	}
 }
 

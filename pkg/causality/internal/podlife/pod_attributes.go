@@ -13,7 +13,7 @@ import (
 func (p *Pod) Attributes() []attribute.KeyValue {
 	attrs := []attribute.KeyValue{
 		semconv.K8SPodName(p.Name),
-		semconv.K8SPodUID(string(p.Uid)),
+		semconv.K8SPodUID(string(p.UID)),
 	}
 	if p.Node != "" {
 		attrs = append(attrs, semconv.K8SNodeName(p.Node))

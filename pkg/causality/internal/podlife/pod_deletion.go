@@ -21,7 +21,7 @@ func (p *Pod) ObserveDeletion(o stream.Observation, in *corev1.Pod, arrival time
 		// metav1.ObjectMeta: deletionTimestamp is the request's time plus
 		// the grace period.
 		p.DeleteAsked = evidence.InSecond(in.DeletionTimestamp.Add(-p.Grace), arrival)
-		p.Deletion = evidence.NewWrite(in.ResourceVersion, o)
+		p.DeleteAskedBy = evidence.NewWrite(in.ResourceVersion, o)
 	}
 	if p.Leaving() {
 		p.observeRemoval(o, in)
@@ -38,7 +38,7 @@ func (p *Pod) ObserveDeletion(o stream.Observation, in *corev1.Pod, arrival time
 	if !p.Leaving() {
 		// Deleted at once (a pod that never ran), or we missed the request.
 		p.DeleteAsked = evidence.Arrived(o.Time)
-		p.Deletion = evidence.NewWrite(in.ResourceVersion, o)
+		p.DeleteAskedBy = evidence.NewWrite(in.ResourceVersion, o)
 	}
 }
 

@@ -22,46 +22,46 @@ func (m *milestone) repeated() evidence.Moment {
 
 // dateRepeats moves repetitions to where the container's other marks put them,
 // and sorts the marks.
-func dateRepeats(marks []milestone) {
-	for i := range marks {
-		if m := &marks[i]; m.Kind == milestonePulled && m.stated.IsZero() {
+func dateRepeats(milestones []milestone) {
+	for i := range milestones {
+		if m := &milestones[i]; m.Kind == milestonePulled && m.stated.IsZero() {
 			if _, waiting, ok := pullTimes(m.message); ok {
-				datePull(marks, m.At.Add(-waiting))
+				datePull(milestones, m.At.Add(-waiting))
 			}
 		}
 	}
-	sortMilestones(marks)
-	dateCreated(marks)
-	sortMilestones(marks)
+	sortMilestones(milestones)
+	dateCreated(milestones)
+	sortMilestones(milestones)
 }
 
 // datePull finds the repetition that reports a pull, and dates it by the
 // kubelet's own figure.
-func datePull(marks []milestone, began time.Time) {
+func datePull(milestones []milestone, began time.Time) {
 	best := -1
-	for i, m := range marks {
+	for i, m := range milestones {
 		off := m.At.Sub(began).Abs()
-		if m.Kind == milestonePulling && !m.stated.IsZero() && off < time.Second && (best < 0 || off < marks[best].At.Sub(began).Abs()) {
+		if m.Kind == milestonePulling && !m.stated.IsZero() && off < time.Second && (best < 0 || off < milestones[best].At.Sub(began).Abs()) {
 			best = i
 		}
 	}
 	if best >= 0 {
-		m := &marks[best]
+		m := &milestones[best]
 		m.At, m.Exact, m.stated = evidence.Latest(m.stated, began), true, time.Time{}
 	}
 }
 
 // dateCreated moves a repetition of Created before the start that it made
 // possible: one that has no other.
-func dateCreated(marks []milestone) {
+func dateCreated(milestones []milestone) {
 	created := false
-	for i, m := range marks {
+	for i, m := range milestones {
 		switch m.Kind {
 		case milestoneCreated:
 			created = true
 		case milestoneStarted:
 			if !created {
-				takeCreated(marks[i+1:], m.At)
+				takeCreated(milestones[i+1:], m.At)
 			}
 			created = false
 		}

@@ -41,9 +41,9 @@ func (p *Pod) ObserveNode(in *corev1.Pod, isNew bool, seen time.Time) {
 	}
 	switch {
 	case len(in.Spec.SchedulingGates) > 0:
-		p.gatesShut = true
-	case p.gatesShut && !p.gatesOpen.Known():
-		p.gatesOpen = evidence.Arrived(seen)
+		p.hadSchedulingGates = true
+	case p.hadSchedulingGates && !p.schedulingGatesGone.Known():
+		p.schedulingGatesGone = evidence.Arrived(seen)
 	}
 }
 
@@ -85,7 +85,7 @@ func (p *Pod) Refusals(until time.Time) []refusal {
 		if message := kube.CutSentence(c.Message); !said[message] {
 			r := refusal{At: c.From.At(), Reason: cmp.Or(c.Reason, corev1.PodReasonUnschedulable), Message: message}
 			if r.Reason == corev1.PodReasonSchedulingGated {
-				r.Until = p.gatesOpen.At() // the condition says so until it says something else
+				r.Until = p.schedulingGatesGone.At() // the condition says so until it says something else
 			}
 			all = append(all, r)
 		}

@@ -30,10 +30,10 @@ func (l *ContainerLine) upForGood() time.Time {
 // down reports whether the last that is known of the sidecar is that it was not
 // running.
 func (l *ContainerLine) down() bool {
-	if len(l.marks) == 0 {
+	if len(l.milestones) == 0 {
 		return false
 	}
-	kind := l.marks[len(l.marks)-1].Kind
+	kind := l.milestones[len(l.milestones)-1].Kind
 	return kind != milestoneStarted && kind != milestoneBooted
 }
 
@@ -46,7 +46,7 @@ func (l *ContainerLine) sidecarTurn(next, limit time.Time) time.Time {
 	}
 	next = evidence.Latest(next, l.Begin)
 	turn := next
-	for _, m := range l.marks {
+	for _, m := range l.milestones {
 		if l.isUp(m) && !m.At.After(next) {
 			turn = m.At
 		}
@@ -63,25 +63,25 @@ func narrowBoots(lines []ContainerLine) {
 		if !line.Sidecar {
 			continue
 		}
-		for j := range line.marks {
-			m := &line.marks[j]
+		for j := range line.milestones {
+			m := &line.milestones[j]
 			if m.Kind != milestoneBooted {
 				continue
 			}
-			started := StartOfRun(line.marks, m.run)
+			started := StartOfRun(line.milestones, m.run)
 			for _, later := range dated.after(i) {
-				if first, ok := firstExact(lines[later].marks); ok && first.After(started) && first.Before(m.At) {
+				if first, ok := firstExact(lines[later].milestones); ok && first.After(started) && first.Before(m.At) {
 					m.At = first
 				}
 			}
 		}
-		sortMilestones(line.marks)
+		sortMilestones(line.milestones)
 	}
 }
 
 // firstExact is the first thing that an Event dates.
-func firstExact(marks []milestone) (time.Time, bool) {
-	for _, m := range marks {
+func firstExact(milestones []milestone) (time.Time, bool) {
+	for _, m := range milestones {
 		if m.Exact {
 			return m.At, true
 		}

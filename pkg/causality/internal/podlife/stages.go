@@ -38,7 +38,7 @@ func (l *ContainerLine) backingOff(at time.Time) (why evidence.Failure, ok bool)
 
 func (l *ContainerLine) stager(until time.Time) stager {
 	s := stager{line: l, idle: l.Begin}
-	for _, m := range l.marks {
+	for _, m := range l.milestones {
 		if m.At.After(until) {
 			break
 		}

@@ -53,7 +53,7 @@ func StopReasonFor(message string) stopReason {
 // killed finds what says that the kubelet began to kill a run.
 func (p *Pod) killed(container *Container, r *Run) (kill Occurrence, ok bool) {
 	next := container.nextStart(r)
-	for o := range p.Said("Killing", container) {
+	for o := range p.OccurrencesOf("Killing", container) {
 		if !next.IsZero() && o.At.After(next) {
 			continue // that was of a later run
 		}
@@ -63,7 +63,7 @@ func (p *Pod) killed(container *Container, r *Run) (kill Occurrence, ok bool) {
 		}
 	}
 	if !ok {
-		return p.KilledUnsaid(container, r)
+		return p.KilledUnreported(container, r)
 	}
 	return kill, ok
 }
@@ -75,7 +75,7 @@ func (p *Pod) Ordered(container *Container, r *Run) bool {
 		return true
 	}
 	kill, ok := p.killed(container, r)
-	if !ok || r.Reason == OomKilled {
+	if !ok || r.Reason == OOMKilled {
 		return false
 	}
 	switch StopReasonFor(kill.Message).Cause {

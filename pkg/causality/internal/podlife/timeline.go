@@ -29,9 +29,9 @@ func (tl *Timeline) Over(pod *Pod) time.Time {
 // ContainerLine is a container's part of a pod's start.
 type ContainerLine struct {
 	*Container
-	Begin time.Time // when it was its turn
-	End   time.Time // init: finished; others: started, for good
-	marks []milestone
+	Begin      time.Time // when it was its turn
+	End        time.Time // init: finished; others: started, for good
+	milestones []milestone
 
 	finite bool // it is to finish
 }
@@ -43,17 +43,17 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 	lines := make([]ContainerLine, 0, len(p.Containers))
 	for _, container := range p.Containers {
 		lines = append(lines, ContainerLine{
-			Container: container, marks: p.Milestones(container),
+			Container: container, milestones: p.Milestones(container),
 			finite: p.Finite && !container.Sidecar,
 		})
 	}
 	narrowEnds(lines)
 	narrowBoots(lines)
 
-	var firstMark time.Time
+	var firstMilestone time.Time
 	for _, line := range lines {
-		for _, m := range line.marks {
-			firstMark = evidence.Earliest(firstMark, m.At)
+		for _, m := range line.milestones {
+			firstMilestone = evidence.Earliest(firstMilestone, m.At)
 		}
 	}
 	scheduled := p.Scheduled
@@ -68,7 +68,7 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 		ready = tr.At.At()
 	}
 	if !scheduled.Exact() {
-		scheduled = scheduled.Before(firstMark)
+		scheduled = scheduled.Before(firstMilestone)
 	}
 	if !ready.IsZero() {
 		ready = readyAfterStarts(ready, lines)
@@ -78,9 +78,9 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 	tl.Scheduled = atLeast(scheduled.At(), tl.Created)
 	// The condition may be reported late; a container that is worked on has
 	// its sandbox.
-	sandbox := p.sandboxBy(firstMark)
-	if !firstMark.IsZero() && (sandbox.IsZero() || firstMark.Before(sandbox)) {
-		sandbox = firstMark
+	sandbox := p.sandboxBy(firstMilestone)
+	if !firstMilestone.IsZero() && (sandbox.IsZero() || firstMilestone.Before(sandbox)) {
+		sandbox = firstMilestone
 	}
 	tl.Sandbox = atLeast(sandbox, evidence.Latest(tl.Scheduled, tl.Created))
 	tl.Ready = ready
@@ -97,7 +97,7 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 func readyAfterStarts(ready time.Time, lines []ContainerLine) time.Time {
 	end := ready.Truncate(time.Second).Add(time.Second)
 	for _, line := range lines {
-		for _, m := range line.marks {
+		for _, m := range line.milestones {
 			if m.Kind == milestoneStarted {
 				if m.At.Before(end) {
 					ready = evidence.Latest(ready, m.At)
@@ -194,7 +194,7 @@ func firstsAfter(lines []ContainerLine) []time.Time {
 	var first time.Time
 	for i := range slices.Backward(lines) {
 		firsts[i] = first
-		for _, m := range lines[i].marks {
+		for _, m := range lines[i].milestones {
 			first = evidence.Earliest(first, m.At)
 		}
 	}
@@ -204,8 +204,8 @@ func firstsAfter(lines []ContainerLine) []time.Time {
 // clip keeps the marks of the start, which ends at limit (because the pod is
 // ready, or cut short), and not before the container's turn.
 func (l *ContainerLine) clip(turn, limit time.Time, ready bool) {
-	kept := l.marks[:0]
-	for _, m := range l.marks {
+	kept := l.milestones[:0]
+	for _, m := range l.milestones {
 		if !limit.IsZero() && m.At.After(limit) {
 			// A pod is Ready after its containers have started, whatever the
 			// clocks of the node and the watcher say.
@@ -219,17 +219,17 @@ func (l *ContainerLine) clip(turn, limit time.Time, ready bool) {
 		}
 		kept = append(kept, m)
 	}
-	l.marks = kept
+	l.milestones = kept
 }
 
-func started(marks []milestone) bool {
-	return slices.ContainsFunc(marks, func(m milestone) bool { return m.Kind == milestoneStarted })
+func started(milestones []milestone) bool {
+	return slices.ContainsFunc(milestones, func(m milestone) bool { return m.Kind == milestoneStarted })
 }
 
 // initEnd is when an init container was done: it has succeeded, and does not run
 // again, as it does in another sandbox.
 func (l *ContainerLine) initEnd() time.Time {
-	for _, m := range slices.Backward(l.marks) {
+	for _, m := range slices.Backward(l.milestones) {
 		switch {
 		case m.Kind == milestoneTerminated && m.run.ExitCode == 0:
 			return m.At
@@ -244,7 +244,7 @@ func (l *ContainerLine) initEnd() time.Time {
 // that had succeeded for the last time before what comes after it was worked on.
 func (l *ContainerLine) initTurn(next time.Time) time.Time {
 	var turn time.Time
-	for _, m := range l.marks {
+	for _, m := range l.milestones {
 		if m.Kind == milestoneTerminated && m.run.ExitCode == 0 && (turn.IsZero() || next.IsZero() || !m.At.After(next)) {
 			turn = m.At
 		}
@@ -254,7 +254,7 @@ func (l *ContainerLine) initTurn(next time.Time) time.Time {
 
 // startedForGood is when the run that lasted has started; zero if none has.
 func (l *ContainerLine) startedForGood() time.Time {
-	for _, m := range slices.Backward(l.marks) {
+	for _, m := range slices.Backward(l.milestones) {
 		switch {
 		case m.Kind == milestoneStarted:
 			return m.At
@@ -268,7 +268,7 @@ func (l *ContainerLine) startedForGood() time.Time {
 // endedForGood is when the container of a pod that is to finish ended for the
 // last time; zero if it has not.
 func (l *ContainerLine) endedForGood() time.Time {
-	for _, m := range slices.Backward(l.marks) {
+	for _, m := range slices.Backward(l.milestones) {
 		switch {
 		case m.Kind == milestoneTerminated && !l.policy.Restarts(m.run.ExitCode):
 			return m.At
@@ -281,7 +281,7 @@ func (l *ContainerLine) endedForGood() time.Time {
 
 // BootedForGood is when the run that lasted has passed its startup probe.
 func (l *ContainerLine) BootedForGood() time.Time {
-	for _, m := range slices.Backward(l.marks) {
+	for _, m := range slices.Backward(l.milestones) {
 		switch {
 		case m.Kind == milestoneBooted:
 			return m.At
@@ -295,7 +295,7 @@ func (l *ContainerLine) BootedForGood() time.Time {
 // Failed reports whether the last run of a container that is not started again
 // ended badly.
 func (l *ContainerLine) Failed() bool {
-	for _, m := range slices.Backward(l.marks) {
+	for _, m := range slices.Backward(l.milestones) {
 		if m.Kind == milestoneTerminated {
 			return l.finite && m.run.ExitCode != 0
 		}
@@ -310,7 +310,7 @@ func (p *Pod) lastEnd(lines []ContainerLine) time.Time {
 	}
 	var last time.Time
 	for _, line := range lines {
-		for _, m := range line.marks {
+		for _, m := range line.milestones {
 			if m.Kind == milestoneTerminated {
 				last = evidence.Latest(last, m.At)
 			}
@@ -325,14 +325,14 @@ func (p *Pod) lastEnd(lines []ContainerLine) time.Time {
 // nextTurn is when the kubelet turned to the next container.
 func (l *ContainerLine) nextTurn(rest []ContainerLine) time.Time {
 	var done time.Time
-	for _, m := range l.marks {
+	for _, m := range l.milestones {
 		if m.Kind == milestoneStarted || m.Kind == MilestoneFailed {
 			done = m.At
 			break
 		}
 	}
-	if len(rest) > 0 && len(rest[0].marks) > 0 {
-		if first := evidence.Latest(rest[0].marks[0].At, l.Begin); done.IsZero() || first.Before(done) {
+	if len(rest) > 0 && len(rest[0].milestones) > 0 {
+		if first := evidence.Latest(rest[0].milestones[0].At, l.Begin); done.IsZero() || first.Before(done) {
 			done = first
 		}
 	}

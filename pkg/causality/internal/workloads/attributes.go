@@ -22,7 +22,7 @@ func (set *PodSet) Service(w *Workload) string {
 func (w *Workload) Attributes() []attribute.KeyValue {
 	attrs := AttributesOf(w.Object)
 	if c := w.CronJob; c != nil {
-		attrs = append(attrs, semconv.K8SCronJobName(c.Name), semconv.K8SCronJobUID(string(c.Id.Uid)))
+		attrs = append(attrs, semconv.K8SCronJobName(c.Name), semconv.K8SCronJobUID(string(c.ID.UID)))
 	}
 	return attrs
 }
@@ -34,6 +34,6 @@ func (set *PodSet) Attributes() []attribute.KeyValue {
 	}
 	return []attribute.KeyValue{
 		semconv.K8SReplicaSetName(set.Name),
-		semconv.K8SReplicaSetUID(string(set.Uid)),
+		semconv.K8SReplicaSetUID(string(set.UID)),
 	}
 }

@@ -34,13 +34,13 @@ type Change struct {
 	// revision is the rollout's number, 0 until the controller gives one.
 	// StatefulSets and DaemonSets have it from the ControllerRevision, which
 	// StatefulSets name; numbered is the write by which it was there.
-	Revision     int64
-	RevisionName string
-	Numbered     evidence.Write
-	RollbackTo   int64 // the number that revision had before, if it had one
-	Partition    int32 // of a StatefulSet's rollout
-	again        bool  // it had that partition before
-	generation   int64 // of the write that opened it
+	Revision      int64
+	RevisionName  string
+	Numbered      evidence.Write
+	RollbackTo    int64 // the number that revision had before, if it had one
+	Partition     int32 // of a StatefulSet's rollout
+	samePartition bool  // it had that partition before
+	generation    int64 // of the write that opened it
 	// resumed is when the controller resumed a Job's run, if it was and that is known.
 	Resumed time.Time
 	Failure evidence.Failure // of a Job, or of a rollout that was given up
@@ -75,7 +75,7 @@ type Change struct {
 	Offers   []Offer
 	previous evidence.Write
 
-	Ledger ledger.ChangeLedger
+	Ledger ledger.Change
 }
 
 // pause is a time in which a rollout could not go on. resumed is the write that
@@ -88,8 +88,8 @@ type pause struct {
 // Over reports whether the change has ended, as far as is known or was told.
 func (c *Change) Over() bool { return c.Ended || c.Ledger.DeletionSent }
 
-// How is the outcome of a change that is over.
-func (c *Change) How() attr.Outcome {
+// Outcome is the outcome of a change that is over.
+func (c *Change) Outcome() attr.Outcome {
 	if c.Ledger.DeletionSent {
 		return attr.OutcomeComplete
 	}
@@ -142,7 +142,7 @@ func (c *Change) Identity(workload string) trace.TraceID {
 			id = append(id, "partition")
 			number(int64(c.Partition))
 		}
-		if c.again {
+		if c.samePartition {
 			id = append(id, "again")
 			number(c.generation)
 		}
@@ -163,5 +163,5 @@ func (c *Change) Identity(workload string) trace.TraceID {
 
 // Comparable reports whether later rollouts are measured against this one.
 func (c *Change) Comparable() bool {
-	return c.Kind == attr.ChangeRollout && c.How() == attr.OutcomeComplete
+	return c.Kind == attr.ChangeRollout && c.Outcome() == attr.OutcomeComplete
 }

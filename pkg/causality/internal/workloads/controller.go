@@ -145,7 +145,7 @@ type stateReader interface {
 	// reads reports whether an object is one of them: bare metadata is not.
 	Reads(object runtime.Object) bool
 	// read reduces the state that was observed; last is the state before.
-	Read(o stream.Observation, last *Workload) WorkloadState
+	Read(o stream.Observation, last *Workload) State
 }
 
 // Controllers are all kinds of workloads.
@@ -179,9 +179,9 @@ func (k *Controller) IdentityGroup() string {
 	return ""
 }
 
-// Id is the identity of an object of the kind.
-func (k *Controller) Id(meta metav1.Object) kube.ObjectID {
-	return kube.ObjectID{Kind: k.Kind, Group: k.IdentityGroup(), Namespace: meta.GetNamespace(), Uid: meta.GetUID()}
+// ID is the identity of an object of the kind.
+func (k *Controller) ID(meta metav1.Object) kube.ObjectID {
+	return kube.ObjectID{Kind: k.Kind, Group: k.IdentityGroup(), Namespace: meta.GetNamespace(), UID: meta.GetUID()}
 }
 
 // GoesPodByPod reports whether the controller, in a rollout, waits for one pod before it
@@ -189,14 +189,14 @@ func (k *Controller) Id(meta metav1.Object) kube.ObjectID {
 func (k *Controller) GoesPodByPod() bool { return k.rolls && k.Pods == PodsMadeItself }
 
 // statesOf reads the states of the objects of one type.
-type statesOf[T runtime.Object] func(in T, o stream.Observation, last *Workload) WorkloadState
+type statesOf[T runtime.Object] func(in T, o stream.Observation, last *Workload) State
 
 func (read statesOf[T]) Reads(object runtime.Object) bool {
 	_, ok := object.(T)
 	return ok
 }
 
-func (read statesOf[T]) Read(o stream.Observation, last *Workload) WorkloadState {
+func (read statesOf[T]) Read(o stream.Observation, last *Workload) State {
 	return read(o.Object.(T), o, last)
 }
 

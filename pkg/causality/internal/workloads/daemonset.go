@@ -35,9 +35,9 @@ var daemonSetController = Controller{
 }
 
 // ReadDaemonSet takes the pods that the nodes ask for as its replicas.
-func ReadDaemonSet(in *appsv1.DaemonSet, o stream.Observation, w *Workload) WorkloadState {
+func ReadDaemonSet(in *appsv1.DaemonSet, o stream.Observation, w *Workload) State {
 	status := &in.Status
-	st := WorkloadState{
+	st := State{
 		generation: in.Generation,
 		observed:   status.ObservedGeneration,
 		replicas:   status.DesiredNumberScheduled,

@@ -49,8 +49,8 @@ const (
 	NewReplicaSetAvailable   = "NewReplicaSetAvailable"
 )
 
-func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) WorkloadState {
-	st := WorkloadState{
+func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) State {
+	st := State{
 		generation: in.Generation,
 		observed:   in.Status.ObservedGeneration,
 		replicas:   WantedReplicas(in.Spec.Replicas),
@@ -64,14 +64,14 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) Wo
 	st.IsNew = st.Revision == 0 || st.observed == 0
 	st.unnumbered, st.First = st.Revision == 0, st.Revision <= 1
 	st.readTemplate(&in.Spec.Template, w)
-	st.Complete = DeploymentComplete(in, st.replicas)
+	st.Complete = DeploymentIsComplete(in, st.replicas)
 	// While it is paused, its pods may be without the template that waits.
 	waiting := st.paused && st.observed >= st.generation && st.Available >= st.replicas
 	st.Scaled = (st.Complete || waiting) && st.total == st.replicas
 	if in.Spec.ProgressDeadlineSeconds != nil {
 		st.deadline = time.Duration(*in.Spec.ProgressDeadlineSeconds) * time.Second
 	}
-	c := Progressing(in)
+	c := ProgressingCondition(in)
 	if c == nil {
 		return st
 	}
@@ -94,7 +94,7 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) Wo
 
 // readTemplate reads the pod template, if it can have changed:
 // metadata.generation moves with every change of the spec.
-func (st *WorkloadState) readTemplate(t *corev1.PodTemplateSpec, last *Workload) {
+func (st *State) readTemplate(t *corev1.PodTemplateSpec, last *Workload) {
 	if last.Seen && last.generation == st.generation && st.generation != 0 {
 		st.template = last.template
 		return
@@ -110,7 +110,7 @@ func WantedReplicas(replicas *int32) int32 {
 	return *replicas
 }
 
-func Progressing(in *appsv1.Deployment) *appsv1.DeploymentCondition {
+func ProgressingCondition(in *appsv1.Deployment) *appsv1.DeploymentCondition {
 	for i := range in.Status.Conditions {
 		if c := &in.Status.Conditions[i]; c.Type == appsv1.DeploymentProgressing {
 			return c
@@ -119,7 +119,7 @@ func Progressing(in *appsv1.Deployment) *appsv1.DeploymentCondition {
 	return nil
 }
 
-func DeploymentComplete(in *appsv1.Deployment, want int32) bool {
+func DeploymentIsComplete(in *appsv1.Deployment, want int32) bool {
 	st := &in.Status
 	return st.ObservedGeneration >= in.Generation && st.UpdatedReplicas >= want &&
 		st.Replicas <= st.UpdatedReplicas && st.AvailableReplicas >= st.UpdatedReplicas

@@ -37,13 +37,13 @@ var JobController = Controller{
 
 // cronTrigger is the CronJob, and the time of its schedule, that made a Job.
 type cronTrigger struct {
-	Id   kube.ObjectID
+	ID   kube.ObjectID
 	Name string
 	// at is the scheduled time, a whole second; zero if the Job is for none.
 	At   time.Time
 	Made evidence.Moment // creation of the Job
 
-	Ledger ledger.ScheduleLedger
+	Ledger ledger.Schedule
 }
 
 // OpenRun notes that the Job is to run.
@@ -70,8 +70,8 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 		who := kube.WriterOf(in.ManagedFields, `"f:suspend"`, w.Writers)
 		c.Cause, c.Manager = attr.CauseResume, who.Manager
 		c.Start = kube.WrittenAt(who, time.Time{}, arrival, write.Arrival)
-	case !ResumedAt(in).IsZero():
-		c.Cause, c.Start = attr.CauseResume, evidence.InSecond(ResumedAt(in), time.Time{})
+	case !JobResumedAt(in).IsZero():
+		c.Cause, c.Start = attr.CauseResume, evidence.InSecond(JobResumedAt(in), time.Time{})
 	case in.Annotations[instantiated] != "":
 		c.Cause = attr.CauseManual
 	case w.CronJob != nil:
@@ -84,9 +84,9 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 	w.Begin(c)
 }
 
-// ResumedAt is when the controller says that it resumed the Job, zero if it does not.
-func ResumedAt(in *batchv1.Job) time.Time {
-	if c := Condition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
+// JobResumedAt is when the controller says that it resumed the Job, zero if it does not.
+func JobResumedAt(in *batchv1.Job) time.Time {
+	if c := JobCondition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
 		return c.LastTransitionTime.Time
 	}
 	return time.Time{}
@@ -96,7 +96,7 @@ func ResumedAt(in *batchv1.Job) time.Time {
 // A Job that was suspended for so short a time that the controller did not see it
 // still states when it was resumed before.
 func (w *Workload) noteResume(c *Change, in *batchv1.Job) {
-	if at := ResumedAt(in); !at.IsZero() && c.Resumed.IsZero() && !at.Equal(w.Resumed) {
+	if at := JobResumedAt(in); !at.IsZero() && c.Resumed.IsZero() && !at.Equal(w.Resumed) {
 		c.Resumed, w.Resumed = at, at
 	}
 }
@@ -113,7 +113,7 @@ const (
 // schedule it is for.
 func (w *Workload) ObserveCronJob(in *batchv1.Job, made evidence.Moment) {
 	if ref := kube.ControllerRef(in); kube.IsBuiltIn(ref, kube.KindCronJob) {
-		w.CronJob = &cronTrigger{Id: kube.NewOwnerRef(ref).In(in.Namespace), Name: ref.Name, At: scheduledAt(in, ref.Name), Made: made}
+		w.CronJob = &cronTrigger{ID: kube.NewOwnerRef(ref).In(in.Namespace), Name: ref.Name, At: scheduledAt(in, ref.Name), Made: made}
 	}
 }
 
@@ -157,16 +157,16 @@ func (w *Workload) EndRun(in *batchv1.Job, done *batchv1.JobCondition, write evi
 	c.Finish(how, at, write)
 }
 
-func FinishedCondition(in *batchv1.Job) *batchv1.JobCondition {
+func FinishedJobCondition(in *batchv1.Job) *batchv1.JobCondition {
 	for _, kind := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
-		if c := Condition(in, kind); c != nil && c.Status == corev1.ConditionTrue {
+		if c := JobCondition(in, kind); c != nil && c.Status == corev1.ConditionTrue {
 			return c
 		}
 	}
 	return nil
 }
 
-func Condition(in *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
+func JobCondition(in *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
 	for i := range in.Status.Conditions {
 		if c := &in.Status.Conditions[i]; c.Type == kind {
 			return c

@@ -55,7 +55,7 @@ func (c *Change) ObserveRun(in *batchv1.Job, write evidence.Write, arrival, seen
 		return
 	}
 	for _, kind := range []batchv1.JobConditionType{batchv1.JobSuccessCriteriaMet, batchv1.JobFailureTarget} {
-		if said := Condition(in, kind); said != nil && said.Status == corev1.ConditionTrue {
+		if said := JobCondition(in, kind); said != nil && said.Status == corev1.ConditionTrue {
 			c.Verdict, c.VerdictBy = evidence.InSecond(said.LastTransitionTime.Time, arrival), write
 			if said.LastTransitionTime.IsZero() {
 				c.Verdict = evidence.Arrived(seen)
@@ -92,7 +92,7 @@ func (c *Change) HasVerdict() bool { return c.Verdict.Known() && c.VerdictBy.Bef
 func (c *Change) FailedByPod() bool {
 	switch c.Failure.Reason {
 	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonMaxFailedIndexesExceeded, batchv1.JobReasonPodFailurePolicy:
-		return c.How() == attr.OutcomeFailed
+		return c.Outcome() == attr.OutcomeFailed
 	default:
 		return false
 	}

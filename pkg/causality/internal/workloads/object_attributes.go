@@ -23,7 +23,7 @@ func AttributesOf(o *podlife.Object) []attribute.KeyValue {
 	}
 	attrs = append(attrs, name.String(o.Name))
 	if !podlife.ByName(o.ObjectID) {
-		attrs = append(attrs, uid.String(string(o.Uid)))
+		attrs = append(attrs, uid.String(string(o.UID)))
 	}
 	return attrs
 }

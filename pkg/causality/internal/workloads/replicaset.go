@@ -21,10 +21,10 @@ import (
 )
 
 // TakeVacancy finds the earliest step with room that was decided before s.
-func TakeVacancy(steps []*Step, room map[*Step]int32, write evidence.Write) *Step {
+func TakeVacancy(steps []*Step, vacancies map[*Step]int32, write evidence.Write) *Step {
 	for _, step := range steps {
-		if room[step] > 0 && !write.Before(step.Write) {
-			room[step]--
+		if vacancies[step] > 0 && !write.Before(step.Write) {
+			vacancies[step]--
 			return step
 		}
 	}
@@ -81,10 +81,10 @@ type PodSet struct {
 	Available []availability
 	// createFailures are in order of their times.
 	createFailures []createFailure
-	Deleted        evidence.Write
+	DeletedBy      evidence.Write
 	Gone           bool
-	// released is when its Deployment was deleted without it.
-	Released evidence.Write
+	// ReleasedBy is when its Deployment was deleted without it.
+	ReleasedBy evidence.Write
 	// template is the one that it was first seen with, and tried says that it has wanted
 	// pods since it has its revision: of a workload that is put together.
 	template kube.PodTemplate
@@ -106,7 +106,7 @@ type Step struct {
 	Decided    evidence.Moment
 	Initial    bool // not seen itself: the state the watch began with
 
-	Ledger ledger.StepLedger
+	Ledger ledger.Step
 }
 
 func (s *Step) Up() bool { return s.To > s.From }
@@ -116,7 +116,7 @@ type availability struct {
 	At       time.Time
 }
 
-func ReplicaSetID(in *appsv1.ReplicaSet) kube.ObjectID { return ReplicaSetController.Id(in) }
+func ReplicaSetID(in *appsv1.ReplicaSet) kube.ObjectID { return ReplicaSetController.ID(in) }
 
 // Observe takes in a state of a ReplicaSet that is part of a workload.
 func (set *PodSet) Observe(o stream.Observation, in *appsv1.ReplicaSet) {
@@ -138,8 +138,8 @@ func (set *PodSet) ObserveAvailable(replicas int32, seen time.Time) {
 }
 
 // ReadReplicaSet reads a ReplicaSet that no Deployment has.
-func ReadReplicaSet(in *appsv1.ReplicaSet, o stream.Observation, last *Workload) WorkloadState {
-	st := WorkloadState{
+func ReadReplicaSet(in *appsv1.ReplicaSet, o stream.Observation, last *Workload) State {
+	st := State{
 		generation: in.Generation,
 		observed:   in.Status.ObservedGeneration,
 		replicas:   WantedReplicas(in.Spec.Replicas),
@@ -154,7 +154,7 @@ func ReadReplicaSet(in *appsv1.ReplicaSet, o stream.Observation, last *Workload)
 
 // fixed completes the state of what does not roll: only its creation is a
 // rollout.
-func (st *WorkloadState) fixed(created time.Time, o stream.Observation) {
+func (st *State) fixed(created time.Time, o stream.Observation) {
 	st.IsNew, st.unnumbered, st.First = st.observed == 0, st.observed == 0, true
 	st.Scaled = st.observed >= st.generation && st.observed != 0 && st.total == st.replicas && st.Available >= st.replicas
 	st.Complete = st.Scaled

@@ -27,8 +27,8 @@ var replicationController = Controller{
 	},
 }
 
-func ReadReplicationController(in *corev1.ReplicationController, o stream.Observation, last *Workload) WorkloadState {
-	st := WorkloadState{
+func ReadReplicationController(in *corev1.ReplicationController, o stream.Observation, last *Workload) State {
+	st := State{
 		generation: in.Generation,
 		observed:   in.Status.ObservedGeneration,
 		replicas:   WantedReplicas(in.Spec.Replicas),

@@ -71,12 +71,12 @@ func partOfRollout(in *appsv1.ReplicaSet) part {
 // them; ones that are only kept until a deadline do not count. It was aborted when the
 // newest was tried, wants no pods any more, and another has them again. When all have what
 // they want and it is neither, the next step waits for a person, a timer or an analysis.
-func composeRollout(w *Workload, parts []part, last *News) (st WorkloadState, ok bool) {
+func composeRollout(w *Workload, parts []part, last *News) (st State, ok bool) {
 	if len(parts) == 0 || parts[len(parts)-1].revision == 0 {
 		return st, false
 	}
 	newest, before := &parts[len(parts)-1], parts[:len(parts)-1]
-	st = WorkloadState{
+	st = State{
 		Revision:  newest.revision,
 		replicas:  newest.wanted,
 		Available: newest.available,

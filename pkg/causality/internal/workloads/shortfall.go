@@ -17,7 +17,7 @@ type Shortfall struct {
 // never creates those that are missing, and has as many fewer to delete. So
 // neither a pod of a later step nor a later deletion is taken for theirs.
 func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
-	voids := map[*Step]Shortfall{}
+	shortfalls := map[*Step]Shortfall{}
 	missing := map[*Step]int32{}
 	var short []*Step // steps up that miss pods; a long history has few
 	for _, step := range set.Steps {
@@ -40,10 +40,10 @@ func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
 				break
 			}
 			missing[up] -= n
-			voids[up] = Shortfall{voids[up].Pods + n, step}
-			voids[step] = Shortfall{Pods: voids[step].Pods + n}
+			shortfalls[up] = Shortfall{shortfalls[up].Pods + n, step}
+			shortfalls[step] = Shortfall{Pods: shortfalls[step].Pods + n}
 			left -= n
 		}
 	}
-	return voids
+	return shortfalls
 }

@@ -39,9 +39,9 @@ var statefulSetController = Controller{
 	},
 }
 
-func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) WorkloadState {
+func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) State {
 	status := &in.Status
-	st := WorkloadState{
+	st := State{
 		generation:   in.Generation,
 		observed:     status.ObservedGeneration,
 		revisionName: status.UpdateRevision,
@@ -97,7 +97,7 @@ func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) 
 // ordinals are the numbers that a StatefulSet's pods have.
 type ordinals struct{ First, count int32 }
 
-func (st *WorkloadState) ordinals() ordinals { return ordinals{st.firstOrdinal, st.replicas} }
+func (st *State) ordinals() ordinals { return ordinals{st.firstOrdinal, st.replicas} }
 
 // without is how many of these are not among the others.
 func (o ordinals) without(others ordinals) int32 {
@@ -114,7 +114,7 @@ type renumbering struct {
 }
 
 // renumber notes that pods are to have other numbers.
-func (c *Change) renumber(w *Workload, st WorkloadState) {
+func (c *Change) renumber(w *Workload, st State) {
 	was := w.ordinals()
 	cur := w.Current()
 	stopped := cur != nil && !cur.Ended && cur.due > 0
@@ -130,7 +130,7 @@ func (c *Change) renumber(w *Workload, st WorkloadState) {
 
 // recount notes the pods that have come since the last state: there are more of them, or,
 // where others went at the same time, fewer that are ready.
-func (c *Change) recount(last, st WorkloadState) {
+func (c *Change) recount(last, st State) {
 	if c != nil && c.due > 0 {
 		c.due = max(c.due-max(st.total-last.total, last.ready-st.ready, 0), 0)
 	}

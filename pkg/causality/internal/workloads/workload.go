@@ -36,7 +36,7 @@ func (w *Workload) ForgetChange() {
 	if c.Kind != attr.ChangeRollout || !c.Ledger.Joined.IsValid() {
 		return
 	}
-	w.Ledger.Joined(c.Revision, c.Ledger.Joined)
+	w.Ledger.RememberJoined(c.Revision, c.Ledger.Joined)
 }
 
 // Workload is what the engine keeps of an object that has pods made, and the
@@ -50,24 +50,24 @@ type Workload struct {
 	Inferred   bool // its states are of a snapshot's past: see Observation
 
 	// The last state is needed to understand the next.
-	WorkloadState
+	State
 	Stated        evidence.Write
-	stale         time.Time // time of the last ProgressDeadlineExceeded
+	lastFailedAt  time.Time // time of the last ProgressDeadlineExceeded
 	lastAvailable time.Time // the latest availableAt
 	// writtenAt are the newest times managedFields gave.
 	templateAt, replicasAt time.Time
 	Writers                kube.Writers
-	// numbered is the template of the latest rollout that the controller has
+	// takenUpTemplate is the template of the latest rollout that the controller has
 	// taken up, not known if that was before the watcher came.
-	numbered kube.PodTemplate
+	takenUpTemplate kube.PodTemplate
 
 	// changes in order of their writes. The last one is current.
 	Changes []*Change
 	// pending is a template that was written but has no revision yet: the
 	// controller has not seen it, or is paused. asked is that template.
-	Pending *Change
-	asked   kube.PodTemplate
-	Deleted bool
+	Pending         *Change
+	pendingTemplate kube.PodTemplate
+	Deleted         bool
 	// gone is set when there is no such object any more: one that is deleted in the
 	// foreground is there until what it owns is gone. Of a pod its record says so.
 	Gone bool
@@ -80,7 +80,7 @@ type Workload struct {
 	// lastCompleted is the latest completed rollout of these, to compare with.
 	LastCompleted *Change
 
-	Ledger ledger.WorkloadLedger
+	Ledger ledger.Workload
 
 	Composition *Composition // of a workload that is put together
 
@@ -89,12 +89,12 @@ type Workload struct {
 
 	// due is when the engine looks at it next; zero if there is no need. Before rested it
 	// does not: see restAfterStep.
-	Due, Rested time.Time
+	Due, RestUntil time.Time
 }
 
-// WorkloadState is one observed state, reduced to what the kinds have in
+// State is one observed state, reduced to what the kinds have in
 // common.
-type WorkloadState struct {
+type State struct {
 	generation int64
 	observed   int64 // the generation that the controller has seen
 	// revision is the number of the rollout where the workload states it
@@ -194,10 +194,10 @@ func (w *Workload) writer(fields []metav1.ManagedFieldsEntry, template bool) kub
 
 // Keep makes st the last state. A revision does not go back: the annotation
 // may be missing from a state, or be rubbish.
-func (w *Workload) Keep(fields []metav1.ManagedFieldsEntry, st WorkloadState) {
+func (w *Workload) Keep(fields []metav1.ManagedFieldsEntry, st State) {
 	w.Seen = true
 	st.Revision = max(st.Revision, w.Revision)
-	w.WorkloadState = st
+	w.State = st
 	w.templateAt, w.replicasAt = kube.Writer(fields, true, nil).At, kube.Writer(fields, false, nil).At
 	w.Writers = kube.ReadWriters(fields)
 }

@@ -15,7 +15,7 @@ func (e *Engine) runOf(pod *podlife.Pod) *workloads.Workload {
 	if w == nil {
 		w = &workloads.Workload{Object: pod.Object, Controller: &workloads.PodController, Seen: true}
 		e.workloads[pod.ObjectID] = w
-		e.adopt(e.podSet(pod.Object), pod.ObjectID)
+		e.adoptSet(e.podSet(pod.Object), pod.ObjectID)
 	}
 	return w
 }
@@ -40,7 +40,7 @@ func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 		endRun(pod, c)
 	}
 	if pod.Leaving() {
-		w.Delete(pod.DeleteAsked, pod.Deletion)
+		w.Delete(pod.DeleteAsked, pod.DeleteAskedBy)
 	}
 }
 
@@ -72,13 +72,13 @@ func endRun(pod *podlife.Pod, c *workloads.Change) {
 		if pod.Phase == podlife.PodFailed {
 			how = attr.OutcomeFailed
 		}
-		c.Finish(how, pod.Finished, pod.Finish)
+		c.Finish(how, pod.Finished, pod.FinishedBy)
 	case !pod.Finite && ready:
 		c.Ready = 1
 		c.Finish(attr.OutcomeComplete, tr.At, evidence.Write{Arrival: tr.Seen})
 	case pod.Leaving():
-		c.Finish(attr.OutcomeDeleted, pod.DeleteAsked, pod.Deletion)
+		c.Finish(attr.OutcomeDeleted, pod.DeleteAsked, pod.DeleteAskedBy)
 	case pod.Failed.Known():
-		c.Finish(attr.OutcomeFailed, pod.Failed, pod.Failure)
+		c.Finish(attr.OutcomeFailed, pod.Failed, pod.FailedBy)
 	}
 }

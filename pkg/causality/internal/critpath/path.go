@@ -30,15 +30,15 @@ type segment struct {
 	from, until time.Time
 }
 
-func (g segment) duration() time.Duration { return g.until.Sub(g.from) }
+func (seg segment) duration() time.Duration { return seg.until.Sub(seg.from) }
 
-func (g segment) String() string {
-	return fmt.Sprintf("%.3fs %s %s", g.duration().Seconds(), g.what, g.subject)
+func (seg segment) String() string {
+	return fmt.Sprintf("%.3fs %s %s", seg.duration().Seconds(), seg.what, seg.subject)
 }
 
-// CriticalPath is built from the end of a change backwards, so that its pieces
+// Path is built from the end of a change backwards, so that its pieces
 // tile the change: at is where the next piece ends.
-type CriticalPath struct {
+type Path struct {
 	root     *spans.Span
 	ByID     map[trace.SpanID]*spans.Span
 	children map[trace.SpanID][]*spans.Span
@@ -50,8 +50,8 @@ type CriticalPath struct {
 	within map[*spans.Span]bool
 }
 
-func NewCriticalPath(all []*spans.Span, root *spans.Span, work *evidence.Work) *CriticalPath {
-	w := &CriticalPath{
+func New(all []*spans.Span, root *spans.Span, work *evidence.Work) *Path {
+	path := &Path{
 		root: root, At: root.End, work: work,
 		ByID:     make(map[trace.SpanID]*spans.Span, len(all)),
 		children: make(map[trace.SpanID][]*spans.Span, len(all)),
@@ -59,29 +59,29 @@ func NewCriticalPath(all []*spans.Span, root *spans.Span, work *evidence.Work) *
 		within:   map[*spans.Span]bool{},
 	}
 	for _, s := range all {
-		w.ByID[s.SpanID] = s
-		w.children[s.ParentID] = append(w.children[s.ParentID], s)
+		path.ByID[s.SpanID] = s
+		path.children[s.ParentID] = append(path.children[s.ParentID], s)
 	}
-	return w
+	return path
 }
 
 // Take explains the time from a moment to where the path has come by a span.
-func (w *CriticalPath) Take(s *spans.Span, phase attr.Phase, what string, from time.Time) {
-	from = evidence.Latest(from, w.root.Start)
-	if !from.Before(w.At) {
+func (path *Path) Take(s *spans.Span, phase attr.Phase, what string, from time.Time) {
+	from = evidence.Latest(from, path.root.Start)
+	if !from.Before(path.At) {
 		return
 	}
-	if n := len(w.segments); n > 0 && w.segments[n-1].what == what && w.segments[n-1].subject == s.Subject {
-		w.segments[n-1].from = from
+	if n := len(path.segments); n > 0 && path.segments[n-1].what == what && path.segments[n-1].subject == s.Subject {
+		path.segments[n-1].from = from
 	} else {
-		w.segments = append(w.segments, segment{phase: phase, what: what, subject: s.Subject, from: from, until: w.At})
+		path.segments = append(path.segments, segment{phase: phase, what: what, subject: s.Subject, from: from, until: path.At})
 	}
-	w.At = from
-	for up := range w.upFrom(s) {
-		if w.marked[up] {
+	path.At = from
+	for up := range path.upFrom(s) {
+		if path.marked[up] {
 			break
 		}
-		w.marked[up] = true
+		path.marked[up] = true
 	}
 }
 
@@ -89,41 +89,41 @@ func (w *CriticalPath) Take(s *spans.Span, phase attr.Phase, what string, from t
 // beginning of the change. A step that does not is the last one: what follows would be
 // the same step again. So the walk ends, whatever the spans are: there are only so many
 // starts and ends that it can get to, and it is inside of each span once at a time.
-func (w *CriticalPath) Advances(step func()) bool {
-	before := w.At
+func (path *Path) Advances(step func()) bool {
+	before := path.At
 	step()
-	return w.At.Before(before) && w.At.After(w.root.Start)
+	return path.At.Before(before) && path.At.After(path.root.Start)
 }
 
 // Descend explains the time of a span by what it consisted of: of its parts
 // the one that ended last, before that the one that had ended last when that
 // one began, and so on. What no part explains was the span's own.
-func (w *CriticalPath) Descend(s *spans.Span) {
-	if w.within[s] {
+func (path *Path) Descend(s *spans.Span) {
+	if path.within[s] {
 		return
 	}
-	w.within[s] = true
-	defer delete(w.within, s)
-	cut := s.End.After(w.At) // the path leaves it before its end
-	for part := w.lastPart(s, cut); part != nil; part = w.lastPart(s, false) {
-		if !w.Advances(func() {
-			w.Self(s, evidence.Earliest(part.End, w.At))
-			w.Descend(part)
+	path.within[s] = true
+	defer delete(path.within, s)
+	cut := s.End.After(path.At) // the path leaves it before its end
+	for part := path.lastPart(s, cut); part != nil; part = path.lastPart(s, false) {
+		if !path.Advances(func() {
+			path.Self(s, evidence.Earliest(part.End, path.At))
+			path.Descend(part)
 		}) {
 			break
 		}
 	}
-	w.Self(s, s.Start)
+	path.Self(s, s.Start)
 }
 
 // lastPart is the part of a span that explains the time before where the path has
 // come; nil if none does.
-func (w *CriticalPath) lastPart(s *spans.Span, cut bool) *spans.Span {
-	parts := w.children[s.SpanID]
-	w.work.Spend(1 + len(parts))
-	part := lastEnded(parts, w.At, cut)
-	if part == nil || part.End.Before(w.At) {
-		if init := lastInit(parts, w.At); init != nil {
+func (path *Path) lastPart(s *spans.Span, cut bool) *spans.Span {
+	parts := path.children[s.SpanID]
+	path.work.Spend(1 + len(parts))
+	part := lastEnded(parts, path.At, cut)
+	if part == nil || part.End.Before(path.At) {
+		if init := lastInit(parts, path.At); init != nil {
 			return init
 		}
 	}
@@ -158,54 +158,54 @@ func lastInit(siblings []*spans.Span, at time.Time) *spans.Span {
 }
 
 // Self takes a span's own time.
-func (w *CriticalPath) Self(s *spans.Span, from time.Time) {
-	phase := w.phaseOf(s)
+func (path *Path) Self(s *spans.Span, from time.Time) {
+	phase := path.phaseOf(s)
 	what := s.Kind.String()
-	if s.Kind == w.root.Kind || s.Kind.Vague() {
+	if s.Kind == path.root.Kind || s.Kind.Vague() {
 		what = phase.String()
 	}
-	w.Take(s, phase, what, from)
+	path.Take(s, phase, what, from)
 }
 
 // phaseOf is the phase that a span's own time counts as.
-func (w *CriticalPath) phaseOf(s *spans.Span) attr.Phase {
+func (path *Path) phaseOf(s *spans.Span) attr.Phase {
 	var parent kind.Kind
-	if up := w.ByID[s.ParentID]; up != nil {
+	if up := path.ByID[s.ParentID]; up != nil {
 		parent = up.Kind
 	}
 	return s.Kind.Phase(parent)
 }
 
 // upFrom is a span and what it is below of, as far as that is told.
-func (w *CriticalPath) upFrom(s *spans.Span) iter.Seq[*spans.Span] {
+func (path *Path) upFrom(s *spans.Span) iter.Seq[*spans.Span] {
 	return func(yield func(*spans.Span) bool) {
-		for range w.ByID {
+		for range path.ByID {
 			if s == nil || !yield(s) {
 				return
 			}
-			s = w.ByID[s.ParentID]
+			s = path.ByID[s.ParentID]
 		}
 	}
 }
 
 // Finish takes the rest for the change itself, marks the spans and writes the
 // path on the root. It returns the time of each phase.
-func (w *CriticalPath) Finish() map[attr.Phase]time.Duration {
-	w.Self(w.root, w.root.Start)
-	slices.Reverse(w.segments)
-	for s := range w.marked {
+func (path *Path) Finish() map[attr.Phase]time.Duration {
+	path.Self(path.root, path.root.Start)
+	slices.Reverse(path.segments)
+	for s := range path.marked {
 		s.Attributes = append(s.Attributes, attr.CriticalKey.Bool(true))
 	}
 	phases := map[attr.Phase]time.Duration{}
-	for _, g := range w.segments {
-		phases[g.phase] += g.duration()
+	for _, seg := range path.segments {
+		phases[seg.phase] += seg.duration()
 	}
 	if len(phases) == 0 {
 		return nil // it took no time
 	}
-	w.root.Attributes = append(w.root.Attributes, attr.CriticalPathSegmentsKey.StringSlice(segmentStrings(w.segments)))
+	path.root.Attributes = append(path.root.Attributes, attr.CriticalPathSegmentsKey.StringSlice(segmentStrings(path.segments)))
 	for _, phase := range slices.Sorted(maps.Keys(phases)) {
-		w.root.Attributes = append(w.root.Attributes, evidence.Seconds(phase.Key(), phases[phase]))
+		path.root.Attributes = append(path.root.Attributes, evidence.Seconds(phase.Key(), phases[phase]))
 	}
 	return phases
 }

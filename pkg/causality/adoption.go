@@ -12,42 +12,42 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// takeIn files a pod under its controller, if that is not the one that it had. For
+// adoptPod files a pod under its controller, if that is not the one that it had. For
 // the new one it is there from the write s on, in the place of a pod that would have
 // been made; what it went through before is no longer news. One that is taken back
 // has been told of as lost, and stays so.
-func (e *Engine) takeIn(pod *podlife.Pod, owner kube.ObjectID, write evidence.Write) {
+func (e *Engine) adoptPod(pod *podlife.Pod, owner kube.ObjectID, write evidence.Write) {
 	if owner == pod.Owner {
-		if pod.Released() && pod.Returned == (evidence.Write{}) {
-			pod.Returned = write
+		if pod.Released() && pod.ReturnedBy == (evidence.Write{}) {
+			pod.ReturnedBy = write
 		}
 		return
 	}
-	e.unfile(pod)
+	e.releasePod(pod)
 	pod.Owner = owner
 	e.podsOf[owner] = append(e.podsOf[owner], pod)
 	if pod.Released() {
-		pod.Failed, pod.Failure, pod.Reason = evidence.Moment{}, evidence.Write{}, ""
+		pod.Failed, pod.FailedBy, pod.Reason = evidence.Moment{}, evidence.Write{}, ""
 	}
 	_, over := pod.StartResolved()
 	pod.FirstSeen = write
 	if over {
 		pod.Ledger.PassOverStart()
 	}
-	pod.Initial, pod.LostFirst, pod.ReadyFirst, pod.Returned = false, false, false, evidence.Write{}
+	pod.Initial, pod.LostFirst, pod.ReadyFirst, pod.ReturnedBy = false, false, false, evidence.Write{}
 }
 
-// unfile takes a pod from its workload.
-func (e *Engine) unfile(pod *podlife.Pod) {
+// releasePod takes a pod from its workload.
+func (e *Engine) releasePod(pod *podlife.Pod) {
 	e.podsOf[pod.Owner] = slices.DeleteFunc(e.podsOf[pod.Owner], func(o *podlife.Pod) bool { return o == pod })
 	if len(e.podsOf[pod.Owner]) == 0 {
 		delete(e.podsOf, pod.Owner)
 	}
 }
 
-// taken ends the ReplicaSet's time as a workload of its own: a Deployment took it.
+// endAsWorkload ends the ReplicaSet's time as a workload of its own: a Deployment took it.
 // Its pods are there already, so its number of them is no step of that one.
-func (e *Engine) taken(set *workloads.PodSet, in *appsv1.ReplicaSet, o Observation) {
+func (e *Engine) endAsWorkload(set *workloads.PodSet, in *appsv1.ReplicaSet, o Observation) {
 	set.Known, set.Replicas = true, workloads.WantedReplicas(in.Spec.Replicas)
 	if w := e.workloads[set.ObjectID]; w != nil {
 		if c := w.Current(); c != nil && !c.Ended {
@@ -69,15 +69,15 @@ func (e *Engine) podSet(obj *podlife.Object) *workloads.PodSet {
 	return set
 }
 
-// adopt files what makes pods under its workload.
-func (e *Engine) adopt(set *workloads.PodSet, owner kube.ObjectID) {
-	e.leave(set)
+// adoptSet files what makes pods under its workload.
+func (e *Engine) adoptSet(set *workloads.PodSet, owner kube.ObjectID) {
+	e.releaseSet(set)
 	set.Owner = owner
 	e.setsOf[owner] = append(e.setsOf[owner], set)
 }
 
-// leave takes a set from its workload.
-func (e *Engine) leave(set *workloads.PodSet) {
+// releaseSet takes a set from its workload.
+func (e *Engine) releaseSet(set *workloads.PodSet) {
 	left := slices.DeleteFunc(e.setsOf[set.Owner], func(o *workloads.PodSet) bool { return o == set })
 	if len(left) == 0 {
 		delete(e.setsOf, set.Owner)

@@ -18,7 +18,7 @@ const (
 
 // EventSize is what is kept because of an Event, in bytes.
 func EventSize(ev *Event) int {
-	return EventOverhead + ev.Account.about + len(ev.Key) + len(ev.Uid) + len(ev.Name) + len(ev.Related.Uid) + len(ev.Related.Namespace) +
+	return EventOverhead + ev.Account.about + len(ev.Key) + len(ev.UID) + len(ev.Name) + len(ev.Related.UID) + len(ev.Related.Namespace) +
 		len(ev.EventType) + len(ev.Reason) + len(ev.Component) + len(ev.Container) +
 		OccurrenceOverhead*len(ev.Occurrences) + evidence.WordsIn(ev.Occurrences)
 }

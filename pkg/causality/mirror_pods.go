@@ -14,8 +14,8 @@ import (
 // are its own from now on, and those that came before it, too.
 func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
 	static := pod.ObjectID
-	static.Uid = kube.MirrorOf(in)
-	if static.Uid == "" || e.pods[static] != nil {
+	static.UID = kube.MirrorOf(in)
+	if static.UID == "" || e.pods[static] != nil {
 		return
 	}
 	pod.Mirrors = static

@@ -22,17 +22,17 @@ func (p *Plan) fewer() map[*workloads.Change]int32 {
 	return fewer
 }
 
-// scaledDown is the change that removed a pod because there were to be fewer, nil if
+// scaleDownOf is the change that removed a pod because there were to be fewer, nil if
 // that was not why: the one that was open, or the scale of a DaemonSet that its
 // status reports a moment later.
-func (p *Plan) scaledDown(open *workloads.Change, pod *podlife.Pod, pods []*podlife.Pod, fewer map[*workloads.Change]int32) *workloads.Change {
+func (p *Plan) scaleDownOf(open *workloads.Change, pod *podlife.Pod, pods []*podlife.Pod, fewer map[*workloads.Change]int32) *workloads.Change {
 	if fewer[open] > 0 && (p.Workload.Controller.ScaledBy != workloads.ScaledByNodes || open.Kind == attr.ChangeScale) {
 		return open
 	}
 	if p.Workload.Controller.ScaledBy != workloads.ScaledByNodes || open != nil && open.Kind != attr.ChangeScale {
 		return nil // a rollout's, whatever it was for
 	}
-	next := p.movedBy(pod.LostBy())
+	next := p.scaleAfter(pod.LostBy())
 	if next == nil || fewer[next] == 0 {
 		return nil
 	}
@@ -45,8 +45,8 @@ func (p *Plan) scaledDown(open *workloads.Change, pod *podlife.Pod, pods []*podl
 	return next
 }
 
-// movedBy is the scale that a DaemonSet's status reports a moment after s.
-func (p *Plan) movedBy(write evidence.Write) *workloads.Change {
+// scaleAfter is the scale that a DaemonSet's status reports a moment after s.
+func (p *Plan) scaleAfter(write evidence.Write) *workloads.Change {
 	next := p.Workload.ChangeAfter(write)
 	if next != nil && next.Kind == attr.ChangeScale && next.Opened.Arrival.Sub(write.Arrival) < DeletionReach {
 		return next
@@ -54,10 +54,10 @@ func (p *Plan) movedBy(write evidence.Write) *workloads.Change {
 	return nil
 }
 
-// movedNodes gives the pods that a DaemonSet made for a node to the scale that its
+// attributeNodeScales gives the pods that a DaemonSet made for a node to the scale that its
 // status reports a moment later: those that came while it was settled, and those that
 // are more than the scale that was open asked for.
-func (p *Plan) movedNodes(set *workloads.PodSet, born []*podlife.Pod) {
+func (p *Plan) attributeNodeScales(set *workloads.PodSet, born []*podlife.Pod) {
 	if p.Workload.Controller.ScaledBy != workloads.ScaledByNodes {
 		return
 	}
@@ -72,17 +72,17 @@ func (p *Plan) movedNodes(set *workloads.PodSet, born []*podlife.Pod) {
 			made[c]++
 			continue
 		}
-		if next := p.movedBy(pod.FirstSeen); next != nil && next.Wanted > next.Before {
+		if next := p.scaleAfter(pod.FirstSeen); next != nil && next.Wanted > next.Before {
 			made[next]++
 			p.Starts[pod] = Attribution{Change: next, Set: set}
 		}
 	}
 }
 
-// madeUpLate gives pods that came in the place of ones which were lost during a
+// attributeLateReplacements gives pods that came in the place of ones which were lost during a
 // change to the latest one, if no change is open any more. The status may have been
 // ahead: the controller had not heard yet that a pod was going.
-func (p *Plan) madeUpLate(set *workloads.PodSet) {
+func (p *Plan) attributeLateReplacements(set *workloads.PodSet) {
 	for pod, at := range p.Starts {
 		if at.Set != set || at.Change != nil || at.Lost == nil || p.Stops[at.Lost].Change == nil {
 			continue
@@ -98,15 +98,15 @@ func (p *Plan) madeUpLate(set *workloads.PodSet) {
 // have been taken by the same deletion.
 const DeletionReach = 30 * time.Second
 
-// lostToDeletion gives pods that were deleted shortly before their workload,
+// attributeToDeletion gives pods that were deleted shortly before their workload,
 // and not replaced, to its deletion: that of a namespace takes its objects in
 // any order. It returns the others.
-func (p *Plan) lostToDeletion(set *workloads.PodSet, lost []*podlife.Pod) []*podlife.Pod {
+func (p *Plan) attributeToDeletion(set *workloads.PodSet, lost []*podlife.Pod) []*podlife.Pod {
 	return slices.DeleteFunc(lost, func(pod *podlife.Pod) bool {
 		p.Work.Spend(len(p.Workload.Changes))
 		next := p.Workload.ChangeAfter(pod.LostBy())
-		if during := p.Stops[pod].Change; during != nil && during.How() != attr.OutcomeDeleted || next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() ||
-			next.Opened.Arrival.Sub(pod.Deletion.Arrival) >= DeletionReach {
+		if during := p.Stops[pod].Change; during != nil && during.Outcome() != attr.OutcomeDeleted || next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() ||
+			next.Opened.Arrival.Sub(pod.DeleteAskedBy.Arrival) >= DeletionReach {
 			return false
 		}
 		p.Stops[pod] = Attribution{Change: next, Set: set}
@@ -114,11 +114,11 @@ func (p *Plan) lostToDeletion(set *workloads.PodSet, lost []*podlife.Pod) []*pod
 	})
 }
 
-// planBefore looks at the pods that were being deleted already when rollspan
+// attributeInitial looks at the pods that were being deleted already when rollspan
 // came. Who removed them was not seen. They belong to a change that was open
 // then; else, if the pod that replaces one is still starting, to that loss; else
 // their story was over but for the end.
-func (p *Plan) planBefore(set *workloads.PodSet, pods []*podlife.Pod) {
+func (p *Plan) attributeInitial(set *workloads.PodSet, pods []*podlife.Pod) {
 	starting := slices.DeleteFunc(InOrderOfBirth(pods), func(pod *podlife.Pod) bool {
 		return !pod.Initial || pod.LostFirst || pod.ReadyFirst || p.Starts[pod].Change != nil
 	})
@@ -143,20 +143,20 @@ func (p *Plan) planBefore(set *workloads.PodSet, pods []*podlife.Pod) {
 	}
 }
 
-// findMissed works out when the lost pods had been replaced, also by pods that are
+// findReplaced works out when the lost pods had been replaced, also by pods that are
 // forgotten.
-func (p *Plan) findMissed() {
+func (p *Plan) findReplaced() {
 	for _, pod := range p.Pods {
 		if pod.Ledger.Filled {
-			p.Missed[pod] = pod.Ledger.FilledAt
+			p.ReplacedAt[pod] = pod.Ledger.FilledAt
 		}
 	}
 	for pod, at := range p.Starts {
 		if at.Lost != nil {
-			p.Missed[at.Lost] = pod.CreatedAt()
+			p.ReplacedAt[at.Lost] = pod.CreatedAt()
 		}
 	}
 }
 
 // StopAsked dates the request to delete a pod.
-func (p *Plan) StopAsked(pod *podlife.Pod) time.Time { return pod.StopAsked(p.Missed[pod]) }
+func (p *Plan) StopAsked(pod *podlife.Pod) time.Time { return pod.StopAsked(p.ReplacedAt[pod]) }

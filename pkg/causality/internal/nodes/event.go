@@ -9,26 +9,26 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// toldBy says which disruptions the reason of an Event about a node tells of:
+// kindsByReason says which disruptions the reason of an Event about a node tells of:
 // reasons of the kubelet and of the node controller.
-var toldBy = map[string][]disruptionKind{
-	"NodeNotReady":              {NodeNotReady, NodeUnreachable},
-	"NodeReady":                 {NodeNotReady, NodeUnreachable, NodeRebooted},
-	"Shutdown":                  {NodeNotReady},
-	"NodeHasInsufficientMemory": {nodeMemoryPressure},
-	"NodeHasSufficientMemory":   {nodeMemoryPressure},
-	"SystemOOM":                 {nodeMemoryPressure},
-	"NodeHasDiskPressure":       {nodeDiskPressure},
-	"NodeHasNoDiskPressure":     {nodeDiskPressure},
-	"FreeDiskSpaceFailed":       {nodeDiskPressure},
-	"ImageGCFailed":             {nodeDiskPressure},
-	"NodeHasInsufficientPID":    {nodePIDPressure},
-	"NodeHasSufficientPID":      {nodePIDPressure},
-	"NodeNotSchedulable":        {NodeCordoned},
-	"NodeSchedulable":           {NodeCordoned},
-	"Rebooted":                  {NodeRebooted},
-	"RemovingNode":              {NodeDeleted},
-	"DeletingNode":              {NodeDeleted},
+var kindsByReason = map[string][]disruptionKind{
+	"NodeNotReady":              {NotReady, Unreachable},
+	"NodeReady":                 {NotReady, Unreachable, Rebooted},
+	"Shutdown":                  {NotReady},
+	"NodeHasInsufficientMemory": {memoryPressure},
+	"NodeHasSufficientMemory":   {memoryPressure},
+	"SystemOOM":                 {memoryPressure},
+	"NodeHasDiskPressure":       {diskPressure},
+	"NodeHasNoDiskPressure":     {diskPressure},
+	"FreeDiskSpaceFailed":       {diskPressure},
+	"ImageGCFailed":             {diskPressure},
+	"NodeHasInsufficientPID":    {pidPressure},
+	"NodeHasSufficientPID":      {pidPressure},
+	"NodeNotSchedulable":        {Cordoned},
+	"NodeSchedulable":           {Cordoned},
+	"Rebooted":                  {Rebooted},
+	"RemovingNode":              {Deleted},
+	"DeletingNode":              {Deleted},
 }
 
 // pressureOn is the condition that a lack of a resource shows as; the words are
@@ -36,11 +36,11 @@ var toldBy = map[string][]disruptionKind{
 func pressureOn(resource string) disruptionKind {
 	switch resource {
 	case "memory":
-		return nodeMemoryPressure
+		return memoryPressure
 	case "ephemeral-storage", "inodes":
-		return nodeDiskPressure
+		return diskPressure
 	case "pids":
-		return nodePIDPressure
+		return pidPressure
 	default:
 		return ""
 	}
@@ -55,19 +55,19 @@ func kubeletStarted(ev *podlife.Event) bool {
 // DisruptionOf finds the disruption that an Event about the node tells of: of
 // those that it fits in kind and time the one that began last. What a kubelet
 // says just after its start is about its start. It is nil for the others.
-func (n *NodeRecord) DisruptionOf(ev *podlife.Event) *Disruption {
-	kinds := toldBy[ev.Reason]
+func (n *Record) DisruptionOf(ev *podlife.Event) *Disruption {
+	kinds := kindsByReason[ev.Reason]
 	if resource, ok := strings.CutPrefix(ev.Message(), "Attempting to reclaim "); ok && ev.Reason == "EvictionThresholdMet" {
 		kinds = []disruptionKind{pressureOn(resource)}
 	}
 	d := n.fitting(ev, kinds)
 	if d == nil && ev.Component == attr.ServiceKubelet {
-		d = n.fitting(ev, []disruptionKind{NodeRebooted, NodeKubeletRestarted})
+		d = n.fitting(ev, []disruptionKind{Rebooted, KubeletRestarted})
 	}
 	return d
 }
 
-func (n *NodeRecord) fitting(ev *podlife.Event, kinds []disruptionKind) *Disruption {
+func (n *Record) fitting(ev *podlife.Event, kinds []disruptionKind) *Disruption {
 	t := ev.First()
 	var in, next *Disruption
 	for _, d := range n.Disruptions {
@@ -76,11 +76,11 @@ func (n *NodeRecord) fitting(ev *podlife.Event, kinds []disruptionKind) *Disrupt
 		}
 		switch {
 		case d.covers(t, 0, d.Tail()):
-			if in == nil || !From(d.Start).Before(From(in.Start)) {
+			if in == nil || !EarliestOf(d.Start).Before(EarliestOf(in.Start)) {
 				in = d
 			}
-		case d.Kind != NodeKubeletRestarted && d.covers(t, d.Lead(), 0):
-			if next == nil || From(d.Start).Before(From(next.Start)) {
+		case d.Kind != KubeletRestarted && d.covers(t, d.Lead(), 0):
+			if next == nil || EarliestOf(d.Start).Before(EarliestOf(next.Start)) {
 				next = d
 			}
 		}
@@ -93,27 +93,27 @@ func (n *NodeRecord) fitting(ev *podlife.Event, kinds []disruptionKind) *Disrupt
 
 // Wants reports whether a disruption that is still to be told will have an
 // Event.
-func (n *NodeRecord) Wants(ev *podlife.Event) bool {
+func (n *Record) Wants(ev *podlife.Event) bool {
 	d := n.DisruptionOf(ev)
 	return d != nil && !d.Ledger.Sent
 }
 
 // ObserveKubelet finds the restarts of the node's kubelet, which only Events
 // tell. Its very first start is none.
-func (n *NodeRecord) ObserveKubelet() {
+func (n *Record) ObserveKubelet() {
 	for _, ev := range n.Events {
 		if ev.Ledger.Claimed || !kubeletStarted(ev) || !ev.First().After(n.Created.Add(BootReach)) {
 			continue
 		}
 		at := evidence.Exactly(ev.First())
 		if slices.ContainsFunc(n.Disruptions, func(d *Disruption) bool {
-			return d.Kind == NodeKubeletRestarted && d.key == secondKey(at.Earliest)
+			return d.Kind == KubeletRestarted && d.key == secondKey(at.Earliest)
 		}) {
 			continue
 		}
 		d := &Disruption{
-			Kind: NodeKubeletRestarted, Start: at, End: at, Over: true, Outcome: attr.OutcomeComplete,
-			Seen: ev.Arrival, event: ev,
+			Kind: KubeletRestarted, Start: at, End: at, Over: true, Outcome: attr.OutcomeComplete,
+			Seen: ev.LastArrival, event: ev,
 		}
 		if ev.Initial {
 			d.Ledger.PassOver() // what was there before the watcher was is known, and not told
@@ -123,8 +123,8 @@ func (n *NodeRecord) ObserveKubelet() {
 }
 
 // PartOfReboot reports whether a kubelet started because its node did.
-func (n *NodeRecord) PartOfReboot(d *Disruption) bool {
-	return d.Kind == NodeKubeletRestarted && slices.ContainsFunc(n.Disruptions, func(r *Disruption) bool {
-		return r.Kind == NodeRebooted && r.covers(d.Start.Earliest, r.Lead(), r.Tail())
+func (n *Record) PartOfReboot(d *Disruption) bool {
+	return d.Kind == KubeletRestarted && slices.ContainsFunc(n.Disruptions, func(r *Disruption) bool {
+		return r.Kind == Rebooted && r.covers(d.Start.Earliest, r.Lead(), r.Tail())
 	})
 }

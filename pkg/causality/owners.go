@@ -14,7 +14,7 @@ const maxOwners = 16
 // not be read the chain ends at the reference to it.
 func (e *Engine) ownersOf(obj *podlife.Object) []string {
 	var owners []string
-	for up := obj; up != nil && up.Owned.Uid != "" && len(owners) < maxOwners; up = e.ownerOf(up) {
+	for up := obj; up != nil && up.Owned.UID != "" && len(owners) < maxOwners; up = e.ownerOf(up) {
 		name := up.Owned.String()
 		if slices.Contains(owners, name) {
 			break // the ring is closed

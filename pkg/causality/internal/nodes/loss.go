@@ -12,7 +12,7 @@ import (
 // TookPod reports whether the disruption was on when the pod was lost.
 func (d *Disruption) TookPod(pod *podlife.Pod) bool {
 	at := pod.LostAt().At()
-	if d.Kind == NodeDeleted {
+	if d.Kind == Deleted {
 		// The garbage collector of pods comes when it comes.
 		return !at.Before(d.Start.At().Add(-evidence.ArrivalSlack))
 	}
@@ -29,29 +29,29 @@ func shutDown(pod *podlife.Pod) bool {
 	return pod.Failed.Known() && (pod.Reason == "Terminated" || pod.Reason == "NodeShutdown" || pod.Reason == "Shutdown")
 }
 
-// NodeKinds are the disruptions that may be behind the loss of a pod, by what
+// KindsBehindLoss are the disruptions that may be behind the loss of a pod, by what
 // the pod says of it.
-func NodeKinds(pod *podlife.Pod) []disruptionKind {
+func KindsBehindLoss(pod *podlife.Pod) []disruptionKind {
 	switch {
 	case pod.Disruption == "DeletionByTaintManager":
-		return []disruptionKind{NodeNotReady, NodeUnreachable}
+		return []disruptionKind{NotReady, Unreachable}
 	case pod.Disruption == "EvictionByEvictionAPI":
-		return []disruptionKind{NodeCordoned}
+		return []disruptionKind{Cordoned}
 	case pod.Disruption == "DeletionByPodGC":
-		return []disruptionKind{NodeDeleted, NodeNotReady, NodeUnreachable}
+		return []disruptionKind{Deleted, NotReady, Unreachable}
 	case pod.Failed.Known() && pod.Reason == "Evicted":
 		if kind := evictedFor(pod.Message); kind != "" {
 			return []disruptionKind{kind}
 		}
 		return nil
 	case pod.Reason == "NodeLost":
-		return []disruptionKind{NodeDeleted, NodeNotReady, NodeUnreachable}
+		return []disruptionKind{Deleted, NotReady, Unreachable}
 	case shutDown(pod):
-		return []disruptionKind{NodeNotReady, NodeUnreachable}
+		return []disruptionKind{NotReady, Unreachable}
 	case pod.Disruption == "" && pod.Leaving() && !pod.Failed.Known():
 		// Somebody, or the garbage collector of Kubernetes before 1.26, gave
 		// it up.
-		return []disruptionKind{NodeDeleted, NodeNotReady, NodeUnreachable}
+		return []disruptionKind{Deleted, NotReady, Unreachable}
 	default:
 		return nil
 	}

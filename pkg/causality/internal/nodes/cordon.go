@@ -13,7 +13,7 @@ import (
 // ObserveCordon notes that no more pods are to come to the node: somebody
 // means to drain it. A node that was born unschedulable, or registered so before
 // the watcher came, never had pods to lose.
-func (n *NodeRecord) ObserveCordon(in *corev1.Node, born bool, arrival, seen time.Time) {
+func (n *Record) ObserveCordon(in *corev1.Node, born bool, arrival, seen time.Time) {
 	if !in.Spec.Unschedulable {
 		n.unscheduled = false
 		n.Cordon.finish(attr.OutcomeComplete, evidence.Arrived(seen), seen)
@@ -34,7 +34,7 @@ func (n *NodeRecord) ObserveCordon(in *corev1.Node, born bool, arrival, seen tim
 	if second := evidence.Earliest(written, taint); !second.IsZero() {
 		at = evidence.InSecond(second, arrival)
 	}
-	n.Cordon = n.begin(&Disruption{Kind: NodeCordoned, Start: at, Seen: seen, Manager: manager})
+	n.Cordon = n.begin(&Disruption{Kind: Cordoned, Start: at, Seen: seen, Manager: manager})
 	n.Cordon.identify(taint)
 }
 

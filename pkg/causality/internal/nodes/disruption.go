@@ -16,21 +16,21 @@ import (
 type disruptionKind string
 
 const (
-	NodeNotReady           disruptionKind = attr.CauseNotReady
-	NodeUnreachable        disruptionKind = attr.CauseUnreachable
-	nodeMemoryPressure     disruptionKind = attr.CauseMemoryPressure
-	nodeDiskPressure       disruptionKind = attr.CauseDiskPressure
-	nodePIDPressure        disruptionKind = attr.CausePIDPressure
-	NodeNetworkUnavailable disruptionKind = attr.CauseNetworkUnavailable
-	NodeCordoned           disruptionKind = attr.CauseCordoned
-	NodeRebooted           disruptionKind = attr.CauseRebooted
-	NodeKubeletRestarted   disruptionKind = attr.CauseKubeletRestarted
-	NodeDeleted            disruptionKind = attr.CauseDeleted
+	NotReady           disruptionKind = attr.CauseNotReady
+	Unreachable        disruptionKind = attr.CauseUnreachable
+	memoryPressure     disruptionKind = attr.CauseMemoryPressure
+	diskPressure       disruptionKind = attr.CauseDiskPressure
+	pidPressure        disruptionKind = attr.CausePIDPressure
+	NetworkUnavailable disruptionKind = attr.CauseNetworkUnavailable
+	Cordoned           disruptionKind = attr.CauseCordoned
+	Rebooted           disruptionKind = attr.CauseRebooted
+	KubeletRestarted   disruptionKind = attr.CauseKubeletRestarted
+	Deleted            disruptionKind = attr.CauseDeleted
 )
 
 // Disruption is a spell during which a node is not what its pods need it to be.
 type Disruption struct {
-	Node *NodeRecord
+	Node *Record
 	Kind disruptionKind
 	// key tells it from others of its kind on the node. It is known from the
 	// beginning, so that links can point to a trace that is not over yet: the
@@ -47,14 +47,14 @@ type Disruption struct {
 	tainted         bool           // key is the time of the cordon's taint
 	event           *podlife.Event // the Event that is all that is known of a kubelet's restart
 
-	Ledger ledger.DisruptionLedger
+	Ledger ledger.Disruption
 }
 
 // secondKey is a whole second as part of an identity.
 func secondKey(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
-// From is the earliest time the moment may mean.
-func From(m evidence.Moment) time.Time {
+// EarliestOf is the earliest time the moment may mean.
+func EarliestOf(m evidence.Moment) time.Time {
 	if m.Earliest.IsZero() {
 		return m.Latest
 	}
@@ -86,7 +86,7 @@ func (d *Disruption) Words() (reason, message string) { return d.Reason, d.Messa
 // covers reports whether t lies in the disruption, or at most lead before it or
 // tail after it.
 func (d *Disruption) covers(t time.Time, lead, tail time.Duration) bool {
-	if t.Before(From(d.Start).Add(-lead)) {
+	if t.Before(EarliestOf(d.Start).Add(-lead)) {
 		return false
 	}
 	return !d.Over || !t.After(evidence.Latest(d.End.At(), d.Start.At()).Add(tail))
@@ -105,9 +105,9 @@ const BootReach = 30 * time.Second
 // may have shown.
 func (d *Disruption) Lead() time.Duration {
 	switch d.Kind {
-	case nodeMemoryPressure, nodeDiskPressure, nodePIDPressure:
+	case memoryPressure, diskPressure, pidPressure:
 		return KubeletPeriod // it evicts first and posts the condition then
-	case NodeRebooted:
+	case Rebooted:
 		return BootReach
 	default:
 		return evidence.ArrivalSlack
@@ -117,7 +117,7 @@ func (d *Disruption) Lead() time.Duration {
 // Tail is how long after its end a disruption may still be spoken of.
 func (d *Disruption) Tail() time.Duration {
 	switch d.Kind {
-	case NodeCordoned, NodeRebooted, NodeKubeletRestarted, NodeDeleted:
+	case Cordoned, Rebooted, KubeletRestarted, Deleted:
 		return KubeletPeriod
 	default:
 		return evidence.ArrivalSlack

@@ -9,7 +9,7 @@ import (
 // StopAsked dates the request to delete the pod: not after the kubelet began
 // to kill its containers, nor after another pod was there in its place (missed, zero
 // if there is none), unless that was for an earlier failure.
-func (p *Pod) StopAsked(missed time.Time) time.Time {
+func (p *Pod) StopAsked(replaced time.Time) time.Time {
 	at := p.DeleteAsked
 	for _, ev := range p.Events {
 		if ev.Reason == "Killing" && !ev.First().Before(at.Earliest) {
@@ -17,7 +17,7 @@ func (p *Pod) StopAsked(missed time.Time) time.Time {
 		}
 	}
 	if !p.Failed.Known() {
-		at = at.Before(missed)
+		at = at.Before(replaced)
 	}
 	return at.At()
 }
@@ -44,7 +44,7 @@ func (p *Pod) stoppedRun(container *Container) *Run {
 	if r == nil || !r.Over() || !p.Leaving() {
 		return nil
 	}
-	for o := range p.Said("Killing", container) {
+	for o := range p.OccurrencesOf("Killing", container) {
 		if !o.At.Before(p.DeleteAsked.Earliest) && !o.At.Before(r.Finished.Earliest) {
 			return r
 		}
@@ -64,9 +64,9 @@ func (p *Pod) Unstopped(at time.Time) time.Time {
 	return at
 }
 
-// Outlived reports whether a run was killed because its time to stop was up. The
+// OutlivedGracePeriod reports whether a run was killed because its time to stop was up. The
 // times are known to the second.
-func (p *Pod) Outlived(r *Run) bool {
-	return r.ExitCode == exitSIGKILL && p.Grace > 0 && r.Reason != OomKilled &&
+func (p *Pod) OutlivedGracePeriod(r *Run) bool {
+	return r.ExitCode == exitSIGKILL && p.Grace > 0 && r.Reason != OOMKilled &&
 		!r.Finished.Earliest.Add(time.Second).Before(p.DeleteAsked.Earliest.Add(p.Grace))
 }

@@ -25,7 +25,7 @@ type composer struct {
 	// part reads what a ReplicaSet says of the workload.
 	part func(in *appsv1.ReplicaSet) part
 	// state is the workload's, not ok if its ReplicaSets do not tell.
-	state func(d *Workload, parts []part, last *News) (st WorkloadState, ok bool)
+	state func(d *Workload, parts []part, last *News) (st State, ok bool)
 }
 
 // part is what a ReplicaSet says of its workload.
@@ -64,7 +64,7 @@ type Composition struct {
 
 // News is one observation of a workload's metadata, or of one of its ReplicaSets.
 type News struct {
-	Stamp evidence.Write
+	Write evidence.Write
 	O     stream.Observation // without its object
 	// meta is the workload's own; nil in news of a ReplicaSet.
 	Meta *metav1.ObjectMeta
@@ -98,8 +98,8 @@ func (k *Controller) SpecFields(fields []metav1.ManagedFieldsEntry) []metav1.Man
 	return spec
 }
 
-// Tell adds news to what waits.
-func (w *Workload) Tell(n News) {
+// AddNews adds news to what waits.
+func (w *Workload) AddNews(n News) {
 	n.O.Object = nil
 	w.Composition.News = append(w.Composition.News, n)
 }
@@ -135,11 +135,11 @@ func CompareBool(a, b bool) int {
 // Awaits reports whether news waits of what came before s: the change that s belongs to
 // may not be known yet.
 func (w *Workload) Awaits(write evidence.Write) bool {
-	return w.Composition != nil && slices.ContainsFunc(w.Composition.News, func(n News) bool { return n.Stamp.Before(write) })
+	return w.Composition != nil && slices.ContainsFunc(w.Composition.News, func(n News) bool { return n.Write.Before(write) })
 }
 
-// Renew notes who wrote last, if it was written since.
-func Renew(w *kube.Written, now kube.Written, o stream.Observation) {
+// RenewWritten notes who wrote last, if it was written since.
+func RenewWritten(w *kube.Written, now kube.Written, o stream.Observation) {
 	if now.At.After(w.At) || now.Gained > 0 && !now.At.Before(w.At) {
 		*w = now
 		w.Seen = o.Arrival()
@@ -149,7 +149,7 @@ func Renew(w *kube.Written, now kube.Written, o stream.Observation) {
 // TakePart takes in a state of a ReplicaSet. A list brings again what is known.
 func (w *Workload) TakePart(n *News) {
 	k := w.Composition
-	if last := k.Parts[n.Set]; last != nil && n.Stamp.Version != 0 && n.Stamp.Version < last.Stamp.Version {
+	if last := k.Parts[n.Set]; last != nil && n.Write.Version != 0 && n.Write.Version < last.Write.Version {
 		return
 	}
 	k.Parts[n.Set] = n
@@ -176,15 +176,15 @@ func (w *Workload) Recompose(n *News) {
 		st.availableAt = n.Part.written
 	}
 	if !w.Seen {
-		w.FirstState(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(k.Created.Earliest)}, st, n.Stamp, n.O)
+		w.FirstState(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(k.Created.Earliest)}, st, n.Write, n.O)
 		if c := w.Current(); c != nil && st.First && k.Created.Known() {
 			c.Start = k.Created
 		}
 	} else {
 		if !st.atRest || st.Revision > w.Revision {
-			w.Current().wake(n.Stamp)
+			w.Current().wake(n.Write)
 		}
-		w.NextState(nil, st, n.Stamp, n.O.Arrival())
+		w.NextState(nil, st, n.Write, n.O.Arrival())
 	}
 	if !w.Seen || st.Revision > w.Revision {
 		w.templateAt = k.Template.At
@@ -192,11 +192,11 @@ func (w *Workload) Recompose(n *News) {
 	if !w.Seen || st.replicas != w.replicas {
 		w.replicasAt = k.Replicas.At
 	}
-	w.Seen, w.WorkloadState, w.Stated = true, st, n.Stamp
+	w.Seen, w.State, w.Stated = true, st, n.Write
 	if st.atRest {
-		w.Current().pause(true, n.Stamp)
+		w.Current().pause(true, n.Write)
 	}
-	w.Progress(nil, st, n.Stamp, n.O.Arrival())
+	w.Progress(nil, st, n.Write, n.O.Arrival())
 }
 
 // shortestRest is how long a controller may take for its next step; a rest that is

@@ -15,7 +15,7 @@ import (
 )
 
 func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment, work *evidence.Work) spans.Trace {
-	b := &builder{place: d.Place(), base: Attributes(d.Node), work: work}
+	b := &builder{place: d.Place(), base: NodeAttributes(d.Node), work: work}
 	start := d.Start.At()
 	var events []*podlife.Event
 	for _, ev := range d.Node.Unclaimed() {
@@ -38,12 +38,12 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 			attrs = append(attrs, kv)
 		}
 	}
-	root := b.add(Node{
-		Kind: kind.NodeDisruption, Service: service(d), Subject: d.Node.Subject(),
+	root := b.add(SpanSpec{
+		Kind: kind.NodeDisruption, Service: disruptionService(d), Subject: d.Node.Subject(),
 		Start: start, End: evidence.Latest(over.At(), d.Start.At()), Attrs: attrs,
 	})
 	switch d.Kind {
-	case nodes.NodeNotReady, nodes.NodeUnreachable, nodes.NodeNetworkUnavailable:
+	case nodes.NotReady, nodes.Unreachable, nodes.NetworkUnavailable:
 		fail(root, evidence.Failure{Reason: cmp.Or(d.Reason, string(d.Kind)), Message: d.Message})
 	}
 	for _, ev := range events {
@@ -53,21 +53,21 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 	return b.done()
 }
 
-// service is who found the node so, or made it so.
-func service(d *nodes.Disruption) string {
+// disruptionService is who found the node so, or made it so.
+func disruptionService(d *nodes.Disruption) string {
 	switch d.Kind {
-	case nodes.NodeCordoned:
+	case nodes.Cordoned:
 		return cmp.Or(d.Manager, attr.ServiceNode)
-	case nodes.NodeUnreachable, nodes.NodeNetworkUnavailable, nodes.NodeDeleted:
+	case nodes.Unreachable, nodes.NetworkUnavailable, nodes.Deleted:
 		return attr.ServiceNode
 	default:
 		return attr.ServiceKubelet
 	}
 }
 
-func Attributes(n *nodes.NodeRecord) []attribute.KeyValue {
+func NodeAttributes(n *nodes.Record) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		semconv.K8SNodeName(n.Name),
-		semconv.K8SNodeUID(string(n.Uid)),
+		semconv.K8SNodeUID(string(n.UID)),
 	}
 }

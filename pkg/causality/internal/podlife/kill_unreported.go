@@ -15,19 +15,19 @@ import (
 // signaled reports whether a run left with the code of one that SIGTERM or SIGKILL
 // ended.
 func (r *Run) signaled() bool {
-	return (r.ExitCode == exitSIGKILL || r.ExitCode == exitSIGTERM) && r.Reason != OomKilled && !r.Vanished
+	return (r.ExitCode == exitSIGKILL || r.ExitCode == exitSIGTERM) && r.Reason != OOMKilled && !r.Vanished
 }
 
-// KilledUnsaid finds the failure of a probe for which the kubelet must have killed a
+// KilledUnreported finds the failure of a probe for which the kubelet must have killed a
 // run, though no Event says that it did: it sends such signals only to what it stops,
 // and the run ended in the time that this takes.
-func (p *Pod) KilledUnsaid(container *Container, r *Run) (failed Occurrence, ok bool) {
+func (p *Pod) KilledUnreported(container *Container, r *Run) (failed Occurrence, ok bool) {
 	if !r.signaled() || p.Failed.Known() || p.Lost() && !r.Finished.At().Before(p.LostAt().Earliest) {
 		return failed, false
 	}
 	// The end is known to the second.
-	from, until := r.Finished.Earliest.Add(-container.killTakes-time.Second), r.Finished.At()
-	for o := range p.Said("Unhealthy", container) {
+	from, until := r.Finished.Earliest.Add(-container.longestKill-time.Second), r.Finished.At()
+	for o := range p.OccurrencesOf("Unhealthy", container) {
 		if o.At.Before(from) || o.At.Before(r.Started.Earliest) || o.At.After(until) || !o.At.After(failed.At) {
 			continue
 		}
@@ -44,9 +44,9 @@ func (k stopReason) saidBy(message string) bool {
 	return k.probe != "" && strings.HasPrefix(message, k.probe+" failed")
 }
 
-// killTakes is how long the kubelet takes at most to kill a container for a probe: it
+// longestKill is how long the kubelet takes at most to kill a container for a probe: it
 // sends SIGKILL when the grace period is over.
-func killTakes(in *corev1.Pod, s *corev1.Container) time.Duration {
+func longestKill(in *corev1.Pod, s *corev1.Container) time.Duration {
 	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
 	if g := in.Spec.TerminationGracePeriodSeconds; g != nil {
 		grace = *g

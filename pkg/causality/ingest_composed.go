@@ -24,7 +24,7 @@ func (e *Engine) observeMetadata(o Observation, k *workloads.Controller) bool {
 	if kind, group := kube.TypeOf(o.Object); kind != k.Kind || group != k.IdentityGroup() {
 		return false
 	}
-	id := k.Id(meta)
+	id := k.ID(meta)
 	w := e.workloads[id]
 	if w == nil {
 		if o.Type == watch.Deleted {
@@ -43,20 +43,20 @@ func (e *Engine) observeMetadata(o Observation, k *workloads.Controller) bool {
 		Annotations:       meta.GetAnnotations(),
 		ManagedFields:     k.SpecFields(meta.GetManagedFields()),
 	}
-	w.Tell(workloads.News{Stamp: evidence.NewWrite(meta.GetResourceVersion(), o), O: o, Meta: own.DeepCopy()})
+	w.AddNews(workloads.News{Write: evidence.NewWrite(meta.GetResourceVersion(), o), O: o, Meta: own.DeepCopy()})
 	e.touch(w)
 	return true
 }
 
-// tellOwner has a ReplicaSet's workload know of its state, if that is put together.
-func (e *Engine) tellOwner(set *workloads.PodSet, o Observation, in *appsv1.ReplicaSet) {
+// passToOwner has a ReplicaSet's workload know of its state, if that is put together.
+func (e *Engine) passToOwner(set *workloads.PodSet, o Observation, in *appsv1.ReplicaSet) {
 	if w := e.workloads[set.Owner]; w != nil && w.Composition != nil {
-		w.Tell(workloads.News{Stamp: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: set.ObjectID, Part: set.ReadPart(o, in)})
+		w.AddNews(workloads.News{Write: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: set.ObjectID, Part: set.ReadPart(o, in)})
 	}
 }
 
-// expect keeps what a ReplicaSet says of a workload that was not seen.
-func (e *Engine) expect(owner kube.ObjectID, by *workloads.Controller, o Observation, in *appsv1.ReplicaSet) {
+// keepUnseen keeps what a ReplicaSet says of a workload that was not seen.
+func (e *Engine) keepUnseen(owner kube.ObjectID, by *workloads.Controller, o Observation, in *appsv1.ReplicaSet) {
 	id := workloads.ReplicaSetID(in)
 	u := e.unseen[owner]
 	if u == nil {
@@ -82,13 +82,13 @@ func (e *Engine) expect(owner kube.ObjectID, by *workloads.Controller, o Observa
 	e.unseen[owner] = u
 	set.By = by
 	set.Observe(o, in)
-	n := workloads.News{Stamp: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: id, Part: set.ReadPart(o, in)}
+	n := workloads.News{Write: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: id, Part: set.ReadPart(o, in)}
 	n.O.Object = nil
 	u.News = append(u.News, n)
 }
 
-// forgetExpected drops what is known of a ReplicaSet whose workload was not seen.
-func (e *Engine) forgetExpected(id kube.ObjectID) {
+// forgetUnseen drops what is known of a ReplicaSet whose workload was not seen.
+func (e *Engine) forgetUnseen(id kube.ObjectID) {
 	for owner, u := range e.unseen {
 		if delete(u.Sets, id); len(u.Sets) == 0 {
 			delete(e.unseen, owner)
@@ -112,22 +112,22 @@ func (e *Engine) claimSets(w *workloads.Workload) {
 			delete(e.due, own)
 		}
 		if was := e.sets[id]; was != nil {
-			e.leave(was)
+			e.releaseSet(was)
 		}
 		e.sets[id] = set
 		set.Touched = evidence.Latest(set.Touched, e.now)
 		set.Owner = kube.ObjectID{}
-		e.adopt(set, w.ObjectID)
+		e.adoptSet(set, w.ObjectID)
 	}
 	for i, n := range u.News {
 		newest := !slices.ContainsFunc(u.News[i+1:], func(later workloads.News) bool { return later.Set == n.Set })
 		switch old := e.now.Sub(n.O.Time) > e.opts.Quiet; {
 		case old && newest:
 			// It is how things were found.
-			n.O.Initial, n.Stamp.Version = true, 0
-			w.Tell(n)
+			n.O.Initial, n.Write.Version = true, 0
+			w.AddNews(n)
 		case !old:
-			w.Tell(n)
+			w.AddNews(n)
 		}
 	}
 }
@@ -158,8 +158,8 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 		switch {
 		case a.O.Initial != b.O.Initial:
 			return -workloads.CompareBool(a.O.Initial, b.O.Initial)
-		case a.Stamp.Version != 0 && b.Stamp.Version != 0:
-			return cmp.Compare(a.Stamp.Version, b.Stamp.Version)
+		case a.Write.Version != 0 && b.Write.Version != 0:
+			return cmp.Compare(a.Write.Version, b.Write.Version)
 		}
 		return a.O.Time.Compare(b.O.Time)
 	})
@@ -183,7 +183,7 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 // takeMetadata takes in a state of the workload's own metadata.
 func (e *Engine) takeMetadata(w *workloads.Workload, n *workloads.News) {
 	if n.O.Type == watch.Deleted {
-		w.Vanish(evidence.Arrived(n.O.Time), n.Stamp)
+		w.Vanish(evidence.Arrived(n.O.Time), n.Write)
 		return
 	}
 	if w.Deleted {
@@ -191,15 +191,15 @@ func (e *Engine) takeMetadata(w *workloads.Workload, n *workloads.News) {
 	}
 	k, fields := w.Composition, n.Meta.ManagedFields
 	first := !k.Created.Known()
-	e.observeContexts(w, n.Meta, n.Stamp, n.O.Initial || first && (n.O.Type != watch.Added || n.Meta.Generation > 1))
+	e.observeContexts(w, n.Meta, n.Write, n.O.Initial || first && (n.O.Type != watch.Added || n.Meta.Generation > 1))
 	if first {
 		k.Created = evidence.InSecond(n.Meta.CreationTimestamp.Time, n.O.Arrival())
 	}
 	k.Generation = n.Meta.Generation
-	workloads.Renew(&k.Template, kube.Writer(fields, true, w.Writers), n.O)
-	workloads.Renew(&k.Replicas, kube.Writer(fields, false, w.Writers), n.O)
+	workloads.RenewWritten(&k.Template, kube.Writer(fields, true, w.Writers), n.O)
+	workloads.RenewWritten(&k.Replicas, kube.Writer(fields, false, w.Writers), n.O)
 	w.Writers = kube.ReadWriters(fields)
 	if at := n.Meta.DeletionTimestamp; !at.IsZero() {
-		w.Delete(evidence.InSecond(at.Time, n.O.Arrival()), n.Stamp)
+		w.Delete(evidence.InSecond(at.Time, n.O.Arrival()), n.Write)
 	}
 }

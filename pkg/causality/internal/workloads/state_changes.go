@@ -18,9 +18,9 @@ import (
 // that is complete, or has failed already, is settled: its story is over, unless
 // it was not there when we last looked. Then all of it was while the watch was
 // down.
-func (w *Workload) FirstState(meta metav1.Object, st WorkloadState, write evidence.Write, o stream.Observation) {
-	w.stale = st.failedAt
-	w.numbered = st.template
+func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write, o stream.Observation) {
+	w.lastFailedAt = st.failedAt
+	w.takenUpTemplate = st.template
 	observed := st.observed >= st.generation
 	settled := st.Complete || !st.failedAt.IsZero() || st.RolledOut
 	missed := o.Type == watch.Added && !o.Initial && !st.IsNew
@@ -63,25 +63,25 @@ func (w *Workload) FirstState(meta metav1.Object, st WorkloadState, write eviden
 			c.Start = evidence.InSecond(who.At, arrival)
 		}
 		c.Opened = write
-		w.numbered = kube.PodTemplate{}
-		w.Pending, w.asked = c, st.template
+		w.takenUpTemplate = kube.PodTemplate{}
+		w.Pending, w.pendingTemplate = c, st.template
 		return
 	}
 	if st.unnumbered {
 		// The first revision will be this one's.
-		w.Pending, w.asked = c, st.template
+		w.Pending, w.pendingTemplate = c, st.template
 	}
 	w.Begin(c)
 }
 
 // NextState compares a state with the one before.
-func (w *Workload) NextState(fields []metav1.ManagedFieldsEntry, st WorkloadState, write evidence.Write, arrival time.Time) {
+func (w *Workload) NextState(fields []metav1.ManagedFieldsEntry, st State, write evidence.Write, arrival time.Time) {
 	if st.template.Hash != w.template.Hash {
 		w.writeTemplate(fields, st, write, arrival)
 	} else if st.partition < w.partition && !st.updated {
 		w.lowerPartition(fields, st, write, arrival)
 	}
-	w.Current().recount(w.WorkloadState, st)
+	w.Current().recount(w.State, st)
 	if st.replicas != w.replicas || st.firstOrdinal != w.firstOrdinal {
 		w.scale(fields, st, write, arrival)
 	}
@@ -97,7 +97,7 @@ func (w *Workload) NextState(fields []metav1.ManagedFieldsEntry, st WorkloadStat
 
 // takenUp reports whether the controller has turned to another template, as
 // the kinds state it: by a number, by name, or by the generation it has seen.
-func (w *Workload) takenUp(st WorkloadState) bool {
+func (w *Workload) takenUp(st State) bool {
 	switch w.Controller.Numbers {
 	case NumberedByAnnotation:
 		return st.Revision > w.Revision
@@ -128,7 +128,7 @@ func (c *Change) pause(paused bool, write evidence.Write) {
 // writeTemplate notes a new pod template. The rollout it asks for begins
 // here, but which revision that is, and whether there will be one at all, is
 // known when the controller has taken it up.
-func (w *Workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st WorkloadState, write evidence.Write, arrival time.Time) {
+func (w *Workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st State, write evidence.Write, arrival time.Time) {
 	if !w.Controller.rolls {
 		return // it is for the pods that come next, whenever that is
 	}
@@ -136,7 +136,7 @@ func (w *Workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st Workload
 		// Not even the first revision exists yet: the rollout goes on with
 		// another template.
 		w.Pending.templateHash, w.Pending.ImagesAfter = st.template.Hash, st.template.Images
-		w.asked = st.template
+		w.pendingTemplate = st.template
 		return
 	}
 	w.Pending = nil
@@ -147,18 +147,18 @@ func (w *Workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st Workload
 	c := w.rollout(fields, st, write, arrival)
 	// What was written and never rolled out, as while it was paused, counts
 	// for nothing.
-	c.ImagesBefore, c.Changed = w.numbered.Images, st.template.ChangedFrom(&w.numbered)
+	c.ImagesBefore, c.Changed = w.takenUpTemplate.Images, st.template.ChangedFrom(&w.takenUpTemplate)
 	if kube.IsRestart(c.Changed) {
 		c.Cause = attr.CauseRestart
 	}
 	if w.paused || st.paused {
 		c.Pauses = append(c.Pauses, pause{From: c.Start})
 	}
-	w.Pending, w.asked = c, st.template
+	w.Pending, w.pendingTemplate = c, st.template
 }
 
 // rollout is the change that a write of the spec asks for.
-func (w *Workload) rollout(fields []metav1.ManagedFieldsEntry, st WorkloadState, write evidence.Write, arrival time.Time) *Change {
+func (w *Workload) rollout(fields []metav1.ManagedFieldsEntry, st State, write evidence.Write, arrival time.Time) *Change {
 	who := w.writer(fields, true)
 	return w.Offer(&Change{
 		Kind:         attr.ChangeRollout,
@@ -172,13 +172,13 @@ func (w *Workload) rollout(fields []metav1.ManagedFieldsEntry, st WorkloadState,
 		Wanted:       st.replicas,
 		Before:       w.replicas,
 		templateHash: st.template.Hash,
-		staleFailure: w.stale,
+		staleFailure: w.lastFailedAt,
 	})
 }
 
 // lowerPartition goes on with a rollout that was complete as far as the
 // partition let it.
-func (w *Workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st WorkloadState, write evidence.Write, arrival time.Time) {
+func (w *Workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st State, write evidence.Write, arrival time.Time) {
 	if cur := w.Current(); w.Pending != nil || cur != nil && cur.Kind == attr.ChangeRollout && !cur.Ended {
 		return
 	}
@@ -188,7 +188,7 @@ func (w *Workload) lowerPartition(fields []metav1.ManagedFieldsEntry, st Workloa
 		c.Manager, c.Start = who.Manager, evidence.InSecond(who.At, arrival)
 	}
 	c.Cause, c.RevisionName, c.Numbered = attr.CausePartition, st.revisionName, write
-	c.again = w.wasLowered(st.partition)
+	c.samePartition = w.wasLowered(st.partition)
 	w.supersede(c, write)
 	w.Begin(c)
 }
@@ -212,8 +212,8 @@ func (w *Workload) wasLowered(partition int32) bool {
 
 // newRevision begins the pending rollout in earnest: from now on the one
 // before it can not complete any more.
-func (w *Workload) newRevision(st WorkloadState, write evidence.Write) {
-	c, template := w.Pending, w.asked
+func (w *Workload) newRevision(st State, write evidence.Write) {
+	c, template := w.Pending, w.pendingTemplate
 	w.Pending = nil
 	if c == nil {
 		template = st.template
@@ -225,15 +225,15 @@ func (w *Workload) newRevision(st WorkloadState, write evidence.Write) {
 		// A new number for the same template, as after a restore.
 		c = w.Offer(&Change{
 			Kind: attr.ChangeRollout, Opened: write, Start: evidence.Arrived(write.Arrival), generation: st.generation,
-			Cause: attr.CauseTemplate, ImagesBefore: w.numbered.Images, ImagesAfter: template.Images, Partition: st.partition,
-			Wanted: st.replicas, Before: w.replicas, templateHash: template.Hash, staleFailure: w.stale,
+			Cause: attr.CauseTemplate, ImagesBefore: w.takenUpTemplate.Images, ImagesAfter: template.Images, Partition: st.partition,
+			Wanted: st.replicas, Before: w.replicas, templateHash: template.Hash, staleFailure: w.lastFailedAt,
 		})
 	}
-	if w.Controller.Numbers == numberedByRevision && c != w.Current() && c.templateHash == w.numbered.Hash {
+	if w.Controller.Numbers == numberedByRevision && c != w.Current() && c.templateHash == w.takenUpTemplate.Hash {
 		return // written back before the controller saw it
 	}
 	c.Revision, c.RevisionName, c.Numbered = st.Revision, st.revisionName, write
-	w.numbered = template
+	w.takenUpTemplate = template
 	if c == w.Current() {
 		return
 	}
@@ -255,15 +255,15 @@ func (c *Change) startedBy(created time.Time, who kube.Written, first bool, arri
 }
 
 // Progress notes what the status says of the current change.
-func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st WorkloadState, write evidence.Write, arrival time.Time) {
+func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write evidence.Write, arrival time.Time) {
 	if !st.failedAt.IsZero() {
-		w.stale = st.failedAt
+		w.lastFailedAt = st.failedAt
 	}
 	defer func() { w.lastAvailable = evidence.Latest(w.lastAvailable, st.availableAt) }()
 	c := w.Current()
 	if w.waits(c) && st.Complete && !st.paused {
 		// The controller has seen it, and needs no new revision.
-		w.Pending, w.numbered = nil, w.asked
+		w.Pending, w.takenUpTemplate = nil, w.pendingTemplate
 	}
 	if c == nil || !w.tellsOf(c, st) {
 		return
@@ -292,7 +292,7 @@ func (w *Workload) waits(c *Change) bool { return w.Pending != nil && w.Pending 
 // tellsOf reports whether a status is about the current change c: not about a template
 // that waits behind it, unless c is a scale of a paused workload, and not about another
 // revision than its own.
-func (w *Workload) tellsOf(c *Change, st WorkloadState) bool {
+func (w *Workload) tellsOf(c *Change, st State) bool {
 	if w.waits(c) && (c.Kind != attr.ChangeScale || !st.paused) {
 		return false
 	}
@@ -302,14 +302,14 @@ func (w *Workload) tellsOf(c *Change, st WorkloadState) bool {
 
 // isDone reports whether a status shows the change complete. A rollout is complete as
 // kubectl has it, which does not look at replicas that a scale down is about to remove.
-func (c *Change) isDone(st WorkloadState) bool {
+func (c *Change) isDone(st State) bool {
 	return c.due == 0 && (c.Kind == attr.ChangeRollout && st.Complete || c.Kind == attr.ChangeScale && st.Scaled)
 }
 
 // completedAt dates the status that shows a change complete. The API gives a
 // time where the reason became NewReplicaSetAvailable with it, else perhaps in
 // managedFields.
-func (w *Workload) completedAt(fields []metav1.ManagedFieldsEntry, st WorkloadState, arrival, seen time.Time) evidence.Moment {
+func (w *Workload) completedAt(fields []metav1.ManagedFieldsEntry, st State, arrival, seen time.Time) evidence.Moment {
 	if st.availableAt.After(w.lastAvailable) {
 		return evidence.InSecond(st.availableAt, arrival)
 	}

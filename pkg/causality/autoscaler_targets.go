@@ -7,8 +7,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
-// aim notes what an object is for.
-func (e *Engine) aim(obj *podlife.Object, target kube.NameKey) {
+// setTarget notes what an object is for.
+func (e *Engine) setTarget(obj *podlife.Object, target kube.NameKey) {
 	if obj.Target == target {
 		return
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
-// observeOwn takes in an observation of a workload, if it is one.
-func (e *Engine) observeOwn(o Observation) bool {
+// observeWorkloadObject takes in an observation of a workload, if it is one.
+func (e *Engine) observeWorkloadObject(o Observation) bool {
 	switch in := o.Object.(type) {
 	case *batchv1.Job:
 		e.touch(e.observeJob(o, &workloads.JobController, in))
@@ -23,7 +23,7 @@ func (e *Engine) observeOwn(o Observation) bool {
 	for _, k := range workloads.Controllers {
 		switch {
 		case k.States != nil && k.States.Reads(o.Object):
-			read := func(last *workloads.Workload) workloads.WorkloadState { return k.States.Read(o, last) }
+			read := func(last *workloads.Workload) workloads.State { return k.States.Read(o, last) }
 			e.touch(e.numbered(e.observeWorkload(o, k, o.Object.(metav1.Object), read)))
 			return true
 		case k.Compose != nil && e.observeMetadata(o, k):

@@ -85,7 +85,7 @@ func (e *Engine) chosen(h *podlife.Holding) []*podlife.Event {
 	}
 	slices.SortFunc(all, func(a, b usefulness) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.depth, a.depth),
-			a.Arrival.Compare(b.Arrival), cmp.Compare(a.Key, b.Key))
+			a.LastArrival.Compare(b.LastArrival), cmp.Compare(a.Key, b.Key))
 	})
 	chosen := make([]*podlife.Event, len(all)/16+1)
 	for i := range chosen {

@@ -12,7 +12,7 @@ import (
 
 // scale notes another number of replicas, or other ones: a step of an open rollout,
 // or a change of its own.
-func (w *Workload) scale(fields []metav1.ManagedFieldsEntry, st WorkloadState, write evidence.Write, arrival time.Time) {
+func (w *Workload) scale(fields []metav1.ManagedFieldsEntry, st State, write evidence.Write, arrival time.Time) {
 	fewer := max(w.replicas-st.replicas, 0)
 	if w.Pending != nil {
 		w.Pending.Wanted = st.replicas

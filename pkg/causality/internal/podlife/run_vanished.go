@@ -29,7 +29,7 @@ func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) {
 		return
 	}
 	r := c.Runs[len(c.Runs)-1]
-	if r.Over() || !r.Started.Known() || s.State.Running != nil && s.ContainerID == r.Id {
+	if r.Over() || !r.Started.Known() || s.State.Running != nil && s.ContainerID == r.ID {
 		return
 	}
 	r.Vanished = true

@@ -19,7 +19,7 @@ const (
 const (
 	postStartHookError = "PostStartHookError"
 	runContainerError  = "RunContainerError"
-	OomKilled          = "OOMKilled"
+	OOMKilled          = "OOMKilled"
 )
 
 // WhyEnded says why a run ended. What the kernel or the kubelet did to it is
@@ -29,7 +29,7 @@ func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
 		return evidence.Failure{Reason: runContainerError, Message: container.explain(runContainerError, r.refusal)}
 	}
 	exit := evidence.Failure{Reason: r.endReason(), Message: r.Exit()}
-	if exit.Reason == OomKilled {
+	if exit.Reason == OOMKilled {
 		return exit
 	}
 	kill, ok := p.killed(container, r)
@@ -59,7 +59,7 @@ func (p *Pod) lastProbe(container *Container, probe string, from, until time.Tim
 		return ""
 	}
 	var last Occurrence
-	for o := range p.Said("Unhealthy", container) {
+	for o := range p.OccurrencesOf("Unhealthy", container) {
 		if strings.HasPrefix(o.Message, probe) && !o.At.Before(from) && !o.At.After(until) && o.At.After(last.At) {
 			last = o
 		}

@@ -70,5 +70,5 @@ func (e *Engine) observeAnnounced(pod *podlife.Pod) {
 
 // namesake is the pod that had the name before; no pod's identity if none did.
 func namesake(pod *podlife.Pod) kube.ObjectID {
-	return kube.ObjectID{Kind: kube.KindPod, Namespace: pod.Namespace, Uid: pod.Before}
+	return kube.ObjectID{Kind: kube.KindPod, Namespace: pod.Namespace, UID: pod.Predecessor}
 }

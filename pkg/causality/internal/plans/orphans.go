@@ -15,7 +15,7 @@ type returnedPods []*podlife.Pod
 func returnedOf(pods []*podlife.Pod) returnedPods {
 	var back returnedPods
 	for _, pod := range pods {
-		if pod.Returned != (evidence.Write{}) && !pod.Ledger.Evened {
+		if pod.ReturnedBy != (evidence.Write{}) && !pod.Ledger.SurplusForgotten {
 			back = append(back, pod)
 		}
 	}
@@ -28,7 +28,7 @@ func (back *returnedPods) take(pod *podlife.Pod, work *evidence.Work) *podlife.P
 	work.Spend(len(*back))
 	at := pod.LostBy()
 	i := slices.IndexFunc(*back, func(r *podlife.Pod) bool {
-		return r != pod && !at.Before(r.Returned) && (!r.Leaving() || !r.Deletion.Before(at))
+		return r != pod && !at.Before(r.ReturnedBy) && (!r.Leaving() || !r.DeleteAskedBy.Before(at))
 	})
 	if i < 0 {
 		return nil
@@ -41,7 +41,7 @@ func (back *returnedPods) take(pod *podlife.Pod, work *evidence.Work) *podlife.P
 // OrphanedAt reports whether the Deployment of a ReplicaSet had been deleted
 // without it when s was written.
 func OrphanedAt(set *workloads.PodSet, write evidence.Write) bool {
-	return set.Released != (evidence.Write{}) && !write.Before(set.Released)
+	return set.ReleasedBy != (evidence.Write{}) && !write.Before(set.ReleasedBy)
 }
 
 // changeFor is the change of the workload during or after which s was written
@@ -58,11 +58,11 @@ func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads
 	return p.Workload.ChangeAt(write)
 }
 
-// lostWithSet leaves out the pods that an orphaned ReplicaSet took along when it
+// dropLostWithSet leaves out the pods that an orphaned ReplicaSet took along when it
 // was deleted: no workload is left that this would be a change of.
-func (p *Plan) lostWithSet(set *workloads.PodSet, lost []*podlife.Pod) {
+func (p *Plan) dropLostWithSet(set *workloads.PodSet, lost []*podlife.Pod) {
 	for _, pod := range lost {
-		if set.Gone && OrphanedAt(set, pod.LostBy()) && set.Deleted.Arrival.Sub(pod.LostBy().Arrival) < DeletionReach {
+		if set.Gone && OrphanedAt(set, pod.LostBy()) && set.DeletedBy.Arrival.Sub(pod.LostBy().Arrival) < DeletionReach {
 			delete(p.Stops, pod)
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// planRun attributes the pods of a Job, or the pod that is its own workload:
+// attributeRun attributes the pods of a Job, or the pod that is its own workload:
 // they belong to the run they were made in. A pod that has finished is not
 // missed when it goes.
-func (p *Plan) planRun(set *workloads.PodSet, pods []*podlife.Pod) {
+func (p *Plan) attributeRun(set *workloads.PodSet, pods []*podlife.Pod) {
 	for _, pod := range pods {
 		at := pod.FirstSeen
 		if pod.Initial {

@@ -11,17 +11,17 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
-// involved is the identity of what an Event is about. It is an object of the
+// involvedObject is the identity of what an Event is about. It is an object of the
 // Event's own namespace and of the kind that the Event names, whatever UID it states:
 // anybody who may write Events somewhere can state any. An Event without its object's
 // UID goes to the object that has the name now. Kubelets do not know the UID of their
 // Node; older ones give its name for it. Of a static pod they give a UID that the API
 // does not have: static is set if it may be one.
-func (e *Engine) involved(in *corev1.Event, first time.Time) (id kube.ObjectID, static bool) {
+func (e *Engine) involvedObject(in *corev1.Event, first time.Time) (id kube.ObjectID, static bool) {
 	ref := &in.InvolvedObject
-	id = kube.ObjectID{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: scopeOf(in), Uid: ref.UID}
-	if ref.Kind == kube.KindNode && string(id.Uid) == ref.Name || podlife.ByName(id) {
-		id.Uid = "" // no API server gives such a UID
+	id = kube.ObjectID{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: scopeOf(in), UID: ref.UID}
+	if ref.Kind == kube.KindNode && string(id.UID) == ref.Name || podlife.ByName(id) {
+		id.UID = "" // no API server gives such a UID
 	}
 	id = e.resolve(id, ref.Name)
 	if static = id.Kind == kube.KindPod && e.pods[id] == nil; static {
@@ -40,13 +40,13 @@ func (e *Engine) resolve(id kube.ObjectID, name string) kube.ObjectID {
 	}
 	for candidate := range e.candidates(id) {
 		switch known, ok := e.names[kube.NameKey{Kind: candidate.Kind, Group: candidate.Group, Namespace: candidate.Namespace, Name: name}]; {
-		case id.Uid != "" && e.objects[candidate] != nil:
+		case id.UID != "" && e.objects[candidate] != nil:
 			return candidate
-		case id.Uid == "" && ok:
+		case id.UID == "" && ok:
 			return known
 		}
 	}
-	if id.Uid == "" {
+	if id.UID == "" {
 		return podlife.Named(id, name)
 	}
 	return id
@@ -56,7 +56,7 @@ func (e *Engine) resolve(id kube.ObjectID, name string) kube.ObjectID {
 func (e *Engine) candidates(id kube.ObjectID) iter.Seq[kube.ObjectID] {
 	return func(yield func(kube.ObjectID) bool) {
 		if id.Kind == "" {
-			if known := e.uids[id.Uid]; id.Uid != "" && known.Namespace == id.Namespace {
+			if known := e.uids[id.UID]; id.UID != "" && known.Namespace == id.Namespace {
 				yield(known)
 			}
 			return
@@ -89,8 +89,8 @@ func (e *Engine) track(id kube.ObjectID, name string) *podlife.Object {
 	obj := e.object(id, name)
 	obj.Proven = true
 	e.names[obj.NameKey()] = id
-	if first, known := e.uids[id.Uid]; !known {
-		e.uids[id.Uid] = id
+	if first, known := e.uids[id.UID]; !known {
+		e.uids[id.UID] = id
 	} else if first != id {
 		obj.Shared = true
 	}
@@ -119,19 +119,19 @@ func (e *Engine) forget(obj *podlife.Object) {
 		e.dropEvent(ev)
 	}
 	delete(e.objects, obj.ObjectID)
-	e.aim(obj, kube.NameKey{})
+	e.setTarget(obj, kube.NameKey{})
 	if e.names[obj.NameKey()] == obj.ObjectID {
 		delete(e.names, obj.NameKey())
 	}
-	if e.uids[obj.Uid] == obj.ObjectID {
-		delete(e.uids, obj.Uid)
+	if e.uids[obj.UID] == obj.ObjectID {
+		delete(e.uids, obj.UID)
 	}
 }
 
 // owner is who an owner reference in a namespace leads to: an object there, or, if
 // there is none, a cluster-scoped one.
 func (e *Engine) owner(namespace string, ref kube.OwnerRef) *podlife.Object {
-	if ref.Uid == "" {
+	if ref.UID == "" {
 		return nil
 	}
 	id := ref.In(namespace)

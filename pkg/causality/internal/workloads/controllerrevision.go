@@ -23,5 +23,5 @@ type ControllerRevision struct {
 type RevisionNumber struct {
 	Revision int64
 	Before   int64 // the number that it replaced, 0 if it is the first
-	Stamp    evidence.Write
+	Write    evidence.Write
 }
