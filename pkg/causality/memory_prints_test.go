@@ -3,20 +3,41 @@ package causality
 import (
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"reflect"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
+// fields are some of structs, by type and name.
+type fields map[reflect.Type]map[string]bool
+
+// fieldsOf names fields of a type. It panics if one is not there.
+func fieldsOf[T any](names ...string) fields {
+	t := reflect.TypeFor[T]()
+	of := map[string]bool{}
+	for _, name := range names {
+		if _, ok := t.FieldByName(name); !ok {
+			panic(t.String() + " has no field " + name)
+		}
+		of[name] = true
+	}
+	return fields{t: of}
+}
+
 // scratch are fields that are of one call.
-var scratch = map[string]bool{"Engine.work": true, "Engine.plans": true}
+var scratch = fieldsOf[Engine]("work", "plans")
 
 // books are fields that say what the engine has to look at, and what it has done.
-var books = map[string]bool{
-	"Engine.stats": true, "Engine.due": true, "Engine.unsettled": true, "Engine.next": true, "Engine.nextEvents": true,
-	"nodes.due": true, "workload.due": true, "workload.rested": true,
-}
+var books = func() fields {
+	all := fieldsOf[Engine]("stats", "due", "unsettled", "next", "nextEvents")
+	maps.Copy(all, fieldsOf[nodes.Nodes]("Due"))
+	maps.Copy(all, fieldsOf[workloads.Workload]("Due", "Rested"))
+	return all
+}()
 
 // notes are the types of what was handed out.
 var notes = map[reflect.Type]bool{
@@ -85,8 +106,7 @@ func (t *taker) later(pointer reflect.Value) {
 }
 
 func (t *taker) kept(of reflect.Type, field reflect.StructField) bool {
-	name := of.Name() + "." + field.Name
-	return !scratch[name] && (t.handedOut || !books[name] && !notes[field.Type])
+	return !scratch[of][field.Name] && (t.handedOut || !books[of][field.Name] && !notes[field.Type])
 }
 
 var seed = maphash.MakeSeed()

@@ -1,0 +1,57 @@
+package roles
+
+// engineRules are those of the engine. A function that reads only may be anywhere; the
+// role of a package or a file is that of those in it that write.
+var engineRules = rules{
+	engine: "Engine",
+	// A plan is made once for all that is done inside one boundary, and takes work.
+	scratch: []string{"plans", "work", "budget", "opts"},
+	books: []string{
+		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept",
+		"Engine.next", "Engine.nextEvents", "Engine.due", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued",
+		"nodes.Nodes.Due", "workloads.Workload.Due", "workloads.Workload.Rested",
+	},
+	packages: map[string]role{
+		"stream":             deduces,
+		"internal/evidence":  deduces,
+		"internal/kube":      deduces,
+		"internal/ledger":    ledgers,
+		"internal/podlife":   observes,
+		"internal/workloads": observes,
+		"internal/nodes":     observes,
+		"internal/plans":     deduces,
+		"internal/critpath":  deduces,
+		"internal/build":     delivers,
+		"snapshots":          deduces,
+		".":                  observes,
+	},
+	files: map[string]role{
+		"internal/plans/place.go": delivers,
+		"engine.go":               runs,
+		"close.go":                runs,
+		"guard.go":                runs,
+		"review.go":               runs,
+		"review_*.go":             delivers,
+		"inprogress.go":           delivers,
+		"node_cause.go":           delivers,
+	},
+	functions: map[string]role{
+		"*.forget*":                       forgets,
+		"Engine.drop*":                    forgets,
+		"reviewer.noteFilled":             forgets,
+		"Engine.claimSets":                forgets,
+		"Engine.taken":                    forgets,
+		"workloads.Workload.ForgetChange": forgets,
+		"Engine.observeOther":             observes,
+		"Engine.vanished":                 observes,
+		"evidence.Reasons.Add":            observes,
+		"Engine.broughtBy":                delivers,
+	},
+	may: map[string]string{
+		"Engine.takeIn -> ledger.PodLedger.PassOverStart":                     "a pod that was taken in has started long ago",
+		"Engine.observeJob -> ledger.ScheduleLedger.PassOver":                 "the Job was over before the watcher came",
+		"nodes.NodeRecord.ObserveKubelet -> ledger.DisruptionLedger.PassOver": "the kubelet restarted before the watcher came",
+		"podlife.Pod.ForgetPastRuns -> ledger.PodLedger.EmitRestart":          "the containers restarted before the watcher came",
+		"snapshots.* -> workloads.Read*":                                      "it reads into a state of its own",
+	},
+}
