@@ -35,7 +35,7 @@ var scratch = fieldsOf[Engine]("work", "plans")
 var books = func() fields {
 	all := fieldsOf[Engine]("stats", "due", "unsettled", "next", "nextEvents")
 	maps.Copy(all, fieldsOf[nodes.Nodes]("Due"))
-	maps.Copy(all, fieldsOf[workloads.Workload]("Due", "Rested"))
+	maps.Copy(all, fieldsOf[workloads.Workload]("Due", "RestUntil"))
 	return all
 }()
 

@@ -13,10 +13,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// NodeCause finds the disruption of its node that led to the loss of a pod; nil
+// nodeCause finds the disruption of its node that led to the loss of a pod; nil
 // if none did. Disruptions that began after until, when what came of the loss
 // was over, are not looked at, so that it does not matter how late one asks.
-func (e *Engine) NodeCause(pod *podlife.Pod, until time.Time) *nodes.Disruption {
+func (e *Engine) nodeCause(pod *podlife.Pod, until time.Time) *nodes.Disruption {
 	n := e.nodeOf(pod)
 	if n == nil || !pod.Lost() {
 		return nil
@@ -51,6 +51,12 @@ func (e *Engine) nodeOf(pod *podlife.Pod) *nodes.Record {
 
 // beyond is what lies around a workload, for its plan.
 type beyond struct{ *Engine }
+
+// NodeCause is the disruption of its node that led to the loss of a pod, of those that
+// began by a time; nil if none did.
+func (e beyond) NodeCause(lost *podlife.Pod, until time.Time) *nodes.Disruption {
+	return e.nodeCause(lost, until)
+}
 
 // CausesOfLoss are where the causes of a pod's loss are told that lie beyond the
 // workload: the disruption of its node, if one led to it, and what brought the pod it

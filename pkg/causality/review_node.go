@@ -177,7 +177,7 @@ func (e *Engine) replacing(meets func(*podlife.Pod) bool) []*podlife.Pod {
 // lost in its time. What is forgotten by now was noted when it was told.
 func (e *Engine) linkConsequences(s *spans.Span, d *nodes.Disruption) {
 	until := s.End.Add(d.Tail())
-	for _, pod := range e.replacing(func(p *podlife.Pod) bool { return p.Node == d.Node.Name && e.NodeCause(p, until) == d }) {
+	for _, pod := range e.replacing(func(p *podlife.Pod) bool { return p.Node == d.Node.Name && e.nodeCause(p, until) == d }) {
 		d.Ledger.AddConsequence(consequenceOf(pod))
 	}
 	e.linkAll(s, d.Ledger.Consequences, until)

@@ -9,7 +9,7 @@ var engineRules = rules{
 	books: []string{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept",
 		"Engine.next", "Engine.nextEvents", "Engine.due", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued",
-		"nodes.Nodes.Due", "workloads.Workload.Due", "workloads.Workload.Rested",
+		"nodes.Nodes.Due", "workloads.Workload.Due", "workloads.Workload.RestUntil",
 	},
 	packages: map[string]role{
 		"stream":             deduces,
@@ -40,7 +40,7 @@ var engineRules = rules{
 		"Engine.drop*":                    forgets,
 		"reviewer.noteFilled":             forgets,
 		"Engine.claimSets":                forgets,
-		"Engine.taken":                    forgets,
+		"Engine.endAsWorkload":            forgets,
 		"workloads.Workload.ForgetChange": forgets,
 		"Engine.observeOther":             observes,
 		"Engine.vanished":                 observes,
@@ -48,10 +48,10 @@ var engineRules = rules{
 		"Engine.broughtBy":                delivers,
 	},
 	may: map[string]string{
-		"Engine.takeIn -> ledger.PodLedger.PassOverStart":                     "a pod that was taken in has started long ago",
-		"Engine.observeJob -> ledger.ScheduleLedger.PassOver":                 "the Job was over before the watcher came",
-		"nodes.NodeRecord.ObserveKubelet -> ledger.DisruptionLedger.PassOver": "the kubelet restarted before the watcher came",
-		"podlife.Pod.ForgetPastRuns -> ledger.PodLedger.EmitRestart":          "the containers restarted before the watcher came",
-		"snapshots.* -> workloads.Read*":                                      "it reads into a state of its own",
+		"Engine.adoptPod -> ledger.Pod.PassOverStart":               "a pod that was taken in has started long ago",
+		"Engine.observeJob -> ledger.Schedule.PassOver":             "the Job was over before the watcher came",
+		"nodes.Record.ObserveKubelet -> ledger.Disruption.PassOver": "the kubelet restarted before the watcher came",
+		"podlife.Pod.ForgetPastRuns -> ledger.Pod.EmitRestart":      "the containers restarted before the watcher came",
+		"snapshots.* -> workloads.Read*":                            "it reads into a state of its own",
 	},
 }

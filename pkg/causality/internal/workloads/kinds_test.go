@@ -25,7 +25,7 @@ import (
 // value for one that is a workload.
 func TestKindsAreNamedInTheirOwnFiles(t *testing.T) {
 	const engine, list = "../..", "internal/workloads/controller.go"
-	takenIn := map[string]string{"JobController": "observe_own.go", "ReplicaSetController": "observe_own.go", "PodController": "unowned.go"}
+	takenIn := map[string]string{"JobController": "ingest_kinds.go", "ReplicaSetController": "ingest_kinds.go", "PodController": "unowned_pods.go"}
 	parsed := map[string]*ast.File{}
 	own := map[string]string{} // the file that declares a kind's value or its name
 	err := filepath.WalkDir(engine, func(name string, d fs.DirEntry, err error) error {
