@@ -13,9 +13,9 @@ import (
 )
 
 // adoptPod files a pod under its controller, if that is not the one that it had. For
-// the new one it is there from the write s on, in the place of a pod that would have
+// the new one it is there from this write on, in the place of a pod that would have
 // been made; what it went through before is no longer news. One that is taken back
-// has been told of as lost, and stays so.
+// was handed out as lost, and stays so.
 func (e *Engine) adoptPod(pod *podlife.Pod, owner kube.ObjectID, write evidence.Write) {
 	if owner == pod.Owner {
 		if pod.Released() && pod.ReturnedBy == (evidence.Write{}) {
@@ -45,8 +45,9 @@ func (e *Engine) releasePod(pod *podlife.Pod) {
 	}
 }
 
-// endAsWorkload ends the ReplicaSet's time as a workload of its own: a Deployment took it.
-// Its pods are there already, so its number of them is no step of that one.
+// endAsWorkload ends the ReplicaSet's time as a workload of its own: a Deployment, or a
+// custom resource, took it in. Its pods are there already, so its number of them is no step
+// of that one.
 func (e *Engine) endAsWorkload(set *workloads.PodSet, in *appsv1.ReplicaSet, o Observation) {
 	set.Known, set.Replicas = true, workloads.WantedReplicas(in.Spec.Replicas)
 	if w := e.workloads[set.ObjectID]; w != nil {

@@ -37,8 +37,8 @@ func TestOthersAskForNoOnesBudget(t *testing.T) {
 		at := metav1.NewTime(l.at)
 		p.DeletionTimestamp = &at
 		l.version++
-		for _, told := range l.Observe(Observation{Time: l.at, Type: watch.Deleted, Object: p}) {
-			l.took(told)
+		for _, emitted := range l.Observe(Observation{Time: l.at, Type: watch.Deleted, Object: p}) {
+			l.took(emitted)
 		}
 	}
 	ready(corev1.ConditionTrue)

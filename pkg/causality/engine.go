@@ -28,8 +28,8 @@ type Engine struct {
 	opts  Options
 	now   time.Time // stream time: the latest arrival or Advance
 	stats Stats
-	// since is when the engine began to look, listed when it last saw an object
-	// of the list that a watch starts with.
+	// since is the time of the first observation, listed when the engine last saw an
+	// object of the list that a watch starts with.
 	since, listed time.Time
 
 	objects map[kube.ObjectID]*podlife.Object
@@ -45,7 +45,7 @@ type Engine struct {
 	workloads     map[kube.ObjectID]*workloads.Workload
 	sets          map[kube.ObjectID]*workloads.PodSet
 	setsOf        map[kube.ObjectID][]*workloads.PodSet // by their workload
-	unseen        map[kube.ObjectID]*workloads.Unseen   // by the workload
+	unseen        map[kube.ObjectID]*workloads.Unseen   // by the workload that was not seen
 	pods          map[kube.ObjectID]*podlife.Pod
 	podsOf        map[kube.ObjectID][]*podlife.Pod // by their owner
 	mirrors       map[kube.ObjectID][]*podlife.Pod // by the static pod, in order of creation
@@ -59,30 +59,32 @@ type Engine struct {
 	// scalers are the autoscalers, by what they scale.
 	scalers map[kube.NameKey][]*podlife.Object
 
-	// strays are pods and ReplicaSets that are gone and whose workload, if
-	// they have one, is not known; by when they will be forgotten.
+	// orphans are pods and ReplicaSets that are gone and whose workload, if they have
+	// one, is not known; by when they will be forgotten.
 	orphans map[*podlife.Object]time.Time
 
-	// lag is how late Events have come of late, at their slowest.
+	// lag is how late Events have come lately, at the slowest, and lagSeen when the one
+	// that was so late came. The settle period stretches to it: see settle.
 	lag     time.Duration
 	lagSeen time.Time
 
-	// due are the workloads to look at when their time comes, unsettled
-	// the objects that have Events no span has claimed.
+	// due are the workloads to review when their time comes, unsettled the objects
+	// that have Events which no span has claimed.
 	due       map[*workloads.Workload]bool
 	unsettled map[*podlife.Object]bool
 	// reread are the objects whose records were dropped after a fault: the next
 	// observation of each counts as one of the list that a watch begins with.
 	reread map[kube.ObjectID]bool
+	// issued are the trace IDs that the engine gave, which no annotation may name.
 	issued *ledger.Issued
-	// plans are those of the workloads that have to do with what is looked at: see planOf.
+	// plans are those of the workloads that have to do with the one in review: see planOf.
 	plans  map[*workloads.Workload]*plans.Plan
-	work   evidence.Work
-	budget int       // see workBudget
-	swept  time.Time // when Events were last looked through
-	next   time.Time // when the first of them may be ready
-	// nextEvents is when the first of the unsettled objects may be. There may be many of
-	// them, which are not looked at whenever a workload is.
+	work   evidence.Work // what is left for the boundary that the engine is in: see guard
+	budget int           // what each boundary has: see workBudget
+	swept  time.Time     // when Events were last looked through for ones to forget
+	next   time.Time     // when the first of the due workloads may be ready
+	// nextEvents is when the first of the unsettled objects may be ready. There may be many
+	// of them, so that they are not looked through whenever a workload is.
 	nextEvents time.Time
 }
 
@@ -312,7 +314,7 @@ func (e *Engine) settle() time.Duration {
 	return max(e.opts.Settle, min(e.opts.Settle+e.lag, e.opts.Quiet))
 }
 
-// touchOwner has the Deployment of a pod or ReplicaSet looked at. What is gone
+// touchOwner has the workload of a pod or ReplicaSet reviewed. What is gone
 // and has none is forgotten after a while.
 func (e *Engine) touchOwner(obj *podlife.Object, gone bool) {
 	if w := e.workloadOf(obj); w != nil {
@@ -324,7 +326,7 @@ func (e *Engine) touchOwner(obj *podlife.Object, gone bool) {
 	}
 }
 
-// forgetOrphans drops what is gone and never found its Deployment; one that was
+// forgetOrphans drops what is gone and never found its workload; one that was
 // found meanwhile looks after its own.
 func (e *Engine) forgetOrphans() {
 	for obj, at := range e.orphans {
@@ -346,7 +348,7 @@ func (e *Engine) forgetOrphans() {
 	}
 }
 
-// touch has a Deployment looked at when it had time to settle.
+// touch has a workload reviewed when it had time to settle.
 func (e *Engine) touch(w *workloads.Workload) {
 	if w == nil {
 		return

@@ -17,7 +17,7 @@ import (
 // 20,000 pods that start within eventLife. A cluster of 5,000 nodes and 150,000 pods
 // where one of ten is replaced in that time (15,000 pods, 90,000 Events with those
 // of their ReplicaSets) stays below. Where more starts, such as when all nodes are
-// drained one after the other, Events that were told are forgotten before their time.
+// drained one after the other, Events that a span has are forgotten before their time.
 const defaultEventBytes = 128 << 20
 
 // shed forgets Events until the bound is kept: always one of the namespace that holds

@@ -58,12 +58,12 @@ func TestAPanicInAReviewCostsOneTrace(t *testing.T) {
 	}
 
 	// What of b is there is read anew, as if the watch began; it is no news.
-	told := l.spans
+	emitted := l.spans
 	l.see(watch.Modified, b.d)
 	l.see(watch.Modified, b.rs)
 	l.see(watch.Modified, b.pod)
 	l.pass(time.Minute)
-	if l.spans != told {
+	if l.spans != emitted {
 		t.Errorf("what was there before is told as new: %v", l.last)
 	}
 	crash(l, b)

@@ -97,10 +97,10 @@ func newRivals(bound int) *rivals {
 	}
 }
 
-func note(told map[string][]string, traces []spans.Trace) {
+func note(emitted map[string][]string, traces []spans.Trace) {
 	for _, t := range traces {
 		namespace, _ := t.Root().Attribute(semconv.K8SNamespaceNameKey)
-		told[namespace.AsString()] = append(told[namespace.AsString()], fmt.Sprintf("%+v", t))
+		emitted[namespace.AsString()] = append(emitted[namespace.AsString()], fmt.Sprintf("%+v", t))
 	}
 }
 

@@ -98,17 +98,17 @@ func (e *Engine) track(id kube.ObjectID, name string) *podlife.Object {
 		e.groups[id.Kind] = append(e.groups[id.Kind], id.Group)
 	}
 	for _, known := range podlife.AsInEvents(id, name) {
-		stray := e.objects[known]
-		if stray == nil || stray == obj {
+		orphan := e.objects[known]
+		if orphan == nil || orphan == obj {
 			continue
 		}
-		for _, ev := range stray.Events {
+		for _, ev := range orphan.Events {
 			ev.Object = obj
 		}
-		obj.Events = append(obj.Events, stray.Events...)
+		obj.Events = append(obj.Events, orphan.Events...)
 		slices.SortStableFunc(obj.Events, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
 		delete(e.objects, known)
-		e.observeAnnouncements(obj, stray.Events)
+		e.observeAnnouncements(obj, orphan.Events)
 	}
 	return obj
 }

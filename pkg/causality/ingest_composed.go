@@ -97,8 +97,8 @@ func (e *Engine) forgetUnseen(id kube.ObjectID) {
 	}
 }
 
-// claimSets gives a workload the ReplicaSets that came before it. What they were told as
-// until now stays told.
+// claimSets gives a workload the ReplicaSets that came before it. What was handed out of
+// them as workloads of their own stays so.
 func (e *Engine) claimSets(w *workloads.Workload) {
 	u := e.unseen[w.ObjectID]
 	if u == nil {

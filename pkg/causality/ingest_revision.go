@@ -25,25 +25,25 @@ func (e *Engine) numbered(w *workloads.Workload) *workloads.Workload {
 	if w == nil || !w.Controller.Numbers.ByControllerRevision() {
 		return w
 	}
-	told := w.Forgotten
+	highest := w.Forgotten
 	for _, c := range w.Changes {
 		if c.Kind == attr.ChangeDelete && !c.Ledger.Sent {
-			c.Revision = told
+			c.Revision = highest
 		}
 		if c.Kind != attr.ChangeRollout || c == w.Pending {
 			continue
 		}
 		if !c.Ledger.Sent && c.Ledger.InProgress.IsZero() {
 			n := e.numberOf(w, c)
-			if n.Revision <= told && c.Cause != attr.CausePartition {
+			if n.Revision <= highest && c.Cause != attr.CausePartition {
 				// Numbers only grow: its own was not seen.
 				n = workloads.RevisionNumber{}
 			}
 			c.Revision, c.RollbackTo = n.Revision, n.Before
 		}
-		told = max(told, c.Revision)
+		highest = max(highest, c.Revision)
 	}
-	w.Revision = max(w.Revision, told)
+	w.Revision = max(w.Revision, highest)
 	return w
 }
 

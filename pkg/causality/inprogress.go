@@ -88,10 +88,10 @@ func (r *reviewer) inProgress() {
 	}
 }
 
-// interval returns the interval to tell of, of what began at start and was told of up
-// to told: the latest that is over, and with it those before that were missed
+// interval returns the interval to tell of, of what began at start and was handed out up
+// to emitted: the latest that is over, and with it those before that were missed
 // because time made a leap.
-func (r *reviewer) interval(start evidence.Moment, told time.Time) (from, until time.Time, ok bool) {
+func (r *reviewer) interval(start evidence.Moment, emitted time.Time) (from, until time.Time, ok bool) {
 	e := r.engine
 	// As with changes that have ended: what is still on its way may say that it
 	// was over by then. Nor is a list that is not through yet the whole story.
@@ -107,13 +107,13 @@ func (r *reviewer) interval(start evidence.Moment, told time.Time) (from, until 
 	last := iv.last(age)
 	r.nextReview = evidence.Earliest(r.nextReview, from.Add(iv.next(age)).Add(settle))
 	until = from.Add(last)
-	if last == 0 || !until.After(told) || !until.After(e.since) {
+	if last == 0 || !until.After(emitted) || !until.After(e.since) {
 		return from, until, false
 	}
-	if told.IsZero() && e.since.After(from) {
-		told = from.Add(iv.last(e.since.Sub(from)))
+	if emitted.IsZero() && e.since.After(from) {
+		emitted = from.Add(iv.last(e.since.Sub(from)))
 	}
-	return evidence.Latest(from, told), until, true
+	return evidence.Latest(from, emitted), until, true
 }
 
 // changeInProgress tells of a change of the workload that is open, and whose

@@ -159,10 +159,10 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 		l.remove(a)
 	}
 	// What nobody owns, and what an Event is all that is known of.
-	stray := &corev1.Pod{ObjectMeta: l.meta("pod", "stray", nil)}
-	l.see(watch.Added, stray)
-	l.event(stray, "Scheduled")
-	l.see(watch.Deleted, stray)
+	orphan := &corev1.Pod{ObjectMeta: l.meta("pod", "stray", nil)}
+	l.see(watch.Added, orphan)
+	l.event(orphan, "Scheduled")
+	l.see(watch.Deleted, orphan)
 	l.event(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "never-seen", UID: "never-seen"}}, "Scheduled")
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: l.meta("hpa", "web0", nil)}
 	for _, target := range []string{"web0", "web1"} {
@@ -235,11 +235,11 @@ func TestALongLifeIsBounded(t *testing.T) {
 		t.Errorf("%d scales were told, want 2999", n)
 	}
 	// 3000 crashes, one every two minutes, are 100 hours.
-	if told := l.traces["Container restart"]; told < 100*ledger.MaxRestartsSent || told > 101*ledger.MaxRestartsSent {
-		t.Errorf("%d restarts were told, want about %d an hour", told, ledger.MaxRestartsSent)
+	if emitted := l.traces["Container restart"]; emitted < 100*ledger.MaxRestartsSent || emitted > 101*ledger.MaxRestartsSent {
+		t.Errorf("%d restarts were told, want about %d an hour", emitted, ledger.MaxRestartsSent)
 	}
 	// What was left out in the last hour is not on a span yet.
-	if told := l.traces["Container restart"] + l.leftOut; told < 3000-30 {
-		t.Errorf("%d of 3000 restarts were told or counted", told)
+	if emitted := l.traces["Container restart"] + l.leftOut; emitted < 3000-30 {
+		t.Errorf("%d of 3000 restarts were told or counted", emitted)
 	}
 }

@@ -20,8 +20,8 @@ func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
 	}
 	pod.Mirrors = static
 	var from []*podlife.Object
-	if stray := e.objects[static]; stray != nil && stray.Name == pod.Name {
-		from = append(from, stray)
+	if orphan := e.objects[static]; orphan != nil && orphan.Name == pod.Name {
+		from = append(from, orphan)
 	}
 	if before := e.mirrorAt(static, pod.Created.Earliest); before != nil {
 		from = append(from, before.Object)

@@ -58,7 +58,7 @@ func (e beyond) NodeCause(lost *podlife.Pod, until time.Time) *nodes.Disruption 
 	return e.nodeCause(lost, until)
 }
 
-// CausesOfLoss are where the causes of a pod's loss are told that lie beyond the
+// CausesOfLoss are where the causes of a pod's loss are handed out that lie beyond the
 // workload: the disruption of its node, if one led to it, and what brought the pod it
 // had to make room for.
 func (e beyond) CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) (causes []ledger.Place) {

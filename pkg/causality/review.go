@@ -22,7 +22,7 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	again := e.takeNews(w, wanted)
 	p := e.plan(w)
 	if c := w.Current(); c != nil && e.workloads[w.ObjectID] == w {
-		e.issued.SetCurrent(&w.Ledger, c.Identity(w.Unique())) // told or not: after a restart it was told before
+		e.issued.SetCurrent(&w.Ledger, c.Identity(w.Unique())) // sent or not: after a restart the engine before sent it
 	}
 	e.planned(w, p)
 	r := &reviewer{plan: p, engine: e, wanted: wanted, nextReview: again}
@@ -42,12 +42,13 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	return r.out
 }
 
+// reviewer hands out what is finished of one workload, in one look at it.
 type reviewer struct {
 	plan       *plans.Plan
 	engine     *Engine
 	wanted     extent
 	out        []spans.Trace
-	nextReview time.Time // when to look again
+	nextReview time.Time // when to review the workload again
 }
 
 // ready reports whether something that was complete as of seen has settled.

@@ -28,13 +28,13 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 			delete(e.unsettled, obj) // forgotten, or merged into another
 			continue
 		}
-		var told []spans.Trace
-		if f := e.guard(func() { told = e.activitiesOf(obj, wanted) }); f != nil {
+		var emitted []spans.Trace
+		if f := e.guard(func() { emitted = e.activitiesOf(obj, wanted) }); f != nil {
 			e.contain(f, "activity", obj.ObjectID, obj.Name)
 			e.dropObserved(obj.ObjectID)
 			continue
 		}
-		out = append(out, told...)
+		out = append(out, emitted...)
 	}
 	return out
 }

@@ -33,13 +33,13 @@ func (e *Engine) disruptions(wanted extent) []spans.Trace {
 	var out []spans.Trace
 	for _, n := range due {
 		delete(e.nodes.Due, n)
-		var told []spans.Trace
-		if f := e.guard(func() { told = e.disruptionsOf(n, wanted) }); f != nil {
+		var emitted []spans.Trace
+		if f := e.guard(func() { emitted = e.disruptionsOf(n, wanted) }); f != nil {
 			e.contain(f, "disruption", n.ObjectID, n.Name)
 			e.drop(n.ObjectID)
 			continue
 		}
-		out = append(out, told...)
+		out = append(out, emitted...)
 	}
 	return out
 }

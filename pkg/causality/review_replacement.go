@@ -11,7 +11,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// replacements hands out the pods that were lost while their Deployment was
+// replacements hands out the pods that were lost while their workload was
 // settled, each with the pod that came in its place.
 func (r *reviewer) replacements() {
 	successor := build.Successors(r.plan)
@@ -52,7 +52,7 @@ func (r *reviewer) replaced(lost, next *podlife.Pod) (how attr.Outcome, seen tim
 	seen = evidence.Latest(lost.GoneSeen, lost.LostBy().Arrival)
 	stopped := lost.Gone.Known() || !lost.Leaving()
 	if next == nil {
-		// Nobody replaces it once the Deployment wants something else.
+		// Nobody replaces it once the workload wants something else.
 		if set := r.plan.Stops[lost].Set; set.Gone && plans.OrphanedAt(set, lost.LostBy()) {
 			return attr.OutcomeDeleted, evidence.Latest(seen, set.DeletedBy.Arrival), stopped
 		}

@@ -23,9 +23,9 @@ type snapshotDeployment struct {
 	sets      []*snapshotSet
 	steps     *stepHistory
 	revisions []*snapshotRevision
-	// told are the revisions to tell, and base is the ReplicaSet of the one
+	// toEmit are the revisions whose rollouts are to be emitted, and base is the ReplicaSet of the one
 	// before them, if there was one.
-	told     []*snapshotRevision
+	toEmit   []*snapshotRevision
 	byNumber map[int64]*snapshotRevision // of these
 	base     *snapshotSet
 	// scales are the steps that somebody asked for after the last revision
@@ -56,7 +56,7 @@ func (d *snapshotDeployment) current() *snapshotSet {
 	return d.revisions[len(d.revisions)-1].set
 }
 
-// revision returns a revision that is to be told.
+// revision returns a revision of which states are to be emitted.
 func (d *snapshotDeployment) revision(number int64) *snapshotRevision { return d.byNumber[number] }
 
 // lastProgress is when the controller last reported on the current revision.
@@ -77,7 +77,7 @@ func (d *snapshotDeployment) over() bool {
 	return workloads.DeploymentIsComplete(d.Deployment, d.wanted()) || workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut
 }
 
-// emitDeployment tells a Deployment's past, and that of its ReplicaSets and
+// emitDeployment emits a Deployment's past, and that of its ReplicaSets and
 // their pods.
 func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	d.steps = newStepHistory(snap.stepsOf(d))
@@ -85,15 +85,15 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	snap.choose(d)
 	d.findScales(snap.begin)
 	listed, from, end := snap.begin, snap.begin, snap.begin
-	if len(d.told) > 0 {
-		from = d.told[0].began
-		end = d.told[len(d.told)-1].began
+	if len(d.toEmit) > 0 {
+		from = d.toEmit[0].began
+		end = d.toEmit[len(d.toEmit)-1].began
 		if from.Before(listed) {
 			listed = from
 		}
 	}
-	for i, r := range d.told {
-		d.judge(r, d.told[i+1:])
+	for i, r := range d.toEmit {
+		d.judge(r, d.toEmit[i+1:])
 		d.concludeReady(r)
 		end = evidence.Latest(end, r.completed)
 	}
@@ -127,9 +127,9 @@ func (snap *snapshot) choose(d *snapshotDeployment) {
 		first++
 		snap.found.Earlier++
 	}
-	d.told = d.revisions[first:]
+	d.toEmit = d.revisions[first:]
 	d.byNumber = map[int64]*snapshotRevision{}
-	for _, r := range slices.Backward(d.told) { // of equal numbers the first counts
+	for _, r := range slices.Backward(d.toEmit) { // of equal numbers the first counts
 		d.byNumber[r.number] = r
 	}
 	if first > 0 && first < n {
@@ -157,27 +157,27 @@ func (d *snapshotDeployment) deadline() time.Duration {
 	return time.Duration(*d.Spec.ProgressDeadlineSeconds) * time.Second
 }
 
-// emitStates tells the states of the Deployment itself.
+// emitStates emits the states of the Deployment itself.
 func (snap *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 	at := listed
 	first := &snapshotRevision{set: d.current()}
 	if n := len(d.revisions); n > 0 {
 		first.number = d.revisions[n-1].number
 	}
-	if len(d.told) > 0 {
-		first.number, first.set = d.told[0].number-1, d.base
+	if len(d.toEmit) > 0 {
+		first.number, first.set = d.toEmit[0].number-1, d.base
 	}
 	switch {
-	case len(d.told) == 0 && len(d.scales) == 0:
+	case len(d.toEmit) == 0 && len(d.scales) == 0:
 		before := d.DeepCopy()
 		if asked := before.DeletionTimestamp; asked != nil && asked.After(listed) {
 			before.DeletionTimestamp = nil
 		}
 		snap.emit(listed, rankListed, watch.Added, before)
-	case len(d.told) == 0 || !d.createdAs(d.told[0]):
+	case len(d.toEmit) == 0 || !d.createdAs(d.toEmit[0]):
 		snap.emit(listed, rankListed, watch.Added, d.state(first, listed, stateSettled))
 	}
-	for _, r := range d.told {
+	for _, r := range d.toEmit {
 		if d.createdAs(r) {
 			snap.emit(r.began, rankSpec, watch.Added, d.state(r, r.began, stateNew))
 		} else {
@@ -201,7 +201,7 @@ func (snap *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 	if d.DeletionTimestamp != nil {
 		at = evidence.Latest(at, d.DeletionTimestamp.Time)
 	}
-	if len(d.told) > 0 || len(d.scales) > 0 || at.After(listed) {
+	if len(d.toEmit) > 0 || len(d.scales) > 0 || at.After(listed) {
 		snap.emit(at, rankStatus, watch.Modified, d.Deployment.DeepCopy())
 	}
 }
@@ -212,6 +212,7 @@ func (d *snapshotDeployment) createdAs(r *snapshotRevision) bool {
 	return r.number == 1 && !d.CreationTimestamp.IsZero()
 }
 
+// stateKind is which moment of a rollout a state of the Deployment shows.
 type stateKind int
 
 const (

@@ -291,10 +291,10 @@ func (evs *podEvents) within(second time.Time) []occurred {
 // emitPod tells a pod's life. If it began before listed, it is in the list
 // then as it was.
 func (snap *snapshot) emitPod(q *snapshotPod, listed time.Time) {
-	if snap.told[q] {
+	if snap.emitted[q] {
 		return
 	}
-	snap.told[q] = true
+	snap.emitted[q] = true
 	if !q.gone.IsZero() && !q.gone.After(listed) {
 		return
 	}
@@ -324,20 +324,20 @@ func (snap *snapshot) emitPod(q *snapshotPod, listed time.Time) {
 	}
 }
 
-// Each state of a pod that is told holds all of its statuses. So a pod that has many
-// is told in fewer states: in statesTold, or as many as hold statusesTold statuses.
+// Each state of a pod that is emitted holds all of its statuses. So a pod that has many
+// is shown in fewer states: in statesEmitted, or as many as hold statusesEmitted statuses.
 const (
-	statesTold   = 16
-	statusesTold = 1 << 14
+	statesEmitted   = 16
+	statusesEmitted = 1 << 14
 )
 
-// maxStates is in how many states, beside the first, a pod is told at most.
+// maxStates is in how many states, beside the first, a pod is shown at most.
 func (q *snapshotPod) maxStates() int {
 	statuses := 1 + len(q.start.Spec.InitContainers) + len(q.start.Spec.Containers)
 	if q.final != nil {
 		statuses += len(q.final.Status.Conditions) + len(q.final.Status.InitContainerStatuses) + len(q.final.Status.ContainerStatuses)
 	}
-	return max(statesTold, statusesTold/statuses)
+	return max(statesEmitted, statusesEmitted/statuses)
 }
 
 // state is a copy of a state to tell. When no more facts are to come it is

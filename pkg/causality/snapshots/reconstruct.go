@@ -57,7 +57,7 @@ func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) H
 		snap.emitOther(o)
 	}
 	for _, q := range snap.pods {
-		if !snap.told[q] {
+		if !snap.emitted[q] {
 			snap.emitPod(q, snap.begin)
 		}
 	}
@@ -84,8 +84,8 @@ type snapshot struct {
 	there       map[types.UID]kube.NameKey // what the snapshot has
 	makers      map[types.UID]*maker
 
-	told   map[*snapshotPod]bool
-	stream []emission
+	emitted map[*snapshotPod]bool
+	stream  []emission
 }
 
 // emission is an observation and where it belongs among others of its time.
@@ -147,7 +147,7 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		there:    map[types.UID]kube.NameKey{},
 		makers:   map[types.UID]*maker{},
 		podsOf:   map[types.UID][]*snapshotPod{},
-		told:     map[*snapshotPod]bool{},
+		emitted:  map[*snapshotPod]bool{},
 
 		revisionsOf: map[types.UID][]*appsv1.ControllerRevision{},
 	}
@@ -203,7 +203,7 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 	for _, ev := range snap.events {
 		ref := &ev.InvolvedObject
 		uid := cmp.Or(mirrors[ref.UID], ref.UID, snap.names[kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: ref.Namespace, Name: ref.Name}])
-		if uid == "" || !snap.mayTellOf(ev, uid) {
+		if uid == "" || !snap.mayEmitEvent(ev, uid) {
 			continue
 		}
 		snap.eventsOf[uid] = append(snap.eventsOf[uid], ev)
@@ -220,9 +220,9 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 	return snap
 }
 
-// mayTellOf reports whether an Event is about the object that has a UID: whoever
+// mayEmitEvent reports whether an Event is about the object that has a UID: whoever
 // may write Events in one namespace says nothing of what is in another.
-func (snap *snapshot) mayTellOf(ev *snapshotEvent, uid types.UID) bool {
+func (snap *snapshot) mayEmitEvent(ev *snapshotEvent, uid types.UID) bool {
 	ref := &ev.InvolvedObject
 	if ref.Namespace != "" && ref.Namespace != ev.Namespace {
 		return false

@@ -23,7 +23,7 @@ type setWrite struct {
 	number   int64
 }
 
-// emitSet tells a ReplicaSet's past from listed on: the steps since from, and
+// emitSet emits a ReplicaSet's past from listed on: the steps since from, and
 // the revisions that it got. Where its last step is missing it is put at end.
 func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, from, end time.Time) {
 	steps := slices.DeleteFunc(slices.Clone(set.steps), func(s *snapshotStep) bool { return s.at.Before(from) })

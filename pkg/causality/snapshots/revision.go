@@ -19,7 +19,7 @@ type snapshotRevision struct {
 	completed, failed time.Time
 }
 
-// revisions lists the rollouts that the ReplicaSets prove, in order, dated
+// datedRevisions lists the rollouts that the ReplicaSets prove, in order, dated
 // where that is possible without a doubt.
 //
 // A step up says that the revision was the ReplicaSet's then, a step down to

@@ -20,7 +20,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
-// emitOther tells of an object that is neither a Deployment nor part of one.
+// emitOther emits the past of an object that is neither a Deployment nor part of one.
 func (snap *snapshot) emitOther(o runtime.Object) {
 	o = o.DeepCopyObject()
 	meta := o.(metav1.Object) // only what has metadata is among them

@@ -99,6 +99,7 @@ func (d *snapshotDirect) state(how directPhase, before, revision string, left in
 	return to.(runtime.Object)
 }
 
+// directPhase is how far a rollout of a workload that makes its pods itself has come.
 type directPhase int
 
 const (

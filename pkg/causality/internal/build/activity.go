@@ -15,7 +15,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-// StartsOn reports whether the pod, whose start was told up to the failure of its
+// StartsOn reports whether the pod, whose start was handed out up to the failure of its
 // rollout, was still starting at t.
 func StartsOn(pod *podlife.Pod, t time.Time) bool {
 	if tr, ok := pod.FirstReady(); ok {

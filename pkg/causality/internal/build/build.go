@@ -26,8 +26,8 @@ type builder struct {
 	base  []attribute.KeyValue // on every span
 	spans []*spans.Span
 	known map[trace.SpanID]bool // the IDs of spans
-	late  bool
-	work  *evidence.Work // what building it costs; nil where that is little
+	late  bool                  // they come after their trace was handed out
+	work  *evidence.Work        // what may still be spent to build it; nil where that is little
 }
 
 // remember is what to remember of one of the spans.
@@ -35,10 +35,11 @@ func (b *builder) remember(s *spans.Span) *ledger.SentSpan {
 	return &ledger.SentSpan{Place: b.place, SpanID: s.SpanID, Start: s.Start, End: s.End}
 }
 
-// SpanSpec is a span to be: who did what to which object, and when.
+// SpanSpec says what a span is to be: who did what to which object, and when. The kubelet
+// pulled the image of the container app of pod web-1 from 10:02:03 to 10:02:07.
 type SpanSpec struct {
 	parent  trace.SpanID
-	id      []string // tells it from the other spans of the trace
+	id      []string // tells it from the other spans of the trace; nil of the root
 	Kind    kind.Kind
 	Object  string // the kind of the object, where the span's name begins with it
 	Service string // by default the kind's
@@ -139,7 +140,7 @@ func linkLoss(s *spans.Span, causes []ledger.Place) {
 	}
 }
 
-// linkStop does so for the stop of a pod that was lost while a change was open:
+// linkStop links to these causes the stop of a pod that was lost while a change was open:
 // it has no trace of its own, whose root would have the links.
 func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
 	if at.Lost != nil {
@@ -190,12 +191,12 @@ func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
 
 // linkContexts links a change to the deployers' spans that it is not below.
 func linkContexts(c *workloads.Change, root *spans.Span) {
-	told := []trace.SpanContext{c.Ledger.Joined}
+	linked := []trace.SpanContext{c.Ledger.Joined}
 	for _, o := range c.Offers {
-		if slices.ContainsFunc(told, func(sc trace.SpanContext) bool { return workloads.SameSpan(sc, o.Context) }) {
+		if slices.ContainsFunc(linked, func(sc trace.SpanContext) bool { return workloads.SameSpan(sc, o.Context) }) {
 			continue
 		}
-		told = append(told, o.Context)
+		linked = append(linked, o.Context)
 		addLink(root, o.Context.TraceID(), o.Context.SpanID(), attr.LinkContext)
 	}
 }

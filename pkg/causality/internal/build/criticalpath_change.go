@@ -16,15 +16,16 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-// blocker is something a controller waits for before it goes on: a pod that gets
-// available, a pod that goes, the end of a pause.
+// blocker is something that a controller waits for before it goes on: a pod that gets
+// available, a pod that goes, the end of a pause. While pod web-1 is not available, the
+// deployment controller does not scale the old ReplicaSet down.
 type blocker struct {
 	span *spans.Span
-	// open is when it let the controller go on; a pod that is Ready counts only
+	// open is when it blocked no more and let the controller go on; a pod that is Ready counts only
 	// after minReadySeconds.
 	open time.Time
-	// instead is set for a pod that was made in the place of a lost one, so not
-	// because of the step that it is below.
+	// instead is set for a pod that was made in the place of a lost one, so not because of
+	// the step below which its span is.
 	instead bool
 	// coarse is set where open is known to the second only, and so may seem to
 	// come a little after what it led to.
@@ -32,7 +33,7 @@ type blocker struct {
 	// failure is how a pod of a Job failed here, if it did: the controller backs
 	// off before it makes another.
 	failure *runEnd
-	pod     *podlife.Pod // nil of a pause
+	pod     *podlife.Pod // the pod that is waited for; nil of a pause
 	run     *blocker     // of a pod of a Job that was deleted: what this put an end to
 }
 
@@ -79,7 +80,7 @@ func (b *changeBuilder) addCriticalPath() {
 	b.comparePrevious()
 }
 
-// blockers are in order of their opening.
+// blockers are in the order in which they let the controller go on.
 func (b *changeBuilder) blockers() []blocker {
 	var blockers []blocker
 	for pod, s := range b.startSpans {
@@ -118,7 +119,7 @@ func (b *changeBuilder) waitsForStops() bool {
 	return b.change.Kind == attr.ChangeDelete || b.plan.Workload.Controller.GoesPodByPod() || b.plan.Workload.Recreate && b.change.Kind == attr.ChangeRollout
 }
 
-// openedLast is the gate that was opened last by a time.
+// openedLast is the blocker that was the last to let the controller go on by a time.
 func openedLast(blockers []blocker, at time.Time) *blocker {
 	later, _ := slices.BinarySearchFunc(blockers, at, func(block blocker, at time.Time) int {
 		if block.open.After(at) {
@@ -140,7 +141,7 @@ func (b *changeBuilder) completeWhenReady() bool {
 	return b.plan.Workload.Controller.CompleteWhenReady && b.change.Kind == attr.ChangeRollout
 }
 
-// completer is the gate that completed the change.
+// completer is the blocker whose end completed the change.
 func (b *changeBuilder) completer(blockers []blocker) *blocker {
 	if b.completeWhenReady() && b.plan.Workload.MinReady > 0 {
 		blockers = slices.Clone(blockers)
@@ -152,8 +153,8 @@ func (b *changeBuilder) completer(blockers []blocker) *blocker {
 	return completedBy(blockers, b.root.End)
 }
 
-// completedBy is the gate that was opened last by the end of a change, or a little
-// after where that is not known better.
+// completedBy is the blocker that was the last to let the controller go on by the end of a
+// change, or a little after where that is not known better.
 func completedBy(blockers []blocker, end time.Time) *blocker {
 	for i := range slices.Backward(blockers) {
 		block := &blockers[i]
@@ -165,7 +166,7 @@ func completedBy(blockers []blocker, end time.Time) *blocker {
 	return nil
 }
 
-// waitingAt is the gate that was waited for at a time, the longest.
+// waitingAt is the blocker that was waited for at a time, of several for the longest.
 func waitingAt(blockers []blocker, at time.Time) *blocker {
 	var longest *blocker
 	for i := range blockers {
@@ -194,7 +195,7 @@ func (b *changeBuilder) missing() *spans.Span {
 	return nil
 }
 
-// waitFor takes the time between the opening of a gate and what came next.
+// waitFor takes the time between the end of a blocker and what came next.
 func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans.Span) {
 	phase := attr.PhaseController
 	if b.backsOff(block, cause) {
@@ -211,11 +212,11 @@ func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans
 	path.Take(waiting, attr.PhaseMinReadyWait, attr.PhaseMinReadyWait.String(), block.span.End)
 }
 
-// blockersPerUnit is how many gates are looked at in the time of a step, mostly.
+// blockersPerUnit is how many blockers are looked at, mostly, for a unit of work.
 const blockersPerUnit = 64
 
-// unblocker is the gate that something waited for: the one it is linked to, or
-// the one that opened last before it. A pause waited for nobody; what it came
+// unblocker is the blocker that something waited for: the one it is linked to, or the one
+// that ended last before it. A pause waited for nobody; what it came
 // upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at time.Time) *blocker {
 	b.builder.work.Spend(1 + len(blockers)/blockersPerUnit)

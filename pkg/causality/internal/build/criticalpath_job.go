@@ -9,7 +9,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// runBlockers notes at which gates pods of a Job failed, and adds the stops of those
+// runBlockers notes at which blockers pods of a Job failed, and adds the stops of those
 // that are made up for only when they have ended.
 func (b *changeBuilder) runBlockers() {
 	if b.change.Kind != attr.ChangeJob {
@@ -29,8 +29,7 @@ func (b *changeBuilder) runBlockers() {
 	}
 }
 
-// backsOff reports whether the time between the opening of a gate and what it led
-// to is the Job controller's back-off.
+// backsOff reports whether the time between the end of a blocker and what it led to is the Job controller's back-off.
 func (b *changeBuilder) backsOff(block blocker, cause *spans.Span) bool {
 	if block.failure == nil || cause == b.root {
 		return false
@@ -39,7 +38,7 @@ func (b *changeBuilder) backsOff(block blocker, cause *spans.Span) bool {
 	return !b.change.ByIndex || next != nil && retries(b.change, next.pod, block.failure)
 }
 
-// runEndedBy is the gate by which the end of a Job's run was decided. If the
+// runEndedBy is the blocker by which the end of a Job's run was decided. If the
 // controller then had pods to stop, the path is taken through that.
 func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blocker {
 	c := b.change
@@ -62,7 +61,7 @@ func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blo
 	return openedLast(blockers, at)
 }
 
-// lastEnd is the gate of the last pod that failed, or succeeded, before a write.
+// lastEnd is the blocker of the last pod that failed, or succeeded, before a write.
 // The controller stops the others before it writes its verdict, so they are not
 // among these.
 func (b *changeBuilder) lastEnd(by evidence.Write, failed bool) (last *blocker) {

@@ -12,7 +12,7 @@ import (
 // as far as the change lasted.
 
 // stillGoingOn builds the spans of what pods were at when a change ended in vain, and
-// still are. They are for the critical path, and told when they are over.
+// still are. They are for the critical path, and handed out when they are over.
 func (b *changeBuilder) stillGoingOn() []*spans.Span {
 	if b.change.Outcome() == attr.OutcomeComplete || b.change.Kind == attr.ChangeJob {
 		return nil // it waited for none of them

@@ -14,6 +14,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
+// DisruptionTrace builds the trace of a node's disruption, which ended at over, or is cut there.
 func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment, work *evidence.Work) spans.Trace {
 	b := &builder{place: d.Place(), base: NodeAttributes(d.Node), work: work}
 	start := d.Start.At()
@@ -65,6 +66,7 @@ func disruptionService(d *nodes.Disruption) string {
 	}
 }
 
+// NodeAttributes are on every span about a node.
 func NodeAttributes(n *nodes.Record) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		semconv.K8SNodeName(n.Name),

@@ -35,14 +35,14 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 	sb.attachEvents(func(ev *podlife.Event) bool {
 		// The Events of the start: to its end, and those that a node whose
 		// clock is ahead dates a little later.
-		mark, isMark := podlife.MilestoneKinds[ev.Reason]
-		return !ev.First().After(end) || !sb.cutShort && isMark && mark != podlife.MilestoneBackOff && ev.First().Before(end.Add(podlife.StartedSlack))
+		milestone, isMilestone := podlife.MilestoneKinds[ev.Reason]
+		return !ev.First().After(end) || !sb.cutShort && isMilestone && milestone != podlife.MilestoneBackOff && ev.First().Before(end.Add(podlife.StartedSlack))
 	})
 	pod.Ledger.EmitStart(b.remember(sb.root))
 	return sb.root
 }
 
-// podPhases builds the spans of a pod's start, of which nothing is told yet.
+// podPhases builds the spans of a pod's start, without noting that they are handed out.
 func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time) (*startBuilder, podlife.Timeline) {
 	tl := pod.Timeline(cut)
 	start := evidence.Latest(tl.Created, cause)

@@ -23,7 +23,7 @@ func (b *builder) podStop(parent trace.SpanID, pod *podlife.Pod, attrs []attribu
 	return sb.root
 }
 
-// podStopping builds the spans of a pod's end, of which nothing is told yet.
+// podStopping builds the spans of a pod's end, without noting that they are handed out.
 func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, asked, cause, cut time.Time) *stopBuilder {
 	start := evidence.Latest(asked, cause)
 	end := pod.Gone.At()
@@ -42,8 +42,8 @@ func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []att
 	return sb
 }
 
-// deletionAttributes say how long the pod's containers were given, and whether that
-// was kept to.
+// deletionAttributes say how the pod was deleted: how long its containers were given,
+// whether that was kept to, and whether it was forced.
 func deletionAttributes(pod *podlife.Pod, asked, end time.Time) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	if pod.Grace > 0 {
@@ -114,7 +114,7 @@ func (sb *stopBuilder) container(container *podlife.Container, turn time.Time) *
 	if r == nil {
 		return nil
 	}
-	from, killed := sb.killing(container)
+	from, killed := sb.killedAt(container)
 	until := r.Finished.Before(sb.root.End).At()
 	switch {
 	case r.Over() && until.Before(sb.root.Start):
@@ -158,9 +158,9 @@ func containerStopAttributes(container *podlife.Container) []attribute.KeyValue 
 	return attrs
 }
 
-// killing is when the kubelet began to stop a container: by its Event, else
+// killedAt is when the kubelet began to stop a container: by its Event, else
 // when it was asked to.
-func (sb *stopBuilder) killing(container *podlife.Container) (at time.Time, found bool) {
+func (sb *stopBuilder) killedAt(container *podlife.Container) (at time.Time, found bool) {
 	for o := range sb.pod.OccurrencesOf("Killing", container) {
 		if !o.At.Before(sb.pod.DeleteAsked.Earliest) && !o.At.After(sb.root.End) {
 			return evidence.Latest(o.At, sb.root.Start), true

@@ -31,8 +31,8 @@ func Successors(p *plans.Plan) map[*podlife.Pod]*podlife.Pod {
 	return p.Successor
 }
 
-// revisionAt is the number of the rollout that was the latest when s was written, 0
-// if it is not known.
+// revisionAt is the number of the rollout that was the latest when a write was made, 0 if
+// it is not known.
 func revisionAt(p *plans.Plan, write evidence.Write) int64 {
 	revision := p.Workload.Revision
 	for _, c := range slices.Backward(p.Workload.Changes) {
@@ -72,7 +72,7 @@ func NewReplacement(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
 }
 
 // StopOfReplacedTrace builds the stop of a pod that was not gone when its replacement was
-// told.
+// handed out.
 func StopOfReplacedTrace(p *plans.Plan, lost *podlife.Pod, set *workloads.PodSet, now time.Time) spans.Trace {
 	b := NewReplacement(p, lost, true)
 	b.podStop(lost.Ledger.Replaced.SpanID, lost, set.Attributes(), p.StopAsked(lost), lost.Ledger.Replaced.Start, now)

@@ -127,7 +127,7 @@ type rerun struct {
 // have thousands of either. What it waited for last says most.
 const MaxReruns = 64
 
-// workPerRerun is what it takes to put one into order and to tell of it.
+// workPerRerun is the work that it takes to put one into order and to build its span.
 const workPerRerun = 64
 
 // reruns are the runs of init containers that the container waited for, in order.

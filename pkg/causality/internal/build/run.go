@@ -60,11 +60,11 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 	c, cron := p.Workload.CronJob, p.CronJobOf()
 	b := &builder{place: p.PlaceOfSchedule(), base: workloads.AttributesOf(cron)}
 	made := c.Made
-	var told []*podlife.Event
+	var scheduled []*podlife.Event
 	for _, ev := range cron.Events {
 		if ev.Reason == "SuccessfulCreate" && strings.HasSuffix(ev.Message(), " "+p.Workload.Name) {
 			made = made.Before(ev.First())
-			told = append(told, ev)
+			scheduled = append(scheduled, ev)
 		}
 	}
 	root := b.add(SpanSpec{
@@ -75,7 +75,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 			attr.ScheduledAtKey.String(c.At.Format(time.RFC3339)),
 		},
 	})
-	for _, ev := range told {
+	for _, ev := range scheduled {
 		attach(root, ev, time.Time{})
 	}
 	if run := p.Workload.ScheduledRun(); run != nil {

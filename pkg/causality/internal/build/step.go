@@ -157,7 +157,7 @@ func (b *changeBuilder) parentOf(at plans.Attribution) (trace.SpanID, time.Time)
 	return b.root.SpanID, b.start
 }
 
-// addPauses shows the time a rollout could not go on because its Deployment was
+// addPauses shows the time a rollout could not go on because its workload was
 // paused.
 func (b *changeBuilder) addPauses() {
 	for i, p := range b.change.Pauses {

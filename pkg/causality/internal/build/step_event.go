@@ -16,7 +16,7 @@ func (b *changeBuilder) attachEvents() {
 	if !b.plan.Workload.Direct() {
 		for _, ev := range b.plan.Workload.Events {
 			if !ev.Ledger.Claimed && b.during(ev) {
-				attach(b.stepOfDeploymentEvent(ev), ev, b.end)
+				attach(b.stepOfWorkloadEvent(ev), ev, b.end)
 			}
 		}
 	}
@@ -32,7 +32,7 @@ func (b *changeBuilder) attachEvents() {
 	}
 }
 
-// during reports whether an Event of the Deployment falls into this change's
+// during reports whether an Event of the workload falls into this change's
 // time rather than its neighbors'. What was there before the watcher was tells of
 // changes that are not known, if the first one is known to have begun later.
 func (b *changeBuilder) during(ev *podlife.Event) bool {
@@ -47,7 +47,7 @@ func (b *changeBuilder) during(ev *podlife.Event) bool {
 	return t.Before(b.plan.StartOf(b.plan.Workload.Changes[i+1]))
 }
 
-func (b *changeBuilder) stepOfDeploymentEvent(ev *podlife.Event) *spans.Span {
+func (b *changeBuilder) stepOfWorkloadEvent(ev *podlife.Event) *spans.Span {
 	for _, at := range b.plan.StepsOf(b.change) {
 		if ev.Reason == "ScalingReplicaSet" && plans.DescribesStep(ev.Message(), at.Set, at.Step) {
 			return b.spanOf[at.Step]
@@ -86,15 +86,15 @@ func (b *changeBuilder) stepOfReplicaSetEvent(set *workloads.PodSet, ev *podlife
 // podInMessage finds the pod that a ReplicaSet's Event names, and what it was
 // about: its start or its stop.
 func podInMessage(p *plans.Plan, set *workloads.PodSet, ev *podlife.Event) (*podlife.Pod, plans.Attribution, bool) {
-	slots := p.Starts
+	attributions := p.Starts
 	switch ev.Reason {
 	case "SuccessfulCreate":
 	case "SuccessfulDelete":
-		slots = p.Stops
+		attributions = p.Stops
 	default:
 		return nil, plans.Attribution{}, false
 	}
 	pod := p.Nearest(plans.PodName{Owner: set.ObjectID, Name: plans.PodNamed(ev.Message())}, ev.Reason, ev.First())
-	at, ok := slots[pod]
+	at, ok := attributions[pod]
 	return pod, at, ok
 }

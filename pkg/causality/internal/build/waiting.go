@@ -38,6 +38,8 @@ func (w *waiting) sentence() string { return strings.Join(w.clauses, "; ") }
 // troubles are the pods that are not ready, by what keeps them from it.
 type troubles map[string]*trouble
 
+// trouble is one reason for which pods are not Ready, and which pods those are:
+// ErrImagePull of web-1 and web-2.
 type trouble struct {
 	evidence.Failure
 	failed bool // rather than not done yet

@@ -32,6 +32,8 @@ type segment struct {
 
 func (seg segment) duration() time.Duration { return seg.until.Sub(seg.from) }
 
+// String is the segment as the attribute rollspan.critical_path.segments has it:
+// "3.201s pull image pod/web-1 container/app".
 func (seg segment) String() string {
 	return fmt.Sprintf("%.3fs %s %s", seg.duration().Seconds(), seg.what, seg.subject)
 }
@@ -50,6 +52,8 @@ type Path struct {
 	within map[*spans.Span]bool
 }
 
+// New returns the path of the change that root is the span of, which has come as far as
+// the end of root. all are the spans of its trace; work is spent for looking at them.
 func New(all []*spans.Span, root *spans.Span, work *evidence.Work) *Path {
 	path := &Path{
 		root: root, At: root.End, work: work,

@@ -9,6 +9,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
+// Seconds is an attribute that has a duration in seconds.
 func Seconds(key attribute.Key, d time.Duration) attribute.KeyValue {
 	return key.Float64(d.Seconds())
 }
@@ -19,8 +20,10 @@ func Seconds(key attribute.Key, d time.Duration) attribute.KeyValue {
 // arrival later than this is a backlog and says nothing.
 const ArrivalSlack = 2 * time.Second
 
-// Moment is what is known of when something happened: not before lo, and, as
-// far as there is evidence, at hi or just before. The zero moment is unknown.
+// Moment is what is known of when something happened: not before Earliest, and, as far
+// as there is evidence, at Latest or just before. A container that, by its status, ended
+// in the second 10:02:07, the news of which came at 10:02:07.4, ended between 10:02:07.0
+// and 10:02:07.4. The zero moment is unknown.
 type Moment struct {
 	Earliest, Latest time.Time
 }
@@ -47,6 +50,7 @@ func InSecond(second, arrival time.Time) Moment {
 	return m
 }
 
+// Known reports whether there is any evidence of the moment.
 func (m Moment) Known() bool { return !m.Earliest.IsZero() || !m.Latest.IsZero() }
 
 // Exact reports whether the moment is known better than to the second.
@@ -77,14 +81,16 @@ func (m Moment) Before(effect time.Time) Moment {
 	return m
 }
 
-// Write dates and orders a write: by resource version where both sides have
-// one (one etcd revision counter serves Deployments, ReplicaSets and Pods; see
-// also KEP-5504), else by arrival.
+// Write dates and orders a write to the API: by resource version where both sides have
+// one (one etcd revision counter serves all objects; see also KEP-5504), else by the
+// arrival of its news. So a pod with resourceVersion 812 was made before a ReplicaSet was
+// scaled by 815, though the watch of ReplicaSets may have been the faster.
 type Write struct {
 	Version uint64
 	Arrival time.Time
 }
 
+// NewWrite is the write that led to an observation of an object with this resourceVersion.
 func NewWrite(resourceVersion string, o stream.Observation) Write {
 	v, err := strconv.ParseUint(resourceVersion, 10, 64)
 	if err != nil || o.Initial {
@@ -105,6 +111,7 @@ func (w Write) Number(generation int64) int64 {
 	return generation
 }
 
+// Before reports whether a write was made before another, as far as that is known.
 func (w Write) Before(other Write) bool {
 	if w.Version != 0 && other.Version != 0 {
 		return w.Version < other.Version
@@ -145,6 +152,9 @@ func Earliest(ts ...time.Time) time.Time {
 	return first
 }
 
+// Failure is why something failed: a reason in one word, as the API has it
+// ("ErrImagePull"), and a sentence that may say more.
 type Failure struct{ Reason, Message string }
 
+// Words are what a history of failures keeps of one.
 func (f Failure) Words() (reason, message string) { return f.Reason, f.Message }

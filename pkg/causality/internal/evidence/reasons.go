@@ -15,6 +15,7 @@ type Reason struct {
 	From            Moment
 }
 
+// Words are what a history of reasons keeps of one.
 func (r Reason) Words() (reason, message string) { return r.Reason, r.Message }
 
 // Reasons are what a condition said over time, in order. An object shows only
@@ -52,9 +53,9 @@ func (rs Reasons) At(t time.Time) (Reason, bool) {
 // itself writes are a few hundred bytes long, and most repeat.
 const MaxWords = 16 << 10
 
-// entry is an entry of a history.
+// entry is what a history has many of: an occurrence of an Event, a state of a condition.
 type entry interface {
-	// words are what it says, free text both.
+	// Words are what it says, free text both.
 	Words() (reason, message string)
 }
 

@@ -132,6 +132,8 @@ func objectFields(raw json.RawMessage) map[string]json.RawMessage {
 	return fields
 }
 
+// namedThing is an entry of a list in a pod template whose entries have names: a container, a
+// volume, an environment variable.
 type namedThing struct {
 	name string
 	raw  json.RawMessage

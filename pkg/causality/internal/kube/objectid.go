@@ -25,7 +25,7 @@ func KindOf(obj runtime.Object) string {
 // object's, too, and what is written in one namespace never gets into another.
 type ObjectID struct {
 	Kind string
-	// group is a custom resource's. It is empty for Kubernetes' own kinds, whose
+	// Group is a custom resource's. It is empty for Kubernetes' own kinds, whose
 	// groups have moved (extensions, apps) while the kinds stayed.
 	Group     string
 	Namespace string // empty for cluster-scoped objects

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// KindClaim is the kind of volume claims.
 const KindClaim = "PersistentVolumeClaim"
 
 // A static pod is known to its kubelet by the hash of its manifest, which its
@@ -40,6 +41,7 @@ func (r OwnerRef) String() string {
 	return r.kind + "." + r.group + "/" + r.name
 }
 
+// NewOwnerRef reads an owner reference.
 func NewOwnerRef(ref metav1.OwnerReference) OwnerRef {
 	group, _, ok := strings.Cut(ref.APIVersion, "/")
 	if !ok {

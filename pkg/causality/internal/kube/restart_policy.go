@@ -13,6 +13,7 @@ type RestartPolicy struct {
 	Otherwise corev1.ContainerRestartPolicy
 }
 
+// NewRestartPolicy reads the policy of a container: its own, or else that of its pod.
 func NewRestartPolicy(in *corev1.Pod, s *corev1.Container) RestartPolicy {
 	if s.RestartPolicy == nil {
 		policy := corev1.ContainerRestartPolicy(in.Spec.RestartPolicy)

@@ -35,6 +35,7 @@ type PodTemplate struct {
 // TemplateHash tells pod templates apart.
 type TemplateHash [sha256.Size]byte
 
+// NewPodTemplate reads a pod template.
 func NewPodTemplate(t *corev1.PodTemplateSpec) PodTemplate {
 	return (&PodTemplate{}).Next(t)
 }
@@ -72,7 +73,7 @@ type Written struct {
 	Subresource string
 	At          time.Time // whole second; zero if not stated
 	Gained      int       // see writers
-	// seen is when the news of it came, zero if that was with what it led to.
+	// Seen is when the news of it came, zero if that was with what it led to.
 	Seen time.Time
 }
 
@@ -85,6 +86,7 @@ type ownership struct {
 	at   time.Time
 }
 
+// ReadWriters reads managedFields.
 func ReadWriters(fields []metav1.ManagedFieldsEntry) Writers {
 	w := Writers{}
 	for i := range fields {

@@ -9,24 +9,25 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// Change is what was handed out of a change.
+// Change is what was handed out of a change of a workload: the trace of a rollout, say, and
+// half an hour later the stop of a pod that had hung.
 type Change struct {
-	// sent says that the trace of the change was handed out, with the span root.
+	// Sent says that the trace of the change was handed out; Root is its first span.
 	Sent bool
 	Root *SentSpan
-	// deleteTold says that a deletion, which has no end of its own, was handed out as
+	// DeletionSent says that a deletion, which has no end of its own, was handed out as
 	// complete.
 	DeletionSent bool
-	// recoverySent says that the recovery of a failed rollout was handed out.
+	// RecoverySent says that the recovery of a failed rollout was handed out.
 	RecoverySent bool
-	// inProgress is the time up to which spans "in progress" were handed out.
+	// InProgress is the time up to which spans "in progress" were handed out.
 	// From the first one on the trace's ID may not change.
 	InProgress time.Time
-	// joined is the span that the change is a child of, if any, once placed says that
-	// this was decided.
+	// Joined is the span that the change is a child of, if any: that of the pipeline which
+	// deployed it. Placed says that this was decided, after which it stays.
 	Placed bool
 	Joined trace.SpanContext
-	// phases are how long each phase of the change's critical path took.
+	// Phases are how long each phase of the change's critical path took.
 	Phases map[attr.Phase]time.Duration
 	// Critical are the spans on that path which were not over when the change was handed
 	// out, and come later.
@@ -42,7 +43,7 @@ func (l *Change) EmitDeletion() { l.DeletionSent = true }
 // EmitRecovery notes that the recovery of a failed rollout is handed out.
 func (l *Change) EmitRecovery() { l.RecoverySent = true }
 
-// EmitUpTo notes that the change was told of while it went on.
+// EmitUpTo notes that spans "in progress" of the change are handed out, up to a time.
 func (l *Change) EmitUpTo(until time.Time) { l.InProgress = until }
 
 // Join notes the span that the change is a child of, which may be none. From now on what
@@ -66,10 +67,10 @@ const MaxJoined = 32
 
 // Workload is what was handed out of a workload, apart from its changes.
 type Workload struct {
-	// given is the trace ID of the current change, once that was looked at.
+	// given is the trace ID of the current change, once that was reviewed. See Issued.
 	given trace.TraceID
-	// joinedBy are the spans that rollouts which are not kept were children of,
-	// by revision.
+	// JoinedBy are the spans that rollouts which are forgotten were children of, by
+	// revision. A rollback to revision 3 links to where its rollout was.
 	JoinedBy map[int64]trace.SpanContext
 }
 
@@ -82,11 +83,11 @@ func (l *Workload) RememberJoined(revision int64, parent trace.SpanContext) {
 	KeepNewest(l.JoinedBy, MaxJoined)
 }
 
-// Schedule is what was handed out of a time of a CronJob's schedule.
+// Schedule is what was handed out of one time of a CronJob's schedule: 03:00 today.
 type Schedule struct {
-	// sent says that the time needs no more telling.
+	// Sent says that the trace of that time was handed out, or is not to be.
 	Sent bool
-	// place is where its trace is, once that was decided.
+	// Place is where its trace is, once that was decided.
 	Place *Place
 }
 

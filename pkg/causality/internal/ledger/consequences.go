@@ -8,7 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Consequence is a pod that was lost and whose replacement is a trace.
+// Consequence is a pod that was lost because of something else, a drained node or a pod of
+// higher priority, and whose replacement is a trace that the cause links to.
 type Consequence struct {
 	Place Place // of the replacement
 	Lost  types.UID
@@ -19,7 +20,7 @@ type Consequence struct {
 // Those that came first are kept.
 const maxConsequences = 128
 
-// Consequences are in order, each once.
+// Consequences are in the order in which the pods were lost, each once.
 type Consequences []Consequence
 
 func (cs *Consequences) add(c Consequence) {

@@ -2,8 +2,8 @@ package ledger
 
 // Disruption is what was handed out of a node's disruption.
 type Disruption struct {
-	// sent says that the disruption needs no more telling; root is its span, nil if it was
-	// passed over.
+	// Sent says that the disruption was handed out, or is not to be. Root is its span, nil
+	// if it is not to be.
 	Sent bool
 	Root *SentSpan
 	// Consequences are the pods that were lost because of the disruption and whose replacements
@@ -18,4 +18,4 @@ func (l *Disruption) Emit(root *SentSpan) { l.Sent, l.Root = true, root }
 func (l *Disruption) PassOver() { l.Sent = true }
 
 // AddConsequence notes that a pod was lost because of the disruption.
-func (l *Disruption) AddConsequence(p Consequence) { l.Consequences.add(p) }
+func (l *Disruption) AddConsequence(c Consequence) { l.Consequences.add(c) }

@@ -12,13 +12,15 @@ const MaxIssued = 1 << 15
 // an ID into an annotation of a workload of his own, and would have that workload's
 // spans in somebody else's trace.
 type Issued struct {
-	// recent are those of now, before the ones that recent was full of last.
+	// recent has the IDs that were given last. When it is full it becomes before, whose
+	// IDs are forgotten.
 	recent, before map[trace.TraceID]struct{}
-	// current are those of the workloads' current changes. However many others were
+	// Current are the IDs of the workloads' current changes. However many others were
 	// given since, these are remembered.
 	Current map[trace.TraceID]bool
 }
 
+// Add remembers a trace ID.
 func (s *Issued) Add(id trace.TraceID) {
 	if _, ok := s.recent[id]; ok {
 		return
@@ -29,6 +31,7 @@ func (s *Issued) Add(id trace.TraceID) {
 	s.recent[id] = struct{}{}
 }
 
+// Has reports whether a trace ID is remembered.
 func (s *Issued) Has(id trace.TraceID) bool {
 	_, recent := s.recent[id]
 	_, before := s.before[id]

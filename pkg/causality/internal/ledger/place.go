@@ -13,10 +13,10 @@ import (
 // changes that join one trace, as those of one `kubectl apply` do, keep apart in
 // it, and a span's ID does not depend on whether its change joined one.
 type Place struct {
-	// own is the change's identity, hashed: the ID of its trace if it joined
-	// none.
+	// Own is the identity of the change, hashed. It is the ID of its trace if the change
+	// joined none.
 	Own trace.TraceID
-	// joined is the span that the change's root is a child of, if there is one.
+	// Joined is the span that the change's root is a child of, if there is one.
 	Joined trace.SpanContext
 }
 

@@ -6,48 +6,53 @@ import (
 
 // Pod is what was handed out of a pod.
 type Pod struct {
-	// startSent and stopSent say that the pod's start, and its stop, need no more telling.
-	// startSpan and stopSpan are the spans that were handed out, for Events that come
+	// StartSent and StopSent say that the pod's start, or its stop, was handed out, or is
+	// not to be, as it was over before the watcher came.
+	// StartSpan and StopSpan are the spans that were handed out, for Events that come
 	// later still; they are nil of what was passed over.
 	StartSent, StopSent bool
 	StartSpan, StopSpan *SentSpan
-	// replaced is the root of the pod's replacement, once that was handed out.
+	// Replaced is the root of the pod's replacement, once that was handed out.
 	Replaced *SentSpan
-	// inProgress is the time up to which spans "in progress" were handed out for the
+	// InProgress is the time up to which spans "in progress" were handed out for the
 	// replacement of the pod.
 	InProgress time.Time
-	// filled says that the place of the pod was taken by one that is forgotten and that
-	// was made at filledAt.
+	// Filled says that another pod took the place of this one, which was lost, and is
+	// forgotten by now. That pod was made at FilledAt.
 	Filled   bool
 	FilledAt time.Time
-	// SurplusForgotten says that the pod which was removed because this one came back is forgotten.
+	// SurplusForgotten says that, when this pod came back to its set, another was removed
+	// as one too many, and is forgotten by now.
 	SurplusForgotten bool
-	// restartSent has the last run, by container, whose restart was told.
+	// RestartSent has the restart count of the last run, by container, whose end was told.
 	RestartSent map[string]int32
-	// victims are pods that were lost for this one.
+	// Victims are pods that the scheduler preempted to make room for this one.
 	Victims Consequences
 }
 
 // EmitStart notes that the pod's start was handed out.
 func (l *Pod) EmitStart(s *SentSpan) { l.StartSent, l.StartSpan = true, s }
 
-// PassOverStart notes that the pod's start is old news: it was over when its workload
-// took the pod in.
+// PassOverStart notes that the pod's start is not to be handed out: it was over when its
+// workload took the pod in.
 func (l *Pod) PassOverStart() { l.StartSent = true }
 
 // EmitStop notes that the pod's stop was handed out.
 func (l *Pod) EmitStop(s *SentSpan) { l.StopSent, l.StopSpan = true, s }
 
-// PassOverStop notes that there is no stop to tell: the pod stays, as what is left of it.
+// PassOverStop notes that there is no stop to hand out: a pod that was evicted stays as an
+// object in phase Failed.
 func (l *Pod) PassOverStop() { l.StopSent = true }
 
 // EmitReplacement notes that the pod's replacement was handed out.
 func (l *Pod) EmitReplacement(root *SentSpan) { l.Replaced = root }
 
-// EmitUpTo notes that the pod's replacement was told of while it went on.
+// EmitUpTo notes that spans "in progress" of the pod's replacement are handed out, up to
+// a time.
 func (l *Pod) EmitUpTo(until time.Time) { l.InProgress = until }
 
-// EmitRestart notes the last run of a container whose end needs no more telling.
+// EmitRestart notes the last run of a container whose restart is handed out, or is not to
+// be.
 func (l *Pod) EmitRestart(container string, run int32) {
 	if l.RestartSent == nil {
 		l.RestartSent = map[string]int32{}
@@ -59,29 +64,29 @@ func (l *Pod) EmitRestart(container string, run int32) {
 // about to be forgotten.
 func (l *Pod) Fill(made time.Time) { l.Filled, l.FilledAt = true, made }
 
-// ForgetSurplus notes that the pod which was removed because this one came back is about to be
-// forgotten.
+// ForgetSurplus notes that the pod which was removed because this one came back is about
+// to be forgotten.
 func (l *Pod) ForgetSurplus() { l.SurplusForgotten = true }
 
-// AddVictim notes that a pod was lost for this one.
+// AddVictim notes that a pod was preempted for this one.
 func (l *Pod) AddVictim(victim Consequence) { l.Victims.add(victim) }
 
-// MaxRestartsSent is how many restarts of one container are told in an hour. A
+// MaxRestartsSent is how many restarts of one container are handed out in an hour. A
 // crash loop has twelve an hour when its back-off has reached its limit, for as
 // long as nobody looks.
 const MaxRestartsSent = 10
 
 // Container is what was handed out of a container.
 type Container struct {
-	// told counts the restarts that were told since toldSince, leftOut those
-	// that were not.
+	// sent counts the restarts that were handed out since sentSince, and LeftOut those after
+	// them that were not.
 	sent      int
 	sentSince time.Time
 	LeftOut   int
 }
 
-// MayEmit reports whether a restart is still to be told, and counts it if not:
-// the next one that is says how many were left out.
+// MayEmit reports whether a restart may be handed out, and counts it if not: the next one
+// that may says how many were left out.
 func (l *Container) MayEmit(at time.Time) bool {
 	if at.After(l.sentSince.Add(time.Hour)) {
 		l.sentSince, l.sent = at, 0
@@ -94,5 +99,5 @@ func (l *Container) MayEmit(at time.Time) bool {
 	return true
 }
 
-// EmitLeftOut notes that it was told how many restarts were left out.
+// EmitLeftOut notes that a restart is handed out which says how many were left out.
 func (l *Container) EmitLeftOut() { l.LeftOut = 0 }

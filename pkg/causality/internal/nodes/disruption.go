@@ -28,7 +28,8 @@ const (
 	Deleted            disruptionKind = attr.CauseDeleted
 )
 
-// Disruption is a spell during which a node is not what its pods need it to be.
+// Disruption is a time during which a node is not what its pods need it to be: it was not
+// Ready from 10:02 to 10:09, or is cordoned.
 type Disruption struct {
 	Node *Record
 	Kind disruptionKind
@@ -44,7 +45,7 @@ type Disruption struct {
 
 	Reason, Message string         // of the condition
 	Manager         string         // who cordoned the node
-	tainted         bool           // key is the time of the cordon's taint
+	tainted         bool           // key is the time of the cordon's taint, which every watcher sees
 	event           *podlife.Event // the Event that is all that is known of a kubelet's restart
 
 	Ledger ledger.Disruption
@@ -53,7 +54,7 @@ type Disruption struct {
 // secondKey is a whole second as part of an identity.
 func secondKey(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
-// EarliestOf is the earliest time the moment may mean.
+// EarliestOf is the earliest time that a moment may mean.
 func EarliestOf(m evidence.Moment) time.Time {
 	if m.Earliest.IsZero() {
 		return m.Latest
@@ -61,6 +62,7 @@ func EarliestOf(m evidence.Moment) time.Time {
 	return m.Earliest
 }
 
+// Place is where the trace of the disruption is, or will be when it is over.
 func (d *Disruption) Place() ledger.Place {
 	return ledger.OwnPlace(d.Node.Unique(), string(attr.ChangeDisruption), string(d.Kind), d.key)
 }
@@ -81,6 +83,7 @@ func (d *Disruption) describe(in *corev1.NodeCondition) {
 	}
 }
 
+// Words are what the disruptions of a node keep of one, each text once.
 func (d *Disruption) Words() (reason, message string) { return d.Reason, d.Message }
 
 // covers reports whether t lies in the disruption, or at most lead before it or

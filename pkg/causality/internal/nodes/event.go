@@ -91,8 +91,7 @@ func (n *Record) fitting(ev *podlife.Event, kinds []disruptionKind) *Disruption 
 	return in
 }
 
-// Wants reports whether a disruption that is still to be told will have an
-// Event.
+// Wants reports whether a disruption that is still to be handed out will have an Event.
 func (n *Record) Wants(ev *podlife.Event) bool {
 	d := n.DisruptionOf(ev)
 	return d != nil && !d.Ledger.Sent

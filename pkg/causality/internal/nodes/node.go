@@ -17,10 +17,11 @@ import (
 type Nodes struct {
 	ByID  map[kube.ObjectID]*Record
 	Named map[string][]*Record
-	// due are those with disruptions to hand out.
+	// Due are those with disruptions to hand out.
 	Due map[*Record]bool
 }
 
+// NewNodes returns what is known before a Node was seen: nothing.
 func NewNodes() Nodes {
 	return Nodes{
 		ByID:  map[kube.ObjectID]*Record{},
@@ -36,19 +37,19 @@ type Record struct {
 	Created     time.Time
 	Conditions  map[corev1.NodeConditionType]*Condition
 	unscheduled bool        // spec.unschedulable
-	Cordon      *Disruption // open, if it is told of
+	Cordon      *Disruption // the cordon that is on, if it is to be handed out
 	bootID      string
-	reboot      *Disruption // open: it has booted and is not Ready yet
+	reboot      *Disruption // the reboot after which it is not Ready yet
 	Disruptions []*Disruption
 	Gone        bool
 }
 
-// Condition is the latest state of a condition.
+// Condition is the latest state of a condition of a Node.
 type Condition struct {
 	status corev1.ConditionStatus
 	since  time.Time
-	well   bool // it has been what pods need
-	open   *Disruption
+	well   bool        // it has been in the state that pods need, as Ready is True
+	open   *Disruption // the disruption that it states now; nil if it states none
 }
 
 // joining is how soon after its creation a Node states what it has never been
@@ -84,6 +85,7 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 	return "", false
 }
 
+// ObserveCondition takes in the state of a condition, which may begin or end a disruption.
 func (n *Record) ObserveCondition(in *corev1.NodeCondition, arrival, seen time.Time) {
 	kind, known := conditionKind(in)
 	if !known {

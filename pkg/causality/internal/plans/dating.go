@@ -60,7 +60,7 @@ func (p *Plan) Decided(set *workloads.PodSet, step *workloads.Step) time.Time {
 	return at.At()
 }
 
-// scalingEvent finds the Deployment's Event for a step: "Scaled up replica set
+// scalingEvent finds the Event of the workload for a step: "Scaled up replica set
 // web-6757 from 0 to 1", without "from 0" in older versions. The words are only
 // a hint, which other rollouts repeat; of several the nearest in time is the one,
 // and none from before the step that came before.
@@ -82,6 +82,8 @@ func (p *Plan) scalingEvent(set *workloads.PodSet, step *workloads.Step) time.Ti
 	return best
 }
 
+// DescribesStep reports whether the message of an Event ScalingReplicaSet is about a step:
+// "Scaled up replica set web-6757 from 0 to 1".
 func DescribesStep(message string, set *workloads.PodSet, step *workloads.Step) bool {
 	direction := "Scaled down"
 	if step.Up() {

@@ -8,16 +8,16 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
-// losses are the pods of a workload that were lost, and that no other pod is there
-// for yet. A rolling update of thousands of pods loses them all, and asks for each of
-// the new ones, so what one can be there for is looked up.
+// losses are the pods of a workload that were lost, and that no other pod has replaced
+// yet. A rolling update of thousands of pods loses them all, and asks for each of
+// the new ones, so what one can replace is looked up.
 type losses struct {
 	work   *evidence.Work
 	rule   workloads.Replacement
-	pods   []*podlife.Pod // in the order they were lost; nil once another is there for it
+	pods   []*podlife.Pod // in the order in which they were lost; nil once replaced
 	writes []evidence.Write
-	// by are the indexes of those that a pod of that name (StatefulSets) or on that
-	// node (DaemonSets) is there for; all are those of all.
+	// by are the indexes of those that a pod of that name (StatefulSets) or on that node
+	// (DaemonSets) replaces; all are the indexes of all.
 	by  map[string][]int
 	all []int
 }
@@ -43,7 +43,7 @@ func (l *losses) key(pod *podlife.Pod) string {
 	return ""
 }
 
-// take returns the lost pod that q is there for, nil if there is none. A StatefulSet
+// take returns the lost pod that another replaces, nil if there is none. A StatefulSet
 // makes a pod of the same name, a DaemonSet one for the same node, as far as that is
 // known; for the others one pod is like another.
 func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
@@ -63,7 +63,7 @@ func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
 	return nil
 }
 
-// left are those that nothing is there for.
+// left are those that nothing replaced.
 func (l *losses) left() []*podlife.Pod {
 	return slices.DeleteFunc(l.pods, func(pod *podlife.Pod) bool { return pod == nil })
 }

@@ -22,7 +22,7 @@ func returnedOf(pods []*podlife.Pod) returnedPods {
 	return back
 }
 
-// take returns the pod that had come back when q was removed, and takes it from the
+// take returns the pod that had come back when another was removed, and takes it from the
 // list; nil if there is none. Pods are asked for in the order in which they were lost.
 func (back *returnedPods) take(pod *podlife.Pod, work *evidence.Work) *podlife.Pod {
 	work.Spend(len(*back))
@@ -38,20 +38,20 @@ func (back *returnedPods) take(pod *podlife.Pod, work *evidence.Work) *podlife.P
 	return r
 }
 
-// OrphanedAt reports whether the Deployment of a ReplicaSet had been deleted
-// without it when s was written.
+// OrphanedAt reports whether the workload of a ReplicaSet had been deleted without it when
+// a write was made, as by `kubectl delete --cascade=orphan`.
 func OrphanedAt(set *workloads.PodSet, write evidence.Write) bool {
 	return set.ReleasedBy != (evidence.Write{}) && !write.Before(set.ReleasedBy)
 }
 
-// changeFor is the change of the workload during or after which s was written
-// about one of its sets; nil if that was not its own any more.
+// changeFor is the change of the workload during or after which a write was made about one
+// of its sets; nil if the set was not its own any more.
 func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads.Change {
 	if OrphanedAt(set, write) {
 		return nil
 	}
 	if p.Workload.Pending != nil && p.Workload.Pending != p.Workload.Current() && !set.Direct() && set.Revision > p.Workload.Revision && !write.Before(p.Workload.Pending.Opened) {
-		// The controller numbers the ReplicaSet first, and the Deployment when
+		// The controller numbers the ReplicaSet first, and the workload when
 		// it gets to it: after a conflict, a pause, or in a long queue.
 		return p.Workload.Pending
 	}

@@ -45,7 +45,7 @@ func (p *Plan) scaleDownOf(open *workloads.Change, pod *podlife.Pod, pods []*pod
 	return next
 }
 
-// scaleAfter is the scale that a DaemonSet's status reports a moment after s.
+// scaleAfter is the scale that a DaemonSet's status reports a moment after a write.
 func (p *Plan) scaleAfter(write evidence.Write) *workloads.Change {
 	next := p.Workload.ChangeAfter(write)
 	if next != nil && next.Kind == attr.ChangeScale && next.Opened.Arrival.Sub(write.Arrival) < DeletionReach {

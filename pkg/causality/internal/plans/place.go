@@ -77,8 +77,8 @@ func (p *Plan) RollbackTo(c *workloads.Change) int64 {
 	return 0
 }
 
-// PlaceOfRevision is where the rollout of a revision is, which may have been
-// told long ago.
+// PlaceOfRevision is where the rollout of a revision is, which may have been handed out
+// long ago.
 func (p *Plan) PlaceOfRevision(revision int64) ledger.Place {
 	for _, c := range p.Workload.Changes {
 		if c.Kind == attr.ChangeRollout && c.Revision == revision && c.Partition == 0 {

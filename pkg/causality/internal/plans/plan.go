@@ -15,16 +15,18 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// Attribution says where a pod's start or stop belongs.
+// Attribution says where a pod's start or stop belongs: pod web-6757-x2x was made because
+// the rollout to revision 4 (Change) scaled its ReplicaSet (Set) from 0 to 1 (Step).
 type Attribution struct {
-	// change is nil for what came before anything the engine saw, and for a
+	// Change is nil for what came before anything the engine saw, and for a
 	// pod lost or replaced while no change was open.
 	Change *workloads.Change
 	Step   *workloads.Step
 	Set    *workloads.PodSet
-	// returned is the pod that was taken back, so that this one was removed.
+	// Returned is, of a stop, the pod that came back to its set, so that this one was one
+	// too many and was removed.
 	Returned *podlife.Pod
-	// lost is the pod whose loss this is (of a stop, the pod itself; of a
+	// Lost is the pod whose loss this is (of a stop, the pod itself; of a
 	// start, the pod it replaces), when no step asked for it.
 	Lost *podlife.Pod
 }
@@ -35,7 +37,7 @@ type Attribution struct {
 type Plan struct {
 	Workload *workloads.Workload
 	Around   surroundings
-	Work     *evidence.Work // what it costs to find things in it is counted here
+	Work     *evidence.Work // what may still be spent to find things in it
 	Issued   *ledger.Issued // the trace IDs that were given so far
 
 	Sets   []*workloads.PodSet
@@ -43,15 +45,16 @@ type Plan struct {
 	Starts map[*podlife.Pod]Attribution
 	Stops  map[*podlife.Pod]Attribution
 
-	Successor map[*podlife.Pod]*podlife.Pod // see successors
-	// ReplacedAt is when the pod in the place of each that was lost had been made: it was
-	// lost by then.
+	Successor map[*podlife.Pod]*podlife.Pod // see build.Successors
+	// ReplacedAt is, of each pod that was lost, when the pod in its place was made. So it
+	// was lost by then.
 	ReplacedAt map[*podlife.Pod]time.Time
 
-	// voids is what of the steps came to nothing.
+	// Shortfalls are the pods that steps asked for and never got.
 	Shortfalls map[*workloads.Step]workloads.Shortfall
 
-	// The other way round.
+	// StartsOf and StopsOf are the pods that each step made or removed: Starts and Stops the
+	// other way round.
 	StartsOf map[*workloads.Step][]*podlife.Pod
 	StopsOf  map[*workloads.Step][]*podlife.Pod
 	Named    map[PodName]*namedPods
@@ -59,10 +62,11 @@ type Plan struct {
 	Joins  bool            // whether changes are to join their deployers' traces
 	Owners []string        // up the chain, nearest first
 	Cron   *podlife.Object // the CronJob that made the Job, if it is known
-	// scalers are the autoscalers of the workload.
+	// Scalers are the autoscalers of the workload.
 	Scalers []*podlife.Object
 
-	// What was derived already.
+	// What was derived of the plan already: the steps of a change, and when a step or a
+	// change began.
 	steps     map[*workloads.Change][]Attribution
 	decidedAt map[*workloads.Step]time.Time
 	startedAt map[*workloads.Change]time.Time
@@ -70,21 +74,23 @@ type Plan struct {
 
 // surroundings are asked for what lies beyond the workload.
 type surroundings interface {
-	// nodeCause is the disruption of its node that led to the loss of a pod, of those
+	// NodeCause is the disruption of its node that led to the loss of a pod, of those
 	// that began by a time; nil if none did.
 	NodeCause(lost *podlife.Pod, until time.Time) *nodes.Disruption
-	// causesOfLoss are where the causes of a pod's loss are told; on is the disruption
+	// CausesOfLoss are where the causes of a pod's loss are told; on is the disruption
 	// that led to it, if one did.
 	CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) []ledger.Place
 }
 
+// PodName is the name of a pod among those of one owner. Several pods may have had it, one after
+// the other, as those of a StatefulSet do.
 type PodName struct {
 	Owner kube.ObjectID
 	Name  string
 }
 
-// namedPods are the pods that have had a name, and when they were made and asked to
-// stop; these are worked out when they are asked for.
+// namedPods are the pods that have had a name, and when they were made and asked to stop:
+// those times are worked out when they are asked for.
 type namedPods struct {
 	pods          []*podlife.Pod
 	made, stopped []time.Time
@@ -245,7 +251,7 @@ func surplus(set *workloads.PodSet, pods []*podlife.Pod) int {
 	return n
 }
 
-// openChange is c if it was open when s was written, else nil.
+// openChange is c if it was open when a write was made, else nil.
 func openChange(c *workloads.Change, write evidence.Write) *workloads.Change {
 	if c != nil && c.OpenAt(write) {
 		return c
@@ -320,7 +326,7 @@ func (p *Plan) StepsOf(c *workloads.Change) []Attribution {
 	return out
 }
 
-// WorkPerLookup is what it takes to find what is planned of a pod, or of one after the
+// WorkPerLookup is the work that it takes to find what is planned of a pod, or of one after the
 // other.
 const WorkPerLookup = 2
 

@@ -20,7 +20,7 @@ type VolumeClaim struct {
 	Volume   string // the PersistentVolume it got
 	Created  evidence.Moment
 	Bound    evidence.Moment
-	WasBound bool // before it was first seen, who knows when
+	WasBound bool // it was bound before it was first seen, who knows when
 	GoneSeen time.Time
 }
 
@@ -32,6 +32,7 @@ type VolumeClaims struct {
 	Users  map[kube.NameKey][]*Pod
 }
 
+// NewVolumeClaims returns claims without any.
 func NewVolumeClaims() *VolumeClaims {
 	return &VolumeClaims{
 		ByID:   map[kube.ObjectID]*VolumeClaim{},
@@ -40,10 +41,12 @@ func NewVolumeClaims() *VolumeClaims {
 	}
 }
 
+// ClaimKey is by what pods refer to a claim.
 func ClaimKey(namespace, name string) kube.NameKey {
 	return kube.NameKey{Kind: kube.KindClaim, Namespace: namespace, Name: name}
 }
 
+// Add files a claim that was seen for the first time.
 func (cs *VolumeClaims) Add(c *VolumeClaim) {
 	cs.ByID[c.ObjectID] = c
 	key := ClaimKey(c.Namespace, c.Name)
@@ -121,7 +124,7 @@ func (cs *VolumeClaims) Waiter(pod *Pod, c *VolumeClaim, t time.Time, work *evid
 	return true
 }
 
-// workPerPod is what it takes to see when a pod waited.
+// workPerPod is the work that it takes to see when a pod waited.
 const workPerPod = 8
 
 // waitedAt reports whether the pod was starting at a time.

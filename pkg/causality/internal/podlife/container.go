@@ -27,11 +27,12 @@ type Container struct {
 	HasStartupProbe   bool
 	HasReadinessProbe bool
 	HasPreStop        bool
-	longestKill       time.Duration
+	longestKill       time.Duration // see longestKill
 
 	Runs  []*Run
 	Waits []wait
-	// forgotten counts the runs that there is no room for, after the first one.
+	// Forgotten counts the runs after the first that were dropped, as there were more than
+	// MaxRuns.
 	Forgotten int
 
 	Ledger ledger.Container
@@ -39,7 +40,7 @@ type Container struct {
 
 // Run is one life of a container, from started to terminated.
 type Run struct {
-	ID       string // containerID: what tells runs apart
+	ID       string // the containerID of the status, which tells runs apart
 	Restart  int32  // the restartCount it ran under
 	Started  evidence.Moment
 	booted   evidence.Moment // passed its startup probe, where it has one
@@ -50,7 +51,7 @@ type Run struct {
 	// refusal is the runtime's message about a container that it created and
 	// could not start.
 	refusal string
-	// vanished says that its end was not seen: by finished it was over.
+	// Vanished says that its end was not seen: by Finished it was over.
 	Vanished bool
 }
 
@@ -60,8 +61,10 @@ const (
 	exitSIGTERM = 128 + 15
 )
 
+// Words are what the runs of a container keep of one, each text once.
 func (r *Run) Words() (reason, message string) { return r.Reason, r.refusal }
 
+// Over reports whether the run is known to have ended.
 func (r *Run) Over() bool { return r.Finished.Known() }
 
 // stillborn reports whether the runtime could not start the container: it has
@@ -75,7 +78,8 @@ func couldNotStart(reason string) bool {
 	return reason == "StartError" || reason == "ContainerCannotRun"
 }
 
-// wait is a waiting state that has a reason worth telling.
+// wait is a waiting state of a container that has a reason worth telling:
+// CrashLoopBackOff.
 type wait struct {
 	reason  string
 	Message string
@@ -83,6 +87,7 @@ type wait struct {
 	until   time.Time // arrival of the next other state; zero while it lasts
 }
 
+// Words are what the waits of a container keep of one, each text once.
 func (w wait) Words() (reason, message string) { return w.reason, w.Message }
 
 // OrdinaryWait says that a container only waits for its turn.
@@ -94,6 +99,7 @@ func OrdinaryWait(reason string) bool {
 // again because of it.
 func (c *Container) IsDone(r *Run) bool { return c.Init && !c.Sidecar && r.ExitCode == 0 }
 
+// Container is the container of a name, nil if the pod has none, as of one that is ephemeral.
 func (p *Pod) Container(name string) *Container {
 	if len(p.Containers) > FewContainers {
 		return p.manyContainers[name]
@@ -108,6 +114,7 @@ func (p *Pod) Container(name string) *Container {
 // FewContainers are found faster one by one. There may be thousands in a pod.
 const FewContainers = 32
 
+// ObserveContainers takes in what a state of the pod says of its containers.
 func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 	if p.Containers == nil {
 		for i := range in.Spec.InitContainers {
@@ -223,7 +230,7 @@ func (c *Container) run(id string, restart int32) *Run {
 	return r
 }
 
-// trimRuns forgets the runs that there is no room for.
+// trimRuns drops runs where there are more than MaxRuns, and counts them.
 func (c *Container) trimRuns() {
 	n := len(c.Runs)
 	c.Runs = evidence.Trimmed(c.Runs, MaxRuns)

@@ -21,7 +21,7 @@ const MaxOccurrences = 64
 
 // Event is what the engine keeps of a Kubernetes Event.
 type Event struct {
-	Key       string // what identifies it
+	Key       string // what identifies it: see EventKey
 	UID       types.UID
 	Name      string
 	EventType string
@@ -30,29 +30,32 @@ type Event struct {
 	Container string        // from fieldPath: spec.containers{web}
 	Related   kube.ObjectID // the other pod of the story, if there is one
 	Static    bool          // about a static pod, by the UID that its kubelet gave it
-	// occurrences are in order of their counts; the first is the Event's
+	// Occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
 	Occurrences  []Occurrence
 	Initial      bool    // it was there before the watcher was
-	Object       *Object // in whose list it is
+	Object       *Object // the object in whose list of Events it is
 	Account      account
-	FirstArrival time.Time // when its first news came
-	LastArrival  time.Time // and its last
+	FirstArrival time.Time // when the first news of it came
+	LastArrival  time.Time // and the last
 
 	Ledger ledger.Event
 }
 
+// Occurrence is one time at which an Event happened: the 3rd back-off of a container, at 10:02:07.
 type Occurrence struct {
 	Count   int32
 	At      time.Time
 	Message string
-	// stated is the second that the Event gives for a repetition, of which
+	// Stated is the second that the Event gives for a repetition, of which
 	// nothing better is known than when its news came; else zero.
 	Stated time.Time
 }
 
+// First is when the Event happened for the first time.
 func (ev *Event) First() time.Time { return ev.Occurrences[0].At }
 
+// Message is what the Event said then.
 func (ev *Event) Message() string { return ev.Occurrences[0].Message }
 
 // HasEvent reports whether anything was said with a reason.
@@ -60,7 +63,8 @@ func (o *Object) HasEvent(reason string) bool {
 	return slices.ContainsFunc(o.Events, func(ev *Event) bool { return ev.Reason == reason })
 }
 
-// OccurrencesOf is all that was said with a reason of a container.
+// OccurrencesOf are the occurrences of the Events with a reason that are about a container:
+// all that were Unhealthy of the container web.
 func (p *Pod) OccurrencesOf(reason string, container *Container) iter.Seq[Occurrence] {
 	return func(yield func(Occurrence) bool) {
 		for _, ev := range p.Events {
@@ -102,6 +106,7 @@ func (ev *Event) Add(o Occurrence) {
 	ev.Occurrences = evidence.Trimmed(append(ev.Occurrences, o), MaxOccurrences)
 }
 
+// Words are what an Event keeps of an occurrence, each text once.
 func (o Occurrence) Words() (reason, message string) { return "", o.Message }
 
 // EventKey identifies an Event across its updates: by its name, which is
@@ -206,6 +211,7 @@ func ContainerOf(fieldPath string) string {
 	return fieldPath[open+1 : len(fieldPath)-1]
 }
 
+// EventComponent is the program that wrote an Event: "kubelet".
 func EventComponent(ev *corev1.Event) string {
 	if ev.ReportingController != "" {
 		return ev.ReportingController

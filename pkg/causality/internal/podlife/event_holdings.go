@@ -23,7 +23,8 @@ func EventSize(ev *Event) int {
 		OccurrenceOverhead*len(ev.Occurrences) + evidence.WordsIn(ev.Occurrences)
 }
 
-// Holdings are the accounts.
+// Holdings are the accounts of what the Events of each namespace take in memory, in bytes,
+// so that a namespace which writes too many loses its own.
 type Holdings struct {
 	Total       int
 	ByNamespace map[string]*Holding
@@ -36,12 +37,12 @@ type Holding struct {
 	Namespace string
 	Bytes     int
 	Events    []*Event // in no order
-	// next are those to forget next, the last one first. Some may have gone.
+	// Next are those to forget next, the last one first. Some may have gone.
 	Next []*Event
 	At   int // in the heap
 }
 
-// account is an Event's place in the accounts; zero if it is in none.
+// account is where an Event is in the accounts, and what it takes; zero if it is in none.
 type account struct {
 	In    *Holding
 	At    int // in its list
@@ -49,6 +50,7 @@ type account struct {
 	about int // the part of them that the names of its object take
 }
 
+// NewHoldings returns accounts in which nothing is held.
 func NewHoldings() *Holdings { return &Holdings{ByNamespace: map[string]*Holding{}} }
 
 // Put files an Event. Its object may be known by it alone, so it is charged for it.
@@ -104,12 +106,15 @@ func (hs *Holdings) Heaviest() *Holding { return hs.Order[0] }
 // holdingHeap has the namespace that holds most first, of equals the first by name.
 type holdingHeap []*Holding
 
+// Len is for container/heap.
 func (h holdingHeap) Len() int { return len(h) }
 
+// Less is for container/heap.
 func (h holdingHeap) Less(i, j int) bool {
 	return cmp.Or(cmp.Compare(h[j].Bytes, h[i].Bytes), cmp.Compare(h[i].Namespace, h[j].Namespace)) < 0
 }
 
+// Swap is for container/heap.
 func (h holdingHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].At, h[j].At = i, j

@@ -10,15 +10,15 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
-// jobPod is what a pod is to the Job that made it.
+// jobPod is what the controller of a Job goes by of a pod that it made.
 type jobPod struct {
-	// index is its completion index, "" if the Job is not Indexed.
+	// Index is its completion index, "" if the Job is not Indexed.
 	Index string
-	// charged says that the Job's controller may count its deletion as a failure.
+	// Charged says that the Job's controller may count its deletion as a failure.
 	// Of pods that the controller no longer wants it takes its finalizer off before
 	// it deletes them (deleteJobPods of k8s.io/kubernetes/pkg/controller/job).
 	Charged bool
-	EndedBy evidence.Write // of the write by which it had ended while it was being deleted
+	EndedBy evidence.Write // the write by which it had ended while it was being deleted
 }
 
 // ObserveJobPod notes what the controller of a Job acts upon.

@@ -10,30 +10,33 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 )
 
-// milestone is something that happened to a container.
+// milestone is something that happened to a container, at a time: it was started at
+// 10:02:07.123456789, as its Event Started says. The status of a container and the Events
+// about it leave milestones; from them a timeline follows.
 type milestone struct {
 	Kind milestoneKind
 	At   time.Time
-	// exact marks come from Events; the others from the status.
+	// Exact milestones have their time from an Event, and the others theirs from the status.
 	Exact bool
 	// stated is the second that an Event which repeats gives for its last
-	// time: the mark is not before that, and at is when its news came. It is
-	// zero where at is better known.
+	// time: the milestone is not before that, and At is when its news came. It is
+	// zero where At is better known.
 	stated  time.Time
 	message string
 	reason  string
-	run     *Run              // started, booted, terminated, or failed to start
+	run     *Run              // the run that was started, passed its startup probe, ended, or could not be started
 	failure *evidence.Failure // why a run ended badly
 	stopped bool              // the run ended because its pod was done
 	ordered bool              // the kubelet ended the run, which did nothing wrong
 	last    bool              // the run was ended with its pod, which had failed
 	killed  time.Time         // when the kubelet began to end the run
-	ended   bool              // the run before had ended, and nothing else tells
+	ended   bool              // the run before had ended by then, which nothing else shows
 }
 
+// milestoneKind is what happened to a container.
 type milestoneKind int
 
-// In the order in which marks of one instant happened.
+// The kinds are in the order in which milestones of one instant happen.
 const (
 	milestoneTerminated milestoneKind = iota
 	milestonePulling
@@ -85,7 +88,7 @@ func (p *Pod) Milestones(container *Container) []milestone {
 		switch {
 		case !w.from.Known() || w.reason == "CrashLoopBackOff":
 		case w.reason == "ImagePullBackOff" && failedEvents:
-			// It follows a failure that is marked already.
+			// It follows a failure that is a milestone already.
 		default:
 			milestones = append(milestones, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.Message})
 		}
@@ -235,7 +238,7 @@ func narrowEnds(lines []ContainerLine) {
 	}
 }
 
-// dated are the places of the containers that have a mark which an Event dates. Of the
+// dated are the places of the containers that have a milestone which an Event dates. Of the
 // thousands of containers that a pod may have they are few, as its Events are.
 type dated []int
 

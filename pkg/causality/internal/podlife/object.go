@@ -22,23 +22,24 @@ func (o *Object) Unclaimed() []*Event {
 	return left
 }
 
-// Object is what all records have in common. It exists from the first
-// Event or state that names it, so that an Event may come before its object.
+// Object is what the records of pods, workloads, sets, nodes and claims have in common. It
+// exists from the first Event or state that names it, so that an Event may come before its
+// object.
 type Object struct {
 	kube.ObjectID
 	Name    string
 	Events  []*Event
 	Touched time.Time     // arrival of the latest news
 	Owned   kube.OwnerRef // by whom; zero if by nobody
-	// proven says that the object's own stream has shown it, so that it is who its
+	// Proven says that the object's own stream has shown it, so that it is who its
 	// identity says: those that Events and owner references name need not be.
 	Proven bool
-	// shared says that another object had the UID before.
+	// Shared says that another object had the UID before.
 	Shared bool
-	// exists is set while the object's own stream says that it is there, for
+	// Exists is set while the object's own stream says that it is there, for
 	// those that are known by their metadata only.
 	Exists bool
-	// target is what the object is for, if that is not what owns it: the
+	// Target is what the object is for, if that is not what owns it: the
 	// workload that an autoscaler scales.
 	Target kube.NameKey
 }

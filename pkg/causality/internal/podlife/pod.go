@@ -29,12 +29,12 @@ const MaxTransitions = 128
 // Pod is what the engine keeps of a Pod.
 type Pod struct {
 	*Object
-	Mirrors kube.ObjectID // the static pod that it stands for, if it does
-	// owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
+	Mirrors kube.ObjectID // the static pod that it stands for, if it is a mirror pod
+	// Owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
 	// pods of Deployments. Any other pod is its own.
 	Owner kube.ObjectID
 	Node  string
-	// nominatedNode is where the scheduler makes room for it.
+	// NominatedNode is the node on which the scheduler preempts others for it.
 	NominatedNode string
 
 	FirstSeen   evidence.Write
@@ -42,25 +42,26 @@ type Pod struct {
 	Announced   time.Time // when its controller said that it had made it
 	Predecessor types.UID // of the pod that had its name before it, if one did
 	Initial     bool      // it was there before the watcher was
-	// lostFirst and readyFirst say that it was being deleted, or Ready, when it
+	// LostFirst and ReadyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.
 	LostFirst, ReadyFirst bool
 
 	Scheduled evidence.Moment
-	// sandboxes are when PodReadyToStartContainers became True: a pod may need
+	// Sandboxes are when PodReadyToStartContainers became True: a pod may need
 	// another sandbox.
 	Sandboxes []evidence.Moment
 	noSandbox bool
-	// hadSchedulingGates says that it had scheduling gates; schedulingGatesGone is when the last one went.
+	// hadSchedulingGates says that it had scheduling gates (KEP-3521), and
+	// schedulingGatesGone when the last of them was removed.
 	hadSchedulingGates  bool
 	schedulingGatesGone evidence.Moment
-	// containersReady is when ContainersReady was True for the first time.
+	// ContainersReady is when ContainersReady was True for the first time.
 	ContainersReady   evidence.Moment
 	Ready             []transition
 	ReadyBy           evidence.Write // of the write by which it was Ready for the first time
-	HasReadinessGates bool           // has readiness gates
+	HasReadinessGates bool           // it is Ready only when its readiness gates are open, too
 
-	// unscheduled and unready are why it had no node yet, and why it was not
+	// Unscheduled and Unready say why the pod had no node yet, and why it was not
 	// Ready yet. What comes after its first Ready is not kept.
 	Unscheduled, Unready evidence.Reasons
 
@@ -74,17 +75,17 @@ type Pod struct {
 	GoneSeen      time.Time       // arrival of the deletion's news
 	Ended         evidence.Moment // while it was being deleted: in phase Succeeded or Failed
 
-	// finite pods are to finish, not to stay (restartPolicy Never or
-	// OnFailure, of all containers); finished is when one was seen in phase Succeeded or Failed.
+	// Finite pods are to finish, not to stay: all of their containers have restartPolicy
+	// Never or OnFailure. Finished is when one was seen in phase Succeeded or Failed.
 	Finite     bool
 	Finished   evidence.Moment
 	FinishedBy evidence.Write
 
-	// failed is when it was seen in phase Failed, or without its owner, while
+	// Failed is when it was seen in phase Failed, or without its owner, while
 	// it was not being deleted. Finite pods have finished instead.
 	Failed   evidence.Moment
 	FailedBy evidence.Write
-	// ReturnedBy is when the owner that had let go of it took it back.
+	// ReturnedBy is the write by which the owner that had let go of it took it back.
 	ReturnedBy evidence.Write
 
 	jobPod // of a Job
@@ -105,7 +106,7 @@ type Pod struct {
 	Ledger ledger.Pod
 }
 
-// transition is a condition's change.
+// transition is a change of a condition: Ready became True at 10:02:09.
 type transition struct {
 	Status bool
 	At     evidence.Moment
@@ -181,7 +182,7 @@ func (p *Pod) StartResolved() (seen time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// The phases that a pod ends in.
+// PodFailed is the phase of a pod that has ended, and of which a container failed.
 const PodFailed = corev1.PodFailed
 
 // ObserveEnd notes that the pod has finished, or was lost without being
@@ -217,8 +218,8 @@ func (p *Pod) finishedAt(o stream.Observation) evidence.Moment {
 	return last
 }
 
-// ForgetPastRuns marks the restarts as told that were over before the pod was
-// first seen: rollspan was not there, or told of them in an earlier life.
+// ForgetPastRuns passes over the restarts that were over before the pod was first seen:
+// rollspan was not there, or handed them out before it was restarted.
 func (p *Pod) ForgetPastRuns() {
 	for _, container := range p.Containers {
 		if n := len(container.Runs); n > 0 && container.Runs[n-1].Restart > 0 {
@@ -227,6 +228,7 @@ func (p *Pod) ForgetPastRuns() {
 	}
 }
 
+// ObserveConditions takes in the conditions of the pod.
 func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {
 	for i := range conditions {
 		c := &conditions[i]

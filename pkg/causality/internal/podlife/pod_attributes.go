@@ -10,6 +10,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
+// Attributes are on the spans about the pod.
 func (p *Pod) Attributes() []attribute.KeyValue {
 	attrs := []attribute.KeyValue{
 		semconv.K8SPodName(p.Name),
@@ -24,6 +25,7 @@ func (p *Pod) Attributes() []attribute.KeyValue {
 	return attrs
 }
 
+// Attributes are on the spans about the container.
 func (c *Container) Attributes() []attribute.KeyValue {
 	name, tag := splitImage(c.Image)
 	attrs := []attribute.KeyValue{

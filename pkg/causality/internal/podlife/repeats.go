@@ -20,8 +20,8 @@ func (m *milestone) repeated() evidence.Moment {
 	return evidence.Moment{Earliest: m.stated}
 }
 
-// dateRepeats moves repetitions to where the container's other marks put them,
-// and sorts the marks.
+// dateRepeats moves repetitions to where the container's other milestones put them,
+// and sorts the milestones.
 func dateRepeats(milestones []milestone) {
 	for i := range milestones {
 		if m := &milestones[i]; m.Kind == milestonePulled && m.stated.IsZero() {

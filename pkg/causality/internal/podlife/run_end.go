@@ -90,6 +90,7 @@ func (p *Pod) EndedWithPod(container *Container, r *Run) bool {
 // none.
 func (r *Run) endReason() string { return cmp.Or(r.Reason, "Error") }
 
+// Exit is the exit code in words: "exit code 137".
 func (r *Run) Exit() string { return fmt.Sprintf("exit code %d", r.ExitCode) }
 
 // Describe says how a run ended, for a failure that is named after something

@@ -20,7 +20,7 @@ type refusal struct {
 	At      time.Time
 	Reason  string // of the condition: Unschedulable, SchedulingGated, …
 	Message string // its first sentence; what follows is about preemption
-	// until is when it no longer held, if that is known by itself.
+	// Until is when it no longer held, if that is known by itself.
 	Until time.Time
 }
 

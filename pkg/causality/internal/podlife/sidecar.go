@@ -11,7 +11,7 @@ import (
 // that. From then on it is like any other container, and may crash and be
 // started again while others start.
 
-// isUp reports whether a mark says that the sidecar is up.
+// isUp reports whether a milestone says that the sidecar is up.
 func (l *ContainerLine) isUp(m milestone) bool {
 	if l.HasStartupProbe {
 		return m.Kind == milestoneBooted

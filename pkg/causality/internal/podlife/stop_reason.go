@@ -38,6 +38,8 @@ const restartAllWords = "killing"
 // to give it another sandbox.
 const stoppingWords = "Stopping container "
 
+// StopReasonFor is what the message of an Event Killing, or the failure of a probe, says that
+// the kubelet killed a container for.
 func StopReasonFor(message string) stopReason {
 	if message == restartAllWords {
 		return stopReason{Cause: attr.CauseRule}

@@ -26,14 +26,15 @@ func (tl *Timeline) Over(pod *Pod) time.Time {
 	return tl.Ready
 }
 
-// ContainerLine is a container's part of a pod's start.
+// ContainerLine is a container's part of a pod's start: the kubelet turned to it at 10:02:03,
+// and it had started for good at 10:02:07.
 type ContainerLine struct {
 	*Container
 	Begin      time.Time // when it was its turn
-	End        time.Time // init: finished; others: started, for good
+	End        time.Time // when an init container had finished, or another had started, for good
 	milestones []milestone
 
-	finite bool // it is to finish
+	finite bool // the container is to finish, as that of a Job's pod
 }
 
 // Timeline derives the pod's start from its records. What happened after
@@ -201,7 +202,7 @@ func firstsAfter(lines []ContainerLine) []time.Time {
 	return firsts
 }
 
-// clip keeps the marks of the start, which ends at limit (because the pod is
+// clip keeps the milestones of the start, which ends at limit (because the pod is
 // ready, or cut short), and not before the container's turn.
 func (l *ContainerLine) clip(turn, limit time.Time, ready bool) {
 	kept := l.milestones[:0]

@@ -157,6 +157,7 @@ func (c *Container) LastEnded(at time.Time) *Run {
 	return nil
 }
 
+// RunningAt reports whether the container ran at a time, as far as is known.
 func (c *Container) RunningAt(at time.Time) bool {
 	for _, r := range c.Runs {
 		if r.Started.Known() && !r.Started.Earliest.After(at) && (!r.Over() || r.Finished.At().After(at)) {

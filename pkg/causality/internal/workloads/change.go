@@ -15,71 +15,73 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
+// PlaceOfReplacement is where the trace of a lost pod's replacement is, or will be.
 func PlaceOfReplacement(lost *podlife.Pod) ledger.Place {
 	return ledger.OwnPlace(lost.Unique(), string(attr.ChangeReplacement))
 }
 
-// Change is one change of a workload: a rollout, a scale, a Job's run, its
-// deletion.
+// Change is one change of a workload: a rollout, a scale, a Job's run, its deletion. It is
+// opened by a write of the workload, as by kubectl at 10:02:03, and ends when the workload's
+// status shows that its controller is done, or another change takes its place. Each is the
+// root of a trace.
 type Change struct {
 	Kind   attr.Change
-	Opened evidence.Write
-	Start  evidence.Moment
+	Opened evidence.Write  // the write that opened it
+	Start  evidence.Moment // when that was
 
 	Ended   bool
 	outcome attr.Outcome
 	End     evidence.Moment
-	EndedBy evidence.Write
+	EndedBy evidence.Write // the write that showed its end
 
-	// revision is the rollout's number, 0 until the controller gives one.
+	// Revision is the rollout's number, 0 until the controller gives one.
 	// StatefulSets and DaemonSets have it from the ControllerRevision, which
-	// StatefulSets name; numbered is the write by which it was there.
+	// StatefulSets name; Numbered is the write by which it was there.
 	Revision      int64
 	RevisionName  string
 	Numbered      evidence.Write
 	RollbackTo    int64 // the number that revision had before, if it had one
-	Partition     int32 // of a StatefulSet's rollout
-	samePartition bool  // it had that partition before
-	generation    int64 // of the write that opened it
-	// resumed is when the controller resumed a Job's run, if it was and that is known.
+	Partition     int32 // of a StatefulSet's rollout: pods with a lower number stay as they are
+	samePartition bool  // an earlier rollout of the revision had that partition, too
+	generation    int64 // metadata.generation as of the write that opened it
+	// Resumed is when the controller resumed a Job's run, if it was and that is known.
 	Resumed time.Time
 	Failure evidence.Failure // of a Job, or of a rollout that was given up
 	jobRun
 	renumbering
 	Cause string
-	// manager wrote it, through a subresource if that is not empty.
+	// Manager is who wrote it, by the managedFields ("kubectl"), through Subresource if that
+	// is not empty ("scale").
 	Manager, Subresource string
 	ImagesBefore,
 	ImagesAfter []string
 	Changed        []string // what of the template is another, by name
-	Wanted, Before int32    // replicas
+	Wanted, Before int32    // how many pods there are to be, and were to be before
 	Fewer          int32    // how many pods it was asked to do without, so far
-	Ready          int32
+	Ready          int32    // how many of them the status counts
 
-	// templateHash tells the new pod template from others.
+	// templateHash tells the pod template that is rolled out from others.
 	templateHash kube.TemplateHash
-	// staleFailure is the failure of the revision before, which the status
-	// may still show.
+	// staleFailure is when the revision before failed, which the status may still show.
 	staleFailure time.Time
 	Deadline     time.Duration
 
-	// recovered is set when a failed rollout completed after all.
+	// Recovered is set when a failed rollout completed after all.
 	Recovered    bool
 	Recovery     evidence.Moment
 	RecoverySeen time.Time
-	// pauses are the times it was paused; the last may be open.
+	// Pauses are the times it was paused; the last may be open.
 	Pauses []pause
 
-	// offers are the trace contexts that the workload carried when the change
-	// began, previous is when the one before it was opened.
+	// Offers are the trace contexts that the workload carried when the change began, and
+	// previous is the write that opened the change before it.
 	Offers   []Offer
 	previous evidence.Write
 
 	Ledger ledger.Change
 }
 
-// pause is a time in which a rollout could not go on. resumed is the write that
-// ended it.
+// pause is a time in which a rollout could not go on. Resumed is the write that ended it.
 type pause struct {
 	From, Until evidence.Moment
 	Resumed     evidence.Write
@@ -118,13 +120,13 @@ func (c *Change) AttributesAfter(at time.Time) []attribute.KeyValue {
 	return []attribute.KeyValue{evidence.Seconds(attr.SinceRolloutKey, at.Sub(c.End.At()))}
 }
 
-// OpenAt reports whether the change was open when the write s was made.
+// OpenAt reports whether the change was open when a write was made.
 func (c *Change) OpenAt(write evidence.Write) bool {
 	return !write.Before(c.Opened) && (!c.Over() || !c.EndedBy.Before(write))
 }
 
 // Identity is what the change is, hashed: the ID of its trace, unless it joined
-// another's (see placeOf). workload is what is unique about the workload.
+// another's (see plans.Plan.PlaceOf). workload is what is unique about the workload.
 func (c *Change) Identity(workload string) trace.TraceID {
 	id := []string{workload, string(c.Kind)}
 	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }

@@ -22,13 +22,14 @@ import (
 
 // composer puts the state of a workload together.
 type composer struct {
-	// part reads what a ReplicaSet says of the workload.
+	// part reads what a ReplicaSet says of the workload, as partOfRollout does.
 	part func(in *appsv1.ReplicaSet) part
 	// state is the workload's, not ok if its ReplicaSets do not tell.
 	state func(d *Workload, parts []part, last *News) (st State, ok bool)
 }
 
-// part is what a ReplicaSet says of its workload.
+// part is what one ReplicaSet says of its workload: that revision 4 is to have 3 of the 10
+// pods that the workload wants, and has 2.
 type part struct {
 	revision             int64
 	generation, observed int64
@@ -51,14 +52,15 @@ func (p *part) settled() bool {
 	return p.observed >= p.generation && p.total == p.replicas && p.available >= p.replicas
 }
 
-// Composition is what is kept of a workload that is put together.
+// Composition is what is kept of a workload whose state is put together, such as an Argo
+// Rollout.
 type Composition struct {
 	News  []News                  // what waits, in the order in which it came
 	Parts map[kube.ObjectID]*News // the latest of each ReplicaSet that was taken in
-	// created dates the object's creation, generation is the latest of it.
+	// Created dates the object's creation, Generation is the latest of it.
 	Created    evidence.Moment
 	Generation int64
-	// template and replicas are who wrote these last.
+	// Template and Replicas say who wrote the pod template, and spec.replicas, last.
 	Template, Replicas kube.Written
 }
 
@@ -66,7 +68,7 @@ type Composition struct {
 type News struct {
 	Write evidence.Write
 	O     stream.Observation // without its object
-	// meta is the workload's own; nil in news of a ReplicaSet.
+	// Meta is the workload's own; nil in news of a ReplicaSet.
 	Meta *metav1.ObjectMeta
 	Set  kube.ObjectID
 	Part *part // nil if the ReplicaSet is gone
@@ -122,6 +124,7 @@ func (set *PodSet) ReadPart(o stream.Observation, in *appsv1.ReplicaSet) *part {
 	return &p
 }
 
+// CompareBool orders false before true.
 func CompareBool(a, b bool) int {
 	switch {
 	case a == b:
@@ -132,8 +135,8 @@ func CompareBool(a, b bool) int {
 	return 1
 }
 
-// Awaits reports whether news waits of what came before s: the change that s belongs to
-// may not be known yet.
+// Awaits reports whether news waits of what was written before a write: the change that the
+// write belongs to may not be known yet.
 func (w *Workload) Awaits(write evidence.Write) bool {
 	return w.Composition != nil && slices.ContainsFunc(w.Composition.News, func(n News) bool { return n.Write.Before(write) })
 }

@@ -33,7 +33,8 @@ func MakerOf(meta metav1.Object) kube.ObjectID {
 type Controller struct {
 	// GroupVersionKind names the kind; its spans are called by it: "Deployment rollout".
 	schema.GroupVersionKind
-	// service is the component that does the work, as service.name has it.
+	// service is the component that does the work, as service.name has it:
+	// "deployment-controller".
 	service string
 	// nameKey and uidKey are the semantic conventions' attributes for the object, ""
 	// where they have none.
@@ -46,27 +47,27 @@ type Controller struct {
 	// rolls says that the controller replaces the pods when the template changes.
 	// Without that a new template is for the pods that come next, whenever that is.
 	rolls bool
-	// completeWhenReady says that a rollout is complete without its last pod having been
+	// CompleteWhenReady says that a rollout is complete without its last pod having been
 	// ready for minReadySeconds.
 	CompleteWhenReady bool
-	// freedBy is what of a pod that was deleted keeps the controller from going on.
+	// FreedBy is what of a pod that was deleted keeps the controller from going on.
 	FreedBy freeing
-	// fixedTemplate says that the API server lets nobody change the pod template, so
+	// FixedTemplate says that the API server lets nobody change the pod template, so
 	// that all pods are of the one that the object has.
 	FixedTemplate bool
 
 	// revisionAnnotation is where a ReplicaSet of the workload has the number of its
 	// rollout, and historyAnnotation where it has those that it had before.
 	revisionAnnotation, historyAnnotation string
-	// compose puts the workload's state together where only the metadata of its own
+	// Compose puts the workload's state together where only the metadata of its own
 	// object is read; else nil.
 	Compose *composer
 
-	// states reads the kind's own objects, where those have revisions or replicas. Pods
+	// States reads the kind's own objects, where those have revisions or replicas. Pods
 	// and ReplicaSets are more than workloads, Jobs have runs, and of custom resources
 	// only the metadata is read: the engine observes these in ways of their own.
 	States stateReader
-	// template is the pod template of an object of the kind, nil if it is of another, or
+	// Template is the pod template of an object of the kind, nil if it is of another, or
 	// only its metadata is read.
 	Template func(object metav1.Object) *corev1.PodTemplateSpec
 }
@@ -142,9 +143,9 @@ const (
 
 // stateReader reads the states of a kind's own objects.
 type stateReader interface {
-	// reads reports whether an object is one of them: bare metadata is not.
+	// Reads reports whether an object is one of them: bare metadata is not.
 	Reads(object runtime.Object) bool
-	// read reduces the state that was observed; last is the state before.
+	// Read reduces the state that was observed; last has the state before.
 	Read(o stream.Observation, last *Workload) State
 }
 
@@ -191,11 +192,13 @@ func (k *Controller) GoesPodByPod() bool { return k.rolls && k.Pods == PodsMadeI
 // statesOf reads the states of the objects of one type.
 type statesOf[T runtime.Object] func(in T, o stream.Observation, last *Workload) State
 
+// Reads reports whether an object is of the type.
 func (read statesOf[T]) Reads(object runtime.Object) bool {
 	_, ok := object.(T)
 	return ok
 }
 
+// Read reads the object that was observed.
 func (read statesOf[T]) Read(o stream.Observation, last *Workload) State {
 	return read(o.Object.(T), o, last)
 }

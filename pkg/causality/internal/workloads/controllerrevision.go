@@ -20,6 +20,8 @@ type ControllerRevision struct {
 	Deleted time.Time // when that was seen, zero while it is there
 }
 
+// RevisionNumber is a number that a ControllerRevision got: 5 instead of 3, when it was rolled
+// back to.
 type RevisionNumber struct {
 	Revision int64
 	Before   int64 // the number that it replaced, 0 if it is the first

@@ -13,6 +13,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
+// KindDeployment is the kind of Deployments.
 const KindDeployment = "Deployment"
 
 // Annotations that the deployment controller keeps
@@ -22,6 +23,7 @@ const (
 	RevisionHistoryAnnotation = "deployment.kubernetes.io/revision-history"
 )
 
+// DeploymentController is the deployment controller.
 var DeploymentController = Controller{
 	GroupVersionKind:   appsv1.SchemeGroupVersion.WithKind(KindDeployment),
 	service:            attr.ServiceDeployment,
@@ -49,6 +51,7 @@ const (
 	NewReplicaSetAvailable   = "NewReplicaSetAvailable"
 )
 
+// ReadDeployment reads the state of a Deployment.
 func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) State {
 	st := State{
 		generation: in.Generation,
@@ -110,6 +113,7 @@ func WantedReplicas(replicas *int32) int32 {
 	return *replicas
 }
 
+// ProgressingCondition is the condition Progressing, nil if there is none.
 func ProgressingCondition(in *appsv1.Deployment) *appsv1.DeploymentCondition {
 	for i := range in.Status.Conditions {
 		if c := &in.Status.Conditions[i]; c.Type == appsv1.DeploymentProgressing {
@@ -119,6 +123,8 @@ func ProgressingCondition(in *appsv1.Deployment) *appsv1.DeploymentCondition {
 	return nil
 }
 
+// DeploymentIsComplete reports whether a status shows that the newest template alone has pods,
+// and has as many as are wanted.
 func DeploymentIsComplete(in *appsv1.Deployment, want int32) bool {
 	st := &in.Status
 	return st.ObservedGeneration >= in.Generation && st.UpdatedReplicas >= want &&

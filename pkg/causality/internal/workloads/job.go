@@ -19,6 +19,7 @@ import (
 
 const kindJob = "Job"
 
+// JobController is the Job controller.
 var JobController = Controller{
 	GroupVersionKind: batchv1.SchemeGroupVersion.WithKind(kindJob),
 	service:          attr.ServiceJob,
@@ -39,7 +40,7 @@ var JobController = Controller{
 type cronTrigger struct {
 	ID   kube.ObjectID
 	Name string
-	// at is the scheduled time, a whole second; zero if the Job is for none.
+	// At is the scheduled time, a whole second; zero if the Job is for none.
 	At   time.Time
 	Made evidence.Moment // creation of the Job
 
@@ -140,6 +141,7 @@ func scheduledAt(in *batchv1.Job, cronJob string) time.Time {
 // schedules that it missed, and nothing is a year late.
 func recentlyScheduled(at, created time.Time) bool { return at.After(created.AddDate(-1, 0, 0)) }
 
+// EndRun notes that the Job's run has ended, as the condition done says.
 func (w *Workload) EndRun(in *batchv1.Job, done *batchv1.JobCondition, write evidence.Write, arrival, seen time.Time) {
 	c := w.Current()
 	if c == nil || c.Ended {
@@ -157,6 +159,7 @@ func (w *Workload) EndRun(in *batchv1.Job, done *batchv1.JobCondition, write evi
 	c.Finish(how, at, write)
 }
 
+// FinishedJobCondition is the condition by which a Job has ended, nil if it has not.
 func FinishedJobCondition(in *batchv1.Job) *batchv1.JobCondition {
 	for _, kind := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
 		if c := JobCondition(in, kind); c != nil && c.Status == corev1.ConditionTrue {
@@ -166,6 +169,7 @@ func FinishedJobCondition(in *batchv1.Job) *batchv1.JobCondition {
 	return nil
 }
 
+// JobCondition is the condition of a type, nil if the Job has none.
 func JobCondition(in *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
 	for i := range in.Status.Conditions {
 		if c := &in.Status.Conditions[i]; c.Type == kind {

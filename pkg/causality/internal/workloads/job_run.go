@@ -19,17 +19,17 @@ type jobRun struct {
 	succeeded, failed int32
 	// workQueue is set if no number of pods is to succeed.
 	workQueue bool
-	// byIndex is set if each index has failures and back-offs of its own
+	// ByIndex is set if each index has failures and back-offs of its own
 	// (backoffLimitPerIndex).
 	ByIndex bool
-	// waitsForEnd is set if a pod that somebody deletes is made up for when it
+	// WaitsForEnd is set if a pod that somebody deletes is made up for when it
 	// has ended, rather than at once.
 	WaitsForEnd bool
-	// noPods is set if none are to run (parallelism 0); runner is who runs the
+	// NoPods is set if none are to run (parallelism 0); Runner is who runs the
 	// Job, if it is not the Job controller (managedBy).
 	NoPods bool
 	Runner string
-	// verdict is when the controller knew how the run would end. Then it stops
+	// Verdict is when the controller knew how the run would end. Then it stops
 	// the pods that are left, and says that the run has ended when they have.
 	Verdict   evidence.Moment
 	VerdictBy evidence.Write

@@ -20,7 +20,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// TakeVacancy finds the earliest step with room that was decided before s.
+// TakeVacancy finds the earliest step with a vacancy that was decided before a write, and
+// takes the vacancy: the ReplicaSet web-6757 was scaled from 0 to 3, two of its pods have
+// been attributed to that, so the third that comes takes the last vacancy. nil if no step
+// has one.
 func TakeVacancy(steps []*Step, vacancies map[*Step]int32, write evidence.Write) *Step {
 	for _, step := range steps {
 		if vacancies[step] > 0 && !write.Before(step.Write) {
@@ -31,6 +34,7 @@ func TakeVacancy(steps []*Step, vacancies map[*Step]int32, write evidence.Write)
 	return nil
 }
 
+// KindReplicaSet is the kind of ReplicaSets.
 const KindReplicaSet = "ReplicaSet"
 
 // ReplicaSetController is that of a ReplicaSet which is a workload of its own.
@@ -56,41 +60,42 @@ var ReplicaSetController = Controller{
 // down for weeks. The largest rollouts have a step for every few pods.
 const MaxSteps = 1024
 
-// PodSet is what has pods made to reach a number of them: a ReplicaSet of a
-// Deployment, or a workload that makes its pods itself. Only the former has
-// steps and revisions.
+// PodSet is what has pods made to reach a number of them: a ReplicaSet that is part of a
+// workload, such as a Deployment or an Argo Rollout, or a workload that makes its pods
+// itself. Only the former has steps and revisions.
 type PodSet struct {
 	*podlife.Object
 	Owner    kube.ObjectID // the workload; itself if it is one
 	By       *Controller   // the workload's kind; nil if it is one itself
 	Created  evidence.Moment
 	Revision int64
-	// rolledBackTo maps a revision that this ReplicaSet got when it was used
+	// RolledBackTo maps a revision that this ReplicaSet got when it was used
 	// again to the revision it had before.
 	RolledBackTo map[int64]int64
-	// listedContexts are the trace contexts that it had when the watcher came: a
-	// ReplicaSet keeps its Deployment's annotations.
+	// ListedContexts are the trace contexts that it had when the watcher came: a ReplicaSet
+	// keeps the annotations that its Deployment had.
 	ListedContexts []trace.SpanContext
 	Replicas       int32
-	Known          bool // replicas has been seen
-	// listed is replicas in the list that a watch starts with; -1 if it was
+	Known          bool // Replicas has been seen
+	// Listed is what Replicas was in the list that a watch starts with; -1 if the set was
 	// not there.
 	Listed int32
-	Steps  []*Step
-	// available is the history of status.availableReplicas.
+	Steps  []*Step // in the order in which they were decided
+	// Available is the history of status.availableReplicas.
 	Available []availability
-	// createFailures are in order of their times.
+	// createFailures are the times in which its pods could not be created, in order.
 	createFailures []createFailure
 	DeletedBy      evidence.Write
 	Gone           bool
-	// ReleasedBy is when its Deployment was deleted without it.
+	// ReleasedBy is the write by which its workload was deleted without it.
 	ReleasedBy evidence.Write
-	// template is the one that it was first seen with, and tried says that it has wanted
+	// template is the one that it was first seen with, and Tried says that it has wanted
 	// pods since it has its revision: of a workload that is put together.
 	template kube.PodTemplate
 	Tried    bool
 }
 
+// NewPodSet returns the record of a set of which no state was seen.
 func NewPodSet(obj *podlife.Object) *PodSet {
 	return &PodSet{Object: obj, RolledBackTo: map[int64]int64{}, Listed: -1}
 }
@@ -98,24 +103,28 @@ func NewPodSet(obj *podlife.Object) *PodSet {
 // Direct reports whether the set is the workload itself.
 func (set *PodSet) Direct() bool { return set.Owner == set.ObjectID }
 
-// Step is one change of a ReplicaSet's spec.replicas.
+// Step is one change of a ReplicaSet's spec.replicas: the deployment controller scales
+// web-6757 from 1 to 2. A rollout consists of steps of several ReplicaSets.
 type Step struct {
 	From, To   int32
 	Generation int64
 	Write      evidence.Write
 	Decided    evidence.Moment
-	Initial    bool // not seen itself: the state the watch began with
+	Initial    bool // it was not seen: the ReplicaSet had been scaled when the watch began
 
 	Ledger ledger.Step
 }
 
+// Up reports whether the step asks for more pods, rather than for fewer.
 func (s *Step) Up() bool { return s.To > s.From }
 
+// availability is how many pods of a set were available from a time on.
 type availability struct {
 	replicas int32
 	At       time.Time
 }
 
+// ReplicaSetID is the identity of a ReplicaSet.
 func ReplicaSetID(in *appsv1.ReplicaSet) kube.ObjectID { return ReplicaSetController.ID(in) }
 
 // Observe takes in a state of a ReplicaSet that is part of a workload.
@@ -127,6 +136,7 @@ func (set *PodSet) Observe(o stream.Observation, in *appsv1.ReplicaSet) {
 	set.observeCreateFailure(in.Status.Conditions, o.Time)
 }
 
+// ObserveAvailable takes in how many of its pods are available.
 func (set *PodSet) ObserveAvailable(replicas int32, seen time.Time) {
 	if n := len(set.Available); n > 0 && set.Available[n-1].replicas == replicas {
 		return
@@ -137,7 +147,7 @@ func (set *PodSet) ObserveAvailable(replicas int32, seen time.Time) {
 	}
 }
 
-// ReadReplicaSet reads a ReplicaSet that no Deployment has.
+// ReadReplicaSet reads the state of a ReplicaSet that is a workload of its own.
 func ReadReplicaSet(in *appsv1.ReplicaSet, o stream.Observation, last *Workload) State {
 	st := State{
 		generation: in.Generation,

@@ -27,6 +27,7 @@ var replicationController = Controller{
 	},
 }
 
+// ReadReplicationController reads the state of a ReplicationController.
 func ReadReplicationController(in *corev1.ReplicationController, o stream.Observation, last *Workload) State {
 	st := State{
 		generation: in.Generation,

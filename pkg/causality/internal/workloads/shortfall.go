@@ -6,13 +6,16 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
-// Shortfall is what of a step came to nothing.
+// Shortfall is how many of the pods that a step asked for were never made. A quota allows
+// two of the four pods of the step from 0 to 4, and then the ReplicaSet is scaled to 1: that
+// step up has a Shortfall of two pods, and of the three fewer that the step down asks for,
+// only one has to be deleted, so that it has a Shortfall of two as well.
 type Shortfall struct {
 	Pods int32
 	By   *Step // of a step up: the last step down that gave up some of its pods
 }
 
-// Shortfalls is what of a ReplicaSet's steps came to nothing. One that is scaled down
+// Shortfalls are those of a ReplicaSet's steps, by step. One that is scaled down
 // before it has created all pods of a step up, as it may if a quota forbids it,
 // never creates those that are missing, and has as many fewer to delete. So
 // neither a pod of a later step nor a later deletion is taken for theirs.

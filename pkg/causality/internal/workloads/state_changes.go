@@ -265,7 +265,7 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 		// The controller has seen it, and needs no new revision.
 		w.Pending, w.takenUpTemplate = nil, w.pendingTemplate
 	}
-	if c == nil || !w.tellsOf(c, st) {
+	if c == nil || !w.isAbout(c, st) {
 		return
 	}
 	if !c.Ended {
@@ -289,10 +289,10 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 // waits reports whether a template waits for its number while c is current.
 func (w *Workload) waits(c *Change) bool { return w.Pending != nil && w.Pending != c }
 
-// tellsOf reports whether a status is about the current change c: not about a template
+// isAbout reports whether a status is about the current change c: not about a template
 // that waits behind it, unless c is a scale of a paused workload, and not about another
 // revision than its own.
-func (w *Workload) tellsOf(c *Change, st State) bool {
+func (w *Workload) isAbout(c *Change, st State) bool {
 	if w.waits(c) && (c.Kind != attr.ChangeScale || !st.paused) {
 		return false
 	}
@@ -325,6 +325,7 @@ func (w *Workload) Vanish(at evidence.Moment, write evidence.Write) {
 	w.Delete(at, write)
 }
 
+// Delete notes that the workload is to be deleted, which ends what was open and is a change.
 func (w *Workload) Delete(at evidence.Moment, write evidence.Write) {
 	if w.Deleted {
 		return

@@ -57,8 +57,7 @@ func (w *Workload) scale(fields []metav1.ManagedFieldsEntry, st State, write evi
 	w.Begin(c)
 }
 
-// supersede ends the change that is open when the next one begins, which the
-// write s shows.
+// supersede ends the change that is open when the next one begins, which a write shows.
 func (w *Workload) supersede(next *Change, write evidence.Write) {
 	cur := w.Current()
 	if cur == nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
+// KindStatefulSet is the kind of StatefulSets.
 const KindStatefulSet = "StatefulSet"
 
 // A rollout is complete when the pods are ready (completeRollingUpdate of
@@ -39,6 +40,7 @@ var statefulSetController = Controller{
 	},
 }
 
+// ReadStatefulSet reads the state of a StatefulSet.
 func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) State {
 	status := &in.Status
 	st := State{
@@ -105,12 +107,13 @@ func (o ordinals) without(others ordinals) int32 {
 	return max(o.count-max(common, 0), 0)
 }
 
-// renumbering is what a change of spec.ordinals.start asks for. Pods are made at one end
+// renumbering is what a change of spec.ordinals.start asks for: pods 2 to 4 in the place of
+// 0 to 2. Pods are made at one end
 // and removed at the other, so that the number of them, all that the status tells, is the
 // same before the controller has begun as when it is done.
 type renumbering struct {
-	Was, Is ordinals
-	due     int32 // how many of the pods that it asks for have not come
+	Was, Is ordinals // those that the pods had, and are to have
+	due     int32    // how many of the pods that it asks for have not come
 }
 
 // renumber notes that pods are to have other numbers.

@@ -25,29 +25,29 @@ const (
 type ContextValue struct {
 	Text    string
 	Context trace.SpanContext // not valid if the text is no context
-	// first is the write that it was first seen in.
+	// First is the write that it was first seen in.
 	First evidence.Write
-	// listed says that it was there when the watcher came, so that nobody
+	// Listed says that it was there when the watcher came, so that nobody
 	// knows since when.
 	Listed bool
 }
 
-// Offer is a context that a workload carries when a change begins.
+// Offer is a trace context that a workload carries in an annotation when a change begins.
 type Offer struct {
 	ContextValue
 	Template bool // it is on the pod template
 }
 
-// FreshFor reports whether the context came since the change before c began.
-// One that was there already was meant for that one.
+// FreshFor reports whether the context came since the change before this one began. One
+// that was there already was meant for that one.
 func (o *Offer) FreshFor(c *Change) bool { return !o.Listed && c.previous.Before(o.First) }
 
 // traceContexts is what is known of the contexts that a workload carries, or
 // has carried.
 type traceContexts struct {
-	// values are in the order in which they were last seen.
+	// Values are in the order in which they were last seen.
 	Values []ContextValue
-	// offers are there now, the workload's own first, each in order of the keys.
+	// Offers are there now, the workload's own first, each in order of the keys.
 	Offers []Offer
 }
 
@@ -81,6 +81,7 @@ func (w *Workload) Begin(c *Change) {
 	w.Changes = append(w.Changes, c)
 }
 
+// SameSpan reports whether two contexts are of one span, whatever else they carry.
 func SameSpan(a, b trace.SpanContext) bool {
 	return a.TraceID() == b.TraceID() && a.SpanID() == b.SpanID()
 }

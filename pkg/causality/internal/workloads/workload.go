@@ -40,44 +40,46 @@ func (w *Workload) ForgetChange() {
 }
 
 // Workload is what the engine keeps of an object that has pods made, and the
-// changes it went through: a Deployment, a StatefulSet, a DaemonSet, a Job, a
-// ReplicaSet or ReplicationController that no Deployment has; and a pod that
+// changes it went through: a Deployment, a StatefulSet, a DaemonSet, a Job, an Argo
+// Rollout, a ReplicaSet or ReplicationController that belongs to no other; and a pod that
 // none of these made, which is its own workload.
 type Workload struct {
 	*podlife.Object
 	Controller *Controller // its kind
-	Seen       bool
-	Inferred   bool // its states are of a snapshot's past: see Observation
+	Seen       bool        // a state of it has been seen: the State below holds
+	Inferred   bool        // its states were reconstructed from a snapshot: see stream.Observation
 
-	// The last state is needed to understand the next.
+	// State is the last one, without which the next could not be understood.
 	State
 	Stated        evidence.Write
-	lastFailedAt  time.Time // time of the last ProgressDeadlineExceeded
-	lastAvailable time.Time // the latest availableAt
-	// writtenAt are the newest times managedFields gave.
+	lastFailedAt  time.Time // failedAt of the last state that had one
+	lastAvailable time.Time // the latest availableAt of all states
+	// templateAt and replicasAt are when the pod template, and the replicas, were last written,
+	// by the managedFields of the last state.
 	templateAt, replicasAt time.Time
 	Writers                kube.Writers
 	// takenUpTemplate is the template of the latest rollout that the controller has
 	// taken up, not known if that was before the watcher came.
 	takenUpTemplate kube.PodTemplate
 
-	// changes in order of their writes. The last one is current.
+	// Changes are in the order of the writes that opened them. The last one is current.
 	Changes []*Change
-	// pending is a template that was written but has no revision yet: the
-	// controller has not seen it, or is paused. asked is that template.
+	// Pending is the rollout to a template that was written and has no revision yet, as the
+	// controller has not seen it, or the workload is paused. pendingTemplate is that template.
 	Pending         *Change
 	pendingTemplate kube.PodTemplate
 	Deleted         bool
-	// gone is set when there is no such object any more: one that is deleted in the
+	// Gone is set when there is no such object any more, and Deleted when it is to be deleted: one that is deleted in the
 	// foreground is there until what it owns is gone. Of a pod its record says so.
 	Gone bool
-	// contexts are the deployers' traces, lastDeployed is when the last change
+	// Contexts are the deployers' traces, lastDeployed is when the last change
 	// was opened that may have joined one.
 	Contexts     traceContexts
 	lastDeployed evidence.Write
-	// forgotten is the highest number of the rollouts that are not kept.
+	// Forgotten is the highest number of the rollouts that are not kept.
 	Forgotten int64
-	// lastCompleted is the latest completed rollout of these, to compare with.
+	// LastCompleted is the latest completed rollout of those that are not kept, to compare
+	// later ones with.
 	LastCompleted *Change
 
 	Ledger ledger.Workload
@@ -87,27 +89,27 @@ type Workload struct {
 	CronJob *cronTrigger // of a Job that a CronJob has
 	Resumed time.Time    // the latest time at which the controller says it resumed the Job
 
-	// due is when the engine looks at it next; zero if there is no need. Before rested it
-	// does not: see restAfterStep.
+	// Due is when the engine reviews it next; zero if there is no need. Before RestUntil it
+	// does not: a review that took long is not to be repeated at once. See restAfterStep.
 	Due, RestUntil time.Time
 }
 
-// State is one observed state, reduced to what the kinds have in
-// common.
+// State is one state of a workload that was observed, reduced to what the kinds have in
+// common. It is what a Controller reads from an object.
 type State struct {
 	generation int64
 	observed   int64 // the generation that the controller has seen
-	// revision is the number of the rollout where the workload states it
+	// Revision is the number of the rollout where the workload states it
 	// (Deployments), revisionName the ControllerRevision that is rolled out
 	// (StatefulSets).
 	Revision     int64
 	revisionName string
-	replicas     int32 // wanted
-	total        int32 // there are
-	Available    int32
-	// StatefulSets: ready counts pods before their minReadySeconds are over, those
+	replicas     int32 // how many pods are wanted
+	total        int32 // how many there are, old ones included
+	Available    int32 // how many of them are available
+	// Of StatefulSets, ready counts pods before their minReadySeconds are over, those
 	// below the partition keep the old revision, updated says that the others have
-	// the new one, and inOrder that pods are made one after the other; firstOrdinal is
+	// the new one, and InOrder that pods are made one after the other; firstOrdinal is
 	// the number of the first pod.
 	ready, partition int32
 	updated, InOrder bool
@@ -119,24 +121,25 @@ type State struct {
 	// atRest says that the next step of a rollout is not held up by pods, where a pause
 	// is not stated.
 	atRest bool
-	// leaving says that pods are kept for a while that are out of use already.
+	// Leaving says that pods are kept for a while that are out of use already, as those
+	// before a blue-green switch.
 	Leaving  bool
-	Recreate bool // Deployments: old pods are gone before new ones are made
+	Recreate bool // of Deployments: old pods are gone before new ones are made
 
-	// complete is what `kubectl rollout status` calls successfully rolled out
+	// Complete is what `kubectl rollout status` calls successfully rolled out
 	// (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
 	Complete bool
-	// scaled says that all replicas are there and available, and no others.
+	// Scaled says that all replicas are there and available, and no others.
 	Scaled bool
-	// isNew says that the controller has not seen the workload yet, unnumbered
-	// that it has no revision yet; first that its template is the one it was
+	// IsNew says that the controller has not seen the workload yet, unnumbered
+	// that it has no revision yet; First that its template is the one it was
 	// created with.
 	IsNew, unnumbered, First bool
-	// rolledOut says that the controller is done with the template, even if
+	// RolledOut says that the controller is done with the template, even if
 	// pods have become unavailable since.
 	RolledOut bool
 	failedAt  time.Time        // lastTransitionTime of ProgressDeadlineExceeded, if so
-	failure   evidence.Failure // why it failed, where nothing was too late
+	failure   evidence.Failure // why it failed, if not because its deadline was exceeded
 	deadline  time.Duration    // progressDeadlineSeconds
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
 	availableAt time.Time
@@ -157,7 +160,8 @@ func (w *Workload) Current() *Change {
 	return w.Changes[len(w.Changes)-1]
 }
 
-// ChangeAt is the change during or after which the write s was made.
+// ChangeAt is the latest change that was opened by the time of a write, so that the write was
+// made during it or after it; nil if there is none.
 func (w *Workload) ChangeAt(write evidence.Write) *Change {
 	for _, c := range slices.Backward(w.Changes) {
 		if !write.Before(c.Opened) {
@@ -167,7 +171,7 @@ func (w *Workload) ChangeAt(write evidence.Write) *Change {
 	return nil
 }
 
-// ChangeAfter is the first change that was opened after s.
+// ChangeAfter is the first change that was opened after a write; nil if there is none.
 func (w *Workload) ChangeAfter(write evidence.Write) *Change {
 	for _, c := range w.Changes {
 		if write.Before(c.Opened) {
@@ -192,7 +196,7 @@ func (w *Workload) writer(fields []metav1.ManagedFieldsEntry, template bool) kub
 	}
 }
 
-// Keep makes st the last state. A revision does not go back: the annotation
+// Keep makes a state the last one. A revision does not go back: the annotation
 // may be missing from a state, or be rubbish.
 func (w *Workload) Keep(fields []metav1.ManagedFieldsEntry, st State) {
 	w.Seen = true
