@@ -48,21 +48,20 @@ const (
 	FaultWork FaultKind = "work"
 )
 
-// workBudget is how much work one object or workload may cause at once, in steps: a
-// span, an Event that is put on one, a look at one of many. It is counted and not
-// timed, so that a replay gives up where the live run did. A step takes some ten
-// nanoseconds. A Deployment's rollout of 10,000 pods takes a hundred thousand of them,
-// a StatefulSet's of as many, whose pods come one after the other, seven million.
+// workBudget is how much work one object or workload may cause at once, in the units of
+// evidence.Work. A unit takes some ten nanoseconds. A Deployment's rollout of 10,000 pods
+// takes a hundred thousand of them, a StatefulSet's of as many, whose pods come one after
+// the other, seven million.
 const workBudget = 200_000_000
 
-// restAfterStep is how long a workload is left alone for each step of the last look at
-// it: ten times what the step took. So what costs much is not done for each of
+// restPerUnit is how long a workload is left alone for each unit of work of its last
+// review: ten times what the unit took. So what costs much is not done for each of
 // thousands of changes that get ready one after the other.
-const restAfterStep = 100 * time.Nanosecond
+const restPerUnit = 100 * time.Nanosecond
 
 // rest is how long to leave alone what was done inside the boundary.
 func (e *Engine) rest() time.Duration {
-	return max(time.Nanosecond, time.Duration(e.budget-e.work.Left)*restAfterStep)
+	return max(time.Nanosecond, time.Duration(e.budget-e.work.Left)*restPerUnit)
 }
 
 // guard does something inside the boundary. It returns what went wrong, nil if nothing

@@ -90,7 +90,7 @@ func TestDocumentedFilesExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := 0
-	for _, doc := range append(docs, "../../README.md") {
+	for _, doc := range append(docs, "../../README.md", "../../CONTRIBUTING.md") {
 		content, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)

@@ -288,7 +288,7 @@ func (evs *podEvents) within(second time.Time) []occurred {
 	return evs.seconds[second.Unix()]
 }
 
-// emitPod tells a pod's life. If it began before listed, it is in the list
+// emitPod emits a pod's life. If it began before listed, it is in the list
 // then as it was.
 func (snap *snapshot) emitPod(q *snapshotPod, listed time.Time) {
 	if snap.emitted[q] {

@@ -308,7 +308,7 @@ func (ev *snapshotEvent) occurrences() []time.Time {
 	return append([]time.Time{ev.first}, ev.repeats...)
 }
 
-// emitEvents tells each Event when it happened first and when it repeated, as
+// emitEvents emits each Event as of when it happened first and when it repeated, as
 // far as known. One that nothing dates, or of before the beginning, is old news.
 func (snap *snapshot) emitEvents() {
 	for _, ev := range snap.events {

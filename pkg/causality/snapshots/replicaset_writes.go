@@ -180,7 +180,7 @@ func (set *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
 	return d.wantedFirst()
 }
 
-// emitWrites tells the states of a ReplicaSet. Those of one instant are one;
+// emitWrites emits the states of a ReplicaSet. Those of one instant are one;
 // their generations count back from the last.
 func (snap *snapshot) emitWrites(set *snapshotSet, writes []setWrite) {
 	slices.SortStableFunc(writes, func(a, b setWrite) int {

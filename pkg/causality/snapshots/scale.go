@@ -47,7 +47,7 @@ func (s *snapshotStep) after(second time.Time) bool {
 	return s.at.After(second) && (!s.up || done.IsZero() || !done.Before(end))
 }
 
-// emitScales tells the scales after a time, and returns when the last was done.
+// emitScales emits the scales after a time, and returns when the last was done.
 func (snap *snapshot) emitScales(d *snapshotDeployment, at time.Time) time.Time {
 	last := &snapshotRevision{number: 0, set: d.current()}
 	if n := len(d.revisions); n > 0 {

@@ -44,7 +44,7 @@ func (snap *snapshot) emitOther(o runtime.Object) {
 	snap.emit(at, rankStatus, watch.Modified, o)
 }
 
-// emitState tells what led to an object's state.
+// emitState emits what led to an object's state.
 func (snap *snapshot) emitState(o runtime.Object, meta metav1.Object) {
 	created := meta.GetCreationTimestamp().Time
 	switch in := o.(type) {
@@ -70,7 +70,7 @@ func (snap *snapshot) emitState(o runtime.Object, meta metav1.Object) {
 	}
 }
 
-// emitJob tells a Job's run: if it is not over, or began in time.
+// emitJob emits a Job's run: if it is not over, or began in time.
 func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 	if c := workloads.JobCondition(in, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionFalse {
 		began = c.LastTransitionTime.Time // it was resumed, and says itself when
@@ -100,7 +100,7 @@ func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 	snap.emit(at, rankStatus, watch.Modified, in)
 }
 
-// emitDirect tells of a workload that makes its pods itself: its creation and its
+// emitDirect emits the past of a workload that makes its pods itself: its creation and its
 // rollouts, as far as they began in time or the last is not over.
 func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
 	d := newSnapshotDirect(o, meta, created, snap.podsOf[meta.GetUID()])
@@ -214,7 +214,7 @@ func rollsOut(o runtime.Object) bool {
 	return false
 }
 
-// emitRollouts tells the rollouts from the first one on.
+// emitRollouts emits the rollouts from the first one on.
 func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) {
 	last := len(d.rollouts) - 1
 	before := ""

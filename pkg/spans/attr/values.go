@@ -116,5 +116,6 @@ const (
 	ServiceNode                  = "node-controller" // the node lifecycle controller
 	ServiceVolumeBinder          = "persistentvolume-controller"
 	ServiceVolumeAttacher        = "attachdetach-controller"
-	ServiceUnknown               = "kubernetes" // of Events that name no component
+	ServiceRollout               = "rollouts-controller" // of Argo Rollouts
+	ServiceUnknown               = "kubernetes"          // of Events that name no component
 )

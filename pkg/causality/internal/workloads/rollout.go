@@ -12,6 +12,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 const kindRollout = "Rollout"
@@ -19,7 +20,7 @@ const kindRollout = "Rollout"
 // rolloutController is that of Argo Rollouts (github.com/argoproj/argo-rollouts, v1.9).
 var rolloutController = Controller{
 	GroupVersionKind:   schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: kindRollout},
-	service:            "rollouts-controller",
+	service:            attr.ServiceRollout,
 	Pods:               PodsMadeBySets,
 	Numbers:            NumberedByAnnotation,
 	revisionAnnotation: "rollout.argoproj.io/revision",

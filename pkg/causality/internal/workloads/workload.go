@@ -90,7 +90,7 @@ type Workload struct {
 	Resumed time.Time    // the latest time at which the controller says it resumed the Job
 
 	// Due is when the engine reviews it next; zero if there is no need. Before RestUntil it
-	// does not: a review that took long is not to be repeated at once. See restAfterStep.
+	// does not: a review that took long is not to be repeated at once. See restPerUnit.
 	Due, RestUntil time.Time
 }
 
