@@ -52,8 +52,8 @@ type prints map[string]uint64
 
 // differs is what is not the same, "" if all is.
 func (p prints) Differs(other prints) string {
-	for name, print := range other {
-		if before, known := p[name]; !known || before != print {
+	for name, sum := range other {
+		if before, known := p[name]; !known || before != sum {
 			return name
 		}
 	}
@@ -130,24 +130,24 @@ func (t *taker) print(v reflect.Value) uint64 {
 			return 1
 		}
 		// Also what lies beyond its end: somebody may have appended there.
-		print := then(maphash.Comparable(seed, v.Pointer()), uint64(v.Len()))
-		return then(print, t.elements(v.Slice(0, v.Cap())))
+		sum := then(maphash.Comparable(seed, v.Pointer()), uint64(v.Len()))
+		return then(sum, t.elements(v.Slice(0, v.Cap())))
 	case reflect.Array:
 		return t.elements(v)
 	case reflect.Map:
-		print := uint64(v.Len())
+		sum := uint64(v.Len())
 		for it := v.MapRange(); it.Next(); {
-			print += then(t.print(it.Key()), t.print(it.Value())) // in any order
+			sum += then(t.print(it.Key()), t.print(it.Value())) // in any order
 		}
-		return print
+		return sum
 	case reflect.Struct:
-		print := uint64(2)
+		sum := uint64(2)
 		for i := range v.NumField() {
 			if t.kept(v.Type(), v.Type().Field(i)) {
-				print = then(print, t.print(v.Field(i)))
+				sum = then(sum, t.print(v.Field(i)))
 			}
 		}
-		return print
+		return sum
 	case reflect.String:
 		return maphash.Comparable(seed, v.String())
 	case reflect.Bool:
@@ -164,11 +164,11 @@ func (t *taker) print(v reflect.Value) uint64 {
 }
 
 func (t *taker) elements(v reflect.Value) uint64 {
-	print := uint64(4)
+	sum := uint64(4)
 	for i := range v.Len() {
-		print = then(print, t.print(v.Index(i)))
+		sum = then(sum, t.print(v.Index(i)))
 	}
-	return print
+	return sum
 }
 
 // then is the fingerprint of one after the other.

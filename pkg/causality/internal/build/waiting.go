@@ -216,7 +216,7 @@ func WaitingFor(p *plans.Plan, c *workloads.Change, at time.Time) waiting {
 	if k := len(c.Pauses); k > 0 && !c.Pauses[k-1].Until.Known() {
 		w.add("paused")
 	}
-	progressed(p, &w, c, &n)
+	progressed(&w, c, &n)
 	w.troubled(n.troubles)
 	w.troubledOf("old ", n.stuck)
 	if n.running == 0 && len(n.troubles) == 0 {
@@ -256,7 +256,7 @@ func missingPods(p *plans.Plan, c *workloads.Change, n *census) int {
 }
 
 // progressed says how far the change is.
-func progressed(p *plans.Plan, w *waiting, c *workloads.Change, n *census) {
+func progressed(w *waiting, c *workloads.Change, n *census) {
 	switch {
 	case c.Kind == attr.ChangeJob:
 		w.add("%s", c.JobProgress())
