@@ -57,7 +57,7 @@ fuzz: ## Fuzz all that is read for FUZZTIME (1m) each, and draw many cases for p
 	go test ./pkg/causality -run '^$$' -fuzz '^FuzzSnapshot$$' -fuzztime $(FUZZTIME)
 	go test ./pkg/otlp/export -run '^$$' -fuzz '^FuzzAnswerOfHTTP$$' -fuzztime $(FUZZTIME)
 	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME)
-	go test -timeout 30m ./pkg/causality ./pkg/spans ./pkg/otlp/... -rapid.checks 200
+	go test -timeout 30m ./pkg/causality/... ./pkg/spans ./pkg/otlp/... -rapid.checks 200
 
 .PHONY: soak
 soak: ## Fuzz for ten minutes each: what make test has no time for (results in docs/soak.md)
@@ -65,7 +65,7 @@ soak: ## Fuzz for ten minutes each: what make test has no time for (results in d
 
 .PHONY: bench
 bench: ## Measure the engine: cost of a watch event, and how it grows with pods
-	go test ./pkg/causality ./pkg/otlp/... -run '^$$' -bench . -benchmem
+	go test ./pkg/causality/... ./pkg/otlp/... -run '^$$' -bench . -benchmem
 
 .PHONY: bench-lists
 bench-lists: build ## Measure the memory that the first lists of a large cluster take (BENCH_ARGS=-h: its flags)

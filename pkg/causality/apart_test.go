@@ -9,8 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
-
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestOthersAskForNoOnesBudget has a node fail, and with it the pods of two workloads of
@@ -62,7 +60,7 @@ func (l *life) onNode(name string, n int) (pods []*corev1.Pod) {
 	isController := true
 	for i := range n {
 		p := &corev1.Pod{ObjectMeta: l.meta("pod", fmt.Sprintf("%s-%d", name, i), nil)}
-		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: workloads.KindReplicaSet, Name: name, UID: rs.UID, Controller: &isController}}
+		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: name, UID: rs.UID, Controller: &isController}}
 		p.Spec.NodeName = "node-a"
 		p.Status.Phase = corev1.PodRunning
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(l.at.Truncate(time.Second))}}

@@ -15,7 +15,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // guarded is a life whose engine's faults are kept.
@@ -37,7 +36,7 @@ func (l *life) records() string {
 func TestAPanicInAReviewCostsOneTrace(t *testing.T) {
 	l, faults := guarded()
 	a, b, c := l.rollOut("a"), l.rollOut("b"), l.rollOut("c")
-	l.sets[kube.BuiltIn(workloads.KindReplicaSet, b.rs)].Steps[0] = nil // half written, say
+	l.sets[kube.BuiltIn("ReplicaSet", b.rs)].Steps[0] = nil // half written, say
 	l.pass(time.Minute)
 
 	if got := l.traces["Deployment rollout"]; got != 2 {

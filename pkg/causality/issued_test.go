@@ -11,7 +11,6 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestAnOpenChangeIsRememberedHoweverManyOthersAreTold has somebody cause so many traces
@@ -22,7 +21,7 @@ func TestAnOpenChangeIsRememberedHoweverManyOthersAreTold(t *testing.T) {
 	d := &appsv1.Deployment{ObjectMeta: l.meta("d", "web", nil)}
 	l.see(watch.Added, d)
 	l.pass(time.Minute)
-	w := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)]
+	w := l.workloads[kube.BuiltIn("Deployment", d)]
 	id := w.Current().Identity(w.Unique())
 	for i := range uint64(2*ledger.MaxIssued + 1) {
 		var other trace.TraceID

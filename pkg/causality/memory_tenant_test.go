@@ -13,7 +13,6 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // TestPausesAreBounded has somebody pause and resume a rollout that never ends.
@@ -26,7 +25,7 @@ func TestPausesAreBounded(t *testing.T) {
 		d.Spec.Paused = i%2 == 0
 		l.see(watch.Modified, d)
 	}
-	c := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)].Current()
+	c := l.workloads[kube.BuiltIn("Deployment", d)].Current()
 	if n := len(c.Pauses); n != podlife.MaxTransitions {
 		t.Errorf("%d pauses are kept, want %d", n, podlife.MaxTransitions)
 	}
@@ -40,7 +39,7 @@ func TestAControllerRevisionIsKeptOnce(t *testing.T) {
 	isController := true
 	for i := range 100 {
 		r.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: "apps/v1", Kind: workloads.KindStatefulSet, Name: "db", UID: types.UID(fmt.Sprint("db", i)), Controller: &isController,
+			APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", UID: types.UID(fmt.Sprint("db", i)), Controller: &isController,
 		}}
 		l.see(watch.Modified, r)
 	}

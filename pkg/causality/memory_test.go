@@ -71,7 +71,7 @@ func (l *life) meta(kind, name string, owner *metav1.ObjectMeta) metav1.ObjectMe
 	}
 	if owner != nil {
 		isController := true
-		kinds := map[string]string{"rs": workloads.KindDeployment, "pod": workloads.KindReplicaSet}
+		kinds := map[string]string{"rs": "Deployment", "pod": "ReplicaSet"}
 		m.OwnerReferences = []metav1.OwnerReference{{Kind: kinds[kind], Name: owner.Name, UID: owner.UID, Controller: &isController}}
 	}
 	return m
@@ -166,7 +166,7 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 	l.event(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "never-seen", UID: "never-seen"}}, "Scheduled")
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: l.meta("hpa", "web0", nil)}
 	for _, target := range []string{"web0", "web1"} {
-		hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: workloads.KindDeployment, Name: target}
+		hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{Kind: "Deployment", Name: target}
 		l.see(watch.Modified, hpa)
 	}
 	l.see(watch.Deleted, hpa)
@@ -216,7 +216,7 @@ func TestALongLifeIsBounded(t *testing.T) {
 		l.event(a.pod, "Started")
 		l.pass(time.Minute)
 	}
-	w, set, pod := l.workloads[kube.BuiltIn(workloads.KindDeployment, a.d)], l.sets[kube.BuiltIn(workloads.KindReplicaSet, a.rs)], l.pods[kube.BuiltIn(kube.KindPod, a.pod)]
+	w, set, pod := l.workloads[kube.BuiltIn("Deployment", a.d)], l.sets[kube.BuiltIn("ReplicaSet", a.rs)], l.pods[kube.BuiltIn(kube.KindPod, a.pod)]
 	for what, got := range map[string]struct{ n, most int }{
 		"changes":    {len(w.Changes), keepChanges + 1},
 		"steps":      {len(set.Steps), workloads.MaxSteps},

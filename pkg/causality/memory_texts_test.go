@@ -3,11 +3,8 @@ package causality
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-	"unsafe"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -18,12 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-	"pgregory.net/rapid"
 
-	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
-	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -128,13 +121,13 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 		}}, ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:replicas":{},"f:template":{}}}`)}}}
 	}
 	see(&appsv1.Deployment{ObjectMeta: owned("web", "Shop", "shop")})
-	see(&appsv1.ReplicaSet{ObjectMeta: owned("web-1", workloads.KindDeployment, "web"), Status: appsv1.ReplicaSetStatus{
+	see(&appsv1.ReplicaSet{ObjectMeta: owned("web-1", "Deployment", "web"), Status: appsv1.ReplicaSetStatus{
 		Conditions: []appsv1.ReplicaSetCondition{{Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue}},
 	}})
 	see(&appsv1.StatefulSet{ObjectMeta: owned("db", "Shop", "")})
 	see(&appsv1.DaemonSet{ObjectMeta: owned("agent", "Shop", "")})
 	see(&corev1.ReplicationController{ObjectMeta: owned("rc", "Shop", "")})
-	see(&appsv1.ControllerRevision{ObjectMeta: owned("db-1", workloads.KindStatefulSet, "db")})
+	see(&appsv1.ControllerRevision{ObjectMeta: owned("db-1", "StatefulSet", "db")})
 	see(&batchv1.CronJob{ObjectMeta: owned("nightly", "Shop", "")})
 	job := &batchv1.Job{ObjectMeta: owned("nightly-1", kube.KindCronJob, "")}
 	see(job)
@@ -161,7 +154,7 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	}
 	for _, mirror := range []bool{false, true} {
 		for i, state := range states {
-			meta := owned(fmt.Sprint("web-1-", mirror), workloads.KindReplicaSet, "web-1")
+			meta := owned(fmt.Sprint("web-1-", mirror), "ReplicaSet", "web-1")
 			if mirror {
 				meta.OwnerReferences[0].Kind = "Node"
 				meta.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: f.text()}
@@ -221,25 +214,6 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	}
 }
 
-// What tells things apart still does when it is cut.
-func TestIdentitiesStayDistinct(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		common := strings.Repeat("n", rapid.IntRange(0, 2*kube.MaxIdentity).Draw(t, "common"))
-		tail := rapid.SliceOfNDistinct(rapid.StringN(0, 600, -1), 2, 2, rapid.ID[string])
-		two := tail.Draw(t, "tails")
-		a, b := kube.Identity(common+two[0]), kube.Identity(common+two[1])
-		if a == b {
-			t.Fatalf("two are one: %q", a)
-		}
-		if len(a) > kube.MaxIdentity || len(b) > kube.MaxIdentity {
-			t.Fatal("they are not cut")
-		}
-		if len(common+two[0]) <= kube.MaxIdentity && a != common+two[0] {
-			t.Fatal("one was cut that need not be")
-		}
-	})
-}
-
 // An object's own name and the one in an Event about it are cut alike.
 func TestALongNameFindsItsObject(t *testing.T) {
 	l := newLife()
@@ -251,127 +225,5 @@ func TestALongNameFindsItsObject(t *testing.T) {
 	}
 	if len(p.Name) != longText {
 		t.Error("the object that was observed was changed")
-	}
-}
-
-// words of a history in tests.
-type spoken string
-
-func (s spoken) Words() (reason, message string) { return "Spoken", string(s) }
-
-// A history keeps its first and its last entry, and of the others the latest for
-// which there is room; words that repeat take room once.
-func TestHistoriesAreBounded(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		most := rapid.IntRange(2, 100).Draw(t, "most")
-		lengths := rapid.SliceOfN(rapid.SampledFrom([]int{10, 300, 4096}), 1, 200).Draw(t, "lengths")
-		var history, all []spoken
-		for i, n := range lengths {
-			text := strings.Repeat("m", n)
-			if rapid.Bool().Draw(t, "new") {
-				text = fmt.Sprint(i, text)
-			}
-			entry := spoken(evidence.Shared(history, text))
-			all = append(all, entry)
-			history = evidence.Trimmed(append(history, entry), most)
-			if len(history) > most || evidence.WordsIn(history) > evidence.MaxWords {
-				t.Fatalf("%d entries of %d bytes", len(history), evidence.WordsIn(history))
-			}
-			if history[0] != all[0] || history[len(history)-1] != entry {
-				t.Fatal("the first or the last is not there")
-			}
-			if rest := history[1:]; !slices.Equal(rest, all[len(all)-len(rest):]) {
-				t.Fatal("those between are not the latest")
-			}
-		}
-	})
-}
-
-// One text that a container waits with, or an Event repeats with, is there once
-// however often it comes, as those that were decoded with it are not needed.
-func TestRepeatedTextsAreSharedInMemory(t *testing.T) {
-	container := &podlife.Container{}
-	at := time.Unix(1, 0)
-	messages := map[*byte]bool{}
-	for i := range 4 * podlife.MaxTransitions {
-		container.Wait([]string{"ErrImagePull", "ImagePullBackOff"}[i%2], strings.Clone(strings.Repeat("m", 1000)), at, at)
-	}
-	for _, w := range container.Waits {
-		messages[unsafe.StringData(w.Message)] = true
-	}
-	if len(container.Waits) != podlife.MaxTransitions || len(messages) != 1 {
-		t.Errorf("%d waits have %d copies of one text", len(container.Waits), len(messages))
-	}
-	clear(messages)
-	ev := &podlife.Event{Occurrences: []podlife.Occurrence{{Count: 1, At: at, Message: strings.Repeat("m", 1000)}}}
-	for i := range int32(3 * podlife.MaxOccurrences) {
-		ev.Add(podlife.Occurrence{Count: 2 + i, At: at, Message: strings.Repeat("m", 1000)})
-	}
-	for _, o := range ev.Occurrences {
-		messages[unsafe.StringData(o.Message)] = true
-	}
-	if len(ev.Occurrences) != podlife.MaxOccurrences || len(messages) != 1 {
-		t.Errorf("%d occurrences have %d copies of one text", len(ev.Occurrences), len(messages))
-	}
-}
-
-// Containers are found by name however many there are, of a name the first.
-func TestContainersAreFoundByName(t *testing.T) {
-	for _, n := range []int{1, podlife.FewContainers, podlife.FewContainers + 1, 500} {
-		pod := &podlife.Pod{}
-		in := &corev1.Pod{}
-		for i := range n {
-			in.Spec.Containers = append(in.Spec.Containers, corev1.Container{Name: fmt.Sprint("c", i/2), Image: fmt.Sprint(i)})
-		}
-		pod.ObserveContainers(in, time.Time{}, time.Unix(1, 0))
-		for i := range n {
-			if container := pod.Container(fmt.Sprint("c", i/2)); container == nil || container.Image != fmt.Sprint(i/2*2) {
-				t.Errorf("of %d containers, %d is not found: %v", n, i, container)
-			}
-		}
-		if container := pod.Container("other"); container != nil {
-			t.Errorf("%v is found", container)
-		}
-	}
-}
-
-// Of a template that is too large to be taken apart it is known whether it has
-// changed, and not told how.
-func TestHugeTemplatesAreNotTakenApart(t *testing.T) {
-	many := typicalTemplate()
-	for i := range kube.MaxFields {
-		many.Spec.Containers[0].Env = append(many.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprint("V", i)})
-	}
-	long := typicalTemplate()
-	long.Annotations["text"] = strings.Repeat("x", kube.MaxTemplate)
-	typical := kube.NewPodTemplate(typicalTemplate())
-	for what, template := range map[string]*corev1.PodTemplateSpec{"fields": many, "text": long} {
-		huge := kube.NewPodTemplate(template)
-		if huge.Hash == typical.Hash || len(huge.Images) == 0 {
-			t.Errorf("%s: it is not told apart", what)
-		}
-		if huge.Fields != nil || huge.ChangedFrom(&typical) != nil || typical.ChangedFrom(&huge) != nil {
-			t.Errorf("%s: it was taken apart", what)
-		}
-	}
-
-	named := typicalTemplate()
-	named.Spec.Containers[0].Env = append(named.Spec.Containers[0].Env, corev1.EnvVar{Name: strings.Repeat("N", longText)}, corev1.EnvVar{Name: strings.Repeat("N", longText+1)})
-	longName := kube.NewPodTemplate(named)
-	changed := longName.ChangedFrom(&typical)
-	if len(changed) != 2 || len(changed[0]) != kube.MaxIdentity || len(changed[1]) != kube.MaxIdentity {
-		t.Errorf("of two long names that came is told: %q", changed)
-	}
-}
-
-// A number that others may write into an annotation again and again is kept as often
-// as a ControllerRevision's.
-func TestRolledBackRevisionsAreBounded(t *testing.T) {
-	set := &workloads.PodSet{By: &workloads.DeploymentController, RolledBackTo: map[int64]int64{}}
-	for i := range int64(1000) {
-		set.ObserveRevision(map[string]string{workloads.RevisionAnnotation: fmt.Sprint(i + 2), workloads.RevisionHistoryAnnotation: fmt.Sprint(i + 1)})
-	}
-	if len(set.RolledBackTo) != workloads.MaxNumbers || set.RolledBackTo[1001] != 1000 {
-		t.Errorf("%d are kept, the latest is %d", len(set.RolledBackTo), set.RolledBackTo[1001])
 	}
 }

@@ -34,12 +34,12 @@ func TestContextsAreBounded(t *testing.T) {
 		d.Status.ObservedGeneration = d.Generation
 		l.see(watch.Modified, d)
 		l.pass(time.Minute)
-		w := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)]
+		w := l.workloads[kube.BuiltIn("Deployment", d)]
 		if c := w.Current(); c != nil && c.Ledger.Joined.IsValid() {
 			joined++
 		}
 	}
-	w := l.workloads[kube.BuiltIn(workloads.KindDeployment, d)]
+	w := l.workloads[kube.BuiltIn("Deployment", d)]
 	if len(w.Contexts.Values) != workloads.MaxContexts || len(w.Ledger.JoinedBy) != ledger.MaxJoined || len(w.Changes) > keepChanges {
 		t.Errorf("%d values, %d rollouts that joined, %d changes", len(w.Contexts.Values), len(w.Ledger.JoinedBy), len(w.Changes))
 	}

@@ -48,10 +48,10 @@ func (rs Reasons) At(t time.Time) (Reason, bool) {
 	return Reason{}, false
 }
 
-// MaxWords bounds the different words, in bytes, that one history keeps: of an
+// maxWords bounds the different words, in bytes, that one history keeps: of an
 // Event's repetitions, of a condition, of a container. The longest that Kubernetes
 // itself writes are a few hundred bytes long, and most repeat.
-const MaxWords = 16 << 10
+const maxWords = 16 << 10
 
 // entry is what a history has many of: an occurrence of an Event, a state of a condition.
 type entry interface {
@@ -107,7 +107,7 @@ func tooMuch[T entry](history []T, most int) bool {
 		reason, message := entry.Words()
 		sum += len(reason) + len(message)
 	}
-	return sum > MaxWords && WordsIn(history) > MaxWords
+	return sum > maxWords && WordsIn(history) > maxWords
 }
 
 // Trimmed is a history without as many entries as are too many. The first and the

@@ -26,15 +26,15 @@ type templateField struct {
 // is not told what of it has changed: to take apart the largest that the API server
 // stores would take a tenth of a second and several MB, at each write.
 const (
-	MaxTemplate = 256 << 10 // bytes of JSON
-	MaxFields   = 4096
+	maxTemplate = 256 << 10 // bytes of JSON
+	maxFields   = 4096
 )
 
 // fieldSeed is of this process. Hashes are compared with each other and never
 // shown, and what they were made of cannot be guessed from a memory dump.
 var fieldSeed = maphash.MakeSeed()
 
-// TemplateFields takes a pod template's JSON apart, by one rule for all that it
+// templateFields takes a pod template's JSON apart, by one rule for all that it
 // holds or may come to hold:
 //
 //   - a field of an object is told by its name, down to what is no object: a
@@ -47,8 +47,8 @@ var fieldSeed = maphash.MakeSeed()
 // within it. They come sorted, a container's fields right after the container.
 //
 // A template that is too large is not taken apart: the fields are nil.
-func TemplateFields(template []byte) []templateField {
-	if len(template) > MaxTemplate {
+func templateFields(template []byte) []templateField {
+	if len(template) > maxTemplate {
 		return nil
 	}
 	d := digester{}
@@ -70,7 +70,7 @@ func TemplateFields(template []byte) []templateField {
 			}
 		}
 	}
-	if len(d) > MaxFields {
+	if len(d) > maxFields {
 		return nil
 	}
 	fields := make([]templateField, 0, len(d))
@@ -113,7 +113,7 @@ func (d digester) walk(path, separator string, raw json.RawMessage) {
 // leaf adds a value to a path. There may be several of a name, such as the
 // mounts of one volume; their order counts.
 func (d digester) leaf(path string, raw json.RawMessage) {
-	path = Identity(path) // it has names in it, of which not all are bounded
+	path = identity(path) // it has names in it, of which not all are bounded
 	var h maphash.Hash
 	h.SetSeed(fieldSeed)
 	if before, several := d[path]; several {
@@ -166,7 +166,7 @@ const onlyOrder = "order"
 // removed only that is said. It is nil if the template before is not known, or
 // the same, or if one of them is too large.
 func (t *PodTemplate) ChangedFrom(before *PodTemplate) []string {
-	if len(before.Images) == 0 || t.Hash == before.Hash || t.Fields == nil || before.Fields == nil {
+	if len(before.Images) == 0 || t.Hash == before.Hash || t.fields == nil || before.fields == nil {
 		return nil
 	}
 	var changed []string
@@ -182,7 +182,7 @@ func (t *PodTemplate) ChangedFrom(before *PodTemplate) []string {
 		}
 		changed = append(changed, path)
 	}
-	was, is := before.Fields, t.Fields
+	was, is := before.fields, t.fields
 	for len(was) > 0 || len(is) > 0 {
 		switch order := compareHeads(was, is); {
 		case order < 0:
@@ -244,20 +244,20 @@ func isContainer(path string) bool {
 // IsRestart reports whether what `kubectl rollout restart` writes is all that
 // has changed.
 func IsRestart(changed []string) bool {
-	return len(changed) == 1 && changed[0] == "annotation "+RestartedAtAnnotation
+	return len(changed) == 1 && changed[0] == "annotation "+restartedAtAnnotation
 }
 
-// MaxChanged bounds what a span says has changed.
-const MaxChanged = 32
+// maxChanged bounds what a span says has changed.
+const maxChanged = 32
 
 // ChangedAttributes say by name what a rollout changed.
 func ChangedAttributes(changed []string) []attribute.KeyValue {
 	if len(changed) == 0 {
 		return nil
 	}
-	left := len(changed) - MaxChanged
+	left := len(changed) - maxChanged
 	if left <= 0 {
 		return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed)}
 	}
-	return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed[:MaxChanged]), attr.ChangedLeftOutKey.Int(left)}
+	return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed[:maxChanged]), attr.ChangedLeftOutKey.Int(left)}
 }

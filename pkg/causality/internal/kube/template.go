@@ -19,8 +19,8 @@ func (w Written) AsAutoscaler() bool {
 	return w.Subresource == "scale" && w.Manager == "kube-controller-manager"
 }
 
-// RestartedAtAnnotation is what `kubectl rollout restart` writes.
-const RestartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
+// restartedAtAnnotation is what `kubectl rollout restart` writes.
+const restartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
 
 // PodTemplate is what the engine keeps of a workload's pod template. Templates
 // hold environment values, which must not stay in memory longer than needed: so
@@ -29,7 +29,7 @@ const RestartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
 type PodTemplate struct {
 	Hash   TemplateHash
 	Images []string // each once, init containers first
-	Fields []templateField
+	fields []templateField
 }
 
 // TemplateHash tells pod templates apart.
@@ -49,7 +49,7 @@ func (t *PodTemplate) Next(now *corev1.PodTemplateSpec) PodTemplate {
 	if hash == t.Hash {
 		return *t
 	}
-	return PodTemplate{Hash: hash, Images: TemplateImages(now), Fields: TemplateFields(raw)}
+	return PodTemplate{Hash: hash, Images: TemplateImages(now), fields: templateFields(raw)}
 }
 
 // TemplateImages lists a template's images, each once, init containers first.

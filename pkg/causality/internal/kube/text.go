@@ -31,9 +31,9 @@ func CutSentence(s string) string {
 // have at most 253 bytes.
 const MaxIdentity = 512
 
-// Identity shortens what tells things apart. What was cut ends in a digest of the
+// identity shortens what tells things apart. What was cut ends in a digest of the
 // whole, so that two things do not become one.
-func Identity(id string) string { return digested(id, MaxIdentity) }
+func identity(id string) string { return digested(id, MaxIdentity) }
 
 func digested(id string, most int) string {
 	if len(id) <= most {
@@ -74,7 +74,7 @@ func (v textVisitor) shown(texts ...*string) {
 func (v textVisitor) named(ids ...*string) {
 	for _, id := range ids {
 		if id != nil {
-			v(id, Identity)
+			v(id, identity)
 		}
 	}
 }
@@ -191,4 +191,4 @@ func (v textVisitor) pod(in *corev1.Pod) {
 }
 
 // UIDOf is a UID from where it is free text.
-func UIDOf(text string) types.UID { return types.UID(Identity(text)) }
+func UIDOf(text string) types.UID { return types.UID(identity(text)) }

@@ -101,7 +101,7 @@ func (c *Container) IsDone(r *Run) bool { return c.Init && !c.Sidecar && r.ExitC
 
 // Container is the container of a name, nil if the pod has none, as of one that is ephemeral.
 func (p *Pod) Container(name string) *Container {
-	if len(p.Containers) > FewContainers {
+	if len(p.Containers) > fewContainers {
 		return p.manyContainers[name]
 	}
 	i := slices.IndexFunc(p.Containers, func(container *Container) bool { return container.Name == name })
@@ -111,8 +111,8 @@ func (p *Pod) Container(name string) *Container {
 	return p.Containers[i]
 }
 
-// FewContainers are found faster one by one. There may be thousands in a pod.
-const FewContainers = 32
+// fewContainers are found faster one by one. There may be thousands in a pod.
+const fewContainers = 32
 
 // ObserveContainers takes in what a state of the pod says of its containers.
 func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
@@ -130,7 +130,7 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 		for i := range in.Spec.Containers {
 			p.Containers = append(p.Containers, newContainer(in, &in.Spec.Containers[i]))
 		}
-		if len(p.Containers) > FewContainers {
+		if len(p.Containers) > fewContainers {
 			p.manyContainers = make(map[string]*Container, len(p.Containers))
 			for _, container := range slices.Backward(p.Containers) {
 				p.manyContainers[container.Name] = container // of a name the first

@@ -16,8 +16,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
-// MaxOccurrences bounds what is kept of an Event that repeats for days.
-const MaxOccurrences = 64
+// maxOccurrences bounds what is kept of an Event that repeats for days.
+const maxOccurrences = 64
 
 // Event is what the engine keeps of a Kubernetes Event.
 type Event struct {
@@ -103,7 +103,7 @@ func (ev *Event) Add(o Occurrence) {
 		o.At = last.At
 	}
 	o.Message = evidence.Shared(ev.Occurrences, o.Message)
-	ev.Occurrences = evidence.Trimmed(append(ev.Occurrences, o), MaxOccurrences)
+	ev.Occurrences = evidence.Trimmed(append(ev.Occurrences, o), maxOccurrences)
 }
 
 // Words are what an Event keeps of an occurrence, each text once.

@@ -151,7 +151,7 @@ type stateReader interface {
 
 // Controllers are all kinds of workloads.
 var Controllers = []*Controller{
-	&DeploymentController, &ReplicaSetController, &statefulSetController, &daemonSetController,
+	&deploymentController, &ReplicaSetController, &statefulSetController, &daemonSetController,
 	&JobController, &replicationController, &PodController, &rolloutController,
 }
 

@@ -39,7 +39,7 @@ const KindReplicaSet = "ReplicaSet"
 
 // ReplicaSetController is that of a ReplicaSet which is a workload of its own.
 var ReplicaSetController = Controller{
-	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(KindReplicaSet),
+	GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kindReplicaSet),
 	service:          attr.ServiceReplicaSet,
 	nameKey:          semconv.K8SReplicaSetNameKey,
 	uidKey:           semconv.K8SReplicaSetUIDKey,
@@ -129,7 +129,7 @@ func ReplicaSetID(in *appsv1.ReplicaSet) kube.ObjectID { return ReplicaSetContro
 
 // Observe takes in a state of a ReplicaSet that is part of a workload.
 func (set *PodSet) Observe(o stream.Observation, in *appsv1.ReplicaSet) {
-	set.ObserveRevision(in.Annotations)
+	set.observeRevision(in.Annotations)
 	set.observeReplicas(o, in)
 	set.Tried = set.Tried || set.Replicas > 0
 	set.ObserveAvailable(in.Status.AvailableReplicas, o.Time)
@@ -171,9 +171,9 @@ func (st *State) fixed(created time.Time, o stream.Observation) {
 	st.RolledOut = !st.IsNew && (st.generation > 1 || !recent(created, o))
 }
 
-// ObserveRevision reads the rollout number. A rollback gives an old
+// observeRevision reads the rollout number. A rollback gives an old
 // ReplicaSet a new number and appends the old one to its history.
-func (set *PodSet) ObserveRevision(annotations map[string]string) {
+func (set *PodSet) observeRevision(annotations map[string]string) {
 	revision, err := strconv.ParseInt(annotations[set.By.revisionAnnotation], 10, 64)
 	if err != nil || revision == set.Revision {
 		return

@@ -23,7 +23,7 @@ const KindStatefulSet = "StatefulSet"
 // k8s.io/kubernetes/pkg/controller/statefulset), though the controller makes the next
 // pod only after minReadySeconds.
 var statefulSetController = Controller{
-	GroupVersionKind:  appsv1.SchemeGroupVersion.WithKind(KindStatefulSet),
+	GroupVersionKind:  appsv1.SchemeGroupVersion.WithKind(kindStatefulSet),
 	service:           attr.ServiceStatefulSet,
 	nameKey:           semconv.K8SStatefulSetNameKey,
 	uidKey:            semconv.K8SStatefulSetUIDKey,

@@ -1,4 +1,4 @@
-package causality
+package kube
 
 import (
 	"crypto/sha256"
@@ -13,8 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"pgregory.net/rapid"
-
-	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 )
 
 // typicalTemplate is a pod template of the size that charts have.
@@ -89,7 +87,7 @@ func TestChangedSaysWhatDiffersByName(t *testing.T) {
 			web.EnvFrom = []corev1.EnvFromSource{{Prefix: "DB_"}}
 		}, []string{"container/web env VARIABLE_3", "container/web envFrom"}},
 		"a restart": {func(t *corev1.PodTemplateSpec, _ *corev1.Container) {
-			t.Annotations[kube.RestartedAtAnnotation] = "2026-01-02T10:00:00Z"
+			t.Annotations[restartedAtAnnotation] = "2026-01-02T10:00:00Z"
 		}, []string{"annotation kubectl.kubernetes.io/restartedAt"}},
 		"containers": {func(t *corev1.PodTemplateSpec, web *corev1.Container) {
 			web.Name = "app"
@@ -98,14 +96,14 @@ func TestChangedSaysWhatDiffersByName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			template := typicalTemplate()
-			before := kube.NewPodTemplate(template)
+			before := NewPodTemplate(template)
 			test.change(template, &template.Spec.Containers[0])
-			after := kube.NewPodTemplate(template)
+			after := NewPodTemplate(template)
 			changed := after.ChangedFrom(&before)
 			if !slices.Equal(changed, test.want) {
 				t.Errorf("%q have changed, want %q", changed, test.want)
 			}
-			if got := kube.IsRestart(changed); got != (name == "a restart") {
+			if got := IsRestart(changed); got != (name == "a restart") {
 				t.Errorf("is it a restart? %v", got)
 			}
 		})
@@ -113,8 +111,8 @@ func TestChangedSaysWhatDiffersByName(t *testing.T) {
 }
 
 func TestWhatIsUnknownIsNotCompared(t *testing.T) {
-	template := kube.NewPodTemplate(typicalTemplate())
-	if got := template.ChangedFrom(&kube.PodTemplate{}); got != nil {
+	template := NewPodTemplate(typicalTemplate())
+	if got := template.ChangedFrom(&PodTemplate{}); got != nil {
 		t.Errorf("%q has changed from what is not known", got)
 	}
 }
@@ -175,29 +173,59 @@ func drawTwo(t *rapid.T, name *rapid.Generator[string], depth int) (a, b any) {
 	}
 }
 
-func templateOfJSON(t *rapid.T, spec any) kube.PodTemplate {
+func templateOfJSON(t *rapid.T, spec any) PodTemplate {
 	raw, err := json.Marshal(map[string]any{"spec": map[string]any{
 		"containers": []any{map[string]any{"name": "web", "image": "VALUE", "any": spec}}, "other": spec,
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kube.PodTemplate{Hash: sha256.Sum256(raw), Images: []string{"VALUE"}, Fields: kube.TemplateFields(raw)}
+	return PodTemplate{Hash: sha256.Sum256(raw), Images: []string{"VALUE"}, fields: templateFields(raw)}
 }
 
 func TestChangedIsBounded(t *testing.T) {
 	template := typicalTemplate()
-	before := kube.NewPodTemplate(template)
+	before := NewPodTemplate(template)
 	for i := range 40 {
 		template.Spec.Containers[0].Env = append(template.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprint("MORE_", i)})
 	}
-	after := kube.NewPodTemplate(template)
-	attrs := kube.ChangedAttributes(after.ChangedFrom(&before))
-	if n := len(attrs[0].Value.AsStringSlice()); n != kube.MaxChanged {
-		t.Errorf("%d are named, want %d", n, kube.MaxChanged)
+	after := NewPodTemplate(template)
+	attrs := ChangedAttributes(after.ChangedFrom(&before))
+	if n := len(attrs[0].Value.AsStringSlice()); n != maxChanged {
+		t.Errorf("%d are named, want %d", n, maxChanged)
 	}
-	if n := attrs[1].Value.AsInt64(); n != 40-kube.MaxChanged {
-		t.Errorf("%d are left out, want %d", n, 40-kube.MaxChanged)
+	if n := attrs[1].Value.AsInt64(); n != 40-maxChanged {
+		t.Errorf("%d are left out, want %d", n, 40-maxChanged)
+	}
+}
+
+// Of a template that is too large to be taken apart it is known whether it has
+// changed, and not told how.
+func TestHugeTemplatesAreNotTakenApart(t *testing.T) {
+	const longText = 20 << 10
+	many := typicalTemplate()
+	for i := range maxFields {
+		many.Spec.Containers[0].Env = append(many.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprint("V", i)})
+	}
+	long := typicalTemplate()
+	long.Annotations["text"] = strings.Repeat("x", maxTemplate)
+	typical := NewPodTemplate(typicalTemplate())
+	for what, template := range map[string]*corev1.PodTemplateSpec{"fields": many, "text": long} {
+		huge := NewPodTemplate(template)
+		if huge.Hash == typical.Hash || len(huge.Images) == 0 {
+			t.Errorf("%s: it is not told apart", what)
+		}
+		if huge.fields != nil || huge.ChangedFrom(&typical) != nil || typical.ChangedFrom(&huge) != nil {
+			t.Errorf("%s: it was taken apart", what)
+		}
+	}
+
+	named := typicalTemplate()
+	named.Spec.Containers[0].Env = append(named.Spec.Containers[0].Env, corev1.EnvVar{Name: strings.Repeat("N", longText)}, corev1.EnvVar{Name: strings.Repeat("N", longText+1)})
+	longName := NewPodTemplate(named)
+	changed := longName.ChangedFrom(&typical)
+	if len(changed) != 2 || len(changed[0]) != MaxIdentity || len(changed[1]) != MaxIdentity {
+		t.Errorf("of two long names that came is told: %q", changed)
 	}
 }
 
@@ -205,15 +233,15 @@ func TestChangedIsBounded(t *testing.T) {
 // workloads that have the same chart and values of their own.
 func TestTemplatesAreSmall(t *testing.T) {
 	const workloads, most = 1000, 2048 // bytes of each
-	kept := make([]kube.PodTemplate, workloads)
+	kept := make([]PodTemplate, workloads)
 	before := heap()
 	for i := range kept {
 		template := typicalTemplate()
 		template.Spec.Containers[0].Env[0].Value = fmt.Sprint(i)
-		kept[i] = kube.NewPodTemplate(template)
+		kept[i] = NewPodTemplate(template)
 	}
 	each := (int64(heap()) - int64(before)) / workloads
-	t.Logf("%d fields, %d bytes", len(kept[0].Fields), each)
+	t.Logf("%d fields, %d bytes", len(kept[0].fields), each)
 	if each > most {
 		t.Errorf("%d bytes are kept of a template, at most %d should be", each, most)
 	}
@@ -232,6 +260,6 @@ func BenchmarkTemplate(b *testing.B) {
 	template := typicalTemplate()
 	b.ReportAllocs()
 	for b.Loop() {
-		kube.NewPodTemplate(template)
+		NewPodTemplate(template)
 	}
 }

@@ -1,0 +1,59 @@
+package podlife
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Containers are found by name however many there are, of a name the first.
+func TestContainersAreFoundByName(t *testing.T) {
+	for _, n := range []int{1, fewContainers, fewContainers + 1, 500} {
+		pod := &Pod{}
+		in := &corev1.Pod{}
+		for i := range n {
+			in.Spec.Containers = append(in.Spec.Containers, corev1.Container{Name: fmt.Sprint("c", i/2), Image: fmt.Sprint(i)})
+		}
+		pod.ObserveContainers(in, time.Time{}, time.Unix(1, 0))
+		for i := range n {
+			if container := pod.Container(fmt.Sprint("c", i/2)); container == nil || container.Image != fmt.Sprint(i/2*2) {
+				t.Errorf("of %d containers, %d is not found: %v", n, i, container)
+			}
+		}
+		if container := pod.Container("other"); container != nil {
+			t.Errorf("%v is found", container)
+		}
+	}
+}
+
+// One text that a container waits with, or an Event repeats with, is there once
+// however often it comes, as those that were decoded with it are not needed.
+func TestRepeatedTextsAreSharedInMemory(t *testing.T) {
+	container := &Container{}
+	at := time.Unix(1, 0)
+	messages := map[*byte]bool{}
+	for i := range 4 * MaxTransitions {
+		container.Wait([]string{"ErrImagePull", "ImagePullBackOff"}[i%2], strings.Clone(strings.Repeat("m", 1000)), at, at)
+	}
+	for _, w := range container.Waits {
+		messages[unsafe.StringData(w.Message)] = true
+	}
+	if len(container.Waits) != MaxTransitions || len(messages) != 1 {
+		t.Errorf("%d waits have %d copies of one text", len(container.Waits), len(messages))
+	}
+	clear(messages)
+	ev := &Event{Occurrences: []Occurrence{{Count: 1, At: at, Message: strings.Repeat("m", 1000)}}}
+	for i := range int32(3 * maxOccurrences) {
+		ev.Add(Occurrence{Count: 2 + i, At: at, Message: strings.Repeat("m", 1000)})
+	}
+	for _, o := range ev.Occurrences {
+		messages[unsafe.StringData(o.Message)] = true
+	}
+	if len(ev.Occurrences) != maxOccurrences || len(messages) != 1 {
+		t.Errorf("%d occurrences have %d copies of one text", len(ev.Occurrences), len(messages))
+	}
+}
