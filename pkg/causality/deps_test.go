@@ -20,7 +20,7 @@ var deliveries = []string{
 // neither gRPC nor an OTLP client comes with it.
 func TestEngineBringsNoDelivery(t *testing.T) {
 	const own = "github.com/rollspan/rollspan/pkg/"
-	engine := dependencies(t, own+"causality")
+	engine := dependencies(t, own+"causality/...")
 	if !engine[own+"spans"] || !engine["k8s.io/api/core/v1"] {
 		t.Fatalf("these are not all that the engine depends on: %d packages", len(engine))
 	}

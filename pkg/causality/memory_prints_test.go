@@ -50,7 +50,7 @@ var notes = map[reflect.Type]bool{
 // is called: of each field of each record one.
 type prints map[string]uint64
 
-// differs is what is not the same, "" if all is.
+// Differs is what is not the same, "" if all is.
 func (p prints) Differs(other prints) string {
 	for name, sum := range other {
 		if before, known := p[name]; !known || before != sum {
