@@ -82,7 +82,7 @@ func couldNotStart(reason string) bool {
 // CrashLoopBackOff.
 type wait struct {
 	reason  string
-	Message string
+	message string
 	from    evidence.Moment
 	until   time.Time // arrival of the next other state; zero while it lasts
 }
@@ -139,7 +139,7 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
 		for i := range statuses {
-			if container := p.Container(statuses[i].Name); container != nil {
+			if container := p.container(statuses[i].Name); container != nil {
 				if !p.Leaving() {
 					container.observeVanished(&statuses[i], seen)
 				}
@@ -175,7 +175,7 @@ func (c *Container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) 
 	}
 	switch {
 	case s.State.Running != nil:
-		c.Wait("", "", arrival, seen)
+		c.wait("", "", arrival, seen)
 		r := c.run(s.ContainerID, s.RestartCount)
 		if !r.Started.Known() {
 			r.Started = evidence.InSecond(s.State.Running.StartedAt.Time, arrival)
@@ -184,10 +184,10 @@ func (c *Container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) 
 			r.booted = evidence.Arrived(arrival)
 		}
 	case s.State.Terminated != nil:
-		c.Wait("", "", arrival, seen)
+		c.wait("", "", arrival, seen)
 		c.observeEnd(s.State.Terminated, s.RestartCount, arrival, seen)
 	case s.State.Waiting != nil:
-		c.Wait(s.State.Waiting.Reason, s.State.Waiting.Message, arrival, seen)
+		c.wait(s.State.Waiting.Reason, s.State.Waiting.Message, arrival, seen)
 	}
 }
 
@@ -237,13 +237,13 @@ func (c *Container) trimRuns() {
 	c.Forgotten += n - len(c.Runs)
 }
 
-// Wait notes a waiting state; reason "" is any state but waiting.
-func (c *Container) Wait(reason, message string, arrival, seen time.Time) {
+// wait notes a waiting state; reason "" is any state but waiting.
+func (c *Container) wait(reason, message string, arrival, seen time.Time) {
 	if n := len(c.Waits); n > 0 && c.Waits[n-1].until.IsZero() {
 		last := &c.Waits[n-1]
 		if last.reason == reason {
-			if message != "" && message != last.Message {
-				last.Message = evidence.Shared(c.Waits, message)
+			if message != "" && message != last.message {
+				last.message = evidence.Shared(c.Waits, message)
 				c.Waits = evidence.Trimmed(c.Waits, MaxTransitions)
 			}
 			return
@@ -257,7 +257,7 @@ func (c *Container) Wait(reason, message string, arrival, seen time.Time) {
 	if arrival.IsZero() {
 		from = evidence.Moment{}
 	}
-	w := wait{reason: evidence.Shared(c.Waits, reason), Message: evidence.Shared(c.Waits, message), from: from}
+	w := wait{reason: evidence.Shared(c.Waits, reason), message: evidence.Shared(c.Waits, message), from: from}
 	c.Waits = evidence.Trimmed(append(c.Waits, w), MaxTransitions)
 }
 

@@ -20,11 +20,11 @@ func TestContainersAreFoundByName(t *testing.T) {
 		}
 		pod.ObserveContainers(in, time.Time{}, time.Unix(1, 0))
 		for i := range n {
-			if container := pod.Container(fmt.Sprint("c", i/2)); container == nil || container.Image != fmt.Sprint(i/2*2) {
+			if container := pod.container(fmt.Sprint("c", i/2)); container == nil || container.Image != fmt.Sprint(i/2*2) {
 				t.Errorf("of %d containers, %d is not found: %v", n, i, container)
 			}
 		}
-		if container := pod.Container("other"); container != nil {
+		if container := pod.container("other"); container != nil {
 			t.Errorf("%v is found", container)
 		}
 	}
@@ -37,10 +37,10 @@ func TestRepeatedTextsAreSharedInMemory(t *testing.T) {
 	at := time.Unix(1, 0)
 	messages := map[*byte]bool{}
 	for i := range 4 * MaxTransitions {
-		container.Wait([]string{"ErrImagePull", "ImagePullBackOff"}[i%2], strings.Clone(strings.Repeat("m", 1000)), at, at)
+		container.wait([]string{"ErrImagePull", "ImagePullBackOff"}[i%2], strings.Clone(strings.Repeat("m", 1000)), at, at)
 	}
 	for _, w := range container.Waits {
-		messages[unsafe.StringData(w.Message)] = true
+		messages[unsafe.StringData(w.message)] = true
 	}
 	if len(container.Waits) != MaxTransitions || len(messages) != 1 {
 		t.Errorf("%d waits have %d copies of one text", len(container.Waits), len(messages))

@@ -245,8 +245,8 @@ func (s *stager) named(m milestone) evidence.Failure {
 	}
 	message := strings.TrimPrefix(m.message, "Error: ")
 	for _, w := range s.line.Waits {
-		if w.Message == message || w.reason == message {
-			return evidence.Failure{Reason: w.reason, Message: s.line.explain(w.reason, w.Message)}
+		if w.message == message || w.reason == message {
+			return evidence.Failure{Reason: w.reason, Message: s.line.explain(w.reason, w.message)}
 		}
 	}
 	reason := "CreateContainerError"

@@ -92,7 +92,7 @@ func (p *Pod) Ordered(container *Container, r *Run) bool {
 // StopsBy reports whether an Event says that the kubelet stops a container with its
 // pod, by a clock that may not be the API server's.
 func (p *Pod) StopsBy(ev *Event) bool {
-	container := p.Container(ev.Container)
+	container := p.container(ev.Container)
 	if ev.Reason != "Killing" || container == nil || !p.Leaving() || len(container.Runs) == 0 {
 		return false
 	}

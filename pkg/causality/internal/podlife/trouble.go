@@ -56,7 +56,7 @@ func (p *Pod) containerTrouble(container *Container, at time.Time) (f evidence.F
 	case waiting && w.reason == "CrashLoopBackOff":
 		return evidence.Failure{Reason: w.reason, Message: ""}, true
 	case waiting:
-		return evidence.Failure{Reason: w.reason, Message: container.explain(w.reason, w.Message)}, true
+		return evidence.Failure{Reason: w.reason, Message: container.explain(w.reason, w.message)}, true
 	case ended != nil && ended.ExitCode != 0 && !container.RunningAt(at) && !p.EndedWithPod(container, ended):
 		return p.WhyEnded(container, ended), true
 	}
@@ -126,7 +126,7 @@ func (p *Pod) lastWarning(from, at time.Time) (evidence.Failure, bool) {
 	var last Occurrence
 	var reason string
 	for _, ev := range p.Events {
-		if ev.EventType != "Warning" || ev.First().After(at) || ev.Container != "" && p.Container(ev.Container) == nil {
+		if ev.EventType != "Warning" || ev.First().After(at) || ev.Container != "" && p.container(ev.Container) == nil {
 			continue // the last is of an ephemeral container, which nobody waits for
 		}
 		o := ev.Until(at)
