@@ -88,7 +88,7 @@ type wait struct {
 }
 
 // Words are what the waits of a container keep of one, each text once.
-func (w wait) Words() (reason, message string) { return w.reason, w.Message }
+func (w wait) Words() (reason, message string) { return w.reason, w.message }
 
 // OrdinaryWait says that a container only waits for its turn.
 func OrdinaryWait(reason string) bool {
@@ -99,8 +99,8 @@ func OrdinaryWait(reason string) bool {
 // again because of it.
 func (c *Container) IsDone(r *Run) bool { return c.Init && !c.Sidecar && r.ExitCode == 0 }
 
-// Container is the container of a name, nil if the pod has none, as of one that is ephemeral.
-func (p *Pod) Container(name string) *Container {
+// container is the container of a name, nil if the pod has none, as of one that is ephemeral.
+func (p *Pod) container(name string) *Container {
 	if len(p.Containers) > fewContainers {
 		return p.manyContainers[name]
 	}

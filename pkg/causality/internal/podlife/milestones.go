@@ -90,7 +90,7 @@ func (p *Pod) Milestones(container *Container) []milestone {
 		case w.reason == "ImagePullBackOff" && failedEvents:
 			// It follows a failure that is a milestone already.
 		default:
-			milestones = append(milestones, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.Message})
+			milestones = append(milestones, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.message})
 		}
 	}
 	sortMilestones(milestones)

@@ -13,8 +13,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// KindDeployment is the kind of Deployments.
-const KindDeployment = "Deployment"
+// kindDeployment is the kind of Deployments.
+const kindDeployment = "Deployment"
 
 // Annotations that the deployment controller keeps
 // (k8s.io/kubernetes/pkg/controller/deployment/util).
@@ -23,9 +23,9 @@ const (
 	RevisionHistoryAnnotation = "deployment.kubernetes.io/revision-history"
 )
 
-// DeploymentController is the deployment controller.
-var DeploymentController = Controller{
-	GroupVersionKind:   appsv1.SchemeGroupVersion.WithKind(KindDeployment),
+// deploymentController is the deployment controller.
+var deploymentController = Controller{
+	GroupVersionKind:   appsv1.SchemeGroupVersion.WithKind(kindDeployment),
 	service:            attr.ServiceDeployment,
 	nameKey:            semconv.K8SDeploymentNameKey,
 	uidKey:             semconv.K8SDeploymentUIDKey,

@@ -34,8 +34,8 @@ func TakeVacancy(steps []*Step, vacancies map[*Step]int32, write evidence.Write)
 	return nil
 }
 
-// KindReplicaSet is the kind of ReplicaSets.
-const KindReplicaSet = "ReplicaSet"
+// kindReplicaSet is the kind of ReplicaSets.
+const kindReplicaSet = "ReplicaSet"
 
 // ReplicaSetController is that of a ReplicaSet which is a workload of its own.
 var ReplicaSetController = Controller{

@@ -16,8 +16,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// KindStatefulSet is the kind of StatefulSets.
-const KindStatefulSet = "StatefulSet"
+// kindStatefulSet is the kind of StatefulSets.
+const kindStatefulSet = "StatefulSet"
 
 // A rollout is complete when the pods are ready (completeRollingUpdate of
 // k8s.io/kubernetes/pkg/controller/statefulset), though the controller makes the next
