@@ -76,11 +76,13 @@ type Controller struct {
 type podMaking int
 
 const (
-	// PodsMadeItself: the workload's controller, so that there are no steps.
+	// PodsMadeItself says that the workload's controller makes them, so that there are no
+	// steps: a StatefulSet.
 	PodsMadeItself podMaking = iota
-	// PodsMadeBySets: ReplicaSets, which the controller scales step by step.
+	// PodsMadeBySets says that ReplicaSets do, which the controller scales step by step: a
+	// Deployment.
 	PodsMadeBySets
-	// PodItself: nothing, it is a pod.
+	// PodItself says that nothing does, as the workload is a pod.
 	PodItself
 )
 
@@ -89,13 +91,14 @@ const (
 type numbering int
 
 const (
-	// numberedNot: nothing; the controller has turned to what it has observed.
+	// numberedNot says that nothing does; the controller has turned to what it has observed.
 	numberedNot numbering = iota
-	// NumberedByAnnotation: an annotation of the workload and its ReplicaSets.
+	// NumberedByAnnotation says that an annotation of the workload and its ReplicaSets does.
 	NumberedByAnnotation
-	// numberedByNamedRevision: a ControllerRevision that the status names.
+	// numberedByNamedRevision says that a ControllerRevision does, which the status names.
 	numberedByNamedRevision
-	// numberedByRevision: a ControllerRevision that is not named; the controller has
+	// numberedByRevision says that a ControllerRevision does, which nothing names; the
+	// controller has
 	// turned to what it has observed.
 	numberedByRevision
 )
@@ -109,13 +112,13 @@ func (n numbering) ByControllerRevision() bool {
 type Replacement int
 
 const (
-	// replacedByAny: any that is made, as one is like another.
+	// replacedByAny says that any that is made does, as one is like another.
 	replacedByAny Replacement = iota
-	// ReplacedByName: the one of that name.
+	// ReplacedByName says that the one of its name does: db-1 of a StatefulSet.
 	ReplacedByName
-	// ReplacedOnNode: the one for that node.
+	// ReplacedOnNode says that the one for its node does: of a DaemonSet.
 	ReplacedOnNode
-	// ReplacedNot: none. The pods are to end, and those that are made after them are
+	// ReplacedNot says that none does. The pods are to end, and those that are made after them are
 	// other tries at the same run.
 	ReplacedNot
 )
@@ -124,9 +127,9 @@ const (
 type scaling int
 
 const (
-	// scaledBySpec: who writes spec.replicas.
+	// scaledBySpec says that who writes spec.replicas does.
 	scaledBySpec scaling = iota
-	// ScaledByNodes: the nodes that fit; the status says how many, a moment after the
+	// ScaledByNodes says that the nodes that fit do; the status has their number, a moment after the
 	// controller has made or removed the pods.
 	ScaledByNodes
 )
@@ -135,9 +138,9 @@ const (
 type freeing int
 
 const (
-	// freedWhenGone: when its name is free.
+	// freedWhenGone says that it is when its name is free.
 	freedWhenGone freeing = iota
-	// FreedWhenEnded: when its containers have ended.
+	// FreedWhenEnded says that it is when its containers have ended.
 	FreedWhenEnded
 )
 
