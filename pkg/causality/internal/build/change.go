@@ -82,8 +82,8 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 	var end time.Time
 	switch {
 	case c.Kind == attr.ChangeDelete:
-		for pod, s := range b.plan.Stops {
-			if s.Change == c {
+		for pod, stop := range b.plan.Stops {
+			if stop.Change == c {
 				end = evidence.Latest(end, pod.Gone.At(), b.plan.StopAsked(pod))
 			}
 		}
@@ -91,8 +91,9 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 		end = now
 	case c.Outcome() == attr.OutcomeSuperseded:
 		end = c.End.At()
-		if i := slices.Index(b.plan.Workload.Changes, c); i >= 0 && i+1 < len(b.plan.Workload.Changes) && c.End == b.plan.Workload.Changes[i+1].Start {
-			end = b.plan.StartOf(b.plan.Workload.Changes[i+1])
+		changes := b.plan.Workload.Changes
+		if i := slices.Index(changes, c); i >= 0 && i+1 < len(changes) && c.End == changes[i+1].Start {
+			end = b.plan.StartOf(changes[i+1])
 		}
 	case c.Outcome() == attr.OutcomeDeleted:
 		end = b.plan.StartOf(b.plan.Workload.Current())
@@ -101,13 +102,16 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 		if c.Outcome() != attr.OutcomeComplete {
 			break
 		}
-		for pod, s := range b.plan.Starts {
-			if tr, ok := pod.FirstReady(); ok && s.Change == c && !c.EndedBy.Before(pod.FirstSeen) && !tr.Seen.After(c.EndedBy.Arrival.Add(evidence.ArrivalSlack)) {
-				// It is complete because its pods are available. A Ready that
-				// came later is of a pod that was not waited for.
-				if at := tr.At.Earliest; !at.After(end.Add(time.Second)) {
-					end = evidence.Latest(end, at)
-				}
+		for pod, start := range b.plan.Starts {
+			ready, ok := pod.FirstReady()
+			if !ok || start.Change != c || c.EndedBy.Before(pod.FirstSeen) {
+				continue
+			}
+			// It is complete because its pods are available. A Ready that came later
+			// is of a pod that was not waited for.
+			waitedFor := !ready.Seen.After(c.EndedBy.Arrival.Add(evidence.ArrivalSlack))
+			if at := ready.At.Earliest; waitedFor && !at.After(end.Add(time.Second)) {
+				end = evidence.Latest(end, at)
 			}
 		}
 	}
@@ -175,11 +179,16 @@ func (b *changeBuilder) readyPods() int {
 	}
 	n := 0
 	for _, pod := range b.plan.Pods {
-		set := b.plan.Starts[pod].Set
-		if set == nil || !set.Direct() && set.Revision != b.change.Revision || set.Direct() && b.plan.Starts[pod].Change != b.change {
+		start := b.plan.Starts[pod]
+		if start.Set == nil {
 			continue
 		}
-		if readyAt(pod, b.end) && (!pod.Lost() || pod.LostAt().At().After(b.end)) {
+		brought := start.Set.Revision == b.change.Revision
+		if start.Set.Direct() {
+			brought = start.Change == b.change
+		}
+		stayed := !pod.Lost() || pod.LostAt().At().After(b.end)
+		if brought && stayed && readyAt(pod, b.end) {
 			n++
 		}
 	}

@@ -75,22 +75,22 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 		Kind: kind.Recovery, Object: p.Workload.Kind, Service: p.Workload.Service(), Subject: p.Workload.Subject(),
 		Start: failed, End: end,
 	})
-	for _, q := range p.Pods {
-		at := p.Starts[q]
-		tr, ok := q.FirstReady()
-		if at.Change != c || !ok || !tr.At.At().After(failed) {
+	for _, pod := range p.Pods {
+		at := p.Starts[pod]
+		ready, ok := pod.FirstReady()
+		if at.Change != c || !ok || !ready.At.At().After(failed) {
 			continue
 		}
-		if !q.Ledger.StartSent {
-			b.podStart(span.SpanID, q, at.Set.Attributes(), failed, time.Time{}, false)
+		if !pod.Ledger.StartSent {
+			b.podStart(span.SpanID, pod, at.Set.Attributes(), failed, time.Time{}, false)
 			continue
 		}
-		pod := b.add(SpanSpec{
-			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(q.UID)},
-			Kind: kind.PodRecovery, Subject: q.Subject(),
-			Start: failed, End: tr.At.At(), Attrs: slices.Concat(at.Set.Attributes(), q.Attributes()),
+		recovery := b.add(SpanSpec{
+			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(pod.UID)},
+			Kind: kind.PodRecovery, Subject: pod.Subject(),
+			Start: failed, End: ready.At.At(), Attrs: slices.Concat(at.Set.Attributes(), pod.Attributes()),
 		})
-		attachDuring(pod, q.Events)
+		attachDuring(recovery, pod.Events)
 	}
 	for _, set := range p.Sets {
 		for _, ev := range set.Events {

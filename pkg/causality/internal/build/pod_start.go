@@ -35,8 +35,12 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 	sb.attachEvents(func(ev *podlife.Event) bool {
 		// The Events of the start: to its end, and those that a node whose
 		// clock is ahead dates a little later.
+		if !ev.First().After(end) {
+			return true
+		}
 		milestone, isMilestone := podlife.MilestoneKinds[ev.Reason]
-		return !ev.First().After(end) || !sb.cutShort && isMilestone && milestone != podlife.MilestoneBackOff && ev.First().Before(end.Add(podlife.StartedSlack))
+		ofStart := isMilestone && milestone != podlife.MilestoneBackOff
+		return ofStart && !sb.cutShort && ev.First().Before(end.Add(podlife.StartedSlack))
 	})
 	pod.Ledger.EmitStart(b.remember(sb.root))
 	return sb.root

@@ -205,7 +205,8 @@ func (sb *stopBuilder) attachEvents() {
 		t := ev.First()
 		// A probe that is cut off may say so before the request is dated.
 		early := pod.Ledger.StartSpan != nil && t.After(pod.Ledger.StartSpan.End) && !t.Before(sb.root.Start.Add(-evidence.ArrivalSlack))
-		if early || pod.StopsBy(ev) || !t.Before(sb.root.Start) || ev.Reason == "Killing" && pod.DeleteAsked.Known() && !t.Before(pod.DeleteAsked.Earliest) {
+		kill := ev.Reason == "Killing" && pod.DeleteAsked.Known() && !t.Before(pod.DeleteAsked.Earliest)
+		if early || kill || pod.StopsBy(ev) || !t.Before(sb.root.Start) {
 			attach(sb.place(ev), ev, sb.root.End)
 		}
 	}

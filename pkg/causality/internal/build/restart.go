@@ -152,7 +152,9 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 	restart.phases(b, root, subject)
 	initialized := restart.initialized()
 	for _, ev := range pod.Events {
-		if !ev.First().Before(restart.From.Add(-quiet)) && !ev.First().After(root.End) && !inStart(pod, ev) && (ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]) {
+		during := !ev.First().Before(restart.From.Add(-quiet)) && !ev.First().After(root.End)
+		about := ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]
+		if during && about && !inStart(pod, ev) {
 			attach(root, ev, root.End)
 		}
 	}

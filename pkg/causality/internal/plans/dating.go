@@ -17,21 +17,21 @@ func (p *Plan) StartOf(c *workloads.Change) time.Time {
 		return t
 	}
 	at := c.Start
-	for _, s := range p.StepsOf(c) {
-		if !s.Step.Initial {
-			at = at.Before(p.Decided(s.Set, s.Step))
+	for _, of := range p.StepsOf(c) {
+		if !of.Step.Initial {
+			at = at.Before(p.Decided(of.Set, of.Step))
 		}
 	}
 	if c.Kind == attr.ChangeDelete || p.Workload.Direct() {
-		for pod, s := range p.Stops {
-			if s.Change == c && pod.Leaving() {
+		for pod, stop := range p.Stops {
+			if stop.Change == c && pod.Leaving() {
 				at = at.Before(p.StopAsked(pod))
 			}
 		}
 	}
 	if p.Workload.Direct() {
-		for pod, s := range p.Starts {
-			if s.Change == c {
+		for pod, start := range p.Starts {
+			if start.Change == c {
 				at = at.Before(pod.CreatedAt())
 			}
 		}

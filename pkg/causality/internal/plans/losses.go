@@ -54,7 +54,11 @@ func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
 	for _, i := range candidates {
 		l.work.Spend(1)
 		lost := l.pods[i]
-		if lost == nil || pod.FirstSeen.Before(l.writes[i]) || l.rule == workloads.ReplacedOnNode && pod.Node != "" && lost.Node != "" && pod.Node != lost.Node {
+		if lost == nil || pod.FirstSeen.Before(l.writes[i]) {
+			continue
+		}
+		onAnotherNode := pod.Node != "" && lost.Node != "" && pod.Node != lost.Node
+		if l.rule == workloads.ReplacedOnNode && onAnotherNode {
 			continue
 		}
 		l.pods[i] = nil

@@ -50,10 +50,12 @@ func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads
 	if OrphanedAt(set, write) {
 		return nil
 	}
-	if p.Workload.Pending != nil && p.Workload.Pending != p.Workload.Current() && !set.Direct() && set.Revision > p.Workload.Revision && !write.Before(p.Workload.Pending.Opened) {
+	pending := p.Workload.Pending
+	ahead := !set.Direct() && set.Revision > p.Workload.Revision
+	if ahead && pending != nil && pending != p.Workload.Current() && !write.Before(pending.Opened) {
 		// The controller numbers the ReplicaSet first, and the workload when
 		// it gets to it: after a conflict, a pause, or in a long queue.
-		return p.Workload.Pending
+		return pending
 	}
 	return p.Workload.ChangeAt(write)
 }

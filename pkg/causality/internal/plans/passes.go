@@ -104,9 +104,11 @@ const DeletionReach = 30 * time.Second
 func (p *Plan) attributeToDeletion(set *workloads.PodSet, lost []*podlife.Pod) []*podlife.Pod {
 	return slices.DeleteFunc(lost, func(pod *podlife.Pod) bool {
 		p.Work.Spend(len(p.Workload.Changes))
+		if during := p.Stops[pod].Change; during != nil && during.Outcome() != attr.OutcomeDeleted {
+			return false
+		}
 		next := p.Workload.ChangeAfter(pod.LostBy())
-		if during := p.Stops[pod].Change; during != nil && during.Outcome() != attr.OutcomeDeleted || next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() ||
-			next.Opened.Arrival.Sub(pod.DeleteAskedBy.Arrival) >= DeletionReach {
+		if next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() || next.Opened.Arrival.Sub(pod.DeleteAskedBy.Arrival) >= DeletionReach {
 			return false
 		}
 		p.Stops[pod] = Attribution{Change: next, Set: set}

@@ -82,7 +82,7 @@ func (cs *VolumeClaims) Use(pod *Pod, in *corev1.Pod) {
 // Drop forgets a pod.
 func (cs *VolumeClaims) Drop(pod *Pod) {
 	for _, key := range pod.claimKeys {
-		cs.Users[key] = slices.DeleteFunc(cs.Users[key], func(q *Pod) bool { return q == pod })
+		cs.Users[key] = slices.DeleteFunc(cs.Users[key], func(other *Pod) bool { return other == pod })
 		if len(cs.Users[key]) == 0 {
 			delete(cs.Users, key)
 		}
@@ -112,12 +112,13 @@ func (cs *VolumeClaims) Waiter(pod *Pod, c *VolumeClaim, t time.Time, work *evid
 		return false
 	}
 	at := pod.CreatedAt()
-	for _, q := range cs.Users[ClaimKey(c.Namespace, c.Name)] {
-		work.Spend(workPerPod + len(q.Events))
-		if q == pod || !q.waitedAt(t) {
+	for _, other := range cs.Users[ClaimKey(c.Namespace, c.Name)] {
+		work.Spend(workPerPod + len(other.Events))
+		if other == pod || !other.waitedAt(t) {
 			continue
 		}
-		if other := q.CreatedAt(); other.Before(at) || other.Equal(at) && q.UID < pod.UID {
+		created := other.CreatedAt()
+		if created.Before(at) || created.Equal(at) && other.UID < pod.UID {
 			return false
 		}
 	}
