@@ -79,7 +79,7 @@ func (r *reviewer) inProgress() {
 	if c := r.plan.Workload.Current(); c != nil && !c.Ledger.Sent {
 		r.changeInProgress(c)
 	}
-	if r.plan.Workload.Controller.Replaces == workloads.ReplacedNot {
+	if r.plan.Workload.Controller.Replaces == workloads.NeverReplaced {
 		return // nobody makes another pod in the place of one
 	}
 	next := build.Successors(r.plan)

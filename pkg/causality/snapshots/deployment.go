@@ -99,8 +99,8 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	}
 	for _, set := range d.sets {
 		snap.emitSet(set, d, listed, from, end)
-		for _, q := range set.pods {
-			snap.emitPod(q, listed)
+		for _, pod := range set.pods {
+			snap.emitPod(pod, listed)
 		}
 	}
 	snap.emitStates(d, listed)

@@ -71,7 +71,7 @@ func (snap *snapshot) makerOf(namespace, pod string) *maker {
 		return nil
 	}
 	for _, k := range workloads.Controllers {
-		if k.Pods != workloads.PodsMadeItself {
+		if k.Pods != workloads.PodsMadeByController {
 			continue
 		}
 		if m := snap.makers[snap.names[kube.NameKey{Kind: k.Kind, Group: k.IdentityGroup(), Namespace: namespace, Name: pod[:dash]}]]; m != nil {
@@ -89,7 +89,7 @@ func newMaker(o runtime.Object) *maker {
 		return nil
 	}
 	for _, k := range workloads.Controllers {
-		if k.Pods != workloads.PodsMadeItself {
+		if k.Pods != workloads.PodsMadeByController {
 			continue
 		}
 		t := k.Template(in)
@@ -132,31 +132,31 @@ func (snap *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshot
 		},
 		Spec: made.spec,
 	}
-	q := &snapshotPod{uid: uid, name: name, owner: by, start: in}
+	pod := &snapshotPod{uid: uid, name: name, owner: by, start: in}
 	events := snap.eventsOf[uid]
 	containers := eventsOfContainers(events)
 	for _, ev := range events {
 		if ev.Reason == "Scheduled" {
-			q.born = ev.first
+			pod.born = ev.first
 			node := scheduledTo(ev.Message)
-			q.learn(ev.first, func(to *corev1.Pod) {
+			pod.learn(ev.first, func(to *corev1.Pod) {
 				setCondition(to, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(ev.first)})
 				to.Spec.NodeName = node
 			})
 		}
 	}
 	if created := snap.createdBy(by, name); len(created) > 0 {
-		q.born = evidence.Earliest(created[0], q.born)
+		pod.born = evidence.Earliest(created[0], pod.born)
 	}
-	q.bornExact = true
-	q.start.CreationTimestamp = metav1.NewTime(q.born.Truncate(time.Second))
-	q.learnInits(containers, made.places())
-	q.learnWaits(events)
-	q.learnEnd(events, snap.removal(by, name))
-	if at, ok := readyWhenStarted(&in.Spec, containers); ok && !q.troubled {
-		q.beReady(at)
+	pod.bornExact = true
+	pod.start.CreationTimestamp = metav1.NewTime(pod.born.Truncate(time.Second))
+	pod.learnInits(containers, made.places())
+	pod.learnWaits(events)
+	pod.learnEnd(events, snap.removal(by, name))
+	if at, ok := readyWhenStarted(&in.Spec, containers); ok && !pod.troubled {
+		pod.beReady(at)
 	}
-	return q
+	return pod
 }
 
 // containerEvents are the Events about one container, in order.
@@ -185,7 +185,7 @@ func (evs containerEvents) first(reason string) (at time.Time) {
 // learnInits dates the runs of init containers: one that the kubelet went on
 // from had succeeded. Of containers without Events nothing is known, so that these
 // are all to be looked at.
-func (q *snapshotPod) learnInits(events map[string]containerEvents, places map[string]int) {
+func (pod *snapshotPod) learnInits(events map[string]containerEvents, places map[string]int) {
 	names := slices.DeleteFunc(slices.Collect(maps.Keys(events)), func(name string) bool {
 		_, ok := places[name]
 		return !ok
@@ -195,11 +195,11 @@ func (q *snapshotPod) learnInits(events map[string]containerEvents, places map[s
 	var next time.Time
 	for _, name := range slices.Backward(names) {
 		started, ended := events[name].first("Started"), next
-		if places[name] < len(q.start.Spec.InitContainers) && !ended.IsZero() && !started.IsZero() {
+		if places[name] < len(pod.start.Spec.InitContainers) && !ended.IsZero() && !started.IsZero() {
 			runs = append(runs, func() {
 				s := &corev1.ContainerStatus{Name: name}
-				q.learnRun(s, &corev1.ContainerStateTerminated{
-					ContainerID: string(q.uid) + "/" + s.Name, // any that is one
+				pod.learnRun(s, &corev1.ContainerStateTerminated{
+					ContainerID: string(pod.uid) + "/" + s.Name, // any that is one
 					Reason:      "Completed", StartedAt: metav1.NewTime(started), FinishedAt: metav1.NewTime(ended),
 				}, 0, nil)
 			})
@@ -213,13 +213,13 @@ func (q *snapshotPod) learnInits(events map[string]containerEvents, places map[s
 
 // learnWaits dates why containers waited by the Events about it, whose words
 // tell two kinds of backing off apart.
-func (q *snapshotPod) learnWaits(events []*snapshotEvent) {
+func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
 	for _, ev := range events {
 		container := podlife.ContainerOf(ev.InvolvedObject.FieldPath)
 		if container == "" || ev.Reason != "BackOff" && ev.Reason != "Failed" {
 			continue
 		}
-		q.troubled = true
+		pod.troubled = true
 		if ev.Reason != "BackOff" {
 			continue
 		}
@@ -227,35 +227,35 @@ func (q *snapshotPod) learnWaits(events []*snapshotEvent) {
 		if strings.Contains(ev.Message, "pulling image") {
 			why = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: ev.Message}
 		}
-		q.learn(ev.first, setStatus(corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: why}}))
+		pod.learn(ev.first, setStatus(corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: why}}))
 	}
 }
 
 // learnEnd dates the deletion: by the ReplicaSet that did it, or the kubelet
 // that carried it out. Since when the pod was gone nothing tells; the last sign
 // of life stands for it.
-func (q *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
+func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 	var last time.Time
 	for _, ev := range events {
 		if ev.Reason == "Killing" {
-			q.asked = ev.first
+			pod.asked = ev.first
 		}
 		last = evidence.Latest(last, ev.last())
 	}
-	if q.asked.IsZero() {
-		q.asked = last
+	if pod.asked.IsZero() {
+		pod.asked = last
 	}
 	if len(removal) > 0 {
-		q.asked, q.removed = removal[0], true
+		pod.asked, pod.removed = removal[0], true
 	}
-	q.askedExact = true
-	q.gone = evidence.Latest(last, q.asked)
+	pod.askedExact = true
+	pod.gone = evidence.Latest(last, pod.asked)
 	grace := int64(0)
-	if g := q.start.Spec.TerminationGracePeriodSeconds; g != nil {
+	if g := pod.start.Spec.TerminationGracePeriodSeconds; g != nil {
 		grace = *g
 	}
-	due := metav1.NewTime(q.asked.Truncate(time.Second).Add(gracePeriod(grace)))
-	q.learn(q.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = &due, &grace })
+	due := metav1.NewTime(pod.asked.Truncate(time.Second).Add(gracePeriod(grace)))
+	pod.learn(pod.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = &due, &grace })
 }
 
 // readyWhenStarted is when the last container has started, if that makes the
@@ -276,9 +276,9 @@ func readyWhenStarted(spec *corev1.PodSpec, events map[string]containerEvents) (
 }
 
 // beReady notes when the pod was Ready.
-func (q *snapshotPod) beReady(at time.Time) {
-	q.ready = at
-	q.learn(at, func(to *corev1.Pod) {
+func (pod *snapshotPod) beReady(at time.Time) {
+	pod.ready = at
+	pod.learn(at, func(to *corev1.Pod) {
 		setCondition(to, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))})
 	})
 }

@@ -19,9 +19,9 @@ func (d *snapshotDeployment) judge(r *snapshotRevision, next []*snapshotRevision
 	until := next[0].began
 	if emptied, ok := d.emptied(r, until); ok {
 		// What the old pods were removed for is that new ones were available.
-		for _, q := range r.set.pods {
-			if q.final == nil && q.ready.IsZero() && !q.troubled && !q.born.Before(r.began) && q.alive(until) && emptied.After(q.born) {
-				q.beReady(emptied)
+		for _, pod := range r.set.pods {
+			if pod.final == nil && pod.ready.IsZero() && !pod.troubled && !pod.born.Before(r.began) && pod.alive(until) && emptied.After(pod.born) {
+				pod.beReady(emptied)
 			}
 		}
 		if ready, n := r.set.readyBy(until); n >= d.wantedFirst() {
@@ -74,18 +74,18 @@ func (d *snapshotDeployment) concludeReady(r *snapshotRevision) {
 		return
 	}
 	var pods []*snapshotPod
-	for _, q := range r.set.pods {
-		if q.born.Before(r.completed) && q.alive(r.completed) {
-			pods = append(pods, q)
+	for _, pod := range r.set.pods {
+		if pod.born.Before(r.completed) && pod.alive(r.completed) {
+			pods = append(pods, pod)
 		}
 	}
 	if len(pods) != int(d.wantedFirst()) {
 		return
 	}
 	at := r.completed.Add(-time.Duration(d.Spec.MinReadySeconds) * time.Second)
-	for _, q := range pods {
-		if q.ready.After(r.completed.Add(time.Second)) {
-			q.beReady(evidence.Latest(at, q.born))
+	for _, pod := range pods {
+		if pod.ready.After(r.completed.Add(time.Second)) {
+			pod.beReady(evidence.Latest(at, pod.born))
 		}
 	}
 }
@@ -111,11 +111,11 @@ func (d *snapshotDeployment) emptied(r *snapshotRevision, until time.Time) (at t
 // readyBy counts the pods that were Ready at a time, zero being the snapshot's,
 // and says when the last of them was.
 func (set *snapshotSet) readyBy(until time.Time) (last time.Time, n int32) {
-	for _, q := range set.pods {
-		if q.ready.IsZero() || !until.IsZero() && (!q.ready.Before(until) || !q.alive(until)) {
+	for _, pod := range set.pods {
+		if pod.ready.IsZero() || !until.IsZero() && (!pod.ready.Before(until) || !pod.alive(until)) {
 			continue
 		}
-		last = evidence.Latest(last, q.ready)
+		last = evidence.Latest(last, pod.ready)
 		n++
 	}
 	return last, n
@@ -124,7 +124,7 @@ func (set *snapshotSet) readyBy(until time.Time) (last time.Time, n int32) {
 // inTrouble reports whether a pod that was not Ready between two times is
 // known to have failed at something.
 func (set *snapshotSet) inTrouble(from, until time.Time) bool {
-	return slices.ContainsFunc(set.pods, func(q *snapshotPod) bool {
-		return q.troubled && q.born.Before(until) && q.alive(from.Add(time.Second)) && (q.ready.IsZero() || q.ready.After(until))
+	return slices.ContainsFunc(set.pods, func(pod *snapshotPod) bool {
+		return pod.troubled && pod.born.Before(until) && pod.alive(from.Add(time.Second)) && (pod.ready.IsZero() || pod.ready.After(until))
 	})
 }

@@ -47,9 +47,9 @@ type fact struct {
 	apply func(*corev1.Pod)
 }
 
-func (q *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) {
-	q.facts = append(q.facts, fact{at, apply})
-	q.newest = evidence.Latest(q.newest, at)
+func (pod *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) {
+	pod.facts = append(pod.facts, fact{at, apply})
+	pod.newest = evidence.Latest(pod.newest, at)
 }
 
 // gracePeriod is a number of seconds, as far as that is a time.
@@ -58,26 +58,26 @@ func gracePeriod(seconds int64) time.Duration {
 }
 
 // alive reports whether the pod was there, and not being deleted.
-func (q *snapshotPod) alive(at time.Time) bool {
-	return !q.born.After(at) && (q.asked.IsZero() || q.asked.After(at))
+func (pod *snapshotPod) alive(at time.Time) bool {
+	return !pod.born.After(at) && (pod.asked.IsZero() || pod.asked.After(at))
 }
 
 // livePod reads the life of a pod from its state.
 func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
-	q := &snapshotPod{uid: in.UID, name: in.Name, owner: snap.controllerOf(in), final: in, start: unstarted(in)}
+	pod := &snapshotPod{uid: in.UID, name: in.Name, owner: snap.controllerOf(in), final: in, start: unstarted(in)}
 	events := newPodEvents(snap.eventsOf[in.UID])
-	q.born, q.bornExact = narrowed(in.CreationTimestamp.Time, snap.createdBy(q.owner, in.Name), events.firsts)
+	pod.born, pod.bornExact = narrowed(in.CreationTimestamp.Time, snap.createdBy(pod.owner, in.Name), events.firsts)
 	for i := range in.Status.Conditions {
-		q.learnCondition(&in.Status.Conditions[i])
+		pod.learnCondition(&in.Status.Conditions[i])
 	}
 	for _, s := range containerStatuses(in) {
-		q.learnRuns(s, events)
+		pod.learnRuns(s, events)
 	}
-	q.learnUnready()
+	pod.learnUnready()
 	for _, s := range containerStatuses(in) {
 		if w := s.State.Waiting; w != nil && !podlife.OrdinaryWait(w.Reason) {
-			q.troubled = true
-			q.learn(q.waitingSince(s, events), setStatus(corev1.ContainerStatus{
+			pod.troubled = true
+			pod.learn(pod.waitingSince(s, events), setStatus(corev1.ContainerStatus{
 				Name: s.Name, State: s.State, LastTerminationState: s.LastTerminationState, RestartCount: s.RestartCount,
 			}))
 		}
@@ -87,13 +87,13 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		if in.DeletionGracePeriodSeconds != nil {
 			grace = gracePeriod(*in.DeletionGracePeriodSeconds)
 		}
-		q.asked, q.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(q.owner, in.Name))
-		q.removed = q.askedExact
-		q.learn(q.asked, func(to *corev1.Pod) {
+		pod.asked, pod.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(pod.owner, in.Name))
+		pod.removed = pod.askedExact
+		pod.learn(pod.asked, func(to *corev1.Pod) {
 			to.DeletionTimestamp, to.DeletionGracePeriodSeconds = in.DeletionTimestamp, in.DeletionGracePeriodSeconds
 		})
 	}
-	return q
+	return pod
 }
 
 // unstarted is a pod as it is created.
@@ -110,17 +110,17 @@ func unstarted(in *corev1.Pod) *corev1.Pod {
 
 // learnCondition dates what a condition that holds, or is told apart from one
 // that never held, says.
-func (q *snapshotPod) learnCondition(c *corev1.PodCondition) {
+func (pod *snapshotPod) learnCondition(c *corev1.PodCondition) {
 	at := c.LastTransitionTime.Time
 	holds := c.Status == corev1.ConditionTrue
 	if at.IsZero() || !holds && c.Type != corev1.PodScheduled {
 		return
 	}
 	if c.Type == corev1.PodReady {
-		q.ready = at
+		pod.ready = at
 	}
-	node := q.final.Spec.NodeName
-	q.learn(at, func(to *corev1.Pod) {
+	node := pod.final.Spec.NodeName
+	pod.learn(at, func(to *corev1.Pod) {
 		setCondition(to, *c)
 		if c.Type == corev1.PodScheduled && holds {
 			to.Spec.NodeName = node
@@ -131,19 +131,19 @@ func (q *snapshotPod) learnCondition(c *corev1.PodCondition) {
 // learnUnready dates the loss of readiness. A pod starts out unready, so that
 // one whose condition changed later than that had been Ready; not before its
 // containers had started, which is the only time there is.
-func (q *snapshotPod) learnUnready() {
-	i := slices.IndexFunc(q.final.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
-	if i < 0 || q.final.Status.StartTime == nil {
+func (pod *snapshotPod) learnUnready() {
+	i := slices.IndexFunc(pod.final.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+	if i < 0 || pod.final.Status.StartTime == nil {
 		return
 	}
-	lost := q.final.Status.Conditions[i]
+	lost := pod.final.Status.Conditions[i]
 	at := lost.LastTransitionTime.Time
-	if lost.Status == corev1.ConditionTrue || !at.After(q.final.Status.StartTime.Add(evidence.ArrivalSlack)) {
+	if lost.Status == corev1.ConditionTrue || !at.After(pod.final.Status.StartTime.Add(evidence.ArrivalSlack)) {
 		return
 	}
 	var started time.Time
-	for i := range q.final.Status.ContainerStatuses {
-		s := &q.final.Status.ContainerStatuses[i]
+	for i := range pod.final.Status.ContainerStatuses {
+		s := &pod.final.Status.ContainerStatuses[i]
 		first := s.State
 		if s.LastTerminationState.Terminated != nil {
 			first = s.LastTerminationState
@@ -158,38 +158,38 @@ func (q *snapshotPod) learnUnready() {
 	if started.IsZero() || started.After(at) {
 		return
 	}
-	q.ready = started
+	pod.ready = started
 	had := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(started)}
-	q.learn(started, func(to *corev1.Pod) { setCondition(to, had) })
-	q.learn(at, func(to *corev1.Pod) { setCondition(to, lost) })
+	pod.learn(started, func(to *corev1.Pod) { setCondition(to, had) })
+	pod.learn(at, func(to *corev1.Pod) { setCondition(to, lost) })
 }
 
 // learnRuns dates the runs of a container: the current one, and the last that
 // ended.
-func (q *snapshotPod) learnRuns(s *corev1.ContainerStatus, events *podEvents) {
+func (pod *snapshotPod) learnRuns(s *corev1.ContainerStatus, events *podEvents) {
 	if t := s.LastTerminationState.Terminated; t != nil {
 		restart := s.RestartCount - 1
 		if s.State.Waiting != nil {
 			restart = s.RestartCount // the count moves when the next run begins
 		}
-		q.learnRun(s, t, max(restart, 0), events)
+		pod.learnRun(s, t, max(restart, 0), events)
 	}
 	switch {
 	case s.State.Terminated != nil:
-		q.learnRun(s, s.State.Terminated, s.RestartCount, events)
+		pod.learnRun(s, s.State.Terminated, s.RestartCount, events)
 	case s.State.Running != nil:
-		q.learnStart(s, s.State.Running.StartedAt, s.ContainerID, s.RestartCount)
+		pod.learnStart(s, s.State.Running.StartedAt, s.ContainerID, s.RestartCount)
 	}
 }
 
-func (q *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
+func (pod *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
 	if t.ContainerID == "" {
 		return
 	}
-	q.troubled = q.troubled || t.ExitCode != 0
-	q.learnStart(s, t.StartedAt, t.ContainerID, restart)
+	pod.troubled = pod.troubled || t.ExitCode != 0
+	pod.learnStart(s, t.StartedAt, t.ContainerID, restart)
 	if !t.FinishedAt.IsZero() {
-		q.learn(endOfRun(t, events), setStatus(corev1.ContainerStatus{
+		pod.learn(endOfRun(t, events), setStatus(corev1.ContainerStatus{
 			Name: s.Name, ImageID: s.ImageID, ContainerID: t.ContainerID, RestartCount: restart,
 			State: corev1.ContainerState{Terminated: t},
 		}))
@@ -223,7 +223,7 @@ func endOfRun(t *corev1.ContainerStateTerminated, events *podEvents) time.Time {
 	}
 }
 
-func (q *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id string, restart int32) {
+func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id string, restart int32) {
 	if at.IsZero() {
 		return
 	}
@@ -231,7 +231,7 @@ func (q *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id s
 		Name: s.Name, ImageID: s.ImageID, ContainerID: id, RestartCount: restart,
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at}},
 	})
-	q.learn(at.Time, func(to *corev1.Pod) {
+	pod.learn(at.Time, func(to *corev1.Pod) {
 		set(to)
 		to.Status.Phase = corev1.PodRunning
 	})
@@ -240,7 +240,7 @@ func (q *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id s
 // waitingSince dates a container's waiting state, of which the API says
 // nothing: by the Event about its first failure, the end of the run it backs
 // off from, or else the last thing that is known to have worked.
-func (q *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvents) time.Time {
+func (pod *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvents) time.Time {
 	var ended time.Time
 	if t := s.LastTerminationState.Terminated; t != nil {
 		ended = t.FinishedAt.Time
@@ -253,7 +253,7 @@ func (q *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvents)
 			return ev.first
 		}
 	}
-	return evidence.Latest(q.born, ended, q.newest)
+	return evidence.Latest(pod.born, ended, pod.newest)
 }
 
 // podEvents are the Events about a pod that is there, sorted for what its containers
@@ -290,21 +290,21 @@ func (evs *podEvents) within(second time.Time) []occurred {
 
 // emitPod emits a pod's life. If it began before listed, it is in the list
 // then as it was.
-func (snap *snapshot) emitPod(q *snapshotPod, listed time.Time) {
-	if snap.emitted[q] {
+func (snap *snapshot) emitPod(pod *snapshotPod, listed time.Time) {
+	if snap.emitted[pod] {
 		return
 	}
-	snap.emitted[q] = true
-	if !q.gone.IsZero() && !q.gone.After(listed) {
+	snap.emitted[pod] = true
+	if !pod.gone.IsZero() && !pod.gone.After(listed) {
 		return
 	}
-	slices.SortStableFunc(q.facts, func(a, b fact) int { return a.at.Compare(b.at) })
-	state := q.start
-	at, r := q.born, rankPod
-	if !q.born.After(listed) {
+	slices.SortStableFunc(pod.facts, func(a, b fact) int { return a.at.Compare(b.at) })
+	state := pod.start
+	at, r := pod.born, rankPod
+	if !pod.born.After(listed) {
 		at, r = listed, rankListed
 	}
-	facts := q.facts
+	facts := pod.facts
 	apply := func() {
 		for len(facts) > 0 && !facts[0].at.After(at) {
 			facts[0].apply(state)
@@ -312,15 +312,15 @@ func (snap *snapshot) emitPod(q *snapshotPod, listed time.Time) {
 		}
 	}
 	apply()
-	snap.emit(at, r, watch.Added, q.state(state, facts))
-	for left := q.maxStates(); len(facts) > 0; left-- {
+	snap.emit(at, r, watch.Added, pod.state(state, facts))
+	for left := pod.maxStates(); len(facts) > 0; left-- {
 		// A state takes as many facts as it must so that those that are left suffice.
 		at = facts[(len(facts)-1)/max(left, 1)].at
 		apply()
-		snap.emit(at, rankPod, watch.Modified, q.state(state, facts))
+		snap.emit(at, rankPod, watch.Modified, pod.state(state, facts))
 	}
-	if !q.gone.IsZero() {
-		snap.emit(evidence.Latest(q.gone, at), rankPod, watch.Deleted, q.state(state, facts))
+	if !pod.gone.IsZero() {
+		snap.emit(evidence.Latest(pod.gone, at), rankPod, watch.Deleted, pod.state(state, facts))
 	}
 }
 
@@ -332,19 +332,19 @@ const (
 )
 
 // maxStates is in how many states, beside the first, a pod is shown at most.
-func (q *snapshotPod) maxStates() int {
-	statuses := 1 + len(q.start.Spec.InitContainers) + len(q.start.Spec.Containers)
-	if q.final != nil {
-		statuses += len(q.final.Status.Conditions) + len(q.final.Status.InitContainerStatuses) + len(q.final.Status.ContainerStatuses)
+func (pod *snapshotPod) maxStates() int {
+	statuses := 1 + len(pod.start.Spec.InitContainers) + len(pod.start.Spec.Containers)
+	if pod.final != nil {
+		statuses += len(pod.final.Status.Conditions) + len(pod.final.Status.InitContainerStatuses) + len(pod.final.Status.ContainerStatuses)
 	}
 	return max(statesEmitted, statusesEmitted/statuses)
 }
 
 // state is a copy of a state to tell. When no more facts are to come it is
 // the one of the snapshot, which says more than facts do.
-func (q *snapshotPod) state(of *corev1.Pod, more []fact) *corev1.Pod {
-	if len(more) == 0 && q.final != nil {
-		of = q.final
+func (pod *snapshotPod) state(of *corev1.Pod, more []fact) *corev1.Pod {
+	if len(more) == 0 && pod.final != nil {
+		of = pod.final
 	}
 	// The engine reads a spec and does not keep it; so one does for all.
 	return &corev1.Pod{TypeMeta: of.TypeMeta, ObjectMeta: of.ObjectMeta, Spec: of.Spec, Status: *of.Status.DeepCopy()}

@@ -56,9 +56,9 @@ func Reconstruct(objects []runtime.Object, reach time.Duration, now time.Time) H
 	for _, o := range snap.others {
 		snap.emitOther(o)
 	}
-	for _, q := range snap.pods {
-		if !snap.emitted[q] {
-			snap.emitPod(q, snap.begin)
+	for _, pod := range snap.pods {
+		if !snap.emitted[pod] {
+			snap.emitPod(pod, snap.begin)
 		}
 	}
 	snap.emitEvents()
@@ -244,10 +244,10 @@ func (snap *snapshot) controllerOf(meta metav1.Object) types.UID {
 // connect files pods under their ReplicaSets, and those under their
 // Deployments.
 func (snap *snapshot) connect() {
-	for _, q := range snap.pods {
-		snap.podsOf[q.owner] = append(snap.podsOf[q.owner], q)
-		if set := snap.sets[q.owner]; set != nil {
-			set.pods = append(set.pods, q)
+	for _, pod := range snap.pods {
+		snap.podsOf[pod.owner] = append(snap.podsOf[pod.owner], pod)
+		if set := snap.sets[pod.owner]; set != nil {
+			set.pods = append(set.pods, pod)
 		}
 	}
 	owner := map[types.UID]*snapshotDeployment{}

@@ -151,10 +151,10 @@ func (set *snapshotSet) stepTime(at time.Time, up bool) time.Time {
 		from, until = second, second.Add(time.Second)
 	}
 	first := time.Time{}
-	for _, q := range set.pods {
-		effect, exact := q.asked, q.askedExact && q.removed
+	for _, pod := range set.pods {
+		effect, exact := pod.asked, pod.askedExact && pod.removed
 		if up {
-			effect, exact = q.born, q.bornExact
+			effect, exact = pod.born, pod.bornExact
 		}
 		if exact && !effect.Before(from) && effect.Before(until) {
 			first = evidence.Earliest(first, effect)
@@ -178,9 +178,9 @@ func (set *snapshotSet) addCreation() {
 		}
 	}
 	var effects []time.Time
-	for _, q := range set.pods {
-		if q.bornExact {
-			effects = append(effects, q.born)
+	for _, pod := range set.pods {
+		if pod.bornExact {
+			effects = append(effects, pod.born)
 		}
 	}
 	slices.SortFunc(effects, time.Time.Compare)
@@ -196,12 +196,12 @@ func (set *snapshotSet) addStepsOfPods() {
 		up bool
 	}
 	var turns []turn
-	for _, q := range set.pods {
-		if !q.born.IsZero() {
-			turns = append(turns, turn{q.born, true})
+	for _, pod := range set.pods {
+		if !pod.born.IsZero() {
+			turns = append(turns, turn{pod.born, true})
 		}
-		if q.removed {
-			turns = append(turns, turn{q.asked, false})
+		if pod.removed {
+			turns = append(turns, turn{pod.asked, false})
 		}
 	}
 	slices.SortStableFunc(turns, func(a, b turn) int { return a.at.Compare(b.at) })
@@ -251,12 +251,12 @@ func (s *snapshotStep) isOneOf(steps []*snapshotStep) bool { return slices.Conta
 func (set *snapshotSet) placePods() {
 	for _, s := range set.steps {
 		second := s.at.Truncate(time.Second)
-		for _, q := range set.pods {
-			if s.up && !q.bornExact && q.born.Equal(second) {
-				q.born = s.at
+		for _, pod := range set.pods {
+			if s.up && !pod.bornExact && pod.born.Equal(second) {
+				pod.born = s.at
 			}
-			if !s.up && !q.askedExact && !q.asked.IsZero() && q.asked.Equal(second) {
-				q.asked, q.removed = s.at, true
+			if !s.up && !pod.askedExact && !pod.asked.IsZero() && pod.asked.Equal(second) {
+				pod.asked, pod.removed = s.at, true
 			}
 		}
 	}

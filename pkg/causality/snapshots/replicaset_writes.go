@@ -114,9 +114,9 @@ func (w *setWriter) lost(to int32, by time.Time) {
 // raise writes the steps up that the births of pods by a time prove.
 func (w *setWriter) raise(to int32, by time.Time) {
 	var born []time.Time
-	for _, q := range w.set.pods {
-		if !q.born.Before(w.rise) && q.born.Before(by) {
-			born = append(born, q.born)
+	for _, pod := range w.set.pods {
+		if !pod.born.Before(w.rise) && pod.born.Before(by) {
+			born = append(born, pod.born)
 		}
 	}
 	for to > w.replicas {
@@ -132,9 +132,9 @@ func (w *setWriter) raise(to int32, by time.Time) {
 // was to remove.
 func (w *setWriter) removedBy(by time.Time) []time.Time {
 	var removed []time.Time
-	for _, q := range w.set.pods {
-		if q.removed && !q.asked.Before(w.last) && q.asked.Before(by) {
-			removed = append(removed, q.asked)
+	for _, pod := range w.set.pods {
+		if pod.removed && !pod.asked.Before(w.last) && pod.asked.Before(by) {
+			removed = append(removed, pod.asked)
 		}
 	}
 	slices.SortFunc(removed, time.Time.Compare)

@@ -78,12 +78,12 @@ func (snap *snapshot) emitScales(d *snapshotDeployment, at time.Time) time.Time 
 // removed were deleted; zero if they were not, as far as known.
 func (set *snapshotSet) reached(s *snapshotStep) time.Time {
 	at, n := s.at, int32(0)
-	for _, q := range set.pods {
+	for _, pod := range set.pods {
 		switch {
-		case s.up && !q.born.Before(s.at) && !q.ready.IsZero():
-			at, n = evidence.Latest(at, q.ready), n+1
-		case !s.up && q.removed && !q.asked.Before(s.at):
-			at, n = evidence.Latest(at, q.asked), n+1
+		case s.up && !pod.born.Before(s.at) && !pod.ready.IsZero():
+			at, n = evidence.Latest(at, pod.ready), n+1
+		case !s.up && pod.removed && !pod.asked.Before(s.at):
+			at, n = evidence.Latest(at, pod.asked), n+1
 		}
 	}
 	if s.up && n < s.to-s.from {

@@ -94,8 +94,8 @@ func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 	if done != nil {
 		at = evidence.Latest(at, done.LastTransitionTime.Time)
 	}
-	for _, q := range snap.podsOf[in.UID] {
-		snap.emitPod(q, evidence.Earliest(snap.begin, began))
+	for _, pod := range snap.podsOf[in.UID] {
+		snap.emitPod(pod, evidence.Earliest(snap.begin, began))
 	}
 	snap.emit(at, rankStatus, watch.Modified, in)
 }
@@ -115,8 +115,8 @@ func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created t
 		listed = evidence.Earliest(listed, d.rollouts[first].began)
 	}
 	d.concludeReady()
-	for _, q := range d.pods {
-		snap.emitPod(q, listed)
+	for _, pod := range d.pods {
+		snap.emitPod(pod, listed)
 	}
 	switch {
 	case first < len(d.rollouts):
@@ -194,8 +194,8 @@ func (d *snapshotDirect) onlyRollout(meta metav1.Object, updated string) []direc
 	if meta.GetGeneration() <= 1 || !rollsOut(d.object) || wrote.Equal(d.created) {
 		return []directRollout{{updated, d.created}}
 	}
-	for _, q := range d.pods {
-		if q.final != nil && q.born.Before(wrote) {
+	for _, pod := range d.pods {
+		if pod.final != nil && pod.born.Before(wrote) {
 			return nil
 		}
 	}
@@ -236,8 +236,8 @@ func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Tim
 	r := d.rollouts[last]
 	snap.emitBegun(d, r, before, 0)
 	at := r.began
-	for _, q := range d.pods {
-		at = evidence.Latest(at, q.ready, q.asked)
+	for _, pod := range d.pods {
+		at = evidence.Latest(at, pod.ready, pod.asked)
 	}
 	snap.emit(at, rankStatus, watch.Modified, d.object)
 }
@@ -256,12 +256,12 @@ func (snap *snapshot) emitBegun(d *snapshotDirect, r directRollout, before strin
 // between two rollouts.
 func (d *snapshotDirect) readyBetween(from, until time.Time) (at time.Time, ok bool) {
 	n := int32(0)
-	for _, q := range bornFrom(d.born, from) {
-		if q.born.After(until) {
+	for _, pod := range bornFrom(d.born, from) {
+		if pod.born.After(until) {
 			break
 		}
-		if !q.ready.IsZero() && q.ready.Before(until) {
-			at, n = evidence.Latest(at, q.ready), n+1
+		if !pod.ready.IsZero() && pod.ready.Before(until) {
+			at, n = evidence.Latest(at, pod.ready), n+1
 		}
 	}
 	return at, n > 0 && n >= directReplicas(d.object)
@@ -275,17 +275,17 @@ func (d *snapshotDirect) concludeReady() {
 		return
 	}
 	byOrdinal := map[int][]*snapshotPod{}
-	for _, q := range d.born {
-		byOrdinal[ordinal(q.name)] = append(byOrdinal[ordinal(q.name)], q)
+	for _, pod := range d.born {
+		byOrdinal[ordinal(pod.name)] = append(byOrdinal[ordinal(pod.name)], pod)
 	}
-	for _, q := range d.pods {
-		if q.final != nil || q.troubled || !q.ready.IsZero() {
+	for _, pod := range d.pods {
+		if pod.final != nil || pod.troubled || !pod.ready.IsZero() {
 			continue
 		}
 		// If it was gone when the first of them was born, it was for the others.
-		next := bornFrom(byOrdinal[ordinal(q.name)+1], q.born.Add(1))
-		if len(next) > 0 && q.alive(next[0].born) {
-			q.beReady(next[0].born)
+		next := bornFrom(byOrdinal[ordinal(pod.name)+1], pod.born.Add(1))
+		if len(next) > 0 && pod.alive(next[0].born) {
+			pod.beReady(next[0].born)
 		}
 	}
 }

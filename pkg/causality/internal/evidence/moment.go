@@ -131,9 +131,9 @@ func CompareWrites(a, b Write) int {
 }
 
 // Latest returns the last of the times.
-func Latest(ts ...time.Time) time.Time {
+func Latest(times ...time.Time) time.Time {
 	var last time.Time
-	for _, t := range ts {
+	for _, t := range times {
 		if t.After(last) {
 			last = t
 		}
@@ -142,9 +142,9 @@ func Latest(ts ...time.Time) time.Time {
 }
 
 // Earliest returns the first of the times that are set.
-func Earliest(ts ...time.Time) time.Time {
+func Earliest(times ...time.Time) time.Time {
 	var first time.Time
-	for _, t := range ts {
+	for _, t := range times {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
 			first = t
 		}

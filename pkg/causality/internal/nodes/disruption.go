@@ -15,7 +15,7 @@ import (
 // disruptionKind is what ails a node, as the attribute rollspan.cause has it.
 type disruptionKind string
 
-// The kinds of disruptions: conditions of a node, and what becomes of it.
+// The kinds of disruptions: conditions of the Node, and what was done to it.
 const (
 	NotReady           disruptionKind = attr.CauseNotReady
 	Unreachable        disruptionKind = attr.CauseUnreachable

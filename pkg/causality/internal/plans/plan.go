@@ -137,7 +137,7 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 	for _, set := range p.Sets {
 		pods := podsOf[set.ObjectID]
 		switch p.Workload.Controller.Replaces {
-		case workloads.ReplacedNot:
+		case workloads.NeverReplaced:
 			p.attributeRun(set, pods)
 		default:
 			born := InOrderOfBirth(pods)

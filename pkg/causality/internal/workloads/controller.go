@@ -19,7 +19,7 @@ import (
 // if it has none.
 func MakerOf(meta metav1.Object) kube.ObjectID {
 	ref := kube.ControllerRef(meta)
-	if k := OwningController(ref); k == nil || k.Pods != PodsMadeItself {
+	if k := OwningController(ref); k == nil || k.Pods != PodsMadeByController {
 		return kube.ObjectID{}
 	}
 	return kube.NewOwnerRef(ref).In(meta.GetNamespace())
@@ -76,13 +76,12 @@ type Controller struct {
 type podMaking int
 
 const (
-	// PodsMadeItself says that the workload's controller makes them, so that there are no
-	// steps: a StatefulSet.
-	PodsMadeItself podMaking = iota
-	// PodsMadeBySets says that ReplicaSets do, which the controller scales step by step: a
-	// Deployment.
+	// PodsMadeByController says that the workload's own controller makes them, so that there
+	// are no steps.
+	PodsMadeByController podMaking = iota
+	// PodsMadeBySets says that ReplicaSets make them, which the controller scales step by step.
 	PodsMadeBySets
-	// PodItself says that nothing does, as the workload is a pod.
+	// PodItself says that nothing makes them: the workload is a pod.
 	PodItself
 )
 
@@ -91,15 +90,16 @@ const (
 type numbering int
 
 const (
-	// numberedNot says that nothing does; the controller has turned to what it has observed.
-	numberedNot numbering = iota
-	// NumberedByAnnotation says that an annotation of the workload and its ReplicaSets does.
+	// notNumbered says that nothing numbers them; the controller has turned to what it has
+	// observed.
+	notNumbered numbering = iota
+	// NumberedByAnnotation says that an annotation of the workload and its ReplicaSets has the
+	// number.
 	NumberedByAnnotation
-	// numberedByNamedRevision says that a ControllerRevision does, which the status names.
+	// numberedByNamedRevision says that a ControllerRevision has it, which the status names.
 	numberedByNamedRevision
-	// numberedByRevision says that a ControllerRevision does, which nothing names; the
-	// controller has
-	// turned to what it has observed.
+	// numberedByRevision says that a ControllerRevision has it, which is not named; the
+	// controller has turned to what it has observed.
 	numberedByRevision
 )
 
@@ -112,24 +112,24 @@ func (n numbering) ByControllerRevision() bool {
 type Replacement int
 
 const (
-	// replacedByAny says that any that is made does, as one is like another.
+	// replacedByAny says that it is any that is made, as one is like another.
 	replacedByAny Replacement = iota
-	// ReplacedByName says that the one of its name does: db-1 of a StatefulSet.
+	// ReplacedByName says that it is the one of the same name.
 	ReplacedByName
-	// ReplacedOnNode says that the one for its node does: of a DaemonSet.
+	// ReplacedOnNode says that it is the one for the same node.
 	ReplacedOnNode
-	// ReplacedNot says that none does. The pods are to end, and those that are made after them are
-	// other tries at the same run.
-	ReplacedNot
+	// NeverReplaced says that none does. The pods are to end, and those that are made after
+	// them are other tries at the same run.
+	NeverReplaced
 )
 
 // scaling is who decides how many pods there are to be.
 type scaling int
 
 const (
-	// scaledBySpec says that who writes spec.replicas does.
+	// scaledBySpec says that it is who writes spec.replicas.
 	scaledBySpec scaling = iota
-	// ScaledByNodes says that the nodes that fit do; the status has their number, a moment after the
+	// ScaledByNodes says that it is the nodes that fit; the status says how many, a moment after the
 	// controller has made or removed the pods.
 	ScaledByNodes
 )
@@ -138,9 +138,9 @@ const (
 type freeing int
 
 const (
-	// freedWhenGone says that it is when its name is free.
+	// freedWhenGone says that it is when the name of the pod is free.
 	freedWhenGone freeing = iota
-	// FreedWhenEnded says that it is when its containers have ended.
+	// FreedWhenEnded says that it is when the containers of the pod have ended.
 	FreedWhenEnded
 )
 
@@ -190,7 +190,7 @@ func (k *Controller) ID(meta metav1.Object) kube.ObjectID {
 
 // GoesPodByPod reports whether the controller, in a rollout, waits for one pod before it
 // goes on with the next.
-func (k *Controller) GoesPodByPod() bool { return k.rolls && k.Pods == PodsMadeItself }
+func (k *Controller) GoesPodByPod() bool { return k.rolls && k.Pods == PodsMadeByController }
 
 // statesOf reads the states of the objects of one type.
 type statesOf[T runtime.Object] func(in T, o stream.Observation, last *Workload) State
@@ -225,5 +225,5 @@ var PodController = Controller{
 	nameKey:          semconv.K8SPodNameKey,
 	uidKey:           semconv.K8SPodUIDKey,
 	Pods:             PodItself,
-	Replaces:         ReplacedNot,
+	Replaces:         NeverReplaced,
 }

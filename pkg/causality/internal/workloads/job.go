@@ -25,7 +25,7 @@ var JobController = Controller{
 	service:          attr.ServiceJob,
 	nameKey:          semconv.K8SJobNameKey,
 	uidKey:           semconv.K8SJobUIDKey,
-	Replaces:         ReplacedNot,
+	Replaces:         NeverReplaced,
 	FreedBy:          FreedWhenEnded,
 	FixedTemplate:    true,
 	Template: func(object metav1.Object) *corev1.PodTemplateSpec {

@@ -43,7 +43,7 @@ var ReplicaSetController = Controller{
 	service:          attr.ServiceReplicaSet,
 	nameKey:          semconv.K8SReplicaSetNameKey,
 	uidKey:           semconv.K8SReplicaSetUIDKey,
-	Numbers:          numberedNot,
+	Numbers:          notNumbered,
 	Replaces:         replacedByAny,
 	ScaledBy:         scaledBySpec,
 	FreedBy:          freedWhenGone,
