@@ -29,7 +29,7 @@ const (
 // gives it the same IDs, and no span may be told twice with different content.
 // Stats say how many changes that are. The engine must not be used afterwards.
 func (e *Engine) Close() []spans.Trace {
-	// What is not told yet and has ended is due, or it would never be told.
+	// What is not handed out yet and has ended is due, or it would never be told.
 	out := e.reviewDue(whatIsOver)
 	out = append(out, e.disruptions(whatIsOver)...)
 	return e.handOut(append(out, e.activities(whatIsOver)...))

@@ -55,7 +55,7 @@ func (e *Engine) sweepClaims() {
 	}
 }
 
-// wantedByPod reports whether a change that is still to be told may want the
+// wantedByPod reports whether a change that is still to be handed out may want the
 // Events of a claim, because it tells of a pod that uses it.
 func (e *Engine) wantedByPod(obj *podlife.Object) bool {
 	return obj.Kind == kube.KindClaim && obj.Group == "" && slices.ContainsFunc(e.claims.Users[podlife.ClaimKey(obj.Namespace, obj.Name)], func(pod *podlife.Pod) bool {

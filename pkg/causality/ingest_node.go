@@ -53,7 +53,7 @@ func (e *Engine) touchNode(obj *podlife.Object) {
 	}
 }
 
-// sweepNodes forgets the disruptions that have been told for as long as Events
+// sweepNodes forgets the disruptions that have been handed out for as long as Events
 // live, and the Nodes that are gone: by then nothing more will be said of them.
 func (e *Engine) sweepNodes() {
 	for _, n := range e.nodes.ByID {

@@ -71,7 +71,7 @@ func origin(start evidence.Moment) time.Time {
 	return nodes.EarliestOf(start).Truncate(time.Second).Add(time.Second)
 }
 
-// inProgress hands out what is to be told of changes that are open.
+// inProgress hands out spans of what is open: a change, a replacement.
 func (r *reviewer) inProgress() {
 	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
 		return

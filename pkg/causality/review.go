@@ -135,7 +135,7 @@ func (r *reviewer) recoveries() {
 	}
 }
 
-// forget drops what is over and told, so that memory follows what is in the
+// forget drops what is over and handed out, so that memory follows what is in the
 // cluster and not what ever was.
 func (r *reviewer) forget() {
 	for len(r.plan.Workload.Changes) > keepChanges && r.plan.Workload.Changes[0].Ledger.Sent {
@@ -153,7 +153,7 @@ func (r *reviewer) forget() {
 		switch {
 		case !pod.Gone.Known() || r.pending(pod) || !old(pod.Touched):
 		case r.engine.unsettled[pod.Object] && r.wanted != everything:
-			// Its last Events are still to be told, when this look is over.
+			// Its last Events are still to be handed out, when this look is over.
 			r.nextReview = evidence.Earliest(r.nextReview, r.engine.now.Add(r.engine.opts.Settle))
 		default:
 			r.noteFilled(pod)
@@ -192,7 +192,7 @@ func (r *reviewer) noteFilled(pod *podlife.Pod) {
 	}
 }
 
-// over reports whether the workload is gone and that was told. One that is deleted in
+// over reports whether the workload is gone and that was handed out. One that is deleted in
 // the foreground, or that a finalizer holds, is there for as long as that takes.
 func (r *reviewer) over() bool {
 	return r.plan.Workload.Deleted && r.isGone() && r.plan.Workload.Current().Ledger.Sent

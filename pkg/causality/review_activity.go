@@ -66,7 +66,7 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 }
 
 // longestBurst bounds a burst of Events: some emitters never pause, and what has no
-// end would not be told.
+// end would not be handed out.
 const longestBurst = 10 * time.Minute
 
 // burst is the first burst of Events about an object.
@@ -100,7 +100,7 @@ func (e *Engine) burst(events []*podlife.Event) burst {
 	return b
 }
 
-// claimable reports whether a change that is still to be told may yet want
+// claimable reports whether a change that is still to be handed out may yet want
 // the object's Events.
 func (e *Engine) claimable(obj *podlife.Object) bool {
 	if e.wantedByPod(obj) {
@@ -120,7 +120,7 @@ func (e *Engine) claimable(obj *podlife.Object) bool {
 	}
 	pod := e.pods[obj.ObjectID]
 	if pod == nil || pod.Gone.Known() && e.now.After(pod.GoneSeen.Add(e.opts.Linger)) {
-		return false // a stop that was not told by now is nobody's
+		return false // a stop that was not handed out by now is nobody's
 	}
 	return !pod.Ledger.StartSent && !pod.Initial && !pod.Lost() || pod.Leaving() && !pod.Ledger.StopSent
 }

@@ -94,7 +94,7 @@ func (e *Engine) emitDisruption(d *nodes.Disruption) spans.Trace {
 const maxWithheld = 128
 
 // withoutWithheld leaves out the Events about a node that a disruption which is
-// still to be told will have.
+// still to be handed out will have.
 func (e *Engine) withoutWithheld(obj *podlife.Object, events []*podlife.Event) []*podlife.Event {
 	n := e.nodes.ByID[obj.ObjectID]
 	if n == nil {
@@ -131,7 +131,7 @@ func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (o
 }
 
 // A replacement is linked to what led to the loss of its pod, and that is linked
-// to the replacement where it is told later: a disruption when it is over, a pod
+// to the replacement where it is handed out later: a disruption when it is over, a pod
 // that others had to make room for when it has started. IDs are made of
 // identities, so it does not matter whether the replacement is over by then.
 
@@ -174,7 +174,7 @@ func (e *Engine) replacing(meets func(*podlife.Pod) bool) []*podlife.Pod {
 }
 
 // linkConsequences leads from a disruption that is over to what it led to: pods
-// lost in its time. What is forgotten by now was noted when it was told.
+// lost in its time. What is forgotten by now was noted when it was handed out.
 func (e *Engine) linkConsequences(s *spans.Span, d *nodes.Disruption) {
 	until := s.End.Add(d.Tail())
 	for _, pod := range e.replacing(func(p *podlife.Pod) bool { return p.Node == d.Node.Name && e.nodeCause(p, until) == d }) {

@@ -29,7 +29,8 @@ func (b *changeBuilder) runBlockers() {
 	}
 }
 
-// backsOff reports whether the time between the end of a blocker and what it led to is the Job controller's back-off.
+// backsOff reports whether the time between the end of a blocker and what it led to is the
+// Job controller's back-off.
 func (b *changeBuilder) backsOff(block blocker, cause *spans.Span) bool {
 	if block.failure == nil || cause == b.root {
 		return false

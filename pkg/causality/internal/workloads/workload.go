@@ -68,10 +68,10 @@ type Workload struct {
 	// controller has not seen it, or the workload is paused. pendingTemplate is that template.
 	Pending         *Change
 	pendingTemplate kube.PodTemplate
-	Deleted         bool
-	// Gone is set when there is no such object any more, and Deleted when it is to be deleted: one that is deleted in the
-	// foreground is there until what it owns is gone. Of a pod its record says so.
-	Gone bool
+	// Deleted is set when its deletion was asked for, and Gone when there is no such object
+	// any more: one that is deleted in the foreground is there until what it owns is gone. Of
+	// a pod its record says so.
+	Deleted, Gone bool
 	// Contexts are the deployers' traces, lastDeployed is when the last change
 	// was opened that may have joined one.
 	Contexts     traceContexts
