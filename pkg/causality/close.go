@@ -51,6 +51,14 @@ func (r *reviewer) foundAgain(c *workloads.Change) bool {
 	}
 }
 
+// mayHaveOwner reports whether a change of a ReplicaSet may yet be part of another one: it
+// names a workload that was not seen, and the news of that may be on its way.
+func (r *reviewer) mayHaveOwner(c *workloads.Change) bool {
+	e := r.engine
+	_, waits := e.unseenOf[r.plan.Workload.ObjectID]
+	return waits && e.now.Before(c.Opened.Arrival.Add(e.opts.Settle))
+}
+
 func (r *reviewer) isGone() bool {
 	return r.plan.Workload.Gone || r.plan.Workload.Controller.Pods == workloads.PodItself && !r.podsLeft()
 }

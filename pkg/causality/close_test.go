@@ -89,11 +89,13 @@ func TestCloseAndRestartAnywhere(t *testing.T) {
 		// it had is gone from the status.
 		recovered := map[trace.TraceID]bool{}
 		for _, s := range allSpans(full) {
-			if s.Name == "Deployment recovery" {
+			if s.Name == "Deployment recovery" || s.Name == "Rollout recovery" {
 				recovered[s.TraceID] = true
 			}
 		}
 		for n := 1; n < len(obs); n++ {
+			// A Rollout that lately was complete and misses a pod looks as if it were not yet.
+			misses := missesAPod(want, obs[n].Time)
 			before, atEnd := closed(obs, n)
 			first, second := slices.Concat(before, atEnd), replay(restarted(obs, n))
 			told := map[trace.SpanID]bool{}
@@ -101,7 +103,7 @@ func TestCloseAndRestartAnywhere(t *testing.T) {
 				told[s.SpanID] = true
 			}
 			for _, s := range allSpans(second) {
-				if told[s.SpanID] && !recovered[s.TraceID] {
+				if told[s.SpanID] && !recovered[s.TraceID] && !misses[s.TraceID] {
 					t.Errorf("stopped at %s: %s %s is told by both", clockOf(obs[n].Time), s.Name, s.Subject)
 				}
 				told[s.SpanID] = true
@@ -122,4 +124,22 @@ func TestCloseAndRestartAnywhere(t *testing.T) {
 			}
 		}
 	})
+}
+
+// missesAPod are the rollouts of Argo Rollouts whose pods are being replaced at a time.
+func missesAPod(changes map[trace.SpanID]spans.Span, at time.Time) map[trace.TraceID]bool {
+	rollouts := map[trace.TraceID]bool{}
+	for _, c := range changes {
+		rollouts[c.TraceID] = rollouts[c.TraceID] || c.Name == "Rollout rollout"
+	}
+	misses := map[trace.TraceID]bool{}
+	for _, c := range changes {
+		if c.Name != "Pod replacement" || c.Start.After(at) || c.End.Before(at.Add(-time.Second)) {
+			continue
+		}
+		for _, l := range c.Links {
+			misses[l.TraceID] = rollouts[l.TraceID]
+		}
+	}
+	return misses
 }

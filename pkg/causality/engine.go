@@ -45,7 +45,8 @@ type Engine struct {
 	workloads     map[kube.ObjectID]*workloads.Workload
 	sets          map[kube.ObjectID]*workloads.PodSet
 	setsOf        map[kube.ObjectID][]*workloads.PodSet // by their workload
-	unseen        map[kube.ObjectID]*workloads.Unseen   // by the workload that was not seen
+	unseen        map[kube.ObjectID]*workloads.Unseen   // by the workload
+	unseenOf      map[kube.ObjectID]kube.ObjectID       // the workload, by the ReplicaSet
 	pods          map[kube.ObjectID]*podlife.Pod
 	podsOf        map[kube.ObjectID][]*podlife.Pod // by their owner
 	mirrors       map[kube.ObjectID][]*podlife.Pod // by the static pod, in order of creation
@@ -115,6 +116,7 @@ func New(opts Options) *Engine {
 		sets:          map[kube.ObjectID]*workloads.PodSet{},
 		setsOf:        map[kube.ObjectID][]*workloads.PodSet{},
 		unseen:        map[kube.ObjectID]*workloads.Unseen{},
+		unseenOf:      map[kube.ObjectID]kube.ObjectID{},
 		pods:          map[kube.ObjectID]*podlife.Pod{},
 		podsOf:        map[kube.ObjectID][]*podlife.Pod{},
 		mirrors:       map[kube.ObjectID][]*podlife.Pod{},
@@ -258,8 +260,10 @@ func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	if set := e.sets[id]; set != nil && !set.Direct() {
 		set.Gone = true
 		set.Touched = o.Time
+		e.tellLost(set.Owner, id, o)
 		e.touchOwner(set.Object, true)
 	}
+	e.forgetUnseen(id)
 	if pod := e.pods[id]; pod != nil && !pod.Gone.Known() {
 		pod.Gone, pod.GoneSeen = evidence.Arrived(o.Time), o.Time
 		if !pod.Leaving() {

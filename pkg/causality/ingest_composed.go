@@ -40,60 +40,93 @@ func (e *Engine) observeMetadata(o Observation, k *workloads.Controller) bool {
 		CreationTimestamp: meta.GetCreationTimestamp(),
 		DeletionTimestamp: meta.GetDeletionTimestamp(),
 		Generation:        meta.GetGeneration(),
-		Annotations:       meta.GetAnnotations(),
+		Annotations:       e.contextAnnotations(meta),
 		ManagedFields:     k.SpecFields(meta.GetManagedFields()),
 	}
-	w.AddNews(workloads.News{Write: evidence.NewWrite(meta.GetResourceVersion(), o), O: o, Meta: own.DeepCopy()})
+	e.tell(w, workloads.News{Write: evidence.NewWrite(meta.GetResourceVersion(), o), O: o, Meta: own.DeepCopy()})
 	e.touch(w)
 	return true
+}
+
+// contextAnnotations are those of an object's annotations that are read.
+func (e *Engine) contextAnnotations(meta metav1.Object) map[string]string {
+	read := map[string]string{}
+	for _, key := range e.opts.TraceContextKeys {
+		if text, ok := meta.GetAnnotations()[key]; ok {
+			read[key] = text
+		}
+	}
+	return read
+}
+
+// tell has news wait. Of a workload of which more is written than can wait, the older half
+// is taken in at once.
+func (e *Engine) tell(w *workloads.Workload, n workloads.News) {
+	w.AddNews(n)
+	if k := w.Composition; len(k.News) > 2*workloads.MaxNews {
+		half := len(k.News) / 2
+		ripe, rest := slices.Clone(k.News[:half]), slices.Clone(k.News[half:])
+		k.Leave(rest)
+		e.takeInNews(w, ripe)
+	}
 }
 
 // passToOwner has a ReplicaSet's workload know of its state, if that is put together.
 func (e *Engine) passToOwner(set *workloads.PodSet, o Observation, in *appsv1.ReplicaSet) {
 	if w := e.workloads[set.Owner]; w != nil && w.Composition != nil {
-		w.AddNews(workloads.News{Write: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: set.ObjectID, Part: set.ReadPart(o, in)})
+		e.tell(w, workloads.News{Write: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: set.ObjectID, Part: set.ReadPart(o, in)})
+	}
+}
+
+// tellLost has a workload that is put together know that a ReplicaSet is its own no more:
+// it is gone, as a list that lacks it says, or another workload has it.
+func (e *Engine) tellLost(owner, set kube.ObjectID, o Observation) {
+	if w := e.workloads[owner]; w != nil && w.Composition != nil {
+		e.tell(w, workloads.News{Write: evidence.Write{Arrival: o.Time}, O: o, Set: set})
+		e.touch(w)
 	}
 }
 
 // keepUnseen keeps what a ReplicaSet says of a workload that was not seen.
 func (e *Engine) keepUnseen(owner kube.ObjectID, by *workloads.Controller, o Observation, in *appsv1.ReplicaSet) {
 	id := workloads.ReplicaSetID(in)
+	if e.unseenOf[id] != owner {
+		e.forgetUnseen(id) // it was another's
+	}
 	u := e.unseen[owner]
 	if u == nil {
-		u = &workloads.Unseen{Sets: map[kube.ObjectID]*workloads.PodSet{}}
+		u = &workloads.Unseen{Sets: map[kube.ObjectID]*workloads.PodSet{}, News: map[kube.ObjectID][]workloads.News{}}
 	}
-	u.News = slices.DeleteFunc(u.News, func(n workloads.News) bool {
-		return n.Set == id && (o.Type == watch.Deleted || o.Time.Sub(n.O.Time) > e.opts.Quiet)
-	})
-	set := u.Sets[id]
-	switch {
-	case o.Type == watch.Deleted:
-		delete(u.Sets, id)
-		if len(u.Sets) == 0 {
-			delete(e.unseen, owner)
-		}
+	if o.Type == watch.Deleted {
+		e.forgetUnseen(id)
 		return
-	case set == nil:
+	}
+	set := u.Sets[id]
+	if set == nil {
 		set = workloads.NewPodSet(e.track(id, in.Name))
 		set.Owner = owner
 		e.firstSeen(set, o, in)
 		u.Sets[id] = set
+		e.unseenOf[id] = owner
 	}
 	e.unseen[owner] = u
 	set.By = by
 	set.Observe(o, in)
-	n := workloads.News{Write: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: id, Part: set.ReadPart(o, in)}
-	n.O.Object = nil
-	u.News = append(u.News, n)
+	u.Expect(workloads.News{Write: evidence.NewWrite(in.ResourceVersion, o), O: o, Set: id, Part: set.ReadPart(o, in)}, o.Time.Add(-e.opts.Quiet))
 }
 
 // forgetUnseen drops what is known of a ReplicaSet whose workload was not seen.
 func (e *Engine) forgetUnseen(id kube.ObjectID) {
-	for owner, u := range e.unseen {
-		if delete(u.Sets, id); len(u.Sets) == 0 {
-			delete(e.unseen, owner)
-		}
-		u.News = slices.DeleteFunc(u.News, func(n workloads.News) bool { return n.Set == id })
+	owner, known := e.unseenOf[id]
+	if !known {
+		return
+	}
+	delete(e.unseenOf, id)
+	u := e.unseen[owner]
+	delete(u.Sets, id)
+	delete(u.News, id)
+	if len(u.Sets) == 0 {
+		delete(e.unseen, owner)
 	}
 }
 
@@ -106,6 +139,7 @@ func (e *Engine) claimSets(w *workloads.Workload) {
 	}
 	delete(e.unseen, w.ObjectID)
 	for id, set := range u.Sets {
+		delete(e.unseenOf, id)
 		if own := e.workloads[id]; own != nil {
 			e.issued.ForgetCurrent(&own.Ledger)
 			delete(e.workloads, id)
@@ -119,16 +153,24 @@ func (e *Engine) claimSets(w *workloads.Workload) {
 		set.Owner = kube.ObjectID{}
 		e.adoptSet(set, w.ObjectID)
 	}
-	for i, n := range u.News {
-		newest := !slices.ContainsFunc(u.News[i+1:], func(later workloads.News) bool { return later.Set == n.Set })
-		switch old := e.now.Sub(n.O.Time) > e.opts.Quiet; {
-		case old && newest:
-			// It is how things were found.
-			n.O.Initial, n.Write.Version = true, 0
-			w.AddNews(n)
-		case !old:
-			w.AddNews(n)
+	var emitted []workloads.News
+	for _, news := range u.News {
+		for i, n := range news {
+			switch old := e.now.Sub(n.O.Time) > e.opts.Quiet; {
+			case old && i == len(news)-1:
+				// It is how things were found.
+				n.O.Initial, n.Write.Version = true, 0
+				emitted = append(emitted, n)
+			case !old:
+				emitted = append(emitted, n)
+			}
 		}
+	}
+	slices.SortFunc(emitted, func(a, b workloads.News) int {
+		return cmp.Or(a.O.Time.Compare(b.O.Time), cmp.Compare(a.Write.Version, b.Write.Version), a.Set.Compare(b.Set))
+	})
+	for _, n := range emitted {
+		w.AddNews(n)
 	}
 }
 
@@ -153,7 +195,13 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 		rest = append(rest, n)
 		again = evidence.Earliest(again, n.O.Time.Add(e.opts.Settle))
 	}
-	k.News = rest
+	k.Leave(rest)
+	e.takeInNews(w, ripe)
+	return again
+}
+
+// takeInNews takes in news in the order of the writes.
+func (e *Engine) takeInNews(w *workloads.Workload, ripe []workloads.News) {
 	slices.SortStableFunc(ripe, func(a, b workloads.News) int {
 		switch {
 		case a.O.Initial != b.O.Initial:
@@ -174,10 +222,10 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 			continue // one state comes in several pieces
 		}
 		if !w.Deleted {
+			e.work.Spend(1 + len(w.Composition.Parts))
 			w.Recompose(n)
 		}
 	}
-	return again
 }
 
 // takeMetadata takes in a state of the workload's own metadata.

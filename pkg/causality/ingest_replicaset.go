@@ -25,6 +25,9 @@ func (e *Engine) observeReplicaSet(o Observation, k *workloads.Controller, in *a
 			owner = kube.ObjectID{} // it is a workload of its own as long as that is not seen
 		}
 	}
+	if owner.UID != "" || by == nil {
+		e.forgetUnseen(id)
+	}
 	if owner.UID == "" && (set == nil || set.Direct() || set.Owner.UID == "") {
 		// No Deployment has it. One that a Deployment let go of (kubectl
 		// delete --cascade=orphan) stays with it until another takes it.
@@ -45,10 +48,7 @@ func (e *Engine) observeReplicaSet(o Observation, k *workloads.Controller, in *a
 	}
 	set.Touched = o.Time
 	set.Owned = kube.OwnerRefOf(in)
-	if owner.UID != "" && owner != set.Owner {
-		e.adoptSet(set, owner)
-		set.By, set.ReleasedBy = by, evidence.Write{}
-	}
+	e.passOn(set, owner, by, o)
 	if ref.UID == "" && set.ReleasedBy == (evidence.Write{}) {
 		set.ReleasedBy = evidence.NewWrite(in.ResourceVersion, o)
 	}
@@ -60,6 +60,15 @@ func (e *Engine) observeReplicaSet(o Observation, k *workloads.Controller, in *a
 	}
 	e.passToOwner(set, o, in)
 	return set
+}
+
+// passOn files a ReplicaSet under the workload that it names, if that is another one.
+func (e *Engine) passOn(set *workloads.PodSet, owner kube.ObjectID, by *workloads.Controller, o Observation) {
+	if owner.UID != "" && owner != set.Owner {
+		e.tellLost(set.Owner, set.ObjectID, o)
+		e.adoptSet(set, owner)
+		set.By, set.ReleasedBy = by, evidence.Write{}
+	}
 }
 
 // firstSeen begins the record of a ReplicaSet that is part of a workload.

@@ -23,6 +23,12 @@ var preemptors = map[string]struct{ lines, told string }{
 		60.02 MODIFIED deployment/vip revision=1
 		60.04 ADDED pod/vip-0 owner=replicaset/vip-1 containers=web
 		62.20 MODIFIED deployment/vip status=1/1/1`, "Deployment rollout"},
+	"Rollout": {`
+		60.00 ADDED rollout/vip
+		60.01 ADDED replicaset/vip-1 owner=rollout/vip replicas=1
+		~ MODIFIED replicaset/vip-1 rollout=1/1
+		60.04 ADDED pod/vip-0 owner=replicaset/vip-1 containers=web
+		62.20 MODIFIED replicaset/vip-1 status=1/1`, "Rollout rollout"},
 	"StatefulSet": {`
 		60.00 ADDED statefulset/vip image=app:1 replicas=1
 		~ ADDED controllerrevision/vip-one owner=statefulset/vip revision=3

@@ -77,7 +77,7 @@ func (r *reviewer) finished() {
 		} else if !c.Over() && r.wanted != everything {
 			continue
 		}
-		if r.wanted == whatIsOver && r.foundAgain(c) {
+		if r.wanted == whatIsOver && (r.foundAgain(c) || r.mayHaveOwner(c)) {
 			continue
 		}
 		if !settled {
@@ -97,7 +97,7 @@ func (r *reviewer) finished() {
 // change was.
 func (r *reviewer) lateSpans() {
 	for _, pod := range r.plan.Pods {
-		if at := r.plan.Starts[pod]; at.Change != nil && at.Change.Ledger.Sent && !pod.Ledger.StartSent && !r.mayRecover(at.Change) {
+		if at := r.plan.Starts[pod]; at.Change != nil && at.Change.Ledger.Sent && !pod.Ledger.StartSent && !r.mayRecover(at.Change, pod) {
 			if seen, done := pod.StartResolved(); r.wanted == everything || done && !r.plan.Workload.Awaits(pod.FirstSeen) && r.ready(seen) {
 				r.out = append(r.out, build.LateStartTrace(r.plan, pod, at, r.cutAt(done)))
 			}
@@ -118,10 +118,10 @@ func (r *reviewer) cutAt(done bool) time.Time {
 	return r.engine.now
 }
 
-// mayRecover reports whether a failed rollout can still complete: nothing has
-// come after it.
-func (r *reviewer) mayRecover(c *workloads.Change) bool {
-	return c.CutsPods() && c == r.plan.Workload.Current() && !c.Ledger.RecoverySent && r.wanted != everything
+// mayRecover reports whether a failed rollout that a pod is of can still complete: nothing
+// has come after it.
+func (r *reviewer) mayRecover(c *workloads.Change, pod *podlife.Pod) bool {
+	return (c.CutsPods() || c.Retried(pod.FirstSeen)) && c == r.plan.Workload.Current() && !c.Ledger.RecoverySent && r.wanted != everything
 }
 
 // recoveries hands out what became of a failed rollout that completed after

@@ -111,7 +111,7 @@ func (e *Engine) claimable(obj *podlife.Object) bool {
 		return false
 	}
 	for _, c := range w.Changes {
-		if !c.Ledger.Sent {
+		if !c.Ledger.Sent || c == w.Current() && c.BeingRetried() {
 			return true
 		}
 	}

@@ -92,6 +92,9 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, now time.Time)
 		rs.Spec.Replicas = &n
 	case "revision":
 		rs.Annotations["deployment.kubernetes.io/revision"] = val
+	case "rollout": // revision/replicas of its Rollout
+		revision, replicas, _ := strings.Cut(val, "/")
+		rs.Annotations["rollout.argoproj.io/revision"], rs.Annotations["rollout.argoproj.io/desired-replicas"] = revision, replicas
 	case "history":
 		rs.Annotations["deployment.kubernetes.io/revision-history"] = val
 	case "available":

@@ -210,7 +210,7 @@ func (w *world) create(kind, name string, now time.Time) runtime.Object {
 		panic("no such kind: " + kind)
 	}
 	obj := k.create(meta)
-	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{Kind: k.kind})
+	obj.GetObjectKind().SetGroupVersionKind(k.groupVersion().WithKind(k.kind))
 	return obj
 }
 
@@ -220,6 +220,14 @@ type scenarioKind struct {
 	create func(metav1.ObjectMeta) runtime.Object
 	// set does what key=val says; it panics where the kind has no such key.
 	set func(w *world, obj runtime.Object, key, val string, now time.Time)
+}
+
+// groupVersion is that of a custom workload; the others need none.
+func (k scenarioKind) groupVersion() schema.GroupVersion {
+	if k.kind == "Rollout" {
+		return schema.GroupVersion{Group: "argoproj.io", Version: "v1alpha1"}
+	}
+	return schema.GroupVersion{}
 }
 
 func scenarioKinds() map[string]scenarioKind {
@@ -237,6 +245,7 @@ func scenarioKinds() map[string]scenarioKind {
 
 		"shop":        {"Shop", newCustom, setCustom},
 		"certificate": {"Certificate", newCustom, setCustom},
+		"rollout":     {"Rollout", newCustom, setCustom},
 		"hpa":         {"HorizontalPodAutoscaler", newAutoscaler, setAutoscaler},
 
 		"event": {"Event", newEvent, setEvent},
@@ -247,7 +256,8 @@ func scenarioKinds() map[string]scenarioKind {
 
 func (w *world) reference(to string) metav1.OwnerReference {
 	kind, name, _ := strings.Cut(to, "/")
-	return metav1.OwnerReference{Kind: scenarioKinds()[kind].kind, Name: name, UID: w.objects[to].(metav1.Object).GetUID()}
+	k := scenarioKinds()[kind]
+	return metav1.OwnerReference{APIVersion: k.groupVersion().String(), Kind: k.kind, Name: name, UID: w.objects[to].(metav1.Object).GetUID()}
 }
 
 // claimedOwner is a reference that somebody has made up.

@@ -248,8 +248,8 @@ func shifted(t time.Time, a, b byte) time.Time {
 
 var (
 	anyNamespace = []string{"shop", "evil", "", "default", "kube-system"}
-	anyKind      = []string{"Pod", "ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController", "Node", "Shop", "", "PersistentVolumeClaim"}
-	anyVersion   = []string{"v1", "apps/v1", "batch/v1", "", "example.com/v1", "extensions/v1beta1", "a/b/c"}
+	anyKind      = []string{"Pod", "ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController", "Node", "Shop", "", "PersistentVolumeClaim", "Rollout"}
+	anyVersion   = []string{"v1", "apps/v1", "batch/v1", "", "example.com/v1", "extensions/v1beta1", "a/b/c", "argoproj.io/v1alpha1"}
 	anyReason    = []string{"Pulling", "Pulled", "Created", "Started", "Killing", "BackOff", "Unhealthy", "FailedScheduling", "Scheduled", "SuccessfulCreate", "SuccessfulDelete", "ScalingReplicaSet", "Preempted", "Evicted", "TaintManagerEviction", "Failed", "NodeNotReady", "Rebooted", "Starting", "SuccessfulRescale", "FailedCreate", "ProvisioningSucceeded", ""}
 	anyNumber    = []int32{0, 1, -1, 2, 3, 1 << 30, -1 << 31, 1<<31 - 1, 255, 5}
 	anyRevision  = []string{"1", "2", "0", "-1", "9223372036854775807", "rubbish", ""}
@@ -274,7 +274,7 @@ func mutateObject(meta metav1.Object, others []causality.Observation, m []byte) 
 
 func mutateMeta(meta, other metav1.Object, how, by byte, at metav1.Time) {
 	yes := how%2 == 0
-	switch how % 14 {
+	switch how % 16 {
 	case 0:
 		meta.SetUID(other.GetUID())
 	case 1:
@@ -304,7 +304,22 @@ func mutateMeta(meta, other metav1.Object, how, by byte, at metav1.Time) {
 		meta.SetLabels(other.GetLabels())
 	case 13:
 		meta.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "apps/v1", Kind: pick(anyKind, by), Name: meta.GetName(), UID: meta.GetUID(), Controller: &yes}})
+	case 14:
+		meta.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: other.GetName(), UID: ownerOrSelf(other), Controller: &yes}})
+	case 15:
+		meta.SetAnnotations(map[string]string{
+			"rollout.argoproj.io/revision": pick(anyRevision, by), "rollout.argoproj.io/revision-history": pick(anyRevision, by/2),
+			"rollout.argoproj.io/desired-replicas": pick(anyRevision, by/3), "scale-down-deadline": pick([]string{"", "rubbish"}, by/4),
+		})
 	}
+}
+
+// ownerOrSelf is the UID of whom an object belongs to, or its own.
+func ownerOrSelf(meta metav1.Object) types.UID {
+	if ref := metav1.GetControllerOf(meta); ref != nil {
+		return ref.UID
+	}
+	return meta.GetUID()
 }
 
 func mutateState(meta, other metav1.Object, how, by byte, at metav1.Time) {

@@ -110,7 +110,11 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 			// It is complete because its pods are available. A Ready that came later
 			// is of a pod that was not waited for.
 			waitedFor := !ready.Seen.After(c.EndedBy.Arrival.Add(evidence.ArrivalSlack))
-			if at := ready.At.Earliest; waitedFor && !at.After(end.Add(time.Second)) {
+			at := ready.At.Earliest
+			if b.plan.Workload.Composition != nil && pod.ReadyBy.Before(c.EndedBy) {
+				at = ready.At.At() // both are dated by a stream of their own
+			}
+			if waitedFor && !at.After(end.Add(time.Second)) {
 				end = evidence.Latest(end, at)
 			}
 		}

@@ -223,6 +223,9 @@ func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at tim
 	b.builder.work.Spend(1 + len(blockers)/blockersPerUnit)
 	last := openedLast(blockers, at)
 	if waited.Kind == kind.Paused {
+		if block := completedBy(blockers, at); block != nil && b.plan.Workload.Composition != nil {
+			return block // where nobody states a pause, it began when nothing was under way
+		}
 		if block := waitingAt(blockers, at); block != nil {
 			return block
 		}

@@ -81,9 +81,15 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 		if at.Change != c || !ok || !ready.At.At().After(failed) {
 			continue
 		}
+		if !c.CutsPods() && !c.Retried(pod.FirstSeen) {
+			continue // it came back with the pods from before
+		}
 		if !pod.Ledger.StartSent {
 			b.podStart(span.SpanID, pod, at.Set.Attributes(), failed, time.Time{}, false)
 			continue
+		}
+		if !c.CutsPods() {
+			continue // its start was told whole
 		}
 		recovery := b.add(SpanSpec{
 			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(pod.UID)},
@@ -100,5 +106,10 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 		}
 	}
 	attachDuring(span, p.Workload.Events)
+	for _, ev := range p.Workload.Events {
+		if c == p.Workload.Current() && !ev.Ledger.Claimed && c.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
+			attach(span, ev, end) // the controller says so a little later
+		}
+	}
 	return b.done()
 }

@@ -115,7 +115,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 		if at.Change != b.change || pod.Ledger.StartSent {
 			continue
 		}
-		if b.afterEnd(pod.CreatedAt()) {
+		if b.afterEnd(pod.CreatedAt()) || b.change.Retried(pod.FirstSeen) {
 			continue // it belongs to the recovery, if there is one
 		}
 		parent, cause := b.parentOf(at)
@@ -137,7 +137,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 	}
 	for _, pod := range b.plan.Pods {
 		at := b.plan.Stops[pod]
-		if at.Change != b.change || pod.Ledger.StopSent || !pod.Leaving() || b.afterEnd(b.plan.StopAsked(pod)) {
+		if at.Change != b.change || pod.Ledger.StopSent || !pod.Leaving() || b.afterEnd(b.plan.StopAsked(pod)) || b.change.Retried(pod.LostBy()) {
 			continue
 		}
 		if !pod.Gone.Known() && b.change.Over() {
@@ -161,7 +161,7 @@ func (b *changeBuilder) parentOf(at plans.Attribution) (trace.SpanID, time.Time)
 // paused.
 func (b *changeBuilder) addPauses() {
 	for i, p := range b.change.Pauses {
-		from, end := evidence.Latest(p.From.At(), b.start), p.Until
+		from, end := b.pausedFrom(p.From.At()), p.Until
 		for _, s := range b.plan.StepsOf(b.change) {
 			// The first step after it shows that it was over. A Deployment that is
 			// scaled takes steps while it is paused, too.
@@ -182,6 +182,22 @@ func (b *changeBuilder) addPauses() {
 			Start: from, End: until,
 		})
 	}
+}
+
+// pausedFrom is when a pause began. One that nobody states began with the last of the pods
+// before it; those are dated within their second.
+func (b *changeBuilder) pausedFrom(stated time.Time) time.Time {
+	from := evidence.Latest(stated, b.start)
+	if b.plan.Workload.Composition == nil {
+		return from
+	}
+	last := from
+	for pod, s := range b.startSpans {
+		if pod.CreatedAt().Before(from) && s.End.Sub(from) < time.Second {
+			last = evidence.Latest(last, s.End)
+		}
+	}
+	return last
 }
 
 // addMinReadyWait shows the time that minReadySeconds cost at the end.

@@ -38,11 +38,16 @@ func (b *changeBuilder) attachEvents() {
 func (b *changeBuilder) during(ev *podlife.Event) bool {
 	t := ev.First()
 	i := slices.Index(b.plan.Workload.Changes, b.change)
+	if b.change.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
+		return false
+	}
 	if t.Before(b.start) && (i > 0 || ev.Initial && !b.change.Start.Earliest.IsZero()) {
 		return false
 	}
 	if i+1 >= len(b.plan.Workload.Changes) {
-		return !b.plan.Workload.Awaits(evidence.Write{Arrival: t})
+		// What waits came in a stream of its own, by half a second later than it was
+		// written, and may tell of another change.
+		return !b.plan.Workload.Awaits(evidence.Write{Arrival: t.Add(evidence.ArrivalSlack / 4)})
 	}
 	return t.Before(b.plan.StartOf(b.plan.Workload.Changes[i+1]))
 }
@@ -60,6 +65,9 @@ func (b *changeBuilder) stepOfWorkloadEvent(ev *podlife.Event) *spans.Span {
 // or a FailedCreate; nil if it is of another change.
 func (b *changeBuilder) stepOfReplicaSetEvent(set *workloads.PodSet, ev *podlife.Event) *spans.Span {
 	if pod, at, ok := podInMessage(b.plan, set, ev); ok {
+		if ev.Reason == "SuccessfulDelete" && b.change.Retried(pod.LostBy()) || b.change.Retried(pod.FirstSeen) {
+			return nil
+		}
 		if at.Change != b.change || b.afterEnd(pod.CreatedAt()) && ev.Reason == "SuccessfulCreate" {
 			return nil
 		}

@@ -47,7 +47,7 @@ func OrphanedAt(set *workloads.PodSet, write evidence.Write) bool {
 // changeFor is the change of the workload during or after which a write was made about one
 // of its sets; nil if the set was not its own any more.
 func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads.Change {
-	if OrphanedAt(set, write) {
+	if OrphanedAt(set, write) || p.Workload.Awaits(write) {
 		return nil
 	}
 	pending := p.Workload.Pending

@@ -298,7 +298,8 @@ func lastStepUp(steps []*workloads.Step, write evidence.Write) *workloads.Step {
 }
 
 // StepsOf returns the steps that belong to a change, each with its
-// ReplicaSet, in the order they were decided.
+// ReplicaSet, in the order they were decided; of one that was given up and tried again only
+// those until then.
 func (p *Plan) StepsOf(c *workloads.Change) []Attribution {
 	if out, ok := p.steps[c]; ok {
 		return out
@@ -307,7 +308,7 @@ func (p *Plan) StepsOf(c *workloads.Change) []Attribution {
 	for _, set := range p.Sets {
 		p.Work.Spend(len(set.Steps) * (1 + len(p.Workload.Changes)))
 		for _, step := range set.Steps {
-			if p.changeFor(set, step.Write) == c {
+			if p.changeFor(set, step.Write) == c && (c == nil || !c.Retried(step.Write)) {
 				out = append(out, Attribution{Change: c, Step: step, Set: set})
 			}
 		}
@@ -339,14 +340,14 @@ func (p *Plan) Settled(c *workloads.Change) (seen time.Time, ok bool) {
 	p.Work.Spend(WorkPerLookup * (len(p.Starts) + len(p.Stops)))
 	for pod, at := range p.Starts {
 		// Pods that wait when their change fails are cut there.
-		if at.Change != c || pod.Ledger.StartSent || c.CutsPods() {
+		if at.Change != c || pod.Ledger.StartSent || c.CutsPods() || c.Retried(pod.FirstSeen) {
 			continue
 		}
 		t, done := pod.StartResolved()
 		seen, ok = evidence.Latest(seen, t), ok && done
 	}
 	for pod, at := range p.Stops {
-		if at.Change != c || pod.Ledger.StopSent || !pod.Leaving() {
+		if at.Change != c || pod.Ledger.StopSent || !pod.Leaving() || c.Retried(pod.LostBy()) {
 			continue
 		}
 		ok = ok && pod.Gone.Known()

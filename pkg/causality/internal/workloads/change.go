@@ -70,6 +70,9 @@ type Change struct {
 	Recovered    bool
 	Recovery     evidence.Moment
 	RecoverySeen time.Time
+	// RetriedBy is the write that shows a rollout tried again which its controller had
+	// given up; zero if it was not.
+	RetriedBy evidence.Write
 	// Pauses are the times it was paused; the last may be open.
 	Pauses []pause
 
@@ -106,6 +109,18 @@ func (c *Change) Finish(how attr.Outcome, at evidence.Moment, write evidence.Wri
 // Aborted reports whether a rollout was given up by its controller, which brings back the
 // pods from before.
 func (c *Change) Aborted() bool { return c.Kind == attr.ChangeRollout && c.Failure.Reason != "" }
+
+// Retried reports whether a write was made when a rollout that was given up had been tried
+// again: what it led to is part of the recovery, if there is one.
+func (c *Change) Retried(write evidence.Write) bool {
+	return c.RetriedBy != (evidence.Write{}) && !write.Before(c.RetriedBy)
+}
+
+// BeingRetried reports whether a rollout that was given up has been tried again, and how that
+// ends is still to be told.
+func (c *Change) BeingRetried() bool {
+	return c.RetriedBy != (evidence.Write{}) && !c.Ledger.RecoverySent
+}
 
 // CutsPods reports whether a pod that still waited when the change ended has failed with
 // it.

@@ -47,21 +47,41 @@ type part struct {
 	tried bool
 }
 
+// decided is what the workload's controller decides of it.
+func (p *part) decided() (d struct {
+	revision, replicas int64
+	leaving            bool
+}) {
+	d.revision, d.replicas, d.leaving = p.revision, int64(p.replicas), p.leaving
+	return d
+}
+
 // settled reports whether it has the pods that it wants.
 func (p *part) settled() bool {
 	return p.observed >= p.generation && p.total == p.replicas && p.available >= p.replicas
 }
+
+// MaxNews bounds what waits of one workload. A controller that works as fast as it can
+// writes some hundred times in the settle period.
+const MaxNews = 1024
 
 // Composition is what is kept of a workload whose state is put together, such as an Argo
 // Rollout.
 type Composition struct {
 	News  []News                  // what waits, in the order in which it came
 	Parts map[kube.ObjectID]*News // the latest of each ReplicaSet that was taken in
+	// first is the earliest of what waits.
+	first firstWrite
+	// stepped says that a ReplicaSet came or went, or is to be of another size or use,
+	// since the state was put together: the controller has taken a step.
+	stepped bool
 	// Created dates the object's creation, Generation is the latest of it.
 	Created    evidence.Moment
 	Generation int64
 	// Template and Replicas say who wrote the pod template, and spec.replicas, last.
 	Template, Replicas kube.Written
+	// dated is the write of the template that the latest rollout began with.
+	dated kube.Written
 }
 
 // News is one observation of a workload's metadata, or of one of its ReplicaSets.
@@ -85,7 +105,20 @@ func (n *News) Listed() bool {
 // is.
 type Unseen struct {
 	Sets map[kube.ObjectID]*PodSet
-	News []News
+	News map[kube.ObjectID][]News // of each, in the order in which it came
+}
+
+// MaxUnseen bounds what is kept of what one of these ReplicaSets said lately.
+const MaxUnseen = 64
+
+// Expect keeps news of a ReplicaSet, and of what it said before only what came after a time.
+func (u *Unseen) Expect(n News, after time.Time) {
+	n.O.Object = nil
+	kept := slices.DeleteFunc(u.News[n.Set], func(old News) bool { return old.O.Time.Before(after) })
+	if len(kept) >= MaxUnseen {
+		kept = slices.Delete(kept, 0, 1)
+	}
+	u.News[n.Set] = append(kept, n)
 }
 
 // SpecFields are the managedFields of those who write the workload, other than its
@@ -104,6 +137,40 @@ func (k *Controller) SpecFields(fields []metav1.ManagedFieldsEntry) []metav1.Man
 func (w *Workload) AddNews(n News) {
 	n.O.Object = nil
 	w.Composition.News = append(w.Composition.News, n)
+	w.Composition.first.include(n.Write)
+}
+
+// Leave keeps of what waits only rest.
+func (k *Composition) Leave(rest []News) {
+	k.News, k.first = rest, firstWrite{}
+	for i := range rest {
+		k.first.include(rest[i].Write)
+	}
+}
+
+// firstWrite is the first of some writes. Those that have no version, as they were listed,
+// are ordered among the others by their arrival.
+type firstWrite struct {
+	version         uint64    // the lowest, 0 if none has one
+	arrival, listed time.Time // the earliest of all, and of those without a version
+}
+
+func (f *firstWrite) include(write evidence.Write) {
+	f.arrival = evidence.Earliest(f.arrival, write.Arrival)
+	switch {
+	case write.Version == 0:
+		f.listed = evidence.Earliest(f.listed, write.Arrival)
+	case f.version == 0 || write.Version < f.version:
+		f.version = write.Version
+	}
+}
+
+// by reports whether one of the writes was made by the time of another, or is that one.
+func (f *firstWrite) by(write evidence.Write) bool {
+	if write.Version == 0 {
+		return !f.arrival.IsZero() && !write.Arrival.Before(f.arrival)
+	}
+	return f.version != 0 && f.version <= write.Version || !f.listed.IsZero() && !write.Arrival.Before(f.listed)
 }
 
 // ReadPart is what a ReplicaSet's state says, nil if it is gone.
@@ -135,10 +202,10 @@ func CompareBool(a, b bool) int {
 	return 1
 }
 
-// Awaits reports whether news waits of what was written before a write: the change that the
+// Awaits reports whether news waits of a write, or of one before it: the change that the
 // write belongs to may not be known yet.
 func (w *Workload) Awaits(write evidence.Write) bool {
-	return w.Composition != nil && slices.ContainsFunc(w.Composition.News, func(n News) bool { return n.Write.Before(write) })
+	return w.Composition != nil && w.Composition.first.by(write)
 }
 
 // RenewWritten notes who wrote last, if it was written since.
@@ -152,9 +219,11 @@ func RenewWritten(w *kube.Written, now kube.Written, o stream.Observation) {
 // TakePart takes in a state of a ReplicaSet. A list brings again what is known.
 func (w *Workload) TakePart(n *News) {
 	k := w.Composition
-	if last := k.Parts[n.Set]; last != nil && n.Write.Version != 0 && n.Write.Version < last.Write.Version {
+	last := k.Parts[n.Set]
+	if last != nil && n.Write.Version != 0 && n.Write.Version < last.Write.Version {
 		return
 	}
+	k.stepped = k.stepped || last == nil || n.Part == nil || n.Part.decided() != last.Part.decided()
 	k.Parts[n.Set] = n
 	if n.Part == nil {
 		delete(k.Parts, n.Set)
@@ -174,6 +243,7 @@ func (w *Workload) Recompose(n *News) {
 	if !ok || st.Revision < w.Revision {
 		return
 	}
+	defer func() { k.stepped = false }()
 	st.generation, st.observed = k.Generation, k.Generation
 	if n.Part != nil && (st.Complete || st.Scaled) {
 		st.availableAt = n.Part.written
@@ -184,13 +254,14 @@ func (w *Workload) Recompose(n *News) {
 			c.Start = k.Created
 		}
 	} else {
-		if !st.atRest || st.Revision > w.Revision {
+		// A pod that is lost meanwhile, and made up for, does not end a pause.
+		if !st.atRest && k.stepped || st.Revision > w.Revision {
 			w.Current().wake(n.Write)
 		}
 		w.NextState(nil, st, n.Write, n.O.Arrival())
 	}
 	if !w.Seen || st.Revision > w.Revision {
-		w.templateAt = k.Template.At
+		w.templateAt, k.dated = k.Template.At, k.Template
 	}
 	if !w.Seen || st.replicas != w.replicas {
 		w.replicasAt = k.Replicas.At

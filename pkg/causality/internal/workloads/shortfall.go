@@ -23,6 +23,7 @@ func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
 	shortfalls := map[*Step]Shortfall{}
 	missing := map[*Step]int32{}
 	var short []*Step // steps up that miss pods; a long history has few
+	ahead := set.ahead(born)
 	for _, step := range set.Steps {
 		for len(born) > 0 && born[0].FirstSeen.Before(step.Write) {
 			if !born[0].LostFirst {
@@ -32,6 +33,9 @@ func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
 		}
 		if step.Up() {
 			missing[step] = step.To - step.From - step.Ledger.Filled
+			filled := max(0, min(ahead, missing[step]))
+			missing[step] -= filled
+			ahead -= filled
 			short = append(short, step)
 			continue
 		}
@@ -49,4 +53,19 @@ func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
 		}
 	}
 	return shortfalls
+}
+
+// ahead is how many pods more there were than the ReplicaSet wanted when rollspan came. If
+// it is scaled up next, it was listed before that, and its pods after.
+func (set *PodSet) ahead(pods []*podlife.Pod) int32 {
+	if set.Listed < 0 && (len(set.Steps) == 0 || set.Steps[0].Initial) {
+		return 0 // it is not known what it wanted
+	}
+	n := -max(set.Listed, 0)
+	for _, pod := range pods {
+		if pod.Initial && !pod.LostFirst {
+			n++
+		}
+	}
+	return max(n, 0)
 }

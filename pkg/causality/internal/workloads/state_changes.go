@@ -274,6 +274,7 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 			c.Ready = st.ready // it is complete by then
 		}
 	}
+	c.noteRetry(st, write)
 	switch {
 	case c.Ended && c.outcome == attr.OutcomeFailed && !c.Recovered && st.Complete:
 		c.Recovered, c.Recovery, c.RecoverySeen = true, w.completedAt(fields, st, arrival, write.Arrival), write.Arrival
@@ -283,6 +284,13 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 	case c.Kind == attr.ChangeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
 		c.Deadline, c.Failure = st.deadline, st.failure
 		c.Finish(attr.OutcomeFailed, evidence.InSecond(st.failedAt, arrival), write)
+	}
+}
+
+// noteRetry notes that a rollout which was given up is tried again.
+func (c *Change) noteRetry(st State, write evidence.Write) {
+	if c.Ended && c.Aborted() && st.failure.Reason == "" && c.RetriedBy == (evidence.Write{}) {
+		c.RetriedBy = write
 	}
 }
 

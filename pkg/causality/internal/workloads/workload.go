@@ -190,7 +190,11 @@ func (w *Workload) writer(fields []metav1.ManagedFieldsEntry, template bool) kub
 	case k == nil:
 		return kube.Writer(fields, template, w.Writers)
 	case template:
-		return k.Template
+		who := k.Template
+		if w.Seen && who.At.Equal(k.dated.At) && who.Seen.Equal(k.dated.Seen) {
+			who.At = time.Time{} // this write was not seen yet
+		}
+		return who
 	default:
 		return k.Replicas
 	}
