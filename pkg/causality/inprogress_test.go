@@ -134,7 +134,7 @@ func TestInProgressOverARestart(t *testing.T) {
 	}
 	both := 0
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
-		for n := 1; n < len(obs); n += 3 {
+		for n := 1; n < len(obs); n += 3 * stride(t) {
 			died, came := live(obs[:n], watching, false), live(restarted(obs, n), watching, true)
 			before, sent := inProgress(died)
 			after, rest := inProgress(came)
