@@ -204,8 +204,10 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 func (e *Engine) takeInNews(w *workloads.Workload, ripe []workloads.News) {
 	slices.SortStableFunc(ripe, func(a, b workloads.News) int {
 		switch {
-		case a.O.Initial != b.O.Initial:
-			return -workloads.CompareBool(a.O.Initial, b.O.Initial)
+		case a.O.Initial && !b.O.Initial:
+			return -1
+		case b.O.Initial && !a.O.Initial:
+			return 1
 		case a.Write.Version != 0 && b.Write.Version != 0:
 			return cmp.Compare(a.Write.Version, b.Write.Version)
 		}

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,13 +48,9 @@ type part struct {
 	tried bool
 }
 
-// decided is what the workload's controller decides of it.
-func (p *part) decided() (d struct {
-	revision, replicas int64
-	leaving            bool
-}) {
-	d.revision, d.replicas, d.leaving = p.revision, int64(p.replicas), p.leaving
-	return d
+// decidedLike reports whether the workload's controller wants the same of both.
+func (p *part) decidedLike(other *part) bool {
+	return p.revision == other.revision && p.replicas == other.replicas && p.leaving == other.leaving
 }
 
 // settled reports whether it has the pods that it wants.
@@ -191,17 +188,6 @@ func (set *PodSet) ReadPart(o stream.Observation, in *appsv1.ReplicaSet) *part {
 	return &p
 }
 
-// CompareBool orders false before true.
-func CompareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
-}
-
 // Awaits reports whether news waits of a write, or of one before it: the change that the
 // write belongs to may not be known yet.
 func (w *Workload) Awaits(write evidence.Write) bool {
@@ -223,7 +209,7 @@ func (w *Workload) TakePart(n *News) {
 	if last != nil && n.Write.Version != 0 && n.Write.Version < last.Write.Version {
 		return
 	}
-	k.stepped = k.stepped || last == nil || n.Part == nil || n.Part.decided() != last.Part.decided()
+	k.stepped = k.stepped || last == nil || n.Part == nil || !n.Part.decidedLike(last.Part)
 	k.Parts[n.Set] = n
 	if n.Part == nil {
 		delete(k.Parts, n.Set)
@@ -234,16 +220,19 @@ func (w *Workload) TakePart(n *News) {
 // the one before.
 func (w *Workload) Recompose(n *News) {
 	k := w.Composition
-	parts := make([]part, 0, len(k.Parts))
-	for _, p := range k.Parts {
-		parts = append(parts, *p.Part)
+	latest := slices.SortedFunc(maps.Values(k.Parts), func(a, b *News) int {
+		return cmp.Or(cmp.Compare(a.Part.revision, b.Part.revision), a.Set.Compare(b.Set))
+	})
+	parts := make([]part, 0, len(latest))
+	for _, n := range latest {
+		parts = append(parts, *n.Part)
 	}
-	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.revision, b.revision) })
 	st, ok := w.Controller.Compose.state(w, parts, n)
 	if !ok || st.Revision < w.Revision {
 		return
 	}
-	defer func() { k.stepped = false }()
+	stepped := k.stepped
+	k.stepped = false
 	st.generation, st.observed = k.Generation, k.Generation
 	if n.Part != nil && (st.Complete || st.Scaled) {
 		st.availableAt = n.Part.written
@@ -255,7 +244,7 @@ func (w *Workload) Recompose(n *News) {
 		}
 	} else {
 		// A pod that is lost meanwhile, and made up for, does not end a pause.
-		if !st.atRest && k.stepped || st.Revision > w.Revision {
+		if !st.atRest && stepped || st.Revision > w.Revision {
 			w.Current().wake(n.Write)
 		}
 		w.NextState(nil, st, n.Write, n.O.Arrival())
