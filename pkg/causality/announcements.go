@@ -18,17 +18,15 @@ const maxNamesakes = 8
 // observeAnnouncements files what the Events of a set say of pods.
 func (e *Engine) observeAnnouncements(set *podlife.Object, events []*podlife.Event) {
 	for _, ev := range events {
-		if ev.Reason != "SuccessfulCreate" {
-			continue
-		}
 		for _, o := range ev.Occurrences {
 			e.observeAnnouncement(set, ev.Reason, o)
 		}
 	}
 }
 
-// observeAnnouncement files what one Event says. The pods of a StatefulSet have the names
-// of those before them; it is about the one that was made nearest to its time.
+// observeAnnouncement files what one Event says, if its reason is that a pod was made. The
+// pods of a StatefulSet have the names of those before them; it is about the one that was
+// made nearest to its time.
 func (e *Engine) observeAnnouncement(set *podlife.Object, reason string, o podlife.Occurrence) {
 	if reason != "SuccessfulCreate" {
 		return

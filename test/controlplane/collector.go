@@ -17,13 +17,39 @@ import (
 
 // An OpenTelemetryCollector is a running OpenTelemetry Collector with the
 // components that test/tools/collector names.
-type OpenTelemetryCollector struct {
+type OpenTelemetryCollector struct{ otlpServer }
+
+// otlpServer is a running program that takes OTLP. What it has not handed on is lost when
+// it is stopped.
+type otlpServer struct {
 	dir       string
 	removeDir bool
 	process   *process
 	grpc      int
 	http      int
 }
+
+// Stop ends the program at once, and all that it keeps.
+func (s *otlpServer) Stop() {
+	s.process.kill()
+	if s.removeDir {
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+// Dir is where its configuration and its log are, and what it writes to relative paths.
+func (s *otlpServer) Dir() string { return s.dir }
+
+// KeepDir has Stop leave the directory, for a look at the log.
+func (s *otlpServer) KeepDir() { s.removeDir = false }
+
+// OTLPGRPC is the endpoint for OTLP over gRPC, as OTEL_EXPORTER_OTLP_ENDPOINT
+// has it.
+func (s *otlpServer) OTLPGRPC() string { return loopback("http", s.grpc) }
+
+// OTLPHTTP is the endpoint for OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT
+// has it.
+func (s *otlpServer) OTLPHTTP() string { return loopback("http", s.http) }
 
 // collectorHere is what every Collector's configuration ends with, so that it wins:
 // it listens on this machine only, where nobody else does, and says when its
@@ -117,28 +143,6 @@ func ValidateCollectorConfig(ctx context.Context, o Options, configs ...string) 
 	}
 	return nil
 }
-
-// Stop ends the Collector at once; what it has not exported is lost.
-func (c *OpenTelemetryCollector) Stop() {
-	c.process.kill()
-	if c.removeDir {
-		_ = os.RemoveAll(c.dir)
-	}
-}
-
-// Dir is where the Collector's log is, and what it writes to relative paths.
-func (c *OpenTelemetryCollector) Dir() string { return c.dir }
-
-// KeepDir has Stop leave the directory, for a look at the log.
-func (c *OpenTelemetryCollector) KeepDir() { c.removeDir = false }
-
-// OTLPGRPC is the endpoint for OTLP over gRPC, as OTEL_EXPORTER_OTLP_ENDPOINT
-// has it.
-func (c *OpenTelemetryCollector) OTLPGRPC() string { return loopback("http", c.grpc) }
-
-// OTLPHTTP is the endpoint for OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT
-// has it.
-func (c *OpenTelemetryCollector) OTLPHTTP() string { return loopback("http", c.http) }
 
 // ReadSpans reads OTLP's JSON encoding, one message a line, as a Collector's file
 // exporter writes it, and as `rollspan replay -o otlp-json` prints it. A last line

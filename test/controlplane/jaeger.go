@@ -13,13 +13,9 @@ import (
 // A Jaeger is a running Jaeger 2, which keeps what it is sent in memory. It is
 // an OpenTelemetry Collector too: what it accepts, a Collector accepts.
 type Jaeger struct {
-	dir       string
-	removeDir bool
-	process   *process
-	grpc      int
-	http      int
-	query     int
-	client    *http.Client
+	otlpServer
+	query  int
+	client *http.Client
 }
 
 // jaegerConfig has no batch processor: a span can be found as soon as its
@@ -107,28 +103,6 @@ func StartJaeger(ctx context.Context, o Options, configs ...string) (_ *Jaeger, 
 	newReporter(o.Progress)("Jaeger up after %s, query API at %s", time.Since(started).Round(10*time.Millisecond), j.QueryURL())
 	return j, nil
 }
-
-// Stop ends Jaeger; its traces are lost.
-func (j *Jaeger) Stop() {
-	j.process.kill()
-	if j.removeDir {
-		_ = os.RemoveAll(j.dir)
-	}
-}
-
-// Dir is where Jaeger's configuration and log are.
-func (j *Jaeger) Dir() string { return j.dir }
-
-// KeepDir has Stop leave the directory, for a look at the log.
-func (j *Jaeger) KeepDir() { j.removeDir = false }
-
-// OTLPGRPC is the endpoint for OTLP over gRPC, as OTEL_EXPORTER_OTLP_ENDPOINT
-// has it.
-func (j *Jaeger) OTLPGRPC() string { return loopback("http", j.grpc) }
-
-// OTLPHTTP is the endpoint for OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT
-// has it.
-func (j *Jaeger) OTLPHTTP() string { return loopback("http", j.http) }
 
 // QueryURL is where the query API answers.
 func (j *Jaeger) QueryURL() string { return loopback("http", j.query) }

@@ -206,6 +206,16 @@ func (read statesOf[T]) Read(o stream.Observation, last *Workload) State {
 	return read(o.Object.(T), o, last)
 }
 
+// templateIn finds the pod template in the objects of one type; nil in any other object.
+func templateIn[T metav1.Object](find func(in T) *corev1.PodTemplateSpec) func(object metav1.Object) *corev1.PodTemplateSpec {
+	return func(object metav1.Object) *corev1.PodTemplateSpec {
+		if in, ok := object.(T); ok {
+			return find(in)
+		}
+		return nil
+	}
+}
+
 // TemplateOf is a workload's pod template, nil if it has none.
 func TemplateOf(object metav1.Object) *corev1.PodTemplateSpec {
 	for _, k := range Controllers {

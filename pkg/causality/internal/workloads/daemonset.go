@@ -6,7 +6,6 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
@@ -26,12 +25,7 @@ var daemonSetController = Controller{
 	rolls:            true,
 	FreedBy:          FreedWhenEnded,
 	States:           statesOf[*appsv1.DaemonSet](ReadDaemonSet),
-	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
-		if in, ok := object.(*appsv1.DaemonSet); ok {
-			return &in.Spec.Template
-		}
-		return nil
-	},
+	Template:         templateIn(func(in *appsv1.DaemonSet) *corev1.PodTemplateSpec { return &in.Spec.Template }),
 }
 
 // ReadDaemonSet takes the pods that the nodes ask for as its replicas.

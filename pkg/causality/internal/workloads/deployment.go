@@ -7,7 +7,6 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -36,12 +35,7 @@ var deploymentController = Controller{
 	rolls:              true,
 	FreedBy:            FreedWhenEnded,
 	States:             statesOf[*appsv1.Deployment](ReadDeployment),
-	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
-		if in, ok := object.(*appsv1.Deployment); ok {
-			return &in.Spec.Template
-		}
-		return nil
-	},
+	Template:           templateIn(func(in *appsv1.Deployment) *corev1.PodTemplateSpec { return &in.Spec.Template }),
 }
 
 // Reasons of the condition Progressing

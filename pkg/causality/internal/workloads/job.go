@@ -8,7 +8,6 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -28,12 +27,7 @@ var JobController = Controller{
 	Replaces:         NeverReplaced,
 	FreedBy:          FreedWhenEnded,
 	FixedTemplate:    true,
-	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
-		if in, ok := object.(*batchv1.Job); ok {
-			return &in.Spec.Template
-		}
-		return nil
-	},
+	Template:         templateIn(func(in *batchv1.Job) *corev1.PodTemplateSpec { return &in.Spec.Template }),
 }
 
 // cronTrigger is the CronJob, and the time of its schedule, that made a Job.

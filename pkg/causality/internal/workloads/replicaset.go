@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -48,12 +47,7 @@ var ReplicaSetController = Controller{
 	ScaledBy:         scaledBySpec,
 	FreedBy:          freedWhenGone,
 	FixedTemplate:    true,
-	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
-		if in, ok := object.(*appsv1.ReplicaSet); ok {
-			return &in.Spec.Template
-		}
-		return nil
-	},
+	Template:         templateIn(func(in *appsv1.ReplicaSet) *corev1.PodTemplateSpec { return &in.Spec.Template }),
 }
 
 // MaxSteps bounds what is kept of a ReplicaSet that an autoscaler moves up and

@@ -5,7 +5,6 @@ import (
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -19,12 +18,7 @@ var replicationController = Controller{
 	nameKey:          semconv.K8SReplicationControllerNameKey,
 	uidKey:           semconv.K8SReplicationControllerUIDKey,
 	States:           statesOf[*corev1.ReplicationController](ReadReplicationController),
-	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
-		if in, ok := object.(*corev1.ReplicationController); ok {
-			return in.Spec.Template
-		}
-		return nil
-	},
+	Template:         templateIn(func(in *corev1.ReplicationController) *corev1.PodTemplateSpec { return in.Spec.Template }),
 }
 
 // ReadReplicationController reads the state of a ReplicationController.

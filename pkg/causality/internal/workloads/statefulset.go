@@ -8,7 +8,6 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
@@ -32,12 +31,7 @@ var statefulSetController = Controller{
 	rolls:             true,
 	CompleteWhenReady: true,
 	States:            statesOf[*appsv1.StatefulSet](ReadStatefulSet),
-	Template: func(object metav1.Object) *corev1.PodTemplateSpec {
-		if in, ok := object.(*appsv1.StatefulSet); ok {
-			return &in.Spec.Template
-		}
-		return nil
-	},
+	Template:          templateIn(func(in *appsv1.StatefulSet) *corev1.PodTemplateSpec { return &in.Spec.Template }),
 }
 
 // ReadStatefulSet reads the state of a StatefulSet.
