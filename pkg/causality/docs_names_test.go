@@ -1,6 +1,8 @@
 package causality_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
@@ -118,7 +120,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 		return line
 	}
 	n := vocabulary{
-		"Key":    {"rollspan.link"}, // of links, which are no spans
+		"Key":    {"rollspan.link.type"}, // of links, which are no spans
 		"Change": code(row("rollspan.change")),
 		"Cause":  code(row("rollspan.cause") + section(t, doc, "### Restarts", "### The critical path")),
 		"Phase":  code(section(t, doc, "| `controller`, `create_pod`", "A rollout also says")),
@@ -129,7 +131,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 	n["Phase"] = slices.DeleteFunc(n["Phase"], func(word string) bool { return word == "minReadySeconds" })
 	for _, row := range rows(own) {
 		for _, key := range keys(code(row[0])) {
-			if key != "rollspan.critical_path.<phase>" {
+			if key != "rollspan.critical_path.<phase>" && !strings.HasPrefix(key, "rollspan.link.<meaning>.") {
 				n["Key"] = append(n["Key"], key)
 			}
 		}
@@ -138,7 +140,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 		n["Outcome"] = append(n["Outcome"], code(row[0])...)
 	}
 	for _, word := range code(section(t, doc, "## Links", "A link can only be")) {
-		if word != string(attr.LinkKey) && !strings.Contains(word, " ") {
+		if word != string(attr.LinkTypeKey) && !strings.Contains(word, " ") {
 			n["Link"] = append(n["Link"], word)
 		}
 	}
@@ -153,12 +155,14 @@ func usedNames(seen []spans.Span) map[string]map[string]bool {
 	}
 	vocabularyOf := map[attribute.Key]string{
 		attr.ChangeKey: "Change", attr.InProgressKey: "Change", attr.OutcomeKey: "Outcome",
-		attr.CauseKey: "Cause", attr.SlowerPhaseKey: "Phase", attr.LinkKey: "Link",
+		attr.CauseKey: "Cause", attr.SlowerPhaseKey: "Phase", attr.LinkTypeKey: "Link",
 	}
 	read := func(kvs []attribute.KeyValue) {
 		for _, kv := range kvs {
 			if phase, ok := attr.PhaseOf(kv.Key); ok {
 				used["Phase"][string(phase)] = true
+			} else if _, ok := attr.LinkOf(kv.Key); ok {
+				continue // see TestLawSpansSayWhatTheirLinksMean
 			} else if strings.HasPrefix(string(kv.Key), "rollspan.") || strings.HasPrefix(string(kv.Key), "k8s.event.") {
 				used["Key"][string(kv.Key)] = true
 			}
@@ -235,6 +239,9 @@ func TestOtherDocsUseNamesOfTheTables(t *testing.T) {
 	declared, checked := declaredNames(t), 0
 	known := func(of, name string) bool {
 		_, isPhase := attr.PhaseOf(attribute.Key(name))
+		if link, ok := attr.LinkOf(attribute.Key(name)); ok {
+			of, name = "Link", string(link)
+		}
 		if of == "Key" && isPhase {
 			of, name = "Phase", strings.TrimPrefix(name, pathPrefix)
 		}
@@ -245,7 +252,24 @@ func TestOtherDocsUseNamesOfTheTables(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		was := map[string]bool{}
+		if filepath.Base(file) == "upgrading.md" {
+			for _, row := range rows(string(content)) {
+				for _, word := range code(row[0]) {
+					was[word] = true
+					if known("Key", word) {
+						t.Errorf("%s says that %s was an attribute before, and it is one", file, word)
+					}
+				}
+			}
+			if len(was) < 4 {
+				t.Errorf("%s has only %d names from before", file, len(was))
+			}
+		}
 		for _, word := range code(string(content)) {
+			if was[word] {
+				continue
+			}
 			if ownKey.MatchString(word) {
 				checked++
 				if !known("Key", word) {
@@ -269,3 +293,29 @@ var (
 	ownKey     = regexp.MustCompile(`^rollspan\.[a-z_.]*[a-z]$`)
 	labelValue = regexp.MustCompile(`\b(change|outcome|phase)="(\w+)"`)
 )
+
+// TestJaegerLinksToAllLinks has Jaeger's UI, as it is set up in examples, make a link of
+// each meaning that a link can have, which leads to the very span.
+func TestJaegerLinksToAllLinks(t *testing.T) {
+	content, err := os.ReadFile("../../examples/jaeger/ui-config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		LinkPatterns []struct{ Type, Key, URL, Text string }
+	}
+	if err := json.Unmarshal(content, &config); err != nil {
+		t.Fatal(err)
+	}
+	urls := map[string]string{}
+	for _, p := range config.LinkPatterns {
+		urls[p.Key] = p.URL
+	}
+	for _, meaning := range declaredNames(t)["Link"] {
+		l := attr.Link(meaning)
+		want := fmt.Sprintf("/trace/#{%s}?uiFind=#{%s}", l.TraceIDKey(), l.SpanIDKey())
+		if got := urls[string(l.TraceIDKey())]; got != want {
+			t.Errorf("a link that means %s leads to %q, want %q", l, got, want)
+		}
+	}
+}

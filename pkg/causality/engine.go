@@ -26,7 +26,8 @@ import (
 // Engine is the causality engine. It is not safe for concurrent use.
 type Engine struct {
 	opts  Options
-	now   time.Time // stream time: the latest arrival or Advance
+	shown workloads.Shown // of the options
+	now   time.Time       // stream time: the latest arrival or Advance
 	stats Stats
 	// since is the time of the first observation, listed when the engine last saw an
 	// object of the list that a watch starts with.
@@ -104,6 +105,7 @@ func New(opts Options) *Engine {
 	}
 	return &Engine{
 		opts:          opts,
+		shown:         shownBy(&opts),
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}, Faults: map[FaultKind]int64{}, Shed: map[ShedReason]int64{}},
 		objects:       map[kube.ObjectID]*podlife.Object{},
 		names:         map[kube.NameKey]kube.ObjectID{},

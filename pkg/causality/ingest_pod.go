@@ -92,7 +92,9 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 	pod.ObserveTriggers(o, in)
 	pod.ObserveJobPod(o, in, wasLeaving)
 	if pod.Unowned() {
-		e.observeContexts(e.runOf(pod), in, evidence.NewWrite(in.ResourceVersion, o), o.Initial)
+		w := e.runOf(pod)
+		w.Show(in, e.shown)
+		e.observeContexts(w, in, evidence.NewWrite(in.ResourceVersion, o), o.Initial)
 		e.observeUnowned(pod, isNew)
 	}
 	return pod

@@ -29,6 +29,9 @@ func (e *Engine) workload(o Observation, k *workloads.Controller, meta metav1.Ob
 	}
 	w.Touched = o.Time
 	w.Owned = kube.OwnerRefOf(meta)
+	if o.Type != watch.Deleted { // of what is gone there may be the name alone
+		w.Show(meta, e.shown)
+	}
 	return w
 }
 

@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -78,9 +79,42 @@ func TestLinksLeadBothWays(t *testing.T) {
 
 func linkKind(l spans.Link) string {
 	for _, kv := range l.Attributes {
-		if kv.Key == "rollspan.link" {
+		if kv.Key == "rollspan.link.type" {
 			return kv.Value.AsString()
 		}
 	}
 	return ""
+}
+
+// TestLawSpansSayWhatTheirLinksMean: for each meaning of its links a span says where the
+// first of them leads, and nothing else.
+func TestLawSpansSayWhatTheirLinksMean(t *testing.T) {
+	seen := map[string]int{}
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		for _, s := range allSpans(replay(obs)) {
+			want := map[string]string{}
+			for _, l := range s.Links {
+				key := "rollspan.link." + linkKind(l)
+				if _, has := want[key+".trace_id"]; !has {
+					want[key+".trace_id"], want[key+".span_id"] = l.TraceID.String(), l.SpanID.String()
+				}
+				seen[linkKind(l)]++
+			}
+			for _, kv := range s.Attributes {
+				if !strings.HasPrefix(string(kv.Key), "rollspan.link.") {
+					continue
+				}
+				if kv.Value.AsString() != want[string(kv.Key)] || kv.Value.AsString() == "" {
+					t.Errorf("%s %s has %s %q, want %q", s.Name, s.Subject, kv.Key, kv.Value.AsString(), want[string(kv.Key)])
+				}
+				delete(want, string(kv.Key))
+			}
+			for key := range want {
+				t.Errorf("%s %s lacks %s", s.Name, s.Subject, key)
+			}
+		}
+	})
+	if len(seen) != 8 {
+		t.Errorf("the links mean %v: not all meanings were tested", seen)
+	}
 }

@@ -1,7 +1,11 @@
 package causality
 
 import (
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // Options of an Engine. The zero value is ready to use.
@@ -35,10 +39,39 @@ type Options struct {
 	// TraceContextNamespaces are the namespaces whose workloads may join the trace of
 	// who deployed them; of the others the context is linked to. Default: all.
 	TraceContextNamespaces []string
+	// WorkloadLabels and WorkloadAnnotations are the keys of labels and annotations that
+	// are on the spans of the workloads that have them, as the attributes of the semantic
+	// conventions: k8s.deployment.label.<key>. An annotation that IsCopy is not. Default:
+	// none.
+	WorkloadLabels, WorkloadAnnotations []string
 	// EventBytes bounds the memory that Events take, which anybody may write, as
 	// the engine estimates it. Beyond it Events are forgotten, of the namespace that
 	// has most of them; see ShedReason. Default 128 MiB, which holds some 100,000.
 	EventBytes int
+}
+
+// IsCopy reports whether an annotation holds a copy of the object that has it, as tools that
+// apply objects leave behind, by its key. There are environment variables in it.
+func IsCopy(annotation string) bool {
+	_, name, _ := strings.Cut(annotation, "/")
+	switch {
+	case strings.Contains(annotation, "last-applied"):
+		return true // kubectl.kubernetes.io/last-applied-configuration, banzaicloud.com/last-applied
+	case strings.HasPrefix(annotation, "objectset.rio.cattle.io/"):
+		return name == "applied" // Rancher's
+	case strings.HasPrefix(annotation, "kapp.k14s.io/"):
+		return strings.HasPrefix(name, "original") // Carvel's
+	}
+	return false
+}
+
+// shownBy are the keys that the options name, each once.
+func shownBy(opts *Options) workloads.Shown {
+	once := func(keys []string) []string { return slices.Compact(slices.Sorted(slices.Values(keys))) }
+	return workloads.Shown{
+		Labels:      once(opts.WorkloadLabels),
+		Annotations: slices.DeleteFunc(once(opts.WorkloadAnnotations), IsCopy),
+	}
 }
 
 // ShedReason is why an Event was forgotten before its time. The zero value is none.

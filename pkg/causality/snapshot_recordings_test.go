@@ -97,7 +97,7 @@ func TestSnapshotsOfRecordings(t *testing.T) {
 				}
 			}
 			// The managed fields name the last writer only.
-			if a, b := attributeOf(again, "rollspan.manager"), attributeOf(root, "rollspan.manager"); a != "" && a != b {
+			if a, b := attributeOf(again, "rollspan.manager.name"), attributeOf(root, "rollspan.manager.name"); a != "" && a != b {
 				t.Errorf("%s: the manager is %q, want %q", root.Subject, a, b)
 			}
 			combined := hasCombined(snapshotAt(obs, at))

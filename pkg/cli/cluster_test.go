@@ -166,7 +166,7 @@ func TestClusterRunAndRecord(t *testing.T) {
 			t.Errorf("live span %s %q is %q in the replay", id, name, again[id])
 		}
 	}
-	if names := slices.Collect(maps.Values(live)); !slices.Contains(names, "Deployment rollout") || !slices.Contains(names, "Pod start") {
+	if names := slices.Collect(maps.Values(live)); !slices.Contains(names, "Deployment rollout default/web") || !slices.Contains(names, "Pod start") {
 		t.Errorf("live spans: %q", names)
 	}
 }

@@ -65,10 +65,16 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 		"how long a change is open before a span 'in progress' says what it waits for; 0 for never")
 	fs.DurationVar(&c.engine.InProgressEvery, "in-progress-every", 3*time.Minute,
 		"how long until the next such span, and so on; after an hour there is one an hour")
+	fs.StringSliceVar(&c.engine.WorkloadLabels, "workload-labels", nil,
+		"`LABEL` of workloads that is to be on their spans, such as app.kubernetes.io/version, repeatable; default none")
+	fs.StringSliceVar(&c.engine.WorkloadAnnotations, "workload-annotations", nil,
+		"`ANNOTATION` of workloads that is to be on their spans, repeatable; default none")
 	fs.StringVar(&c.encoder.ClusterName, "cluster-name", "", "resource attribute k8s.cluster.name of all spans")
 	fs.StringVar(&c.encoder.ServiceName, "service-name", "",
 		"service.name of all spans; default the component that did the work, such as kubelet")
-	fs.BoolVar(&c.encoder.ObjectNames, "object-names", false, "put the names of objects into the names of spans")
+	fs.StringVar((*string)(&c.encoder.SpanNames), "span-names", string(otlp.SpanNamesObject),
+		"what the root of a workload's change is called where traces are sent: 'Deployment rollout shop/web' (object) or 'Deployment rollout' (kind)")
+	fs.BoolVar(&c.encoder.ObjectNames, "object-names", false, "put the names of objects into the names of all spans")
 	fs.DurationVar(&c.drain, "drain-timeout", drain, "how long to wait at the end until the collector has all spans")
 	c.exporter.AddFlags(fs)
 }
@@ -83,6 +89,12 @@ func (c *conversion) validate() error {
 	}
 	if err := c.validateTraceContext(); err != nil {
 		return err
+	}
+	if err := c.validateShown(); err != nil {
+		return err
+	}
+	if names := c.encoder.SpanNames; names != otlp.SpanNamesObject && names != otlp.SpanNamesKind {
+		return fmt.Errorf("--span-names: %q is not one of %s, %s", names, otlp.SpanNamesObject, otlp.SpanNamesKind)
 	}
 	// Their ends are counted from a whole second, which is how fine the API is.
 	for flag, d := range map[string]time.Duration{
@@ -122,6 +134,24 @@ func (c *conversion) validateTraceContext() error {
 	}
 	if len(c.engine.TraceContextKeys) == 0 {
 		return errors.New("--trace-context-keys: no key is given; to read none, use --trace-context=ignore")
+	}
+	return nil
+}
+
+// validateShown checks what of the metadata of workloads is to be on spans.
+func (c *conversion) validateShown() error {
+	for _, key := range c.engine.WorkloadLabels {
+		if why := validation.IsQualifiedName(key); len(why) > 0 {
+			return fmt.Errorf("--workload-labels: %q is not the key of a label: %s", key, why[0])
+		}
+	}
+	for _, key := range c.engine.WorkloadAnnotations {
+		if why := validation.IsQualifiedName(strings.ToLower(key)); len(why) > 0 {
+			return fmt.Errorf("--workload-annotations: %q is not the key of an annotation: %s", key, why[0])
+		}
+		if causality.IsCopy(key) {
+			return fmt.Errorf("--workload-annotations: %s is a copy of the object, with its environment variables, which are never sent; name other annotations", key)
+		}
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ type Options struct {
 	// ServiceName, if not empty, is the service.name of every span. By
 	// default a span's service is the component that did the work.
 	ServiceName string
+	// SpanNames says whether the root of a workload's change is named after the workload.
+	// Default SpanNamesObject.
+	SpanNames SpanNames
 	// ObjectNames appends the name of the object a span is about to the
 	// span's name ("Pod start web-6757-x2x"). That makes span names high in
 	// cardinality, which metrics derived from spans do not like; off by
@@ -54,6 +57,18 @@ type Options struct {
 	Version string
 }
 
+// SpanNames is what the name of a workload's change says.
+type SpanNames string
+
+const (
+	// SpanNamesObject has it say whose change it is: "Deployment rollout shop/web". A
+	// list of traces is of use to people then. The spans below the root, and what has
+	// another name each time, such as a pod, have names without.
+	SpanNamesObject SpanNames = "object"
+	// SpanNamesKind leaves that to the attributes: "Deployment rollout".
+	SpanNamesKind SpanNames = "kind"
+)
+
 // Encoder turns finished spans into OTLP. It is immutable after NewEncoder and
 // may be used by many goroutines at once.
 //
@@ -61,6 +76,7 @@ type Options struct {
 // that came twice from two spans by comparing them.
 type Encoder struct {
 	serviceName string
+	spanNames   SpanNames
 	objectNames bool
 	resource    []*commonpb.KeyValue
 	scope       *commonpb.InstrumentationScope
@@ -96,6 +112,7 @@ func NewEncoder(o Options) (*Encoder, error) {
 	set := attribute.NewSet(attrs...)
 	return &Encoder{
 		serviceName: clean(o.ServiceName),
+		spanNames:   o.SpanNames,
 		objectNames: o.ObjectNames,
 		resource:    encodeAttributes(set.ToSlice()),
 		scope:       &commonpb.InstrumentationScope{Name: scopeName, Version: clean(o.Version)},
@@ -189,19 +206,30 @@ func (e *Encoder) resourceSpans(service string) *tracepb.ResourceSpans {
 	}
 }
 
+// nameOf is what a span is called.
+func (e *Encoder) nameOf(s *spans.Span) string {
+	object := ""
+	switch {
+	case s.Target != "" && e.spanNames != SpanNamesKind:
+		object = s.Target
+	case e.objectNames:
+		object = objectName(s.Subject)
+	}
+	if object == "" {
+		return s.Name
+	}
+	return s.Name + " " + object
+}
+
 func (e *Encoder) encodeSpan(it outgoing) *tracepb.Span {
 	s := it.span
-	name := s.Name
-	if object := objectName(s.Subject); e.objectNames && object != "" {
-		name += " " + object
-	}
 	events, droppedEvents := atMost(s.Events, maxList)
 	links, droppedLinks := atMost(s.Links, maxList)
 	out := &tracepb.Span{
 		TraceId:            s.TraceID[:],
 		SpanId:             s.SpanID[:],
 		Flags:              localFlags,
-		Name:               clean(name),
+		Name:               clean(e.nameOf(s)),
 		Kind:               tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano:  unixNano(s.Start),
 		EndTimeUnixNano:    unixNano(it.end),

@@ -84,6 +84,27 @@ func TestOTLPJSONRoundTrip(t *testing.T) {
 	}
 }
 
+func TestEncodeNames(t *testing.T) {
+	rollout := otlptest.Rollout()
+	rollout.Spans[0].Target = "shop/web"
+	for _, test := range []struct {
+		options   Options
+		root, pod string
+	}{
+		{Options{}, "Deployment rollout shop/web", "Pod start"},
+		{Options{SpanNames: SpanNamesObject}, "Deployment rollout shop/web", "Pod start"},
+		{Options{SpanNames: SpanNamesKind}, "Deployment rollout", "Pod start"},
+		{Options{ObjectNames: true}, "Deployment rollout shop/web", "Pod start web-6757-x2x"},
+		{Options{SpanNames: SpanNamesKind, ObjectNames: true}, "Deployment rollout web", "Pod start web-6757-x2x"},
+	} {
+		got := testEncoder(t, test.options).Encode([]spans.Trace{rollout})
+		root, pod := got[0].ScopeSpans[0].Spans[0].Name, got[1].ScopeSpans[0].Spans[0].Name
+		if root != test.root || pod != test.pod {
+			t.Errorf("%+v: %q and %q, want %q and %q", test.options, root, pod, test.root, test.pod)
+		}
+	}
+}
+
 func TestEncodeServicesAndFlags(t *testing.T) {
 	joined := otlptest.Rollout()
 	joined.Spans[0].ParentID = trace.SpanID{9}

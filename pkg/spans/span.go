@@ -24,6 +24,10 @@ type Span struct {
 	Kind kind.Kind
 	// Name is for people. It is low in cardinality: kinds and verbs, no object names.
 	Name string
+	// Target is whose change it is, "shop/web", where an encoding may put that behind the
+	// name of a root: "Deployment rollout shop/web". It is empty below a root, and where
+	// what changes has a new name each time, as pods do. It is not exported as such.
+	Target string
 	// Service is the component that did the work ("kubelet"). It becomes
 	// the resource attribute service.name.
 	Service string

@@ -39,7 +39,9 @@ func TestTrimIsNotMissed(t *testing.T) {
 	for _, file := range recordingFiles(t) {
 		t.Run(file, func(t *testing.T) {
 			traces := func(trimmed bool) (out []spans.Trace) {
-				engine := causality.New(causality.Options{})
+				engine := causality.New(causality.Options{
+					WorkloadLabels: []string{"app"}, WorkloadAnnotations: []string{"deployment.kubernetes.io/revision"},
+				})
 				for _, o := range recorded(t, file) {
 					if trimmed {
 						trim(o.Object)

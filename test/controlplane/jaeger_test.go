@@ -32,7 +32,7 @@ func TestJaegerGivesBackWhatItWasSent(t *testing.T) {
 	begin := time.Now().Add(-time.Minute).UTC()
 	linked := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 2, 3}, SpanID: trace.SpanID{4, 5}})
 	rootCtx, root := tracer.Start(ctx, "Deployment rollout", trace.WithTimestamp(begin),
-		trace.WithLinks(trace.Link{SpanContext: linked, Attributes: []attribute.KeyValue{attribute.String("rollspan.link", "supersedes")}}),
+		trace.WithLinks(trace.Link{SpanContext: linked, Attributes: []attribute.KeyValue{attribute.String("rollspan.link.type", "supersedes")}}),
 		trace.WithAttributes(
 			attribute.String("k8s.deployment.name", "web"), attribute.Int64("rollspan.revision", 1<<60+1), attribute.Float64("seconds", 6.945),
 			attribute.Bool("rollspan.critical", true), attribute.StringSlice("rollspan.critical_path.segments", []string{"a", "b"}),
@@ -61,7 +61,7 @@ func TestJaegerGivesBackWhatItWasSent(t *testing.T) {
 			"rollspan.critical": true, "rollspan.critical_path.segments": []any{"a", "b"},
 		},
 		Links: []Link{{
-			TraceID: linked.TraceID().String(), SpanID: linked.SpanID().String(), Attributes: map[string]any{"rollspan.link": "supersedes"},
+			TraceID: linked.TraceID().String(), SpanID: linked.SpanID().String(), Attributes: map[string]any{"rollspan.link.type": "supersedes"},
 		}},
 		Service: "deployment-controller", Resource: resourceAttributes, Scope: Scope{"rollspan-test", "v9"},
 	}, {

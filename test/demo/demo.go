@@ -190,8 +190,8 @@ func (d *demo) showRollout(ctx context.Context, revision int64) error {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		found, err := d.jaeger.FindTraces(ctx, "deployment-controller", "Deployment rollout",
-			map[string]string{"k8s.namespace.name": namespace}, time.Hour)
+		found, err := d.jaeger.FindTraces(ctx, "deployment-controller", "",
+			map[string]string{"k8s.namespace.name": namespace, "rollspan.change": "rollout"}, time.Hour)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}

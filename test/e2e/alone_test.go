@@ -30,13 +30,13 @@ func (s *space) standsAlone(kind, key string, uid types.UID) {
 	s.under(rollout, "Pod start", "Pod start")
 	s.has(rollout.Root(), map[string]any{
 		key + ".name": appName, key + ".uid": uid,
-		"rollspan.change": "rollout", "rollspan.outcome": "complete", "rollspan.manager": creator,
+		"rollspan.change": "rollout", "rollspan.outcome": "complete", "rollspan.manager.name": creator,
 		"rollspan.pods.wanted": 2, "rollspan.pods.ready": 2,
 	})
 	s.kubectlRun("scale", kind+"/"+appName, "--replicas=1")
 	scale := s.trace(kind+" scale", "rollspan.scale.to", int64(1))
 	s.under(scale, "Pod stop")
-	s.has(scale.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.scale.from": 2, "rollspan.manager": "kubectl"})
+	s.has(scale.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.scale.from": 2, "rollspan.manager.name": "kubectl"})
 
 	// The pod that comes when the other is lost replaces that one, and not the one
 	// that the scale removed.

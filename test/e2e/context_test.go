@@ -76,7 +76,7 @@ func (s *space) below(service, name, traceID string, names ...string) map[string
 	s.t.Helper()
 	var found map[string]*trace
 	s.eventually(fmt.Sprintf("trace %s with %q below %s", traceID, names, name), func() error {
-		whole, err := s.collector.Trace(s.t.Context(), traceID)
+		whole, err := s.whole(s.t.Context(), traceID)
 		if err != nil {
 			return err
 		}

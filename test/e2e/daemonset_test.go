@@ -22,7 +22,7 @@ func TestDaemonSet(t *testing.T) {
 	s.has(first.Root(), map[string]any{
 		"k8s.daemonset.name": appName, "k8s.daemonset.uid": set.UID,
 		"rollspan.change": "rollout", "rollspan.outcome": "complete", "rollspan.cause": "create",
-		"rollspan.manager": creator, "rollspan.pods.wanted": 2, "rollspan.pods.ready": 2,
+		"rollspan.manager.name": creator, "rollspan.pods.wanted": 2, "rollspan.pods.ready": 2,
 	})
 	starts := named(first, "Pod start")
 	if a, b := starts[0].Attributes["k8s.node.name"], starts[1].Attributes["k8s.node.name"]; a == b {
@@ -32,7 +32,7 @@ func TestDaemonSet(t *testing.T) {
 	second := s.trace(rollout, "rollspan.revision", int64(2))
 	s.under(second, "Pod stop", "Pod start", "Pod stop", "Pod start")
 	s.has(second.Root(), map[string]any{
-		"rollspan.outcome": "complete", "rollspan.cause": "template", "rollspan.manager": "kubectl-set",
+		"rollspan.outcome": "complete", "rollspan.cause": "template", "rollspan.manager.name": "kubectl-set",
 		"rollspan.images.before": []any{s.image("1")}, "rollspan.images.after": []any{s.image("2")},
 	})
 	starts, stops := named(second, "Pod start"), named(second, "Pod stop")
@@ -42,7 +42,7 @@ func TestDaemonSet(t *testing.T) {
 	back := s.trace(rollout, "rollspan.revision", int64(3))
 	s.has(back.Root(), map[string]any{
 		"rollspan.outcome": "complete", "rollspan.cause": "rollback", "rollspan.rollback.revision": 1,
-		"rollspan.manager": "kubectl",
+		"rollspan.manager.name": "kubectl",
 	})
 	s.links(back, "rolls_back", first)
 

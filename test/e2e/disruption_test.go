@@ -53,7 +53,7 @@ func TestDrained(t *testing.T) {
 
 	s.kubectlRun("uncordon", lost.Spec.NodeName)
 	cordon := s.disruption(lost.Spec.NodeName, "Cordoned")
-	s.has(cordon.Root(), map[string]any{"rollspan.change": "disruption", "rollspan.outcome": "complete", "rollspan.manager": "kubectl"})
+	s.has(cordon.Root(), map[string]any{"rollspan.change": "disruption", "rollspan.outcome": "complete", "rollspan.manager.name": "kubectl"})
 	s.links(replacement, "caused_by", cordon)
 	s.podsExplained()
 }
@@ -269,7 +269,7 @@ func (s *space) replacementOf(lost corev1.Pod) *trace {
 func (s *space) consists(t *trace, want ...string) {
 	s.t.Helper()
 	s.eventually(fmt.Sprintf("trace %s consists of %q", t.ID, want), func() error {
-		now, err := s.collector.Trace(s.t.Context(), t.ID)
+		now, err := s.whole(s.t.Context(), t.ID)
 		if err != nil {
 			return err
 		}

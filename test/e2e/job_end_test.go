@@ -128,7 +128,7 @@ func TestJobBesideSchedule(t *testing.T) {
 	events := s.events()
 	run := s.trace(jobRun, "k8s.job.name", "by-hand")
 	s.has(run.Root(), map[string]any{
-		"k8s.cronjob.name": appName, "k8s.cronjob.uid": cron.UID, "rollspan.cause": "manual", "rollspan.manager": "kubectl-create",
+		"k8s.cronjob.name": appName, "k8s.cronjob.uid": cron.UID, "rollspan.cause": "manual", "rollspan.manager.name": "kubectl-create",
 	})
 	s.eventsOnce(events, run)
 	s.podsExplained()

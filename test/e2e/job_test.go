@@ -35,7 +35,7 @@ func TestJob(t *testing.T) {
 		  Pod run`+fmt.Sprintf(pod, ""))
 	s.has(run.Root(), map[string]any{
 		"k8s.job.name": appName, "rollspan.change": "job", "rollspan.outcome": "complete", "rollspan.cause": "create",
-		"rollspan.manager": creator, "rollspan.images.after": []any{s.image("1")},
+		"rollspan.manager.name": creator, "rollspan.images.after": []any{s.image("1")},
 	})
 	for i, code := range []int{3, 0} {
 		program := named(run, "run container")[i]
@@ -139,7 +139,7 @@ func TestJobSuspended(t *testing.T) {
 	s.waits(job, "condition=Complete")
 	second := s.trace(jobRun, "rollspan.outcome", "complete")
 	s.under(second, "Pod run")
-	s.has(second.Root(), map[string]any{"rollspan.cause": "resume", "rollspan.manager": "kubectl-patch"})
+	s.has(second.Root(), map[string]any{"rollspan.cause": "resume", "rollspan.manager.name": "kubectl-patch"})
 	if second.ID == first.ID {
 		t.Error("both runs have one trace")
 	}

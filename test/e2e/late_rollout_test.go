@@ -72,7 +72,7 @@ func TestRecovered(t *testing.T) {
 	s.complete(1)
 	events := s.events()
 	s.eventually("the rollout recovers, and has all Events", func() error {
-		trace, err := s.collector.Trace(t.Context(), failed.ID)
+		trace, err := s.whole(t.Context(), failed.ID)
 		if err != nil {
 			return err
 		}

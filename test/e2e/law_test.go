@@ -378,7 +378,7 @@ func (s *space) linked(from *controlplane.Span, kind string, to *controlplane.Sp
 	s.t.Helper()
 	found := 0
 	for _, l := range from.Links {
-		if l.Attributes["rollspan.link"] != kind {
+		if l.Attributes["rollspan.link.type"] != kind {
 			continue
 		}
 		found++
@@ -401,7 +401,7 @@ func (s *space) eventsOnce(events []corev1.Event, traces ...*trace) {
 	s.eventually("each Event is told once", func() error {
 		spans := map[string][]string{}
 		for _, t := range traces {
-			now, err := s.collector.Trace(s.t.Context(), t.ID)
+			now, err := s.whole(s.t.Context(), t.ID)
 			if err != nil {
 				return err
 			}

@@ -61,7 +61,7 @@ func TestMetrics(t *testing.T) {
 			}
 			return fmt.Errorf("none of %s in\n%s", test.series, scraped.text)
 		})
-		got, err := s.collector.Trace(t.Context(), found.traceID)
+		got, err := s.whole(t.Context(), found.traceID)
 		if err != nil {
 			t.Errorf("the exemplar of the %s leads nowhere: %v", test.name, err)
 			continue

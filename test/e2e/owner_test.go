@@ -45,7 +45,7 @@ func TestCustomResource(t *testing.T) {
 	activity := s.trace("Shop activity", "rollspan.object.name", "web")
 	s.has(activity.Root(), map[string]any{"rollspan.object.kind": "Shop", "rollspan.object.uid": shop.GetUID()})
 	s.eventually("what the Route has to say is in the rollout", func() error {
-		now, err := s.collector.Trace(t.Context(), rollout.ID)
+		now, err := s.whole(t.Context(), rollout.ID)
 		if err != nil {
 			return err
 		}

@@ -116,7 +116,7 @@ func (s *space) wholeRollout(revision int64, starts, stops int) {
 	s.t.Helper()
 	id := s.rolloutID(revision)
 	s.eventually(fmt.Sprintf("revision %d in whole", revision), func() error {
-		t, err := s.collector.Trace(s.t.Context(), id)
+		t, err := s.whole(s.t.Context(), id)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (s *space) wholeRollout(revision int64, starts, stops int) {
 		}
 		return nil
 	})
-	t, err := s.collector.Trace(s.t.Context(), id)
+	t, err := s.whole(s.t.Context(), id)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -47,6 +47,9 @@ func TestCreated(t *testing.T) {
 		Deployment rollout
 		  ReplicaSet scale up 0-2`+pod+pod)
 	r := trace.Root()
+	if sent, err := s.collector.Trace(t.Context(), trace.ID); err != nil || sent.Root().Name != "Deployment rollout "+s.name+"/"+appName {
+		t.Errorf("the root is named %q, %v", sent.Root().Name, err)
+	}
 	s.has(r, map[string]any{
 		"k8s.deployment.name":    appName,
 		"k8s.deployment.uid":     d.UID,
@@ -54,7 +57,7 @@ func TestCreated(t *testing.T) {
 		"rollspan.outcome":       "complete",
 		"rollspan.revision":      1,
 		"rollspan.cause":         "create",
-		"rollspan.manager":       creator,
+		"rollspan.manager.name":  creator,
 		"rollspan.images.before": nil,
 		"rollspan.images.after":  []any{s.image("migrate"), s.image("1")},
 		"rollspan.pods.wanted":   2,
@@ -85,7 +88,7 @@ var pulledMessage = regexp.MustCompile(`^Successfully pulled image ".*" in \S+ \
 // they took, and when its Events are from.
 func (s *space) pullsAsTheKubeletSays(traceID string, events []corev1.Event) {
 	s.t.Helper()
-	trace, err := s.collector.Trace(s.t.Context(), traceID)
+	trace, err := s.whole(s.t.Context(), traceID)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -132,7 +135,7 @@ func (s *space) pullsAsTheKubeletSays(traceID string, events []corev1.Event) {
 // hasItsPods compares the starts with what the pods themselves say.
 func (s *space) hasItsPods(traceID string, pods []corev1.Pod) {
 	s.t.Helper()
-	trace, err := s.collector.Trace(s.t.Context(), traceID)
+	trace, err := s.whole(s.t.Context(), traceID)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -195,7 +198,7 @@ func TestUpdated(t *testing.T) {
 		"rollspan.outcome":       "complete",
 		"rollspan.revision":      2,
 		"rollspan.cause":         "template",
-		"rollspan.manager":       "kubectl-set",
+		"rollspan.manager.name":  "kubectl-set",
 		"rollspan.images.before": []any{s.image("1")},
 		"rollspan.images.after":  []any{s.image("2")},
 		"rollspan.pods.wanted":   2,
@@ -205,7 +208,7 @@ func TestUpdated(t *testing.T) {
 		t.Errorf("an update of a settled Deployment has links %v", links)
 	}
 	for _, stop := range named(second, "Pod stop") {
-		s.has(stop, map[string]any{"rollspan.grace_period": 30})
+		s.has(stop, map[string]any{"rollspan.grace_period.duration": 30})
 		s.lasts(stop, 3*time.Second)
 	}
 	s.hasItsPods(second.ID, s.pods("2"))
@@ -259,7 +262,7 @@ func TestBrokenImage(t *testing.T) {
 	fixed := s.rollout(3)
 	s.has(fixed.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.images.before": []any{s.image("nope")}})
 	s.eventually("the pod that never was ready stops in the next rollout", func() error {
-		trace, err := s.collector.Trace(t.Context(), fixed.ID)
+		trace, err := s.whole(t.Context(), fixed.ID)
 		if err != nil {
 			return err
 		}
@@ -301,7 +304,7 @@ func TestRestarted(t *testing.T) {
 	s.kubectlRun("rollout", "restart", "deployment/"+appName)
 	s.complete(2)
 	s.has(s.rollout(2).Root(), map[string]any{
-		"rollspan.outcome": "complete", "rollspan.cause": "restart", "rollspan.manager": "kubectl-rollout",
+		"rollspan.outcome": "complete", "rollspan.cause": "restart", "rollspan.manager.name": "kubectl-rollout",
 	})
 }
 
@@ -360,7 +363,7 @@ func TestScaled(t *testing.T) {
 	up := s.trace("Deployment scale", "rollspan.scale.to", int64(3))
 	s.has(up.Root(), map[string]any{
 		"rollspan.change": "scale", "rollspan.outcome": "complete", "rollspan.cause": "scale",
-		"rollspan.manager": "kubectl", "rollspan.scale.from": 1,
+		"rollspan.manager.name": "kubectl", "rollspan.scale.from": 1,
 		"rollspan.pods.wanted": 3, "rollspan.pods.ready": 3,
 	})
 	if n := len(named(up, "Pod start")); n != 2 || s.only(up, "ReplicaSet scale up") == nil {
@@ -442,7 +445,7 @@ func TestPausedAndResumed(t *testing.T) {
 	s.complete(2)
 	done := time.Now()
 	trace := s.rollout(2)
-	s.has(trace.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.manager": "kubectl-set"})
+	s.has(trace.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.manager.name": "kubectl-set"})
 	paused := s.only(trace, "paused")
 	if !paused.Start.Equal(trace.Root().Start) {
 		t.Errorf("it was paused from %s, and written at %s", paused.Start, trace.Root().Start)

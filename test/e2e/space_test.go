@@ -338,6 +338,34 @@ func (s *space) traces(name string) ([]trace, error) {
 	return s.search(name, map[string]string{"k8s.namespace.name": s.name})
 }
 
+// whole is what the collector has of a trace.
+func (s *space) whole(ctx context.Context, id string) (trace, error) {
+	t, err := s.collector.Trace(ctx, id)
+	nameByKinds(&t)
+	return t, err
+}
+
+// nameByKinds leaves out of the names of roots whose change they tell of, so that what
+// is to be found can be named before there is a namespace for it. TestCreated looks at
+// the names themselves.
+func nameByKinds(t *trace) {
+	for i := range t.Spans {
+		t.Spans[i].Name = harness.NameOfKind(&t.Spans[i])
+	}
+}
+
+// changeOf is the attribute that roots of a name have.
+func changeOf(name string) string {
+	switch name {
+	case jobRun:
+		return "job"
+	case "", inProgress:
+		return ""
+	}
+	_, verb, _ := strings.Cut(name, " ")
+	return verb
+}
+
 // search finds traces by the root's name and tags.
 func (s *space) search(name string, tags map[string]string) ([]trace, error) {
 	// Without the test's context, which is over when its failure is explained.
@@ -349,13 +377,18 @@ func (s *space) search(name string, tags map[string]string) ([]trace, error) {
 			return nil, err
 		}
 	}
+	tags = maps.Clone(tags)
+	if change := changeOf(name); change != "" {
+		tags["rollspan.change"] = change
+	}
 	found := map[string]trace{}
 	for _, service := range services {
-		traces, err := s.collector.FindTraces(ctx, service, name, tags, time.Hour)
+		traces, err := s.collector.FindTraces(ctx, service, "", tags, time.Hour)
 		if err != nil {
 			return nil, err
 		}
 		for _, t := range traces {
+			nameByKinds(&t)
 			if name == "" || t.Root() != nil && t.Root().Name == name {
 				found[t.ID] = t
 			}

@@ -21,7 +21,7 @@ func TestStatefulSet(t *testing.T) {
 	s.has(first.Root(), map[string]any{
 		"k8s.statefulset.name": appName, "k8s.statefulset.uid": set.UID,
 		"rollspan.change": "rollout", "rollspan.outcome": "complete", "rollspan.cause": "create",
-		"rollspan.manager": creator, "rollspan.pods.wanted": 2, "rollspan.pods.ready": 2,
+		"rollspan.manager.name": creator, "rollspan.pods.wanted": 2, "rollspan.pods.ready": 2,
 	})
 	starts := named(first, "Pod start")
 	s.has(starts[0], map[string]any{"k8s.pod.name": appName + "-0"})
@@ -31,7 +31,7 @@ func TestStatefulSet(t *testing.T) {
 	second := s.trace(rollout, "rollspan.revision", int64(2))
 	s.under(second, "Pod stop", "Pod start", "Pod stop", "Pod start")
 	s.has(second.Root(), map[string]any{
-		"rollspan.outcome": "complete", "rollspan.cause": "template", "rollspan.manager": "kubectl-set",
+		"rollspan.outcome": "complete", "rollspan.cause": "template", "rollspan.manager.name": "kubectl-set",
 		"rollspan.images.before": []any{s.image("1")}, "rollspan.images.after": []any{s.image("2")},
 	})
 	starts, stops := named(second, "Pod start"), named(second, "Pod stop")
@@ -44,7 +44,7 @@ func TestStatefulSet(t *testing.T) {
 	back := s.trace(rollout, "rollspan.revision", int64(3))
 	s.has(back.Root(), map[string]any{
 		"rollspan.outcome": "complete", "rollspan.cause": "rollback", "rollspan.rollback.revision": 1,
-		"rollspan.manager": "kubectl", "rollspan.images.after": []any{s.image("1")},
+		"rollspan.manager.name": "kubectl", "rollspan.images.after": []any{s.image("1")},
 	})
 	s.links(back, "rolls_back", first)
 	s.podsExplained()
@@ -63,7 +63,7 @@ func TestStatefulSetScaled(t *testing.T) {
 	s.under(up, "Pod start", "Pod start")
 	s.has(up.Root(), map[string]any{
 		"rollspan.change": "scale", "rollspan.outcome": "complete", "rollspan.cause": "scale",
-		"rollspan.manager": "kubectl", "rollspan.scale.from": 1, "rollspan.pods.ready": 3,
+		"rollspan.manager.name": "kubectl", "rollspan.scale.from": 1, "rollspan.pods.ready": 3,
 	})
 	s.linked(named(up, "Pod start")[1], "unblocked_by", named(up, "Pod start")[0])
 

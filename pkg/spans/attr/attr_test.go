@@ -4,9 +4,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,11 +72,11 @@ func constantOf(key string) string {
 	return name.String() + "Key"
 }
 
-// What the semantic conventions have is taken from there: no key of theirs is spelled
-// here.
-func TestKeysAreNoConventions(t *testing.T) {
-	const conventions = "go.opentelemetry.io/otel/semconv/v1.43.0"
-	dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", conventions).Output()
+// conventions are the keys that the semantic conventions have.
+func conventions(t *testing.T) map[string]bool {
+	t.Helper()
+	const path = "go.opentelemetry.io/otel/semconv/v1.43.0"
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", path).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,15 +84,60 @@ func TestKeysAreNoConventions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	has := func(key string) bool {
-		return strings.Contains(string(content), "attribute.Key("+strconv.Quote(key)+")")
+	keys := map[string]bool{}
+	for _, m := range regexp.MustCompile(`attribute\.Key\("([^"]+)"\)`).FindAllStringSubmatch(string(content), -1) {
+		keys[m[1]] = true
 	}
-	if !has("k8s.pod.name") {
-		t.Fatal("not even k8s.pod.name is found in the conventions")
+	if !keys["k8s.pod.name"] || len(keys) < 500 {
+		t.Fatalf("found only %d keys in the conventions", len(keys))
 	}
+	return keys
+}
+
+// What the semantic conventions have is taken from there: no key of theirs is spelled
+// anywhere in rollspan.
+func TestNoConventionIsSpelled(t *testing.T) {
+	known, read := conventions(t), 0
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "otlptest") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		read++
+		ast.Inspect(file, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				if text, err := strconv.Unquote(lit.Value); err == nil && known[text] {
+					t.Errorf("%s: %s is a semantic convention: take it from there", path, text)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || read < 100 {
+		t.Errorf("read %d files, %v", read, err)
+	}
+}
+
+// No key is also the namespace of another, which backends that nest attributes by their
+// dots could not store beside it.
+func TestNoKeyIsANamespace(t *testing.T) {
+	own := []string{string(PhasePullImage.Key()), string(LinkCausedBy.TraceIDKey()), string(LinkCausedBy.SpanIDKey())}
 	for _, key := range declaredKeys(t) {
-		if has(key) {
-			t.Errorf("%s is a semantic convention: take it from %s", key, conventions)
+		own = append(own, key)
+	}
+	all := slices.Concat(own, slices.Collect(maps.Keys(conventions(t))))
+	for _, key := range own {
+		for _, other := range all {
+			if strings.HasPrefix(other, key+".") {
+				t.Errorf("%s is the namespace of %s", key, other)
+			}
+			if strings.HasPrefix(key, other+".") {
+				t.Errorf("%s is the namespace of %s", other, key)
+			}
 		}
 	}
 }
@@ -100,6 +149,19 @@ func TestPhaseOf(t *testing.T) {
 	for _, key := range []attribute.Key{CriticalPathSegmentsKey, SlowerPhaseKey} {
 		if p, ok := PhaseOf(key); ok {
 			t.Errorf("%s has the sum of %q", key, p)
+		}
+	}
+}
+
+func TestLinkOf(t *testing.T) {
+	for _, key := range []attribute.Key{LinkCausedBy.TraceIDKey(), LinkCausedBy.SpanIDKey()} {
+		if l, ok := LinkOf(key); l != LinkCausedBy || !ok {
+			t.Errorf("%s is of %q, %t", key, l, ok)
+		}
+	}
+	for _, key := range []attribute.Key{LinkTypeKey, ChangeKey} {
+		if l, ok := LinkOf(key); ok {
+			t.Errorf("%s is of %q", key, l)
 		}
 	}
 }

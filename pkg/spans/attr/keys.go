@@ -15,17 +15,17 @@ const (
 	RevisionKey = attribute.Key("rollspan.revision")
 	// RollbackRevisionKey is the number of the rollout that a rollback goes back to: 5.
 	RollbackRevisionKey = attribute.Key("rollspan.rollback.revision")
-	// ManagerKey is the field manager that wrote the change: "kubectl-rollout".
-	ManagerKey = attribute.Key("rollspan.manager")
+	// ManagerNameKey is the field manager that wrote the change: "kubectl-rollout".
+	ManagerNameKey = attribute.Key("rollspan.manager.name")
 	// ManagerSubresourceKey is the subresource that it was written through: "scale".
 	ManagerSubresourceKey = attribute.Key("rollspan.manager.subresource")
 	// AutoscaleReasonKey is why an autoscaler wanted a scale, in its own words:
 	// "cpu resource utilization (percentage of request) above target".
 	AutoscaleReasonKey = attribute.Key("rollspan.autoscale.reason")
-	// ChangedKey lists what of the pod template is not as it was before, by name and never
-	// by value: "container/web image".
-	ChangedKey = attribute.Key("rollspan.changed")
-	// ChangedLeftOutKey is how many more things have changed than ChangedKey lists: 3.
+	// ChangedFieldsKey lists what of the pod template is not as it was before, by name and
+	// never by value: "container/web image".
+	ChangedFieldsKey = attribute.Key("rollspan.changed.fields")
+	// ChangedLeftOutKey is how many more fields have changed than ChangedFieldsKey lists: 3.
 	ChangedLeftOutKey = attribute.Key("rollspan.changed.left_out")
 	// ImagesBeforeKey lists the images of the pod template before a rollout: "app:1".
 	ImagesBeforeKey = attribute.Key("rollspan.images.before")
@@ -99,8 +99,8 @@ const (
 	ImageSizeKey = attribute.Key("rollspan.image.size")
 	// SidecarKey is true for an init container that keeps running.
 	SidecarKey = attribute.Key("rollspan.sidecar")
-	// GracePeriodKey is how many seconds a pod was given to stop: 30.
-	GracePeriodKey = attribute.Key("rollspan.grace_period")
+	// GracePeriodDurationKey is how many seconds a pod was given to stop: 30.
+	GracePeriodDurationKey = attribute.Key("rollspan.grace_period.duration")
 	// GracePeriodOverrunKey is how many seconds longer than that a pod was there: 4.2.
 	GracePeriodOverrunKey = attribute.Key("rollspan.grace_period.overrun")
 	// GracePeriodExceededKey is true for a container that was killed as its time was up.
@@ -135,8 +135,9 @@ const (
 	SlowerByKey = attribute.Key("rollspan.slower.by")
 )
 
-// LinkKey is what a link between two spans means, one of the Links: "supersedes".
-const LinkKey = attribute.Key("rollspan.link")
+// LinkTypeKey is what a link between two spans means, one of the Links: "supersedes". The
+// span that has the link says so too: see Link.TraceIDKey.
+const LinkTypeKey = attribute.Key("rollspan.link.type")
 
 // What span events say of the Kubernetes Events that they are. The first four are named as
 // the OpenTelemetry Collector's k8seventsreceiver names them; there is no convention.

@@ -1,5 +1,11 @@
 package attr
 
+import (
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
 // Change is a kind of change, as ChangeKey has it.
 type Change string
 
@@ -30,8 +36,34 @@ const (
 	OutcomeOpen       Outcome = "open"       // a replay ended before the change did
 )
 
-// Link is what a link from one span to another means, as LinkKey has it.
+// Link is what a link from one span to another means, as LinkTypeKey has it.
 type Link string
+
+const linkPrefix = "rollspan.link."
+
+// TraceIDKey is the attribute of the span that has such a link for the ID of the trace that
+// it leads to, in hex: rollspan.link.supersedes.trace_id. Of several links of one meaning
+// it is that of the first. UIs that show no attributes of links show those of spans.
+func (l Link) TraceIDKey() attribute.Key { return attribute.Key(linkPrefix + string(l) + ".trace_id") }
+
+// SpanIDKey is the attribute for the ID of the span in that trace, in hex:
+// rollspan.link.supersedes.span_id.
+func (l Link) SpanIDKey() attribute.Key { return attribute.Key(linkPrefix + string(l) + ".span_id") }
+
+// LinkOf is the meaning of the link whose trace or span a key has the ID of; ok is false
+// for other keys.
+func LinkOf(key attribute.Key) (l Link, ok bool) {
+	name, ok := strings.CutPrefix(string(key), linkPrefix)
+	if !ok {
+		return "", false
+	}
+	for _, id := range []string{".trace_id", ".span_id"} {
+		if meaning, ok := strings.CutSuffix(name, id); ok {
+			return Link(meaning), true
+		}
+	}
+	return "", false
+}
 
 // The meanings of links. docs/traces.md says which of them have another side.
 const (

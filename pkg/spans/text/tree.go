@@ -148,7 +148,7 @@ func comparison(root *spans.Span) string {
 
 // changed says what the span's change made another.
 func (w *treeWriter) changed(depth int, s *spans.Span) {
-	v, ok := s.Attribute(attr.ChangedKey)
+	v, ok := s.Attribute(attr.ChangedFieldsKey)
 	if !ok {
 		return
 	}
@@ -199,7 +199,7 @@ var shown = []struct {
 	{attr.CauseKey, "cause %s"},
 	{attr.AutoscaleReasonKey, "because of %s"},
 	{attr.RollbackRevisionKey, "to revision %s"},
-	{attr.ManagerKey, "by %s"},
+	{attr.ManagerNameKey, "by %s"},
 	{attr.ManagerSubresourceKey, "through %s"},
 	{attr.PodsReadyKey, "%s"},
 	{attr.PodsWantedKey, "of %s ready"},
@@ -255,7 +255,7 @@ func notes(s *spans.Span) []string {
 
 func linkKind(l spans.Link) string {
 	for _, kv := range l.Attributes {
-		if kv.Key == attr.LinkKey {
+		if kv.Key == attr.LinkTypeKey {
 			return kv.Value.AsString()
 		}
 	}

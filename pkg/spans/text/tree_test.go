@@ -22,13 +22,13 @@ func TestTreeOfHostileTexts(t *testing.T) {
 		at := time.Unix(1_700_000_000, 0)
 		one := []attribute.KeyValue{
 			attribute.String("k8s.namespace.name", text), attribute.Float64("rollspan.previous.duration", 1), attribute.String("rollspan.slower.phase", text),
-			attribute.StringSlice("rollspan.critical_path.segments", []string{text, "1s " + text}), attribute.StringSlice("rollspan.changed", []string{text}),
+			attribute.StringSlice("rollspan.critical_path.segments", []string{text, "1s " + text}), attribute.StringSlice("rollspan.changed.fields", []string{text}),
 		}
 		for _, k := range shown {
 			one = append(one, attribute.StringSlice(string(k.key), []string{text}))
 		}
 		other := []attribute.KeyValue{attribute.String("rollspan.waiting_for", text)}
-		link := spans.Link{TraceID: trace.TraceID{2}, Attributes: []attribute.KeyValue{attribute.String("rollspan.link", text)}}
+		link := spans.Link{TraceID: trace.TraceID{2}, Attributes: []attribute.KeyValue{attribute.String("rollspan.link.type", text)}}
 		inner := spans.Link{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}
 		event := spans.Event{Name: text, Time: at, Attributes: []attribute.KeyValue{attribute.String("k8s.event.message", text)}}
 		span := spans.Span{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Name: text, Subject: text, Start: at, End: at,

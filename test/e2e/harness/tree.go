@@ -50,6 +50,15 @@ func WriteTree(w io.Writer, t *controlplane.Trace) error {
 	return text.WriteTree(w, out)
 }
 
+// NameOfKind is what all spans of the span's kind are called: "Deployment rollout" of
+// "Deployment rollout shop/web". No other name ends in a word with a slash.
+func NameOfKind(s *controlplane.Span) string {
+	if i := strings.LastIndexByte(s.Name, ' '); i >= 0 && strings.Contains(s.Name[i:], "/") {
+		return s.Name[:i]
+	}
+	return s.Name
+}
+
 // convert returns the span as rollspan had it before it was sent, but for the
 // order of attributes.
 func convert(s *controlplane.Span) (out spans.Span, err error) {
@@ -64,7 +73,7 @@ func convert(s *controlplane.Span) (out spans.Span, err error) {
 			return out, err
 		}
 	}
-	out.Name, out.Service, out.Subject = s.Name, s.Service, subject(s)
+	out.Name, out.Service, out.Subject = NameOfKind(s), s.Service, subject(s)
 	out.Start, out.End = s.Start, s.End
 	out.Attributes = keyValues(s.Attributes)
 	for _, e := range s.Events {

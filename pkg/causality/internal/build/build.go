@@ -43,6 +43,7 @@ type SpanSpec struct {
 	Kind    kind.Kind
 	Object  string // the kind of the object, where the span's name begins with it
 	Service string // by default the kind's
+	Target  string // of a root, whose change it is: see spans.Span
 	Subject string
 	Start   time.Time
 	End     time.Time
@@ -65,17 +66,12 @@ func (b *builder) add(spec SpanSpec) *spans.Span {
 		ParentID:   spec.parent,
 		Kind:       spec.Kind,
 		Name:       spec.Kind.Name(spec.Object),
+		Target:     spec.Target,
 		Service:    cmp.Or(spec.Service, spec.Kind.Service()),
 		Subject:    spec.Subject,
 		Start:      spec.Start,
 		End:        evidence.Latest(spec.End, spec.Start),
-		Attributes: slices.Clone(b.base),
-	}
-	for _, kv := range spec.Attrs {
-		// A pod that is its own workload would be named twice.
-		if !slices.ContainsFunc(b.base, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
-			s.Attributes = append(s.Attributes, kv)
-		}
+		Attributes: addNew(b.base, spec.Attrs),
 	}
 	if b.known == nil {
 		b.known = map[trace.SpanID]bool{}
@@ -85,6 +81,18 @@ func (b *builder) add(spec SpanSpec) *spans.Span {
 		b.spans = append(b.spans, s)
 	}
 	return s
+}
+
+// addNew adds to the attributes of a workload those of other keys: a pod that is its own
+// workload would be named twice.
+func addNew(base, more []attribute.KeyValue) []attribute.KeyValue {
+	attrs := slices.Clone(base)
+	for _, kv := range more {
+		if !slices.ContainsFunc(base, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
+			attrs = append(attrs, kv)
+		}
+	}
+	return attrs
 }
 
 // done returns the trace. Siblings come in order of their start, every parent
@@ -127,7 +135,10 @@ func fail(s *spans.Span, f evidence.Failure) {
 func Link(s *spans.Span, to ledger.Place, why attr.Link) { addLink(s, to.TraceID(), to.RootID(), why) }
 
 func addLink(s *spans.Span, t trace.TraceID, id trace.SpanID, why attr.Link) {
-	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{attr.LinkKey.String(string(why))}})
+	s.Links = append(s.Links, spans.Link{TraceID: t, SpanID: id, Attributes: []attribute.KeyValue{attr.LinkTypeKey.String(string(why))}})
+	if _, has := s.Attribute(why.TraceIDKey()); !has {
+		s.Attributes = append(s.Attributes, why.TraceIDKey().String(t.String()), why.SpanIDKey().String(id.String()))
+	}
 }
 
 // linkLoss links what tells of a pod's loss to its causes beyond the workload, but for
@@ -204,9 +215,6 @@ func linkContexts(c *workloads.Change, root *spans.Span) {
 // linkUnblocked links a span to what it could begin because of, once.
 func linkUnblocked(from, to *spans.Span) {
 	if !slices.ContainsFunc(from.Links, func(l spans.Link) bool { return l.SpanID == to.SpanID }) {
-		from.Links = append(from.Links, spans.Link{
-			TraceID: to.TraceID, SpanID: to.SpanID,
-			Attributes: []attribute.KeyValue{attr.LinkKey.String(string(attr.LinkUnblockedBy))},
-		})
+		addLink(from, to.TraceID, to.SpanID, attr.LinkUnblockedBy)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -54,7 +55,8 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 		return b.buildRun(now)
 	}
 	b.root = b.add(SpanSpec{
-		Kind: kind.OfChange(c.Kind), Object: p.Workload.Kind, Service: p.Workload.Service(), Subject: p.Workload.Subject(),
+		Kind: kind.OfChange(c.Kind), Object: p.Workload.Kind, Service: p.Workload.Service(),
+		Target: p.Workload.Target(), Subject: p.Workload.Subject(),
 		Start: b.start, End: b.end, Attrs: b.rootAttributes(),
 	})
 	b.addSteps(now)
@@ -141,13 +143,16 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	}
 	attrs = append(attrs, attr.ChangeKey.String(string(c.Kind)), attr.OutcomeKey.String(string(how)), attr.CauseKey.String(cause))
 	if c.Manager != "" {
-		attrs = append(attrs, attr.ManagerKey.String(c.Manager))
+		attrs = append(attrs, attr.ManagerNameKey.String(c.Manager))
 	}
 	if c.Subresource != "" {
 		attrs = append(attrs, attr.ManagerSubresourceKey.String(c.Subresource))
 	}
 	if owners := b.plan.Owners; len(owners) > 0 {
 		attrs = append(attrs, attr.OwnersKey.StringSlice(owners))
+	}
+	if c.Kind == attr.ChangeRollout {
+		attrs = append(attrs, b.deployment(how)...)
 	}
 	if c.Kind == attr.ChangeDelete {
 		return attrs
@@ -173,6 +178,22 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 		return attrs
 	}
 	return append(attrs, attr.PodsReadyKey.Int(b.readyPods()))
+}
+
+// deployment says of a rollout what the semantic conventions say of deployments. A status
+// they have only for what succeeded or failed.
+func (b *changeBuilder) deployment(how attr.Outcome) []attribute.KeyValue {
+	attrs := []attribute.KeyValue{
+		semconv.DeploymentID(b.change.Key(b.plan.Workload.Unique())),
+		semconv.DeploymentName(b.plan.Workload.Name),
+	}
+	switch how {
+	case attr.OutcomeComplete:
+		attrs = append(attrs, semconv.DeploymentStatusSucceeded)
+	case attr.OutcomeFailed:
+		attrs = append(attrs, semconv.DeploymentStatusFailed)
+	}
+	return attrs
 }
 
 // readyPods is how many pods the change wanted and had at its end. The status

@@ -31,7 +31,7 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 		attr.CauseKey.String(string(d.Kind)),
 	}
 	for _, kv := range []attribute.KeyValue{
-		attr.ManagerKey.String(d.Manager),
+		attr.ManagerNameKey.String(d.Manager),
 		attr.ConditionReasonKey.String(d.Reason),
 		attr.ConditionMessageKey.String(d.Message),
 	} {
@@ -39,6 +39,7 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 			attrs = append(attrs, kv)
 		}
 	}
+	attrs = append(attrs, d.Condition()...)
 	root := b.add(SpanSpec{
 		Kind: kind.NodeDisruption, Service: disruptionService(d), Subject: d.Node.Subject(),
 		Start: start, End: evidence.Latest(over.At(), d.Start.At()), Attrs: attrs,

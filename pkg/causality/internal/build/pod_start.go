@@ -32,6 +32,9 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 			sb.fail(f)
 		}
 	}
+	if pod.Finished.Known() && !sb.cutShort {
+		sb.root.Attributes = append(sb.root.Attributes, pod.StatusReason()...)
+	}
 	sb.attachEvents(func(ev *podlife.Event) bool {
 		// The Events of the start: to its end, and those that a node whose
 		// clock is ahead dates a little later.
@@ -213,8 +216,14 @@ func (sb *startBuilder) container(line *podlife.ContainerLine) {
 	if line.Sidecar {
 		attrs = append(attrs, attr.SidecarKey.Bool(true))
 	}
-	if n := len(line.Runs); n > 0 {
-		attrs = append(attrs, semconv.K8SContainerRestartCount(int(lastRestart(line.Container, sb.end))))
+	if len(line.Runs) > 0 {
+		last := lastRun(line.Container, sb.end)
+		attrs = append(attrs, last.Identity()...)
+		restarts := 0
+		if last != nil {
+			restarts = int(last.Restart)
+		}
+		attrs = append(attrs, semconv.K8SContainerRestartCount(restarts))
 	}
 	if line.Forgotten > 0 {
 		attrs = append(attrs, attr.RestartsLeftOutKey.Int(line.Forgotten))
@@ -245,15 +254,14 @@ func (sb *startBuilder) container(line *podlife.ContainerLine) {
 	}
 }
 
-// lastRestart is the restart count of the run that was on at t.
-func lastRestart(container *podlife.Container, t time.Time) int32 {
-	var n int32
+// lastRun is the run of the highest number that had begun by t, nil if none had.
+func lastRun(container *podlife.Container, t time.Time) (last *podlife.Run) {
 	for _, r := range container.Runs {
-		if !r.Started.At().After(t) {
-			n = max(n, r.Restart)
+		if !r.Started.At().After(t) && (last == nil || r.Restart > last.Restart) {
+			last = r
 		}
 	}
-	return n
+	return last
 }
 
 // fail marks the start, and the phase it was stuck in, as failed.

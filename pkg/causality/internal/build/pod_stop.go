@@ -47,7 +47,7 @@ func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []att
 func deletionAttributes(pod *podlife.Pod, asked, end time.Time) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	if pod.Grace > 0 {
-		attrs = append(attrs, evidence.Seconds(attr.GracePeriodKey, pod.Grace))
+		attrs = append(attrs, evidence.Seconds(attr.GracePeriodDurationKey, pod.Grace))
 		if over := end.Sub(asked.Add(pod.Grace)); over > time.Second {
 			attrs = append(attrs, evidence.Seconds(attr.GracePeriodOverrunKey, over))
 		}
@@ -58,7 +58,7 @@ func deletionAttributes(pod *podlife.Pod, asked, end time.Time) []attribute.KeyV
 	if pod.Disruption != "" {
 		attrs = append(attrs, attr.DisruptionKey.String(pod.Disruption))
 	}
-	return attrs
+	return append(attrs, pod.StatusReason()...)
 }
 
 // stopBuilder builds the spans below a Pod stop.
@@ -134,6 +134,8 @@ func (sb *stopBuilder) container(container *podlife.Container, turn time.Time) *
 		if sb.pod.OutlivedGracePeriod(r) {
 			attrs = append(attrs, attr.GracePeriodExceededKey.Bool(true))
 		}
+	} else {
+		attrs = append(attrs, r.Identity()...)
 	}
 	s := sb.add(SpanSpec{
 		id: []string{container.Name}, Kind: kind.StopContainer, Subject: sb.pod.Subject() + " container/" + container.Name,

@@ -116,18 +116,17 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 	number := int(restart.Ended.Restart) + 1
 	b := &builder{
 		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(number)),
-		base:  append(p.Workload.Attributes(), setOf(p, pod).Attributes()...),
+		base:  addNew(p.Workload.Attributes(), slices.Concat(setOf(p, pod).Attributes(), pod.Attributes(), container.Attributes())),
 		work:  p.Work,
 	}
-	b.base = append(append(b.base, pod.Attributes()...), container.Attributes()...)
 	subject := pod.Subject() + " container/" + container.Name
 	attrs := []attribute.KeyValue{
 		attr.ChangeKey.String(string(attr.ChangeRestart)),
 		attr.OutcomeKey.String(string(restart.How)),
 		attr.CauseKey.String(restart.causeOn(disrupted)),
 		semconv.K8SContainerRestartCount(number),
-		semconv.ProcessExitCode(int(restart.Ended.ExitCode)),
 	}
+	attrs = append(attrs, restart.Ended.Ending()...)
 	if container.Ledger.LeftOut > 0 {
 		attrs = append(attrs, attr.RestartsLeftOutKey.Int(container.Ledger.LeftOut))
 		container.Ledger.EmitLeftOut()

@@ -47,7 +47,7 @@ func (restart *Restart) phases(b *builder, root *spans.Span, subject string) {
 	if stopped.After(attempt) {
 		stopped = attempt
 	}
-	add(kind.StopContainer, subject, restart.From, stopped)
+	isOf(add(kind.StopContainer, subject, restart.From, stopped), restart.Ended)
 	waited := stopped
 	if until := restart.newSandbox(attempt); !until.IsZero() {
 		restart.isAbout(add(kind.PrepareSandbox, restart.Pod.Subject(), waited, until), nil)
@@ -55,7 +55,9 @@ func (restart *Restart) phases(b *builder, root *spans.Span, subject string) {
 	}
 	reruns := restart.reruns(stopped, attempt)
 	for _, again := range reruns[max(len(reruns)-MaxReruns, 0):] {
-		restart.isAbout(add(kind.InitContainer, restart.Pod.Subject()+" container/"+again.Name, waited, again.until, again.Name, again.id), again.Container)
+		s := add(kind.InitContainer, restart.Pod.Subject()+" container/"+again.Name, waited, again.until, again.Name, again.run.ID)
+		restart.isAbout(s, again.Container)
+		isOf(s, again.run)
 		waited = evidence.Latest(waited, again.until)
 	}
 	if waited.After(stopped) {
@@ -65,12 +67,19 @@ func (restart *Restart) phases(b *builder, root *spans.Span, subject string) {
 	if restart.Next == nil {
 		return
 	}
-	add(kind.StartContainer, subject, attempt, started)
+	isOf(add(kind.StartContainer, subject, attempt, started), restart.Next)
 	last := kind.BecomeReady
 	if restart.container.Init && !restart.container.Sidecar {
 		last = kind.RunContainer
 	}
-	add(last, subject, started, restart.Until)
+	isOf(add(last, subject, started, restart.Until), restart.Next)
+}
+
+// isOf says that a span below the restart is about one of the runs.
+func isOf(s *spans.Span, run *podlife.Run) {
+	if s != nil {
+		s.Attributes = append(s.Attributes, run.Identity()...)
+	}
 }
 
 // isAbout says that a span below the restart is about another container, or about the
@@ -119,7 +128,7 @@ func (restart *Restart) newSandbox(attempt time.Time) time.Time {
 // rerun is an init container's run in a pod that had been Ready.
 type rerun struct {
 	*podlife.Container
-	id    string
+	run   *podlife.Run
 	until time.Time
 }
 
@@ -142,7 +151,7 @@ func (restart *Restart) reruns(from, until time.Time) []rerun {
 			if !r.Over() || r.Started.At().Before(from) || r.Finished.Earliest.After(until) {
 				continue
 			}
-			all = append(all, rerun{container, r.ID, evidence.Earliest(r.Finished.At(), until)})
+			all = append(all, rerun{container, r, evidence.Earliest(r.Finished.At(), until)})
 		}
 	}
 	restart.work.Spend(workPerRerun * len(all))

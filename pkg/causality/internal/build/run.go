@@ -68,7 +68,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 		}
 	}
 	root := b.add(SpanSpec{
-		Kind: kind.CronJobSchedule, Subject: cron.Subject(),
+		Kind: kind.CronJobSchedule, Target: p.Workload.Target(), Subject: cron.Subject(),
 		Start: c.At, End: made.At(), Attrs: []attribute.KeyValue{
 			attr.ChangeKey.String(string(attr.ChangeSchedule)),
 			attr.OutcomeKey.String(string(attr.OutcomeComplete)),

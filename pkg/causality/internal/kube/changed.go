@@ -257,7 +257,7 @@ func ChangedAttributes(changed []string) []attribute.KeyValue {
 	}
 	left := len(changed) - maxChanged
 	if left <= 0 {
-		return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed)}
+		return []attribute.KeyValue{attr.ChangedFieldsKey.StringSlice(changed)}
 	}
-	return []attribute.KeyValue{attr.ChangedKey.StringSlice(changed[:maxChanged]), attr.ChangedLeftOutKey.Int(left)}
+	return []attribute.KeyValue{attr.ChangedFieldsKey.StringSlice(changed[:maxChanged]), attr.ChangedLeftOutKey.Int(left)}
 }

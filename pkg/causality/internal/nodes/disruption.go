@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -50,6 +52,23 @@ type Disruption struct {
 	event           *podlife.Event // the Event that is all that is known of a kubelet's restart
 
 	Ledger ledger.Disruption
+}
+
+// Condition are the attributes for the node's condition that the disruption is, and its
+// status; none if it is no condition.
+func (d *Disruption) Condition() []attribute.KeyValue {
+	switch d.Kind {
+	case NotReady:
+		return []attribute.KeyValue{semconv.K8SNodeConditionTypeReady, semconv.K8SNodeConditionStatusConditionFalse}
+	case Unreachable:
+		return []attribute.KeyValue{semconv.K8SNodeConditionTypeReady, semconv.K8SNodeConditionStatusConditionUnknown}
+	case memoryPressure, diskPressure, pidPressure, NetworkUnavailable:
+		return []attribute.KeyValue{
+			semconv.K8SNodeConditionTypeKey.String(string(d.Kind)), // they are named after it
+			semconv.K8SNodeConditionStatusConditionTrue,
+		}
+	}
+	return nil
 }
 
 // secondKey is a whole second as part of an identity.

@@ -89,7 +89,7 @@ func (s *stager) next(m milestone) {
 		s.endBackOff(m.At)
 		s.closePull(m.At, nil)
 		s.begin(m.At)
-		s.emit(stage{Kind: kind.StartContainer, From: s.starting, Until: m.At})
+		s.emit(stage{Kind: kind.StartContainer, From: s.starting, Until: m.At, Attrs: m.run.Identity()})
 		s.starting, s.created = time.Time{}, false
 		s.idle = m.At
 		s.running = &m
@@ -122,7 +122,10 @@ func (s *stager) unseen(at time.Time) {
 	if s.running == nil {
 		return
 	}
-	s.emit(stage{Kind: kind.RunContainer, From: s.running.At, Until: at, Failure: &evidence.Failure{Reason: "Error", Message: "it ended, and nothing says how"}})
+	s.emit(stage{
+		Kind: kind.RunContainer, From: s.running.At, Until: at, Attrs: s.running.run.Identity(),
+		Failure: &evidence.Failure{Reason: "Error", Message: "it ended, and nothing says how"},
+	})
 	s.running, s.starting = nil, time.Time{}
 }
 
@@ -286,14 +289,6 @@ func (s *stager) terminated(m milestone) {
 	s.crashed(m.At)
 }
 
-// Attributes say how a run ended.
-func (r *Run) Attributes() []attribute.KeyValue {
-	return []attribute.KeyValue{
-		semconv.ProcessExitCode(int(r.ExitCode)),
-		semconv.K8SContainerRestartCount(int(r.Restart)),
-	}
-}
-
 // endBackOff closes the waiting that went on until the kubelet's next try.
 func (s *stager) endBackOff(at time.Time) {
 	if s.backOff.IsZero() {
@@ -305,7 +300,7 @@ func (s *stager) endBackOff(at time.Time) {
 		if reason == "ErrImagePull" {
 			reason = "ImagePullBackOff"
 		}
-		g.Attrs = append(g.Attrs, attr.WaitingReasonKey.String(reason))
+		g.Attrs = append(g.Attrs, attr.WaitingReasonKey.String(reason), semconv.K8SContainerStatusReasonKey.String(reason))
 	}
 	s.emit(g)
 	s.backOff = time.Time{}
@@ -330,6 +325,6 @@ func (s *stager) finish(end time.Time) {
 			s.booted(end)
 		}
 	case (s.line.Init || s.line.finite) && s.running != nil && s.running.At.Before(end):
-		s.emit(stage{Kind: kind.RunContainer, From: s.running.At, Until: end})
+		s.emit(stage{Kind: kind.RunContainer, From: s.running.At, Until: end, Attrs: s.running.run.Identity()})
 	}
 }

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -143,6 +144,14 @@ func (c *Change) OpenAt(write evidence.Write) bool {
 // Identity is what the change is, hashed: the ID of its trace, unless it joined
 // another's (see plans.Plan.PlaceOf). workload is what is unique about the workload.
 func (c *Change) Identity(workload string) trace.TraceID {
+	return spans.NewTraceID(c.key(workload)...)
+}
+
+// Key is the same in a form that others can read and make: "<UID>/rollout/7".
+func (c *Change) Key(workload string) string { return strings.Join(c.key(workload), "/") }
+
+// key are the parts of the identity.
+func (c *Change) key(workload string) []string {
 	id := []string{workload, string(c.Kind)}
 	number := func(n int64) { id = append(id, strconv.FormatInt(n, 10)) }
 	switch c.Kind {
@@ -175,7 +184,7 @@ func (c *Change) Identity(workload string) trace.TraceID {
 			number(c.generation)
 		}
 	}
-	return spans.NewTraceID(id...)
+	return id
 }
 
 // Comparable reports whether later rollouts are measured against this one.

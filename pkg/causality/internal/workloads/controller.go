@@ -39,6 +39,9 @@ type Controller struct {
 	// nameKey and uidKey are the semantic conventions' attributes for the object, ""
 	// where they have none.
 	nameKey, uidKey attribute.Key
+	// labelKey and annotationKey make the attributes for a label and an annotation of the
+	// object, nil where the conventions have none.
+	labelKey, annotationKey func(key, val string) attribute.KeyValue
 
 	Pods     podMaking
 	Numbers  numbering
@@ -59,6 +62,9 @@ type Controller struct {
 	// revisionAnnotation is where a ReplicaSet of the workload has the number of its
 	// rollout, and historyAnnotation where it has those that it had before.
 	revisionAnnotation, historyAnnotation string
+	// named says who gives the workloads their names.
+	named naming
+
 	// Compose puts the workload's state together where only the metadata of its own
 	// object is read; else nil.
 	Compose *composer
@@ -142,6 +148,18 @@ const (
 	freedWhenGone freeing = iota
 	// FreedWhenEnded says that it is when the containers of the pod have ended.
 	FreedWhenEnded
+)
+
+// naming is who gives the workloads of a kind their names.
+type naming int
+
+const (
+	// namedForGood: somebody, who calls the one that comes after it the same.
+	namedForGood naming = iota
+	// namedByOwner: somebody, or what made it, which calls each one something else.
+	namedByOwner
+	// namedAnew: whoever made it. Each is called something else.
+	namedAnew
 )
 
 // stateReader reads the states of a kind's own objects.
@@ -234,6 +252,9 @@ var PodController = Controller{
 	service:          attr.ServiceKubelet,
 	nameKey:          semconv.K8SPodNameKey,
 	uidKey:           semconv.K8SPodUIDKey,
+	labelKey:         semconv.K8SPodLabel,
+	annotationKey:    semconv.K8SPodAnnotation,
 	Pods:             PodItself,
+	named:            namedAnew,
 	Replaces:         NeverReplaced,
 }

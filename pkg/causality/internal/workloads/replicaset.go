@@ -42,11 +42,14 @@ var ReplicaSetController = Controller{
 	service:          attr.ServiceReplicaSet,
 	nameKey:          semconv.K8SReplicaSetNameKey,
 	uidKey:           semconv.K8SReplicaSetUIDKey,
+	labelKey:         semconv.K8SReplicaSetLabel,
+	annotationKey:    semconv.K8SReplicaSetAnnotation,
 	Numbers:          notNumbered,
 	Replaces:         replacedByAny,
 	ScaledBy:         scaledBySpec,
 	FreedBy:          freedWhenGone,
 	FixedTemplate:    true,
+	named:            namedByOwner,
 	Template:         templateIn(func(in *appsv1.ReplicaSet) *corev1.PodTemplateSpec { return &in.Spec.Template }),
 }
 

@@ -17,6 +17,7 @@ var replicationController = Controller{
 	service:          attr.ServiceReplicationController,
 	nameKey:          semconv.K8SReplicationControllerNameKey,
 	uidKey:           semconv.K8SReplicationControllerUIDKey,
+	named:            namedForGood,
 	States:           statesOf[*corev1.ReplicationController](ReadReplicationController),
 	Template:         templateIn(func(in *corev1.ReplicationController) *corev1.PodTemplateSpec { return in.Spec.Template }),
 }

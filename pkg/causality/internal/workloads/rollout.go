@@ -21,6 +21,7 @@ const kindRollout = "Rollout"
 var rolloutController = Controller{
 	GroupVersionKind:   schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: kindRollout},
 	service:            attr.ServiceRollout,
+	named:              namedForGood,
 	Pods:               PodsMadeBySets,
 	Numbers:            NumberedByAnnotation,
 	revisionAnnotation: "rollout.argoproj.io/revision",

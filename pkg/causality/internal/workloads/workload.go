@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -85,6 +86,8 @@ type Workload struct {
 	Ledger ledger.Workload
 
 	Composition *Composition // of a workload that is put together
+
+	shown []attribute.KeyValue // labels and annotations that somebody asked for: see Shown
 
 	CronJob *cronTrigger // of a Job that a CronJob has
 	Resumed time.Time    // the latest time at which the controller says it resumed the Job

@@ -28,7 +28,7 @@ func Rollout() spans.Trace {
 		},
 		Links: []spans.Link{{
 			TraceID: spans.NewTraceID("deployment", "uid", "1"), SpanID: spans.NewSpanID(spans.NewTraceID("deployment", "uid", "1"), "root"),
-			Attributes: []attribute.KeyValue{attribute.String("rollspan.link", "supersedes")},
+			Attributes: []attribute.KeyValue{attribute.String("rollspan.link.type", "supersedes")},
 		}},
 		Status: codes.Error, Message: "1 of 1 new pods: ImagePullBackOff: web:2: not found",
 	}
