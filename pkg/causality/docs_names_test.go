@@ -173,7 +173,7 @@ func usedNames(seen []spans.Span) map[string]map[string]bool {
 	}
 	for _, s := range seen {
 		used["Service"][s.Service] = true
-		read(s.Attributes)
+		read(said(s))
 		for _, l := range s.Links {
 			read(l.Attributes)
 		}

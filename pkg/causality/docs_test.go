@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // TestTracesAreDocumented holds docs/traces.md, which searches and dashboards are
@@ -43,6 +44,8 @@ func everySpan(t *testing.T) []spans.Span {
 		}
 	}
 	runScenarios(t, func(traces []spans.Trace) { seen = append(seen, allSpans(traces)...) })
+	// Package otlp adds one attribute, where it is asked to.
+	seen[0].Attributes = append(slices.Clone(seen[0].Attributes), attr.ComponentKey.String(seen[0].Service))
 	return seen
 }
 
@@ -141,11 +144,21 @@ func stands(documented string, key attribute.Key) bool {
 }
 
 func conventionsAreDocumented(t *testing.T, doc string, seen []spans.Span) {
-	documented := keys(code(section(t, doc, "On every span of a workload's trace", "In the resource")))
-	documented = append(documented, "k8s.hpa.name", "k8s.hpa.uid") // with rollspan.autoscale.reason
+	resource := keys(code(section(t, doc, "- of a workload's trace", "What is about a container")))
+	resource = append(resource, "k8s.hpa.name", "k8s.hpa.uid") // of what autoscalers say beside a scale
+	conventionsAreIn(t, resource, seen, func(s spans.Span) []attribute.KeyValue { return s.Resource })
+	own := keys(code(section(t, doc, "Attributes of the span say", "No key is in both")))
+	own = append(own, "k8s.hpa.name", "k8s.hpa.uid") // with rollspan.autoscale.reason
+	conventionsAreIn(t, own, seen, func(s spans.Span) []attribute.KeyValue { return s.Attributes })
+}
+
+// conventionsAreIn holds the conventions' keys in one place of spans to those that are
+// documented for that.
+func conventionsAreIn(t *testing.T, documented []string, seen []spans.Span, place func(spans.Span) []attribute.KeyValue) {
+	t.Helper()
 	used := map[string]bool{}
 	for _, s := range seen {
-		for _, kv := range s.Attributes {
+		for _, kv := range place(s) {
 			if strings.HasPrefix(string(kv.Key), "rollspan.") {
 				continue
 			}
@@ -170,6 +183,7 @@ func conventionsAreDocumented(t *testing.T, doc string, seen []spans.Span) {
 // places are the words for spans that have an attribute.
 var places = map[string]func(s spans.Span) bool{
 	"spans with links":  func(s spans.Span) bool { return len(s.Links) > 0 },
+	"every span":        func(spans.Span) bool { return true },
 	"roots":             func(s spans.Span) bool { return change(s) != "" },
 	"roots of rollouts": func(s spans.Span) bool { return change(s) == "rollout" },
 	"roots of runs": func(s spans.Span) bool {
@@ -222,7 +236,7 @@ func ownAttributesAreDocumented(t *testing.T, doc string, seen []spans.Span) {
 		return ""
 	}
 	for _, s := range seen {
-		for _, kv := range s.Attributes {
+		for _, kv := range said(s) {
 			if !strings.HasPrefix(string(kv.Key), "rollspan.") {
 				continue
 			}
@@ -301,7 +315,7 @@ func valuesAreDocumented(t *testing.T, doc string, seen []spans.Span) {
 	}
 	used := map[string]bool{}
 	for _, s := range seen {
-		for _, kv := range s.Attributes {
+		for _, kv := range said(s) {
 			words, ok := documented[string(kv.Key)]
 			if ok && !slices.Contains(words, kv.Value.AsString()) {
 				t.Errorf("%s of %q is %q, which is not documented", kv.Key, s.Name, kv.Value.AsString())

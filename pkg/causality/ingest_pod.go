@@ -60,6 +60,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 	}
 	pod.Touched = o.Time
 	pod.Owned = kube.OwnerRefOf(in)
+	pod.Runs = kube.ServiceOf(in.Labels, in.Annotations)
 	pod.RevisionName = in.Labels[appsv1.StatefulSetRevisionLabel]
 	arrival := o.Arrival()
 	pod.ObserveNode(in, isNew, o.Time)

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -167,6 +168,6 @@ func (r *reviewer) replacementInProgress(lost, next *podlife.Pod) {
 	lost.Ledger.EmitUpTo(until)
 	r.out = append(r.out, build.NewReplacement(r.plan, lost, true).InProgressTrace(build.SpanSpec{
 		Service: at.Set.Service(r.plan.Workload), Subject: lost.Subject(), Start: from, End: until,
-		Attrs: append([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, at.Set.Attributes()...),
+		Attrs: slices.Concat([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, at.Set.Attributes(), lost.Attributes()),
 	}, build.WaitingForReplacement(at.Set, lost, next, until)))
 }

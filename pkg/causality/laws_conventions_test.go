@@ -28,7 +28,7 @@ func TestLawKeysNestByTheirDots(t *testing.T) {
 	}
 	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
 		for _, s := range allSpans(replay(obs)) {
-			once(t, s.Name+" "+s.Subject, s.Attributes)
+			once(t, s.Name+" "+s.Subject, said(s))
 			for _, ev := range s.Events {
 				once(t, ev.Name, ev.Attributes)
 			}
@@ -61,7 +61,7 @@ func TestLawDeploymentsAreRollouts(t *testing.T) {
 				continue
 			}
 			uid := ""
-			for _, kv := range s.Attributes {
+			for _, kv := range said(s) {
 				if strings.HasSuffix(string(kv.Key), ".uid") && strings.HasPrefix(id.AsString(), kv.Value.AsString()+"/") {
 					uid = kv.Value.AsString()
 				}
@@ -143,7 +143,7 @@ func TestLawContainersAreJoinedByTheirIDs(t *testing.T) {
 					t.Errorf("%s %s has the digest %s, which no status has", s.Name, s.Subject, digest)
 				}
 			}
-			for _, kv := range s.Attributes {
+			for _, kv := range said(s) {
 				seen[kv.Key]++
 			}
 		}

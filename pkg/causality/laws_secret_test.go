@@ -112,6 +112,9 @@ func plantContainers(spec *corev1.PodSpec, generation int64) {
 // texts are all texts that a span is sent with.
 func texts(s *spans.Span) []string {
 	out := []string{s.Name, s.Service, s.Subject, s.Message}
+	if s.App != nil {
+		out = append(out, s.App.Name, s.App.Namespace, s.App.Version)
+	}
 	add := func(attrs []attribute.KeyValue) {
 		for _, kv := range attrs {
 			out = append(out, string(kv.Key))
@@ -122,7 +125,7 @@ func texts(s *spans.Span) []string {
 			}
 		}
 	}
-	add(s.Attributes)
+	add(said(*s))
 	for _, e := range s.Events {
 		out = append(out, e.Name)
 		add(e.Attributes)

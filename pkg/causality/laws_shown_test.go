@@ -77,7 +77,7 @@ func TestLawSpansShowWhatIsAskedFor(t *testing.T) {
 					t.Errorf("%s %s has the annotation in %d bytes", s.Name, s.Subject, len(got))
 				}
 			}
-			for _, kv := range s.Attributes {
+			for _, kv := range said(s) {
 				if key := string(kv.Key); (strings.Contains(key, ".label.") || strings.Contains(key, ".annotation.")) && kv.Key != label && kv.Key != annotation {
 					t.Errorf("%s %s has %s, which nobody asked for", s.Name, s.Subject, key)
 				}

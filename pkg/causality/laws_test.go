@@ -381,6 +381,9 @@ func TestLawEveryRevisionHasOneRolloutWithItsOutcome(t *testing.T) {
 	})
 }
 
+// said is all that a span says, of its object and of what happened.
+func said(s spans.Span) []attribute.KeyValue { return slices.Concat(s.Resource, s.Attributes) }
+
 func value(s spans.Span, key attribute.Key) attribute.Value {
 	v, _ := s.Attribute(key)
 	return v

@@ -152,9 +152,13 @@ func (e *Engine) lateEvents(obj *podlife.Object, events []*podlife.Event) (out [
 		}
 		groups[s] = append(groups[s], ev)
 	}
+	app := w.App(nil)
+	if pod := e.pods[obj.ObjectID]; pod != nil {
+		app = w.AppOf(pod)
+	}
 	for _, s := range order {
 		evs := groups[s]
-		out = append(out, build.LateEventsTrace(s, w.Attributes(), build.SpanSpec{
+		out = append(out, build.LateEventsTrace(s, w.Attributes(), app, build.SpanSpec{
 			Kind: what, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceUnknown, Subject: obj.Subject(), End: evs[len(evs)-1].First(),
 		}, evs, s.End))
 	}

@@ -123,7 +123,7 @@ func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (o
 			left = append(left, ev)
 			continue
 		}
-		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(n), build.SpanSpec{
+		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(n), nil, build.SpanSpec{
 			Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: n.Subject(), End: ev.First(),
 		}, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
 	}

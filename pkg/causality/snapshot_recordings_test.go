@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -159,10 +161,8 @@ func proven(s spans.Span, all map[spanKey]spans.Span) bool {
 
 // attributeOf is a span's attribute as text, "" if it has none.
 func attributeOf(s spans.Span, key string) string {
-	for _, kv := range s.Attributes {
-		if string(kv.Key) == key {
-			return kv.Value.String()
-		}
+	if v, ok := s.Attribute(attribute.Key(key)); ok {
+		return v.String()
 	}
 	return ""
 }

@@ -24,6 +24,7 @@ func (e *Engine) runOf(pod *podlife.Pod) *workloads.Workload {
 // none that the engine knows: a custom resource may own it.
 func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 	w := e.runOf(pod)
+	w.Runs = pod.Runs
 	if isNew && !startedBefore(pod) {
 		c := w.Offer(&workloads.Change{Kind: attr.ChangeRun, Cause: attr.CauseCreate, Opened: pod.FirstSeen, Start: pod.Created, Wanted: 1})
 		for _, container := range pod.Containers {

@@ -40,6 +40,8 @@ func TestUsage(t *testing.T) {
 		"much memory":       {[]string{"replay", "--max-memory=8Ei", "x"}, ExitUsage, "--max-memory: 8Ei is more than there can be"},
 		"output":            {[]string{"replay", "-o", "svg", "x"}, ExitUsage, `-o: "svg" is not one of tree, otlp-json, otlp`},
 		"trace context":     {[]string{"replay", "--trace-context=join", "x"}, ExitUsage, `--trace-context: "join" is not one of parent, link, ignore`},
+		"service of nobody": {[]string{"replay", "--service-name-from=pod", "x"}, ExitUsage, `--service-name-from: "pod" is not one of component, workload`},
+		"two services":      {[]string{"replay", "--service-name-from=workload", "--service-name=a", "x"}, ExitUsage, "leave one of them out"},
 		"context key":       {[]string{"replay", "--trace-context-keys=a b", "x"}, ExitUsage, `--trace-context-keys: "a b" is not the key of an annotation`},
 		"context namespace": {[]string{"replay", "--trace-context-namespaces=Shop", "x"}, ExitUsage, `--trace-context-namespaces: "Shop" is not the name of a namespace`},
 		"label":             {[]string{"replay", "--workload-labels=a b", "x"}, ExitUsage, `--workload-labels: "a b" is not the key of a label`},

@@ -74,6 +74,8 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 		"service.name of all spans; default the component that did the work, such as kubelet")
 	fs.StringVar((*string)(&c.encoder.SpanNames), "span-names", string(otlp.SpanNamesObject),
 		"what the root of a workload's change is called where traces are sent: 'Deployment rollout shop/web' (object) or 'Deployment rollout' (kind)")
+	fs.StringVar((*string)(&c.encoder.ServiceNameFrom), "service-name-from", string(otlp.ServiceNameFromComponent),
+		"whose name the service.name of a span is: that of the component that did the work (component), or that of the service which the workload's pods run, from their labels and annotations (workload)")
 	fs.BoolVar(&c.encoder.ObjectNames, "object-names", false, "put the names of objects into the names of all spans")
 	fs.DurationVar(&c.drain, "drain-timeout", drain, "how long to wait at the end until the collector has all spans")
 	c.exporter.AddFlags(fs)
@@ -96,6 +98,9 @@ func (c *conversion) validate() error {
 	if names := c.encoder.SpanNames; names != otlp.SpanNamesObject && names != otlp.SpanNamesKind {
 		return fmt.Errorf("--span-names: %q is not one of %s, %s", names, otlp.SpanNamesObject, otlp.SpanNamesKind)
 	}
+	if err := c.validateServiceName(); err != nil {
+		return err
+	}
 	// Their ends are counted from a whole second, which is how fine the API is.
 	for flag, d := range map[string]time.Duration{
 		"in-progress-after": c.engine.InProgressAfter, "in-progress-every": c.engine.InProgressEvery,
@@ -115,6 +120,16 @@ func (c *conversion) validate() error {
 		return c.exporter.Validate()
 	}
 	return fmt.Errorf("-o: %q is not one of %s, %s, %s", c.format, outputTree, outputJSON, outputOTLP)
+}
+
+func (c *conversion) validateServiceName() error {
+	switch from := c.encoder.ServiceNameFrom; {
+	case from != otlp.ServiceNameFromComponent && from != otlp.ServiceNameFromWorkload:
+		return fmt.Errorf("--service-name-from: %q is not one of %s, %s", from, otlp.ServiceNameFromComponent, otlp.ServiceNameFromWorkload)
+	case from == otlp.ServiceNameFromWorkload && c.encoder.ServiceName != "":
+		return errors.New("--service-name gives all spans one name, and --service-name-from=workload each workload's its own: leave one of them out")
+	}
+	return nil
 }
 
 func (c *conversion) validateTraceContext() error {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // scopeName is the instrumentation scope of every span rollspan sends.
@@ -48,6 +49,9 @@ type Options struct {
 	// SpanNames says whether the root of a workload's change is named after the workload.
 	// Default SpanNamesObject.
 	SpanNames SpanNames
+	// ServiceNameFrom is whose name service.name has, where ServiceName is empty. Default
+	// ServiceNameFromComponent.
+	ServiceNameFrom ServiceNameFrom
 	// ObjectNames appends the name of the object a span is about to the
 	// span's name ("Pod start web-6757-x2x"). That makes span names high in
 	// cardinality, which metrics derived from spans do not like; off by
@@ -69,6 +73,18 @@ const (
 	SpanNamesKind SpanNames = "kind"
 )
 
+// ServiceNameFrom is whose name is the service.name of spans.
+type ServiceNameFrom string
+
+const (
+	// ServiceNameFromComponent is the component that did the work: "kubelet".
+	ServiceNameFromComponent ServiceNameFrom = "component"
+	// ServiceNameFromWorkload is the service that the workload's pods run, so that its
+	// rollouts stand beside its own traces: see spans.App. Spans about no workload have
+	// their component. On all spans that is an attribute, too: rollspan.component.
+	ServiceNameFromWorkload ServiceNameFrom = "workload"
+)
+
 // Encoder turns finished spans into OTLP. It is immutable after NewEncoder and
 // may be used by many goroutines at once.
 //
@@ -77,20 +93,23 @@ const (
 type Encoder struct {
 	serviceName string
 	spanNames   SpanNames
+	ofWorkloads bool // see ServiceNameFromWorkload
 	objectNames bool
-	resource    []*commonpb.KeyValue
-	scope       *commonpb.InstrumentationScope
+	// common is what all Resources have; commonWire has it as fields of a Resource.
+	common     []*commonpb.KeyValue
+	commonWire []byte
+	scope      *commonpb.InstrumentationScope
 }
 
 // NewEncoder returns an Encoder. The resource of its spans is what o says and
 // what the environment variable OTEL_RESOURCE_ATTRIBUTES says, where o wins;
 // an OTEL_RESOURCE_ATTRIBUTES that cannot be read is an error.
 //
-// Of OTEL_RESOURCE_ATTRIBUTES the keys below service. and, but for
+// Of OTEL_RESOURCE_ATTRIBUTES the keys below service., container. and, but for
 // k8s.cluster., below k8s. are left out, and so is OTEL_SERVICE_NAME: they
 // describe the process that has the variable, which is rollspan's own pod
 // (the OpenTelemetry Operator fills them in so), while the spans speak of
-// other components.
+// other components and other pods.
 func NewEncoder(o Options) (*Encoder, error) {
 	env, err := resource.New(context.Background(), resource.WithFromEnv())
 	if err != nil {
@@ -110,24 +129,29 @@ func NewEncoder(o Options) (*Encoder, error) {
 	}
 	// A Set is sorted and the last of two equal keys wins.
 	set := attribute.NewSet(attrs...)
-	return &Encoder{
+	e := &Encoder{
 		serviceName: clean(o.ServiceName),
 		spanNames:   o.SpanNames,
+		ofWorkloads: o.ServiceNameFrom == ServiceNameFromWorkload,
 		objectNames: o.ObjectNames,
-		resource:    encodeAttributes(set.ToSlice()),
+		common:      encodeAttributes(set.ToSlice()),
 		scope:       &commonpb.InstrumentationScope{Name: scopeName, Version: clean(o.Version)},
-	}, nil
+	}
+	e.commonWire, err = proto.Marshal(&resourcepb.Resource{Attributes: e.common})
+	if err != nil {
+		return nil, fmt.Errorf("encode OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	}
+	return e, nil
 }
 
 func describesRollspan(key attribute.Key) bool {
 	k := string(key)
-	return strings.HasPrefix(k, "service.") ||
+	return strings.HasPrefix(k, "service.") || strings.HasPrefix(k, "container.") || attr.OfObject(key) ||
 		strings.HasPrefix(k, "k8s.") && !strings.HasPrefix(k, "k8s.cluster.")
 }
 
-// Encode returns traces as OTLP: one ResourceSpans per service, in the order
-// in which the services first appear, with each service's spans in the order
-// given.
+// Encode returns traces as OTLP: one ResourceSpans for each service and object, in the
+// order in which they first appear, with the spans of each in the order given.
 //
 // Encode accepts everything: text that is not UTF-8 is repaired, because one
 // bad byte would make a whole request unencodable, and text, lists, span
@@ -172,35 +196,29 @@ func flatten(traces []spans.Trace) []outgoing {
 
 func (e *Encoder) encode(items []outgoing) []*tracepb.ResourceSpans {
 	var out []*tracepb.ResourceSpans
-	byService := map[string]*tracepb.ScopeSpans{}
+	of := e.resources()
+	byResource := map[string]*tracepb.ScopeSpans{}
 	for _, it := range items {
-		service := e.serviceOf(it.span)
-		scope, ok := byService[service]
+		// A text that cannot be encoded, of which there should be none, fails the request.
+		wire, _ := of.wire(it.span)
+		scope, ok := byResource[string(wire)]
 		if !ok {
-			of := e.resourceSpans(service)
-			out = append(out, of)
-			scope = of.ScopeSpans[0]
-			byService[service] = scope
+			resource := e.resource(it.span)
+			resource.Attributes = append(resource.Attributes, e.common...)
+			around := e.resourceSpans(resource)
+			out = append(out, around)
+			scope = around.ScopeSpans[0]
+			byResource[string(wire)] = scope
 		}
 		scope.Spans = append(scope.Spans, e.encodeSpan(it))
 	}
 	return out
 }
 
-// serviceOf is the service.name of a span.
-func (e *Encoder) serviceOf(s *spans.Span) string {
-	if e.serviceName != "" {
-		return e.serviceName
-	}
-	return clean(s.Service)
-}
-
-// resourceSpans is what surrounds the spans of a service in a request.
-func (e *Encoder) resourceSpans(service string) *tracepb.ResourceSpans {
-	attrs := make([]*commonpb.KeyValue, 0, len(e.resource)+1)
-	attrs = append(attrs, encodeAttribute(semconv.ServiceName(service)))
+// resourceSpans is what surrounds the spans of one Resource in a request.
+func (e *Encoder) resourceSpans(resource *resourcepb.Resource) *tracepb.ResourceSpans {
 	return &tracepb.ResourceSpans{
-		Resource:   &resourcepb.Resource{Attributes: append(attrs, e.resource...)},
+		Resource:   resource,
 		ScopeSpans: []*tracepb.ScopeSpans{{Scope: e.scope, SchemaUrl: semconv.SchemaURL}},
 		SchemaUrl:  semconv.SchemaURL,
 	}
@@ -230,7 +248,7 @@ func (e *Encoder) encodeSpan(it outgoing) *tracepb.Span {
 		SpanId:             s.SpanID[:],
 		Flags:              localFlags,
 		Name:               clean(e.nameOf(s)),
-		Kind:               tracepb.Span_SPAN_KIND_INTERNAL,
+		Kind:               encodeKind(s.SpanKind),
 		StartTimeUnixNano:  unixNano(s.Start),
 		EndTimeUnixNano:    unixNano(it.end),
 		Attributes:         encodeAttributes(s.Attributes),
@@ -239,6 +257,9 @@ func (e *Encoder) encodeSpan(it outgoing) *tracepb.Span {
 		Links:              make([]*tracepb.Span_Link, 0, len(links)),
 		DroppedLinksCount:  droppedLinks,
 		Status:             encodeStatus(s.Status, s.Message),
+	}
+	if e.ofWorkloads {
+		out.Attributes = append(out.Attributes, encodeAttribute(attr.ComponentKey.String(s.Service)))
 	}
 	if it.remoteParent {
 		out.Flags = remoteFlags
@@ -258,6 +279,14 @@ func (e *Encoder) encodeSpan(it outgoing) *tracepb.Span {
 	}
 	fit(out)
 	return out
+}
+
+// encodeKind encodes the kind of a span; OTLP counts them as OpenTelemetry's Go API does.
+func encodeKind(k trace.SpanKind) tracepb.Span_SpanKind {
+	if k == trace.SpanKindUnspecified {
+		k = trace.SpanKindInternal
+	}
+	return tracepb.Span_SpanKind(k) //nolint:gosec // There are five.
 }
 
 // fit makes a span small enough for a request: the last events go first, then

@@ -3,8 +3,10 @@ package otlp
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,53 @@ func TestEncodeNames(t *testing.T) {
 	}
 }
 
+// A request has one Resource for each service and object, wherever in memory that is, and
+// one that is too large is cut.
+func TestEncodeResources(t *testing.T) {
+	encoder := testEncoder(t, Options{})
+	about := func(service string, object ...attribute.KeyValue) spans.Span {
+		s := otlptest.Rollout().Spans[1]
+		s.Service, s.Resource = service, object
+		return s
+	}
+	web, api := attribute.String("k8s.pod.name", "web"), attribute.String("k8s.pod.name", "api")
+	got := encoder.Encode([]spans.Trace{
+		{Spans: []spans.Span{about("kubelet", web), about("kubelet", api), about("scheduler", web), about("kubelet")}},
+		{Spans: []spans.Span{about("kubelet", web), about("kubelet")}},
+	})
+	var list []string
+	for _, rs := range got {
+		text := ""
+		for _, kv := range rs.GetResource().GetAttributes() {
+			text += kv.GetValue().GetStringValue() + " "
+		}
+		list = append(list, fmt.Sprint(text, len(rs.GetScopeSpans()[0].GetSpans())))
+	}
+	if want := []string{"kubelet web 2", "kubelet api 1", "scheduler web 1", "kubelet 2"}; !slices.Equal(list, want) {
+		t.Errorf("got %q, want %q", list, want)
+	}
+
+	var huge []attribute.KeyValue
+	for i := range 3 * maxResourceBytes / spans.MaxText {
+		huge = append(huge, attribute.String(fmt.Sprint("k", i), strings.Repeat("v", spans.MaxText)))
+	}
+	traces := []spans.Trace{{Spans: []spans.Span{about("kubelet", huge...)}}}
+	r := encoder.Encode(traces)[0].GetResource()
+	n := len(r.GetAttributes())
+	if size := proto.Size(r); size > maxResourceBytes || size < maxResourceBytes-2*spans.MaxText || n-1+int(r.GetDroppedAttributesCount()) != len(huge) {
+		t.Errorf("%d bytes, %d attributes and %d dropped", size, n, r.GetDroppedAttributesCount())
+	}
+	items := packed(t, encoder, traces)
+	wire, err := proto.Marshal(encoder.Request([]*Packed{&items[0]})[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent tracepb.ResourceSpans
+	if err := proto.Unmarshal(wire, &sent); err != nil || !proto.Equal(sent.GetResource(), r) {
+		t.Errorf("another Resource is sent (%v)", err)
+	}
+}
+
 func TestEncodeServicesAndFlags(t *testing.T) {
 	joined := otlptest.Rollout()
 	joined.Spans[0].ParentID = trace.SpanID{9}
@@ -139,17 +188,48 @@ func TestEncodeServicesAndFlags(t *testing.T) {
 	}
 
 	one := testEncoder(t, Options{ServiceName: "rollouts"}).Encode([]spans.Trace{joined, late})
-	if len(one) != 1 || one[0].Resource.Attributes[0].Value.GetStringValue() != "rollouts" {
+	if len(one) != 2 || one[0].Resource.Attributes[0].Value.GetStringValue() != "rollouts" {
 		t.Errorf("a constant service name gave %v", one)
+	}
+}
+
+// With the workload's name as service.name the component is an attribute.
+func TestEncodeServicesOfWorkloads(t *testing.T) {
+	trace := otlptest.Rollout()
+	trace.Spans[0].App = &spans.App{Name: "shop", Namespace: "shops", Version: "2"}
+	trace.Spans[1].App = &spans.App{Name: "shop"}
+	node := trace.Spans[1]
+	node.App = nil
+	trace.Spans = append(trace.Spans, node)
+	encoder := testEncoder(t, Options{ServiceNameFrom: ServiceNameFromWorkload})
+	var got []string
+	for i, rs := range encoder.Encode([]spans.Trace{trace}) {
+		text := ""
+		for _, kv := range rs.GetResource().GetAttributes() {
+			if strings.HasPrefix(kv.GetKey(), "service.") {
+				text += kv.GetKey() + "=" + kv.GetValue().GetStringValue() + " "
+			}
+		}
+		attrs := rs.GetScopeSpans()[0].GetSpans()[0].GetAttributes()
+		if last := attrs[len(attrs)-1]; last.GetKey() != "rollspan.component" || last.GetValue().GetStringValue() != trace.Spans[i].Service {
+			t.Errorf("the last attribute is %v", last)
+		}
+		got = append(got, text)
+	}
+	if want := []string{"service.name=shop service.namespace=shops service.version=2 ", "service.name=shop ", "service.name=kubelet "}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if n := len(trace.Spans[0].Attributes); n != len(otlptest.Rollout().Spans[0].Attributes) {
+		t.Errorf("the span was changed: it has %d attributes", n)
 	}
 }
 
 func TestEncoderResource(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "rollspan")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES",
-		"service.instance.id=x,k8s.pod.name=rollspan-0,k8s.cluster.name=env,k8s.cluster.uid=u,team=a%2Cb")
+		"service.instance.id=x,k8s.pod.name=rollspan-0,container.id=own,rollspan.object.name=own,k8s.cluster.name=env,k8s.cluster.uid=u,team=a%2Cb")
 	got := testEncoder(t, Options{ClusterName: "flag"}).Encode([]spans.Trace{otlptest.Rollout()})[0].Resource.Attributes
-	want := []string{"service.name=deployment-controller", "k8s.cluster.name=flag", "k8s.cluster.uid=u", "team=a,b"}
+	want := []string{"service.name=deployment-controller", "k8s.deployment.name=web", "k8s.cluster.name=flag", "k8s.cluster.uid=u", "team=a,b"}
 	var have []string
 	for _, kv := range got {
 		have = append(have, kv.Key+"="+kv.Value.GetStringValue())
@@ -250,7 +330,7 @@ func TestEncodeAnything(t *testing.T) {
 		s := otlptest.Rollout().Spans[0]
 		s.Name, s.Service, s.Subject = text.Draw(t, "name"), text.Draw(t, "service"), text.Draw(t, "subject")
 		s.Message = text.Draw(t, "message")
-		s.Attributes = attrs.Draw(t, "attributes")
+		s.Attributes, s.Resource = attrs.Draw(t, "attributes"), attrs.Draw(t, "resource")
 		s.Events = make([]spans.Event, rapid.SampledFrom([]int{0, 1, maxList + 1}).Draw(t, "events"))
 		for i := range s.Events[:min(1, len(s.Events))] {
 			s.Events[i] = spans.Event{Name: text.Draw(t, "event"), Attributes: attrs.Draw(t, "event attributes")}

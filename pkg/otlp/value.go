@@ -23,6 +23,9 @@ const (
 	// maxSpanBytes is the largest size of a span. What is beyond it of its
 	// events, links and attributes is left out, the last first.
 	maxSpanBytes = 512 << 10
+	// maxResourceBytes is the largest size of what a Resource says of a service and an
+	// object. What is beyond it is left out, the last first.
+	maxResourceBytes = 64 << 10
 )
 
 // clean makes s fit for a protobuf string: UTF-8, and no longer than spans.MaxText.

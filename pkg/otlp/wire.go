@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -24,20 +26,21 @@ type Packed struct {
 	// Namespace is whose span it is, for who bounds what waits; empty for what is the
 	// cluster's own.
 	Namespace string
-	// Wire has the name of the span's service, and behind it the span as a
-	// field of ScopeSpans.
+	// Wire has what the span's Resource says of its service and its object, as fields of
+	// a Resource, and behind it the span as a field of ScopeSpans.
 	Wire []byte
-	// Service is the length of that name in bytes.
-	Service int
+	// Resource is the length of the first part in bytes.
+	Resource int
 	// Root says that the span is the root of a trace, and final.
 	Root bool
 }
 
-// Size is how many bytes are sent for the span, the name of its service included.
+// Size is how many bytes are sent for the span, its Resource included.
 func (it *Packed) Size() int { return len(it.Wire) }
 
-// ServiceName is the service.name of the span, without a copy.
-func (it *Packed) ServiceName() []byte { return it.Wire[:it.Service] }
+// ResourceWire is what the span's Resource says of its service and its object, without a
+// copy. Spans that have the same are sent together.
+func (it *Packed) ResourceWire() []byte { return it.Wire[:it.Resource] }
 
 // spansField is the field of ScopeSpans that has the spans.
 const spansField = 2
@@ -45,11 +48,12 @@ const spansField = 2
 // Pack encodes the spans of traces, keeping their order. It skips spans that
 // cannot be encoded (there should be none), and returns why.
 func (e *Encoder) Pack(traces []spans.Trace) (items []Packed, err error) {
+	resources := e.resources()
 	for i := range traces {
 		t := &traces[i]
 		namespaces := namespacesOf(t.Spans)
 		for j, out := range flatten(traces[i : i+1]) {
-			it, failed := e.packSpan(out)
+			it, failed := e.packSpan(out, resources)
 			if failed != nil {
 				err = failed
 				continue
@@ -62,16 +66,19 @@ func (e *Encoder) Pack(traces []spans.Trace) (items []Packed, err error) {
 	return items, err
 }
 
-func (e *Encoder) packSpan(out outgoing) (Packed, error) {
+func (e *Encoder) packSpan(out outgoing, resources *resources) (Packed, error) {
+	resource, err := resources.wire(out.span)
+	if err != nil {
+		return Packed{}, err
+	}
 	message := e.encodeSpan(out)
-	service := e.serviceOf(out.span)
 	size := proto.Size(message)
-	wire := make([]byte, 0, len(service)+protowire.SizeTag(spansField)+protowire.SizeBytes(size))
-	wire = append(wire, service...)
+	wire := make([]byte, 0, len(resource)+protowire.SizeTag(spansField)+protowire.SizeBytes(size))
+	wire = append(wire, resource...)
 	wire = protowire.AppendTag(wire, spansField, protowire.BytesType)
 	wire = protowire.AppendVarint(wire, uint64(size)) //nolint:gosec // A size is not negative.
-	wire, err := proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(wire, message)
-	return Packed{Wire: wire, Service: len(service)}, err
+	wire, err = proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(wire, message)
+	return Packed{Wire: wire, Resource: len(resource)}, err
 }
 
 // maxNamespace is how much is kept of a namespace's name, in bytes. The API
@@ -108,22 +115,23 @@ func namespacesOf(list []spans.Span) []string {
 	return out
 }
 
-// Request returns a request with the spans of batch: one ResourceSpans per service, in
-// the order in which the services first appear.
+// Request returns a request with the spans of batch: one ResourceSpans for each service
+// and object, in the order in which they first appear.
 func (e *Encoder) Request(batch []*Packed) []*tracepb.ResourceSpans {
 	var out []*tracepb.ResourceSpans
 	var fields [][]byte
-	services := map[string]int{}
+	resources := map[string]int{}
 	for _, n := range batch {
-		i, ok := services[string(n.ServiceName())]
+		i, ok := resources[string(n.ResourceWire())]
 		if !ok {
 			i = len(out)
-			service := string(n.ServiceName())
-			services[service] = i
-			out = append(out, e.resourceSpans(service))
+			resources[string(n.ResourceWire())] = i
+			resource := &resourcepb.Resource{}
+			resource.ProtoReflect().SetUnknown(slices.Concat(n.ResourceWire(), e.commonWire))
+			out = append(out, e.resourceSpans(resource))
 			fields = append(fields, nil)
 		}
-		fields[i] = append(fields[i], n.Wire[n.Service:]...)
+		fields[i] = append(fields[i], n.Wire[n.Resource:]...)
 	}
 	for i, of := range out {
 		// To the protobuf package these are fields that it does not know, and
@@ -133,20 +141,26 @@ func (e *Encoder) Request(batch []*Packed) []*tracepb.ResourceSpans {
 	return out
 }
 
-// ServiceBytes is how many bytes of a request each service takes at most, besides
-// its name and its spans: the resource, the scope, and their lengths, which
-// grow with what is in there.
-func (e *Encoder) ServiceBytes() int {
+// ResourceBytes is how many bytes of a request each Resource takes at most, besides
+// what it says of its service and its object, and its spans: what is common to all, the
+// scope, and their lengths, which grow with what is in there.
+func (e *Encoder) ResourceBytes() int {
 	const lengths = 16
-	return proto.Size(e.resourceSpans("")) + lengths
+	return proto.Size(e.resourceSpans(&resourcepb.Resource{Attributes: e.common})) + lengths
 }
 
-// Decode returns the span as it is sent. It has no Subject, and its lists are
-// of the type attribute.SLICE.
+// Decode returns the span as it is sent. It has no Subject, its lists are of the type
+// attribute.SLICE, and its Resource is what is said of its object.
 func (it *Packed) Decode() *spans.Span {
-	out := &spans.Span{Service: string(it.ServiceName())}
-	_, _, n := protowire.ConsumeTag(it.Wire[it.Service:])
-	body, _ := protowire.ConsumeBytes(it.Wire[it.Service+max(n, 0):])
+	out := &spans.Span{}
+	var resource resourcepb.Resource
+	if proto.Unmarshal(it.ResourceWire(), &resource) == nil && len(resource.GetAttributes()) > 0 {
+		// The first attribute is service.name.
+		out.Service = resource.GetAttributes()[0].GetValue().GetStringValue()
+		out.Resource = decodeAttributes(resource.GetAttributes()[1:])
+	}
+	_, _, n := protowire.ConsumeTag(it.Wire[it.Resource:])
+	body, _ := protowire.ConsumeBytes(it.Wire[it.Resource+max(n, 0):])
 	var s tracepb.Span
 	if proto.Unmarshal(body, &s) != nil {
 		return out // Pack has made it, so it can be read.
@@ -154,7 +168,7 @@ func (it *Packed) Decode() *spans.Span {
 	copy(out.TraceID[:], s.GetTraceId())
 	copy(out.SpanID[:], s.GetSpanId())
 	copy(out.ParentID[:], s.GetParentSpanId())
-	out.Name = s.GetName()
+	out.Name, out.SpanKind = s.GetName(), trace.SpanKind(s.GetKind())
 	out.Start, out.End = timeOf(s.GetStartTimeUnixNano()), timeOf(s.GetEndTimeUnixNano())
 	out.Attributes = decodeAttributes(s.GetAttributes())
 	for _, e := range s.GetEvents() {

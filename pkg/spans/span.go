@@ -31,15 +31,28 @@ type Span struct {
 	// Service is the component that did the work ("kubelet"). It becomes
 	// the resource attribute service.name.
 	Service string
+	// App is the service that the object is part of, as that names itself in its own
+	// telemetry. It is nil where the span is about no workload. Spans may share it, so
+	// nobody writes to it.
+	App *App
 	// Subject names the object the span is about, for people, as kubectl
 	// would: "pod/web-6757-x2x" or "pod/web-6757-x2x container/web". It is not
-	// exported as such: the attributes carry the same names.
+	// exported as such: Resource carries the same names.
 	Subject string
+
+	// SpanKind is OpenTelemetry's: Server for a root, and where another component does
+	// the work than its parent's; Internal for the rest.
+	SpanKind trace.SpanKind
 
 	// Start and End have nanosecond precision where the cluster's data
 	// had; End is never before Start.
 	Start, End time.Time
 
+	// Resource describes the object that the span is about: its namespace, workload,
+	// pod, container, node. With Service it becomes the OTLP Resource. Spans about one
+	// object may share it, so nobody writes to it.
+	Resource []attribute.KeyValue
+	// Attributes say what happened. No key is here and in Resource.
 	Attributes []attribute.KeyValue
 	// Events are in order of time.
 	Events []Event
@@ -48,6 +61,23 @@ type Span struct {
 	// Status is Error only for work that failed; Message then says why.
 	Status  codes.Code
 	Message string
+}
+
+// App is a service that pods run. Its fields are the attributes service.name,
+// service.namespace and service.version of the service's own telemetry; the version may
+// be empty. They are worked out as OpenTelemetry's semantic conventions have it
+// (docs/non-normative/k8s-attributes.md): from labels and annotations of the pods, or else
+// from the names of who owns them and their images.
+type App struct {
+	Name, Namespace, Version string
+}
+
+// String has the fields, so that a span is printed with them.
+func (a *App) String() string {
+	if a == nil {
+		return ""
+	}
+	return a.Namespace + "/" + a.Name + " " + a.Version
 }
 
 // Event is something that happened while a span was open; mostly a
@@ -84,11 +114,13 @@ func (t *Trace) Root() *Span {
 	return &t.Spans[0]
 }
 
-// Attribute returns the value of a span's attribute.
+// Attribute returns the value that a span, or else its Resource, has for a key.
 func (s *Span) Attribute(key attribute.Key) (attribute.Value, bool) {
-	for _, kv := range s.Attributes {
-		if kv.Key == key {
-			return kv.Value, true
+	for _, list := range [...][]attribute.KeyValue{s.Attributes, s.Resource} {
+		for _, kv := range list {
+			if kv.Key == key {
+				return kv.Value, true
+			}
 		}
 	}
 	return attribute.Value{}, false

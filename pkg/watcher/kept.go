@@ -31,6 +31,7 @@ var keptAnnotations = append(causality.DefaultTraceContextKeys(),
 	"kubectl.kubernetes.io/restartedAt",
 	batchv1.CronJobScheduledTimestampAnnotation, "cronjob.kubernetes.io/instantiate",
 	batchv1.JobCompletionIndexAnnotation, batchv1.JobIndexFailureCountAnnotation,
+	"resource.opentelemetry.io/service.name", "resource.opentelemetry.io/service.namespace", "resource.opentelemetry.io/service.version",
 	corev1.MirrorPodAnnotationKey, "kubernetes.io/config.hash", "kubernetes.io/config.seen", "kubernetes.io/config.source",
 )
 

@@ -212,7 +212,7 @@ func mapSlots(n int) int64 {
 const (
 	objectBytes   = 1 << 10
 	eventBytes    = 2 << 10
-	workloadBytes = 3 << 10
+	workloadBytes = 7 << 9
 	podBytes      = 4 << 10
 	podStateBytes = 1536 // without its status
 )

@@ -42,6 +42,14 @@ type Span struct {
 	Scope    Scope
 }
 
+// Value is what the span, or else its resource, has for a key; nil if neither has it.
+func (s *Span) Value(key string) any {
+	if v, ok := s.Attributes[key]; ok {
+		return v
+	}
+	return s.Resource[key]
+}
+
 // An Event is an event of a span.
 type Event struct {
 	Name       string

@@ -40,7 +40,7 @@ func (s *space) standsAlone(kind, key string, uid types.UID) {
 
 	// The pod that comes when the other is lost replaces that one, and not the one
 	// that the scale removed.
-	removed := named(scale, "Pod stop")[0].Attributes["k8s.pod.name"]
+	removed := named(scale, "Pod stop")[0].Resource["k8s.pod.name"]
 	for _, p := range s.pods("1") {
 		if p.Name != removed {
 			s.kubectlRun("delete", "pod/"+p.Name)

@@ -198,9 +198,8 @@ func TestThroughCollector(t *testing.T) {
 			return err
 		})
 		cameThrough(t, into, in, out)
-		// The Resource does not say yet what a span is about. When it does, these are errors.
 		if wrong := enrichment(out, pods); len(wrong) > 0 {
-			t.Logf("%s: %d spans have a Resource that is not their pod's, the first: %s", into, len(wrong), wrong[0])
+			t.Errorf("%s: %d spans have a Resource that is not their pod's, the first: %s", into, len(wrong), wrong[0])
 		}
 	}
 	s.oneSeriesEach(collector)
@@ -412,7 +411,7 @@ func enrichment(spans map[string]controlplane.Span, pods []corev1.Pod) (wrong []
 	for _, pod := range pods {
 		about := 0
 		for id, sp := range spans {
-			if sp.Attributes["k8s.pod.uid"] != string(pod.UID) {
+			if sp.Resource["k8s.pod.uid"] != string(pod.UID) {
 				continue
 			}
 			about++

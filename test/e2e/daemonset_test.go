@@ -25,7 +25,7 @@ func TestDaemonSet(t *testing.T) {
 		"rollspan.manager.name": creator, "rollspan.pods.wanted": 2, "rollspan.pods.ready": 2,
 	})
 	starts := named(first, "Pod start")
-	if a, b := starts[0].Attributes["k8s.node.name"], starts[1].Attributes["k8s.node.name"]; a == b {
+	if a, b := starts[0].Resource["k8s.node.name"], starts[1].Resource["k8s.node.name"]; a == b {
 		t.Errorf("both pods are on %v", a)
 	}
 

@@ -47,7 +47,7 @@ func TestDrained(t *testing.T) {
 	s.kubectlRun("drain", lost.Spec.NodeName)
 	replacement := s.replacementOf(lost)
 	s.has(replacement.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.cause": "drain"})
-	if on := s.only(replacement, "Pod start").Attributes["k8s.node.name"]; on == lost.Spec.NodeName {
+	if on := s.only(replacement, "Pod start").Resource["k8s.node.name"]; on == lost.Spec.NodeName {
 		t.Errorf("the new pod is on %v, too", on)
 	}
 
@@ -256,7 +256,7 @@ func (s *space) replacementOf(lost corev1.Pod) *trace {
 	for _, stop := range named(found, "Pod stop") {
 		s.has(stop, map[string]any{"k8s.pod.uid": lost.UID})
 	}
-	if uid := s.only(found, "Pod start").Attributes["k8s.pod.uid"]; uid == string(lost.UID) {
+	if uid := s.only(found, "Pod start").Resource["k8s.pod.uid"]; uid == string(lost.UID) {
 		s.t.Errorf("pod %v replaces itself", uid)
 	}
 	return found

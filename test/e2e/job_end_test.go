@@ -40,8 +40,8 @@ func TestJobStopsTheOtherPod(t *testing.T) {
 	}
 	indexes := map[string]bool{}
 	for _, pod := range named(run, "Pod run") {
-		indexes[fmt.Sprint(pod.Attributes["rollspan.job.completion_index"])] = true
-		isVictim, failed := pod.Attributes["k8s.pod.name"] == victim.Name, pod.Status.Code == statusError
+		indexes[fmt.Sprint(pod.Resource["rollspan.job.completion_index"])] = true
+		isVictim, failed := pod.Resource["k8s.pod.name"] == victim.Name, pod.Status.Code == statusError
 		if isVictim != failed {
 			t.Errorf("the pod was evicted: %t, its run is an error: %t", isVictim, failed)
 		}

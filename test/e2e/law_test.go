@@ -171,6 +171,7 @@ func (s *space) law(t *trace) {
 const (
 	statusError  = 2
 	kindInternal = 1
+	kindServer   = 2
 )
 
 // attributes checks that a span says which objects it is about.
@@ -190,16 +191,16 @@ func (s *space) attributes(t *trace, sp *controlplane.Span, wrong func(*controlp
 	default:
 		keys = nil
 	}
-	if r := t.Root(); r != nil && r.Attributes["k8s.deployment.name"] != nil && len(keys) > 0 {
+	if r := t.Root(); r != nil && r.Resource["k8s.deployment.name"] != nil && len(keys) > 0 {
 		keys = append(keys, "k8s.replicaset.name")
 	}
 	keys = append(keys, s.workloadKeys(t, sp, wrong)...)
 	for _, k := range keys {
-		if v, ok := sp.Attributes[k]; !ok || v == "" {
+		if v := sp.Value(k); v == nil || v == "" {
 			wrong(sp, "it lacks %s", k)
 		}
 	}
-	if ns := sp.Attributes["k8s.namespace.name"]; ns != s.name && t.Root().Name != "Node disruption" {
+	if ns := sp.Resource["k8s.namespace.name"]; ns != s.name && t.Root().Name != "Node disruption" {
 		wrong(sp, "its namespace is %v, want %s", ns, s.name)
 	}
 	if uid := sp.Resource["k8s.cluster.uid"]; uid != s.clusterUID {
@@ -211,8 +212,12 @@ func (s *space) attributes(t *trace, sp *controlplane.Span, wrong func(*controlp
 	if sp.Scope.Name != "github.com/rollspan/rollspan" || sp.Scope.Version == "" {
 		wrong(sp, "its scope is %+v", sp.Scope)
 	}
-	if sp.Kind != kindInternal {
-		wrong(sp, "its kind is %d, want internal", sp.Kind)
+	kind := kindInternal
+	if parent := t.Span(sp.ParentID); parent == nil || parent.Service != sp.Service {
+		kind = kindServer
+	}
+	if sp.Kind != kind {
+		wrong(sp, "its kind is %d, want %d", sp.Kind, kind)
 	}
 }
 
@@ -229,11 +234,11 @@ func (s *space) workloadKeys(t *trace, sp *controlplane.Span, wrong func(*contro
 		"k8s.cronjob", "k8s.pod", "k8s.node", "rollspan.object",
 	} {
 		name, uid := object+".name", object+".uid"
-		if r.Attributes[name] == nil {
+		if r.Resource[name] == nil {
 			continue
 		}
-		if sp.Attributes[name] != r.Attributes[name] || sp.Attributes[uid] != r.Attributes[uid] {
-			wrong(sp, "its %s is %v, its trace's %v", name, sp.Attributes[name], r.Attributes[name])
+		if sp.Resource[name] != r.Resource[name] || sp.Resource[uid] != r.Resource[uid] {
+			wrong(sp, "its %s is %v, its trace's %v", name, sp.Resource[name], r.Resource[name])
 		}
 		return []string{name, uid}
 	}
@@ -339,7 +344,7 @@ func (s *space) drawn(t *trace, levels int, want string) {
 func (s *space) has(sp *controlplane.Span, want map[string]any) {
 	s.t.Helper()
 	for k, v := range want {
-		if got := sp.Attributes[k]; fmt.Sprint(got) != fmt.Sprint(v) {
+		if got := sp.Value(k); fmt.Sprint(got) != fmt.Sprint(v) {
 			s.t.Errorf("%s: %s is %v, want %v", sp.Name, k, got, v)
 		}
 	}

@@ -125,7 +125,7 @@ func (s *space) wholeRollout(revision int64, starts, stops int) {
 		}
 		for _, start := range named(&t, "Pod start") {
 			if len(t.Children(start.ID)) < 4 {
-				return fmt.Errorf("the start of %v has %d phases", start.Attributes["k8s.pod.name"], len(t.Children(start.ID)))
+				return fmt.Errorf("the start of %v has %d phases", start.Resource["k8s.pod.name"], len(t.Children(start.ID)))
 			}
 		}
 		return nil
@@ -140,7 +140,7 @@ func (s *space) wholeRollout(revision int64, starts, stops int) {
 	}
 	pods := map[any]int{}
 	for _, start := range named(&t, "Pod start") {
-		pods[start.Attributes["k8s.pod.uid"]]++
+		pods[start.Resource["k8s.pod.uid"]]++
 	}
 	if len(pods) != starts {
 		s.t.Errorf("%d starts are of %d pods", starts, len(pods))

@@ -103,8 +103,8 @@ func (s *space) pullsAsTheKubeletSays(traceID string, events []corev1.Event) {
 			s.t.Fatal(err)
 		}
 		for _, pull := range named(&trace, "pull image") {
-			path := fmt.Sprintf("{%v}", pull.Attributes["k8s.container.name"])
-			if pull.Attributes["k8s.pod.uid"] != string(ev.InvolvedObject.UID) || !strings.HasSuffix(ev.InvolvedObject.FieldPath, path) {
+			path := fmt.Sprintf("{%v}", pull.Resource["k8s.container.name"])
+			if pull.Resource["k8s.pod.uid"] != string(ev.InvolvedObject.UID) || !strings.HasSuffix(ev.InvolvedObject.FieldPath, path) {
 				continue
 			}
 			compared++
@@ -146,7 +146,7 @@ func (s *space) hasItsPods(traceID string, pods []corev1.Pod) {
 	for _, p := range pods {
 		i := slices.IndexFunc(pods, func(q corev1.Pod) bool { return q.UID == p.UID })
 		for _, sp := range starts {
-			if sp.Attributes["k8s.pod.uid"] != string(p.UID) {
+			if sp.Resource["k8s.pod.uid"] != string(p.UID) {
 				continue
 			}
 			i = -1
@@ -291,7 +291,7 @@ func TestRolledBack(t *testing.T) {
 		"rollspan.images.after":      []any{s.image("1")},
 	})
 	s.links(back, "rolls_back", first)
-	if up := s.only(back, "ReplicaSet scale up"); up.Attributes["k8s.replicaset.uid"] != s.only(first, "ReplicaSet scale up").Attributes["k8s.replicaset.uid"] {
+	if up := s.only(back, "ReplicaSet scale up"); up.Resource["k8s.replicaset.uid"] != s.only(first, "ReplicaSet scale up").Resource["k8s.replicaset.uid"] {
 		t.Error("the rollback does not scale up the first revision's ReplicaSet")
 	}
 }

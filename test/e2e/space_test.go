@@ -425,7 +425,7 @@ func (s *space) findBy(name string, tags map[string]string, key string, value an
 			return err
 		}
 		for i := range traces {
-			if t := &traces[i]; t.Root().Attributes[key] == value {
+			if t := &traces[i]; t.Root().Value(key) == value {
 				if found != nil {
 					return final{fmt.Errorf("there are two: %s and %s", found.ID, t.ID)}
 				}

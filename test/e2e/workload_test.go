@@ -150,7 +150,7 @@ func (s *space) podsExplained() {
 		begun, ended := map[string]int{}, map[string]int{}
 		for _, t := range traces {
 			for _, sp := range t.Spans {
-				uid := fmt.Sprint(sp.Attributes["k8s.pod.uid"])
+				uid := fmt.Sprint(sp.Resource["k8s.pod.uid"])
 				switch sp.Name {
 				case "Pod start", "Pod run":
 					begun[uid]++

@@ -122,7 +122,7 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 		wake:     make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
-		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.ServiceBytes()),
+		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.ResourceBytes()),
 	}
 	go newSender(e).run()
 	return e, nil

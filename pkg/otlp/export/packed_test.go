@@ -30,6 +30,7 @@ func testEncoder(t testing.TB) *otlp.Encoder {
 // sent, and takes the bytes that it was counted with.
 func TestRequestIsWhatIsEncoded(t *testing.T) {
 	service := rapid.SampledFrom([]string{"", "kubelet", "sched\xffuler", strings.Repeat("s", 2*spans.MaxText)})
+	pod := rapid.SampledFrom([]string{"", "web-0", "web\xff-1", strings.Repeat("p", 2*spans.MaxText)})
 	text := rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 300), func(b []byte) string { return string(b) })
 	rapid.Check(t, func(t *rapid.T) {
 		e, err := otlp.NewEncoder(otlp.Options{ClusterName: text.Draw(t, "cluster"), ServiceName: service.Draw(t, "all")})
@@ -43,6 +44,7 @@ func TestRequestIsWhatIsEncoded(t *testing.T) {
 			for i := range trace.Spans {
 				s := &trace.Spans[i]
 				s.Service, s.Name = service.Draw(t, "service"), text.Draw(t, "name")
+				s.Resource = []attribute.KeyValue{semconv.K8SPodName(pod.Draw(t, "pod"))}
 				s.Attributes = append(s.Attributes, attribute.String("x", strings.Repeat(text.Draw(t, "value"), 20)))
 			}
 			traces = append(traces, trace)
@@ -52,16 +54,16 @@ func TestRequestIsWhatIsEncoded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := newQueue(100, 1<<30, e.ServiceBytes())
+		q := newQueue(100, 1<<30, e.ResourceBytes())
 		q.push(items)
 		batch, size := q.take(100, 1<<30)
 		wire, err := proto.Marshal(&coltracepb.ExportTraceServiceRequest{ResourceSpans: e.Request(packedOf(batch))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		services := len(e.Encode(traces))
-		if size < len(wire) || size > len(wire)+20*services {
-			t.Fatalf("%d bytes are counted, and %d sent for %d services", size, len(wire), services)
+		resources := len(e.Encode(traces))
+		if size < len(wire) || size > len(wire)+20*resources {
+			t.Fatalf("%d bytes are counted, and %d sent for %d Resources", size, len(wire), resources)
 		}
 		var got coltracepb.ExportTraceServiceRequest
 		if err := proto.Unmarshal(wire, &got); err != nil {
@@ -93,7 +95,8 @@ func TestQueueHoldsWhatItCounts(t *testing.T) {
 		huge := strings.Repeat("x", 1<<20)
 		s := numbered(i, 1)[0].Spans[0]
 		s.Service = huge[:10]
-		s.Attributes = []attribute.KeyValue{semconv.K8SNamespaceName(huge[:20]), attribute.String("small", huge[:100])}
+		s.Resource = []attribute.KeyValue{semconv.K8SNamespaceName(huge[:20])}
+		s.Attributes = []attribute.KeyValue{attribute.String("small", huge[:100])}
 		s.Events = append(s.Events, spans.Event{Name: huge[:50]}, spans.Event{Name: huge})
 		items, err := e.Pack([]spans.Trace{{Spans: []spans.Span{s}}})
 		if err != nil {

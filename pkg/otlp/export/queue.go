@@ -21,8 +21,8 @@ import (
 type queue struct {
 	// max is what may be held of each measure.
 	max [measures]int
-	// header is how many bytes of a request each service takes besides the
-	// length of its name.
+	// header is how many bytes of a request each Resource takes besides what it says of
+	// its service and its object.
 	header int
 
 	// first and last are the ends of the list of those that wait.
@@ -186,19 +186,19 @@ func (q *queue) unlink(n *node) {
 // most maxBytes in one request (but always one, if there is one), and returns
 // them with the size of that request. None may be in flight.
 func (q *queue) take(maxSpans, maxBytes int) (batch []*node, size int) {
-	services := map[string]bool{}
+	resources := map[string]bool{}
 	for q.first != nil && len(batch) < maxSpans {
 		n := q.first
 		more := n.Size()
-		if services[string(n.ServiceName())] {
-			more -= n.Service
+		if resources[string(n.ResourceWire())] {
+			more -= n.Resource
 		} else {
 			more += q.header
 		}
 		if len(batch) > 0 && size+more > maxBytes {
 			break
 		}
-		services[string(n.ServiceName())] = true
+		resources[string(n.ResourceWire())] = true
 		size += more
 		batch = append(batch, n)
 		q.unlink(n) // The oldest of all is the oldest of its namespace.

@@ -11,11 +11,11 @@ import (
 	"github.com/rollspan/rollspan/pkg/otlp"
 )
 
-// testItem is an item of this size, of a service that is in its first byte.
-func testItem(namespace string, size int, service byte) otlp.Packed {
+// testItem is an item of this size, with a Resource that is its first byte.
+func testItem(namespace string, size int, resource byte) otlp.Packed {
 	wire := make([]byte, size)
-	wire[0] = service
-	return otlp.Packed{Namespace: namespace, Wire: wire, Service: 1}
+	wire[0] = resource
+	return otlp.Packed{Namespace: namespace, Wire: wire, Resource: 1}
 }
 
 // modelQueue is the plainest queue: a slice, how many of its first elements are in

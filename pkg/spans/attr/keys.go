@@ -66,6 +66,10 @@ const (
 	ObjectUIDKey = attribute.Key("rollspan.object.uid")
 )
 
+// ComponentKey is the component that did the work, where service.name is the workload's:
+// "kubelet".
+const ComponentKey = attribute.Key("rollspan.component")
+
 // What is said of Jobs.
 const (
 	// JobCompletionsKey is how many pods of a Job are to succeed: 5.

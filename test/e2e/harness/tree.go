@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/text"
 	"github.com/rollspan/rollspan/test/controlplane"
 )
@@ -75,7 +76,8 @@ func convert(s *controlplane.Span) (out spans.Span, err error) {
 	}
 	out.Name, out.Service, out.Subject = NameOfKind(s), s.Service, subject(s)
 	out.Start, out.End = s.Start, s.End
-	out.Attributes = keyValues(s.Attributes)
+	out.Resource, out.Attributes = keyValues(object(s)), keyValues(s.Attributes)
+	out.SpanKind = trace.SpanKind(s.Kind)
 	for _, e := range s.Events {
 		out.Events = append(out.Events, spans.Event{Name: e.Name, Time: e.Time, Attributes: keyValues(e.Attributes)})
 	}
@@ -98,8 +100,19 @@ func convert(s *controlplane.Span) (out spans.Span, err error) {
 // statusError is OTLP's code, which is not that of OpenTelemetry's Go API.
 const statusError = 2
 
+// object is what the resource says of the object that a span is about.
+func object(s *controlplane.Span) map[string]any {
+	out := map[string]any{}
+	for key, value := range s.Resource {
+		if attr.OfObject(attribute.Key(key)) {
+			out[key] = value
+		}
+	}
+	return out
+}
+
 // subject is the object that a span is about: the one whose name is the most
-// special of its attributes.
+// special of its resource's attributes.
 func subject(s *controlplane.Span) string {
 	var parts []string
 	for _, of := range []struct {
@@ -109,7 +122,7 @@ func subject(s *controlplane.Span) string {
 		{"pod", semconv.K8SPodNameKey},
 		{"container", semconv.K8SContainerNameKey},
 	} {
-		if name, ok := s.Attributes[string(of.key)]; ok {
+		if name, ok := s.Resource[string(of.key)]; ok {
 			parts = append(parts, fmt.Sprintf("%s/%v", of.kind, name))
 		}
 	}
@@ -129,11 +142,11 @@ func subject(s *controlplane.Span) string {
 		{"replicationcontroller", semconv.K8SReplicationControllerNameKey},
 		{"node", semconv.K8SNodeNameKey},
 	} {
-		if name, ok := s.Attributes[string(of.key)]; ok {
+		if name, ok := s.Resource[string(of.key)]; ok {
 			return fmt.Sprintf("%s/%v", of.kind, name)
 		}
 	}
-	return fmt.Sprint(s.Attributes["rollspan.object.name"])
+	return fmt.Sprint(s.Resource["rollspan.object.name"])
 }
 
 func keyValues(attrs map[string]any) []attribute.KeyValue {

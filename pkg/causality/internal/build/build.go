@@ -25,14 +25,32 @@ type builder struct {
 	place ledger.Place
 	base  []attribute.KeyValue // on every span
 	spans []*spans.Span
-	known map[trace.SpanID]bool // the IDs of spans
-	late  bool                  // they come after their trace was handed out
-	work  *evidence.Work        // what may still be spent to build it; nil where that is little
+	known map[trace.SpanID]*spans.Span // spans by their IDs
+	// above are the services of spans that are not among these, but parents of them: they
+	// went out before, or come later. The root of a rollout has deployment-controller.
+	above map[trace.SpanID]string
+	// resources are those that spans have so far. Spans about one object share one.
+	resources map[string][]attribute.KeyValue
+	late      bool
+	// workload is whose trace it is; nil of an object's that is of none. app is the service
+	// that its pods run: that of what is about the workload, and not about a pod.
+	workload *workloads.Workload
+	app      *spans.App
+	work     *evidence.Work // what building it costs; nil where that is little
 }
 
 // remember is what to remember of one of the spans.
 func (b *builder) remember(s *spans.Span) *ledger.SentSpan {
-	return &ledger.SentSpan{Place: b.place, SpanID: s.SpanID, Start: s.Start, End: s.End}
+	return &ledger.SentSpan{Place: b.place, SpanID: s.SpanID, Service: s.Service, Start: s.Start, End: s.End}
+}
+
+// below notes that spans of this builder are below one that is not among them, and which
+// component that is of.
+func (b *builder) below(parent trace.SpanID, service string) {
+	if b.above == nil {
+		b.above = map[trace.SpanID]string{}
+	}
+	b.above[parent] = service
 }
 
 // SpanSpec says what a span is to be: who did what to which object, and when. The kubelet
@@ -47,7 +65,9 @@ type SpanSpec struct {
 	Subject string
 	Start   time.Time
 	End     time.Time
-	Attrs   []attribute.KeyValue
+	app     *spans.App // by default the builder's
+	// Attrs describe the object, or say what happened: add tells them apart.
+	Attrs []attribute.KeyValue
 }
 
 // add makes a span. Of several that have one ID the trace gets the first: a backend
@@ -61,38 +81,64 @@ func (b *builder) add(spec SpanSpec) *spans.Span {
 		spec.parent = b.place.Joined.SpanID()
 	}
 	s := &spans.Span{
-		TraceID:    b.place.TraceID(),
-		SpanID:     id,
-		ParentID:   spec.parent,
-		Kind:       spec.Kind,
-		Name:       spec.Kind.Name(spec.Object),
-		Target:     spec.Target,
-		Service:    cmp.Or(spec.Service, spec.Kind.Service()),
-		Subject:    spec.Subject,
-		Start:      spec.Start,
-		End:        evidence.Latest(spec.End, spec.Start),
-		Attributes: addNew(b.base, spec.Attrs),
+		TraceID:  b.place.TraceID(),
+		SpanID:   id,
+		ParentID: spec.parent,
+		Kind:     spec.Kind,
+		Name:     spec.Kind.Name(spec.Object),
+		Target:   spec.Target,
+		Service:  cmp.Or(spec.Service, spec.Kind.Service()),
+		App:      cmp.Or(spec.app, b.app),
+		Subject:  spec.Subject,
+		Start:    spec.Start,
+		End:      evidence.Latest(spec.End, spec.Start),
 	}
+	b.describe(s, b.base, spec.Attrs)
 	if b.known == nil {
-		b.known = map[trace.SpanID]bool{}
+		b.known = map[trace.SpanID]*spans.Span{}
 	}
-	if !b.known[id] {
-		b.known[id] = true
+	if b.known[id] == nil {
+		b.known[id] = s
 		b.spans = append(b.spans, s)
 	}
 	return s
 }
 
-// addNew adds to the attributes of a workload those of other keys: a pod that is its own
-// workload would be named twice.
-func addNew(base, more []attribute.KeyValue) []attribute.KeyValue {
-	attrs := slices.Clone(base)
-	for _, kv := range more {
-		if !slices.ContainsFunc(base, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
-			attrs = append(attrs, kv)
+// describe gives a span what its object is described by, and what happened. Of a key that
+// is there twice the first counts: a pod that is its own workload would be named twice.
+func (b *builder) describe(s *spans.Span, lists ...[]attribute.KeyValue) {
+	var object []attribute.KeyValue
+	s.Attributes = nil
+	for _, list := range lists {
+		for _, kv := range list {
+			into := &s.Attributes
+			if attr.OfObject(kv.Key) {
+				into = &object
+			}
+			if !slices.ContainsFunc(*into, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
+				*into = append(*into, kv)
+			}
 		}
 	}
-	return attrs
+	s.Resource = b.share(object)
+}
+
+// share returns what is said of an object in the memory of whichever span said so first.
+func (b *builder) share(object []attribute.KeyValue) []attribute.KeyValue {
+	var key []byte
+	for _, kv := range object {
+		key = append(append(key, kv.Key...), 0)
+		key = append(append(key, kv.Value.String()...), 0)
+	}
+	shared, ok := b.resources[string(key)]
+	if !ok {
+		if b.resources == nil {
+			b.resources = map[string][]attribute.KeyValue{}
+		}
+		shared = slices.Clip(object)
+		b.resources[string(key)] = shared
+	}
+	return shared
 }
 
 // done returns the trace. Siblings come in order of their start, every parent
@@ -101,7 +147,8 @@ func (b *builder) done() spans.Trace {
 	children := map[trace.SpanID][]*spans.Span{}
 	var tops []*spans.Span
 	for _, s := range b.spans {
-		if b.known[s.ParentID] {
+		s.SpanKind = b.spanKind(s)
+		if b.known[s.ParentID] != nil {
 			children[s.ParentID] = append(children[s.ParentID], s)
 		} else {
 			tops = append(tops, s)
@@ -119,6 +166,19 @@ func (b *builder) done() spans.Trace {
 	}
 	walk(tops)
 	return t
+}
+
+// spanKind is Server for a root, and for what another component does than its parent: to
+// that, this is a request. Backends draw rates and structures of Server spans alone.
+func (b *builder) spanKind(s *spans.Span) trace.SpanKind {
+	service := b.above[s.ParentID]
+	if parent := b.known[s.ParentID]; parent != nil {
+		service = parent.Service
+	}
+	if s.SpanID == b.place.RootID() || s.Service != service {
+		return trace.SpanKindServer
+	}
+	return trace.SpanKindInternal
 }
 
 // fail marks a span as failed.

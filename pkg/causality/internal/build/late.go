@@ -18,9 +18,11 @@ import (
 )
 
 // LateEventsTrace builds a span below one that went out before, with the Events that came
-// after it. n has what is not in these; the Events' repetitions count up to until.
-func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, spec SpanSpec, events []*podlife.Event, until time.Time) spans.Trace {
-	b := &builder{place: s.Place, base: base, late: true}
+// after it. app is the service whose pods they are about, if that is known. n has what is
+// not in these; the Events' repetitions count up to until.
+func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, app *spans.App, spec SpanSpec, events []*podlife.Event, until time.Time) spans.Trace {
+	b := &builder{place: s.Place, base: base, late: true, app: app}
+	b.below(s.SpanID, s.Service)
 	spec.parent, spec.id = s.SpanID, []string{kind.LateEvents.ID(), events[0].Key}
 	spec.Service = cmp.Or(events[0].Component, spec.Service)
 	spec.Start = evidence.Latest(s.Start, events[0].First())
@@ -52,22 +54,27 @@ func LateStopTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, now ti
 
 // NewLate collects spans of a change that come after its root.
 func NewLate(p *plans.Plan, c *workloads.Change) *builder {
-	return &builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), late: true, work: p.Work}
+	return &builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), late: true, workload: p.Workload, app: p.Workload.App(c), work: p.Work}
 }
 
 // lateParent is the span, handed out before, that caused a pod's start or stop,
 // and when that began.
 func lateParent(p *plans.Plan, b *builder, at plans.Attribution) (trace.SpanID, time.Time) {
+	root := at.Change.Ledger.Root
+	b.below(root.SpanID, root.Service)
 	if at.Step != nil && !at.Step.Ledger.SentStart.IsZero() && p.Workload.ChangeAt(at.Step.Write) == at.Change {
-		return b.place.SpanID(stepIdentity(at.Set, at.Step)...), at.Step.Ledger.SentStart
+		step := b.place.SpanID(stepIdentity(at.Set, at.Step)...)
+		b.below(step, kind.ScaleUp.Service())
+		return step, at.Step.Ledger.SentStart
 	}
-	return b.place.RootID(), at.Change.Ledger.Root.Start
+	return b.place.RootID(), root.Start
 }
 
 // RecoveryTrace builds what became of a failed rollout that completed after all.
 func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 	c.Ledger.EmitRecovery()
 	b := NewLate(p, c)
+	b.below(b.place.RootID(), c.Ledger.Root.Service)
 	failed := c.End.At()
 	end := evidence.Latest(c.Recovery.At(), failed)
 	span := b.add(SpanSpec{
@@ -93,7 +100,7 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 		}
 		recovery := b.add(SpanSpec{
 			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(pod.UID)},
-			Kind: kind.PodRecovery, Subject: pod.Subject(),
+			Kind: kind.PodRecovery, Subject: pod.Subject(), app: p.Workload.AppOf(pod),
 			Start: failed, End: ready.At.At(), Attrs: slices.Concat(at.Set.Attributes(), pod.Attributes()),
 		})
 		attachDuring(recovery, pod.Events)

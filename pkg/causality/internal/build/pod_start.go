@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -74,7 +75,7 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	}
 	root := b.add(SpanSpec{
 		parent: parent, id: id,
-		Kind: what, Subject: pod.Subject(),
+		Kind: what, Subject: pod.Subject(), app: b.workload.AppOf(pod),
 		Start: start, End: end, Attrs: attrs,
 	})
 	sb := &startBuilder{builder: b, pod: pod, root: root, attrs: attrs, end: end, cutShort: cutShort}
@@ -110,6 +111,7 @@ func (sb *startBuilder) add(spec SpanSpec) *spans.Span {
 		spec.Subject = sb.pod.Subject()
 	}
 	spec.id = append([]string{spec.Kind.ID(), string(sb.pod.UID)}, spec.id...)
+	spec.app = cmp.Or(spec.app, sb.root.App)
 	spec.Start = evidence.Latest(spec.Start, sb.root.Start)
 	spec.Attrs = append(slices.Clip(sb.attrs), spec.Attrs...)
 	return sb.builder.add(spec)
@@ -228,8 +230,9 @@ func (sb *startBuilder) container(line *podlife.ContainerLine) {
 	if line.Forgotten > 0 {
 		attrs = append(attrs, attr.RestartsLeftOutKey.Int(line.Forgotten))
 	}
+	app := sb.workload.AppIn(sb.pod, line.Container)
 	s := sb.add(SpanSpec{
-		Kind: what, id: []string{line.Name},
+		Kind: what, id: []string{line.Name}, app: app,
 		Subject: sb.pod.Subject() + " container/" + line.Name,
 		Start:   line.Begin, End: sb.or(line.End), Attrs: attrs,
 	})
@@ -243,7 +246,7 @@ func (sb *startBuilder) container(line *podlife.ContainerLine) {
 	for _, g := range line.Stages(s.End) {
 		number[g.Kind]++
 		child := sb.add(SpanSpec{
-			parent: s.SpanID, Kind: g.Kind, id: []string{line.Name, strconv.Itoa(number[g.Kind])},
+			parent: s.SpanID, Kind: g.Kind, id: []string{line.Name, strconv.Itoa(number[g.Kind])}, app: app,
 			Subject: s.Subject, Start: g.From, End: g.Until,
 			Attrs: append(line.Attributes(), g.Attrs...),
 		})

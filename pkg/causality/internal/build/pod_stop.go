@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -34,7 +35,7 @@ func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []att
 	sb := &stopBuilder{builder: b, pod: pod, attrs: attrs}
 	sb.root = b.add(SpanSpec{
 		parent: parent, id: []string{kind.PodStop.ID(), string(pod.UID)},
-		Kind: kind.PodStop, Subject: pod.Subject(),
+		Kind: kind.PodStop, Subject: pod.Subject(), app: b.workload.AppOf(pod),
 		Start: start, End: end, Attrs: append(slices.Clip(attrs), deletionAttributes(pod, asked, end)...),
 	})
 	sb.containers()
@@ -78,6 +79,7 @@ func (sb *stopBuilder) add(spec SpanSpec) *spans.Span {
 	if spec.End.After(sb.root.End) {
 		spec.End = sb.root.End
 	}
+	spec.app = cmp.Or(spec.app, sb.root.App)
 	spec.Start = evidence.Latest(spec.Start, sb.root.Start)
 	spec.Attrs = append(slices.Clip(sb.attrs), spec.Attrs...)
 	return sb.builder.add(spec)
@@ -139,7 +141,7 @@ func (sb *stopBuilder) container(container *podlife.Container, turn time.Time) *
 	}
 	s := sb.add(SpanSpec{
 		id: []string{container.Name}, Kind: kind.StopContainer, Subject: sb.pod.Subject() + " container/" + container.Name,
-		Start: from, End: until, Attrs: attrs,
+		Start: from, End: until, Attrs: attrs, app: sb.workload.AppIn(sb.pod, container),
 	})
 	if r.Over() && r.Reason == podlife.OOMKilled {
 		// Any other code is how the program answers to being stopped.

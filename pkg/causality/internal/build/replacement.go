@@ -68,6 +68,9 @@ func NewReplacement(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
 		base:  p.Workload.Attributes(),
 		late:  late,
 		work:  p.Work,
+
+		workload: p.Workload,
+		app:      p.Workload.AppOf(lost),
 	}
 }
 
@@ -75,6 +78,7 @@ func NewReplacement(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
 // handed out.
 func StopOfReplacedTrace(p *plans.Plan, lost *podlife.Pod, set *workloads.PodSet, now time.Time) spans.Trace {
 	b := NewReplacement(p, lost, true)
+	b.below(lost.Ledger.Replaced.SpanID, lost.Ledger.Replaced.Service)
 	b.podStop(lost.Ledger.Replaced.SpanID, lost, set.Attributes(), p.StopAsked(lost), lost.Ledger.Replaced.Start, now)
 	return b.done()
 }
@@ -106,7 +110,7 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	attrs = append(attrs, rollout.AttributesAfter(start)...)
 	root := b.add(SpanSpec{
 		Kind: kind.PodReplacement, Service: set.Service(p.Workload), Subject: lost.Subject(),
-		Start: start, End: end, Attrs: append(attrs, set.Attributes()...),
+		Start: start, End: end, Attrs: slices.Concat(attrs, set.Attributes(), lost.Attributes()),
 	})
 	if rollout != nil {
 		Link(root, p.PlaceOf(rollout), attr.LinkRollout)

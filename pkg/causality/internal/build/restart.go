@@ -116,8 +116,11 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 	number := int(restart.Ended.Restart) + 1
 	b := &builder{
 		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(number)),
-		base:  addNew(p.Workload.Attributes(), slices.Concat(setOf(p, pod).Attributes(), pod.Attributes(), container.Attributes())),
+		base:  slices.Concat(p.Workload.Attributes(), setOf(p, pod).Attributes(), pod.Attributes(), container.Attributes()),
 		work:  p.Work,
+
+		workload: p.Workload,
+		app:      p.Workload.AppIn(pod, container),
 	}
 	subject := pod.Subject() + " container/" + container.Name
 	attrs := []attribute.KeyValue{

@@ -47,17 +47,17 @@ func (restart *Restart) phases(b *builder, root *spans.Span, subject string) {
 	if stopped.After(attempt) {
 		stopped = attempt
 	}
-	isOf(add(kind.StopContainer, subject, restart.From, stopped), restart.Ended)
+	b.isOf(add(kind.StopContainer, subject, restart.From, stopped), restart.Ended)
 	waited := stopped
 	if until := restart.newSandbox(attempt); !until.IsZero() {
-		restart.isAbout(add(kind.PrepareSandbox, restart.Pod.Subject(), waited, until), nil)
+		restart.isAbout(b, add(kind.PrepareSandbox, restart.Pod.Subject(), waited, until), nil)
 		waited = evidence.Latest(waited, until)
 	}
 	reruns := restart.reruns(stopped, attempt)
 	for _, again := range reruns[max(len(reruns)-MaxReruns, 0):] {
 		s := add(kind.InitContainer, restart.Pod.Subject()+" container/"+again.Name, waited, again.until, again.Name, again.run.ID)
-		restart.isAbout(s, again.Container)
-		isOf(s, again.run)
+		restart.isAbout(b, s, again.Container)
+		b.isOf(s, again.run)
 		waited = evidence.Latest(waited, again.until)
 	}
 	if waited.After(stopped) {
@@ -67,34 +67,38 @@ func (restart *Restart) phases(b *builder, root *spans.Span, subject string) {
 	if restart.Next == nil {
 		return
 	}
-	isOf(add(kind.StartContainer, subject, attempt, started), restart.Next)
+	b.isOf(add(kind.StartContainer, subject, attempt, started), restart.Next)
 	last := kind.BecomeReady
 	if restart.container.Init && !restart.container.Sidecar {
 		last = kind.RunContainer
 	}
-	isOf(add(last, subject, started, restart.Until), restart.Next)
+	b.isOf(add(last, subject, started, restart.Until), restart.Next)
 }
 
 // isOf says that a span below the restart is about one of the runs.
-func isOf(s *spans.Span, run *podlife.Run) {
+func (b *builder) isOf(s *spans.Span, run *podlife.Run) {
 	if s != nil {
-		s.Attributes = append(s.Attributes, run.Identity()...)
+		b.describe(s, s.Resource, s.Attributes, run.Identity())
 	}
 }
 
 // isAbout says that a span below the restart is about another container, or about the
 // pod as a whole.
-func (restart *Restart) isAbout(s *spans.Span, other *podlife.Container) {
+func (restart *Restart) isAbout(b *builder, s *spans.Span, other *podlife.Container) {
 	if s == nil {
 		return
 	}
 	own := restart.container.Attributes()
-	s.Attributes = slices.DeleteFunc(s.Attributes, func(kv attribute.KeyValue) bool {
+	pods := slices.DeleteFunc(slices.Concat(s.Resource, s.Attributes), func(kv attribute.KeyValue) bool {
 		return slices.ContainsFunc(own, func(o attribute.KeyValue) bool { return o.Key == kv.Key })
 	})
+	var others []attribute.KeyValue
+	s.App = b.workload.AppOf(restart.Pod)
 	if other != nil {
-		s.Attributes = append(s.Attributes, other.Attributes()...)
+		others = other.Attributes()
+		s.App = b.workload.AppIn(restart.Pod, other)
 	}
+	b.describe(s, pods, others)
 }
 
 // newSandbox is when the pod had another sandbox, if that was what the container

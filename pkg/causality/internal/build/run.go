@@ -58,7 +58,7 @@ func sentence(f evidence.Failure) string {
 // ScheduleTrace builds the trace of the time of a CronJob's schedule that a Job is for.
 func ScheduleTrace(p *plans.Plan) spans.Trace {
 	c, cron := p.Workload.CronJob, p.CronJobOf()
-	b := &builder{place: p.PlaceOfSchedule(), base: workloads.AttributesOf(cron)}
+	b := &builder{place: p.PlaceOfSchedule(), base: workloads.AttributesOf(cron), workload: p.Workload, app: p.Workload.App(nil)}
 	made := c.Made
 	var scheduled []*podlife.Event
 	for _, ev := range cron.Events {

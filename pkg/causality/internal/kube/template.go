@@ -29,6 +29,7 @@ const restartedAtAnnotation = "kubectl.kubernetes.io/restartedAt"
 type PodTemplate struct {
 	Hash   TemplateHash
 	Images []string // each once, init containers first
+	Runs   *Service
 	fields []templateField
 }
 
@@ -49,7 +50,10 @@ func (t *PodTemplate) Next(now *corev1.PodTemplateSpec) PodTemplate {
 	if hash == t.Hash {
 		return *t
 	}
-	return PodTemplate{Hash: hash, Images: TemplateImages(now), fields: templateFields(raw)}
+	return PodTemplate{
+		Hash: hash, Images: TemplateImages(now), fields: templateFields(raw),
+		Runs: ServiceOf(now.Labels, now.Annotations),
+	}
 }
 
 // TemplateImages lists a template's images, each once, init containers first.

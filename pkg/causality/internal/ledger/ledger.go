@@ -10,6 +10,7 @@ import (
 type SentSpan struct {
 	Place      Place
 	SpanID     trace.SpanID
+	Service    string // the component that did the work: "kubelet"
 	Start, End time.Time
 }
 

@@ -90,7 +90,8 @@ type Pod struct {
 
 	jobPod // of a Job
 
-	RevisionName string // the ControllerRevision of a StatefulSet's pod
+	RevisionName string        // the ControllerRevision of a StatefulSet's pod
+	Runs         *kube.Service // what it says of its service; nil if nothing
 
 	Phase   corev1.PodPhase
 	Reason  string // status.reason: Evicted, NodeLost, …

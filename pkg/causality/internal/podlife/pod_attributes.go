@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -27,7 +28,7 @@ func (p *Pod) Attributes() []attribute.KeyValue {
 
 // Attributes are on the spans about the container.
 func (c *Container) Attributes() []attribute.KeyValue {
-	name, tag := splitImage(c.Image)
+	name, tag := kube.SplitImage(c.Image)
 	attrs := []attribute.KeyValue{
 		semconv.K8SContainerName(c.Name),
 		semconv.ContainerImageName(name),
@@ -93,14 +94,4 @@ func (p *Pod) StatusReason() []attribute.KeyValue {
 		return nil
 	}
 	return []attribute.KeyValue{semconv.K8SPodStatusReasonKey.String(p.Reason)}
-}
-
-// splitImage splits "registry:5000/app:1@sha256:…" into the name without its
-// tag and digest, and the tag.
-func splitImage(image string) (name, tag string) {
-	name, _, _ = strings.Cut(image, "@")
-	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
-		return name[:colon], name[colon+1:]
-	}
-	return name, ""
 }

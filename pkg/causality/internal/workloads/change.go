@@ -61,6 +61,8 @@ type Change struct {
 	Fewer          int32    // how many pods it was asked to do without, so far
 	Ready          int32    // how many of them the status counts
 
+	runs *kube.Service // of a rollout: what its template says of the service; nil if nothing
+
 	// templateHash tells the pod template that is rolled out from others.
 	templateHash kube.TemplateHash
 	// staleFailure is when the revision before failed, which the status may still show.

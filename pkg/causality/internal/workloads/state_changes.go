@@ -39,6 +39,7 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		Cause:        attr.CauseCreate,
 		Manager:      who.Manager,
 		ImagesAfter:  st.template.Images,
+		runs:         st.template.Runs,
 		Wanted:       st.replicas,
 		templateHash: st.template.Hash,
 		staleFailure: st.failedAt,
@@ -136,6 +137,7 @@ func (w *Workload) writeTemplate(fields []metav1.ManagedFieldsEntry, st State, w
 		// Not even the first revision exists yet: the rollout goes on with
 		// another template.
 		w.Pending.templateHash, w.Pending.ImagesAfter = st.template.Hash, st.template.Images
+		w.Pending.runs = st.template.Runs
 		w.pendingTemplate = st.template
 		return
 	}
@@ -169,6 +171,7 @@ func (w *Workload) rollout(fields []metav1.ManagedFieldsEntry, st State, write e
 		Cause:        attr.CauseTemplate,
 		Manager:      who.Manager,
 		ImagesAfter:  st.template.Images,
+		runs:         st.template.Runs,
 		Wanted:       st.replicas,
 		Before:       w.replicas,
 		templateHash: st.template.Hash,
@@ -225,7 +228,7 @@ func (w *Workload) newRevision(st State, write evidence.Write) {
 		// A new number for the same template, as after a restore.
 		c = w.Offer(&Change{
 			Kind: attr.ChangeRollout, Opened: write, Start: evidence.Arrived(write.Arrival), generation: st.generation,
-			Cause: attr.CauseTemplate, ImagesBefore: w.takenUpTemplate.Images, ImagesAfter: template.Images, Partition: st.partition,
+			Cause: attr.CauseTemplate, ImagesBefore: w.takenUpTemplate.Images, ImagesAfter: template.Images, runs: template.Runs, Partition: st.partition,
 			Wanted: st.replicas, Before: w.replicas, templateHash: template.Hash, staleFailure: w.lastFailedAt,
 		})
 	}

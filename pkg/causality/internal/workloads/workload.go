@@ -85,6 +85,10 @@ type Workload struct {
 
 	Ledger ledger.Workload
 
+	// Runs is the service of a Job's pods, or of a pod that is its own workload; of the
+	// others the template says it.
+	Runs *kube.Service
+
 	Composition *Composition // of a workload that is put together
 
 	shown []attribute.KeyValue // labels and annotations that somebody asked for: see Shown

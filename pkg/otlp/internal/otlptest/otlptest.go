@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -19,7 +20,9 @@ func Rollout() spans.Trace {
 	root := spans.Span{
 		TraceID: id, SpanID: spans.NewSpanID(id, "root"),
 		Name: "Deployment rollout", Service: "deployment-controller", Subject: "deployment/web",
-		Start: Start, End: Start.Add(9 * time.Second),
+		SpanKind: trace.SpanKindServer,
+		Start:    Start, End: Start.Add(9 * time.Second),
+		Resource: []attribute.KeyValue{attribute.String("k8s.deployment.name", "web")},
 		Attributes: []attribute.KeyValue{
 			attribute.String("rollspan.change", "rollout"),
 			attribute.Int("rollspan.revision", 2),
@@ -36,6 +39,10 @@ func Rollout() spans.Trace {
 		TraceID: id, SpanID: spans.NewSpanID(id, "pod"), ParentID: root.SpanID,
 		Name: "Pod start", Service: "kubelet", Subject: "pod/web-6757-x2x",
 		Start: Start.Add(time.Second), End: Start.Add(8 * time.Second),
+		Resource: []attribute.KeyValue{
+			attribute.String("k8s.deployment.name", "web"), attribute.String("k8s.pod.name", "web-6757-x2x"),
+			attribute.StringSlice("container.image.tags", []string{"2"}),
+		},
 		Attributes: []attribute.KeyValue{attribute.Bool("rollspan.critical", true)},
 		Events: []spans.Event{{
 			Name: "Failed", Time: Start.Add(2 * time.Second),
