@@ -40,7 +40,10 @@ dates; what was going on is shown as open.
 A line or an object that cannot be read is named on stderr (of a file, the first
 twenty), and the rest goes on; the exit code is then 1, unless --lenient is given.
 So it is where what is read would take more than --max-memory: what was read until
-then is converted.`,
+then is converted.
+
+What is sent to a collector keeps its times. Tempo finds spans that ended more than
+minutes ago by their trace's ID, but hardly by a search: see docs/tempo.md.`,
 		Example: `  # As trees, for people
   rollspan replay rollout.jsonl
 
