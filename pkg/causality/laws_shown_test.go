@@ -70,10 +70,10 @@ func TestLawSpansShowWhatIsAskedFor(t *testing.T) {
 			var label, annotation attribute.Key
 			if of != "" {
 				label, annotation = attribute.Key(of+".label."+asked), attribute.Key(of+".annotation."+asked)
-				if got, want := value(s, label).AsString(), "label of "+value(s, attribute.Key(of+".name")).AsString(); got != want {
+				if got, want := valueOf(s.Resource, label), "label of "+value(s, attribute.Key(of+".name")).AsString(); got != want {
 					t.Errorf("%s %s has the label %q, want %q", s.Name, s.Subject, got, want)
 				}
-				if got := value(s, annotation).AsString(); got != spans.Cut(long) {
+				if got := valueOf(s.Resource, annotation); got != spans.Cut(long) {
 					t.Errorf("%s %s has the annotation in %d bytes", s.Name, s.Subject, len(got))
 				}
 			}
