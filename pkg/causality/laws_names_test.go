@@ -22,7 +22,7 @@ var lastingNames = []attribute.Key{
 // may be somebody's or a Deployment's, which its attributes do not tell: either is true.
 func target(s spans.Span) (want string, either bool) {
 	switch change(s) {
-	case "rollout", "scale", "delete", "job", "schedule":
+	case "rollout", "scale", "delete", "job", "schedule", "replacement", "restart":
 	default:
 		return "", false
 	}
@@ -67,12 +67,12 @@ func TestLawRootsNameWhatLasts(t *testing.T) {
 			}
 		}
 	})
-	for _, c := range []string{"rollout", "scale", "delete", "job", "schedule"} {
+	for _, c := range []string{"rollout", "scale", "delete", "job", "schedule", "replacement", "restart"} {
 		if named[c] == 0 {
 			t.Errorf("no %s is named: nothing was tested", c)
 		}
 	}
-	for _, c := range []string{"", "job", "run", "replacement", "restart", "disruption", "activity"} {
+	for _, c := range []string{"", "job", "run", "disruption", "activity"} {
 		if bare[c] == 0 {
 			t.Errorf("no span that tells of a change %q is bare: nothing was tested", c)
 		}

@@ -109,7 +109,7 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	rollout := broughtBy(p, lost)
 	attrs = append(attrs, rollout.AttributesAfter(start)...)
 	root := b.add(SpanSpec{
-		Kind: kind.PodReplacement, Service: set.Service(p.Workload), Subject: lost.Subject(),
+		Kind: kind.PodReplacement, Service: set.Service(p.Workload), Target: p.Workload.Target(), Subject: lost.Subject(),
 		Start: start, End: end, Attrs: slices.Concat(attrs, set.Attributes(), lost.Attributes()),
 	})
 	if rollout != nil {

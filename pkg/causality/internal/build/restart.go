@@ -137,7 +137,7 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 	rollout := broughtBy(p, pod)
 	attrs = append(attrs, rollout.AttributesAfter(restart.From)...)
 	root := b.add(SpanSpec{
-		Kind: kind.ContainerRestart, Subject: subject,
+		Kind: kind.ContainerRestart, Target: p.Workload.Target(), Subject: subject,
 		Start: restart.From, End: restart.Until, Attrs: attrs,
 	})
 	if restart.Ended.ExitCode != 0 && !pod.Ordered(container, restart.Ended) {
