@@ -107,6 +107,7 @@ func (a *app) usage(err error) error {
 
 func (a *app) rootCommand() *cobra.Command {
 	var logging logOptions
+	var config configFile
 	root := &cobra.Command{
 		Use:   "rollspan",
 		Short: "See Kubernetes rollouts as OpenTelemetry traces",
@@ -123,7 +124,10 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
   rollspan replay rollout.jsonl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := config.apply(cmd); err != nil {
+				return err
+			}
 			if err := logging.validate(); err != nil {
 				return err
 			}
@@ -141,6 +145,7 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 	root.SetHelpTemplate(helpTemplate)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	logging.addFlags(root.PersistentFlags())
+	config.addFlags(root.PersistentFlags())
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(a.runCommand(), a.replayCommand(), a.recordCommand(), a.versionCommand())
 	return root

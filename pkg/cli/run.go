@@ -45,6 +45,9 @@ exits two seconds later. A second signal ends it at once.`,
   # One namespace, and a collector
   rollspan run -n shop --otlp-endpoint http://localhost:4317
 
+  # With all flags in a file: each by its name, as in 'otlp-endpoint: http://collector:4317'
+  rollspan run --config rollspan.yaml
+
   # In a cluster, two replicas of which one works
   rollspan run --leader-elect --health-address :8081 --metrics-address :8080`,
 		Args: cobra.NoArgs,
@@ -70,6 +73,7 @@ exits two seconds later. A second signal ends it at once.`,
 	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; default the pod's own")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
 	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
+	fs.StringVar(&r.manager.PprofAddress, "pprof-address", "", "`HOST:PORT` to serve profiles of the process on (/debug/pprof/); whoever reaches it may read its memory; default none")
 	fs.BoolVar(&r.measure.WorkloadName, "metrics-workload-name", false,
 		"label the metrics of changes with the name of what changed, which makes many more of them")
 	return cmd
@@ -94,6 +98,7 @@ func (r *run) validate() error {
 		r.connection.Validate(),
 		validateAddress("health-address", r.manager.HealthAddress),
 		validateAddress("metrics-address", r.manager.MetricsAddress),
+		validateAddress("pprof-address", r.manager.PprofAddress),
 		r.conversion.validate(),
 	)
 }

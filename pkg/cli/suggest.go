@@ -15,16 +15,21 @@ func suggestFlag(cmd *cobra.Command, err error) error {
 	if !ok {
 		return err
 	}
+	if best := nearestFlag(cmd, name); best != "" {
+		err = fmt.Errorf("%w; did you mean --%s?", err, best)
+	}
+	return err
+}
+
+// nearestFlag is the flag of a command that is spelled most like a name, "" if none is.
+func nearestFlag(cmd *cobra.Command, name string) string {
 	best, distance := "", 3 // farther than two edits is another word
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if d := editDistance(name, f.Name); d < distance {
 			best, distance = f.Name, d
 		}
 	})
-	if best == "" {
-		return err
-	}
-	return fmt.Errorf("%w; did you mean --%s?", err, best)
+	return best
 }
 
 // editDistance is how many letters must be added, dropped or changed to make

@@ -39,6 +39,9 @@ type ManagerOptions struct {
 	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics;
 	// host:port. Default: not served.
 	HealthAddress, MetricsAddress string
+	// PprofAddress serves /debug/pprof/, from which the memory of the process can be read.
+	// Default: not served.
+	PprofAddress string
 	// Grace is how long what is going on may take to end once ctx is done. Default:
 	// no time at all.
 	Grace time.Duration
@@ -59,6 +62,7 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 			// The only text format that has room for exemplars.
 			HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }},
 		},
+		PprofBindAddress:              o.PprofAddress,
 		GracefulShutdownTimeout:       &o.Grace,
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionReleaseOnCancel: true,
@@ -72,6 +76,9 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 	}
 	m, err := manager.New(l.options.Config, options)
 	if err != nil {
+		if strings.Contains(err.Error(), "pprof") {
+			return named("--pprof-address", err)
+		}
 		return named("--health-address", err)
 	}
 	if err := errors.Join(
