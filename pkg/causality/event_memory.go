@@ -33,7 +33,7 @@ func (e *Engine) shed() {
 // noteShed counts an Event that is to be forgotten; untold is why, if no span has it.
 func (e *Engine) noteShed(ev *podlife.Event, untold ShedReason) {
 	why := untold
-	if ev.Ledger.Claimed {
+	if ev.Told() {
 		why = ShedTold
 	}
 	e.stats.Shed[why]++
@@ -72,7 +72,7 @@ func (e *Engine) chosen(h *podlife.Holding) []*podlife.Event {
 	depths := map[*podlife.Object]map[*podlife.Event]int{}
 	for _, ev := range h.Events {
 		u := usefulness{Event: ev}
-		if !ev.Ledger.Claimed {
+		if !ev.Told() {
 			if depths[ev.Object] == nil {
 				depths[ev.Object] = depthsIn(ev.Object.Events)
 			}

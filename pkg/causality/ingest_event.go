@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
@@ -34,7 +35,8 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 			Reason:       in.Reason,
 			Component:    podlife.EventComponent(in),
 			Container:    podlife.ContainerOf(in.InvolvedObject.FieldPath),
-			Occurrences:  []podlife.Occurrence{{Count: 1, At: first, Message: in.Message}},
+			Occurrences:  []podlife.Occurrence{{Count: 1, At: first, Message: in.Message, Seen: o.Time, Listed: o.Initial}},
+			Ledger:       &ledger.Event{},
 			Initial:      o.Initial,
 			FirstArrival: o.Time,
 			Static:       static,
@@ -49,12 +51,17 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[0])
 		e.boundEvents(obj)
 	}
+	isNew := ev.LastArrival.IsZero()
 	ev.LastArrival = o.Time
 	if count > 1 || last.After(ev.First()) {
 		if ev.Ledger.Claimed {
 			e.stats.LateRepetitions++
 		}
-		o := podlife.Occurrence{Count: count, At: last, Message: in.Message}
+		if isNew && e.hadSeen(o, first) {
+			// The API server had dropped the Event, and its emitter wrote it again.
+			ev.Ledger.PassOver(max(count-1, 1), first)
+		}
+		o := podlife.Occurrence{Count: count, At: last, Message: in.Message, Seen: o.Time, Listed: o.Initial}
 		if in.Series == nil && count > 1 {
 			o.Stated = in.LastTimestamp.Time
 		}
@@ -69,13 +76,19 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	return obj
 }
 
+// hadSeen reports whether news of what happened at a time had come, and was forgotten since:
+// the watcher was there, and has been for longer than news take.
+func (e *Engine) hadSeen(o Observation, at time.Time) bool {
+	return !o.Initial && !o.Inferred && o.Time.Sub(evidence.Latest(at, e.since)) > e.opts.Quiet
+}
+
 // boundEvents forgets an Event of an object that has too many: one that a span
 // has, else one from the middle, as the beginning and the end say most.
 func (e *Engine) boundEvents(obj *podlife.Object) {
 	if len(obj.Events) <= podlife.MaxEvents {
 		return
 	}
-	i := slices.IndexFunc(obj.Events, func(ev *podlife.Event) bool { return ev.Ledger.Claimed })
+	i := slices.IndexFunc(obj.Events, (*podlife.Event).Told)
 	if i < 0 {
 		i = podlife.MaxEvents / 2
 	}
@@ -124,7 +137,7 @@ func (e *Engine) sweepEvents() {
 	}
 	for _, obj := range e.objects {
 		obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
-			old := ev.Ledger.Claimed && e.now.After(ev.LastArrival.Add(podlife.EventLife))
+			old := ev.Told() && e.now.After(ev.LastArrival.Add(podlife.EventLife))
 			if old {
 				e.dropEvent(ev)
 			}
@@ -142,7 +155,7 @@ func (e *Engine) sweepEvents() {
 func (e *Engine) expireEvent(in *corev1.Event) {
 	key := podlife.EventKey(in)
 	ev := e.events[key]
-	if ev == nil || !ev.Ledger.Claimed {
+	if ev == nil || !ev.Told() {
 		return
 	}
 	e.removeEvent(ev)

@@ -60,7 +60,7 @@ func (e *Engine) sweepNodes() {
 		n.Disruptions = slices.DeleteFunc(n.Disruptions, func(d *nodes.Disruption) bool {
 			return d.Ledger.Sent && e.now.After(d.Seen.Add(podlife.EventLife))
 		})
-		if !n.Gone || len(n.Disruptions) > 0 || len(n.Unclaimed()) > 0 {
+		if !n.Gone || len(n.Disruptions) > 0 || len(n.Untold()) > 0 {
 			continue
 		}
 		e.forgetNode(n)

@@ -41,7 +41,7 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 
 // activitiesOf hands out the bursts of Events about one object that are over.
 func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.Trace) {
-	left := e.withoutWithheld(obj, obj.Unclaimed())
+	left := e.withoutWithheld(obj, obj.Untold())
 	if wanted == whatIsOver {
 		left = e.settledEvents(left) // the rest is old news to who comes next
 	}

@@ -62,7 +62,7 @@ func (e *Engine) disruptionsOf(n *nodes.Record, wanted extent) (out []spans.Trac
 		e.nodes.Due[n] = true
 		e.wake(evidence.Latest(again, e.now.Add(time.Nanosecond)))
 	}
-	if len(n.Unclaimed()) > 0 {
+	if len(n.Untold()) > 0 {
 		e.unsettled[n.Object] = true // Events may have been waiting for a disruption
 		e.wakeForEvents(e.now.Add(e.opts.Quiet))
 	}

@@ -28,12 +28,7 @@ func StartsOn(pod *podlife.Pod, t time.Time) bool {
 // ActivityTrace is the trace of a burst of Events, up to a time if that is not zero.
 // Those that were there before the watcher was are old news and are passed over.
 func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (spans.Trace, bool) {
-	left = slices.DeleteFunc(left, func(ev *podlife.Event) bool {
-		if ev.Initial {
-			ev.Ledger.Claim()
-		}
-		return ev.Initial
-	})
+	left = sinceWatched(left)
 	if len(left) == 0 {
 		return spans.Trace{}, false
 	}
@@ -43,7 +38,7 @@ func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (s
 		end = evidence.Latest(end, ev.Until(until).At)
 	}
 	b := &builder{
-		place: ledger.OwnPlace(o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(start.UnixNano(), 10)),
+		place: ledger.OwnPlace(append([]string{o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(start.UnixNano(), 10)}, left[0].Identity()...)...),
 	}
 	service := cmp.Or(left[0].Component, attr.ServiceUnknown)
 	root := b.add(SpanSpec{
@@ -57,6 +52,22 @@ func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (s
 		attach(root, ev, until)
 	}
 	return b.done(), true
+}
+
+// sinceWatched passes over what there was of Events before the watcher was, and returns
+// what came after that.
+func sinceWatched(events []*podlife.Event) []*podlife.Event {
+	var since []*podlife.Event
+	for _, ev := range events {
+		if last, ok := ev.Listed(); ok {
+			ev.Ledger.PassOver(last.Count, last.At)
+		}
+		if ev = ev.Untold(); ev != nil {
+			since = append(since, ev)
+		}
+	}
+	slices.SortStableFunc(since, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
+	return since
 }
 
 // KindOrNone is the kind of the object, as names of spans have it.

@@ -71,7 +71,7 @@ func (b *changeBuilder) addAutoscaler() {
 	b.root.Attributes = append(b.root.Attributes,
 		attr.AutoscaleReasonKey.String(r.reason),
 		semconv.K8SHPAName(r.by.Name), semconv.K8SHPAUID(string(r.by.UID)))
-	if r.at.Equal(r.event.First()) && !r.at.After(b.end) {
-		attach(b.root, r.event, b.end)
+	if ev := r.event.Untold(); ev != nil && r.at.Equal(ev.First()) && !r.at.After(b.end) {
+		attach(b.root, ev, b.end)
 	}
 }

@@ -220,27 +220,28 @@ func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
 }
 
 // attachDuring puts the Events of a span's time on it.
-func attachDuring(s *spans.Span, events []*podlife.Event) {
-	for _, ev := range events {
+func attachDuring(s *spans.Span, about *podlife.Object) {
+	for _, ev := range about.Untold() {
 		if !ev.First().Before(s.Start) && !ev.First().After(s.End) {
 			attach(s, ev, s.End)
 		}
 	}
 }
 
-// attach puts an Event on a span, with what of its repetitions fell into the
-// time up to until (zero: all), so that it does not matter how much later the
-// span is built. An Event is claimed once.
+// attach puts what no span has of an Event on a span, with what of its repetitions
+// fell into the time up to until (zero: all), so that it does not matter how much
+// later the span is built. What came after that is still to be told.
 func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
-	if ev.Ledger.Claimed {
+	if ev = ev.Untold(); ev == nil {
 		return
 	}
-	ev.Ledger.Claim()
 	name := ev.Reason
 	if name == "" {
 		name = "Event"
 	}
 	last := ev.Until(until)
+	count := ev.CountAt(last)
+	ev.Ledger.Claim(last.Count, last.At)
 	attrs := []attribute.KeyValue{attr.K8SEventReasonKey.String(ev.Reason)}
 	for _, kv := range []attribute.KeyValue{
 		attr.K8SEventNameKey.String(ev.Name),
@@ -253,7 +254,7 @@ func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
 			attrs = append(attrs, kv)
 		}
 	}
-	attrs = append(attrs, attr.K8SEventCountKey.Int(int(last.Count)))
+	attrs = append(attrs, attr.K8SEventCountKey.Int(count))
 	if last.At.After(ev.First()) {
 		attrs = append(attrs, attr.K8SEventLastTimeKey.String(last.At.UTC().Format(time.RFC3339Nano)))
 	}

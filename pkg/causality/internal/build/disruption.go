@@ -19,7 +19,7 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 	b := &builder{place: d.Place(), base: NodeAttributes(d.Node), work: work}
 	start := d.Start.At()
 	var events []*podlife.Event
-	for _, ev := range d.Node.Unclaimed() {
+	for _, ev := range d.Node.Untold() {
 		if d.Node.DisruptionOf(ev) == d {
 			events = append(events, ev)
 			start = evidence.Earliest(start, ev.First())

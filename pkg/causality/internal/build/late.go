@@ -23,7 +23,7 @@ import (
 func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, app *spans.App, spec SpanSpec, events []*podlife.Event, until time.Time) spans.Trace {
 	b := &builder{place: s.Place, base: base, late: true, app: app}
 	b.below(s.SpanID, s.Service)
-	spec.parent, spec.id = s.SpanID, []string{kind.LateEvents.ID(), events[0].Key}
+	spec.parent, spec.id = s.SpanID, append([]string{kind.LateEvents.ID()}, events[0].Identity()...)
 	spec.Service = cmp.Or(events[0].Component, spec.Service)
 	spec.Start = evidence.Latest(s.Start, events[0].First())
 	span := b.add(spec)
@@ -103,18 +103,18 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 			Kind: kind.PodRecovery, Subject: pod.Subject(), app: p.Workload.AppOf(pod),
 			Start: failed, End: ready.At.At(), Attrs: slices.Concat(at.Set.Attributes(), pod.Attributes()),
 		})
-		attachDuring(recovery, pod.Events)
+		attachDuring(recovery, pod.Object)
 	}
 	for _, set := range p.Sets {
-		for _, ev := range set.Events {
+		for _, ev := range set.Untold() {
 			if _, at, ok := podInMessage(p, set, ev); ok && at.Change == c && !ev.First().Before(failed) {
 				attach(span, ev, end)
 			}
 		}
 	}
-	attachDuring(span, p.Workload.Events)
-	for _, ev := range p.Workload.Events {
-		if c == p.Workload.Current() && !ev.Ledger.Claimed && c.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
+	attachDuring(span, p.Workload.Object)
+	for _, ev := range p.Workload.Untold() {
+		if c == p.Workload.Current() && c.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
 			attach(span, ev, end) // the controller says so a little later
 		}
 	}

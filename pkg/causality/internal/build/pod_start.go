@@ -279,8 +279,8 @@ func (sb *startBuilder) fail(f evidence.Failure) {
 // attachEvents puts the Events that belong to the start on the deepest span
 // whose object and time they fit.
 func (sb *startBuilder) attachEvents(belongs func(*podlife.Event) bool) {
-	for _, ev := range sb.pod.Events {
-		if !ev.Ledger.Claimed && belongs(ev) {
+	for _, ev := range sb.pod.Untold() {
+		if belongs(ev) {
 			attach(sb.place(ev), ev, sb.end)
 		}
 	}

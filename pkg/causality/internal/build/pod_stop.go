@@ -205,7 +205,7 @@ func (sb *stopBuilder) removal() {
 // and time they fit.
 func (sb *stopBuilder) attachEvents() {
 	pod := sb.pod
-	for _, ev := range pod.Events {
+	for _, ev := range pod.Untold() {
 		t := ev.First()
 		// A probe that is cut off may say so before the request is dated.
 		early := pod.Ledger.StartSpan != nil && t.After(pod.Ledger.StartSpan.End) && !t.Before(sb.root.Start.Add(-evidence.ArrivalSlack))

@@ -175,7 +175,7 @@ func replacedAt(lost, next *podlife.Pod, how attr.Outcome, start, now time.Time)
 // the loss: an eviction, a taint, a failed node. Later Events about the lost pod wait for
 // its stop, if that is still to come.
 func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, next *podlife.Pod) {
-	for _, ev := range set.Events {
+	for _, ev := range set.Untold() {
 		pod, _, ok := podInMessage(p, set, ev)
 		if ok && pod == next && ev.Reason == "SuccessfulDelete" && p.StopAsked(next).After(root.End) {
 			continue // that is what became of it later
@@ -184,7 +184,7 @@ func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, ne
 			attach(root, ev, root.End)
 		}
 	}
-	for _, ev := range lost.Events {
+	for _, ev := range lost.Untold() {
 		led := lost.Ledger.StopSent || ev.First().Before(p.StopAsked(lost).Add(-evidence.ArrivalSlack))
 		if led && ev.First().After(root.Start.Add(-time.Second)) {
 			attach(root, ev, root.End)

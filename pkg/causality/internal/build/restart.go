@@ -153,7 +153,7 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 	}
 	restart.phases(b, root, subject)
 	initialized := restart.initialized()
-	for _, ev := range pod.Events {
+	for _, ev := range pod.Untold() {
 		during := !ev.First().Before(restart.From.Add(-quiet)) && !ev.First().After(root.End)
 		about := ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]
 		if during && about && !inStart(pod, ev) {

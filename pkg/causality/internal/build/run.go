@@ -61,7 +61,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 	b := &builder{place: p.PlaceOfSchedule(), base: workloads.AttributesOf(cron), workload: p.Workload, app: p.Workload.App(nil)}
 	made := c.Made
 	var scheduled []*podlife.Event
-	for _, ev := range cron.Events {
+	for _, ev := range cron.Untold() {
 		if ev.Reason == "SuccessfulCreate" && strings.HasSuffix(ev.Message(), " "+p.Workload.Name) {
 			made = made.Before(ev.First())
 			scheduled = append(scheduled, ev)
@@ -89,8 +89,8 @@ func (b *changeBuilder) cronJobEvents(cron *podlife.Object) {
 	if cron == nil {
 		return
 	}
-	for _, ev := range cron.Events {
-		if !ev.Ledger.Claimed && strings.Contains(ev.Message()+",", " "+b.plan.Workload.Name+",") {
+	for _, ev := range cron.Untold() {
+		if strings.Contains(ev.Message()+",", " "+b.plan.Workload.Name+",") {
 			attach(b.root, ev, time.Time{})
 		}
 	}

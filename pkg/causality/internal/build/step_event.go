@@ -14,17 +14,14 @@ import (
 // they tell of.
 func (b *changeBuilder) attachEvents() {
 	if !b.plan.Workload.Direct() {
-		for _, ev := range b.plan.Workload.Events {
-			if !ev.Ledger.Claimed && b.during(ev) {
+		for _, ev := range b.plan.Workload.Untold() {
+			if b.during(ev) {
 				attach(b.stepOfWorkloadEvent(ev), ev, b.end)
 			}
 		}
 	}
 	for _, set := range b.plan.Sets {
-		for _, ev := range set.Events {
-			if ev.Ledger.Claimed {
-				continue
-			}
+		for _, ev := range set.Untold() {
 			if s := b.stepOfReplicaSetEvent(set, ev); s != nil {
 				attach(s, ev, b.end)
 			}

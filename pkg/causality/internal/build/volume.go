@@ -184,8 +184,8 @@ func (sb *startBuilder) placeVolumeEvent(ev *podlife.Event) *spans.Span {
 // waited for them.
 func (sb *startBuilder) attachClaimEvents() {
 	for _, c := range sb.pod.Claims.Of(sb.pod) {
-		for _, ev := range c.Events {
-			if t := ev.First(); !ev.Ledger.Claimed && !t.After(sb.end) && sb.pod.Claims.Waiter(sb.pod, c, t, sb.work) {
+		for _, ev := range c.Untold() {
+			if t := ev.First(); !t.After(sb.end) && sb.pod.Claims.Waiter(sb.pod, c, t, sb.work) {
 				attach(sb.placeClaimEvent(c, t), ev, sb.end)
 			}
 		}

@@ -16,13 +16,26 @@ type SentSpan struct {
 
 // Event is what was handed out of a Kubernetes Event.
 type Event struct {
-	// Claimed says that a span has the Event, or that it was passed over as old news: it
-	// appears once.
+	// Claimed says that a span has the Event, or that it was passed over as old news: each
+	// of its repetitions appears once.
 	Claimed bool
+	// Count is how often it had happened, and At when it did last, as far as that was
+	// handed out. What came after that is still to be.
+	Count int32
+	At    time.Time
 }
 
-// Claim notes that a span has the Event.
-func (l *Event) Claim() { l.Claimed = true }
+// Claim notes that a span has the Event up to the time at which it happened so often.
+func (l *Event) Claim(count int32, at time.Time) { l.Claimed, l.Count, l.At = true, count, at }
+
+// PassOver notes that the Event is old news up to the time at which it had happened so
+// often.
+func (l *Event) PassOver(count int32, at time.Time) { l.Claim(count, at) }
+
+// Has reports whether the time at which the Event happened so often was handed out.
+func (l *Event) Has(count int32, at time.Time) bool {
+	return l.Claimed && (at.Before(l.At) || at.Equal(l.At) && count <= l.Count)
+}
 
 // Step is what was handed out of a step of a ReplicaSet.
 type Step struct {

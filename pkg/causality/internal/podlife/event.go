@@ -34,12 +34,14 @@ type Event struct {
 	// first, whose time its name gives to the nanosecond.
 	Occurrences  []Occurrence
 	Initial      bool    // it was there before the watcher was
+	repeats      bool    // it is what is left of an Event: see Untold
 	Object       *Object // the object in whose list of Events it is
 	Account      account
 	FirstArrival time.Time // when the first news of it came
 	LastArrival  time.Time // and the last
 
-	Ledger ledger.Event
+	// Ledger is shared with what Untold returns of the Event.
+	Ledger *ledger.Event
 }
 
 // Occurrence is one time at which an Event happened: the 3rd back-off of a container, at 10:02:07.
@@ -50,6 +52,8 @@ type Occurrence struct {
 	// Stated is the second that the Event gives for a repetition, of which
 	// nothing better is known than when its news came; else zero.
 	Stated time.Time
+	Seen   time.Time // when its news came
+	Listed bool      // it was there before the watcher was
 }
 
 // First is when the Event happened for the first time.

@@ -1,7 +1,6 @@
 package podlife
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -9,18 +8,6 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 )
-
-// Unclaimed are the Events that no span has, in order.
-func (o *Object) Unclaimed() []*Event {
-	var left []*Event
-	for _, ev := range o.Events {
-		if !ev.Ledger.Claimed {
-			left = append(left, ev)
-		}
-	}
-	slices.SortStableFunc(left, func(a, b *Event) int { return a.First().Compare(b.First()) })
-	return left
-}
 
 // Object is what the records of pods, workloads, sets, nodes and claims have in common. It
 // exists from the first Event or state that names it, so that an Event may come before its
