@@ -123,7 +123,7 @@ func (r *reviewer) interval(start evidence.Moment, emitted time.Time) (from, unt
 func (r *reviewer) changeInProgress(c *workloads.Change) {
 	pending := r.plan.Workload.Pending
 	switch {
-	case c.Over() || c.Kind == attr.ChangeDelete || c == pending:
+	case c.Over() || c.Kind == attr.ChangeDelete || c == pending || r.plan.Idle(c):
 		return
 	case c.Kind == attr.ChangeRollout && r.plan.Workload.Controller.Numbers == workloads.NumberedByAnnotation && c.Revision == 0:
 		return // the controller has not numbered it

@@ -15,7 +15,7 @@ import (
 // change is open is that change's.
 func (e *Engine) plan(w *workloads.Workload) *plans.Plan {
 	p := plans.New(w, e.setsOf[w.ObjectID])
-	p.Around, p.Work, p.Issued = beyond{e}, &e.work, e.issued
+	p.Around, p.Work, p.Issued, p.Quiet = beyond{e}, &e.work, e.issued, e.opts.Quiet
 	p.Joins, p.Owners, p.Scalers = e.joins(w.Namespace), e.ownersOf(w.Object), e.scalers[w.NameKey()]
 	if w.CronJob != nil {
 		p.Cron = e.objects[w.CronJob.ID]

@@ -65,8 +65,8 @@ func (r *reviewer) ready(seen time.Time) bool {
 // for slow pods long enough.
 func (r *reviewer) finished() {
 	for _, c := range r.plan.Workload.Changes {
-		if c.Ledger.Sent {
-			continue
+		if c.Ledger.Sent && (c.Ledger.Root != nil || r.plan.Idle(c)) {
+			continue // a pod may yet have come by what was passed over
 		}
 		seen, settled := r.plan.Settled(c)
 		over := c.EndedBy.Arrival
@@ -89,6 +89,10 @@ func (r *reviewer) finished() {
 		if c.Kind == attr.ChangeDelete && (settled || r.wanted != everything) {
 			c.Ledger.EmitDeletion()
 		}
+		if r.plan.Idle(c) {
+			c.Ledger.PassOver()
+			continue
+		}
 		r.out = append(r.out, build.ChangeTrace(r.plan, c, r.engine.now))
 	}
 }
@@ -97,12 +101,12 @@ func (r *reviewer) finished() {
 // change was.
 func (r *reviewer) lateSpans() {
 	for _, pod := range r.plan.Pods {
-		if at := r.plan.Starts[pod]; at.Change != nil && at.Change.Ledger.Sent && !pod.Ledger.StartSent && !r.mayRecover(at.Change, pod) {
+		if at := r.plan.Starts[pod]; at.Change != nil && at.Change.Ledger.Root != nil && !pod.Ledger.StartSent && !r.mayRecover(at.Change, pod) {
 			if seen, done := pod.StartResolved(); r.wanted == everything || done && !r.plan.Workload.Awaits(pod.FirstSeen) && r.ready(seen) {
 				r.out = append(r.out, build.LateStartTrace(r.plan, pod, at, r.cutAt(done)))
 			}
 		}
-		if at := r.plan.Stops[pod]; at.Change != nil && at.Change.Ledger.Sent && !pod.Ledger.StopSent && pod.Leaving() {
+		if at := r.plan.Stops[pod]; at.Change != nil && at.Change.Ledger.Root != nil && !pod.Ledger.StopSent && pod.Leaving() {
 			if r.wanted == everything || pod.Gone.Known() && !r.plan.Workload.Awaits(pod.LostBy()) && r.ready(pod.GoneSeen) {
 				r.out = append(r.out, build.LateStopTrace(r.plan, pod, at, r.engine.now))
 			}

@@ -41,7 +41,9 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 
 // activitiesOf hands out the bursts of Events about one object that are over.
 func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.Trace) {
-	left := e.withoutWithheld(obj, obj.Untold())
+	untold := obj.Untold()
+	left := e.withoutWithheld(obj, slices.Clone(untold))
+	withheld := len(untold) > len(left) && e.nodes.ByID[obj.ObjectID] == nil // a node is looked at with its disruptions
 	if wanted == whatIsOver {
 		left = e.settledEvents(left) // the rest is old news to who comes next
 	}
@@ -59,7 +61,7 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 		}
 		left = b.rest
 	}
-	if len(left) == 0 {
+	if len(left) == 0 && !withheld {
 		delete(e.unsettled, obj)
 	}
 	return out
@@ -100,31 +102,6 @@ func (e *Engine) burst(events []*podlife.Event) burst {
 	return b
 }
 
-// claimable reports whether a change that is still to be handed out may yet want
-// the object's Events.
-func (e *Engine) claimable(obj *podlife.Object) bool {
-	if e.wantedByPod(obj) {
-		return true
-	}
-	w := e.workloadAbove(obj)
-	if w == nil {
-		return false
-	}
-	for _, c := range w.Changes {
-		if !c.Ledger.Sent || c == w.Current() && c.BeingRetried() {
-			return true
-		}
-	}
-	if e.now.Before(obj.Touched.Add(e.opts.Settle)) {
-		return true // a review is due
-	}
-	pod := e.pods[obj.ObjectID]
-	if pod == nil || pod.Gone.Known() && e.now.After(pod.GoneSeen.Add(e.opts.Linger)) {
-		return false // a stop that was not handed out by now is nobody's
-	}
-	return !pod.Ledger.StartSent && !pod.Initial && !pod.Lost() || pod.Leaving() && !pod.Ledger.StopSent
-}
-
 // lateEvents hands out the Events that belong to spans which went out before
 // the Events came: a busy recorder may be that late. They go into the same
 // trace, as a span below the one they would have been on. So do the Events of
@@ -162,7 +139,8 @@ func (e *Engine) lateEvents(obj *podlife.Object, events []*podlife.Event) (out [
 			Kind: what, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceUnknown, Subject: obj.Subject(), End: evs[len(evs)-1].First(),
 		}, evs, s.End))
 	}
-	return out, left
+	behind, left := e.lateNodeEvents(obj, left)
+	return append(out, behind...), left
 }
 
 // sentSpanOf finds the span, handed out before, in whose time an Event of its
@@ -177,7 +155,7 @@ func (e *Engine) sentSpanOf(w *workloads.Workload, obj *podlife.Object, ev *podl
 			// Without this Event the stop was dated by its arrival.
 			return pod.Ledger.StopSpan
 		}
-		return nil
+		return e.sentSpanAfterStart(w, pod, ev)
 	}
 	slack := time.Duration(0)
 	if e.workloadOf(obj) == nil {

@@ -56,6 +56,7 @@ func (e *Engine) disruptionsOf(n *nodes.Record, wanted extent) (out []spans.Trac
 			d.Ledger.PassOver() // the reboot has its Event
 		default:
 			out = append(out, e.emitDisruption(d))
+			e.wakeForEvents(e.now.Add(e.opts.Settle)) // those about the node's pods may have been waiting for it
 		}
 	}
 	if !again.IsZero() {
@@ -97,12 +98,10 @@ const maxWithheld = 128
 // still to be handed out will have.
 func (e *Engine) withoutWithheld(obj *podlife.Object, events []*podlife.Event) []*podlife.Event {
 	n := e.nodes.ByID[obj.ObjectID]
-	if n == nil {
-		return events
-	}
 	withheld := 0
 	return slices.DeleteFunc(events, func(ev *podlife.Event) bool {
-		if withheld == maxWithheld || !n.Wants(ev) {
+		wanted := n != nil && n.Wants(ev) || e.heldForNode(obj, ev)
+		if withheld == maxWithheld || !wanted {
 			return false
 		}
 		withheld++
@@ -110,22 +109,22 @@ func (e *Engine) withoutWithheld(obj *podlife.Object, events []*podlife.Event) [
 	})
 }
 
-// lateNodeEvents hands out the Events about a node that came after the
-// disruption they tell of was handed out, and returns the others.
+// lateNodeEvents hands out the Events about a node, or about the pods on it, that came
+// after the disruption they tell of was handed out, and returns the others.
 func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (out []spans.Trace, left []*podlife.Event) {
 	n := e.nodes.ByID[obj.ObjectID]
-	if n == nil {
-		return nil, events
-	}
 	for _, ev := range events {
-		d := n.DisruptionOf(ev)
+		d, about := e.disruptionBehind(obj, ev), build.SpanSpec{
+			Kind: kind.Activity, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceNode, Subject: obj.Subject(), End: ev.First(),
+		}
+		if n != nil {
+			d, about = n.DisruptionOf(ev), build.SpanSpec{Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: n.Subject(), End: ev.First()}
+		}
 		if d == nil || d.Ledger.Root == nil {
 			left = append(left, ev)
 			continue
 		}
-		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(n), nil, build.SpanSpec{
-			Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: n.Subject(), End: ev.First(),
-		}, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
+		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(d.Node), nil, about, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
 	}
 	return out, left
 }

@@ -67,6 +67,7 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	b.addLinks()
 	b.addAutoscaler()
 	b.attachEvents()
+	b.attachPodEvents()
 	if p.Workload.CronJob != nil {
 		b.cronJobEvents(p.Cron)
 	}
@@ -224,10 +225,10 @@ func (b *changeBuilder) readyPods() int {
 func (b *changeBuilder) addLinks() {
 	linkContexts(b.change, b.root)
 	i := slices.Index(b.plan.Workload.Changes, b.change)
-	if b.change.Outcome() == attr.OutcomeSuperseded && i+1 < len(b.plan.Workload.Changes) {
+	if b.change.Outcome() == attr.OutcomeSuperseded && i+1 < len(b.plan.Workload.Changes) && !b.plan.Idle(b.plan.Workload.Changes[i+1]) {
 		Link(b.root, b.plan.PlaceOf(b.plan.Workload.Changes[i+1]), attr.LinkSupersededBy)
 	}
-	if i > 0 && b.plan.Workload.Changes[i-1].Outcome() == attr.OutcomeSuperseded {
+	if i > 0 && b.plan.Workload.Changes[i-1].Outcome() == attr.OutcomeSuperseded && !b.plan.Idle(b.plan.Workload.Changes[i-1]) {
 		Link(b.root, b.plan.PlaceOf(b.plan.Workload.Changes[i-1]), attr.LinkSupersedes)
 	}
 	if c := b.plan.Workload.CronJob; c != nil && !c.At.IsZero() && b.change == b.plan.Workload.ScheduledRun() {

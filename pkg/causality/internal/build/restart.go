@@ -130,7 +130,8 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 		semconv.K8SContainerRestartCount(number),
 	}
 	attrs = append(attrs, restart.Ended.Ending()...)
-	if container.Ledger.LeftOut > 0 {
+	leftOut := container.Ledger.LeftOut > 0
+	if leftOut {
 		attrs = append(attrs, attr.RestartsLeftOutKey.Int(container.Ledger.LeftOut))
 		container.Ledger.EmitLeftOut()
 	}
@@ -152,14 +153,8 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 		Link(root, p.Issued.Give(disrupted.Place()), attr.LinkCausedBy)
 	}
 	restart.phases(b, root, subject)
-	initialized := restart.initialized()
-	for _, ev := range pod.Untold() {
-		during := !ev.First().Before(restart.From.Add(-quiet)) && !ev.First().After(root.End)
-		about := ev.Container == container.Name || ev.Container == "" || initialized[ev.Container]
-		if during && about && !inStart(pod, ev) {
-			attach(root, ev, root.End)
-		}
-	}
+	restart.attachEvents(b, root, quiet, leftOut)
+	pod.Ledger.EmitRestarted(container.Name, b.remember(root))
 	if restart.How != attr.OutcomeOpen {
 		b.addPath(root)
 	}

@@ -37,6 +37,9 @@ type Change struct {
 // Emit notes that the change was handed out.
 func (l *Change) Emit(root *SentSpan) { l.Sent, l.Root = true, root }
 
+// PassOver notes that there is nothing to hand out: nothing was changed.
+func (l *Change) PassOver() { l.Sent = true }
+
 // EmitDeletion notes that a deletion is handed out as complete.
 func (l *Change) EmitDeletion() { l.DeletionSent = true }
 

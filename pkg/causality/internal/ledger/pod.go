@@ -26,6 +26,8 @@ type Pod struct {
 	SurplusForgotten bool
 	// RestartSent has the restart count of the last run, by container, whose end was told.
 	RestartSent map[string]int32
+	// Restarts are the restarts that were handed out last, by container.
+	Restarts map[string]*SentSpan
 	// Victims are pods that the scheduler preempted to make room for this one.
 	Victims Consequences
 }
@@ -58,6 +60,14 @@ func (l *Pod) EmitRestart(container string, run int32) {
 		l.RestartSent = map[string]int32{}
 	}
 	l.RestartSent[container] = run
+}
+
+// EmitRestarted notes the restart of a container that was handed out.
+func (l *Pod) EmitRestarted(container string, s *SentSpan) {
+	if l.Restarts == nil {
+		l.Restarts = map[string]*SentSpan{}
+	}
+	l.Restarts[container] = s
 }
 
 // Fill notes that the pod which took the place of this one, and was made at a time, is

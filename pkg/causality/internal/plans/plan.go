@@ -39,6 +39,7 @@ type Plan struct {
 	Around   surroundings
 	Work     *evidence.Work // what may still be spent to find things in it
 	Issued   *ledger.Issued // the trace IDs that were given so far
+	Quiet    time.Duration  // how far apart two Events are at most of which the one led to the other
 
 	Sets   []*workloads.PodSet
 	Pods   []*podlife.Pod // of all sets, in order of creation

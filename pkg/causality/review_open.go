@@ -1,0 +1,177 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+)
+
+// What an Event explains may take longer than anybody would wait for the next Event: a
+// container that backs off for five minutes, a pod that stops within an hour. So before
+// Events become an activity, all that is open about their object is asked, for as long as
+// it is open. They wait in the room that Events have; see shed.
+
+// claimable reports whether something that is still to be handed out may yet want the
+// object's Events.
+func (e *Engine) claimable(obj *podlife.Object) bool {
+	if e.wantedByPod(obj) || e.scheduleOpen(obj) {
+		return true
+	}
+	w := e.workloadAbove(obj)
+	if w == nil {
+		return false
+	}
+	for _, c := range w.Changes {
+		if !c.Ledger.Sent || c == w.Current() && c.BeingRetried() {
+			return true
+		}
+	}
+	if e.now.Before(obj.Touched.Add(e.opts.Settle)) {
+		return true // a review is due
+	}
+	if pod := e.pods[obj.ObjectID]; pod != nil {
+		return e.podOpen(w, pod)
+	}
+	return e.setOpen(w, obj)
+}
+
+// podOpen reports whether something about a pod, of which the workload's changes do not
+// tell, is still to be handed out: its start or stop, a restart, its replacement.
+func (e *Engine) podOpen(w *workloads.Workload, pod *podlife.Pod) bool {
+	switch {
+	case pod.EndIsAnnounced() || restartPending(pod):
+		return true
+	case !pod.Lost():
+		return !pod.Ledger.StartSent && !pod.Initial
+	case pod.Ledger.StopSent:
+		return false
+	case pod.Leaving() && !(pod.Gone.Known() && e.now.After(pod.GoneSeen.Add(e.opts.Linger))):
+		return true
+	}
+	return e.lossPending(w, pod)
+}
+
+// lossPending reports whether a trace that is still to come tells of a pod's loss.
+func (e *Engine) lossPending(w *workloads.Workload, pod *podlife.Pod) bool {
+	p := e.planOf(w)
+	if p == nil {
+		return false
+	}
+	at := p.Stops[pod]
+	return at.Change != nil || at.Lost != nil
+}
+
+// setOpen reports whether pods of a set, of which its Events tell, are still to be handed
+// out: one was lost, and there is none in its place yet.
+func (e *Engine) setOpen(w *workloads.Workload, set *podlife.Object) bool {
+	return slices.ContainsFunc(e.podsOf[set.ObjectID], func(pod *podlife.Pod) bool {
+		if pod.Lost() {
+			return !pod.Ledger.StopSent && pod.Ledger.Replaced == nil && e.lossPending(w, pod)
+		}
+		return !pod.Ledger.StartSent && !pod.Initial
+	})
+}
+
+// restartPending reports whether a container of a pod that had been Ready has ended, and
+// that was not handed out yet: it is about to be started again, or to be Ready again.
+func restartPending(pod *podlife.Pod) bool {
+	ready, ok := pod.FirstReady()
+	over := ready.At.At()
+	switch {
+	case pod.Finite || pod.LostFirst || !ok && (!pod.Initial || pod.Ledger.StartSent):
+		return false // it is told of with its start
+	case pod.Initial && !pod.Ledger.StartSent:
+		over = time.Time{}
+	}
+	for _, container := range pod.Containers {
+		for _, ended := range container.Runs {
+			if !ended.Over() || container.IsDone(ended) || ended.Finished.At().Before(over) {
+				continue
+			}
+			if sent, ok := pod.Ledger.RestartSent[container.Name]; ok && ended.Restart <= sent {
+				continue
+			}
+			if !pod.StoppedWith(container, ended) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// The node controller says of each pod on a node that the node is not Ready
+// (k8s.io/kubernetes/pkg/controller/util/node, MarkPodsNotReady).
+const reasonNodeNotReady = "NodeNotReady"
+
+// nodeReach is how far what the node controller says of a node and of its pods may be
+// apart: it goes through the pods one by one.
+const nodeReach = 10 * time.Second
+
+// disruptionBehind finds the disruption of a node of which an Event about a pod tells; nil
+// if there is none. Of a pod that nothing else is known of, the node is not known either:
+// then it is the one that was lost just before, if there is only one.
+func (e *Engine) disruptionBehind(obj *podlife.Object, ev *podlife.Event) (found *nodes.Disruption) {
+	if obj.Kind != kube.KindPod || obj.Group != "" || ev.Reason != reasonNodeNotReady {
+		return nil
+	}
+	if pod := e.pods[obj.ObjectID]; pod != nil {
+		if n := e.nodeOf(pod); n != nil {
+			return n.LostAround(ev.First(), nodeReach)
+		}
+		return nil
+	}
+	for _, n := range e.nodes.ByID {
+		e.work.Spend(1)
+		d := n.LostAround(ev.First(), nodeReach)
+		if d != nil && found != nil {
+			return nil
+		}
+		if d != nil {
+			found = d
+		}
+	}
+	return found
+}
+
+// heldForNode reports whether an Event waits for the disruption of a node, of which it
+// tells, to be over.
+func (e *Engine) heldForNode(obj *podlife.Object, ev *podlife.Event) bool {
+	d := e.disruptionBehind(obj, ev)
+	return d != nil && !d.Ledger.Sent
+}
+
+// sentSpanAfterStart finds the span, handed out before, in whose time an Event about a pod
+// lies; nil if there is none.
+func (e *Engine) sentSpanAfterStart(w *workloads.Workload, pod *podlife.Pod, ev *podlife.Event) *ledger.SentSpan {
+	t := ev.First()
+	for _, container := range pod.Containers {
+		about := ev.Container == "" || ev.Container == container.Name
+		if s := pod.Ledger.Restarts[container.Name]; s != nil && about && during(s, t) {
+			return s
+		}
+	}
+	if s := pod.Ledger.Replaced; s != nil && during(s, t) {
+		return s
+	}
+	if start := pod.Ledger.StartSpan; start != nil {
+		for _, c := range slices.Backward(w.Changes) {
+			if s := c.Ledger.Root; s != nil && s.Place.Own == start.Place.Own && during(s, t) {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+// during reports whether t lies in the time of a span that was handed out.
+func during(s *ledger.SentSpan, t time.Time) bool { return !t.Before(s.Start) && !t.After(s.End) }
+
+
+// scheduleOpen reports whether a time of a CronJob's schedule, or the run of one of its
+// Jobs, is still to be handed out.
+func (e *Engine) scheduleOpen(obj *podlife.Object) bool { return false }
