@@ -44,7 +44,7 @@ func (e *Engine) claimable(obj *podlife.Object) bool {
 // tell, is still to be handed out: its start or stop, a restart, its replacement.
 func (e *Engine) podOpen(w *workloads.Workload, pod *podlife.Pod) bool {
 	switch {
-	case pod.EndIsAnnounced() || restartPending(pod):
+	case pod.EndIsAnnounced(e.now) || restartPending(pod):
 		return true
 	case !pod.Lost():
 		return !pod.Ledger.StartSent && !pod.Initial
@@ -73,8 +73,15 @@ func (e *Engine) setOpen(w *workloads.Workload, set *podlife.Object) bool {
 		if pod.Lost() {
 			return !pod.Ledger.StopSent && pod.Ledger.Replaced == nil && e.lossPending(w, pod)
 		}
-		return !pod.Ledger.StartSent && !pod.Initial
+		return !pod.Ledger.StartSent && !pod.Initial && e.replaces(w, pod)
 	})
+}
+
+// replaces reports whether a pod came in the place of one that was lost while no change was
+// open.
+func (e *Engine) replaces(w *workloads.Workload, pod *podlife.Pod) bool {
+	p := e.planOf(w)
+	return p != nil && p.Starts[pod].Lost != nil && p.Starts[pod].Change == nil
 }
 
 // restartPending reports whether a container of a pod that had been Ready has ended, and
@@ -170,7 +177,6 @@ func (e *Engine) sentSpanAfterStart(w *workloads.Workload, pod *podlife.Pod, ev 
 
 // during reports whether t lies in the time of a span that was handed out.
 func during(s *ledger.SentSpan, t time.Time) bool { return !t.Before(s.Start) && !t.After(s.End) }
-
 
 // scheduleOpen reports whether a time of a CronJob's schedule, or the run of one of its
 // Jobs, is still to be handed out.

@@ -21,8 +21,13 @@ func StartsOn(pod *podlife.Pod, t time.Time) bool {
 	if tr, ok := pod.FirstReady(); ok {
 		return !t.After(tr.At.At())
 	}
-	_, over := pod.StartResolved()
-	return !over
+	switch {
+	case pod.Finished.Known():
+		return !t.After(pod.Finished.At())
+	case pod.Lost():
+		return !t.After(pod.LostAt().At())
+	}
+	return true
 }
 
 // ActivityTrace is the trace of a burst of Events, up to a time if that is not zero.

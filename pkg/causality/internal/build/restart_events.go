@@ -45,6 +45,7 @@ func (restart *Restart) lead(quiet time.Duration) time.Time {
 		}
 	}
 	slices.SortFunc(said, func(a, b time.Time) int { return b.Compare(a) })
+	quiet = max(quiet, restart.container.ProbeGap())
 	lead := restart.From.Add(-quiet)
 	for _, at := range said {
 		if at.Before(lead) {

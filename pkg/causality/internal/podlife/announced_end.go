@@ -1,9 +1,12 @@
 package podlife
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Who ends a pod, or one of its containers, says so in an Event before the pod's status
@@ -25,8 +28,9 @@ func (ev *Event) AnnouncesLoss() bool {
 }
 
 // EndIsAnnounced reports whether somebody has said that the pod, or a container that still
-// runs, is to be ended, and nothing shows yet that it was. An Event that no span has says so.
-func (p *Pod) EndIsAnnounced() bool {
+// runs, is to be ended, and nothing shows yet that it was: in an Event that no span has. A
+// probe says so for as long as the kubelet may take to kill the container for it.
+func (p *Pod) EndIsAnnounced(now time.Time) bool {
 	if p.Lost() || p.Finished.Known() || p.Gone.Known() {
 		return false
 	}
@@ -38,40 +42,47 @@ func (p *Pod) EndIsAnnounced() bool {
 			return true
 		}
 		container := p.container(ev.Container)
-		if ev.Reason != ReasonKilling || container == nil || len(container.Runs) == 0 {
+		if container == nil || len(container.Runs) == 0 {
 			continue
 		}
-		last, at := container.Runs[len(container.Runs)-1], ev.Occurrences[len(ev.Occurrences)-1].At
-		if !last.Over() && last.Started.Known() && at.After(last.Started.At()) {
+		run, last := container.Runs[len(container.Runs)-1], ev.Occurrences[len(ev.Occurrences)-1]
+		if run.Over() || !run.Started.Known() || !last.At.After(run.Started.At()) {
+			continue
+		}
+		if ev.Reason == ReasonKilling || ev.failsKillingProbe() && now.Before(ev.LastArrival.Add(container.killReach + clockSlack)) {
 			return true
 		}
 	}
 	return false
 }
 
-// LossAnnounced is when somebody first said, after a time, that the pod was to go, or when
-// the kubelet began to stop its containers for that; zero if nobody did.
-func (p *Pod) LossAnnounced(after time.Time) time.Time {
-	var first time.Time
-	for _, ev := range p.Events {
-		stops := ev.Reason == ReasonKilling && strings.Contains(ev.Message(), stoppingWords)
-		if !stops && !ev.AnnouncesLoss() || ev.First().Before(after) {
-			continue
-		}
-		if first.IsZero() || ev.First().Before(first) {
-			first = ev.First()
-		}
-	}
-	return first
+// failsKillingProbe reports whether a probe failed for which the kubelet kills containers.
+func (ev *Event) failsKillingProbe() bool {
+	return ev.Reason == "Unhealthy" && slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(ev.Message()) })
 }
 
-// LastStart is when the last run of any of the containers began.
-func (p *Pod) LastStart() time.Time {
-	var last time.Time
-	for _, container := range p.Containers {
-		if n := len(container.Runs); n > 0 && container.Runs[n-1].Started.At().After(last) {
-			last = container.Runs[n-1].Started.At()
+// ProbeGap is how far apart two failures in a row of a probe are for which the kubelet kills
+// the container.
+func (c *Container) ProbeGap() time.Duration { return c.probeGap }
+
+// readProbes notes how far apart the failures of a liveness or startup probe are, and how
+// long after one of them the container may have ended because of it: when the probe has
+// failed as often as it may, and the container's time to stop is over. Where the pod does
+// not say, these are the API server's defaults.
+func (c *Container) readProbes(s *corev1.Container) {
+	for _, probe := range []*corev1.Probe{s.LivenessProbe, s.StartupProbe} {
+		if probe == nil {
+			continue
 		}
+		seconds := max(cmp.Or(probe.PeriodSeconds, 10), 1) + max(cmp.Or(probe.TimeoutSeconds, 1), 1)
+		gap := min(time.Duration(seconds)*time.Second, maxKillReach)
+		times := max(cmp.Or(probe.FailureThreshold, 3), 1)
+		c.probeGap = max(c.probeGap, gap)
+		c.killReach = max(c.killReach, min(time.Duration(times)*gap, maxKillReach))
 	}
-	return last
+	c.killReach = min(max(c.killReach, c.probeGap)+c.longestKill, maxKillReach)
 }
+
+// maxKillReach bounds how long what a probe says waits for what comes of it: pods may state
+// any time.
+const maxKillReach = time.Hour

@@ -28,6 +28,9 @@ type Container struct {
 	HasReadinessProbe bool
 	HasPreStop        bool
 	longestKill       time.Duration // see longestKill
+	// probeGap and killReach are how far apart the failures of its probes are, and how long
+	// after one it may end for that: see readProbes.
+	probeGap, killReach time.Duration
 
 	Runs  []*Run
 	Waits []wait
@@ -150,7 +153,7 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 }
 
 func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
-	return &Container{
+	c := &Container{
 		policy:            kube.NewRestartPolicy(in, s),
 		Name:              s.Name,
 		Image:             s.Image,
@@ -159,6 +162,8 @@ func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
 		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
 		longestKill:       longestKill(in, s),
 	}
+	c.readProbes(s)
+	return c
 }
 
 func (c *Container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) {
