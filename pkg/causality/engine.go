@@ -300,8 +300,8 @@ func (e *Engine) workloadOf(obj *podlife.Object) *workloads.Workload {
 // controller, a slow API server) may be half a minute behind.
 func (e *Engine) noteLag(o Observation, last time.Time) {
 	lag := o.Time.Sub(last)
-	if o.Initial || lag < 0 {
-		return
+	if o.Initial || lag < 0 || last.Before(e.since) {
+		return // it was there before the watcher was
 	}
 	lag = min(lag, e.opts.Quiet) // a wrong clock may be centuries behind
 	if lag > e.lag || e.lagOver() {

@@ -157,12 +157,10 @@ func (e *Engine) sentSpanOf(w *workloads.Workload, obj *podlife.Object, ev *podl
 		}
 		return e.sentSpanAfterStart(w, pod, ev)
 	}
-	slack := time.Duration(0)
-	if e.workloadOf(obj) == nil {
-		// An autoscaler tells of what it wrote when the controller has acted
-		// on it already.
-		slack = evidence.ArrivalSlack
-	}
+	// A controller tells of what it did a little after it did it, and an autoscaler of what
+	// it wrote when the controller has acted on it already.
+	const slack = evidence.ArrivalSlack
+	own := e.workloadOf(obj) != nil
 	newest := true
 	for _, c := range slices.Backward(w.Changes) {
 		if c.Ledger.Root == nil || t.Before(c.Ledger.Root.Start) {
@@ -171,7 +169,7 @@ func (e *Engine) sentSpanOf(w *workloads.Workload, obj *podlife.Object, ev *podl
 		if !t.After(c.Ledger.Root.End.Add(slack)) {
 			return c.Ledger.Root
 		}
-		if newest && slack == 0 && c.Kind == attr.ChangeRollout && c.Outcome() == attr.OutcomeFailed {
+		if newest && own && c.Kind == attr.ChangeRollout && c.Outcome() == attr.OutcomeFailed {
 			return c.Ledger.Root // the controllers go on with it until there is another
 		}
 		newest = false

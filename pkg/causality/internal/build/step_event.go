@@ -8,6 +8,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // attachEvents puts the workload's and its ReplicaSets' Events on the steps
@@ -38,7 +39,7 @@ func (b *changeBuilder) during(ev *podlife.Event) bool {
 	if b.change.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
 		return false
 	}
-	if t.Before(b.start) && (i > 0 || ev.Initial && !b.change.Start.Earliest.IsZero()) {
+	if t.Before(b.start) && (i > 0 || ev.Initial && !b.change.Start.Earliest.IsZero()) || b.saidLater(ev) {
 		return false
 	}
 	if i+1 >= len(b.plan.Workload.Changes) {
@@ -47,6 +48,14 @@ func (b *changeBuilder) during(ev *podlife.Event) bool {
 		return !b.plan.Workload.Awaits(evidence.Write{Arrival: t.Add(evidence.ArrivalSlack / 4)})
 	}
 	return t.Before(b.plan.StartOf(b.plan.Workload.Changes[i+1]))
+}
+
+// saidLater reports whether an Event came too late for the change to be what it tells of:
+// controllers say what they did a little after they did it. They go on with a rollout that
+// has failed, and take the old pods away after one that is complete.
+func (b *changeBuilder) saidLater(ev *podlife.Event) bool {
+	goesOn := !b.change.Over() || b.change.Kind == attr.ChangeRollout && b.change.Outcome() == attr.OutcomeFailed
+	return !goesOn && ev.First().After(b.end.Add(evidence.ArrivalSlack)) && b.stepOfWorkloadEvent(ev) == b.root
 }
 
 func (b *changeBuilder) stepOfWorkloadEvent(ev *podlife.Event) *spans.Span {

@@ -49,7 +49,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 		if run.Over() || !run.Started.Known() || !last.At.After(run.Started.At()) {
 			continue
 		}
-		if ev.Reason == ReasonKilling || ev.failsKillingProbe() && now.Before(ev.LastArrival.Add(container.killReach + clockSlack)) {
+		if ev.Reason == ReasonKilling || ev.failsKillingProbe() && now.Before(ev.LastArrival.Add(container.killReach+clockSlack)) {
 			return true
 		}
 	}
