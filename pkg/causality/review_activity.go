@@ -47,6 +47,8 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 	if wanted == whatIsOver {
 		left = e.settledEvents(left) // the rest is old news to who comes next
 	}
+	schedule := e.scheduleEvents(obj, left, wanted)
+	out, left, withheld = schedule.out, schedule.left, withheld || schedule.held
 	for len(left) > 0 {
 		b := e.burst(left)
 		if wanted == whatSettled && e.now.Before(b.over) || wanted != everything && e.claimable(obj) {

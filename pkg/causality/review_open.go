@@ -19,7 +19,7 @@ import (
 // claimable reports whether something that is still to be handed out may yet want the
 // object's Events.
 func (e *Engine) claimable(obj *podlife.Object) bool {
-	if e.wantedByPod(obj) || e.scheduleOpen(obj) {
+	if e.wantedByPod(obj) {
 		return true
 	}
 	w := e.workloadAbove(obj)
@@ -177,7 +177,3 @@ func (e *Engine) sentSpanAfterStart(w *workloads.Workload, pod *podlife.Pod, ev 
 
 // during reports whether t lies in the time of a span that was handed out.
 func during(s *ledger.SentSpan, t time.Time) bool { return !t.Before(s.Start) && !t.After(s.End) }
-
-// scheduleOpen reports whether a time of a CronJob's schedule, or the run of one of its
-// Jobs, is still to be handed out.
-func (e *Engine) scheduleOpen(obj *podlife.Object) bool { return false }

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
@@ -63,6 +64,18 @@ func (r *reviewer) scheduled() {
 	if run := r.plan.Workload.ScheduledRun(); r.wanted == whatIsOver && run != nil && r.foundAgain(run) {
 		return // with the run
 	}
-	c.Ledger.Emit()
+	if r.plan.Cron != nil && r.toldByEvent(r.plan.Cron) {
+		c.Ledger.PassOver()
+		return
+	}
 	r.out = append(r.out, build.ScheduleTrace(r.plan))
+}
+
+// toldByEvent reports whether the time that the Job is for was handed out before the Job was
+// seen, as an Event told of it.
+func (r *reviewer) toldByEvent(cron *podlife.Object) bool {
+	return slices.ContainsFunc(cron.Events, func(ev *podlife.Event) bool {
+		_, listed := ev.Listed()
+		return ev.Reason == reasonCreatedJob && jobNamed(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
+	})
 }

@@ -32,6 +32,7 @@ const (
 	OutcomeFailed     Outcome = "failed"
 	OutcomeSuperseded Outcome = "superseded" // another change came first
 	OutcomeSuspended  Outcome = "suspended"  // somebody suspended the Job
+	OutcomeSkipped    Outcome = "skipped"    // a CronJob had no Job at a time of its schedule
 	OutcomeDeleted    Outcome = "deleted"    // what changed was deleted first
 	OutcomeOpen       Outcome = "open"       // a replay ended before the change did
 )
@@ -101,6 +102,12 @@ const (
 	CauseReleased = "Released" // its labels are no longer those of its workload
 	CauseDrain    = "drain"    // it was evicted from a node that was cordoned
 	CauseNodeLost = "NodeLost" // it was deleted while its node was away
+)
+
+// Causes of times of a CronJob's schedule at which there was no Job.
+const (
+	CauseConcurrency = "concurrency" // another Job still ran, and the concurrency policy is Forbid
+	CauseDeadline    = "deadline"    // it was too late to start one (startingDeadlineSeconds)
 )
 
 // Causes of restarts: who ended the container.

@@ -75,9 +75,11 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 			attr.ScheduledAtKey.String(c.At.Format(time.RFC3339)),
 		},
 	})
+	b.attachActive(root, cron)
 	for _, ev := range scheduled {
 		attach(root, ev, time.Time{})
 	}
+	c.Ledger.Emit(b.remember(root))
 	if run := p.Workload.ScheduledRun(); run != nil {
 		Link(root, p.PlaceOf(run), attr.LinkCauses)
 	}

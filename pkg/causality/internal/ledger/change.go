@@ -88,14 +88,16 @@ func (l *Workload) RememberJoined(revision int64, parent trace.SpanContext) {
 
 // Schedule is what was handed out of one time of a CronJob's schedule: 03:00 today.
 type Schedule struct {
-	// Sent says that the trace of that time was handed out, or is not to be.
+	// Sent says that the trace of that time was handed out, or is not to be. Root is its
+	// span, nil if it is not to be.
 	Sent bool
+	Root *SentSpan
 	// Place is where its trace is, once that was decided.
 	Place *Place
 }
 
 // Emit notes that the time was handed out.
-func (l *Schedule) Emit() { l.Sent = true }
+func (l *Schedule) Emit(root *SentSpan) { l.Sent, l.Root = true, root }
 
 // PassOver notes that the time is old news.
 func (l *Schedule) PassOver() { l.Sent = true }

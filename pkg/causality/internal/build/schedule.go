@@ -1,0 +1,64 @@
+package build
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// ReasonJobActive is the reason of the Event by which the CronJob controller says that it
+// does not start a Job, as one still runs and the concurrency policy is Forbid
+// (k8s.io/kubernetes/pkg/controller/cronjob). It says so each time it looks.
+const ReasonJobActive = "JobAlreadyActive"
+
+// PlaceOfSchedule is where the trace of a time of a CronJob's schedule is.
+func PlaceOfSchedule(cron *podlife.Object, at time.Time) ledger.Place {
+	return ledger.OwnPlace(cron.Unique(), string(attr.ChangeSchedule), strconv.FormatInt(at.Unix(), 10))
+}
+
+// Schedule is a time of a CronJob's schedule of which only Events tell: no Job of that time
+// was seen.
+type Schedule struct {
+	Cron  *podlife.Object
+	At    time.Time
+	Until time.Time // the Job was made, or the time was given up
+	How   attr.Outcome
+	Cause string // of a time that was skipped
+}
+
+// Trace builds the trace of the time, with the Events that tell of it.
+func (s Schedule) Trace(events []*podlife.Event) spans.Trace {
+	b := &builder{place: PlaceOfSchedule(s.Cron, s.At), base: workloads.AttributesOf(s.Cron)}
+	attrs := []attribute.KeyValue{
+		attr.ChangeKey.String(string(attr.ChangeSchedule)),
+		attr.OutcomeKey.String(string(s.How)),
+		attr.ScheduledAtKey.String(s.At.Format(time.RFC3339)),
+	}
+	if s.Cause != "" {
+		attrs = append(attrs, attr.CauseKey.String(s.Cause))
+	}
+	root := b.add(SpanSpec{Kind: kind.CronJobSchedule, Subject: s.Cron.Subject(), Start: s.At, End: s.Until, Attrs: attrs})
+	b.attachActive(root, s.Cron)
+	for _, ev := range events {
+		attach(root, ev, time.Time{})
+	}
+	return b.done()
+}
+
+// attachActive puts on a time of the schedule that its Job had to wait for another one.
+func (b *builder) attachActive(root *spans.Span, cron *podlife.Object) {
+	for _, ev := range cron.Untold() {
+		if ev.Reason == ReasonJobActive && within(ev.First(), root.Start.Add(-evidence.ArrivalSlack), root.End) {
+			attach(root, ev, root.End)
+		}
+	}
+}

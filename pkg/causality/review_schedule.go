@@ -1,0 +1,243 @@
+package causality
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// What the CronJob controller says is about a time of the schedule, or about the run of one
+// of its Jobs. Of a time at which no Job was made there is nothing but what it says.
+
+// Reasons of its Events (k8s.io/kubernetes/pkg/controller/cronjob, cronjob_controllerv2.go).
+const (
+	reasonCreatedJob     = "SuccessfulCreate"
+	reasonMissedSchedule = "MissSchedule"
+	kindJob              = "Job"
+)
+
+// scheduler tells of a CronJob what its Events say.
+type scheduler struct {
+	*Engine
+	cron   *podlife.Object
+	wanted extent
+	out    []spans.Trace
+	left   []*podlife.Event // what is about something else
+	held   bool             // some wait for what they are about
+}
+
+// scheduleEvents hands out the Events about a CronJob that tell of a time of its schedule, or
+// of a Job whose trace is out. It returns what is about something else, and whether some
+// wait.
+func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wanted extent) *scheduler {
+	s := &scheduler{Engine: e, cron: obj, wanted: wanted}
+	if obj.Kind != kube.KindCronJob || obj.Group != "" {
+		s.left = events
+		return s
+	}
+	for _, ev := range events {
+		if ev.Untold() == nil {
+			continue // it is with another one of them
+		}
+		job := s.job(jobNamed(ev.Message()))
+		_, listed := ev.Listed()
+		switch at, missed := missedTime(ev); {
+		case ev.Reason == build.ReasonJobActive:
+			s.active(ev)
+		case job != nil:
+			s.about(job, ev)
+		case missed && !listed:
+			s.settled(ev, build.Schedule{Cron: obj, At: at, Until: ev.First(), How: attr.OutcomeSkipped, Cause: attr.CauseDeadline})
+		case ev.Reason == reasonCreatedJob && !listed && !s.timeIn(jobNamed(ev.Message()), ev.First()).IsZero():
+			s.settled(ev, build.Schedule{Cron: obj, At: s.timeIn(jobNamed(ev.Message()), ev.First()), Until: ev.First(), How: attr.OutcomeComplete})
+		default:
+			s.left = append(s.left, ev)
+		}
+	}
+	return s
+}
+
+// settled hands out a time of the schedule of which only an Event tells, when the Job of
+// that time would have been seen.
+func (s *scheduler) settled(ev *podlife.Event, told build.Schedule) {
+	if s.wanted == whatSettled && s.now.Before(ev.LastArrival.Add(s.opts.Quiet)) {
+		s.wait()
+		return
+	}
+	s.out = append(s.out, told.Trace([]*podlife.Event{ev}))
+}
+
+func (s *scheduler) wait() {
+	s.held = true
+	s.wakeForEvents(s.now.Add(s.opts.Settle))
+}
+
+// about puts an Event that names a Job on the Job's run, or on the time it was made for.
+func (s *scheduler) about(job *workloads.Workload, ev *podlife.Event) {
+	var on *ledger.SentSpan
+	if c := job.CronJob; c != nil && ev.Reason == reasonCreatedJob && !c.At.IsZero() {
+		if !c.Ledger.Sent && s.wanted != everything {
+			s.wait()
+			return
+		}
+		on = c.Ledger.Root
+	} else {
+		for _, c := range job.Changes {
+			if !c.Ledger.Sent && s.wanted != everything {
+				s.wait()
+				return
+			}
+			if c.Ledger.Root != nil && !ev.First().Before(c.Ledger.Root.Start) {
+				on = c.Ledger.Root
+			}
+		}
+	}
+	s.late(on, ev)
+}
+
+// late puts an Event below a span that was handed out before.
+func (s *scheduler) late(on *ledger.SentSpan, ev *podlife.Event) {
+	if on == nil {
+		s.left = append(s.left, ev)
+		return
+	}
+	s.out = append(s.out, build.LateEventsTrace(on, workloads.AttributesOf(s.cron), build.SpanSpec{
+		Kind: kind.Activity, Object: s.cron.Kind, Service: attr.ServiceUnknown, Subject: s.cron.Subject(), End: ev.First(),
+	}, []*podlife.Event{ev}, time.Time{}))
+}
+
+// active goes through the times at which the controller did not start a Job because another
+// one still ran. It looks in the second in which a time has come, and again when a Job
+// changes. Each time it means the latest time that has come: so the one before is skipped.
+func (s *scheduler) active(ev *podlife.Event) {
+	for ; ev != nil; ev = ev.Untold() {
+		at := ev.First().Truncate(time.Minute)
+		if !ev.First().Truncate(time.Second).Equal(at) || ev.Initial {
+			s.left = append(s.left, ev) // what came before is not known
+			return
+		}
+		if job := s.job(s.nameAt(at)); job != nil && job.CronJob != nil {
+			if !job.CronJob.Ledger.Sent && s.wanted != everything {
+				s.wait()
+				return
+			}
+			s.late(job.CronJob.Ledger.Root, ev)
+			if ev.Untold() == ev {
+				return // it is with the rest
+			}
+			continue
+		}
+		if made := s.created(at); made != nil {
+			if s.wanted == whatSettled && s.now.Before(made.LastArrival.Add(s.opts.Quiet)) {
+				s.wait()
+				return
+			}
+			s.out = append(s.out, build.Schedule{Cron: s.cron, At: at, Until: made.First(), How: attr.OutcomeComplete}.Trace([]*podlife.Event{made}))
+			continue
+		}
+		if !s.skipped(at, ev) {
+			return
+		}
+	}
+}
+
+// skipped hands out a time of the schedule for which there is no Job, once the next one has
+// come; ok is false if it has not.
+func (s *scheduler) skipped(at time.Time, ev *podlife.Event) (ok bool) {
+	i := slices.IndexFunc(ev.Occurrences, func(o podlife.Occurrence) bool {
+		return o.At.After(at.Add(time.Minute-time.Second)) && o.At.Truncate(time.Second).Equal(o.At.Truncate(time.Minute))
+	})
+	told := build.Schedule{Cron: s.cron, At: at, How: attr.OutcomeSkipped, Cause: attr.CauseConcurrency}
+	switch {
+	case s.stats.Observations[kindJob] == 0:
+		s.left = append(s.left, ev) // there may be a Job that nobody may see
+		return false
+	case i > 0 && (s.wanted != whatSettled || !s.now.Before(ev.Occurrences[i].Seen.Add(s.settle()))):
+		told.Until = ev.Occurrences[i].At.Truncate(time.Minute)
+	case i <= 0 && s.wanted == everything:
+		told.How, told.Cause, told.Until = attr.OutcomeOpen, "", s.now
+	case i <= 0 && !s.cron.Exists:
+		s.left = append(s.left, ev) // nobody will make a Job any more
+		return false
+	default:
+		s.wait()
+		return false
+	}
+	s.out = append(s.out, told.Trace(nil))
+	return ev.Untold() != ev
+}
+
+// created is the Event by which the controller says that it made the Job for a time; nil if
+// there is none.
+func (s *scheduler) created(at time.Time) *podlife.Event {
+	for _, ev := range s.cron.Events {
+		if ev.Reason == reasonCreatedJob && jobNamed(ev.Message()) == s.nameAt(at) {
+			return ev
+		}
+	}
+	return nil
+}
+
+// job is the Job of a name, nil if none was seen.
+func (s *scheduler) job(name string) *workloads.Workload {
+	if name == "" {
+		return nil
+	}
+	return s.workloads[s.names[kube.NameKey{Kind: kindJob, Namespace: s.cron.Namespace, Name: name}]]
+}
+
+// nameAt is the name of the Job for a time: it ends in the minute since 1970
+// (getJobName of k8s.io/kubernetes/pkg/controller/cronjob).
+func (s *scheduler) nameAt(at time.Time) string {
+	return s.cron.Name + "-" + strconv.FormatInt(at.Unix()/60, 10)
+}
+
+// longestDelay is how late a Job may be made for the minute in its name to be the time
+// that it is for.
+const longestDelay = 24 * time.Hour
+
+// timeIn is the time that a Job is for, by its name and when it was made; zero if it cannot
+// be told.
+func (s *scheduler) timeIn(name string, made time.Time) time.Time {
+	minute, err := strconv.ParseInt(strings.TrimPrefix(name, s.cron.Name+"-"), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	at := time.Unix(minute*60, 0).UTC()
+	if at.After(made) || made.Sub(at) > longestDelay {
+		return time.Time{}
+	}
+	return at
+}
+
+// jobNamed reads the name of a Job from "Created job nightly-2", "Deleted job nightly-1" or
+// "Saw completed job: nightly-1, condition: Complete".
+func jobNamed(message string) string {
+	for _, words := range []string{"Created job ", "Deleted job ", "Saw completed job: "} {
+		if rest, ok := strings.CutPrefix(message, words); ok {
+			name, _, _ := strings.Cut(rest, ",")
+			return name
+		}
+	}
+	return ""
+}
+
+// missedTime reads the time of which the controller says that it was too late for it.
+func missedTime(ev *podlife.Event) (at time.Time, ok bool) {
+	if ev.Reason != reasonMissedSchedule {
+		return at, false
+	}
+	_, stated, _ := strings.Cut(ev.Message(), "start a job: ")
+	at, err := time.Parse(time.RFC1123Z, stated)
+	return at.UTC(), err == nil && !at.After(ev.First()) && ev.First().Sub(at) <= longestDelay
+}
