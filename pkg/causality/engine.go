@@ -79,6 +79,8 @@ type Engine struct {
 	reread map[kube.ObjectID]bool
 	// issued are the trace IDs that the engine gave, which no annotation may name.
 	issued *ledger.Issued
+	// handed are the spans that were handed out, of each trace the first: no ID comes twice.
+	handed *ledger.HandedOut
 	// plans are those of the workloads that have to do with the one in review: see planOf.
 	plans  map[*workloads.Workload]*plans.Plan
 	work   evidence.Work // what is left for the boundary that the engine is in: see guard
@@ -133,6 +135,7 @@ func New(opts Options) *Engine {
 		unsettled:     map[*podlife.Object]bool{},
 		reread:        map[kube.ObjectID]bool{},
 		issued:        &ledger.Issued{},
+		handed:        &ledger.HandedOut{},
 		budget:        workBudget,
 	}
 }
@@ -451,6 +454,13 @@ func (e *Engine) Flush() []spans.Trace {
 func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 	slices.SortStableFunc(out, func(a, b spans.Trace) int {
 		return a.Root().Start.Compare(b.Root().Start)
+	})
+	out = slices.DeleteFunc(out, func(t spans.Trace) bool {
+		again := !e.handed.Add(t.Root().TraceID, t.Root().SpanID)
+		if again {
+			e.stats.Repeated++
+		}
+		return again
 	})
 	for i := range out {
 		if root := out[i].Root(); !out[i].Late && !root.ParentID.IsValid() {

@@ -264,30 +264,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func TestLawEveryEventIsASpanEventOnce(t *testing.T) {
-	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
-		times := map[string]int{}
-		for _, s := range allSpans(replay(obs)) {
-			for _, e := range s.Events {
-				for _, kv := range e.Attributes {
-					if kv.Key == "k8s.event.uid" {
-						times[kv.Value.AsString()]++
-					}
-				}
-			}
-		}
-		for _, o := range obs {
-			ev, ok := o.Object.(*corev1.Event)
-			if !ok || o.Type != watch.Added {
-				continue
-			}
-			if n := times[string(ev.UID)]; n != 1 {
-				t.Errorf("Event %s (%s of %s %s) is on %d spans", ev.Name, ev.Reason, ev.InvolvedObject.Kind, ev.InvolvedObject.Name, n)
-			}
-		}
-	})
-}
-
 // revisionFacts is what kubectl rollout status would have said of a revision,
 // and when the stream first said so.
 type revisionFacts struct {

@@ -43,7 +43,7 @@ var books = func() fields {
 var notes = map[reflect.Type]bool{
 	reflect.TypeFor[ledger.Pod](): true, reflect.TypeFor[ledger.Container](): true, reflect.TypeFor[ledger.Change](): true,
 	reflect.TypeFor[ledger.Workload](): true, reflect.TypeFor[ledger.Schedule](): true, reflect.TypeFor[ledger.Step](): true,
-	reflect.TypeFor[ledger.Event](): true, reflect.TypeFor[ledger.Disruption](): true, reflect.TypeFor[*ledger.Issued](): true,
+	reflect.TypeFor[*ledger.Event](): true, reflect.TypeFor[ledger.Disruption](): true, reflect.TypeFor[*ledger.Issued](): true, reflect.TypeFor[*ledger.HandedOut](): true,
 }
 
 // prints are fingerprints of all memory that an engine keeps, by where it is and what it

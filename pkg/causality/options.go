@@ -100,8 +100,11 @@ type Stats struct {
 	// of their object. They are kept where they can be.
 	IncompleteEvents int64
 	// LateRepetitions is how many times an Event repeated that was handed
-	// out already. A repetition is told by the Event's count, so these were not.
+	// out already: these are told in their own time.
 	LateRepetitions int64
+	// Repeated is how many traces, or parts of one, were not handed out because another one
+	// had the same ID: two objects state that they are the same.
+	Repeated int64
 	// MalformedContexts is how many values of the annotations for trace
 	// contexts were none, each counted once per workload.
 	MalformedContexts int64

@@ -167,7 +167,7 @@ type line struct {
 
 // story is what happened, without how long it took: by span ID, the name,
 // object and outcome. What the kubelet did for a container is told by Events
-// and is left out.
+// and is left out, and so are the spans that only Events make.
 func story(traces []spans.Trace) map[string]line {
 	out := map[string]line{}
 	for _, s := range allSpans(traces) {
@@ -175,7 +175,7 @@ func story(traces []spans.Trace) map[string]line {
 		case "pull image", "start container", "run container", "back off", "stop container", "become ready", "paused":
 			continue
 		}
-		if strings.HasSuffix(s.Name, " activity") {
+		if strings.HasSuffix(s.Name, " activity") || s.Name == "late events" {
 			continue
 		}
 		text := fmt.Sprintf("%s %s %s parent %s", s.Name, s.Subject, value(s, "rollspan.outcome").AsString(), s.ParentID)

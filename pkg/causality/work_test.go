@@ -162,7 +162,7 @@ func (l *life) shareClaim(n int) {
 }
 
 // TestAClockThatIsCenturiesBehind has an Event state a time so long ago that no
-// duration holds it. It is taken for a late one, as late as others may be at most.
+// duration holds it. It is no late one: it was over before rollspan was there.
 func TestAClockThatIsCenturiesBehind(t *testing.T) {
 	l := newLife()
 	l.pass(time.Second)
@@ -172,7 +172,7 @@ func TestAClockThatIsCenturiesBehind(t *testing.T) {
 	}
 	ev.FirstTimestamp = metav1.NewTime(time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC))
 	l.see(watch.Added, ev)
-	if got, want := l.settle(), l.opts.Quiet; got != want {
+	if got, want := l.settle(), l.opts.Settle; got != want {
 		t.Errorf("what is over waits %s for late Events, want %s", got, want)
 	}
 }

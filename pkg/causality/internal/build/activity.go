@@ -71,7 +71,7 @@ func sinceWatched(events []*podlife.Event) []*podlife.Event {
 			since = append(since, ev)
 		}
 	}
-	slices.SortStableFunc(since, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
+	slices.SortFunc(since, (*podlife.Event).Compare)
 	return since
 }
 

@@ -1,6 +1,7 @@
 package podlife
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
@@ -74,6 +75,11 @@ func (o *Object) Untold() []*Event {
 			left = append(left, ev)
 		}
 	}
-	slices.SortStableFunc(left, func(a, b *Event) int { return a.First().Compare(b.First()) })
+	slices.SortFunc(left, (*Event).Compare)
 	return left
+}
+
+// Compare orders Events by when they began, and those of one time by what they are.
+func (ev *Event) Compare(other *Event) int {
+	return cmp.Or(ev.First().Compare(other.First()), cmp.Compare(ev.Key, other.Key))
 }

@@ -1,0 +1,148 @@
+package causality_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// happened is what the stream says of an Event: how often it had happened by the end, as
+// far as it was there to be seen, and that it was there before.
+type happened struct {
+	*corev1.Event
+	count   int
+	initial bool
+}
+
+// events reads the Events, by their UIDs.
+func events(obs []causality.Observation) map[types.UID]*happened {
+	all := map[types.UID]*happened{}
+	for _, o := range obs {
+		ev, ok := o.Object.(*corev1.Event)
+		if !ok || o.Type == watch.Deleted {
+			continue
+		}
+		h := all[ev.UID]
+		if h == nil {
+			h = &happened{Event: ev, initial: o.Initial}
+			all[ev.UID] = h
+		}
+		count := int(ev.Count)
+		if ev.Series != nil {
+			count = int(ev.Series.Count)
+		}
+		h.count = max(h.count, count, 1)
+	}
+	return all
+}
+
+// Each time that an Event happened is told once: on the spans that have it, the counts add
+// up to the Event's own.
+func TestLawEveryRepetitionOfAnEventIsToldOnce(t *testing.T) {
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		told := map[types.UID]int{}
+		for _, s := range allSpans(replay(obs)) {
+			for _, e := range s.Events {
+				told[types.UID(eventValue(e, "k8s.event.uid").AsString())] += int(eventValue(e, "k8s.event.count").AsInt64())
+			}
+		}
+		for uid, ev := range events(obs) {
+			if got := told[uid]; got != ev.count && !ev.initial {
+				t.Errorf("Event %s (%s of %s %s) happened %d times, and spans have %d", ev.Name, ev.Reason, ev.InvolvedObject.Kind, ev.InvolvedObject.Name, ev.count, got)
+			}
+		}
+	})
+}
+
+func eventValue(e spans.Event, key string) (v attribute.Value) {
+	for _, kv := range e.Attributes {
+		if string(kv.Key) == key {
+			return kv.Value
+		}
+	}
+	return v
+}
+
+// explained are what is told of an object, by its namespace and name: in the time of such a
+// span no Event about the object is an activity. What is said of a node, or of a CronJob, in
+// the time of a disruption or of a schedule may be about something else.
+func explained(all []spans.Span) map[string][]spans.Span {
+	by := map[string][]spans.Span{}
+	for _, s := range all {
+		object, container, _ := strings.Cut(s.Subject, " ")
+		about := s.Name == "Pod start" || s.Name == "Pod run" || s.Name == "Pod stop" || isRoot(s)
+		switch {
+		case strings.HasSuffix(s.Name, " activity") || !about || container != "" && s.Name != "Container restart":
+		case s.Name == "Node disruption" || s.Name == "CronJob schedule":
+		default:
+			by[namespaced(s, object)] = append(by[namespaced(s, object)], s)
+		}
+	}
+	return by
+}
+
+func namespaced(s spans.Span, object string) string {
+	return value(s, semconv.K8SNamespaceNameKey).AsString() + " " + object
+}
+
+// No Event is an activity in whose time something was going on about its object that is
+// told of, or that was still open when the stream ended: it is on that.
+func TestLawNoEventIsAnActivityWhileItsObjectIsExplained(t *testing.T) {
+	activities := 0
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		all, said := allSpans(replay(obs)), events(obs)
+		by := explained(all)
+		for _, s := range all {
+			if !isRoot(s) || !strings.HasSuffix(s.Name, " activity") {
+				continue
+			}
+			activities++
+			for _, e := range s.Events {
+				ev := said[types.UID(eventValue(e, "k8s.event.uid").AsString())]
+				for _, in := range by[namespaced(s, s.Subject)] {
+					_, container, whole := strings.Cut(in.Subject, " container/")
+					other := whole && ev.InvolvedObject.FieldPath != "" && !strings.HasSuffix(ev.InvolvedObject.FieldPath, "{"+container+"}")
+					if !e.Time.Before(in.Start) && !e.Time.After(in.End) && !other {
+						t.Errorf("%s of %s at %s is an activity in the time of its %s (%s to %s)", e.Name, s.Subject,
+							e.Time.Format(time.TimeOnly), in.Name, in.Start.Format(time.TimeOnly), in.End.Format(time.TimeOnly))
+					}
+				}
+			}
+		}
+	})
+	if activities == 0 {
+		t.Error("there is no activity: the law was not put to the test")
+	}
+}
+
+// Whatever the stream, no two spans have one ID: a backend would keep one of them.
+func TestLawSpanIDsAreUniqueInAnyStream(t *testing.T) {
+	for i, base := range baseStreams(t) {
+		for seed := range uint64(3) {
+			e := newEngine(causality.Options{InProgressAfter: time.Minute})
+			e.SetWorkBudget(200_000)
+			var out []spans.Trace
+			for _, o := range mutated(base, drawn(mix(uint64(i), seed^7), 6)) {
+				out = append(out, e.Observe(o)...)
+			}
+			seen := map[string]string{}
+			for _, s := range allSpans(append(out, e.Flush()...)) {
+				id, is := s.TraceID.String()+s.SpanID.String(), fmt.Sprintf("%s %s at %s", s.Name, s.Subject, s.Start)
+				if other, dup := seen[id]; dup {
+					t.Errorf("stream %d, seed %d: %s has the ID of %s", i, seed, is, other)
+				}
+				seen[id] = is
+			}
+		}
+	}
+}
