@@ -205,12 +205,14 @@ func (sb *stopBuilder) removal() {
 // and time they fit.
 func (sb *stopBuilder) attachEvents() {
 	pod := sb.pod
+	announced := pod.LossAnnounced()
 	for _, ev := range pod.Untold() {
 		t := ev.First()
 		// A probe that is cut off may say so before the request is dated.
 		early := pod.Ledger.StartSpan != nil && t.After(pod.Ledger.StartSpan.End) && !t.Before(sb.root.Start.Add(-evidence.ArrivalSlack))
 		kill := ev.Reason == "Killing" && pod.DeleteAsked.Known() && !t.Before(pod.DeleteAsked.Earliest)
-		if early || kill || pod.StopsBy(ev) || !t.Before(sb.root.Start) {
+		said := !announced.IsZero() && !t.Before(announced) // who ends it said so before it was asked to stop
+		if said || early || kill || pod.StopsBy(ev) || !t.Before(sb.root.Start) {
 			attach(sb.place(ev), ev, sb.root.End)
 		}
 	}

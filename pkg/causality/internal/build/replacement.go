@@ -180,13 +180,17 @@ func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, ne
 		if ok && pod == next && ev.Reason == "SuccessfulDelete" && p.StopAsked(next).After(root.End) {
 			continue // that is what became of it later
 		}
-		if ok && (pod == lost || pod == next) {
+		if ok && (pod == lost || pod == next) || !ok && keptFrom(root, ev) {
 			attach(root, ev, root.End)
 		}
 	}
+	from := root.Start.Add(-time.Second)
+	if said := lost.LossAnnounced(); !said.IsZero() {
+		from = evidence.Earliest(from, said) // its time to stop came before it was over
+	}
 	for _, ev := range lost.Untold() {
 		led := lost.Ledger.StopSent || ev.First().Before(p.StopAsked(lost).Add(-evidence.ArrivalSlack))
-		if led && ev.First().After(root.Start.Add(-time.Second)) {
+		if led && !ev.First().Before(from) {
 			attach(root, ev, root.End)
 		}
 	}

@@ -86,3 +86,15 @@ func (c *Container) readProbes(s *corev1.Container) {
 // maxKillReach bounds how long what a probe says waits for what comes of it: pods may state
 // any time.
 const maxKillReach = time.Hour
+
+// LossAnnounced is when somebody first said that the pod was to go, or when the kubelet
+// began to stop its containers for that, of what no span has; zero if nobody did.
+func (p *Pod) LossAnnounced() (first time.Time) {
+	for _, ev := range p.Untold() {
+		stops := ev.Reason == ReasonKilling && strings.Contains(ev.Message(), stoppingWords)
+		if stops || ev.AnnouncesLoss() {
+			return ev.First()
+		}
+	}
+	return first
+}
