@@ -7,6 +7,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -23,13 +24,18 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 	}
 	slices.SortFunc(objs, func(a, b *podlife.Object) int { return a.Compare(b.ObjectID) })
 	var out []spans.Trace
+	known := map[*workloads.Workload]*plans.Plan{} // made once: nothing is observed meanwhile
 	for _, obj := range objs {
 		if e.objects[obj.ObjectID] != obj {
 			delete(e.unsettled, obj) // forgotten, or merged into another
 			continue
 		}
 		var emitted []spans.Trace
-		if f := e.guard(func() { emitted = e.activitiesOf(obj, wanted) }); f != nil {
+		if f := e.guard(func() {
+			e.plans = known
+			emitted = e.activitiesOf(obj, wanted)
+		}); f != nil {
+			known = map[*workloads.Workload]*plans.Plan{} // some of them may be half a plan
 			e.contain(f, "activity", obj.ObjectID, obj.Name)
 			e.dropObserved(obj.ObjectID)
 			continue

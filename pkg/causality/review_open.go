@@ -50,7 +50,7 @@ func (e *Engine) podOpen(w *workloads.Workload, pod *podlife.Pod) bool {
 		return !pod.Ledger.StartSent && !pod.Initial
 	case pod.Ledger.StopSent:
 		return false
-	case pod.Leaving() && !(pod.Gone.Known() && e.now.After(pod.GoneSeen.Add(e.opts.Linger))):
+	case pod.Leaving() && (!pod.Gone.Known() || !e.now.After(pod.GoneSeen.Add(e.opts.Linger))):
 		return true
 	}
 	return e.lossPending(w, pod)

@@ -1,6 +1,8 @@
 package build
 
 import (
+	"slices"
+
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -15,11 +17,18 @@ func (b *changeBuilder) attachPodEvents() {
 		if b.plan.Starts[pod].Change != b.change || start == nil {
 			continue
 		}
-		for _, ev := range pod.Untold() {
-			if !within(ev.First(), start.End, b.end) || b.inStop(pod, ev) || inRestart(b.plan, pod, ev, b.plan.Quiet) {
-				continue
+		events := slices.DeleteFunc(pod.Untold(), func(ev *podlife.Event) bool {
+			return !within(ev.First(), start.End, b.end) || b.inStop(pod, ev)
+		})
+		if len(events) == 0 {
+			continue
+		}
+		restarts := restartWindows(b.plan, pod)
+		for _, ev := range events {
+			b.work.Spend(1 + len(restarts))
+			if !slices.ContainsFunc(restarts, func(w restartWindow) bool { return w.has(ev) }) {
+				attach(b.spanOfPodEvent(pod, ev), ev, b.end)
 			}
-			attach(b.spanOfPodEvent(pod, ev), ev, b.end)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 		Link(root, p.Issued.Give(disrupted.Place()), attr.LinkCausedBy)
 	}
 	restart.phases(b, root, subject)
-	restart.attachEvents(b, root, quiet, leftOut)
+	restart.attachEvents(p, b, quiet, leftOut)
 	pod.Ledger.EmitRestarted(container.Name, b.remember(root))
 	if restart.How != attr.OutcomeOpen {
 		b.addPath(root)

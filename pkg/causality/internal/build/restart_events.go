@@ -7,27 +7,28 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // attachEvents puts on the restart what is said of the container in its time, and what led
 // to it: the probes that had failed before the kubelet killed the container. quiet is how
 // far apart two Events are at most of which the one led to the other.
-func (restart *Restart) attachEvents(b *builder, root *spans.Span, quiet time.Duration, sinceLast bool) {
-	lead := restart.lead(quiet)
+func (restart *Restart) attachEvents(p *plans.Plan, b *builder, quiet time.Duration, sinceLast bool) {
+	root, w := b.spans[0], restart.window(p, quiet)
+	w.until = root.End
 	if sinceLast {
-		lead = time.Time{} // the restarts that were left out are told with this one
+		w.from = time.Time{} // the restarts that were left out are told with this one
 	}
 	for _, ev := range restart.Pod.Untold() {
-		if within(ev.First(), lead, root.End) && restart.concerns(ev) && !inStart(restart.Pod, ev) {
+		if w.has(ev) && !inStart(restart.Pod, ev) {
 			attach(b.deepest(ev), ev, root.End)
 		}
 	}
 }
 
-// concerns reports whether an Event about the pod may be about the restart.
-func (restart *Restart) concerns(ev *podlife.Event) bool {
-	return ev.Container == restart.container.Name || ev.Container == "" || restart.initialized()[ev.Container]
+// concerns reports whether an Event about the pod may be about the restart, for which init
+// containers of these names ran again.
+func (restart *Restart) concerns(ev *podlife.Event, initialized map[string]bool) bool {
+	return ev.Container == restart.container.Name || ev.Container == "" || initialized[ev.Container]
 }
 
 // lead is from when on what is said of the container led to its restart: one thing after
@@ -56,23 +57,65 @@ func (restart *Restart) lead(quiet time.Duration) time.Time {
 	return evidence.Latest(lead, restart.Ended.Started.Earliest)
 }
 
-// inRestart reports whether an Event about a pod whose start is over is one of a restart,
-// whether that was handed out or is still to be.
-func inRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event, quiet time.Duration) bool {
+// restartWindow is the time in which what is said of a pod tells of a restart.
+type restartWindow struct {
+	*Restart
+	initialized map[string]bool
+	from, until time.Time // without an end while it is not over
+	// next is from when on what is said leads to the restart that came after this one, if the
+	// kubelet killed the container again; else zero.
+	next time.Time
+}
+
+func (restart *Restart) window(p *plans.Plan, quiet time.Duration) restartWindow {
+	w := restartWindow{Restart: restart, initialized: restart.initialized(), from: restart.lead(quiet)}
+	if restart.Next == nil || !restart.Next.Over() {
+		return w
+	}
+	again, _ := RestartOf(p, restart.Pod, restart.container, slices.Index(restart.container.Runs, restart.Next))
+	if again != nil && again.Killed != nil {
+		w.next = again.lead(quiet)
+	}
+	return w
+}
+
+// has reports whether an Event tells of the restart. The times at which runs began and ended
+// are known to the second.
+func (w restartWindow) has(ev *podlife.Event) bool {
+	t := ev.First()
+	what, isMilestone := podlife.MilestoneKinds[ev.Reason]
+	ofStart := isMilestone && what != podlife.MilestoneBackOff && what != podlife.MilestoneFailed
+	switch {
+	case !w.concerns(ev, w.initialized) || t.Before(w.from):
+		return false
+	case ofStart && w.Next != nil && ev.Container == w.container.Name:
+		until := w.Next.Started.At().Add(podlife.StartedSlack)
+		return w.until.IsZero() || !t.After(evidence.Latest(w.until, until)) && (!w.Next.Over() || !t.After(w.Next.Finished.At()))
+	case !w.next.IsZero() && !t.Before(w.next) && !ofStart:
+		return false
+	}
+	return w.until.IsZero() || !t.After(w.until)
+}
+
+// restartWindows are those of a pod whose start is over, of restarts that were handed out
+// and of those that are still to be.
+func restartWindows(p *plans.Plan, pod *podlife.Pod) (windows []restartWindow) {
 	for _, container := range pod.Containers {
 		for i, ended := range container.Runs {
 			if !ended.Over() || container.IsDone(ended) {
 				continue
 			}
-			p.Work.Spend(1)
+			p.Work.Spend(1 + len(pod.Events))
 			restart, done := RestartOf(p, pod, container, i)
-			if restart == nil || !restart.concerns(ev) || ev.First().Before(restart.lead(quiet)) {
+			if restart == nil {
 				continue
 			}
-			if !done || !ev.First().After(restart.Until) {
-				return true
+			w := restart.window(p, p.Quiet)
+			if done {
+				w.until = restart.Until
 			}
+			windows = append(windows, w)
 		}
 	}
-	return false
+	return windows
 }

@@ -24,7 +24,7 @@ const ReasonKilling = "Killing"
 
 // AnnouncesLoss reports whether an Event about a pod says that it is to go.
 func (ev *Event) AnnouncesLoss() bool {
-	return slices.Contains(announcements, ev.Reason) && !strings.HasPrefix(ev.Message(), "Cancelling ")
+	return slices.Contains(announcements, ev.Reason) && !strings.HasPrefix(ev.Message(), "Cancel")
 }
 
 // EndIsAnnounced reports whether somebody has said that the pod, or a container that still
