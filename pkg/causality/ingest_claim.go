@@ -1,8 +1,6 @@
 package causality
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -53,12 +51,4 @@ func (e *Engine) sweepClaims() {
 		}
 		cs.Forget(id)
 	}
-}
-
-// wantedByPod reports whether a change that is still to be handed out may want the
-// Events of a claim, because it tells of a pod that uses it.
-func (e *Engine) wantedByPod(obj *podlife.Object) bool {
-	return obj.Kind == kube.KindClaim && obj.Group == "" && slices.ContainsFunc(e.claims.Users[podlife.ClaimKey(obj.Namespace, obj.Name)], func(pod *podlife.Pod) bool {
-		return !pod.Ledger.StartSent && e.claimable(pod.Object)
-	})
 }

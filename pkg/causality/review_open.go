@@ -40,6 +40,14 @@ func (e *Engine) claimable(obj *podlife.Object) bool {
 	return e.setOpen(w, obj)
 }
 
+// wantedByPod reports whether a change that is still to be handed out may want the
+// Events of a claim, because it tells of a pod that uses it.
+func (e *Engine) wantedByPod(obj *podlife.Object) bool {
+	return obj.Kind == kube.KindClaim && obj.Group == "" && slices.ContainsFunc(e.claims.Users[podlife.ClaimKey(obj.Namespace, obj.Name)], func(pod *podlife.Pod) bool {
+		return !pod.Ledger.StartSent && e.claimable(pod.Object)
+	})
+}
+
 // podOpen reports whether something about a pod, of which the workload's changes do not
 // tell, is still to be handed out: its start or stop, a restart, its replacement.
 func (e *Engine) podOpen(w *workloads.Workload, pod *podlife.Pod) bool {

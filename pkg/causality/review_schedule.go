@@ -23,7 +23,6 @@ import (
 const (
 	reasonCreatedJob     = "SuccessfulCreate"
 	reasonMissedSchedule = "MissSchedule"
-	kindJob              = "Job"
 )
 
 // scheduler tells of a CronJob what its Events say.
@@ -159,7 +158,7 @@ func (s *scheduler) skipped(at time.Time, ev *podlife.Event) (ok bool) {
 	})
 	told := build.Schedule{Cron: s.cron, At: at, How: attr.OutcomeSkipped, Cause: attr.CauseConcurrency}
 	switch {
-	case s.stats.Observations[kindJob] == 0:
+	case s.stats.Observations[workloads.JobNamed("", "").Kind] == 0:
 		s.left = append(s.left, ev) // there may be a Job that nobody may see
 		return false
 	case i > 0 && (s.wanted != whatSettled || !s.now.Before(ev.Occurrences[i].Seen.Add(s.settle()))):
@@ -193,7 +192,7 @@ func (s *scheduler) job(name string) *workloads.Workload {
 	if name == "" {
 		return nil
 	}
-	return s.workloads[s.names[kube.NameKey{Kind: kindJob, Namespace: s.cron.Namespace, Name: name}]]
+	return s.workloads[s.names[workloads.JobNamed(s.cron.Namespace, name)]]
 }
 
 // nameAt is the name of the Job for a time: it ends in the minute since 1970

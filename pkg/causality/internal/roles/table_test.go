@@ -49,6 +49,7 @@ var engineRules = rules{
 	},
 	may: map[string]string{
 		"Engine.adoptPod -> ledger.Pod.PassOverStart":               "a pod that was taken in has started long ago",
+		"Engine.observeEvent -> ledger.Event.PassOver":              "it is written again by who remembers it, and was told",
 		"Engine.observeJob -> ledger.Schedule.PassOver":             "the Job was over before the watcher came",
 		"nodes.Record.ObserveKubelet -> ledger.Disruption.PassOver": "the kubelet restarted before the watcher came",
 		"podlife.Pod.ForgetPastRuns -> ledger.Pod.EmitRestart":      "the containers restarted before the watcher came",

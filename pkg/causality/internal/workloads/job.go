@@ -115,6 +115,11 @@ func (w *Workload) ObserveCronJob(in *batchv1.Job, made evidence.Moment) {
 	}
 }
 
+// JobNamed finds the Job of a name.
+func JobNamed(namespace, name string) kube.NameKey {
+	return kube.NameKey{Kind: kindJob, Namespace: namespace, Name: name}
+}
+
 // scheduledAt is the time of a CronJob's schedule that a Job is for, zero if it
 // is for none, or not known. Older controllers do not say; they end the Job's name
 // in the minute since 1970.
