@@ -51,7 +51,7 @@ func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wa
 		job := s.job(jobNamed(ev.Message()))
 		_, listed := ev.Listed()
 		switch at, missed := missedTime(ev); {
-		case ev.Reason == build.ReasonJobActive:
+		case build.KeepsFromJob(ev):
 			s.active(ev)
 		case job != nil:
 			s.about(job, ev)
@@ -120,8 +120,16 @@ func (s *scheduler) late(on *ledger.SentSpan, ev *podlife.Event) {
 // changes. Each time it means the latest time that has come: so the one before is skipped.
 func (s *scheduler) active(ev *podlife.Event) {
 	for ; ev != nil; ev = ev.Untold() {
-		at := ev.First().Truncate(time.Minute)
-		if !ev.First().Truncate(time.Second).Equal(at) || ev.Initial {
+		if last, ok := ev.Listed(); ok {
+			if s.wanted == whatSettled && s.now.Before(ev.FirstArrival.Add(s.opts.Quiet)) {
+				s.wait() // the time may be one that is told of all the same
+				return
+			}
+			ev.Ledger.PassOver(last.Count, last.At)
+			continue
+		}
+		at := s.timeOf(ev)
+		if at.IsZero() {
 			s.left = append(s.left, ev) // what came before is not known
 			return
 		}
@@ -150,22 +158,38 @@ func (s *scheduler) active(ev *podlife.Event) {
 	}
 }
 
+// timeOf is the time of the schedule that an Event is about: the latest in whose second the
+// controller said so. It is zero if that was not seen.
+func (s *scheduler) timeOf(ev *podlife.Event) (at time.Time) {
+	for _, o := range slices.Concat(s.events[ev.Key].Occurrences, ev.Occurrences) {
+		if !o.At.After(ev.First()) && onTheMinute(o.At) && o.At.After(at) {
+			at = o.At
+		}
+	}
+	return at.Truncate(time.Minute)
+}
+
+// onTheMinute reports whether t lies in the first second of a minute: schedules are in
+// minutes.
+func onTheMinute(t time.Time) bool { return t.Truncate(time.Second).Equal(t.Truncate(time.Minute)) }
+
 // skipped hands out a time of the schedule for which there is no Job, once the next one has
 // come; ok is false if it has not.
 func (s *scheduler) skipped(at time.Time, ev *podlife.Event) (ok bool) {
-	i := slices.IndexFunc(ev.Occurrences, func(o podlife.Occurrence) bool {
-		return o.At.After(at.Add(time.Minute-time.Second)) && o.At.Truncate(time.Second).Equal(o.At.Truncate(time.Minute))
-	})
+	next, seen := s.timeAfter(at)
 	told := build.Schedule{Cron: s.cron, At: at, How: attr.OutcomeSkipped, Cause: attr.CauseConcurrency}
+	if ev.Reason != build.ReasonJobActive {
+		told.Cause = attr.CauseFailed
+	}
 	switch {
 	case s.stats.Observations[workloads.JobNamed("", "").Kind] == 0:
 		s.left = append(s.left, ev) // there may be a Job that nobody may see
 		return false
-	case i > 0 && (s.wanted != whatSettled || !s.now.Before(ev.Occurrences[i].Seen.Add(s.settle()))):
-		told.Until = ev.Occurrences[i].At.Truncate(time.Minute)
-	case i <= 0 && s.wanted == everything:
+	case !next.IsZero() && (s.wanted != whatSettled || !s.now.Before(seen.Add(s.settle()))):
+		told.Until = next
+	case next.IsZero() && s.wanted == everything:
 		told.How, told.Cause, told.Until = attr.OutcomeOpen, "", s.now
-	case i <= 0 && !s.cron.Exists:
+	case next.IsZero() && !s.cron.Exists:
 		s.left = append(s.left, ev) // nobody will make a Job any more
 		return false
 	default:
@@ -174,6 +198,26 @@ func (s *scheduler) skipped(at time.Time, ev *podlife.Event) (ok bool) {
 	}
 	s.out = append(s.out, told.Trace(nil))
 	return ev.Untold() != ev
+}
+
+// timeAfter is the first time of the schedule after another one, as far as the controller
+// said anything of it, and when the news of that came; zero if it did not.
+func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
+	for _, ev := range s.cron.Events {
+		for _, o := range ev.Occurrences {
+			var t time.Time
+			switch {
+			case build.KeepsFromJob(ev) && onTheMinute(o.At):
+				t = o.At.Truncate(time.Minute)
+			case ev.Reason == reasonCreatedJob:
+				t = s.timeIn(jobNamed(o.Message), o.At)
+			}
+			if t.After(at) && (next.IsZero() || t.Before(next)) {
+				next, seen = t, o.Seen
+			}
+		}
+	}
+	return next, seen
 }
 
 // created is the Event by which the controller says that it made the Job for a time; nil if

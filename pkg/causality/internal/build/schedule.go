@@ -20,6 +20,12 @@ import (
 // (k8s.io/kubernetes/pkg/controller/cronjob). It says so each time it looks.
 const ReasonJobActive = "JobAlreadyActive"
 
+// KeepsFromJob reports whether an Event of the CronJob controller says that it did not make a
+// Job whose time had come: another one runs, or the API server did not let it.
+func KeepsFromJob(ev *podlife.Event) bool {
+	return ev.Reason == ReasonJobActive || ev.Reason == "FailedCreate"
+}
+
 // PlaceOfSchedule is where the trace of a time of a CronJob's schedule is.
 func PlaceOfSchedule(cron *podlife.Object, at time.Time) ledger.Place {
 	return ledger.OwnPlace(cron.Unique(), string(attr.ChangeSchedule), strconv.FormatInt(at.Unix(), 10))
@@ -54,10 +60,10 @@ func (s Schedule) Trace(events []*podlife.Event) spans.Trace {
 	return b.done()
 }
 
-// attachActive puts on a time of the schedule that its Job had to wait for another one.
+// attachActive puts on a time of the schedule what its Job had to wait for.
 func (b *builder) attachActive(root *spans.Span, cron *podlife.Object) {
 	for _, ev := range cron.Untold() {
-		if ev.Reason == ReasonJobActive && within(ev.First(), root.Start.Add(-evidence.ArrivalSlack), root.End) {
+		if KeepsFromJob(ev) && within(ev.First(), root.Start.Add(-evidence.ArrivalSlack), root.End) {
 			attach(root, ev, root.End)
 		}
 	}
