@@ -110,7 +110,7 @@ func (s *scheduler) late(on *ledger.SentSpan, ev *podlife.Event) {
 		s.left = append(s.left, ev)
 		return
 	}
-	s.out = append(s.out, build.LateEventsTrace(on, workloads.AttributesOf(s.cron), build.SpanSpec{
+	s.out = append(s.out, build.LateEventsTrace(on, workloads.AttributesOf(s.cron), nil, build.SpanSpec{
 		Kind: kind.Activity, Object: s.cron.Kind, Service: attr.ServiceUnknown, Subject: s.cron.Subject(), End: ev.First(),
 	}, []*podlife.Event{ev}, time.Time{}))
 }
