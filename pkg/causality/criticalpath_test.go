@@ -172,7 +172,7 @@ func soundChain(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
 		paused = paused || on && s.Name == "paused"
 		// Ready is dated within its second, which may be after the end.
 		// One that took no time is on no path: its node's clock is behind.
-		if s.Name == "Pod start" && s.End.After(s.Start) && (on || !s.End.After(root.End)) {
+		if (s.Name == "Pod start" || s.Name == "not ready") && s.End.After(s.Start) && (on || !s.End.After(root.End)) {
 			last = later(last, s.End)
 			if on {
 				lastMarked = later(lastMarked, s.End)

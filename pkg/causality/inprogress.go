@@ -171,3 +171,21 @@ func (r *reviewer) replacementInProgress(lost, next *podlife.Pod) {
 		Attrs: slices.Concat([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, at.Set.Attributes(), lost.Attributes()),
 	}, build.WaitingForReplacement(at.Set, lost, next, until)))
 }
+
+// restartInProgress tells of a container that does not get to run again, or whose pod is not
+// Ready since.
+func (r *reviewer) restartInProgress(restart *build.Restart) {
+	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
+		return
+	}
+	container := restart.Container()
+	if !container.Ledger.WillEmit(restart.From) {
+		return
+	}
+	from, until, ok := r.interval(restart.Began(), container.Ledger.InProgress)
+	if !ok {
+		return
+	}
+	container.Ledger.EmitUpTo(until)
+	r.out = append(r.out, build.RestartInProgress(r.plan, restart, from, until))
+}

@@ -18,7 +18,7 @@ func (r *reviewer) restarts() {
 		}
 		for _, container := range pod.Containers {
 			for i, ended := range container.Runs {
-				if !ended.Over() || container.IsDone(ended) || ended.Finished.At().Before(over) {
+				if !ended.Over() || container.IsDone(ended) || ended.NeverRan() || ended.Finished.At().Before(over) {
 					continue
 				}
 				if sent, ok := pod.Ledger.RestartSent[container.Name]; ok && ended.Restart <= sent {
@@ -29,6 +29,9 @@ func (r *reviewer) restarts() {
 					continue // it was stopped with its pod
 				}
 				if r.wanted != everything && (!done || !r.ready(restart.Seen)) {
+					if !done {
+						r.restartInProgress(restart)
+					}
 					break
 				}
 				if !done {

@@ -28,6 +28,9 @@ func setPodFeature(p *corev1.Pod, key, val string) {
 		p.Generation++
 	case "mirrors": // the static pod with that UID, which is a hash
 		p.Annotations[corev1.MirrorPodAnnotationKey] = val
+	case "grace": // terminationGracePeriodSeconds
+		grace := int64(atoi(val))
+		p.Spec.TerminationGracePeriodSeconds = &grace
 	case "nosandbox":
 		condition(corev1.PodReadyToStartContainers, corev1.ConditionFalse, val)
 	case "gates":
@@ -72,6 +75,8 @@ func setContainerFeature(p *corev1.Pod, s *corev1.ContainerStatus, state, val st
 				Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{int32(atoi(code))},
 			},
 		})
+	case "ready":
+		s.Ready = val != "no"
 	case "cpu":
 		p.Generation++
 		containerSpec(p, s.Name).Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(val)}

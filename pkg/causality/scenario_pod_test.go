@@ -69,7 +69,7 @@ func setPodDetail(p *corev1.Pod, key, val string) {
 }
 
 // setContainerDetail sets what few scenarios need of a container: a probe or a
-// hook in its spec; restarts, of which none was seen; booted, that it has passed its
+// hook in its spec; restarts, of which none was seen; booted, whether it has passed its
 // startup probe; refused=<when>, that the runtime could not start it.
 func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val string) {
 	switch state {
@@ -90,8 +90,8 @@ func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val str
 	case "restarts": // how many there were that nobody saw
 		s.RestartCount = int32(atoi(val))
 	case "booted":
-		yes := true
-		s.Started = &yes
+		passed := val != "no"
+		s.Started = &passed
 	case "refused":
 		if s.LastTerminationState.Terminated != nil || s.State.Terminated != nil {
 			s.RestartCount++

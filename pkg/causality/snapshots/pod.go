@@ -150,7 +150,9 @@ func (pod *snapshotPod) learnUnready() {
 		}
 		switch {
 		case first.Terminated != nil:
-			started = evidence.Latest(started, first.Terminated.StartedAt.Time)
+			if kube.HasStarted(first.Terminated) {
+				started = evidence.Latest(started, first.Terminated.StartedAt.Time)
+			}
 		case first.Running != nil:
 			started = evidence.Latest(started, first.Running.StartedAt.Time)
 		}
@@ -187,7 +189,9 @@ func (pod *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerS
 		return
 	}
 	pod.troubled = pod.troubled || t.ExitCode != 0
-	pod.learnStart(s, t.StartedAt, t.ContainerID, restart)
+	if kube.HasStarted(t) {
+		pod.learnStart(s, t.StartedAt, t.ContainerID, restart)
+	}
 	if !t.FinishedAt.IsZero() {
 		pod.learn(endOfRun(t, events), setStatus(corev1.ContainerStatus{
 			Name: s.Name, ImageID: s.ImageID, ContainerID: t.ContainerID, RestartCount: restart,

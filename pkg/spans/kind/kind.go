@@ -70,6 +70,9 @@ const (
 	StopContainer
 	RemovePod
 
+	// NotReady is of a pod that had been Ready, in a change that is open.
+	NotReady
+
 	end // of the kinds
 )
 
@@ -141,6 +144,8 @@ var table = [end]properties{
 	PodStop:       {name: "Pod stop", id: "pod stop", service: attr.ServiceKubelet, phase: attr.PhasePodStop},
 	StopContainer: {name: "stop container", service: attr.ServiceKubelet, phase: attr.PhaseStopContainer, within: PodStop},
 	RemovePod:     {name: "remove pod", service: attr.ServiceKubelet, phase: attr.PhasePodStop},
+
+	NotReady: {name: "not ready", service: attr.ServiceKubelet, phase: attr.PhaseBecomeReady},
 }
 
 // All are the kinds that there are.

@@ -222,10 +222,11 @@ var shown = []struct {
 }
 
 func notes(s *spans.Span) []string {
-	if sentence, ok := s.Attribute(attr.WaitingForKey); ok {
-		return []string{oneLine(sentence.AsString())} // it has the other attributes in words
-	}
 	var out []string
+	waits, waiting := s.Attribute(attr.WaitingForKey)
+	if _, open := s.Attribute(attr.InProgressKey); open && waiting {
+		return []string{oneLine(waits.AsString())} // it has the other attributes in words
+	}
 	for _, k := range shown {
 		if v, ok := s.Attribute(k.key); ok {
 			text := v.String()
@@ -249,6 +250,9 @@ func notes(s *spans.Span) []string {
 			}
 			out = append(out, text)
 		}
+	}
+	if waiting {
+		out = append(out, "waited for: "+oneLine(waits.AsString()))
 	}
 	return out
 }

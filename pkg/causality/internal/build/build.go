@@ -3,6 +3,7 @@ package build
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -184,10 +185,10 @@ func (b *builder) spanKind(s *spans.Span) trace.SpanKind {
 // fail marks a span as failed.
 func fail(s *spans.Span, f evidence.Failure) {
 	s.Status = codes.Error
-	s.Message = f.Reason
-	if f.Message != "" {
-		s.Message = f.Reason + ": " + f.Message
+	if strings.HasSuffix(s.Subject, " container/"+f.Container) {
+		f.Container = "" // the span is about it
 	}
+	s.Message = sentence(f)
 	s.Attributes = append(s.Attributes, semconv.ErrorTypeKey.String(f.Reason))
 }
 

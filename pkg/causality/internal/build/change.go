@@ -30,10 +30,13 @@ type changeBuilder struct {
 	spanOf map[*workloads.Step]*spans.Span
 	// startSpans and stopSpans are the spans of pods in this trace.
 	startSpans, stopSpans map[*podlife.Pod]*spans.Span
-	minReadyWait          *spans.Span   // nil if there is none
-	ready                 []readyPod    // see becameReady
-	went                  []*spans.Span // see wentBefore
-	ends                  []runEnd      // see runEnds
+	minReadyWait          *spans.Span // nil if there is none
+	attempts              map[*podlife.Pod][]attempt
+	attemptBy             map[*spans.Span]*attempt // by the span of time in which a pod was not Ready
+	attemptBefore         map[*spans.Span]*attempt // and the one before it
+	ready                 []readyPod               // see becameReady
+	went                  []*spans.Span            // see wentBefore
+	ends                  []runEnd                 // see runEnds
 	blockerOf             map[trace.SpanID]*blocker
 }
 
@@ -61,6 +64,7 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	})
 	b.addSteps(now)
 	b.addPods(now)
+	b.addUnready(now)
 	b.addUnblocked()
 	b.addPauses()
 	b.addMinReadyWait()
@@ -76,6 +80,7 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 		fail(b.root, f)
 		b.root.Message = f.Message // a sentence that names the reason
 	}
+	b.addWaitedFor()
 	b.addCriticalPath()
 	c.Ledger.Emit(b.remember(b.root))
 	return b.done()

@@ -27,6 +27,8 @@ type blocker struct {
 	// instead is set for a pod that was made in the place of a lost one, so not because of
 	// the step below which its span is.
 	instead bool
+	// again is set for a pod that had been Ready, and was to get so again.
+	again bool
 	// coarse is set where open is known to the second only, and so may seem to
 	// come a little after what it led to.
 	coarse bool
@@ -67,8 +69,9 @@ func (b *changeBuilder) addCriticalPath() {
 	for next != nil && path.Advances(func() {
 		b.waitFor(path, *next, cause)
 		path.Descend(next.span)
-		cause = next.span
-		if step := path.ByID[cause.ParentID]; step != nil && step != b.root && !next.instead && !path.At.After(step.End) {
+		cause = b.backBefore(path, next.span)
+		again := b.attemptBefore[cause] != nil
+		if step := path.ByID[cause.ParentID]; step != nil && step != b.root && !next.instead && !again && !path.At.After(step.End) {
 			path.Self(step, step.Start)
 			cause = step
 		}
@@ -84,6 +87,10 @@ func (b *changeBuilder) addCriticalPath() {
 func (b *changeBuilder) blockers() []blocker {
 	var blockers []blocker
 	for pod, s := range b.startSpans {
+		if len(b.attempts[pod]) > 0 {
+			blockers = append(blockers, b.attemptBlockers(pod)...)
+			continue
+		}
 		open := s.End
 		if _, ready := pod.FirstReady(); ready {
 			open = b.available(pod, s.End)
@@ -106,6 +113,12 @@ func (b *changeBuilder) blockers() []blocker {
 	b.blockerOf = make(map[trace.SpanID]*blocker, len(blockers))
 	for i := range blockers {
 		b.blockerOf[blockers[i].span.SpanID] = &blockers[i]
+	}
+	for i := range blockers {
+		// What is linked to the start of a pod waited for it to be available.
+		if start := b.startSpans[blockers[i].pod]; start != nil && blockers[i].again && b.blockerOf[start.SpanID] == nil {
+			b.blockerOf[start.SpanID] = &blockers[i]
+		}
 	}
 	b.runBlockers()
 	return blockers
@@ -134,6 +147,16 @@ func openedLast(blockers []blocker, at time.Time) *blocker {
 		}
 	}
 	return nil
+}
+
+// unblocking are the blockers that may let the controller go on before the end. That of a
+// ReplicaSet which nobody scales step by step makes all of its pods at once, and does not wait
+// for one that is not Ready any more.
+func (b *changeBuilder) unblocking(blockers []blocker) []blocker {
+	if len(b.attempts) == 0 || !b.plan.Workload.Direct() || b.plan.Workload.Controller.GoesPodByPod() {
+		return blockers
+	}
+	return slices.DeleteFunc(slices.Clone(blockers), func(block blocker) bool { return block.again })
 }
 
 // completeWhenReady reports whether the change is complete without its last pod
@@ -206,6 +229,10 @@ func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans
 	if !block.open.After(block.span.End) {
 		return
 	}
+	if a := b.attemptBy[block.span]; a != nil && !a.ready.Known() {
+		path.Self(block.span, block.span.End)
+		return
+	}
 	waiting := b.root
 	if s := b.minReadyWait; s != nil && s.Start.Before(path.At) && !s.End.Before(path.At) {
 		waiting = s
@@ -221,7 +248,13 @@ const blockersPerUnit = 64
 // upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at time.Time) *blocker {
 	b.builder.work.Spend(1 + len(blockers)/blockersPerUnit)
-	last := openedLast(blockers, at)
+	last := openedLast(b.unblocking(blockers), at)
+	if b.attemptBefore[waited] != nil {
+		// The pod had been available. Another one was waited for when it was so no more.
+		if block := waitingAt(blockers, at); block != nil {
+			return block
+		}
+	}
 	if waited.Kind == kind.Paused {
 		if block := completedBy(blockers, at); block != nil && b.plan.Workload.Composition != nil {
 			return block // where nobody states a pause, it began when nothing was under way

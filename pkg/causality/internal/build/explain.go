@@ -66,13 +66,20 @@ func (b *changeBuilder) unavailable(pod *podlife.Pod) (why evidence.Failure, ok 
 	case pod.Lost() && !pod.LostAt().At().After(b.end):
 		return evidence.Failure{}, false
 	case readyAt(pod, b.end):
-		if from := readySince(pod, b.end); from.Add(b.plan.Workload.MinReady).After(b.end) {
-			return lastCrash(pod, first.At.At(), b.end)
-		}
-		return evidence.Failure{}, false
+		return crashedSince(pod, b.plan.Workload.MinReady, b.end)
 	}
 	why, _ = pod.Trouble(pod.Timeline(b.end), b.end)
 	return why, true
+}
+
+// crashedSince is why a container of a pod that is Ready at a time ended last, if one has since
+// the pod was Ready first, and it has not stayed so for long enough since.
+func crashedSince(pod *podlife.Pod, minReady time.Duration, at time.Time) (why evidence.Failure, ok bool) {
+	first, was := pod.FirstReady()
+	if !was || !readySince(pod, at).Add(minReady).After(at) {
+		return evidence.Failure{}, false
+	}
+	return lastCrash(pod, first.At.At(), at)
 }
 
 // readySince is when a pod that is Ready at t became so.
@@ -113,7 +120,7 @@ func lastCrash(pod *podlife.Pod, from, to time.Time) (why evidence.Failure, ok b
 			continue
 		}
 		last = r.Finished.At()
-		why, ok = pod.WhyEnded(container, r), true
+		why, ok = pod.Of(container, pod.WhyEnded(container, r)), true
 	}
 	return why, ok
 }

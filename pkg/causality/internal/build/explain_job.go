@@ -91,7 +91,7 @@ func restartedFor(pod *podlife.Pod, at time.Time) (evidence.Failure, bool) {
 	for _, container := range pod.Containers {
 		for _, r := range slices.Backward(container.Runs) {
 			if r.Over() && r.ExitCode != 0 && !r.Finished.At().After(at) {
-				return pod.WhyEnded(container, r), true
+				return pod.Of(container, pod.WhyEnded(container, r)), true
 			}
 		}
 	}

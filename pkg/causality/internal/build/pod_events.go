@@ -2,6 +2,7 @@ package build
 
 import (
 	"slices"
+	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
@@ -45,3 +46,6 @@ func (b *changeBuilder) spanOfPodEvent(pod *podlife.Pod, ev *podlife.Event) *spa
 	}
 	return b.root
 }
+
+// within reports whether t lies between two times.
+func within(t, from, until time.Time) bool { return !t.Before(from) && !t.After(until) }

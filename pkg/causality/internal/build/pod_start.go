@@ -161,7 +161,11 @@ func (sb *startBuilder) build(tl podlife.Timeline) {
 			started = evidence.Latest(started, line.End)
 		}
 	}
-	if !all || started.IsZero() || sb.pod.Finite {
+	if sb.pod.Finite {
+		sb.stopSidecars(tl)
+		return
+	}
+	if !all || started.IsZero() {
 		return
 	}
 	sb.become = sb.add(SpanSpec{
@@ -313,19 +317,29 @@ func (sb *startBuilder) place(ev *podlife.Event) *spans.Span {
 
 // placeContainerEvent is the part of a container's start in whose time an Event about
 // the container lies; nil if there is none.
-func (sb *startBuilder) placeContainerEvent(ev *podlife.Event) (best *spans.Span) {
+func (sb *startBuilder) placeContainerEvent(ev *podlife.Event) *spans.Span {
 	if ev.Container == "" {
 		return nil
 	}
-	t, family := ev.First(), sb.containers[ev.Container]
+	return deepest(sb.containers[ev.Container], ev)
+}
+
+// beginnings are the reasons of Events that report the beginning of something. Any other
+// reports an end, or what goes on.
+var beginnings = []string{"Pulling", "BackOff", podlife.ReasonKilling}
+
+// deepest is the span about a container in whose time an Event about it lies, of those that
+// come after the span they are part of; nil if there is none.
+func deepest(family []*spans.Span, ev *podlife.Event) (best *spans.Span) {
+	t := ev.First()
 	// Of two parts that meet at t, an Event reports the end of the first,
 	// unless it says that something begins.
-	begins := ev.Reason == "Pulling"
+	begins := slices.Contains(beginnings, ev.Reason)
 	for _, s := range family {
 		if t.Before(s.Start) || t.After(s.End) {
 			continue
 		}
-		if best == nil || best == family[0] || begins {
+		if best == nil || best.SpanID == s.ParentID || begins {
 			best = s
 		}
 	}

@@ -29,6 +29,7 @@ type Restart struct {
 	Killed    *podlife.Occurrence // what says that the kubelet killed it
 	work      *evidence.Work
 	From      time.Time
+	stopped   time.Time // when the run had ended
 	Until     time.Time
 	How       attr.Outcome
 	Seen      time.Time // when all of that was known
@@ -44,11 +45,9 @@ func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i 
 	}
 	restart = &Restart{Pod: pod, container: container, Ended: ended, work: p.Work, From: ended.Finished.At(), How: attr.OutcomeComplete, Seen: ended.Seen}
 	milestones := pod.Milestones(container)
-	restart.From = evidence.Latest(ended.Finished.Before(podlife.NextExact(milestones, ended, podlife.StartOfRun(milestones, ended))).At(), podlife.StartOfRun(milestones, ended))
-	restart.Killed, restart.From = killedBy(pod, container, ended, restart.From)
-	if i+1 < len(container.Runs) {
-		restart.Next = container.Runs[i+1]
-	}
+	began := podlife.StartOfRun(milestones, ended)
+	restart.ends(began, podlife.NextExact(milestones, ended, began))
+	restart.Next = container.NextRun(i)
 	if restart.Next == nil || !restart.Next.Started.Known() {
 		if !pod.Lost() {
 			return restart, false
@@ -75,6 +74,28 @@ func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i 
 		return restart, false
 	}
 	return restart, true
+}
+
+// ends dates the end of the run, which was started at a time and had ended by that of the
+// next thing that an Event dates, and when the restart began: the kubelet may have killed it.
+func (restart *Restart) ends(started, next time.Time) {
+	pod, ended := restart.Pod, restart.Ended
+	end := ended.Finished.Before(next)
+	restart.From = evidence.Latest(end.At(), started)
+	restart.Killed, restart.From = killedBy(pod, restart.container, ended, restart.From)
+	if restart.Killed == nil {
+		// Who is restarted for it is killed after it.
+		at := pod.RestartedAllFrom(restart.container, ended.Finished.Earliest, restart.From)
+		restart.From = evidence.Latest(evidence.Earliest(restart.From, at), started)
+		restart.stopped = restart.From
+		return
+	}
+	if ended.Reason == podlife.RestartingAll {
+		// None is started before all are gone.
+		restart.work.Spend(len(pod.Containers) * (1 + len(pod.Events)))
+		end = end.Before(pod.WorkedOnFrom(restart.From))
+	}
+	restart.stopped = evidence.Latest(restart.container.EndOfKilled(end, ended, restart.From), restart.From)
 }
 
 // killedBy finds what says that the kubelet began to stop a run, for a failed probe
@@ -108,26 +129,65 @@ func (restart *Restart) Cause() string {
 	}
 }
 
-// RestartTrace builds the trace of a restart. disrupted is what happened to the node with
-// which the run ended, if something did; quiet is how long before it began Events about
-// the pod may tell of it.
-func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, quiet time.Duration) spans.Trace {
+// Container is the one that is restarted.
+func (restart *Restart) Container() *podlife.Container { return restart.container }
+
+// Began is when the restart began: the run ended, or the kubelet began to kill it.
+func (restart *Restart) Began() evidence.Moment {
+	if restart.Killed != nil {
+		return evidence.Exactly(restart.From)
+	}
+	return restart.Ended.Finished
+}
+
+// number is the restart count of the run that is to come.
+func (restart *Restart) number() int { return int(restart.Ended.Restart) + 1 }
+
+func (restart *Restart) subject() string {
+	return restart.Pod.Subject() + " container/" + restart.container.Name
+}
+
+// newRestart collects the spans of a restart.
+func newRestart(p *plans.Plan, restart *Restart) *builder {
 	pod, container := restart.Pod, restart.container
-	number := int(restart.Ended.Restart) + 1
-	b := &builder{
-		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(number)),
+	return &builder{
+		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(restart.number())),
 		base:  slices.Concat(p.Workload.Attributes(), setOf(p, pod).Attributes(), pod.Attributes(), container.Attributes()),
 		work:  p.Work,
 
 		workload: p.Workload,
 		app:      p.Workload.AppIn(pod, container),
 	}
-	subject := pod.Subject() + " container/" + container.Name
+}
+
+// RestartInProgress builds a span that says what an open restart waited for at the end of an
+// interval.
+func RestartInProgress(p *plans.Plan, restart *Restart, from, until time.Time) spans.Trace {
+	b := newRestart(p, restart)
+	b.late = true
+	f, failed := restart.Pod.TroubleSince(restart.container, restart.Ended, until)
+	n := newCensus(until)
+	n.troubles.add(restart.Pod, f, failed)
+	w := waiting{}
+	w.troubled(n.troubles)
+	return b.InProgressTrace(SpanSpec{
+		Service: kind.ContainerRestart.Service(), Subject: restart.subject(), Start: from, End: until,
+		Attrs: []attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeRestart))},
+	}, w)
+}
+
+// RestartTrace builds the trace of a restart. disrupted is what happened to the node with
+// which the run ended, if something did; quiet is how long before it began Events about
+// the pod may tell of it.
+func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, quiet time.Duration) spans.Trace {
+	pod, container := restart.Pod, restart.container
+	b := newRestart(p, restart)
+	subject := restart.subject()
 	attrs := []attribute.KeyValue{
 		attr.ChangeKey.String(string(attr.ChangeRestart)),
 		attr.OutcomeKey.String(string(restart.How)),
 		attr.CauseKey.String(restart.causeOn(disrupted)),
-		semconv.K8SContainerRestartCount(number),
+		semconv.K8SContainerRestartCount(restart.number()),
 	}
 	attrs = append(attrs, restart.Ended.Ending()...)
 	leftOut := container.Ledger.LeftOut > 0
@@ -152,9 +212,12 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 	if disrupted != nil {
 		Link(root, p.Issued.Give(disrupted.Place()), attr.LinkCausedBy)
 	}
-	restart.phases(b, root, subject)
-	restart.attachEvents(p, b, quiet, leftOut)
+	phases := restart.phases(b, root)
+	restart.attachEvents(p, phases, quiet, leftOut)
 	pod.Ledger.EmitRestarted(container.Name, b.remember(root))
+	if reason := phases.waitsFor(); reason != "" && restart.How == attr.OutcomeOpen {
+		root.Attributes = append(root.Attributes, attr.WaitingReasonKey.String(reason))
+	}
 	if restart.How != attr.OutcomeOpen {
 		b.addPath(root)
 	}

@@ -12,15 +12,15 @@ import (
 // attachEvents puts on the restart what is said of the container in its time, and what led
 // to it: the probes that had failed before the kubelet killed the container. quiet is how
 // far apart two Events are at most of which the one led to the other.
-func (restart *Restart) attachEvents(p *plans.Plan, b *builder, quiet time.Duration, sinceLast bool) {
-	root, w := b.spans[0], restart.window(p, quiet)
+func (restart *Restart) attachEvents(p *plans.Plan, rb *restartBuilder, quiet time.Duration, sinceLast bool) {
+	root, w := rb.root, restart.window(p, quiet)
 	w.until = root.End
 	if sinceLast {
 		w.from = time.Time{} // the restarts that were left out are told with this one
 	}
 	for _, ev := range restart.Pod.Untold() {
 		if w.has(ev) && !inStart(restart.Pod, ev) {
-			attach(b.deepest(ev), ev, root.End)
+			attach(rb.place(ev), ev, root.End)
 		}
 	}
 }

@@ -40,19 +40,24 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 // commonest returns the failure that most pods had.
 func commonest(count map[evidence.Failure]int) (worst evidence.Failure, n int) {
 	for f, k := range count {
-		if k > n || k == n && f.Reason+f.Message < worst.Reason+worst.Message {
+		if k > n || k == n && sentence(f) < sentence(worst) {
 			worst, n = f, k
 		}
 	}
 	return worst, n
 }
 
-// sentence is the failure in words, its reason first.
+// sentence is the failure in words, its reason first: "Unhealthy: container web: Readiness
+// probe failed".
 func sentence(f evidence.Failure) string {
-	if f.Message == "" {
-		return f.Reason
+	words := f.Reason
+	if f.Container != "" {
+		words += ": container " + f.Container
 	}
-	return f.Reason + ": " + f.Message
+	if f.Message != "" {
+		words += ": " + f.Message
+	}
+	return words
 }
 
 // ScheduleTrace builds the trace of the time of a CronJob's schedule that a Job is for.

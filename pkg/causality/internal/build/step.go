@@ -97,6 +97,15 @@ func (b *changeBuilder) available(pod *podlife.Pod, ready time.Time) time.Time {
 	if !ok {
 		return evidence.Latest(ready, b.end)
 	}
+	return b.availableFrom(pod, ready, since)
+}
+
+// availableFrom is when a pod that became Ready at a time, and stays so, counts as
+// available. since is the whole second of the condition.
+func (b *changeBuilder) availableFrom(pod *podlife.Pod, ready, since time.Time) time.Time {
+	if b.plan.Workload.MinReady == 0 {
+		return ready
+	}
 	// The controllers count from the condition's whole second, and say so a
 	// little later.
 	at := evidence.Latest(ready, since.Add(b.plan.Workload.MinReady))
@@ -208,7 +217,8 @@ func (b *changeBuilder) addMinReadyWait() {
 	var ready, available time.Time
 	for pod, s := range b.plan.Starts {
 		if tr, ok := pod.FirstReady(); ok && s.Change == b.change {
-			if at := tr.At.At(); at.After(ready) && !at.After(b.end) {
+			at := evidence.Latest(tr.At.At(), readySince(pod, b.end))
+			if at.After(ready) && !at.After(b.end) {
 				ready, available = at, b.available(pod, at)
 			}
 		}

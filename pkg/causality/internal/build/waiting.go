@@ -56,7 +56,7 @@ func (ts troubles) add(pod *podlife.Pod, f evidence.Failure, failed bool) {
 	}
 	t.failed = t.failed || failed
 	if len(t.pods) == 0 || pod.Name < slices.Min(t.pods) {
-		t.Message = f.Message
+		t.Failure = f
 	}
 	t.pods = append(t.pods, pod.Name)
 }
@@ -136,8 +136,8 @@ func newCensus(at time.Time) census {
 	return census{at: at, troubles: troubles{}, failed: troubles{}, stuck: troubles{}}
 }
 
-// count looks at a pod that the change wants.
-func (n *census) count(pod *podlife.Pod) {
+// count looks at a pod that the change wants, and that is to stay Ready for a time.
+func (n *census) count(pod *podlife.Pod, minReady time.Duration) {
 	n.there++
 	n.newest = evidence.Latest(n.newest, pod.CreatedAt())
 	f, failed := pod.Trouble(pod.Timeline(n.at), n.at)
@@ -150,6 +150,9 @@ func (n *census) count(pod *podlife.Pod) {
 		n.running++
 	case !pod.Finite && readyAt(pod, n.at):
 		n.ready++
+		if crash, ok := crashedSince(pod, minReady, n.at); ok {
+			n.troubles.add(pod, crash, true)
+		}
 	default:
 		n.troubles.add(pod, f, failed)
 	}
@@ -196,7 +199,7 @@ func countPods(p *plans.Plan, c *workloads.Change, at time.Time) census {
 			wanted = wanted || pod.RevisionName == c.RevisionName
 		}
 		if wanted {
-			n.count(pod)
+			n.count(pod, p.Workload.MinReady)
 			continue
 		}
 		n.old++
@@ -324,7 +327,7 @@ func WaitingForReplacement(set *workloads.PodSet, lost, next *podlife.Pod, at ti
 	switch why := set.CreateFailureAt(at); {
 	case next != nil && !next.CreatedAt().After(at):
 		n := newCensus(at)
-		n.count(next)
+		n.count(next, 0)
 		w.troubled(n.troubles)
 	case why.Reason != "":
 		w.because(why.Reason)

@@ -153,8 +153,9 @@ func Earliest(times ...time.Time) time.Time {
 }
 
 // Failure is why something failed: a reason in one word, as the API has it
-// ("ErrImagePull"), and a sentence that may say more.
-type Failure struct{ Reason, Message string }
+// ("ErrImagePull"), and a sentence that may say more. Container names the container that it
+// is about, where a pod has several and it is known which.
+type Failure struct{ Reason, Message, Container string }
 
 // Words are what a history of failures keeps of one.
 func (f Failure) Words() (reason, message string) { return f.Reason, f.Message }

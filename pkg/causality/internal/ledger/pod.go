@@ -93,6 +93,18 @@ type Container struct {
 	sent      int
 	sentSince time.Time
 	LeftOut   int
+	// InProgress is the time up to which spans "in progress" were handed out for restarts of
+	// the container.
+	InProgress time.Time
+}
+
+// EmitUpTo notes that spans "in progress" of a restart are handed out, up to a time.
+func (l *Container) EmitUpTo(until time.Time) { l.InProgress = until }
+
+// WillEmit reports whether a restart that began at a time will be handed out, if it is the
+// next one.
+func (l *Container) WillEmit(at time.Time) bool {
+	return l.sent < MaxRestartsSent || at.After(l.sentSince.Add(time.Hour))
 }
 
 // MayEmit reports whether a restart may be handed out, and counts it if not: the next one

@@ -34,6 +34,9 @@ type Container struct {
 
 	Runs  []*Run
 	Waits []wait
+	// ready is what the status says of its readiness, and readySeen when the news of it came.
+	ready     bool
+	readySeen time.Time
 	// Forgotten counts the runs after the first that were dropped, as there were more than
 	// MaxRuns.
 	Forgotten int
@@ -88,6 +91,9 @@ type wait struct {
 	message string
 	from    evidence.Moment
 	until   time.Time // arrival of the next other state; zero while it lasts
+	// after is the restart count of the run that had ended last when the status said so: it
+	// speaks of what came after that, however late it arrives. It is -1 if there is none.
+	after int32
 }
 
 // Words are what the waits of a container keep of one, each text once.
@@ -170,6 +176,9 @@ func (c *Container) observe(s *corev1.ContainerStatus, arrival, seen time.Time) 
 	if s.ImageID != "" {
 		c.imageID = s.ImageID
 	}
+	if s.Ready != c.ready {
+		c.ready, c.readySeen = s.Ready, seen
+	}
 	if t := s.LastTerminationState.Terminated; t != nil {
 		restart := s.RestartCount - 1
 		if s.State.Waiting != nil {
@@ -201,8 +210,7 @@ func (c *Container) observeEnd(t *corev1.ContainerStateTerminated, restart int32
 		return // it never ran, or has vanished
 	}
 	r := c.run(t.ContainerID, restart)
-	// The kubelet states 1970 for what never started.
-	if !r.Started.Known() && t.StartedAt.Unix() > 0 {
+	if !r.Started.Known() && kube.HasStarted(t) {
 		r.Started = evidence.InSecond(t.StartedAt.Time, time.Time{})
 	}
 	if r.Over() {
@@ -262,8 +270,22 @@ func (c *Container) wait(reason, message string, arrival, seen time.Time) {
 	if arrival.IsZero() {
 		from = evidence.Moment{}
 	}
-	w := wait{reason: evidence.Shared(c.Waits, reason), message: evidence.Shared(c.Waits, message), from: from}
+	w := wait{reason: evidence.Shared(c.Waits, reason), message: evidence.Shared(c.Waits, message), from: from, after: c.lastRestart()}
 	c.Waits = evidence.Trimmed(append(c.Waits, w), MaxTransitions)
+}
+
+// readyAt reports whether the status says that the container was ready at a time. Of more
+// than one change before that the last is known.
+func (c *Container) readyAt(at time.Time) bool { return c.ready != at.Before(c.readySeen) }
+
+// lastRestart is the restart count of the run that has ended last, or -1.
+func (c *Container) lastRestart() int32 {
+	for _, r := range slices.Backward(c.Runs) {
+		if r.Over() {
+			return r.Restart
+		}
+	}
+	return -1
 }
 
 // waitAt returns the latest notable waiting state that began by t.

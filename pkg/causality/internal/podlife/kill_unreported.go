@@ -1,11 +1,14 @@
 package podlife
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 )
 
 // A container that its probe has killed again and again uses up what the kubelet's
@@ -57,4 +60,23 @@ func longestKill(in *corev1.Pod, s *corev1.Container) time.Duration {
 		}
 	}
 	return time.Duration(grace) * time.Second
+}
+
+// timeUp is when the kubelet sent SIGKILL to a run that it had begun to kill at a time, if
+// that is what ended it: the grace period was over in the second in which it ended. Zero if
+// it was not, or if the grace period was another one.
+func (c *Container) timeUp(end evidence.Moment, r *Run, killed time.Time) time.Time {
+	if killed.IsZero() || r.ExitCode != exitSIGKILL || r.Reason == OOMKilled || r.Vanished {
+		return time.Time{}
+	}
+	up := killed.Add(c.longestKill)
+	if up.Before(end.Earliest.Add(-time.Second)) || !up.Before(end.At()) {
+		return time.Time{}
+	}
+	return evidence.Latest(end.Earliest, up)
+}
+
+// EndOfKilled dates the end of a run that the kubelet had begun to kill at a time.
+func (c *Container) EndOfKilled(end evidence.Moment, r *Run, killed time.Time) time.Time {
+	return cmp.Or(c.timeUp(end, r, killed), end.At())
 }

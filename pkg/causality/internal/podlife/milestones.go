@@ -30,6 +30,7 @@ type milestone struct {
 	ordered bool              // the kubelet ended the run, which did nothing wrong
 	last    bool              // the run was ended with its pod, which had failed
 	killed  time.Time         // when the kubelet began to end the run
+	status  bool              // a failure of which only the status tells, which may come late
 	ended   bool              // the run before had ended by then, which nothing else shows
 }
 
@@ -48,15 +49,18 @@ const (
 	milestoneBooted // passed its startup probe
 )
 
+// reasonPulling is the kubelet's word for what it does while it pulls an image.
+const reasonPulling = "Pulling"
+
 // MilestoneKinds are the kubelet's Event reasons
 // (k8s.io/kubernetes/pkg/kubelet/events).
 var MilestoneKinds = map[string]milestoneKind{
-	"Pulling": milestonePulling,
-	"Pulled":  milestonePulled,
-	"Failed":  MilestoneFailed,
-	"BackOff": MilestoneBackOff,
-	"Created": milestoneCreated,
-	"Started": milestoneStarted,
+	reasonPulling: milestonePulling,
+	"Pulled":      milestonePulled,
+	"Failed":      MilestoneFailed,
+	"BackOff":     MilestoneBackOff,
+	"Created":     milestoneCreated,
+	"Started":     milestoneStarted,
 }
 
 // StartedSlack is how far the kubelet's Started Event may be from the second
@@ -86,14 +90,17 @@ func (p *Pod) Milestones(container *Container) []milestone {
 	milestones = addLostPulls(milestones)
 	for _, w := range container.Waits {
 		switch {
-		case !w.from.Known() || w.reason == "CrashLoopBackOff":
+		case !w.from.Known() || w.isOfRun():
 		case w.reason == "ImagePullBackOff" && failedEvents:
 			// It follows a failure that is a milestone already.
 		default:
-			milestones = append(milestones, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.message})
+			milestones = append(milestones, milestone{Kind: MilestoneFailed, At: w.from.At(), reason: w.reason, message: w.message, status: true})
 		}
 	}
 	sortMilestones(milestones)
+	if dateLateFailures(milestones) {
+		sortMilestones(milestones)
+	}
 	noteUnseenEnds(milestones)
 	return milestones
 }
@@ -123,7 +130,7 @@ func noteUnseenEnds(milestones []milestone) {
 		case milestoneTerminated:
 			running = nil
 		case MilestoneBackOff:
-			if !unseen || !strings.Contains(m.message, "restarting failed container") {
+			if !unseen || !restartsFailed(*m) {
 				continue
 			}
 			// The news may be of a back off before that start.
@@ -132,6 +139,12 @@ func noteUnseenEnds(milestones []milestone) {
 			}
 		}
 	}
+}
+
+// restartsFailed reports whether an Event says that the kubelet backs off from a container
+// that crashed, and not from an image.
+func restartsFailed(m milestone) bool {
+	return strings.Contains(m.message, "restarting failed container")
 }
 
 // addLostPulls adds the beginning of pulls whose Pulling Event is missing: the
@@ -232,7 +245,8 @@ func narrowEnds(lines []ContainerLine) {
 			}
 			// A run ends after its start, however short it was, and after the
 			// kubelet began to end it.
-			m.At = evidence.Latest(m.run.Finished.Before(next).At(), started.Add(time.Nanosecond), m.killed)
+			end := m.run.Finished.Before(next)
+			m.At = evidence.Latest(line.EndOfKilled(end, m.run, m.killed), started.Add(time.Nanosecond), m.killed)
 		}
 		sortMilestones(line.milestones)
 	}

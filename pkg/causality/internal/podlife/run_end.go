@@ -18,6 +18,8 @@ const (
 // The kubelet's words for the states of containers that are named here.
 const (
 	postStartHookError = "PostStartHookError"
+	reasonUnhealthy    = "Unhealthy" // of an Event
+	crashLoopBackOff   = "CrashLoopBackOff"
 	runContainerError  = "RunContainerError"
 	OOMKilled          = "OOMKilled"
 )
@@ -84,6 +86,20 @@ func (p *Pod) EndedWithPod(container *Container, r *Run) bool {
 		}
 	}
 	return p.Phase == "Succeeded" || p.Phase == "Failed"
+}
+
+// StoppedSidecar is the run of a sidecar that the kubelet stopped as the containers it serves
+// were done; nil if there is none. Where the pod is deleted meanwhile it is stopped with that.
+func (p *Pod) StoppedSidecar(container *Container) *Run {
+	n := len(container.Runs)
+	if n == 0 || !container.Sidecar {
+		return nil
+	}
+	r := container.Runs[n-1]
+	if !r.Over() || !p.EndedWithPod(container, r) || p.StoppedWith(container, r) {
+		return nil
+	}
+	return r
 }
 
 // endReason is why a run that failed ended, in the runtime's word; some give

@@ -14,18 +14,19 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-// stage is one thing that the kubelet did for a container, and from when until when: it
+// Stage is one thing that the kubelet did for a container, and from when until when: it
 // pulled the image for 3.2 seconds.
-type stage struct {
+type Stage struct {
 	Kind        kind.Kind
 	From, Until time.Time
 	Failure     *evidence.Failure
 	Attrs       []attribute.KeyValue
+	OfRun       bool // it ended with a run, of which Attrs has the exit code
 }
 
 // Stages reads a container's milestones in order and returns what went on
 // between them, up to end.
-func (l *ContainerLine) Stages(end time.Time) []stage {
+func (l *ContainerLine) Stages(end time.Time) []Stage {
 	s := l.stager(end)
 	s.finish(end)
 	return s.out
@@ -52,7 +53,7 @@ func (l *ContainerLine) stager(until time.Time) stager {
 // image, starting the container, running it, or backing off from a failure.
 type stager struct {
 	line *ContainerLine
-	out  []stage
+	out  []Stage
 
 	idle     time.Time        // nothing in particular since; work that shows now may have begun then
 	pulling  time.Time        // a pull is on since
@@ -60,6 +61,8 @@ type stager struct {
 	created  bool             // the runtime has created the container it is to start
 	backOff  time.Time        // backing off since
 	why      evidence.Failure // why it backs off
+	said     string           // the status's word for that, where it is another
+	unsaid   bool             // nobody has said that it does
 	running  *milestone       // the start of the run that is on
 	done     bool             // the last run was the last one, unless all of the pod is run again
 	ordered  bool             // the kubelet ended the last run, to start the container anew
@@ -89,7 +92,7 @@ func (s *stager) next(m milestone) {
 		s.endBackOff(m.At)
 		s.closePull(m.At, nil)
 		s.begin(m.At)
-		s.emit(stage{Kind: kind.StartContainer, From: s.starting, Until: m.At, Attrs: m.run.Identity()})
+		s.emit(Stage{Kind: kind.StartContainer, From: s.starting, Until: m.At, Attrs: m.run.Identity()})
 		s.starting, s.created = time.Time{}, false
 		s.idle = m.At
 		s.running = &m
@@ -99,7 +102,10 @@ func (s *stager) next(m milestone) {
 		s.terminated(m)
 	case MilestoneBackOff:
 		if m.ended {
-			s.crashed(m.At)
+			s.crashed(m.At, "")
+		}
+		if restartsFailed(m) {
+			s.unsaid = false
 		}
 	}
 }
@@ -122,17 +128,18 @@ func (s *stager) unseen(at time.Time) {
 	if s.running == nil {
 		return
 	}
-	s.emit(stage{
+	s.emit(Stage{
 		Kind: kind.RunContainer, From: s.running.At, Until: at, Attrs: s.running.run.Identity(),
 		Failure: &evidence.Failure{Reason: "Error", Message: "it ended, and nothing says how"},
 	})
 	s.running, s.starting = nil, time.Time{}
 }
 
-// crashed begins the wait after a run that failed.
-func (s *stager) crashed(at time.Time) {
+// crashed begins the wait after a run that failed, for which the status has a word, or none
+// yet: the kubelet restarts a container that crashed for the first time at once.
+func (s *stager) crashed(at time.Time, said string) {
 	s.starting, s.created = time.Time{}, false
-	s.backOff, s.why = at, evidence.Failure{Reason: "CrashLoopBackOff"}
+	s.backOff, s.why, s.said, s.unsaid = at, evidence.Failure{Reason: cmp.Or(said, crashLoopBackOff)}, "", said == ""
 }
 
 // crashedBefore looks at a restart that only the status tells of. Where a container
@@ -143,7 +150,8 @@ func (s *stager) crashedBefore(m milestone) {
 		return
 	}
 	if from := cmp.Or(s.starting, s.idle); m.At.Sub(from) >= backOffPeriod {
-		s.crashed(from)
+		s.crashed(from, crashLoopBackOff)
+		s.unsaid = !s.line.saidBackOff(from, m.At)
 	}
 }
 
@@ -151,11 +159,11 @@ func (s *stager) crashedBefore(m milestone) {
 // waits for it, too. Other containers' probes are part of becoming ready.
 func (s *stager) booted(at time.Time) {
 	if s.line.Sidecar && s.line.HasStartupProbe && s.running != nil {
-		s.emit(stage{Kind: kind.StartupProbe, From: s.running.At, Until: at})
+		s.emit(Stage{Kind: kind.StartupProbe, From: s.running.At, Until: at})
 	}
 }
 
-func (s *stager) emit(g stage) {
+func (s *stager) emit(g Stage) {
 	if g.Until.Before(g.From) {
 		g.Until = g.From
 	}
@@ -166,7 +174,7 @@ func (s *stager) emit(g stage) {
 func (s *stager) pulled(m milestone) {
 	pulling, waiting, ok := pullTimes(m.message)
 	if !s.pulling.IsZero() {
-		g := stage{Kind: kind.PullImage, From: s.pulling, Until: m.At}
+		g := Stage{Kind: kind.PullImage, From: s.pulling, Until: m.At}
 		if ok && waiting > pulling {
 			g.Attrs = append(g.Attrs, evidence.Seconds(attr.PullWaitingKey, waiting-pulling))
 		}
@@ -187,16 +195,16 @@ func (s *stager) closePull(at time.Time, f *evidence.Failure) {
 	if s.pulling.IsZero() {
 		return
 	}
-	s.emit(stage{Kind: kind.PullImage, From: s.pulling, Until: at, Failure: f})
+	s.emit(Stage{Kind: kind.PullImage, From: s.pulling, Until: at, Failure: f})
 	s.pulling = time.Time{}
 }
 
 func (s *stager) failed(m milestone) {
 	f := s.named(m)
 	s.created = false
-	g := stage{Until: m.At, Failure: &f}
+	g := Stage{Until: m.At, Failure: &f}
 	if m.run != nil {
-		g.Attrs = m.run.Attributes()
+		g.Attrs, g.OfRun = m.run.Attributes(), true
 	}
 	if m.run != nil {
 		s.endBackOff(m.At) // another attempt
@@ -204,7 +212,7 @@ func (s *stager) failed(m milestone) {
 	switch {
 	case !s.backOff.IsZero():
 		if m.reason != "" {
-			s.why = f // the status names the reason
+			s.why, s.unsaid = f, false // the status names the reason
 			s.nameFailure(f)
 		}
 		return
@@ -228,14 +236,17 @@ func (s *stager) failed(m milestone) {
 		}
 		s.emit(g)
 	}
-	s.why = f
+	s.why, s.said, s.unsaid = f, "", false
+	if m.run != nil {
+		s.said = s.line.saidOfCrash(m.run)
+	}
 	s.backOff = m.At
 }
 
 // nameFailure gives the failed attempt the reason that the status states; the
 // Events say it in words only.
 func (s *stager) nameFailure(f evidence.Failure) {
-	if n := len(s.out); n > 0 && s.out[n-1].Failure != nil && f.Reason != "ImagePullBackOff" && f.Reason != "CrashLoopBackOff" {
+	if n := len(s.out); n > 0 && s.out[n-1].Failure != nil && f.Reason != "ImagePullBackOff" && f.Reason != crashLoopBackOff {
 		s.out[n-1].Failure = &f
 	}
 }
@@ -276,8 +287,8 @@ func (s *stager) terminated(m milestone) {
 		from = s.running.At
 	}
 	r := m.run
-	g := stage{
-		Kind: kind.RunContainer, From: from, Until: m.At, Attrs: r.Attributes(), Failure: m.failure,
+	g := Stage{
+		Kind: kind.RunContainer, From: from, Until: m.At, Attrs: r.Attributes(), Failure: m.failure, OfRun: true,
 	}
 	s.emit(g)
 	s.running = nil
@@ -286,7 +297,7 @@ func (s *stager) terminated(m milestone) {
 		s.done, s.ordered = !s.line.policy.Restarts(r.ExitCode), m.ordered
 		return
 	}
-	s.crashed(m.At)
+	s.crashed(m.At, s.line.saidOfCrash(r))
 }
 
 // endBackOff closes the waiting that went on until the kubelet's next try.
@@ -294,9 +305,11 @@ func (s *stager) endBackOff(at time.Time) {
 	if s.backOff.IsZero() {
 		return
 	}
-	g := stage{Kind: kind.BackOff, From: s.backOff, Until: at}
-	if s.why.Reason != "" {
-		reason := s.why.Reason
+	g := Stage{Kind: kind.BackOff, From: s.backOff, Until: at}
+	// The kubelet restarts a container at once when it has crashed for the first time: nobody
+	// is quoted for a wait that was none.
+	if s.why.Reason != "" && (!s.unsaid || at.Sub(s.backOff) >= backOffPeriod) {
+		reason := cmp.Or(s.said, s.why.Reason)
 		if reason == "ErrImagePull" {
 			reason = "ImagePullBackOff"
 		}
@@ -308,10 +321,10 @@ func (s *stager) endBackOff(at time.Time) {
 
 // finish closes what was going on at the end.
 func (s *stager) finish(end time.Time) {
-	if w, _ := s.line.waitAt(end); w.reason == "CrashLoopBackOff" && !s.starting.IsZero() && end.Sub(s.starting) > StartedSlack &&
+	if w, _ := s.line.waitAt(end); w.reason == crashLoopBackOff && !s.starting.IsZero() && end.Sub(s.starting) > StartedSlack &&
 		(w.until.IsZero() || !w.until.Before(end)) {
 		// It has been started since, and has crashed: the Events of that are lost.
-		s.crashed(s.starting)
+		s.crashed(s.starting, crashLoopBackOff)
 	}
 	switch {
 	case !s.backOff.IsZero():
@@ -319,12 +332,12 @@ func (s *stager) finish(end time.Time) {
 	case !s.pulling.IsZero():
 		s.closePull(end, nil)
 	case !s.starting.IsZero() && s.starting.Before(end):
-		s.emit(stage{Kind: kind.StartContainer, From: s.starting, Until: end})
+		s.emit(Stage{Kind: kind.StartContainer, From: s.starting, Until: end})
 	case s.line.Sidecar:
 		if s.line.End.IsZero() {
 			s.booted(end)
 		}
 	case (s.line.Init || s.line.finite) && s.running != nil && s.running.At.Before(end):
-		s.emit(stage{Kind: kind.RunContainer, From: s.running.At, Until: end, Attrs: s.running.run.Identity()})
+		s.emit(Stage{Kind: kind.RunContainer, From: s.running.At, Until: end, Attrs: s.running.run.Identity()})
 	}
 }

@@ -18,12 +18,12 @@ func (p *Pod) Trouble(tl Timeline, at time.Time) (f evidence.Failure, self bool)
 	}
 	for _, container := range p.Containers {
 		if f, failed := p.containerTrouble(container, at); failed {
-			return f, true
+			return p.Of(container, f), true
 		}
 	}
 	for i := range tl.Containers {
-		if why, ok := tl.Containers[i].backingOff(at); ok && why.Reason != "CrashLoopBackOff" {
-			return why, true // only Events say so
+		if why, ok := tl.Containers[i].backingOff(at); ok && why.Reason != crashLoopBackOff {
+			return p.Of(tl.Containers[i].Container, why), true // only Events say so
 		}
 	}
 	if tl.Scheduled.IsZero() {
@@ -51,9 +51,9 @@ func (p *Pod) containerTrouble(container *Container, at time.Time) (f evidence.F
 	waiting = waiting && (w.until.IsZero() || !w.until.Before(at))
 	ended := container.LastEnded(at)
 	switch {
-	case waiting && ended != nil && (w.reason == "CrashLoopBackOff" || w.reason == postStartHookError):
+	case waiting && ended != nil && (w.reason == crashLoopBackOff || w.reason == postStartHookError):
 		return evidence.Failure{Reason: w.reason, Message: Describe(p.WhyEnded(container, ended))}, true
-	case waiting && w.reason == "CrashLoopBackOff":
+	case waiting && w.reason == crashLoopBackOff:
 		return evidence.Failure{Reason: w.reason, Message: ""}, true
 	case waiting:
 		return evidence.Failure{Reason: w.reason, Message: container.explain(w.reason, w.message)}, true
@@ -106,7 +106,35 @@ func (p *Pod) waitingTrouble(tl Timeline, at time.Time) evidence.Failure {
 	if unready.Reason != "" && !tl.Sandbox.IsZero() {
 		return evidence.Failure{Reason: unready.Reason, Message: unready.Message}
 	}
-	return evidence.Failure{Reason: "ContainersNotReady", Message: ""}
+	return evidence.Failure{Reason: "ContainersNotReady", Message: p.unreadyWords(at)}
+}
+
+// unreadyWords name the containers that were not ready at a time, in the words of the
+// condition Ready, if the status tells them from others.
+func (p *Pod) unreadyWords(at time.Time) string {
+	var names []string
+	ready := false
+	for _, container := range p.Containers {
+		switch {
+		case container.Init:
+		case container.readyAt(at):
+			ready = true
+		default:
+			names = append(names, container.Name)
+		}
+	}
+	if !ready || len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("containers with unready status: [%s]", strings.Join(names, " "))
+}
+
+// Of is a failure of a container: in a pod that has several it says of which.
+func (p *Pod) Of(container *Container, f evidence.Failure) evidence.Failure {
+	if len(p.Containers) > 1 {
+		f.Container = container.Name
+	}
+	return f
 }
 
 // lastStep is when the last step of the start began that shows.
@@ -125,9 +153,14 @@ func (tl *Timeline) lastStep() time.Time {
 func (p *Pod) lastWarning(from, at time.Time) (evidence.Failure, bool) {
 	var last Occurrence
 	var reason string
+	var about *Container
 	for _, ev := range p.Events {
-		if ev.EventType != "Warning" || ev.First().After(at) || ev.Container != "" && p.container(ev.Container) == nil {
+		container := p.container(ev.Container)
+		if ev.EventType != "Warning" || ev.First().After(at) || ev.Container != "" && container == nil {
 			continue // the last is of an ephemeral container, which nobody waits for
+		}
+		if ev.Reason == reasonUnhealthy && container != nil && container.readyAt(at) {
+			continue // nor is that one waited for any more
 		}
 		o := ev.Until(at)
 		if o.At.Before(from) {
@@ -135,10 +168,18 @@ func (p *Pod) lastWarning(from, at time.Time) (evidence.Failure, bool) {
 		}
 		vague, wasVague := isVague(o.Message), isVague(last.Message)
 		if reason == "" || wasVague && !vague || wasVague == vague && !o.At.Before(last.At) {
-			reason, last = ev.Reason, o
+			reason, last, about = ev.Reason, o, container
 		}
 	}
-	return evidence.Failure{Reason: reason, Message: last.Message}, reason != ""
+	f := evidence.Failure{Reason: reason, Message: last.Message}
+	if reason == reasonUnhealthy {
+		// Of a probe that says nothing there is only what it was.
+		f.Message = strings.TrimSuffix(strings.TrimSpace(f.Message), ":")
+	}
+	if about != nil {
+		f = p.Of(about, f)
+	}
+	return f, reason != ""
 }
 
 // isVague knows the kubelet's summary of the volumes that it waits for; that of
