@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // asked is a label and an annotation that is to be on spans.
@@ -20,7 +21,7 @@ const asked = "example.com/asked"
 // shownKey is the beginning of the key of the workload's metadata that a span has to have,
 // up to ".label.": of the workload that the span's trace is about; "" if it has none.
 func shownKey(s spans.Span) string {
-	if c := change(s); c == "activity" || c == "schedule" || c == "disruption" {
+	if c := change(s); s.Kind == kind.Activity || c == "activity" || c == "schedule" || c == "disruption" {
 		return "" // they are about an object that need not be a workload
 	}
 	if value(s, "rollspan.object.kind").AsString() == "Rollout" {

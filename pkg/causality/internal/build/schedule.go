@@ -52,7 +52,14 @@ func (s Schedule) Trace(events []*podlife.Event) spans.Trace {
 	if s.Cause != "" {
 		attrs = append(attrs, attr.CauseKey.String(s.Cause))
 	}
-	root := b.add(SpanSpec{Kind: kind.CronJobSchedule, Subject: s.Cron.Subject(), Start: s.At, End: s.Until, Attrs: attrs})
+	target := ""
+	if s.Cron.Name != "" {
+		target = s.Cron.Namespace + "/" + s.Cron.Name
+	}
+	root := b.add(SpanSpec{
+		Kind: kind.CronJobSchedule, Target: target, Subject: s.Cron.Subject(),
+		Start: s.At, End: s.Until, Attrs: attrs,
+	})
 	b.attachActive(root, s.Cron)
 	for _, ev := range events {
 		attach(root, ev, time.Time{})
