@@ -83,6 +83,7 @@ type Engine struct {
 	handed *ledger.HandedOut
 	// plans are those of the workloads that have to do with the one in review: see planOf.
 	plans  map[*workloads.Workload]*plans.Plan
+	losses nodes.Losses  // when nodes were lost, for those who look through all Events
 	work   evidence.Work // what is left for the boundary that the engine is in: see guard
 	budget int           // what each boundary has: see workBudget
 	swept  time.Time     // when Events were last looked through for ones to forget

@@ -25,6 +25,7 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 	slices.SortFunc(objs, func(a, b *podlife.Object) int { return a.Compare(b.ObjectID) })
 	var out []spans.Trace
 	known := map[*workloads.Workload]*plans.Plan{} // made once: nothing is observed meanwhile
+	e.losses = nil // as of the last time
 	for _, obj := range objs {
 		if e.objects[obj.ObjectID] != obj {
 			delete(e.unsettled, obj) // forgotten, or merged into another

@@ -130,7 +130,7 @@ const nodeReach = 10 * time.Second
 // disruptionBehind finds the disruption of a node of which an Event about a pod tells; nil
 // if there is none. Of a pod that nothing else is known of, the node is not known either:
 // then it is the one that was lost just before, if there is only one.
-func (e *Engine) disruptionBehind(obj *podlife.Object, ev *podlife.Event) (found *nodes.Disruption) {
+func (e *Engine) disruptionBehind(obj *podlife.Object, ev *podlife.Event) *nodes.Disruption {
 	if obj.Kind != kube.KindPod || obj.Group != "" || ev.Reason != reasonNodeNotReady {
 		return nil
 	}
@@ -140,17 +140,10 @@ func (e *Engine) disruptionBehind(obj *podlife.Object, ev *podlife.Event) (found
 		}
 		return nil
 	}
-	for _, n := range e.nodes.ByID {
-		e.work.Spend(1)
-		d := n.LostAround(ev.First(), nodeReach)
-		if d != nil && found != nil {
-			return nil
-		}
-		if d != nil {
-			found = d
-		}
+	if e.losses == nil {
+		e.losses = e.nodes.Losses()
 	}
-	return found
+	return e.losses.Around(ev.First(), nodeReach)
 }
 
 // heldForNode reports whether an Event waits for the disruption of a node, of which it

@@ -5,7 +5,7 @@ package roles
 var engineRules = rules{
 	engine: "Engine",
 	// A plan is made once for all that is done inside one boundary, and takes work.
-	scratch: []string{"plans", "work", "budget", "opts"},
+	scratch: []string{"plans", "losses", "work", "budget", "opts"},
 	books: []string{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept",
 		"Engine.next", "Engine.nextEvents", "Engine.due", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued", "Engine.handed",
