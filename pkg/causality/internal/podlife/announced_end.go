@@ -38,7 +38,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 		if ev.Told() {
 			continue
 		}
-		if ev.AnnouncesLoss() && !ev.Initial {
+		if ev.AnnouncesLoss() && (!ev.Initial || now.Before(ev.LastArrival.Add(maxKillReach))) {
 			return true
 		}
 		container := p.container(ev.Container)
