@@ -2,7 +2,6 @@ package build
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -98,12 +97,7 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 		if !c.CutsPods() {
 			continue // its start was told whole
 		}
-		recovery := b.add(SpanSpec{
-			parent: span.SpanID, id: []string{kind.PodRecovery.ID(), string(pod.UID)},
-			Kind: kind.PodRecovery, Subject: pod.Subject(), app: p.Workload.AppOf(pod),
-			Start: failed, End: ready.At.At(), Attrs: slices.Concat(at.Set.Attributes(), pod.Attributes()),
-		})
-		attachDuring(recovery, pod.Object)
+		b.podRecovery(span.SpanID, pod, at.Set.Attributes(), failed, ready.At.At())
 	}
 	for _, set := range p.Sets {
 		for _, ev := range set.Untold() {

@@ -90,6 +90,7 @@ type startBuilder struct {
 	root  *spans.Span
 	attrs []attribute.KeyValue
 	end   time.Time
+	id    []string // tells the spans from those of the start that was cut, if that was
 	// cutShort says that the pod was not Ready by the end.
 	cutShort bool
 
@@ -110,7 +111,7 @@ func (sb *startBuilder) add(spec SpanSpec) *spans.Span {
 	if spec.Subject == "" {
 		spec.Subject = sb.pod.Subject()
 	}
-	spec.id = append([]string{spec.Kind.ID(), string(sb.pod.UID)}, spec.id...)
+	spec.id = slices.Concat([]string{spec.Kind.ID(), string(sb.pod.UID)}, spec.id, sb.id)
 	spec.app = cmp.Or(spec.app, sb.root.App)
 	spec.Start = evidence.Latest(spec.Start, sb.root.Start)
 	spec.Attrs = append(slices.Clip(sb.attrs), spec.Attrs...)
