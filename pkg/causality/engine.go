@@ -413,6 +413,9 @@ func (e *Engine) Advance(now time.Time) []spans.Trace {
 
 // reviewDue looks at the workloads that are due.
 func (e *Engine) reviewDue(wanted extent) (out []spans.Trace) {
+	if wanted != whatSettled {
+		e.takeLastNews(wanted)
+	}
 	for _, w := range e.dueWorkloads(wanted) {
 		if !e.due[w] {
 			continue // it was dropped when another was looked at

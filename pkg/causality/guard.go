@@ -131,6 +131,20 @@ func (e *Engine) reviewGuarded(w *workloads.Workload, wanted extent) (out []span
 	return out
 }
 
+// takeLastNews takes in what waits to be put together, before the last look at the workloads:
+// whichever of them comes first may link to another.
+func (e *Engine) takeLastNews(wanted extent) {
+	for _, w := range e.dueWorkloads(wanted) {
+		if w.Composition == nil || !e.due[w] {
+			continue
+		}
+		if f := e.guard(func() { e.takeNews(w, wanted) }); f != nil {
+			e.contain(f, "review", w.ObjectID, w.Name)
+			e.dropWorkload(w)
+		}
+	}
+}
+
 // planOf is the plan of a workload, for what is told of another one that has to do with
 // it. Its budget is its own: nobody's trace is given up for what others ask for. It is
 // made once for all that is done inside one boundary; nil if it could not be.

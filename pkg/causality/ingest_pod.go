@@ -42,6 +42,7 @@ func (e *Engine) newPod(id kube.ObjectID, o Observation, in *corev1.Pod) *podlif
 	e.podsOf[pod.Owner] = append(e.podsOf[pod.Owner], pod)
 	e.claims.Use(pod, in)
 	e.observeMirror(pod, in)
+	e.observeStaticChange(pod)
 	e.observeAnnounced(pod)
 	return pod
 }
@@ -87,7 +88,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 	}
 	if isNew && o.Initial {
 		_, pod.ReadyFirst = pod.FirstReady()
-		pod.LostFirst = pod.Leaving() || pod.Phase == corev1.PodFailed
+		pod.LostFirst = pod.LostAtFirst()
 	}
 	pod.ObserveEnd(o, in)
 	pod.ObserveTriggers(o, in)

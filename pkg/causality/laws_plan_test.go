@@ -28,7 +28,7 @@ func stories(t *testing.T) [][]causality.Observation {
 func drawStory(t *rapid.T, all [][]causality.Observation) []causality.Observation {
 	if rapid.IntRange(0, 3).Draw(t, "a preemption if 0") == 0 {
 		kind := rapid.SampledFrom(slices.Sorted(maps.Keys(preemptors))).Draw(t, "by a")
-		return preemption(t, preemptors[kind].lines, "0", 61, rapid.SampledFrom([]string{"60.01", "65.00"}).Draw(t, "its revision comes"))
+		return preemption(t, preemptors[kind].lines, "0", 61, 62, rapid.SampledFrom([]string{"60.01", "65.00"}).Draw(t, "its revision comes"))
 	}
 	obs := all[rapid.IntRange(0, len(all)-1).Draw(t, "story")]
 	kind := rapid.SampledFrom([]string{"", "Pod", "Event", "ControllerRevision"}).Draw(t, "what is late")

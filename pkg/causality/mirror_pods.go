@@ -75,3 +75,30 @@ func (e *Engine) dropMirror(pod *podlife.Pod) {
 	}
 	e.mirrors[pod.Mirrors] = left
 }
+
+// staticGap is how long after the mirror of a static pod was gone the next one of its name
+// still shows that the pod was changed. The kubelet makes the two in one go, when the
+// containers have ended (SyncPod of k8s.io/kubernetes/pkg/kubelet).
+const staticGap = 5 * time.Second
+
+// observeStaticChange notes that a mirror pod which is new took the place of one that stood
+// for the same static pod with another manifest.
+func (e *Engine) observeStaticChange(pod *podlife.Pod) {
+	before := e.pods[namesake(pod)]
+	if pod.Mirrors.UID == "" || pod.Initial || before == nil || before.Mirrors.UID == "" || before.Mirrors == pod.Mirrors {
+		return
+	}
+	if !before.Gone.Known() || pod.FirstSeen.Arrival.Sub(before.GoneSeen) < staticGap {
+		before.ChangedTo = pod.ObjectID
+	}
+}
+
+// changedFrom is the mirror pod of what a static pod was before it was changed, if it was,
+// and the mirror pod before is still to be told of.
+func (e *Engine) changedFrom(pod *podlife.Pod) *podlife.Pod {
+	before := e.pods[namesake(pod)]
+	if before == nil || before.ChangedTo != pod.ObjectID || before.Ledger.StopSent {
+		return nil
+	}
+	return before
+}

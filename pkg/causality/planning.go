@@ -20,6 +20,9 @@ func (e *Engine) plan(w *workloads.Workload) *plans.Plan {
 	if w.CronJob != nil {
 		p.Cron = e.objects[w.CronJob.ID]
 	}
+	if pod := e.pods[w.ObjectID]; pod != nil {
+		p.ChangedFrom = e.changedFrom(pod)
+	}
 	p.Attribute(e.podsOf)
 	return p
 }

@@ -49,6 +49,17 @@ func (e *Engine) preemptor(victim *podlife.Pod) *podlife.Pod {
 	return e.nominatedFor(victim)
 }
 
+// awaitsPreemptor reports whether news waits of the workload of the pod for which another one
+// was taken away: the change that made it, to which the loss is linked, may not be known yet.
+func (e *Engine) awaitsPreemptor(victim *podlife.Pod) bool {
+	by := e.preemptor(victim)
+	if by == nil {
+		return false
+	}
+	w := e.workloadOf(by.Object)
+	return w != nil && w.Awaits(by.FirstSeen)
+}
+
 // wantedRoom reports whether a pod was there and had no node when another one was lost.
 func wantedRoom(pod *podlife.Pod, lost evidence.Moment) bool {
 	return !nodes.EarliestOf(pod.Created).After(lost.At()) && (!pod.Scheduled.Known() || !pod.Scheduled.At().Before(nodes.EarliestOf(lost)))
@@ -122,6 +133,8 @@ func (e *Engine) broughtBy(pod *podlife.Pod) (ledger.Place, bool) {
 		return ledger.Place{}, false
 	}
 	switch at := p.Starts[pod]; {
+	case at.Change != nil && !w.IdentitySettled(at.Change):
+		return ledger.Place{}, false // whatever its trace's ID will be
 	case at.Change != nil:
 		return p.PlaceOf(at.Change), true
 	case at.Lost != nil:

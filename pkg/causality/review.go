@@ -65,7 +65,7 @@ func (r *reviewer) ready(seen time.Time) bool {
 // for slow pods long enough.
 func (r *reviewer) finished() {
 	for _, c := range r.plan.Workload.Changes {
-		if c.Ledger.Sent && (c.Ledger.Root != nil || r.plan.Idle(c)) {
+		if c.Ledger.Sent && (c.Ledger.Root != nil || r.plan.Idle(c)) || r.toldByNext(c) {
 			continue // a pod may yet have come by what was passed over
 		}
 		seen, settled := r.plan.Settled(c)
@@ -97,12 +97,36 @@ func (r *reviewer) finished() {
 	}
 }
 
+// toldByNext reports whether the deletion of a mirror pod is told, or will be, with the start
+// of what its static pod was changed to.
+func (r *reviewer) toldByNext(c *workloads.Change) bool {
+	pod := r.engine.pods[r.plan.Workload.ObjectID]
+	if c.Kind != attr.ChangeDelete || pod == nil {
+		return false
+	}
+	if r.wanted == whatIsOver && pod.Mirrors.UID != "" && pod.Gone.Known() && r.engine.now.Sub(pod.GoneSeen) < staticGap {
+		return true // the next may be on its way
+	}
+	if pod.ChangedTo.UID == "" {
+		return false
+	}
+	if pod.Ledger.StopSent {
+		c.Ledger.EmitDeletion()
+		c.Ledger.Emit(pod.Ledger.StopSpan)
+		return true
+	}
+	next := r.engine.workloads[pod.ChangedTo]
+	return next != nil && len(next.Changes) > 0 && !next.Changes[0].Ledger.Sent
+}
+
 // lateSpans hands out starts and stops of pods that were not over when their
 // change was.
 func (r *reviewer) lateSpans() {
 	for _, pod := range r.plan.Pods {
 		if at := r.plan.Starts[pod]; at.Change != nil && at.Change.Ledger.Root != nil && !pod.Ledger.StartSent && !r.mayRecover(at.Change, pod) {
-			if seen, done := pod.StartResolved(); r.wanted == everything || done && !r.plan.Workload.Awaits(pod.FirstSeen) && r.ready(seen) {
+			if build.StartUnknown(r.plan, pod) {
+				pod.Ledger.PassOverStart()
+			} else if seen, done := pod.StartResolved(); r.wanted == everything || done && !r.plan.Workload.Awaits(pod.FirstSeen) && r.ready(seen) {
 				r.out = append(r.out, build.LateStartTrace(r.plan, pod, at, r.cutAt(done)))
 			}
 		}

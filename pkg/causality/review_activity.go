@@ -25,7 +25,7 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 	slices.SortFunc(objs, func(a, b *podlife.Object) int { return a.Compare(b.ObjectID) })
 	var out []spans.Trace
 	known := map[*workloads.Workload]*plans.Plan{} // made once: nothing is observed meanwhile
-	e.losses = nil // as of the last time
+	e.losses = nil                                 // as of the last time
 	for _, obj := range objs {
 		if e.objects[obj.ObjectID] != obj {
 			delete(e.unsettled, obj) // forgotten, or merged into another
@@ -109,6 +109,18 @@ func (e *Engine) burst(events []*podlife.Event) burst {
 		b.over, b.cut = limit, limit
 	}
 	return b
+}
+
+// endToCome reports whether the end of a pod is still to be told that its kubelet ends, or has
+// ended: that the kubelet said so, in its Events, is part of it.
+func (e *Engine) endToCome(pod *podlife.Pod) bool {
+	if pod == nil {
+		return false
+	}
+	gone := pod.Gone.Known() && e.now.After(pod.GoneSeen.Add(e.opts.Linger))
+	_, started := pod.FirstReady()
+	ended := pod.EndedUndeleted() && (started || !pod.Unowned()) && !pod.LostFirst && !pod.Ledger.StopSent && !gone
+	return ended || pod.BeingEnded(e.now)
 }
 
 // lateEvents hands out the Events that belong to spans which went out before

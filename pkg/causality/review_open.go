@@ -19,7 +19,7 @@ import (
 // claimable reports whether something that is still to be handed out may yet want the
 // object's Events.
 func (e *Engine) claimable(obj *podlife.Object) bool {
-	if e.wantedByPod(obj) {
+	if e.wantedByPod(obj) || e.endToCome(e.pods[obj.ObjectID]) {
 		return true
 	}
 	w := e.workloadAbove(obj)

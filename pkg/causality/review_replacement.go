@@ -29,6 +29,10 @@ func (r *reviewer) replacements() {
 		if r.wanted != everything && (!done || r.plan.Workload.Awaits(lost.LostBy()) || !r.ready(seen)) {
 			continue
 		}
+		if r.wanted == whatSettled && r.engine.awaitsPreemptor(lost) {
+			r.nextReview = evidence.Earliest(r.nextReview, r.engine.now.Add(time.Second))
+			continue
+		}
 		if !done {
 			how = attr.OutcomeOpen
 		}
@@ -52,6 +56,9 @@ func (r *reviewer) replaced(lost, next *podlife.Pod) (how attr.Outcome, seen tim
 	seen = evidence.Latest(lost.GoneSeen, lost.LostBy().Arrival)
 	stopped := lost.Gone.Known() || !lost.Leaving()
 	if next == nil {
+		if build.NeverReplaced(r.plan, lost) {
+			return attr.OutcomeFailed, seen, true
+		}
 		// Nobody replaces it once the workload wants something else.
 		if set := r.plan.Stops[lost].Set; set.Gone && plans.OrphanedAt(set, lost.LostBy()) {
 			return attr.OutcomeDeleted, evidence.Latest(seen, set.DeletedBy.Arrival), stopped

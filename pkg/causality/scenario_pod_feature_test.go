@@ -26,6 +26,12 @@ func setPodFeature(p *corev1.Pod, key, val string) {
 			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: val, Image: val + ":1"},
 		})
 		p.Generation++
+	case "disrupted": // <reason>@<when>, or <when> it was withdrawn
+		if reason, at, ok := strings.Cut(val, "@"); ok {
+			condition(corev1.DisruptionTarget, corev1.ConditionTrue, at).Reason = reason
+		} else {
+			condition(corev1.DisruptionTarget, corev1.ConditionFalse, val)
+		}
 	case "mirrors": // the static pod with that UID, which is a hash
 		p.Annotations[corev1.MirrorPodAnnotationKey] = val
 	case "grace": // terminationGracePeriodSeconds

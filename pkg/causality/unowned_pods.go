@@ -26,7 +26,11 @@ func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 	w := e.runOf(pod)
 	w.Runs = pod.Runs
 	if isNew && !startedBefore(pod) {
-		c := w.Offer(&workloads.Change{Kind: attr.ChangeRun, Cause: attr.CauseCreate, Opened: pod.FirstSeen, Start: pod.Created, Wanted: 1})
+		cause := attr.CauseCreate
+		if e.changedFrom(pod) != nil {
+			cause = attr.CauseTemplate
+		}
+		c := w.Offer(&workloads.Change{Kind: attr.ChangeRun, Cause: cause, Opened: pod.FirstSeen, Start: pod.Created, Wanted: 1})
 		for _, container := range pod.Containers {
 			if !slices.Contains(c.ImagesAfter, container.Image) {
 				c.ImagesAfter = append(c.ImagesAfter, container.Image)

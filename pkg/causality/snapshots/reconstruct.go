@@ -250,6 +250,7 @@ func (snap *snapshot) connect() {
 			set.pods = append(set.pods, pod)
 		}
 	}
+	snap.dateEnds()
 	owner := map[types.UID]*snapshotDeployment{}
 	slices.SortFunc(snap.deployments, func(a, b *snapshotDeployment) int { return cmp.Compare(a.UID, b.UID) })
 	for _, d := range snap.deployments {

@@ -39,6 +39,9 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 	sb.attachEvents(func(ev *podlife.Event) bool {
 		// The Events of the start: to its end, and those that a node whose
 		// clock is ahead dates a little later.
+		if ev.First().Equal(end) && pod.StopsBy(ev) {
+			return false // it ended because of that
+		}
 		if !ev.First().After(end) {
 			return true
 		}
@@ -58,8 +61,12 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	cutShort := end.IsZero()
 	if cutShort {
 		end = cut
-		if at := pod.LostAt(); pod.Lost() && (end.IsZero() || at.At().Before(end)) {
-			end = at.At()
+		at := pod.LostAt().At()
+		if pod.Mirrors.UID != "" {
+			at = pod.GivenUpAt()
+		}
+		if pod.Lost() && (end.IsZero() || at.Before(end)) {
+			end = at
 		}
 		tl = pod.Timeline(end)
 	}

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -24,13 +25,33 @@ func (b *builder) podStop(parent trace.SpanID, pod *podlife.Pod, attrs []attribu
 	return sb.root
 }
 
+// endedStop adds the end of a pod that ended before anybody deleted it: from what first said
+// so to the news that it had ended or, where it was in the way of another pod until then,
+// that it was gone. It returns nil where nothing shows that this took any time.
+func (b *builder) endedStop(p *plans.Plan, parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time) *spans.Span {
+	asked, end := p.StopAsked(pod), p.OutOfTheWay(pod, cut)
+	if !end.After(asked) {
+		pod.Ledger.PassOverStop()
+		return nil
+	}
+	sb := b.podStoppingUntil(parent, pod, attrs, asked, cause, end)
+	sb.attachEvents()
+	pod.Ledger.EmitStop(sb.remember(sb.root))
+	return sb.root
+}
+
 // podStopping builds the spans of a pod's end, without noting that they are handed out.
 func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, asked, cause, cut time.Time) *stopBuilder {
-	start := evidence.Latest(asked, cause)
 	end := pod.Gone.At()
 	if end.IsZero() {
 		end = cut
 	}
+	return b.podStoppingUntil(parent, pod, attrs, asked, cause, end)
+}
+
+// podStoppingUntil builds the spans of a pod's end, which was over at end.
+func (b *builder) podStoppingUntil(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, asked, cause, end time.Time) *stopBuilder {
+	start := evidence.Latest(asked, cause)
 	attrs = append(slices.Clip(attrs), pod.Attributes()...)
 	sb := &stopBuilder{builder: b, pod: pod, attrs: attrs}
 	sb.root = b.add(SpanSpec{
@@ -47,7 +68,7 @@ func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []att
 // whether that was kept to, and whether it was forced.
 func deletionAttributes(pod *podlife.Pod, asked, end time.Time) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
-	if pod.Grace > 0 {
+	if pod.Grace > 0 && !pod.EndedUndeleted() {
 		attrs = append(attrs, evidence.Seconds(attr.GracePeriodDurationKey, pod.Grace))
 		if over := end.Sub(asked.Add(pod.Grace)); over > time.Second {
 			attrs = append(attrs, evidence.Seconds(attr.GracePeriodOverrunKey, over))
@@ -166,7 +187,7 @@ func containerStopAttributes(container *podlife.Container) []attribute.KeyValue 
 // when it was asked to.
 func (sb *stopBuilder) killedAt(container *podlife.Container) (at time.Time, found bool) {
 	for o := range sb.pod.OccurrencesOf("Killing", container) {
-		if !o.At.Before(sb.pod.DeleteAsked.Earliest) && !o.At.After(sb.root.End) {
+		if !o.At.Before(sb.pod.StopFrom()) && !o.At.After(sb.root.End) {
 			return evidence.Latest(o.At, sb.root.Start), true
 		}
 	}
@@ -177,19 +198,25 @@ func (sb *stopBuilder) killedAt(container *podlife.Container) (at time.Time, fou
 // ended, if that is worth telling: its volumes were unmounted, or a finalizer
 // kept it.
 func (sb *stopBuilder) removal() {
-	if !sb.pod.Gone.Known() || sb.pod.Forced || len(sb.parts) == 0 {
+	undeleted := sb.pod.EndedUndeleted()
+	if !sb.pod.Gone.Known() || sb.pod.Forced || len(sb.parts) == 0 && !undeleted {
 		return
 	}
 	var ended time.Time
+	if undeleted {
+		ended = sb.pod.Failed.At()
+	}
 	for _, container := range sb.pod.Containers {
 		r := sb.pod.RunAtStop(container)
 		if r == nil {
 			continue
 		}
-		if !r.Over() {
+		if !r.Over() && !undeleted {
 			return
 		}
-		ended = evidence.Latest(ended, sb.parts[container.Name].End)
+		if part := sb.parts[container.Name]; part != nil {
+			ended = evidence.Latest(ended, part.End)
+		}
 	}
 	if sb.root.End.Sub(ended) <= time.Second {
 		return
@@ -210,7 +237,7 @@ func (sb *stopBuilder) attachEvents() {
 		t := ev.First()
 		// A probe that is cut off may say so before the request is dated.
 		early := pod.Ledger.StartSpan != nil && t.After(pod.Ledger.StartSpan.End) && !t.Before(sb.root.Start.Add(-evidence.ArrivalSlack))
-		kill := ev.Reason == "Killing" && pod.DeleteAsked.Known() && !t.Before(pod.DeleteAsked.Earliest)
+		kill := ev.Reason == "Killing" && pod.Lost() && !t.Before(pod.StopFrom())
 		said := !announced.IsZero() && !t.Before(announced) // who ends it said so before it was asked to stop
 		if said || early || kill || pod.StopsBy(ev) || !t.Before(sb.root.Start) {
 			attach(sb.place(ev), ev, sb.root.End)

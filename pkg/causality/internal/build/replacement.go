@@ -54,11 +54,24 @@ func lossCause(pod *podlife.Pod) string {
 		return pod.Disruption // EvictionByEvictionAPI, PreemptionByScheduler, …
 	case pod.Failed.Known() && pod.Reason != "":
 		return pod.Reason // Evicted, NodeLost, …
+	case announcedFor(pod) != "":
+		return announcedFor(pod)
 	case pod.Failed.Known():
 		return attr.CauseFailed
 	default:
 		return attr.CauseDelete
 	}
+}
+
+// announcedFor is the word by which the kubelet said that it ends the pod: "Preempting". It
+// is "" if it did not.
+func announcedFor(pod *podlife.Pod) string {
+	for _, ev := range pod.Events {
+		if podlife.AnnouncesEnd(ev) {
+			return ev.Reason
+		}
+	}
+	return ""
 }
 
 // NewReplacement collects spans of the trace of a lost pod's replacement.
@@ -95,6 +108,10 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	b := NewReplacement(p, lost, false)
 	start := lossBegan(p, lost)
 	end := replacedAt(lost, next, how, start, cut.Now)
+	alone := next == nil && NeverReplaced(p, lost)
+	if alone {
+		end = evidence.Latest(p.OutOfTheWay(lost, cut.Now), start)
+	}
 	disrupted := p.Around.NodeCause(lost, end)
 	attrs := []attribute.KeyValue{
 		attr.ChangeKey.String(string(attr.ChangeReplacement)),
@@ -117,9 +134,12 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	}
 	linkLoss(root, p.Around.CausesOfLoss(lost, disrupted))
 	lost.Ledger.EmitReplacement(b.remember(root))
+	attachAnnounced(root, lost)
 	switch {
+	case lost.EndedUndeleted():
+		b.endedStop(p, root.SpanID, lost, set.Attributes(), start, cut.Now)
 	case !lost.Leaving():
-		lost.Ledger.PassOverStop() // it stays, as what is left of a pod
+		lost.Ledger.PassOverStop() // it is there as before, and somebody else's
 	case lost.Gone.Known() || cut.Last:
 		b.podStop(root.SpanID, lost, set.Attributes(), p.StopAsked(lost), start, cut.Now)
 	}
@@ -134,6 +154,9 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 			fail(root, f)
 		}
 	}
+	if alone {
+		fail(root, evidence.Failure{Reason: lossCause(lost), Message: lost.Message})
+	}
 	attachLoss(p, root, set, lost, next)
 	if how != attr.OutcomeOpen {
 		b.addPath(root)
@@ -141,19 +164,19 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	return b.done(), disrupted
 }
 
-// lossBegan is when the loss of a pod began: when its deletion was asked for, it failed,
-// or its node says that it evicted the pod.
+// NeverReplaced reports whether a pod that ended, and was to stay, is its own workload: no
+// controller makes another.
+func NeverReplaced(p *plans.Plan, lost *podlife.Pod) bool {
+	return p.Workload.Controller.Pods == workloads.PodItself && lost.EndedUndeleted()
+}
+
+// lossBegan is when the loss of a pod began: when its deletion was asked for, its kubelet
+// said that it ends the pod, or it ended.
 func lossBegan(p *plans.Plan, lost *podlife.Pod) time.Time {
-	began := lost.LostAt().Before(p.ReplacedAt[lost]).At()
-	if lost.Leaving() && !lost.Failed.Known() {
-		began = p.StopAsked(lost)
+	if lost.Released() {
+		return lost.LostAt().Before(p.ReplacedAt[lost]).At()
 	}
-	for _, ev := range lost.Events {
-		if ev.Reason == lost.Reason && ev.First().After(began.Add(-evidence.ArrivalSlack)) {
-			began = evidence.Earliest(began, ev.First())
-		}
-	}
-	return began
+	return p.StopAsked(lost)
 }
 
 // replacedAt is when a replacement that began at start was over: when the next pod was
@@ -192,6 +215,15 @@ func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, ne
 		led := lost.Ledger.StopSent || ev.First().Before(p.StopAsked(lost).Add(-evidence.ArrivalSlack))
 		if led && !ev.First().Before(from) {
 			attach(root, ev, root.End)
+		}
+	}
+}
+
+// attachAnnounced puts on the span of a pod's loss what the kubelet ended the pod for.
+func attachAnnounced(s *spans.Span, lost *podlife.Pod) {
+	for _, ev := range lost.Events {
+		if podlife.AnnouncesEnd(ev) && !ev.First().Before(s.Start) {
+			attach(s, ev, s.End)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i 
 		if !pod.Lost() {
 			return restart, false
 		}
-		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, pod.LostAt().At(), evidence.Latest(restart.Seen, pod.LostBy().Arrival)
+		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, pod.GivenUpAt(), evidence.Latest(restart.Seen, pod.LostBy().Arrival)
 		return restart, true
 	}
 	started := podlife.StartOfRun(milestones, restart.Next)
@@ -69,7 +69,7 @@ func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i 
 		// It crashed again before it was ready.
 		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, restart.Next.Finished.At(), restart.Next.Seen
 	case pod.Lost():
-		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, pod.LostAt().At(), pod.LostBy().Arrival
+		restart.How, restart.Until, restart.Seen = attr.OutcomeFailed, pod.GivenUpAt(), pod.LostBy().Arrival
 	default:
 		return restart, false
 	}

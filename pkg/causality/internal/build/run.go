@@ -28,6 +28,7 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 		b.podStart(trace.SpanID{}, pod, nil, time.Time{}, cut, c.Outcome() == attr.OutcomeFailed)
 	}
 	b.root = b.spans[0]
+	b.staticStop()
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
 	linkContexts(c, b.root)
 	if c.Over() {
@@ -35,6 +36,23 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	}
 	c.Ledger.Emit(b.remember(b.root))
 	return b.done()
+}
+
+// staticStop adds the stop of what a static pod was before it was changed, with which the
+// change begins. The API server has the mirror of it only until the kubelet has stopped it.
+func (b *changeBuilder) staticStop() {
+	before := b.plan.ChangedFrom
+	if before == nil {
+		return
+	}
+	asked, end := before.StopAsked(time.Time{}), before.Gone.At()
+	if end.IsZero() || end.After(b.root.Start) {
+		end = b.root.Start
+	}
+	b.root.Start = evidence.Earliest(b.root.Start, asked)
+	sb := b.podStoppingUntil(b.root.SpanID, before, nil, asked, b.root.Start, end)
+	sb.attachEvents()
+	before.Ledger.EmitStop(sb.remember(sb.root))
 }
 
 // commonest returns the failure that most pods had.

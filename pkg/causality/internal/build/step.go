@@ -127,6 +127,10 @@ func (b *changeBuilder) addPods(now time.Time) {
 		if b.afterEnd(pod.CreatedAt()) || b.change.Retried(pod.FirstSeen) {
 			continue // it belongs to the recovery, if there is one
 		}
+		if StartUnknown(b.plan, pod) {
+			pod.Ledger.PassOverStart()
+			continue
+		}
 		parent, cause := b.parentOf(at)
 		cut, failed := time.Time{}, false
 		switch {
@@ -140,21 +144,48 @@ func (b *changeBuilder) addPods(now time.Time) {
 			}
 		}
 		b.startSpans[pod] = b.podStart(parent, pod, at.Set.Attributes(), cause, cut, failed)
+		if step := b.spanOf[at.Step]; step != nil && at.Lost == nil {
+			// Events date the pod's start better than the status by which the step was dated.
+			step.End = evidence.Latest(step.End, b.startSpans[pod].End)
+		}
 		if failed && b.change.Kind == attr.ChangeJob {
 			b.blame(pod)
 		}
 	}
+	b.addStops(now)
+}
+
+// addStops adds the stops that belong to this change.
+func (b *changeBuilder) addStops(now time.Time) {
 	for _, pod := range b.plan.Pods {
 		at := b.plan.Stops[pod]
-		if at.Change != b.change || pod.Ledger.StopSent || !pod.Leaving() || b.afterEnd(b.plan.StopAsked(pod)) || b.change.Retried(pod.LostBy()) {
+		if at.Change != b.change || pod.Ledger.StopSent || !pod.Lost() || b.afterEnd(b.plan.StopAsked(pod)) || b.change.Retried(pod.LostBy()) {
 			continue
 		}
-		if !pod.Gone.Known() && b.change.Over() {
+		if pod.EndedUndeleted() {
+			b.addEnded(pod, at, now)
+			continue
+		}
+		if !pod.Leaving() || !pod.Gone.Known() && b.change.Over() {
 			continue // late, too
 		}
 		parent, cause := b.parentOf(at)
 		b.stopSpans[pod] = b.podStop(parent, pod, at.Set.Attributes(), b.plan.StopAsked(pod), cause, now)
 		linkStop(b.plan, b.stopSpans[pod], at)
+	}
+}
+
+// addEnded adds the stop of a pod that ended before anybody deleted it. How one went that
+// was never Ready is told with its start.
+func (b *changeBuilder) addEnded(pod *podlife.Pod, at plans.Attribution, now time.Time) {
+	if _, ready := pod.FirstReady(); !ready {
+		pod.Ledger.PassOverStop()
+		return
+	}
+	parent, cause := b.parentOf(at)
+	if s := b.endedStop(b.plan, parent, pod, at.Set.Attributes(), cause, b.openEnd(now)); s != nil {
+		b.stopSpans[pod] = s
+		linkStop(b.plan, s, at)
 	}
 }
 

@@ -100,15 +100,15 @@ func (b *changeBuilder) stepOfReplicaSetEvent(set *workloads.PodSet, ev *podlife
 // podInMessage finds the pod that a ReplicaSet's Event names, and what it was
 // about: its start or its stop.
 func podInMessage(p *plans.Plan, set *workloads.PodSet, ev *podlife.Event) (*podlife.Pod, plans.Attribution, bool) {
-	attributions := p.Starts
+	attributions, reason := p.Starts, ev.Reason
 	switch ev.Reason {
 	case "SuccessfulCreate":
-	case "SuccessfulDelete":
-		attributions = p.Stops
+	case "SuccessfulDelete", "FailedDaemonPod", "SucceededDaemonPod":
+		attributions, reason = p.Stops, "SuccessfulDelete"
 	default:
 		return nil, plans.Attribution{}, false
 	}
-	pod := p.Nearest(plans.PodName{Owner: set.ObjectID, Name: plans.PodNamed(ev.Message())}, ev.Reason, ev.First())
+	pod := p.Nearest(plans.PodName{Owner: set.ObjectID, Name: plans.PodNamed(ev.Message())}, reason, ev.First())
 	at, ok := attributions[pod]
 	return pod, at, ok
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -37,4 +38,13 @@ func (b *changeBuilder) stepUnknown(at plans.Attribution) bool {
 		}
 	}
 	return at.Step.Ledger.Filled+int32(len(b.plan.StartsOf[at.Step])) < at.Step.To-at.Step.From //nolint:gosec // no ReplicaSet has that many pods
+}
+
+// StartUnknown reports whether a snapshot shows of a pod that it has ended, and nothing of how
+// it had started: its status has lost that.
+func StartUnknown(p *plans.Plan, pod *podlife.Pod) bool {
+	if _, ready := pod.FirstReady(); ready || !p.Workload.Inferred || !pod.EndedUndeleted() || !podlife.Admitted(pod.Reason, pod.Message) {
+		return false
+	}
+	return !slices.ContainsFunc(pod.Containers, func(c *podlife.Container) bool { return len(c.Runs) > 0 || len(c.Waits) > 0 })
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -24,8 +25,12 @@ func (p *Plan) StartOf(c *workloads.Change) time.Time {
 	}
 	if c.Kind == attr.ChangeDelete || p.Workload.Direct() {
 		for pod, stop := range p.Stops {
-			if stop.Change == c && pod.Leaving() {
-				at = at.Before(p.StopAsked(pod))
+			switch asked := p.StopAsked(pod); {
+			case stop.Change != c || !pod.Leaving():
+			case asked.Before(at.Earliest) && pod.Mirrors.UID != "":
+				at = evidence.Exactly(asked) // its containers were stopped first
+			default:
+				at = at.Before(asked)
 			}
 		}
 	}

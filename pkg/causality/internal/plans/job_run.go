@@ -52,6 +52,12 @@ func PodNamed(message string) string {
 		name, _, _ := strings.Cut(rest, " ")
 		return name
 	}
+	if _, rest, ok := strings.Cut(message, " daemon pod "); ok && strings.HasPrefix(message, "Found ") {
+		// FailedDaemonPod and SucceededDaemonPod: "Found failed daemon pod shop/agent-a on node a, …".
+		_, rest, _ = strings.Cut(rest, "/")
+		name, _, _ := strings.Cut(rest, " ")
+		return name
+	}
 	return podlife.LastClause(message)
 }
 

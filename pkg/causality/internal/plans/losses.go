@@ -71,3 +71,53 @@ func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
 func (l *losses) left() []*podlife.Pod {
 	return slices.DeleteFunc(l.pods, func(pod *podlife.Pod) bool { return pod == nil })
 }
+
+// latestLossFirst are the pods that were lost when the watch began, the latest loss first: the
+// others are what is left of pods that have been made up for.
+func latestLossFirst(pods []*podlife.Pod) []*podlife.Pod {
+	lost := slices.DeleteFunc(slices.Clone(pods), func(pod *podlife.Pod) bool { return !pod.LostFirst })
+	slices.SortStableFunc(lost, func(a, b *podlife.Pod) int { return b.LostAt().Earliest.Compare(a.LostAt().Earliest) })
+	return lost
+}
+
+// mayReplace reports whether a pod that was there when the watch began, and was starting, was
+// made in the place of one that was lost by then: it has its name, or its node, or was made at
+// once.
+func (p *Plan) mayReplace(next, lost *podlife.Pod) bool {
+	after := next.Created.Earliest.Sub(lost.LostAt().Earliest)
+	switch p.Workload.Controller.Replaces {
+	case workloads.ReplacedByName:
+		return after >= 0 && next.Name == lost.Name
+	case workloads.ReplacedOnNode:
+		return after >= 0 && (next.Node == lost.Node || next.Node == "")
+	default:
+		return after >= 0 && after < DeletionReach
+	}
+}
+
+// replacing are the pods that came after the watch had begun, and that nothing else explains,
+// by their name (StatefulSets) or node (DaemonSets). One that was lost when the watch began
+// may have been in the way of such a pod for long.
+type replacing struct {
+	losses // of which only the rule is asked
+	pods   map[string]*podlife.Pod
+}
+
+func newReplacing(p *Plan, pods []*podlife.Pod) replacing {
+	r := replacing{losses: losses{rule: p.Workload.Controller.Replaces}, pods: map[string]*podlife.Pod{}}
+	for _, pod := range InOrderOfBirth(pods) {
+		p.Work.Spend(1)
+		at, key := p.Starts[pod], r.key(pod)
+		if !pod.Initial && at.Change == nil && at.Lost == nil && key != "" && r.pods[key] == nil {
+			r.pods[key] = pod
+		}
+	}
+	return r
+}
+
+// of is the pod that came in the place of one; nil if none did. There is one for each loss.
+func (r replacing) of(lost *podlife.Pod) *podlife.Pod {
+	next := r.pods[r.key(lost)]
+	delete(r.pods, r.key(lost))
+	return next
+}

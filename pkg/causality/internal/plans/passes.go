@@ -116,31 +116,36 @@ func (p *Plan) attributeToDeletion(set *workloads.PodSet, lost []*podlife.Pod) [
 	})
 }
 
-// attributeInitial looks at the pods that were being deleted already when rollspan
-// came. Who removed them was not seen. They belong to a change that was open
-// then; else, if the pod that replaces one is still starting, to that loss; else
-// their story was over but for the end.
+// attributeInitial looks at the pods that were being deleted, or had ended, already when
+// rollspan came. Who removed them was not seen. They belong to a change that was open
+// then; else, if the pod that replaces one is still starting, or comes later, to that loss;
+// else their story was over but for the end.
 func (p *Plan) attributeInitial(set *workloads.PodSet, pods []*podlife.Pod) {
 	starting := slices.DeleteFunc(InOrderOfBirth(pods), func(pod *podlife.Pod) bool {
 		return !pod.Initial || pod.LostFirst || pod.ReadyFirst || p.Starts[pod].Change != nil
 	})
-	for _, pod := range pods {
-		if !pod.LostFirst {
-			continue
-		}
+	later := newReplacing(p, pods)
+	for _, pod := range latestLossFirst(pods) {
 		asked := evidence.Write{Arrival: pod.LostAt().Earliest}
+		if asked.Arrival.IsZero() {
+			continue // nobody knows when that was
+		}
 		if c := openChange(p.Workload.ChangeAt(asked), asked); c != nil {
 			p.Stops[pod] = Attribution{Change: c, Set: set}
 			continue
 		}
 		for i, next := range starting {
 			p.Work.Spend(1)
-			if !next.Created.Earliest.Before(asked.Arrival) {
+			if p.mayReplace(next, pod) {
 				p.Stops[pod] = Attribution{Set: set, Lost: pod}
 				p.Starts[next] = Attribution{Set: set, Lost: pod}
 				starting = slices.Delete(starting, i, i+1)
 				break
 			}
+		}
+		if next := later.of(pod); next != nil && p.Stops[pod].Lost == nil {
+			p.Stops[pod] = Attribution{Set: set, Lost: pod}
+			p.Starts[next] = Attribution{Set: set, Lost: pod}
 		}
 	}
 }
@@ -162,3 +167,23 @@ func (p *Plan) findReplaced() {
 
 // StopAsked dates the request to delete a pod.
 func (p *Plan) StopAsked(pod *podlife.Pod) time.Time { return pod.StopAsked(p.ReplacedAt[pod]) }
+
+// OutOfTheWay is when a pod that had ended before anybody deleted it was out of the way of
+// the one in its place. Where that has its name, or its node, the first had to be gone; any
+// other may come while it is still there, as what is left of a pod. It is cut where that is
+// open.
+func (p *Plan) OutOfTheWay(pod *podlife.Pod, cut time.Time) time.Time {
+	replaced, ended := p.ReplacedAt[pod], pod.Failed.Before(p.ReplacedAt[pod]).At()
+	gone := pod.Gone.At()
+	inTheWay := p.Workload.Controller.Replaces == workloads.ReplacedByName || p.Workload.Controller.Replaces == workloads.ReplacedOnNode
+	switch {
+	case inTheWay && replaced.IsZero() && gone.IsZero():
+		return cut
+	case gone.IsZero() || !replaced.IsZero() && gone.After(replaced):
+		return ended
+	case inTheWay || !replaced.IsZero() || gone.Sub(ended) < evidence.ArrivalSlack:
+		return gone
+	default:
+		return ended
+	}
+}

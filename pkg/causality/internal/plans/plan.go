@@ -63,6 +63,8 @@ type Plan struct {
 	Joins  bool            // whether changes are to join their deployers' traces
 	Owners []string        // up the chain, nearest first
 	Cron   *podlife.Object // the CronJob that made the Job, if it is known
+	// ChangedFrom is the mirror pod of what a static pod was before it was changed to this one.
+	ChangedFrom *podlife.Pod
 	// Scalers are the autoscalers of the workload.
 	Scalers []*podlife.Object
 

@@ -30,6 +30,8 @@ const MaxTransitions = 128
 type Pod struct {
 	*Object
 	Mirrors kube.ObjectID // the static pod that it stands for, if it is a mirror pod
+	// ChangedTo is, of a mirror pod whose static pod was changed, the mirror of what that is now.
+	ChangedTo kube.ObjectID
 	// Owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
 	// pods of Deployments. Any other pod is its own.
 	Owner kube.ObjectID
@@ -68,9 +70,10 @@ type Pod struct {
 	DeleteAskedBy evidence.Write
 	DeleteAsked   evidence.Moment
 	Grace         time.Duration
-	Forced        bool     // removed from the API without waiting for its containers
-	Finalizers    []string // what kept it there when the kubelet was done with it
-	Disruption    string   // reason of the DisruptionTarget condition
+	Forced        bool            // removed from the API without waiting for its containers
+	Finalizers    []string        // what kept it there when the kubelet was done with it
+	Disruption    string          // reason of the DisruptionTarget condition
+	Disrupted     evidence.Moment // when that became True
 	Gone          evidence.Moment
 	GoneSeen      time.Time       // arrival of the deletion's news
 	Ended         evidence.Moment // while it was being deleted: in phase Succeeded or Failed
@@ -81,7 +84,7 @@ type Pod struct {
 	Finished   evidence.Moment
 	FinishedBy evidence.Write
 
-	// Failed is when it was seen in phase Failed, or without its owner, while
+	// Failed is when it was seen in phase Failed or Succeeded, or without its owner, while
 	// it was not being deleted. Finite pods have finished instead.
 	Failed   evidence.Moment
 	FailedBy evidence.Write
@@ -143,7 +146,7 @@ func (p *Pod) ReadyFrom(t time.Time) (at, seen time.Time, ok bool) {
 }
 
 // Lost reports whether the pod is no longer what its ReplicaSet wants it to be:
-// deleted, or failed for good (evicted by its node, say).
+// deleted, or ended for good (evicted by its node, say).
 func (p *Pod) Lost() bool { return p.Leaving() || p.Failed.Known() }
 
 // LostBy orders the loss among other writes.
@@ -194,8 +197,8 @@ func (p *Pod) ObserveEnd(o stream.Observation, in *corev1.Pod) {
 	case p.Finished.Known() || p.Failed.Known() || p.Leaving():
 	case p.Finite && ended:
 		p.Finished, p.FinishedBy = p.finishedAt(o), evidence.NewWrite(in.ResourceVersion, o)
-	case p.Phase == PodFailed:
-		p.Failed, p.FailedBy = evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o)
+	case ended:
+		p.observeEnded(o, in)
 	case !p.Unowned() && kube.ControllerRef(in).UID == "":
 		// Its labels were changed, to have a look at it: its ReplicaSet lets
 		// go of it and makes another. Or that was deleted without its pods.
@@ -253,9 +256,7 @@ func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen 
 				p.ContainersReady = at
 			}
 		case corev1.DisruptionTarget:
-			if isTrue {
-				p.Disruption = c.Reason
-			}
+			p.observeDisruption(c, at)
 		case corev1.PodReady:
 			if !isTrue && len(p.Ready) == 0 && c.Reason+c.Message != "" {
 				p.Unready.Add(evidence.Reason{Reason: c.Reason, Message: c.Message, Stated: c.LastTransitionTime.Time, From: at}, seen)

@@ -45,8 +45,8 @@ func (p *Pod) ObserveDeletion(o stream.Observation, in *corev1.Pod, arrival time
 // observeRemoval looks at what there still is of a pod that is deleted without
 // grace, or without any that is left.
 func (p *Pod) observeRemoval(o stream.Observation, in *corev1.Pod) {
-	if g := in.DeletionGracePeriodSeconds; o.Initial || g == nil || *g > 0 {
-		return
+	if g := in.DeletionGracePeriodSeconds; o.Initial || g == nil || *g > 0 || p.Mirrors.UID != "" {
+		return // a mirror is only an image: what it says of containers is of when the kubelet made it
 	}
 	running := func(s corev1.ContainerStatus) bool { return s.State.Running != nil }
 	if slices.ContainsFunc(in.Status.ContainerStatuses, running) || slices.ContainsFunc(in.Status.InitContainerStatuses, running) {
@@ -56,5 +56,17 @@ func (p *Pod) observeRemoval(o stream.Observation, in *corev1.Pod) {
 	}
 	if o.Type != watch.Deleted && len(in.Finalizers) > 0 {
 		p.Finalizers = slices.Clone(in.Finalizers)
+	}
+}
+
+// observeDisruption takes in the condition DisruptionTarget. It is withdrawn where nothing
+// came of it: an eviction was asked for, and then not made
+// (k8s.io/kubernetes/pkg/controller/disruption: stalePodDisruptionTimeout).
+func (p *Pod) observeDisruption(c *corev1.PodCondition, at evidence.Moment) {
+	switch {
+	case c.Status == corev1.ConditionTrue:
+		p.Disruption, p.Disrupted = c.Reason, at
+	case !p.Lost():
+		p.Disruption, p.Disrupted = "", evidence.Moment{}
 	}
 }

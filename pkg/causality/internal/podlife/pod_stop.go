@@ -1,6 +1,7 @@
 package podlife
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -10,16 +11,44 @@ import (
 // to kill its containers, nor after another pod was there in its place (missed, zero
 // if there is none), unless that was for an earlier failure.
 func (p *Pod) StopAsked(replaced time.Time) time.Time {
+	if p.EndedUndeleted() {
+		return evidence.Earliest(p.EndBegan(), p.LostAt().Before(replaced).At())
+	}
+	if p.Mirrors.UID != "" {
+		return p.announced(p.DeleteAsked.At())
+	}
 	at := p.DeleteAsked
 	for _, ev := range p.Events {
-		if ev.Reason == "Killing" && !ev.First().Before(at.Earliest) {
+		if (ev.Reason == "Killing" || saysDeleted(ev)) && !ev.First().Before(at.Earliest) {
 			at = at.Before(ev.First())
 		}
 	}
 	if !p.Failed.Known() {
 		at = at.Before(replaced)
 	}
-	return at.At()
+	return p.evictedBefore(at)
+}
+
+// saysDeleted reports whether an Event says that a controller deletes the pod: the scheduler,
+// which has preempted it, or the taint manager (k8s.io/kubernetes/pkg/scheduler/framework/preemption,
+// k8s.io/kubernetes/pkg/controller/tainteviction).
+func saysDeleted(ev *Event) bool {
+	return ev.Reason == "Preempted" || ev.Reason == "TaintManagerEviction" && strings.HasPrefix(ev.Message(), "Marking for deletion")
+}
+
+// evictedBefore is when the kubelet said that it evicts the pod, or preempts it, which was
+// then deleted at a time; else that time. The pod had as long as it is given to stop.
+func (p *Pod) evictedBefore(deleted evidence.Moment) time.Time {
+	at, grace := deleted.At(), clockSlack
+	for _, container := range p.Containers {
+		grace = max(grace, container.longestKill+clockSlack)
+	}
+	for _, ev := range p.Events {
+		if AnnouncesEnd(ev) && !ev.First().Before(p.lastStart()) && !ev.First().Before(deleted.Earliest.Add(-grace)) {
+			at = evidence.Earliest(at, ev.First())
+		}
+	}
+	return at
 }
 
 // RunAtStop is the run of a container that was on when the pod was to be
@@ -29,7 +58,13 @@ func (p *Pod) RunAtStop(container *Container) *Run {
 		return nil
 	}
 	r := container.Runs[len(container.Runs)-1]
-	if !r.Started.Known() || r.Over() && r.Finished.At().Before(p.DeleteAsked.Earliest) && !p.StoppedWith(container, r) {
+	if p.EndedUndeleted() {
+		if !r.Started.Known() || r.Over() && !p.endedWith(container, r) {
+			return nil
+		}
+		return r
+	}
+	if !r.Started.Known() || r.Over() && r.Finished.At().Before(p.StopFrom()) && !p.StoppedWith(container, r) {
 		return nil
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -97,8 +98,9 @@ func (p *Pod) StopsBy(ev *Event) bool {
 		return false
 	}
 	at, last := ev.First(), container.Runs[len(container.Runs)-1]
+	from := evidence.Earliest(p.DeleteAsked.Earliest.Add(-clockSlack), p.StopFrom())
 	return strings.Contains(ev.Message(), stoppingWords) && at.After(last.Started.At()) &&
-		!at.Before(p.DeleteAsked.Earliest.Add(-clockSlack))
+		!at.Before(from)
 }
 
 // ranAfter reports whether the container was started again after a run.
@@ -130,7 +132,13 @@ func (p *Pod) StoppedWith(container *Container, r *Run) bool {
 	if !p.Lost() || !r.Over() {
 		return false
 	}
+	if p.EndedUndeleted() {
+		return p.endedWith(container, r)
+	}
 	end, asked := r.Finished.At(), p.LostAt().Earliest
+	if p.Mirrors.UID != "" && p.Leaving() {
+		asked = p.StopFrom()
+	}
 	if !end.Before(asked) {
 		return true
 	}

@@ -189,6 +189,23 @@ func (c *Change) key(workload string) []string {
 	return id
 }
 
+// IdentitySettled reports whether the ID of a change's trace is known for certain. That of a
+// rollout is made of its number where the controller gives one, which may come late, as
+// ControllerRevisions are a stream of their own; that of a Job's run that was resumed, of
+// when the controller did so.
+func (w *Workload) IdentitySettled(c *Change) bool {
+	switch {
+	case c.Ledger.Sent || !c.Ledger.InProgress.IsZero():
+		return true // it is out
+	case c.Kind == attr.ChangeRollout:
+		return c.Revision > 0 || w.Controller.Numbers == notNumbered
+	case c.Kind == attr.ChangeJob:
+		return c.Cause != attr.CauseResume || !c.Resumed.IsZero()
+	default:
+		return true
+	}
+}
+
 // Comparable reports whether later rollouts are measured against this one.
 func (c *Change) Comparable() bool {
 	return c.Kind == attr.ChangeRollout && c.Outcome() == attr.OutcomeComplete

@@ -1,0 +1,108 @@
+package snapshots
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
+// dateEnds dates the ends of pods that were to stay and whose status does not say when the
+// last container ended: that of an evicted pod has lost its containers in older versions of
+// Kubernetes. The kubelet said when it began to end the pod; and it had ended when its
+// controller made another, which it does at once.
+func (snap *snapshot) dateEnds() {
+	births := map[types.UID][]time.Time{} // of the pods of an owner, in order, that explain no end yet
+	for _, pod := range snap.pods {
+		if pod.final == nil || pod.owner == "" || !endedUndated(pod.final) {
+			continue
+		}
+		if _, known := births[pod.owner]; !known {
+			births[pod.owner] = birthsOf(snap.podsOf[pod.owner])
+		}
+		left := births[pod.owner]
+		began, latest := snap.endBegan(pod), snap.end
+		ended := began
+		switch {
+		case began.IsZero():
+			// The pods of a set come in a batch, of which one does not replace the other.
+			began = pod.born.Add(batch)
+		default:
+			latest = began.Add(graceOf(pod.final) + evidence.ArrivalSlack)
+		}
+		next, _ := slices.BinarySearchFunc(left, began, func(at, began time.Time) int {
+			if at.After(began) {
+				return 1
+			}
+			return -1
+		})
+		if next < len(left) && !left[next].After(latest) {
+			ended = left[next]
+			births[pod.owner] = slices.Delete(left, next, next+1)
+		}
+		if !ended.IsZero() {
+			// The state of the snapshot comes with the last fact.
+			pod.learn(evidence.Latest(ended, pod.newest), func(*corev1.Pod) {})
+		}
+	}
+}
+
+// batch is how long a controller may take to make the pods that one scale asks for.
+const batch = 10 * time.Second
+
+// graceOf is how long a pod is given to stop.
+func graceOf(in *corev1.Pod) time.Duration {
+	if g := in.Spec.TerminationGracePeriodSeconds; g != nil {
+		return gracePeriod(*g)
+	}
+	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+}
+
+func birthsOf(pods []*snapshotPod) []time.Time {
+	births := make([]time.Time, 0, len(pods))
+	for _, pod := range pods {
+		births = append(births, pod.born)
+	}
+	slices.SortFunc(births, time.Time.Compare)
+	return births
+}
+
+// endedUndated reports whether a pod that was to stay has ended, and does not say when.
+func endedUndated(in *corev1.Pod) bool {
+	if kube.IsFinite(in) || in.Status.Phase != corev1.PodFailed && in.Status.Phase != corev1.PodSucceeded {
+		return false
+	}
+	if !podlife.Admitted(in.Status.Reason, in.Status.Message) {
+		return false // it ended when it was to start
+	}
+	for _, s := range containerStatuses(in) {
+		if t := s.State.Terminated; t != nil && !t.FinishedAt.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// endBegan is when the kubelet said that it ends the pod; zero if it did not.
+func (snap *snapshot) endBegan(pod *snapshotPod) time.Time {
+	var began time.Time
+	for _, ev := range snap.eventsOf[pod.uid] {
+		stops := ev.Reason == "Killing" && strings.HasPrefix(ev.Message, "Stopping container ")
+		if ev.Reason == "Evicted" || ev.Reason == "Preempting" || stops {
+			began = evidence.Earliest(began, ev.first)
+		}
+	}
+	for i := range pod.final.Status.Conditions {
+		c := &pod.final.Status.Conditions[i]
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue && began.IsZero() {
+			began = c.LastTransitionTime.Time
+		}
+	}
+	return began
+}
