@@ -294,13 +294,15 @@ func names(s, root spans.Span, what string) bool {
 	case s.Name == what:
 		return true
 	case s.SpanID == root.SpanID:
-		return what == "controller" || what == "back off" || what == "min ready wait"
+		return slices.Contains([]string{"controller", "unknown", "status latency", "back off", "min ready wait", "create pod", "paused"}, what)
 	case s.Name == "container" || s.Name == "init container":
 		return what == "start container"
 	case s.Name == "ReplicaSet scale up":
 		return what == "create pod"
-	case s.Name == "ReplicaSet scale down", strings.HasPrefix(s.Name, "Pod "):
+	case s.Name == "ReplicaSet scale down":
 		return what == "controller"
+	case strings.HasPrefix(s.Name, "Pod "):
+		return what == "unknown"
 	}
 	return false
 }

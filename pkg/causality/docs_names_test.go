@@ -50,7 +50,7 @@ func declaredNames(t *testing.T) vocabulary {
 	return declared
 }
 
-var vocabularies = []string{"Change", "Outcome", "Link", "Cause", "Phase", "Service"}
+var vocabularies = []string{"Change", "Outcome", "Link", "Cause", "Phase", "Service", "Source"}
 
 func (n vocabulary) add(t *testing.T, spec *ast.ValueSpec) {
 	t.Helper()
@@ -85,14 +85,16 @@ func namesAreInTables(t *testing.T, doc string, seen []spans.Span) {
 	documented := documentedNames(t, doc)
 	used := usedNames(seen)
 	for _, of := range append([]string{"Key"}, vocabularies...) {
-		if len(declared[of]) < 8 && of != "Outcome" {
+		if len(declared[of]) < 8 && of != "Outcome" && of != "Source" {
 			t.Errorf("found only %d constants of %s", len(declared[of]), of)
 		}
 		for _, name := range declared[of] {
 			if !slices.Contains(documented[of], name) {
 				t.Errorf("%s %q is in the table, and not documented", of, name)
 			}
-			if !used[of][name] {
+			// What Events and conditions state is never worse than to the second, so far.
+			precise := of == "Source" && name != string(attr.SourceArrival) && name != string(attr.SourceInferred)
+			if !used[of][name] && !precise {
 				t.Errorf("%s %q is in the table, and no recording or scenario has it", of, name)
 			}
 		}
@@ -123,6 +125,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 		"Key":    {"rollspan.link.type"}, // of links, which are no spans
 		"Change": code(row("rollspan.change")),
 		"Cause":  code(row("rollspan.cause") + section(t, doc, "### Restarts", "### The critical path")),
+		"Source": code(strings.TrimPrefix(row("rollspan.start.source"), " `disrupted` |")),
 		"Phase":  code(section(t, doc, "| `controller`, `create_pod`", "A rollout also says")),
 		// It is what the Spans say of services that is spelled as code.
 		"Service": code(section(t, doc, "- The service of a span", "\n- ")),
@@ -156,6 +159,7 @@ func usedNames(seen []spans.Span) map[string]map[string]bool {
 	vocabularyOf := map[attribute.Key]string{
 		attr.ChangeKey: "Change", attr.InProgressKey: "Change", attr.OutcomeKey: "Outcome",
 		attr.CauseKey: "Cause", attr.SlowerPhaseKey: "Phase", attr.LinkTypeKey: "Link",
+		attr.StartSourceKey: "Source", attr.EndSourceKey: "Source",
 	}
 	read := func(kvs []attribute.KeyValue) {
 		for _, kv := range kvs {

@@ -22,6 +22,7 @@ func (e *Engine) newPod(id kube.ObjectID, o Observation, in *corev1.Pod) *podlif
 		Owner:       id,
 		FirstSeen:   evidence.NewWrite(in.ResourceVersion, o),
 		Initial:     o.Initial,
+		Inferred:    o.Inferred,
 	}
 	if maker := workloads.MakerOf(in); maker.UID != "" {
 		pod.Owner = maker

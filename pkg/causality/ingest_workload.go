@@ -56,6 +56,7 @@ func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta me
 	state := read(w)
 	e.observeContexts(w, meta, write, o.Initial || !w.Seen && !state.IsNew && !state.First)
 	if !w.Seen {
+		w.Watched = o.Time
 		w.FirstState(meta, state, write, o)
 	} else {
 		w.NextState(fields, state, write, arrival)

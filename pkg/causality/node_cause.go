@@ -7,9 +7,12 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -69,6 +72,37 @@ func (e beyond) CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) (causes []
 		causes = append(causes, by)
 	}
 	return causes
+}
+
+// DisruptionsOf are what kept the kubelet of a pod's node from its work in a time.
+func (e beyond) DisruptionsOf(pod *podlife.Pod, from, until time.Time) []*nodes.Disruption {
+	n := e.nodeOf(pod)
+	if n == nil {
+		return nil
+	}
+	return n.HoldingUp(from, until)
+}
+
+// PlaceOfDisruption is where a disruption is, or will be, told.
+func (e beyond) PlaceOfDisruption(d *nodes.Disruption) ledger.Place { return e.issued.Give(d.Place()) }
+
+// awaitsNode reports whether a pod of a change is on a Node that has not been seen, and
+// whose kubelet says that it was started. What that was is told with the Node, if it comes:
+// the streams are apart.
+func (e *Engine) awaitsNode(p *plans.Plan, c *workloads.Change) bool {
+	p.Work.Spend(plans.WorkPerLookup * len(p.Pods))
+	for _, pod := range p.Pods {
+		if p.Starts[pod].Change != c || pod.Node == "" || len(e.nodes.Named[pod.Node]) > 0 {
+			continue
+		}
+		unseen := e.objects[podlife.Named(kube.ObjectID{Kind: kube.KindNode}, pod.Node)]
+		if unseen != nil && slices.ContainsFunc(unseen.Events, func(ev *podlife.Event) bool {
+			return nodes.KubeletStarted(ev) && ev.First().After(pod.CreatedAt())
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // noteConsequence notes for the causes of a pod's loss that its replacement will be

@@ -167,12 +167,13 @@ type line struct {
 
 // story is what happened, without how long it took: by span ID, the name,
 // object and outcome. What the kubelet did for a container is told by Events
-// and is left out, and so are the spans that only Events make.
+// and is left out, and so are the spans that only Events make, and how late the kubelet's
+// report was, which only arrivals tell.
 func story(traces []spans.Trace) map[string]line {
 	out := map[string]line{}
 	for _, s := range allSpans(traces) {
 		switch s.Name {
-		case "pull image", "start container", "run container", "back off", "stop container", "become ready", "paused":
+		case "pull image", "start container", "run container", "back off", "stop container", "become ready", "paused", "status latency":
 			continue
 		}
 		if strings.HasSuffix(s.Name, " activity") || s.Name == "late events" {

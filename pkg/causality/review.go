@@ -80,7 +80,7 @@ func (r *reviewer) finished() {
 		if r.wanted == whatIsOver && (r.foundAgain(c) || r.mayHaveOwner(c)) {
 			continue
 		}
-		if !settled {
+		if !settled || r.engine.awaitsNode(r.plan, c) {
 			seen = over.Add(r.engine.opts.Linger)
 		}
 		if !r.ready(seen) {

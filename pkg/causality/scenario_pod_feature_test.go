@@ -59,6 +59,11 @@ func setPodFeature(p *corev1.Pod, key, val string) {
 		}
 	case "restarting": // all containers
 		condition(corev1.AllContainersRestarting, corev1.ConditionTrue, val).Reason = "RestartAllContainersStarted"
+	case "reported": // when the kubelet wrote this status, by the API server's clock
+		at := metav1.NewTime(clock(val).Truncate(time.Second))
+		p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", Subresource: "status", Time: &at}}
+	case "period": // of the readiness probe of the first container, in seconds
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: int32(atoi(val))}
 	case "restarted":
 		condition(corev1.AllContainersRestarting, corev1.ConditionFalse, val)
 	default:

@@ -79,6 +79,8 @@ func setDaemonSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 			d.Generation++
 		}
 		d.Spec.Template.Spec.Containers[0].Image = val
+	case "strategy":
+		d.Spec.UpdateStrategy.Type = appsv1.DaemonSetUpdateStrategyType(val)
 	case "status": // desired/current/updated/available of the current generation
 		part := strings.Split(val, "/")
 		d.Status.ObservedGeneration = d.Generation

@@ -141,10 +141,11 @@ func hasCombined(objects []runtime.Object) bool {
 
 // proven reports whether a snapshot can tell of a span. Of tries that failed
 // and were followed by others nothing is left but how many there were, of a pause
-// nothing at all, nor of the containers of a pod that is gone.
+// nothing at all, nor of the containers of a pod that is gone, nor of when the kubelet had
+// reported what it states.
 func proven(s spans.Span, all map[spanKey]spans.Span) bool {
 	switch s.Name {
-	case "paused", "late events", "stop container", "remove pod":
+	case "paused", "late events", "stop container", "remove pod", "status latency":
 		return false
 	}
 	parent := all[spanKey{s.TraceID, s.ParentID}]

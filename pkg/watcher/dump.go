@@ -198,7 +198,8 @@ func slim(object runtime.Object, meta metav1.Object) {
 	if isNode {
 		node.Status.Conditions = conditions
 	}
-	if len(meta.GetManagedFields()) == 0 {
+	_, isPod := object.(*corev1.Pod)
+	if len(meta.GetManagedFields()) == 0 || isPod {
 		for i := range fields {
 			fields[i].FieldsV1 = nil
 		}

@@ -50,7 +50,7 @@ func trim(object runtime.Object) {
 		m, keepFields = &in.ObjectMeta, ofSpec
 		trimNode(in)
 	case *corev1.Pod:
-		m = &in.ObjectMeta
+		m, keepFields = &in.ObjectMeta, ofStatus
 		trimPod(in)
 	case *corev1.PersistentVolumeClaim:
 		m = &in.ObjectMeta
@@ -126,6 +126,17 @@ func none([]metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry { return nil 
 // with every status.
 func ofSpec(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	return slices.DeleteFunc(fields, func(e metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" })
+}
+
+// ofStatus are when each manager last wrote the status, without what of it they own.
+func ofStatus(fields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+	var kept []metav1.ManagedFieldsEntry
+	for _, e := range fields {
+		if e.Subresource == "status" {
+			kept = append(kept, metav1.ManagedFieldsEntry{Manager: e.Manager, Subresource: e.Subresource, Time: e.Time})
+		}
+	}
+	return kept
 }
 
 // seed is of this process; no digest outlives it.

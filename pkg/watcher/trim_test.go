@@ -98,7 +98,7 @@ func TestTrimMetadata(t *testing.T) {
 		{nodeKind, nil, []string{"kubectl"}},
 		{cronJobKind, nil, nil},
 		{controllerRevisionKind, nil, nil},
-		{podKind, nil, nil},
+		{podKind, nil, []string{"controller"}},
 		{eventKind, nil, nil},
 		{claimKind, nil, nil},
 		{newKind("example.com", "v1", "Shop", "shops", ""), nil, nil},

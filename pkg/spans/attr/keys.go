@@ -95,6 +95,18 @@ const (
 	WaitingMessageKey = attribute.Key("rollspan.waiting.message")
 )
 
+// How well the boundaries of a span are known, where that is worse than to the second.
+const (
+	// StartPrecisionKey is how many seconds earlier or later a span may have begun: 35.2.
+	StartPrecisionKey = attribute.Key("rollspan.start.precision")
+	// StartSourceKey is what tells when it began, one of the Sources: "arrival".
+	StartSourceKey = attribute.Key("rollspan.start.source")
+	// EndPrecisionKey is how many seconds earlier or later a span may have ended: 35.2.
+	EndPrecisionKey = attribute.Key("rollspan.end.precision")
+	// EndSourceKey is what tells when it ended, one of the Sources: "inferred".
+	EndSourceKey = attribute.Key("rollspan.end.source")
+)
+
 // What is said of the starts and the stops of pods.
 const (
 	// PullWaitingKey is how many seconds of a pull were spent in the queue of pulls: 1.5.
@@ -135,6 +147,9 @@ const (
 	// SlowerPhaseKey is the Phase that takes the most more than it did in that rollout:
 	// "pull_image".
 	SlowerPhaseKey = attribute.Key("rollspan.slower.phase")
+	// UnknownKey says how much of a critical path is not known, where that is most of it, and
+	// why: "5.460s of 5.460s: 3 pods not seen".
+	UnknownKey = attribute.Key("rollspan.unknown")
 	// SlowerByKey is how many seconds more that phase takes: 5.1.
 	SlowerByKey = attribute.Key("rollspan.slower.by")
 )

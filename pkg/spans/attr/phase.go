@@ -12,7 +12,8 @@ type Phase string
 
 // The phases. docs/traces.md says what each comprises.
 const (
-	PhaseController     Phase = "controller" // what nothing else explains
+	PhaseController     Phase = "controller" // it was free to act
+	PhaseUnknown        Phase = "unknown"    // nothing proves what was waited for
 	PhaseCreatePod      Phase = "create_pod" // from the decision that there be pods to the pod
 	PhasePaused         Phase = "paused"
 	PhaseSchedule       Phase = "schedule"
@@ -27,6 +28,10 @@ const (
 	PhaseMinReadyWait   Phase = "min_ready_wait"
 	PhasePodStop        Phase = "pod_stop"
 	PhaseStopContainer  Phase = "stop_container"
+	PhaseStatusLatency  Phase = "status_latency"  // from what the kubelet saw to its report in the API
+	PhaseDeleteWait     Phase = "delete_wait"     // until somebody deletes a pod (strategy OnDelete)
+	PhaseOldPodWait     Phase = "old_pod_wait"    // for an old pod that does not get ready
+	PhaseNodeDisruption Phase = "node_disruption" // the pod's node was not what it needs
 )
 
 const criticalPath = "rollspan.critical_path."

@@ -37,11 +37,14 @@ const (
 	Recovery
 	InProgress
 	LateEvents
+	StatusLatency
+	DeleteWait
+	OldPodWait
 )
 
 // The start of a pod, and its parts.
 const (
-	PodStart Kind = iota + LateEvents + 1
+	PodStart Kind = iota + OldPodWait + 1
 	PodRecovery
 	Schedule
 	SchedulingGates
@@ -62,11 +65,12 @@ const (
 	StartupProbe
 	ReadinessProbe
 	ReadinessGates
+	Disrupted
 )
 
 // The stop of a pod, and its parts.
 const (
-	PodStop Kind = iota + ReadinessGates + 1
+	PodStop Kind = iota + Disrupted + 1
 	StopContainer
 	RemovePod
 
@@ -89,7 +93,7 @@ type properties struct {
 	// service does the work. It is empty where that depends on more than the kind.
 	service string
 	// phase is what the own time of such a span counts as on a critical path, by default
-	// attr.PhaseController.
+	// attr.PhaseUnknown: a controller is named only where it was free to act.
 	phase attr.Phase
 	// within is a kind that takes the time of its parts for its own: if the parent is of
 	// it, the span counts as the parent does.
@@ -100,24 +104,28 @@ type properties struct {
 }
 
 var table = [end]properties{
-	Rollout:          {name: "rollout", ofObject: true, change: attr.ChangeRollout},
-	Scale:            {name: "scale", ofObject: true, change: attr.ChangeScale},
-	Delete:           {name: "delete", ofObject: true, change: attr.ChangeDelete},
-	JobRun:           {name: "Job run", change: attr.ChangeJob, service: attr.ServiceJob},
+	Rollout:          {name: "rollout", ofObject: true, change: attr.ChangeRollout, phase: attr.PhaseController},
+	Scale:            {name: "scale", ofObject: true, change: attr.ChangeScale, phase: attr.PhaseController},
+	Delete:           {name: "delete", ofObject: true, change: attr.ChangeDelete, phase: attr.PhaseController},
+	JobRun:           {name: "Job run", change: attr.ChangeJob, service: attr.ServiceJob, phase: attr.PhaseController},
 	CronJobSchedule:  {name: "CronJob schedule", change: attr.ChangeSchedule, service: attr.ServiceCronJob},
 	PodRun:           {name: "Pod run", change: attr.ChangeRun, id: "pod start", service: attr.ServiceKubelet},
-	PodReplacement:   {name: "Pod replacement", change: attr.ChangeReplacement},
+	PodReplacement:   {name: "Pod replacement", change: attr.ChangeReplacement, phase: attr.PhaseController},
 	ContainerRestart: {name: "Container restart", change: attr.ChangeRestart, service: attr.ServiceKubelet},
 	NodeDisruption:   {name: "Node disruption", change: attr.ChangeDisruption},
 	Activity:         {name: "activity", ofObject: true, change: attr.ChangeActivity},
 
 	Paused:       {name: "paused", phase: attr.PhasePaused},
 	ScaleUp:      {name: "ReplicaSet scale up", id: "step", service: attr.ServiceReplicaSet, phase: attr.PhaseCreatePod, vague: true},
-	ScaleDown:    {name: "ReplicaSet scale down", id: "step", service: attr.ServiceReplicaSet, vague: true},
+	ScaleDown:    {name: "ReplicaSet scale down", id: "step", service: attr.ServiceReplicaSet, phase: attr.PhaseController, vague: true},
 	MinReadyWait: {name: "min ready wait", phase: attr.PhaseMinReadyWait},
 	Recovery:     {name: "recovery", ofObject: true},
 	InProgress:   {name: "in progress"},
 	LateEvents:   {name: "late events"},
+
+	StatusLatency: {name: "status latency", service: attr.ServiceKubelet, phase: attr.PhaseStatusLatency},
+	DeleteWait:    {name: "delete wait", phase: attr.PhaseDeleteWait},
+	OldPodWait:    {name: "old pod wait", phase: attr.PhaseOldPodWait},
 
 	PodStart:        {name: "Pod start", id: "pod start", service: attr.ServiceKubelet},
 	PodRecovery:     {name: "Pod recovery", id: "pod recovery", service: attr.ServiceKubelet},
@@ -140,6 +148,7 @@ var table = [end]properties{
 	StartupProbe:    {name: "startup probe", service: attr.ServiceKubelet, phase: attr.PhaseBecomeReady, within: InitContainer},
 	ReadinessProbe:  {name: "readiness probe", service: attr.ServiceKubelet, phase: attr.PhaseBecomeReady},
 	ReadinessGates:  {name: "readiness gates", service: attr.ServiceKubelet, phase: attr.PhaseBecomeReady},
+	Disrupted:       {name: "disrupted", service: attr.ServiceKubelet, phase: attr.PhaseNodeDisruption},
 
 	PodStop:       {name: "Pod stop", id: "pod stop", service: attr.ServiceKubelet, phase: attr.PhasePodStop},
 	StopContainer: {name: "stop container", service: attr.ServiceKubelet, phase: attr.PhaseStopContainer, within: PodStop},
@@ -210,7 +219,7 @@ func (k Kind) Phase(parent Kind) attr.Phase {
 	if p.within != 0 && p.within == parent {
 		p = parent.properties()
 	}
-	return cmp.Or(p.phase, attr.PhaseController)
+	return cmp.Or(p.phase, attr.PhaseUnknown)
 }
 
 // Vague reports whether the name of the phase says more than the kind's own about the time

@@ -33,7 +33,7 @@ func TestTable(t *testing.T) {
 // What is read from elsewhere need not be in the table.
 func TestUnknown(t *testing.T) {
 	for _, k := range []Kind{0, end, 255} {
-		if k.String() != "" || k.ID() != "" || k.Phase(PodStop) != attr.PhaseController || k.Change() != "" {
+		if k.String() != "" || k.ID() != "" || k.Phase(PodStop) != attr.PhaseUnknown || k.Change() != "" {
 			t.Errorf("%d is known as %q", k, k)
 		}
 	}

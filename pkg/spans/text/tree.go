@@ -219,6 +219,11 @@ var shown = []struct {
 	{attr.GracePeriodOverrunKey, "%ss over the grace period"},
 	{attr.FinalizersKey, "finalizers %s"},
 	{attr.SinceRolloutKey, "%ss after the rollout"},
+	{attr.UnknownKey, "not known %s"},
+	{attr.StartPrecisionKey, "began within %ss"},
+	{attr.StartSourceKey, "(%s)"},
+	{attr.EndPrecisionKey, "ended within %ss"},
+	{attr.EndSourceKey, "(%s)"},
 }
 
 func notes(s *spans.Span) []string {

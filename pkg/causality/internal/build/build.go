@@ -69,6 +69,9 @@ type SpanSpec struct {
 	app     *spans.App // by default the builder's
 	// Attrs describe the object, or say what happened: add tells them apart.
 	Attrs []attribute.KeyValue
+	// StartProof and EndProof say how well the boundaries are known, where that is worse
+	// than to the second.
+	StartProof, EndProof evidence.Proof
 }
 
 // add makes a span. Of several that have one ID the trace gets the first: a backend
@@ -95,6 +98,8 @@ func (b *builder) add(spec SpanSpec) *spans.Span {
 		End:      evidence.Latest(spec.End, spec.Start),
 	}
 	b.describe(s, b.base, spec.Attrs)
+	s.Attributes = append(s.Attributes, spec.StartProof.Attributes(attr.StartPrecisionKey, attr.StartSourceKey)...)
+	s.Attributes = append(s.Attributes, spec.EndProof.Attributes(attr.EndPrecisionKey, attr.EndSourceKey)...)
 	if b.known == nil {
 		b.known = map[trace.SpanID]*spans.Span{}
 	}

@@ -38,6 +38,7 @@ type changeBuilder struct {
 	went                  []*spans.Span            // see wentBefore
 	ends                  []runEnd                 // see runEnds
 	blockerOf             map[trace.SpanID]*blocker
+	waits                 int // how many spans of waits there are: see addWait
 }
 
 // ChangeTrace returns the finished trace of a change. now is the end of what
@@ -60,11 +61,12 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	b.root = b.add(SpanSpec{
 		Kind: kind.OfChange(c.Kind), Object: p.Workload.Kind, Service: p.Workload.Service(),
 		Target: p.Workload.Target(), Subject: p.Workload.Subject(),
-		Start: b.start, End: b.end, Attrs: b.rootAttributes(),
+		Start: b.start, End: b.end, Attrs: b.rootAttributes(), EndProof: b.endProof(),
 	})
 	b.addSteps(now)
 	b.addPods(now)
 	b.addUnready(now)
+	b.addDisrupted()
 	b.addUnblocked()
 	b.addPauses()
 	b.addMinReadyWait()
@@ -128,6 +130,22 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 		}
 	}
 	return evidence.Latest(end, b.plan.StartOf(c))
+}
+
+// endProof is how well the end is known. A change that is complete in the first state that
+// was seen of its workload ended between that and the last that is known of its pods.
+func (b *changeBuilder) endProof() evidence.Proof {
+	c, w := b.change, b.plan.Workload
+	if w.Inferred || !c.Over() || w.Watched.IsZero() || !c.EndedBy.Arrival.Equal(w.Watched) {
+		return evidence.Proof{}
+	}
+	last := b.start
+	for _, pod := range b.plan.Pods {
+		if ready, ok := pod.FirstReady(); ok && !ready.At.At().After(b.end) {
+			last = evidence.Latest(last, ready.At.At())
+		}
+	}
+	return evidence.Proof{Precision: b.end.Sub(last), Source: attr.SourceArrival}
 }
 
 func (b *changeBuilder) rootAttributes() []attribute.KeyValue {

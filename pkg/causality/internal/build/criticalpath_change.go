@@ -21,8 +21,11 @@ import (
 // deployment controller does not scale the old ReplicaSet down.
 type blocker struct {
 	span *spans.Span
-	// open is when it blocked no more and let the controller go on; a pod that is Ready counts only
-	// after minReadySeconds.
+	// available is when it blocked no more; a pod that is Ready counts only after
+	// minReadySeconds.
+	available time.Time
+	// open is when the controller could know that, and go on: the kubelet's report may have
+	// come later.
 	open time.Time
 	// instead is set for a pod that was made in the place of a lost one, so not because of
 	// the step below which its span is.
@@ -42,7 +45,14 @@ type blocker struct {
 // addCriticalPath works out what the change waited for, from its end back to
 // its beginning: what completed it, what that had waited for, and so on.
 func (b *changeBuilder) addCriticalPath() {
-	if !b.change.Over() || b.podsUnknown() {
+	unknown := b.podsUnknown()
+	if !b.change.Over() || unknown && b.plan.Workload.Inferred {
+		return
+	}
+	if unknown {
+		path := critpath.New(b.spans, b.root, b.plan.Work)
+		b.own(path, attr.PhaseUnknown, b.root.Start)
+		b.sayUnknown(path.Finish())
 		return
 	}
 	later := b.stillGoingOn()
@@ -78,7 +88,10 @@ func (b *changeBuilder) addCriticalPath() {
 	}) {
 		next = b.unblocker(blockers, cause, path.At)
 	}
-	b.change.Ledger.EmitPath(path.Finish())
+	b.idle(path, cause, b.root.Start)
+	phases := path.Finish()
+	b.sayUnknown(phases)
+	b.change.Ledger.EmitPath(phases)
 	markLater(b.change, later)
 	b.comparePrevious()
 }
@@ -91,20 +104,24 @@ func (b *changeBuilder) blockers() []blocker {
 			blockers = append(blockers, b.attemptBlockers(pod)...)
 			continue
 		}
-		open := s.End
+		available := s.End
 		if _, ready := pod.FirstReady(); ready {
-			open = b.available(pod, s.End)
+			available = b.available(pod, s.End)
 		}
-		blockers = append(blockers, blocker{span: s, open: open, instead: b.plan.Starts[pod].Lost != nil, coarse: true, pod: pod})
+		blockers = append(blockers, blocker{
+			span: s, available: available, open: evidence.Latest(available, b.reported(pod)),
+			instead: b.plan.Starts[pod].Lost != nil, coarse: true, pod: pod,
+		})
 	}
 	if b.waitsForStops() {
 		for pod, s := range b.stopSpans {
-			blockers = append(blockers, blocker{span: s, open: b.outOfTheWay(pod, s.End), pod: pod})
+			open := b.outOfTheWay(pod, s.End)
+			blockers = append(blockers, blocker{span: s, available: open, open: open, pod: pod})
 		}
 	}
 	for _, s := range b.spans {
 		if s.Kind == kind.Paused {
-			blockers = append(blockers, blocker{span: s, open: s.End})
+			blockers = append(blockers, blocker{span: s, available: s.End, open: s.End})
 		}
 	}
 	slices.SortFunc(blockers, func(x, y blocker) int {
@@ -170,7 +187,9 @@ func (b *changeBuilder) completer(blockers []blocker) *blocker {
 	if b.completeWhenReady() && b.plan.Workload.MinReady > 0 {
 		blockers = slices.Clone(blockers)
 		for i := range blockers {
-			blockers[i].open = evidence.Earliest(blockers[i].open, blockers[i].span.End)
+			block := &blockers[i]
+			block.available = evidence.Earliest(block.available, block.span.End)
+			block.open = evidence.Earliest(block.open, evidence.Latest(block.available, b.reported(block.pod)))
 		}
 		slices.SortStableFunc(blockers, func(x, y blocker) int { return x.open.Compare(y.open) })
 	}
@@ -221,12 +240,16 @@ func (b *changeBuilder) missing() *spans.Span {
 
 // waitFor takes the time between the end of a blocker and what came next.
 func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans.Span) {
-	phase := attr.PhaseController
 	if b.backsOff(block, cause) {
-		phase = attr.PhaseBackOff
+		// It is counted from when the pod failed, whenever that was reported.
+		path.Take(b.root, attr.PhaseBackOff, attr.PhaseBackOff.String(), evidence.Earliest(block.available, path.At))
 	}
-	path.Take(b.root, phase, phase.String(), evidence.Earliest(block.open, path.At))
-	if !block.open.After(block.span.End) {
+	if b.reportUnseen(block) && path.At.Sub(block.available) > reaction {
+		b.own(path, attr.PhaseUnknown, block.available)
+	}
+	b.idle(path, cause, evidence.Earliest(block.open, path.At))
+	b.statusLatency(path, block)
+	if !block.available.After(block.span.End) {
 		return
 	}
 	if a := b.attemptBy[block.span]; a != nil && !a.ready.Known() {
@@ -270,10 +293,31 @@ func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at tim
 	for _, l := range waited.Links {
 		block := b.blockerOf[l.SpanID]
 		if block != nil && block.span.Start.Before(at) && (last == nil || last.span.Kind != kind.Paused || last.open.Before(block.open)) {
-			return block
+			last = block
+			break
 		}
 	}
+	if other := b.heldUp(blockers, waited, last, at); other != nil {
+		return other
+	}
 	return last
+}
+
+// heldUp is the pod that the change was still waiting for at a time, where what let its
+// controller go on before is too long ago; nil otherwise. Then something else led to what
+// came next: a pod that was lost, say, has one made in its place.
+func (b *changeBuilder) heldUp(blockers []blocker, waited *spans.Span, last *blocker, at time.Time) *blocker {
+	free := b.root.Start
+	if last != nil {
+		free = last.open
+	}
+	if b.change.Kind != attr.ChangeRollout && b.change.Kind != attr.ChangeScale || at.Sub(free) <= reaction {
+		return nil
+	}
+	if other := waitingAt(blockers, at); other != nil && other.span != waited && other.coarse {
+		return other
+	}
+	return nil
 }
 
 // addPath works out the critical path of a change whose spans below the root

@@ -20,7 +20,8 @@ func (b *changeBuilder) runBlockers() {
 		e := &ends[i]
 		block := b.blockerOf[e.span.SpanID]
 		if block == nil {
-			block = &blocker{span: e.span, open: b.outOfTheWay(e.Pod, e.span.End), pod: e.Pod, run: b.blockerOf[b.startSpans[e.Pod].SpanID]}
+			open := b.outOfTheWay(e.Pod, e.span.End)
+			block = &blocker{span: e.span, available: open, open: open, pod: e.Pod, run: b.blockerOf[b.startSpans[e.Pod].SpanID]}
 			b.blockerOf[e.span.SpanID] = block
 		}
 		if e.failed {
@@ -46,6 +47,8 @@ func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blo
 	at, by, stopped := path.At, c.EndedBy, false
 	if c.HasVerdict() {
 		by = c.VerdictBy
+	}
+	if c.Outcome() == attr.OutcomeFailed || c.HasVerdict() {
 		at, stopped = b.stopped(path)
 	}
 	if c.FailedByPod() || c.Outcome() == attr.OutcomeComplete && stopped {

@@ -3,6 +3,7 @@ package build
 import (
 	"slices"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -12,8 +13,14 @@ import (
 // pods that it wanted are nowhere in that. They have gone since, with their Events,
 // or were never made: nothing tells. So nothing is said of how they fared.
 func (b *changeBuilder) podsUnknown() bool {
-	if !b.plan.Workload.Inferred || b.change.Outcome() != attr.OutcomeSuperseded {
+	if b.change.Outcome() != attr.OutcomeSuperseded {
 		return false
+	}
+	if !b.plan.Workload.Inferred {
+		return b.countsUnseen()
+	}
+	if b.readinessUnknown() {
+		return true
 	}
 	if len(b.plan.Sets) > 0 && !b.plan.Sets[0].Direct() {
 		return slices.ContainsFunc(b.plan.StepsOf(b.change), b.stepUnknown)
@@ -25,6 +32,40 @@ func (b *changeBuilder) podsUnknown() bool {
 		}
 	}
 	return made < b.change.Wanted
+}
+
+// countsUnseen reports whether a ReplicaSet counted pods of a rollout as available of which
+// none was seen to be: the stream lacks them.
+func (b *changeBuilder) countsUnseen() bool {
+	if b.change.Kind != attr.ChangeRollout {
+		return false
+	}
+	for _, set := range b.plan.Sets {
+		if set.Direct() || set.Revision != b.change.Revision || b.change.Revision == 0 {
+			continue
+		}
+		seen := 0
+		for _, pod := range b.plan.Pods {
+			ready, ok := pod.FirstReady()
+			if ok && b.plan.Starts[pod].Set == set && !nodes.EarliestOf(ready.At).After(b.end) {
+				seen++
+			}
+		}
+		if set.MostAvailable(b.end) > seen {
+			return true
+		}
+	}
+	return false
+}
+
+// readinessUnknown reports whether nothing tells if a pod of the change was Ready.
+func (b *changeBuilder) readinessUnknown() bool {
+	for pod, at := range b.plan.Starts {
+		if at.Change == b.change && pod.ReadinessUnknown() {
+			return true
+		}
+	}
+	return false
 }
 
 // stepUnknown is podsUnknown of a step. That pods could not be made, Events tell.

@@ -116,7 +116,7 @@ func (b *changeBuilder) attemptBlockers(pod *podlife.Pod) []blocker {
 				open = evidence.Latest(a.span.End, b.end)
 			}
 		}
-		blockers = append(blockers, blocker{span: a.span, open: open, instead: i == 0 && b.plan.Starts[pod].Lost != nil, again: i > 0, coarse: true, pod: pod})
+		blockers = append(blockers, blocker{span: a.span, available: open, open: open, instead: i == 0 && b.plan.Starts[pod].Lost != nil, again: i > 0, coarse: true, pod: pod})
 	}
 	return blockers
 }

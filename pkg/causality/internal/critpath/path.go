@@ -69,6 +69,12 @@ func New(all []*spans.Span, root *spans.Span, work *evidence.Work) *Path {
 	return path
 }
 
+// Add makes a span part of the trace whose path this is.
+func (path *Path) Add(s *spans.Span) {
+	path.ByID[s.SpanID] = s
+	path.children[s.ParentID] = append(path.children[s.ParentID], s)
+}
+
 // Take explains the time from a moment to where the path has come by a span.
 func (path *Path) Take(s *spans.Span, phase attr.Phase, what string, from time.Time) {
 	from = evidence.Latest(from, path.root.Start)

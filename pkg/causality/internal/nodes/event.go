@@ -46,9 +46,9 @@ func pressureOn(resource string) disruptionKind {
 	}
 }
 
-// kubeletStarted reports whether the Event is a kubelet's first word. Other
+// KubeletStarted reports whether the Event is a kubelet's first word. Other
 // components (kube-proxy) have an Event of that name, too.
-func kubeletStarted(ev *podlife.Event) bool {
+func KubeletStarted(ev *podlife.Event) bool {
 	return ev.Reason == "Starting" && ev.Component == attr.ServiceKubelet
 }
 
@@ -101,7 +101,7 @@ func (n *Record) Wants(ev *podlife.Event) bool {
 // tell. Its very first start is none.
 func (n *Record) ObserveKubelet() {
 	for _, ev := range n.Events {
-		if ev.Ledger.Claimed || !kubeletStarted(ev) || !ev.First().After(n.Created.Add(BootReach)) {
+		if ev.Ledger.Claimed || !KubeletStarted(ev) || !ev.First().After(n.Created.Add(BootReach)) {
 			continue
 		}
 		at := evidence.Exactly(ev.First())

@@ -83,6 +83,10 @@ type surroundings interface {
 	// CausesOfLoss are where the causes of a pod's loss are told; on is the disruption
 	// that led to it, if one did.
 	CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) []ledger.Place
+	// DisruptionsOf are what ailed the node of a pod in a time.
+	DisruptionsOf(pod *podlife.Pod, from, until time.Time) []*nodes.Disruption
+	// PlaceOfDisruption is where a disruption is, or will be, told.
+	PlaceOfDisruption(d *nodes.Disruption) ledger.Place
 }
 
 // PodName is the name of a pod among those of one owner. Several pods may have had it, one after

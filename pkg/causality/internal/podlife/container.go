@@ -27,6 +27,7 @@ type Container struct {
 	HasStartupProbe   bool
 	HasReadinessProbe bool
 	HasPreStop        bool
+	probePeriod       time.Duration // the longest of its startup and readiness probes; zero without any
 	longestKill       time.Duration // see longestKill
 	// probeGap and killReach are how far apart the failures of its probes are, and how long
 	// after one it may end for that: see readProbes.
@@ -166,6 +167,7 @@ func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
 		HasStartupProbe:   s.StartupProbe != nil,
 		HasReadinessProbe: s.ReadinessProbe != nil,
 		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
+		probePeriod:       max(probePeriod(s.StartupProbe), probePeriod(s.ReadinessProbe)),
 		longestKill:       longestKill(in, s),
 	}
 	c.readProbes(s)

@@ -44,6 +44,7 @@ type Pod struct {
 	Announced   time.Time // when its controller said that it had made it
 	Predecessor types.UID // of the pod that had its name before it, if one did
 	Initial     bool      // it was there before the watcher was
+	Inferred    bool      // it was reconstructed from a snapshot: see stream.Observation
 	// LostFirst and ReadyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.
 	LostFirst, ReadyFirst bool
@@ -92,6 +93,7 @@ type Pod struct {
 	ReturnedBy evidence.Write
 
 	jobPod // of a Job
+	reports
 
 	RevisionName string        // the ControllerRevision of a StatefulSet's pod
 	Runs         *kube.Service // what it says of its service; nil if nothing
@@ -296,6 +298,7 @@ func (p *Pod) ObserveTriggers(o stream.Observation, in *corev1.Pod) {
 	if p.Leaving() && !p.Ended.Known() && (p.Phase == PodFailed || p.Phase == corev1.PodSucceeded) {
 		p.Ended = evidence.Arrived(o.Time)
 	}
+	p.observeReports(o, in)
 }
 
 // Unowned reports whether the pod is its own workload.

@@ -85,6 +85,9 @@ func (c *Change) JobProgress() string {
 	return progress
 }
 
+// Succeeded is how many pods the Job counts as such, in the latest state of the run.
+func (c *Change) Succeeded() int { return int(c.succeeded) }
+
 // HasVerdict reports whether the controller gave its verdict before the run ended.
 func (c *Change) HasVerdict() bool { return c.Verdict.Known() && c.VerdictBy.Before(c.EndedBy) }
 

@@ -144,6 +144,16 @@ func (set *PodSet) ObserveAvailable(replicas int32, seen time.Time) {
 	}
 }
 
+// MostAvailable is how many of its pods were available at once, at most, by a time.
+func (set *PodSet) MostAvailable(by time.Time) (most int) {
+	for _, a := range set.Available {
+		if !a.At.After(by) {
+			most = max(most, int(a.replicas))
+		}
+	}
+	return most
+}
+
 // ReadReplicaSet reads the state of a ReplicaSet that is a workload of its own.
 func ReadReplicaSet(in *appsv1.ReplicaSet, o stream.Observation, last *Workload) State {
 	st := State{

@@ -48,6 +48,7 @@ type Workload struct {
 	*podlife.Object
 	Controller *Controller // its kind
 	Seen       bool        // a state of it has been seen: the State below holds
+	Watched    time.Time   // when its first state arrived
 	Inferred   bool        // its states were reconstructed from a snapshot: see stream.Observation
 
 	// State is the last one, without which the next could not be understood.

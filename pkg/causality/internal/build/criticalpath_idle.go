@@ -1,0 +1,313 @@
+package build
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// Between one thing that a change waited for and the next there is time that no span of a
+// pod explains. It is the controller's only where the controller was free to act: it had
+// the news of what it had waited for, and nothing else that is known was in its way.
+
+// reported is when the API had the news that lets a pod's controller go on, zero if nobody
+// saw that. News that comes after the controller has acted upon it was late on its way.
+func (b *changeBuilder) reported(pod *podlife.Pod) time.Time {
+	if pod == nil {
+		return time.Time{}
+	}
+	at := pod.Reported().At
+	if b.change.Outcome() == attr.OutcomeComplete && at.Sub(b.end) > reaction {
+		return time.Time{}
+	}
+	return at
+}
+
+// reportUnseen reports whether nobody saw when the API had the news of a pod's start, as in
+// a snapshot.
+func (b *changeBuilder) reportUnseen(block blocker) bool {
+	return block.coarse && block.pod != nil && b.reported(block.pod).IsZero()
+}
+
+// statusLatency takes the time from when a pod let its controller go on, as the kubelet
+// dates it, to when the kubelet had reported that.
+func (b *changeBuilder) statusLatency(path *critpath.Path, block blocker) {
+	switch {
+	case block.pod == nil || path.At.Sub(block.available) < time.Millisecond:
+		return // the end of a second and the beginning of the next are one time
+	case !block.pod.Reported().Proves(block.available):
+		b.own(path, attr.PhaseUnknown, block.available)
+		return
+	case block.open.Sub(block.available) < time.Second:
+		b.own(path, attr.PhaseStatusLatency, block.available)
+		return // it is dated in whole seconds
+	}
+	s := b.addWait(path, SpanSpec{
+		Kind: kind.StatusLatency, id: []string{kind.StatusLatency.ID(), string(block.pod.UID)}, Subject: block.pod.Subject(),
+		Start: block.available, End: block.open, Attrs: b.podAttributes(block.pod),
+	})
+	path.Self(s, s.Start)
+}
+
+func (b *changeBuilder) podAttributes(pod *podlife.Pod) []attribute.KeyValue {
+	set := b.plan.Starts[pod].Set
+	if set == nil {
+		set = b.plan.Stops[pod].Set
+	}
+	if set == nil {
+		return pod.Attributes()
+	}
+	return append(slices.Clip(set.Attributes()), pod.Attributes()...)
+}
+
+// addWait adds a span of what the controller waited for that is neither a pod's start nor
+// its stop, while the path is made.
+func (b *changeBuilder) addWait(path *critpath.Path, spec SpanSpec) *spans.Span {
+	spec.parent, spec.Start = b.root.SpanID, evidence.Latest(spec.Start, b.root.Start)
+	if spec.id == nil {
+		spec.id = []string{spec.Kind.ID(), strconv.Itoa(b.waits)}
+		b.waits++
+	}
+	s := b.add(spec)
+	path.Add(s)
+	return s
+}
+
+// idle explains the time from a moment to where the path has come, in which no pod of the
+// change was waited for. cause is what came next.
+func (b *changeBuilder) idle(path *critpath.Path, cause *spans.Span, from time.Time) {
+	from = evidence.Latest(from, b.root.Start)
+	if from.Before(path.At) && b.waitsForDeletion(cause) {
+		s := b.addWait(path, SpanSpec{
+			Kind: kind.DeleteWait, Service: b.plan.Workload.Service(), Subject: b.plan.Workload.Subject(), Start: from, End: path.At,
+		})
+		path.Self(s, from)
+		return
+	}
+	for path.At.After(from) {
+		at := path.At
+		pod, since, until := b.oldPodInTheWay(from, at)
+		b.free(path, cause, evidence.Latest(until, from))
+		if pod != nil {
+			s := b.addWait(path, b.oldPodWait(pod, evidence.Latest(since, from), path.At))
+			path.Self(s, s.Start)
+		}
+		if !path.At.Before(at) {
+			return
+		}
+	}
+}
+
+// waitsForDeletion reports whether what came next could come only when somebody had
+// deleted a pod: with the strategy OnDelete no controller does.
+func (b *changeBuilder) waitsForDeletion(next *spans.Span) bool {
+	if !b.plan.Workload.OnDelete || b.change.Kind != attr.ChangeRollout {
+		return false
+	}
+	if next != b.root {
+		return next.Kind == kind.PodStop
+	}
+	if b.change.Outcome() == attr.OutcomeComplete {
+		return false
+	}
+	return slices.ContainsFunc(b.plan.Pods, func(pod *podlife.Pod) bool {
+		return b.isOld(pod) && pod.CreatedAt().Before(b.end) && !lostBy(pod, b.end)
+	})
+}
+
+func lostBy(pod *podlife.Pod, t time.Time) bool { return pod.Lost() && !pod.LostAt().At().After(t) }
+
+// isOld reports whether a pod was there before the change, and is not of the revision that
+// it brings.
+func (b *changeBuilder) isOld(pod *podlife.Pod) bool {
+	if b.plan.Starts[pod].Change == b.change {
+		return false
+	}
+	return b.change.RevisionName == "" || pod.RevisionName != b.change.RevisionName
+}
+
+// oldPodInTheWay is the old pod that was in the way last between two times, and since and
+// until when it was; nil if none was. A StatefulSet does not get past a pod that is not
+// ready (k8s.io/kubernetes/pkg/controller/statefulset: updateStatefulSet), and one that
+// never gets so is in the way until somebody deletes it.
+func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, since, until time.Time) {
+	if b.plan.Workload.Controller.Replaces != workloads.ReplacedByName || b.change.Kind == attr.ChangeDelete {
+		return nil, since, until
+	}
+	for _, pod := range b.plan.Pods {
+		b.builder.work.Spend(1)
+		if !b.isOld(pod) {
+			continue
+		}
+		begin, end := unreadyUntil(pod, to)
+		if !end.After(from) || !begin.Before(end) {
+			continue
+		}
+		if last == nil || end.After(until) || end.Equal(until) && begin.Before(since) {
+			last, since, until = pod, begin, end
+		}
+	}
+	return last, since, until
+}
+
+// unreadyUntil is the last time before t in which a pod was there and not Ready; zero if
+// there was none.
+func unreadyUntil(pod *podlife.Pod, t time.Time) (begin, end time.Time) {
+	if pod.Lost() {
+		t = evidence.Earliest(t, pod.LostAt().At())
+	}
+	was, since := false, pod.CreatedAt()
+	for _, tr := range pod.Ready {
+		at := tr.At.At()
+		if at.After(t) {
+			break
+		}
+		switch {
+		case tr.Status && !was:
+			begin, end = since, at
+		case !tr.Status && was:
+			since = at
+		}
+		was = tr.Status
+	}
+	if !was && since.Before(t) {
+		return since, t
+	}
+	return begin, end
+}
+
+// oldPodWait is what a span says of the wait for an old pod.
+func (b *changeBuilder) oldPodWait(pod *podlife.Pod, from, until time.Time) SpanSpec {
+	attrs := b.podAttributes(pod)
+	if f, _ := pod.Trouble(pod.Timeline(until), until); f.Reason != "" {
+		attrs = append(attrs, attr.WaitingReasonKey.String(f.Reason))
+		if f.Message != "" {
+			attrs = append(attrs, attr.WaitingMessageKey.String(f.Message))
+		}
+	}
+	return SpanSpec{
+		Kind: kind.OldPodWait, Service: b.plan.Workload.Service(), Subject: pod.Subject(),
+		Start: from, End: until, Attrs: attrs,
+	}
+}
+
+// free takes time in which nothing that is known was in the controller's way.
+func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.Time) {
+	if !from.Before(path.At) {
+		return
+	}
+	if refused := b.refusedSince(from, path.At); !refused.IsZero() {
+		b.own(path, attr.PhaseCreatePod, refused)
+	}
+	switch {
+	case cause == b.root && b.change.NoPods:
+		b.own(path, attr.PhasePaused, from) // somebody has set its parallelism to 0
+	case path.At.Sub(from) > reaction && (b.unseenPods() > 0 || b.stopsUnseen(path.At)):
+		b.own(path, attr.PhaseUnknown, from)
+	default:
+		news := evidence.Latest(b.change.Opened.Arrival, b.plan.Workload.Watched)
+		if news.Sub(from) > reaction && b.change.Kind != attr.ChangeDelete {
+			b.own(path, attr.PhaseController, evidence.Earliest(news, path.At))
+			b.own(path, attr.PhaseUnknown, from) // nobody looked yet
+		}
+		b.own(path, attr.PhaseController, from)
+	}
+}
+
+// stopsUnseen reports whether a pod that the controller has to see gone was, as far as is
+// known, still there at a time: what ended its stop was not seen.
+func (b *changeBuilder) stopsUnseen(at time.Time) bool {
+	return b.waitsForStops() && slices.ContainsFunc(b.plan.Pods, func(pod *podlife.Pod) bool {
+		return b.plan.Stops[pod].Change == b.change && b.stopSpans[pod] == nil && pod.Leaving() && b.plan.StopAsked(pod).Before(at)
+	})
+}
+
+// own takes time for the change itself.
+func (b *changeBuilder) own(path *critpath.Path, phase attr.Phase, from time.Time) {
+	path.Take(b.root, phase, phase.String(), from)
+}
+
+// reaction is how long a controller takes to act, at most, in a time of which not all is
+// known. What takes longer may have been a wait for what nobody saw.
+const reaction = time.Second
+
+// refusedSince is when the API first refused pods to a controller that makes them itself,
+// between two times; zero if it did not. It tries again until it may.
+func (b *changeBuilder) refusedSince(from, to time.Time) (first time.Time) {
+	for _, set := range b.plan.Sets {
+		if !set.Direct() {
+			continue // its steps have that time
+		}
+		for _, ev := range set.Events {
+			if ev.Reason != "FailedCreate" {
+				continue
+			}
+			for _, o := range ev.Occurrences {
+				if !o.At.Before(from) && o.At.Before(to) {
+					first = evidence.Earliest(first, o.At)
+				}
+			}
+		}
+	}
+	return first
+}
+
+// unseenPods is how many pods a change that is complete must have had, by what its
+// controller counts, and nothing has shown to be Ready.
+func (b *changeBuilder) unseenPods() int {
+	c := b.change
+	if c.Outcome() != attr.OutcomeComplete || c.Kind == attr.ChangeDelete {
+		return 0
+	}
+	if c.Kind == attr.ChangeJob {
+		seen := 0
+		for _, e := range b.runEnds() {
+			if !e.failed {
+				seen++
+			}
+		}
+		return c.Succeeded() - seen
+	}
+	there, gone := 0, 0
+	for _, pod := range b.plan.Pods {
+		switch {
+		case b.plan.Stops[pod].Change == c:
+			gone++
+		case !lostBy(pod, b.end):
+			// Ready is dated within its second.
+			if ready, ok := pod.FirstReady(); ok && !nodes.EarliestOf(ready.At).After(b.end.Add(time.Second)) {
+				there++
+			}
+		}
+	}
+	unseen := int(c.Wanted) - there
+	if c.Kind == attr.ChangeScale {
+		unseen = max(unseen, int(c.Before-c.Wanted)-gone)
+	}
+	return unseen
+}
+
+// sayUnknown says on the root that most of its path is not known, and why.
+func (b *changeBuilder) sayUnknown(phases map[attr.Phase]time.Duration) {
+	took, unknown := b.root.End.Sub(b.root.Start), phases[attr.PhaseUnknown]
+	if 2*unknown <= took {
+		return
+	}
+	why := "nothing was seen of what it waited for"
+	if n := b.unseenPods(); n > 0 {
+		why = counted(n, "pod") + " not seen"
+	}
+	b.root.Attributes = append(b.root.Attributes, attr.UnknownKey.String(fmt.Sprintf("%.3fs of %.3fs: %s", unknown.Seconds(), took.Seconds(), why)))
+}

@@ -1,0 +1,25 @@
+package evidence
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// Proof is how well a boundary of a span is known, where that is worse than to the second:
+// it is at most Precision earlier or later, by what Source tells. The zero Proof is of a
+// boundary that is known to the second or better, as the API states it.
+type Proof struct {
+	Precision time.Duration
+	Source    attr.Source
+}
+
+// Attributes are those of a boundary, by its two keys; none where it is known to the second.
+func (p Proof) Attributes(precision, source attribute.Key) []attribute.KeyValue {
+	if p.Precision <= time.Second {
+		return nil
+	}
+	return []attribute.KeyValue{Seconds(precision, p.Precision), source.String(string(p.Source))}
+}

@@ -1,0 +1,54 @@
+package podlife
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+)
+
+// defaultProbePeriod is that of a probe which states none
+// (k8s.io/kubernetes/pkg/apis/core/v1: SetDefaults_Probe).
+const defaultProbePeriod = 10 * time.Second
+
+func probePeriod(probe *corev1.Probe) time.Duration {
+	switch {
+	case probe == nil:
+		return 0
+	case probe.PeriodSeconds > 0:
+		return time.Duration(probe.PeriodSeconds) * time.Second
+	default:
+		return defaultProbePeriod
+	}
+}
+
+// spamBurst is how many Events about one pod a kubelet sends before it leaves some out
+// (k8s.io/client-go/tools/record: defaultSpamBurst).
+const spamBurst = 25
+
+// SilentSince is since when the kubelet had not been at work on a pod that was not Ready
+// yet, at a time at which it was started: it probes such a pod in every period, and says so
+// where the probe fails. It went away within a period of that. The time is zero where that
+// does not follow, as when the kubelet had said so much that it may have left Events out.
+func (p *Pod) SilentSince(t time.Time) (since time.Time, period time.Duration) {
+	var last time.Time
+	said := int32(0)
+	for _, ev := range p.Events {
+		if ev.First().After(t) {
+			continue
+		}
+		o := ev.Until(t)
+		said += o.Count
+		if ev.Reason == "Unhealthy" {
+			last = evidence.Latest(last, o.At)
+		}
+	}
+	for _, container := range p.Containers {
+		period = max(period, container.probePeriod)
+	}
+	if said >= spamBurst || last.IsZero() || t.Sub(last) <= 2*period {
+		return time.Time{}, period
+	}
+	return last, period
+}
