@@ -199,6 +199,11 @@ func (e *Engine) ingest(o Observation) {
 			o.Initial = o.Type != watch.Deleted
 		}
 	}
+	if e.outdated(o, meta) {
+		return
+	}
+	defer e.noteVersion(o, meta)
+	o.Initial = o.Initial || kind != kube.KindNode && e.wasListed(o, meta)
 	if e.observeWorkloadObject(o) {
 		return
 	}

@@ -42,7 +42,7 @@ func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta me
 	if w == nil {
 		return nil
 	}
-	w.Inferred = o.Inferred
+	w.Inferred, w.CountUnknown = o.Inferred, o.CountUnknown
 	write := evidence.NewWrite(meta.GetResourceVersion(), o)
 	if o.Type == watch.Deleted {
 		w.Vanish(evidence.Arrived(o.Time), write)

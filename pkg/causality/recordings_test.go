@@ -140,10 +140,17 @@ func identity(o causality.Observation) string {
 // tree renders traces as the golden files have them.
 func tree(t testing.TB, traces []spans.Trace) string {
 	t.Helper()
-	var b strings.Builder
-	for i, tr := range traces {
+	for _, tr := range traces {
 		soundPath(t, tr)
 		soundChain(t, tr)
+	}
+	return writeTrees(t, traces)
+}
+
+func writeTrees(t testing.TB, traces []spans.Trace) string {
+	t.Helper()
+	var b strings.Builder
+	for i, tr := range traces {
 		if i > 0 {
 			b.WriteByte('\n')
 		}

@@ -25,6 +25,9 @@ func (r *reviewer) replacements() {
 			continue
 		}
 		next := successor[lost]
+		if next == nil && r.plan.ReplacementUnknown(lost, r.engine.now) {
+			continue
+		}
 		how, seen, done := r.replaced(lost, next)
 		if r.wanted != everything && (!done || r.plan.Workload.Awaits(lost.LostBy()) || !r.ready(seen)) {
 			continue

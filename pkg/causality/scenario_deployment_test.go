@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 func newDeployment(meta metav1.ObjectMeta) runtime.Object {
@@ -67,6 +68,21 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 			Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded",
 			LastTransitionTime: metav1.NewTime(clock(val)), LastUpdateTime: metav1.NewTime(clock(val)),
 		}}
+	case "available": // since when it has been
+		d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{
+			Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Reason: "MinimumReplicasAvailable",
+			LastTransitionTime: metav1.NewTime(clock(val).Truncate(time.Second)),
+		})
+	case "surge", "unavailable": // in percent or pods
+		if spec.Strategy.RollingUpdate == nil {
+			spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{}
+		}
+		n := intstr.Parse(val)
+		if key == "surge" {
+			spec.Strategy.RollingUpdate.MaxSurge = &n
+		} else {
+			spec.Strategy.RollingUpdate.MaxUnavailable = &n
+		}
 	case "progressing":
 		d.Status.Conditions = []appsv1.DeploymentCondition{{
 			Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: val,

@@ -64,6 +64,8 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		p.Status.NominatedNodeName = val
 	case "scheduled":
 		p.Spec.NodeName = cmp.Or(p.Spec.NodeName, "node-a")
+		started := metav1.NewTime(clock(val).Truncate(time.Second))
+		p.Status.StartTime = &started
 		condition(corev1.PodScheduled, corev1.ConditionTrue, val)
 	case "unschedulable":
 		condition(corev1.PodScheduled, corev1.ConditionFalse, "0:0")

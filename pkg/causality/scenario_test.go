@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -68,6 +69,8 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 				return tree(t, engine.Flush())
 			case "close": // rollspan is stopped
 				return tree(t, engine.Close())
+			case "dump": // what a snapshot of that moment tells
+				return w.dump(t, d)
 			case "restart": // rollspan starts anew and lists what is there
 				engine = newEngine(options)
 				var at string
@@ -95,6 +98,38 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 			return ""
 		})
 	})
+}
+
+// dump takes a snapshot at=<minute:second>, of all kinds but those in without=<kind,…>, and
+// looks back by since=<duration>, a day if it is not given.
+func (w *world) dump(t *testing.T, d *datadriven.TestData) string {
+	var at string
+	var without []string
+	d.ScanArgs(t, "at", &at)
+	if d.HasArg("without") {
+		var list string
+		d.ScanArgs(t, "without", &list)
+		without = strings.Split(list, ",")
+	}
+	since := 24 * time.Hour
+	if d.HasArg("since") {
+		since = duration(t, d, "since")
+	}
+	var objects []runtime.Object
+	for _, key := range slices.Sorted(maps.Keys(w.objects)) {
+		kind, _, _ := strings.Cut(key, "/")
+		if !slices.Contains(without, kind) {
+			objects = append(objects, w.objects[key].DeepCopyObject())
+		}
+	}
+	traces := replayHistory(snapshots.Reconstruct(objects, since, clock(at)))
+	for _, tr := range traces {
+		if _, ok := tr.Root().Attribute(keySegments); ok { // there is none through what is not known
+			soundPath(t, tr)
+			soundChain(t, tr)
+		}
+	}
+	return writeTrees(t, traces)
 }
 
 func duration(t *testing.T, d *datadriven.TestData, arg string) time.Duration {

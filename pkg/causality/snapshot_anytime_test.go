@@ -2,10 +2,11 @@ package causality_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -22,6 +23,7 @@ func TestSnapshotsAtAnyTime(t *testing.T) {
 	changes := 0
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 		watched := roots(replay(obs)) // where it may be in another trace: the deployer's
+		ofRollouts := setsOfRollouts(obs)
 		begin := obs[0].Time
 		step := obs[len(obs)-1].Time.Sub(begin) / drawnSnapshots
 		for i := 1; i <= drawnSnapshots; i++ {
@@ -34,8 +36,8 @@ func TestSnapshotsAtAnyTime(t *testing.T) {
 				if attributeOf(*root, "rollspan.outcome") == "open" && at.Sub(root.Start) < snapshotSlack {
 					continue // its controller may not have numbered it yet, and the number is in the ID
 				}
-				if owners := value(*root, "rollspan.owners").AsStringSlice(); len(owners) > 0 && strings.HasPrefix(owners[0], "Rollout.argoproj.io/") {
-					continue // in a snapshot its ReplicaSets stand for themselves
+				if ofRollouts[attributeOf(*root, "k8s.replicaset.uid")] {
+					continue // in a snapshot the ReplicaSets of a Rollout stand for themselves
 				}
 				changes++
 				seen, ok := watched[root.SpanID]
@@ -51,6 +53,19 @@ func TestSnapshotsAtAnyTime(t *testing.T) {
 	if changes == 0 {
 		t.Error("no snapshot told of any change")
 	}
+}
+
+// setsOfRollouts are the UIDs of the ReplicaSets that Argo Rollouts own.
+func setsOfRollouts(obs []causality.Observation) map[string]bool {
+	out := map[string]bool{}
+	for _, o := range obs {
+		if set, ok := o.Object.(*appsv1.ReplicaSet); ok {
+			if c := metav1.GetControllerOfNoCopy(set); c != nil && c.Kind == "Rollout" {
+				out[string(set.UID)] = true
+			}
+		}
+	}
+	return out
 }
 
 // holdChange compares a change that a snapshot tells of with what a watcher saw.

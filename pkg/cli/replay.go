@@ -26,12 +26,13 @@ func (a *app) replayCommand() *cobra.Command {
 		Use:   "replay [flags] PATH...",
 		Short: "Turn recordings, or dumps of a cluster, into traces",
 		Long: `Turn recordings (see rollspan record) into the traces that a live run would have
-sent. PATH may be gzipped; - is standard input. Each file is a recording of its
-own: it begins with nothing known, and what is open at its end is shown as open.
+sent. PATH may be packed (gzip, bzip2, xz, zst, zip); - is standard input. Each
+file is a recording of its own: it begins with nothing known, and what is open at
+its end is shown as open.
 
 PATH may also be a dump, which holds the last state of objects only: the JSON or
 YAML that kubectl get prints, a folder of kubectl cluster-info dump, and the tree
-or archive (.tar.gz) of a support bundle or of must-gather. Folders are walked;
+or archive (.tar.gz, .zip) of a support bundle or of must-gather. Folders are walked;
 files without objects are passed over. All dumps named are one snapshot. From it
 follows what the objects and Events still prove: rollouts by the revisions of
 ReplicaSets, when by Events, conditions and pods. Nothing is told that nothing

@@ -47,7 +47,7 @@ var errFields = fmt.Errorf("an object has more than %d fields", maxFields)
 func (d *Dump) addContent(in io.Reader, name string) {
 	f := &dumpFile{dump: d, name: name, folder: kindOfPlace(name)}
 	buffered := bufio.NewReaderSize(untilFull{in, d}, sniffBytes)
-	head, _ := buffered.Peek(sniffBytes) // a short stream has a short head
+	head, cut := buffered.Peek(sniffBytes) // a short stream has a short head
 	content := sniff(head, name)
 	f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, d.memory.text(), d.memory.textTooLarge())
 	switch content {
@@ -59,6 +59,10 @@ func (d *Dump) addContent(in io.Reader, name string) {
 		f.broken(errors.New("this is UTF-16; save it as UTF-8"))
 	case contentRecording:
 		d.stats.Recordings++
+	case contentUnknown:
+		if isDamage(cut) {
+			f.broken(cut) // it may have been something
+		}
 	}
 	if f.found {
 		d.stats.Files++
@@ -88,7 +92,7 @@ func (f *dumpFile) json(in io.Reader) {
 		}
 		if err != nil {
 			// A JSON decoder does not find back into a damaged stream.
-			if f.found {
+			if f.found || isDamage(err) {
 				f.broken(err)
 			}
 			return
@@ -271,7 +275,7 @@ func withoutData(raw json.RawMessage) json.RawMessage {
 // its own that is none is only something else.
 func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 	f.items++
-	if f.dump.full != nil {
+	if f.dump.full != nil || isDiscovery(raw) {
 		return
 	}
 	var own objectKind
@@ -304,6 +308,28 @@ func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 		f.found = true
 		f.dump.broken(f.name, f.items, err)
 	}
+}
+
+// isDiscovery reports whether something is what an API server says of its API: which groups
+// and resources it serves (k8s.io/apimachinery/pkg/apis/meta/v1). Support bundles have that
+// beside the objects, also without its kind.
+func isDiscovery(raw json.RawMessage) bool {
+	var is struct {
+		Kind, GroupVersion string
+		Metadata           json.RawMessage
+		Resources, Groups  json.RawMessage
+		PreferredVersion   json.RawMessage
+	}
+	if json.Unmarshal(raw, &is) != nil || is.Metadata != nil {
+		return false
+	}
+	switch is.Kind {
+	case "APIResourceList", "APIGroupList", "APIGroup", "APIVersions":
+		return true
+	case "":
+		return is.GroupVersion != "" && is.Resources != nil || is.Groups != nil || is.PreferredVersion != nil
+	}
+	return false
 }
 
 // noMemory leaves out an object that would take too much memory alone, or ends the

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -129,11 +128,12 @@ func (d *Dump) addFile(ctx context.Context, f fs.File, name string) error {
 // depth is how many layers that were.
 func (d *Dump) addStream(in *bufio.Reader, name string, depth int) {
 	head, _ := in.Peek(tarHeaderBytes) // a short stream has a short head
+	packed := packingOf(head)
 	switch {
 	case isLog(name):
 		d.stats.PassedOver++
-	case isGzip(head) && depth < maxPacked:
-		unzipped, err := gzip.NewReader(in)
+	case packed != nil && depth < maxPacked:
+		unzipped, err := packed.open(in)
 		if err != nil {
 			d.broken(name, 0, err)
 			return
@@ -141,8 +141,34 @@ func (d *Dump) addStream(in *bufio.Reader, name string, depth int) {
 		d.addStream(bufio.NewReaderSize(unzipped, sniffBytes), unpackedName(name), depth+1)
 	case isTar(head) && depth < maxPacked:
 		d.addArchive(in, name)
+	case isZip(head) && depth < maxPacked:
+		d.addZip(in, name)
 	default:
 		d.addContent(newBoundedReader(in, maxDumpFileBytes, errFileTooLarge), name)
+	}
+}
+
+// addZip reads the files of a zip, as addArchive does those of a tar.
+func (d *Dump) addZip(in io.Reader, name string) {
+	archive := zipReader{in: bufio.NewReaderSize(newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge), sniffBytes)}
+	left := newBoundedReader(nil, maxDumpArchiveBytes, errArchiveTooLarge) // of what is unpacked
+	file := bufio.NewReaderSize(nil, sniffBytes)
+	for {
+		f, err := archive.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			d.broken(name, 0, err)
+			return
+		case len(f.name) > maxNameBytes:
+			d.broken(name, 0, fmt.Errorf("a file in it has a name of more than %d bytes; it was passed over", maxNameBytes))
+		case strings.HasSuffix(f.name, "/"): // a folder
+		default:
+			left.in, f.Reader = f.Reader, left
+			file.Reset(f)
+			d.addStream(file, name+path.Join("/", f.name), maxPacked-1)
+		}
 	}
 }
 
@@ -187,15 +213,8 @@ func isTar(head []byte) bool {
 	return len(head) >= tarHeaderBytes && bytes.Equal(head[257:262], []byte("ustar"))
 }
 
-func isGzip(head []byte) bool { return bytes.HasPrefix(head, []byte{0x1f, 0x8b}) }
-
 // isLog tells the large files of a dump that hold no objects by their names.
 func isLog(name string) bool { return path.Ext(unpackedName(name)) == ".log" }
-
-// unpackedName is a gzipped file's name without what says so.
-func unpackedName(name string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".gzip")
-}
 
 // boundedReader fails, rather than ends, where there is too much.
 type boundedReader struct {

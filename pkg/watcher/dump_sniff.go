@@ -3,11 +3,11 @@ package watcher
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"io"
 	"path"
 	"regexp"
+	"strings"
 )
 
 // sniffBytes is how much of a stream's beginning is looked at to tell what it is.
@@ -32,20 +32,38 @@ func IsDump(in *bufio.Reader, name string) bool {
 	// what it is, and there is no waiting for more.
 	head, _ := in.Peek(tarHeaderBytes) // a short stream has a short head
 	c := contentUnknown
-	if !isGzip(head) && !isTar(head) {
+	if packingOf(head) == nil && !isTar(head) && !isZip(head) {
 		c = sniff(head, "")
 	}
 	if c == contentUnknown {
 		head, _ = in.Peek(sniffBytes)
-		if isGzip(head) {
+		if packed := packingOf(head); packed != nil {
 			name = unpackedName(name)
-			if unzipped, err := gzip.NewReader(bytes.NewReader(head)); err == nil {
-				head, _ = io.ReadAll(io.LimitReader(unzipped, sniffBytes)) // it was cut, so that it ends in an error
+			head = headOf(packed.open(bufio.NewReader(bytes.NewReader(head))))
+		}
+		if isZip(head) {
+			archive := zipReader{in: bufio.NewReader(bytes.NewReader(head))}
+			f, err := archive.next()
+			for err == nil && strings.HasSuffix(f.name, "/") {
+				f, err = archive.next()
 			}
+			if err != nil {
+				return true // an archive of something
+			}
+			return sniff(headOf(f, nil), f.name) != contentRecording
 		}
 		c = sniff(head, name)
 	}
 	return c == contentJSON || c == contentYAML || isTar(head)
+}
+
+// headOf is the beginning of what was cut, so that it ends in an error.
+func headOf(in io.Reader, err error) []byte {
+	if err != nil {
+		return nil
+	}
+	head, _ := io.ReadAll(io.LimitReader(in, sniffBytes))
+	return head
 }
 
 // sniff tells what a file holds by its beginning and its name.

@@ -42,7 +42,7 @@ func (e *LineError) Unwrap() error { return e.Err }
 // for an object of the list that a watch starts with, whose arrival says
 // nothing about when it was written.
 //
-// The stream may be gzipped. It is never held in memory as a whole, and of one line
+// The stream may be packed: as gzip, bzip2, xz, Zstandard, or alone in a zip. It is never held in memory as a whole, and of one line
 // only what takes no more memory than it may (see LimitMemory).
 type RecordingReader struct {
 	file   string
@@ -61,21 +61,29 @@ func NewRecordingReader(in io.Reader, file string) *RecordingReader {
 	r := &RecordingReader{file: file, memory: memory{most: DefaultMemory}}
 	limit := r.memory.text()
 	buffered := bufio.NewReader(in)
-	head, _ := buffered.Peek(3) // a short stream has a short head
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		unzipped, err := gzip.NewReader(buffered)
-		if err != nil {
-			r.start = fmt.Errorf("%s: %w", file, err)
-			return r
-		}
-		r.lines = newLineReader(skipBOM(bufio.NewReader(unzipped)), int(limit))
+	head, _ := buffered.Peek(tarHeaderBytes) // a short stream has a short head
+	var text io.Reader = buffered
+	switch packed := packingOf(head); {
+	case packed != nil:
+		text, r.start = packed.open(buffered)
+	case isZip(head):
+		text, r.start = onlyFile(buffered)
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
 		// What PowerShell's > writes.
-		r.start = fmt.Errorf("%s: this is UTF-16; save it as UTF-8", file)
-	default:
-		r.lines = newLineReader(skipBOM(buffered), int(limit))
+		r.start = errors.New("this is UTF-16; save it as UTF-8")
+	case isNoise(head):
+		r.start = errNoise
 	}
+	if r.start != nil {
+		r.start = fmt.Errorf("%s: %w", file, r.start)
+		return r
+	}
+	unpacked := bufio.NewReaderSize(text, sniffBytes)
+	if head, _ := unpacked.Peek(len(byteOrderMark)); text != io.Reader(buffered) && isNoise(head) {
+		r.start = fmt.Errorf("%s: %w", file, errNoise)
+		return r
+	}
+	r.lines = newLineReader(skipBOM(unpacked), int(limit))
 	return r
 }
 
@@ -118,6 +126,9 @@ func (r *RecordingReader) Next() (causality.Observation, error) {
 			continue
 		case errors.Is(err, errLineTooLong):
 			return causality.Observation{}, r.damaged(fmt.Errorf("the line is too long: %w", r.memory.textTooLarge()))
+		case isDamage(err):
+			r.done = true
+			return causality.Observation{}, r.damaged(err)
 		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
 			r.done = true
 			return causality.Observation{}, r.damaged(fmt.Errorf("the gzip stream is damaged or cut short here: %w", err))

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
@@ -31,6 +32,7 @@ type snapshotDeployment struct {
 	// scales are the steps that somebody asked for after the last revision
 	// was rolled out.
 	scales []*snapshotStep
+	isOver *bool // over, once it was asked for
 }
 
 func newSnapshotDeployment(in *appsv1.Deployment) *snapshotDeployment {
@@ -59,6 +61,14 @@ func (d *snapshotDeployment) current() *snapshotSet {
 // revision returns a revision of which states are to be emitted.
 func (d *snapshotDeployment) revision(number int64) *snapshotRevision { return d.byNumber[number] }
 
+// revisionOf is the one of these for which a ReplicaSet was created; nil if there is none.
+func (d *snapshotDeployment) revisionOf(set *snapshotSet) *snapshotRevision {
+	if len(set.numbers) != 1 {
+		return nil
+	}
+	return d.revision(set.numbers[0])
+}
+
 // lastProgress is when the controller last reported on the current revision.
 func (d *snapshotDeployment) lastProgress() time.Time {
 	c := d.progress
@@ -74,8 +84,72 @@ func (d *snapshotDeployment) lastProgress() time.Time {
 
 // over reports whether the last revision is rolled out.
 func (d *snapshotDeployment) over() bool {
-	return workloads.DeploymentIsComplete(d.Deployment, d.wanted()) || workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut
+	if d.isOver == nil {
+		over := workloads.DeploymentIsComplete(d.Deployment, d.wanted()) ||
+			workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut || d.lostPodsSince()
+		d.isOver = &over
+	}
+	return *d.isOver
 }
+
+// lostPodsSince reports whether a Deployment that states no progress has all of its pods, no
+// others, and misses only such as are Ready no more, or are not yet and were made since.
+func (d *snapshotDeployment) lostPodsSince() bool {
+	st := &d.Status
+	n := len(d.revisions)
+	if d.progress != nil || n == 0 || st.Replicas > st.UpdatedReplicas {
+		return false
+	}
+	last := d.revisions[n-1]
+	if (st.ObservedGeneration < d.Generation || st.UpdatedReplicas < d.wanted()) && d.Generation <= last.number {
+		return false // nobody has written anything else
+	}
+	return !last.began.IsZero() && !slices.ContainsFunc(d.madeFor(last), func(pod *snapshotPod) bool {
+		return pod.ready.IsZero() && pod.readyFrom.IsZero()
+	})
+}
+
+// dropUndated leaves out what is over since nobody knows when.
+func (snap *snapshot) dropUndated(d *snapshotDeployment) {
+	n := len(d.toEmit)
+	if n == 0 || !d.over() || !d.toEmit[n-1].completed.IsZero() || !d.toEmit[n-1].failed.IsZero() {
+		return
+	}
+	snap.found.Undated += n
+	d.toEmit, d.byNumber, d.base = nil, nil, nil
+}
+
+// countKnown reports whether the Deployment is known to have wanted as many pods in the
+// rollouts that are told as it wants now, less the scales that are known. Whether somebody
+// scaled it since is known if nobody wrote its spec but for its revisions; if the Events are
+// all there, as the one about the first step is; or by the size that the ReplicaSet of the
+// revision before was told when it was emptied.
+func (d *snapshotDeployment) countKnown() bool {
+	n := len(d.revisions)
+	if len(d.toEmit) == 0 || n == 0 || !d.over() {
+		return true
+	}
+	first, last := d.toEmit[0], d.toEmit[len(d.toEmit)-1]
+	if d.Generation <= last.number+int64(len(d.scales)) {
+		return true
+	}
+	if wrote := kube.Writer(d.ManagedFields, false, nil).At; !wrote.IsZero() && !wrote.After(first.began.Add(time.Second)) {
+		return true
+	}
+	for _, s := range first.set.steps {
+		if s.event != nil && s.at.Equal(first.began) {
+			return true
+		}
+	}
+	if len(d.toEmit) > 1 || n < 2 {
+		return false
+	}
+	return d.revisions[n-2].set.Annotations[desiredReplicasAnnotation] == strconv.Itoa(int(d.wantedFirst()))
+}
+
+// desiredReplicasAnnotation is how many pods its Deployment wanted when a ReplicaSet was
+// scaled last (k8s.io/kubernetes/pkg/controller/deployment/util).
+const desiredReplicasAnnotation = "deployment.kubernetes.io/desired-replicas"
 
 // emitDeployment emits a Deployment's past, and that of its ReplicaSets and
 // their pods.
@@ -84,16 +158,25 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	d.revisions = d.datedRevisions()
 	snap.choose(d)
 	d.findScales(snap.begin)
+	for i, r := range d.toEmit {
+		d.judge(r, d.toEmit[i+1:])
+	}
+	snap.dropUndated(d)
+	snap.countUnknown[d.UID] = !d.countKnown()
 	listed, from, end := snap.begin, snap.begin, snap.begin
-	if len(d.toEmit) > 0 {
+	switch {
+	case len(d.toEmit) > 0:
 		from = d.toEmit[0].began
 		end = d.toEmit[len(d.toEmit)-1].began
 		if from.Before(listed) {
 			listed = from
 		}
+	case !d.over():
+		// It is on its way, and nothing tells since when but that it was by then.
+		listed = snap.onItsWay(d)
+		from, end = listed, listed
 	}
-	for i, r := range d.toEmit {
-		d.judge(r, d.toEmit[i+1:])
+	for _, r := range d.toEmit {
 		d.concludeReady(r)
 		end = evidence.Latest(end, r.completed)
 	}
@@ -115,7 +198,7 @@ func (snap *snapshot) choose(d *snapshotDeployment) {
 		return
 	}
 	if last := d.revisions[n-1]; last.began.IsZero() && !d.over() {
-		last.began = d.underWaySince()
+		last.began = snap.onItsWay(d)
 	}
 	first := n
 	for first > 0 && !d.revisions[first-1].began.IsZero() &&
@@ -148,6 +231,16 @@ func (d *snapshotDeployment) underWaySince() time.Time {
 		return c.LastUpdateTime.Add(-d.deadline())
 	}
 	return d.lastProgress()
+}
+
+// onItsWay is when the last revision was on its way at the latest, as far as anything says:
+// it was when the snapshot was taken, but not before the Deployment was created.
+func (snap *snapshot) onItsWay(d *snapshotDeployment) time.Time {
+	at := d.underWaySince()
+	if at.IsZero() {
+		at = snap.end
+	}
+	return evidence.Latest(at, d.CreationTimestamp.Time)
 }
 
 func (d *snapshotDeployment) deadline() time.Duration {

@@ -153,8 +153,14 @@ func (snap *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshot
 	pod.learnInits(containers, made.places())
 	pod.learnWaits(events)
 	pod.learnEnd(events, snap.removal(by, name))
-	if at, ok := readyWhenStarted(&in.Spec, containers); ok && !pod.troubled {
+	at, all := allStarted(&in.Spec, containers)
+	switch {
+	case pod.troubled:
+	case all && !isProbed(&in.Spec):
 		pod.beReady(at)
+	default:
+		// Whether it was Ready, and when, nothing tells.
+		pod.readyFrom = evidence.Latest(pod.born, at, unreadyUntil(&in.Spec, at, events))
 	}
 	return pod
 }
@@ -255,32 +261,23 @@ func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 		grace = *g
 	}
 	due := metav1.NewTime(pod.asked.Truncate(time.Second).Add(gracePeriod(grace)))
-	pod.learn(pod.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = &due, &grace })
+	pod.learnDeletion(&due, &grace)
 }
 
-// readyWhenStarted is when the last container has started, if that makes the
-// pod ready: nothing probes it.
-func readyWhenStarted(spec *corev1.PodSpec, events map[string]containerEvents) (at time.Time, ok bool) {
-	if len(spec.ReadinessGates) > 0 {
-		return time.Time{}, false
+// allStarted is when the last container is known to have started, and whether all have.
+func allStarted(spec *corev1.PodSpec, events map[string]containerEvents) (at time.Time, all bool) {
+	for _, list := range events {
+		at = evidence.Latest(at, list.first("Started"))
 	}
-	for i := range spec.Containers {
-		c := &spec.Containers[i]
-		started := slices.IndexFunc(events[c.Name], func(ev *snapshotEvent) bool { return ev.Reason == "Started" })
-		if started < 0 || c.ReadinessProbe != nil || c.StartupProbe != nil {
-			return time.Time{}, false
-		}
-		at = evidence.Latest(at, events[c.Name][started].first)
-	}
-	return at, !at.IsZero()
+	return at, len(spec.Containers) > 0 && !slices.ContainsFunc(spec.Containers, func(c corev1.Container) bool {
+		return events[c.Name].first("Started").IsZero()
+	})
 }
 
 // beReady notes when the pod was Ready.
 func (pod *snapshotPod) beReady(at time.Time) {
 	pod.ready = at
-	pod.learn(at, func(to *corev1.Pod) {
-		setCondition(to, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))})
-	})
+	pod.learn(at, func(to *corev1.Pod) { setCondition(to, readySince(at)) })
 }
 
 // podReport is what an Event of a pod's owner says about the pod that it names.

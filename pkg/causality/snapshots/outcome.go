@@ -4,7 +4,9 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
@@ -21,10 +23,10 @@ func (d *snapshotDeployment) judge(r *snapshotRevision, next []*snapshotRevision
 		// What the old pods were removed for is that new ones were available.
 		for _, pod := range r.set.pods {
 			if pod.final == nil && pod.ready.IsZero() && !pod.troubled && !pod.born.Before(r.began) && pod.alive(until) && emptied.After(pod.born) {
-				pod.beReady(emptied)
+				pod.readyBy = emptied
 			}
 		}
-		if ready, n := r.set.readyBy(until); n >= d.wantedFirst() {
+		if ready, n := readyBy(d.madeFor(r), until); n >= d.wantedFirst() {
 			r.completed = evidence.Latest(emptied, ready)
 			return
 		}
@@ -51,9 +53,7 @@ func (d *snapshotDeployment) judgeLast(r *snapshotRevision) {
 	case c != nil && c.Reason == workloads.NewReplicaSetAvailable && !c.LastUpdateTime.Time.Before(r.began.Truncate(time.Second)):
 		r.completed = c.LastUpdateTime.Time
 	default:
-		ready, _ := r.set.readyBy(time.Time{})
-		emptied, _ := d.emptied(r, time.Time{})
-		r.completed = evidence.Latest(r.began, emptied, ready)
+		r.completed = d.completedByPods(r)
 	}
 	if r.completed.IsZero() {
 		return
@@ -66,26 +66,117 @@ func (d *snapshotDeployment) judgeLast(r *snapshotRevision) {
 	}
 }
 
-// concludeReady dates the first readiness of pods that lost it later, of which
-// their condition says nothing any more: a rollout was complete because its pods
-// were available. Without minReadySeconds that is when the last was Ready.
+// completedByPods is when the last revision was complete, where no condition says it: by the
+// pods that its ReplicaSet made for it, if all of them are known, or since when the
+// Deployment has been Available, if that takes all of its pods. Zero if nothing tells.
+func (d *snapshotDeployment) completedByPods(r *snapshotRevision) time.Time {
+	emptied, _ := d.emptied(r, time.Time{})
+	at := evidence.Latest(r.began, emptied)
+	n := int32(0)
+	for _, pod := range d.madeFor(r) {
+		if !pod.ready.IsZero() {
+			at, n = evidence.Latest(at, pod.ready), n+1
+		}
+	}
+	if n >= d.wantedFirst() {
+		return at
+	}
+	since := d.availableSince()
+	if r.number != 1 || d.unavailableAllowed() != 0 || since.Before(r.began.Truncate(time.Second)) || since.After(r.began.Add(slowStart)) {
+		return time.Time{} // or it was not Available once since
+	}
+	return evidence.Latest(r.began, since)
+}
+
+// madeFor are the pods that were made for a rollout, rather than in the place of ones that
+// were lost later: a ReplicaSet makes the pods of a step at once (slowStartBatch of
+// k8s.io/kubernetes/pkg/controller/replicaset), and the next step is taken when those before
+// are available.
+func (d *snapshotDeployment) madeFor(r *snapshotRevision) []*snapshotPod {
+	available := time.Duration(max(d.Spec.MinReadySeconds, 0))*time.Second + nextSlack
+	reach, steps := r.began.Add(nextSlack), r.set.steps // in order
+	var made []*snapshotPod
+	for _, pod := range r.set.pods { // in order of birth
+		for len(steps) > 0 && !steps[0].at.After(pod.born) {
+			if steps[0].up && !steps[0].at.After(reach) {
+				reach = evidence.Latest(reach, steps[0].at.Add(nextSlack))
+			}
+			steps = steps[1:]
+		}
+		if pod.born.Before(r.began) || pod.born.After(reach) {
+			continue
+		}
+		made = append(made, pod)
+		reach = evidence.Latest(reach, pod.born.Add(batchSlack), pod.ready.Add(available))
+	}
+	return made
+}
+
+// availableSince is since when the Deployment has had the pods that it must have at least;
+// zero if it has not.
+func (d *snapshotDeployment) availableSince() time.Time {
+	for i := range d.Status.Conditions {
+		if c := &d.Status.Conditions[i]; c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
+}
+
+// unavailableAllowed is how many of the pods may be missing so that the Deployment is
+// Available (MaxUnavailable of k8s.io/kubernetes/pkg/controller/deployment/util), and -1 if
+// that is not known.
+func (d *snapshotDeployment) unavailableAllowed() int {
+	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+		return 0
+	}
+	ru := d.Spec.Strategy.RollingUpdate
+	if ru == nil || ru.MaxUnavailable == nil || ru.MaxSurge == nil {
+		return -1
+	}
+	surge, err := intstr.GetScaledValueFromIntOrPercent(ru.MaxSurge, int(d.wantedFirst()), true)
+	if err != nil {
+		return -1
+	}
+	n, err := intstr.GetScaledValueFromIntOrPercent(ru.MaxUnavailable, int(d.wantedFirst()), false)
+	if err != nil {
+		return -1
+	}
+	if n == 0 && surge == 0 {
+		return 1 // ResolveFenceposts: it could not go on else
+	}
+	return n
+}
+
+// concludeReady says of the pods that a rollout was complete with that they had been Ready by
+// then, as far as their condition says nothing of it any more: they were not, once, since. If
+// there is one of these, and no other explains the end of the rollout, it is the one that was
+// waited for. Else nothing tells when each was.
 func (d *snapshotDeployment) concludeReady(r *snapshotRevision) {
 	if r.completed.IsZero() {
 		return
 	}
-	var pods []*snapshotPod
+	at := r.completed.Add(-time.Duration(d.Spec.MinReadySeconds) * time.Second)
+	var lost []*snapshotPod
+	n, explained := 0, false
 	for _, pod := range r.set.pods {
-		if pod.born.Before(r.completed) && pod.alive(r.completed) {
-			pods = append(pods, pod)
+		if !pod.born.Before(r.completed) || !pod.alive(r.completed) {
+			continue
+		}
+		n++
+		switch {
+		case pod.ready.After(r.completed.Add(time.Second)):
+			pod.ready, pod.readyFrom = time.Time{}, evidence.Latest(pod.born, pod.started)
+			lost = append(lost, pod)
+		case pod.ready.IsZero() && !pod.readyFrom.IsZero():
+			lost = append(lost, pod)
+		case pod.ready.After(at.Add(-time.Second)):
+			explained = true
 		}
 	}
-	if len(pods) != int(d.wantedFirst()) {
-		return
-	}
-	at := r.completed.Add(-time.Duration(d.Spec.MinReadySeconds) * time.Second)
-	for _, pod := range pods {
-		if pod.ready.After(r.completed.Add(time.Second)) {
-			pod.beReady(evidence.Latest(at, pod.born))
+	for _, pod := range lost {
+		if last := evidence.Latest(at, pod.born); last.Before(pod.readyFrom.Add(readySlack)) || len(lost) == 1 && !explained && n == int(d.wantedFirst()) {
+			pod.beReady(last)
 		}
 	}
 }
@@ -108,11 +199,10 @@ func (d *snapshotDeployment) emptied(r *snapshotRevision, until time.Time) (at t
 	return at, true
 }
 
-// readyBy counts the pods that were Ready at a time, zero being the snapshot's,
-// and says when the last of them was.
-func (set *snapshotSet) readyBy(until time.Time) (last time.Time, n int32) {
-	for _, pod := range set.pods {
-		if pod.ready.IsZero() || !until.IsZero() && (!pod.ready.Before(until) || !pod.alive(until)) {
+// readyBy counts the pods that were Ready at a time, and says when the last of them was.
+func readyBy(pods []*snapshotPod, until time.Time) (last time.Time, n int32) {
+	for _, pod := range pods {
+		if ready := evidence.Latest(pod.ready, pod.readyBy); ready.IsZero() || !ready.Before(until) || !pod.alive(until) {
 			continue
 		}
 		last = evidence.Latest(last, pod.ready)

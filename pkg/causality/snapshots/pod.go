@@ -32,8 +32,13 @@ type snapshotPod struct {
 	// the second.
 	born, asked           time.Time
 	bornExact, askedExact bool
-	// ready is when it was Ready for good, or the first time.
-	ready time.Time
+	// ready is when it was Ready for the first time. If it is zero, and readyFrom is not,
+	// nothing tells whether it was at some time since then.
+	ready, readyFrom time.Time
+	// readyBy is when it had been Ready at some time, if that is known though ready is not.
+	readyBy time.Time
+	// started is when all of its containers had started for the first time, if it is known.
+	started time.Time
 	// removed says that its ReplicaSet deleted it, rather than somebody else.
 	removed bool
 	// troubled says that it failed at something before it was Ready.
@@ -43,13 +48,20 @@ type snapshotPod struct {
 
 // fact is something dated that happened to a pod, and its state from then on.
 type fact struct {
-	at    time.Time
-	apply func(*corev1.Pod)
+	at      time.Time
+	apply   func(*corev1.Pod)
+	deletes bool // it is the request to delete the pod
 }
 
 func (pod *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) {
-	pod.facts = append(pod.facts, fact{at, apply})
+	pod.facts = append(pod.facts, fact{at: at, apply: apply})
 	pod.newest = evidence.Latest(pod.newest, at)
+}
+
+// learnDeletion notes when the pod was asked to go.
+func (pod *snapshotPod) learnDeletion(due *metav1.Time, grace *int64) {
+	pod.learn(pod.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = due, grace })
+	pod.facts[len(pod.facts)-1].deletes = true
 }
 
 // gracePeriod is a number of seconds, as far as that is a time.
@@ -73,7 +85,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	for _, s := range containerStatuses(in) {
 		pod.learnRuns(s, events)
 	}
-	pod.learnUnready()
+	pod.learnReady(events)
 	for _, s := range containerStatuses(in) {
 		if w := s.State.Waiting; w != nil && !podlife.OrdinaryWait(w.Reason) {
 			pod.troubled = true
@@ -89,9 +101,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		}
 		pod.asked, pod.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(pod.owner, in.Name))
 		pod.removed = pod.askedExact
-		pod.learn(pod.asked, func(to *corev1.Pod) {
-			to.DeletionTimestamp, to.DeletionGracePeriodSeconds = in.DeletionTimestamp, in.DeletionGracePeriodSeconds
-		})
+		pod.learnDeletion(in.DeletionTimestamp, in.DeletionGracePeriodSeconds)
 	}
 	return pod
 }
@@ -126,44 +136,6 @@ func (pod *snapshotPod) learnCondition(c *corev1.PodCondition) {
 			to.Spec.NodeName = node
 		}
 	})
-}
-
-// learnUnready dates the loss of readiness. A pod starts out unready, so that
-// one whose condition changed later than that had been Ready; not before its
-// containers had started, which is the only time there is.
-func (pod *snapshotPod) learnUnready() {
-	i := slices.IndexFunc(pod.final.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
-	if i < 0 || pod.final.Status.StartTime == nil {
-		return
-	}
-	lost := pod.final.Status.Conditions[i]
-	at := lost.LastTransitionTime.Time
-	if lost.Status == corev1.ConditionTrue || !at.After(pod.final.Status.StartTime.Add(evidence.ArrivalSlack)) {
-		return
-	}
-	var started time.Time
-	for i := range pod.final.Status.ContainerStatuses {
-		s := &pod.final.Status.ContainerStatuses[i]
-		first := s.State
-		if s.LastTerminationState.Terminated != nil {
-			first = s.LastTerminationState
-		}
-		switch {
-		case first.Terminated != nil:
-			if kube.HasStarted(first.Terminated) {
-				started = evidence.Latest(started, first.Terminated.StartedAt.Time)
-			}
-		case first.Running != nil:
-			started = evidence.Latest(started, first.Running.StartedAt.Time)
-		}
-	}
-	if started.IsZero() || started.After(at) {
-		return
-	}
-	pod.ready = started
-	had := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(started)}
-	pod.learn(started, func(to *corev1.Pod) { setCondition(to, had) })
-	pod.learn(at, func(to *corev1.Pod) { setCondition(to, lost) })
 }
 
 // learnRuns dates the runs of a container: the current one, and the last that
@@ -263,6 +235,7 @@ func (pod *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvent
 // podEvents are the Events about a pod that is there, sorted for what its containers
 // ask of them.
 type podEvents struct {
+	all        []*snapshotEvent
 	firsts     []time.Time // in order
 	containers map[string]containerEvents
 	seconds    map[int64][]occurred // what was in each second
@@ -275,7 +248,7 @@ type occurred struct {
 }
 
 func newPodEvents(events []*snapshotEvent) *podEvents {
-	evs := &podEvents{containers: eventsOfContainers(events), seconds: map[int64][]occurred{}}
+	evs := &podEvents{all: events, containers: eventsOfContainers(events), seconds: map[int64][]occurred{}}
 	for _, ev := range events {
 		evs.firsts = append(evs.firsts, ev.first)
 		for _, at := range ev.occurrences() {
@@ -302,6 +275,7 @@ func (snap *snapshot) emitPod(pod *snapshotPod, listed time.Time) {
 	if !pod.gone.IsZero() && !pod.gone.After(listed) {
 		return
 	}
+	pod.concludeUnknown()
 	slices.SortStableFunc(pod.facts, func(a, b fact) int { return a.at.Compare(b.at) })
 	state := pod.start
 	at, r := pod.born, rankPod

@@ -83,9 +83,12 @@ type snapshot struct {
 	names       map[kube.NameKey]types.UID
 	there       map[types.UID]kube.NameKey // what the snapshot has
 	makers      map[types.UID]*maker
+	nodes       map[string]time.Time // when each was created, by name
 
 	emitted map[*snapshotPod]bool
-	stream  []emission
+	// countUnknown has the workloads of which is not known how many pods they wanted.
+	countUnknown map[types.UID]bool
+	stream       []emission
 }
 
 // emission is an observation and where it belongs among others of its time.
@@ -131,7 +134,9 @@ func (snap *snapshot) history() History {
 	h.End = snap.end
 	for i, t := range snap.stream {
 		if _, event := t.Object.(*corev1.Event); !event {
-			t.Object.(metav1.Object).SetResourceVersion(strconv.Itoa(i + 1))
+			meta := t.Object.(metav1.Object)
+			meta.SetResourceVersion(strconv.Itoa(i + 1))
+			t.CountUnknown = snap.countUnknown[meta.GetUID()]
 		}
 		h.Observations = append(h.Observations, t.Observation)
 	}
@@ -147,9 +152,11 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		there:    map[types.UID]kube.NameKey{},
 		makers:   map[types.UID]*maker{},
 		podsOf:   map[types.UID][]*snapshotPod{},
+		nodes:    map[string]time.Time{},
 		emitted:  map[*snapshotPod]bool{},
 
-		revisionsOf: map[types.UID][]*appsv1.ControllerRevision{},
+		revisionsOf:  map[types.UID][]*appsv1.ControllerRevision{},
+		countUnknown: map[types.UID]bool{},
 	}
 	var pods []*corev1.Pod
 	for _, o := range objects {
@@ -183,6 +190,9 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 			snap.sets[uid] = newSnapshotSet(in)
 		case *corev1.Pod:
 			pods = append(pods, in)
+		case *corev1.Node:
+			snap.nodes[in.Name] = in.CreationTimestamp.Time
+			snap.others = append(snap.others, o)
 		default:
 			snap.others = append(snap.others, o)
 		}
@@ -241,6 +251,24 @@ func (snap *snapshot) controllerOf(meta metav1.Object) types.UID {
 	return ref.UID
 }
 
+// noteSurplus notes which pods their controller has removed as there were to be fewer: there
+// are as many as it wants, and none was made since one was deleted.
+func noteSurplus(pods []*snapshotPod, wanted int32) {
+	alive := int32(0)
+	var last time.Time
+	for _, pod := range pods {
+		last = evidence.Latest(last, pod.born)
+		if pod.asked.IsZero() {
+			alive++
+		}
+	}
+	for _, pod := range pods {
+		if alive >= wanted && !pod.asked.IsZero() && last.Before(pod.asked) {
+			pod.removed = true
+		}
+	}
+}
+
 // connect files pods under their ReplicaSets, and those under their
 // Deployments.
 func (snap *snapshot) connect() {
@@ -264,6 +292,7 @@ func (snap *snapshot) connect() {
 		return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.UID, b.UID))
 	})
 	for _, set := range sets {
+		noteSurplus(set.pods, set.wanted())
 		slices.SortFunc(set.pods, func(a, b *snapshotPod) int { return cmp.Or(a.born.Compare(b.born), cmp.Compare(a.name, b.name)) })
 		if d := owner[snap.controllerOf(set)]; d != nil {
 			d.sets = append(d.sets, set)

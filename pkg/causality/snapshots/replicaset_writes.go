@@ -174,10 +174,35 @@ func (set *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
 	if s.to != unknownReplicas {
 		return s.to
 	}
+	n := d.wantedFirst()
 	if set == d.current() && len(d.scales) == 0 {
-		return set.wanted()
+		n = set.wanted()
 	}
-	return d.wantedFirst()
+	if s.creates {
+		n = set.firstBatch(d, n)
+	}
+	return n
+}
+
+// firstBatch is how many of so many pods a ReplicaSet was created with: where all are known,
+// those that were made at once. The others waited for one of these.
+func (set *snapshotSet) firstBatch(d *snapshotDeployment, wanted int32) int32 {
+	r := d.revisionOf(set)
+	if r == nil {
+		return wanted
+	}
+	made := d.madeFor(r)
+	if int32(len(made)) != wanted { //nolint:gosec // no ReplicaSet has that many pods
+		return wanted
+	}
+	var ready time.Time
+	for i, pod := range made {
+		if !ready.IsZero() && !pod.born.Before(ready) && pod.born.After(made[i-1].born.Add(time.Second)) {
+			return int32(i) //nolint:gosec // as above
+		}
+		ready = evidence.Earliest(ready, pod.ready)
+	}
+	return wanted
 }
 
 // emitWrites emits the states of a ReplicaSet. Those of one instant are one;

@@ -35,13 +35,13 @@ func (snap *snapshot) emitOther(o runtime.Object) {
 	was.SetDeletionTimestamp(nil)
 	from := len(snap.stream)
 	snap.emitState(before, was)
-	at := asked.Time
-	for _, t := range snap.stream[from:] {
-		if t.Object.(metav1.Object).GetUID() == meta.GetUID() {
-			at = evidence.Latest(at, t.Time)
-		}
+	last, at := snap.deletedAt(from, meta)
+	if last == nil {
+		last = o
 	}
-	snap.emit(at, rankStatus, watch.Modified, o)
+	deleted := last.DeepCopyObject()
+	deleted.(metav1.Object).SetDeletionTimestamp(asked) // as above
+	snap.emit(evidence.Latest(at, asked.Time), rankStatus, watch.Modified, deleted)
 }
 
 // emitState emits what led to an object's state.
@@ -106,15 +106,16 @@ func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created t
 	d := newSnapshotDirect(o, meta, created, snap.podsOf[meta.GetUID()])
 	complete, updated := directState(o, snap.end)
 	d.rollouts = snap.rolloutsOf(d, meta, updated)
-	first := len(d.rollouts)
-	for first > 0 && (!d.rollouts[first-1].began.Before(snap.begin) || first == len(d.rollouts) && !complete && first > 1) {
-		first--
-	}
+	d.lastNumber = hasNumber(snap.revisionsOf[meta.GetUID()])
+	noteSurplus(d.pods, d.wanted)
+	d.concludeReady()
+	d.judge(snap, complete)
+	first := snap.firstTold(d)
 	listed := evidence.Latest(snap.begin, created)
 	if first < len(d.rollouts) {
 		listed = evidence.Earliest(listed, d.rollouts[first].began)
 	}
-	d.concludeReady()
+	d.forgetRemoved(snap, d.rollouts[first:])
 	for _, pod := range d.pods {
 		snap.emitPod(pod, listed)
 	}
@@ -123,25 +124,63 @@ func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created t
 		snap.emitRollouts(d, first, listed)
 	case complete:
 		snap.emit(listed, rankListed, watch.Added, o)
-	default:
+	case len(d.rollouts) == 0 && d.isYoung(snap.end):
 		// Whether it never was complete or is not any more does not show; what
 		// there is now is told.
 		snap.emit(snap.end, rankListed, watch.Added, o)
+	default:
+		snap.emit(listed, rankListed, watch.Added, d.state(directSettled, updated, updated, 0, listed))
 	}
+}
+
+// firstTold is the first of the rollouts to tell: those that began in time, up to the last; that
+// one in any case if it is not over, and none if nothing tells how it ended.
+func (snap *snapshot) firstTold(d *snapshotDirect) int {
+	n := len(d.rollouts)
+	first := n
+	for first > 0 && (!d.rollouts[first-1].began.Before(snap.begin) || first == n && d.end == directOpen) {
+		first--
+	}
+	if first < n && d.end == directUnknown {
+		snap.found.Undated += n - first
+		return n
+	}
+	return first
+}
+
+// isYoung reports whether the workload was created, or its spec written, a short while ago.
+func (d *snapshotDirect) isYoung(end time.Time) bool {
+	wrote := kube.Writer(d.meta.GetManagedFields(), true, nil).At
+	return evidence.Latest(wrote, d.created).After(end.Add(-slowStart))
 }
 
 // snapshotDirect is what a snapshot proves of such a workload.
 type snapshotDirect struct {
 	object   runtime.Object
+	meta     metav1.Object
 	fields   fieldHistory
 	created  time.Time
 	pods     []*snapshotPod
 	born     []*snapshotPod // the same in order of birth
 	rollouts []directRollout
+	// lastNumber is that of the last ControllerRevision.
+	lastNumber      int64
+	minReady, grace time.Duration
+	// wanted is how many pods the last rollout wanted.
+	wanted int32
+
+	// end is how the last rollout ended, made are the pods that it made and that were not
+	// removed in it, madeBy these too, and late are those that were made later. It had made all of its pods by reach,
+	// and was complete at completed.
+	end              directEnd
+	made, late       []*snapshotPod
+	madeBy           map[*snapshotPod]bool
+	reach, completed time.Time
 }
 
 func newSnapshotDirect(o runtime.Object, meta metav1.Object, created time.Time, pods []*snapshotPod) *snapshotDirect {
-	d := &snapshotDirect{object: o, fields: newFieldHistory(meta), created: created, pods: pods, born: slices.Clone(pods)}
+	d := &snapshotDirect{object: o, meta: meta, fields: newFieldHistory(meta), created: created, pods: pods, born: slices.Clone(pods), wanted: directReplicas(o)}
+	d.minReady, d.grace = timings(o)
 	slices.SortStableFunc(d.born, func(a, b *snapshotPod) int { return a.born.Compare(b.born) })
 	return d
 }
@@ -235,9 +274,13 @@ func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Tim
 	}
 	r := d.rollouts[last]
 	snap.emitBegun(d, r, before, 0)
+	if d.end == directComplete {
+		snap.emit(d.completed, rankStatus, watch.Modified, d.state(directSettled, r.revision, r.revision, 0, d.completed))
+		return
+	}
 	at := r.began
-	for _, pod := range d.pods {
-		at = evidence.Latest(at, pod.ready, pod.asked)
+	for _, pod := range d.made {
+		at = evidence.Latest(at, pod.ready)
 	}
 	snap.emit(at, rankStatus, watch.Modified, d.object)
 }
@@ -264,7 +307,7 @@ func (d *snapshotDirect) readyBetween(from, until time.Time) (at time.Time, ok b
 			at, n = evidence.Latest(at, pod.ready), n+1
 		}
 	}
-	return at, n > 0 && n >= directReplicas(d.object)
+	return at, n > 0 && n >= d.wanted
 }
 
 // concludeReady dates when pods of a StatefulSet that are gone had been Ready:

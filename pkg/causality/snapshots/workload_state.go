@@ -51,7 +51,7 @@ func directReplicas(o runtime.Object) int32 {
 // state is the workload as it was, in a rollout that so many came after. The
 // template is known of the last one only.
 func (d *snapshotDirect) state(how directPhase, before, revision string, left int, at time.Time) runtime.Object {
-	n := directReplicas(d.object)
+	n := d.wanted
 	updated := int32(0)
 	if how == directSettled {
 		updated = n
@@ -62,6 +62,7 @@ func (d *snapshotDirect) state(how directPhase, before, revision string, left in
 		in := new(*of)
 		to = in
 		in.Generation = max(in.Generation-int64(left), 1)
+		in.Spec.Replicas = &n
 		if left > 0 {
 			in.Spec.Template = otherTemplate(revision)
 		}
@@ -89,11 +90,19 @@ func (d *snapshotDirect) state(how directPhase, before, revision string, left in
 	case *corev1.ReplicationController:
 		in := new(*of)
 		to = in
+		in.Spec.Replicas = &n
 		in.Status = corev1.ReplicationControllerStatus{}
+		if how == directSettled {
+			in.Status = corev1.ReplicationControllerStatus{ObservedGeneration: in.Generation, Replicas: n, ReadyReplicas: n, AvailableReplicas: n}
+		}
 	case *appsv1.ReplicaSet:
 		in := new(*of)
 		to = in
+		in.Spec.Replicas = &n
 		in.Status = appsv1.ReplicaSetStatus{}
+		if how == directSettled {
+			in.Status = appsv1.ReplicaSetStatus{ObservedGeneration: in.Generation, Replicas: n, ReadyReplicas: n, AvailableReplicas: n}
+		}
 	}
 	to.SetManagedFields(d.fields.until(at))
 	return to.(runtime.Object)

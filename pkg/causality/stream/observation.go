@@ -29,6 +29,9 @@ type Observation struct {
 	// Inferred marks what Reconstruct made of a snapshot. What happened before
 	// that may be missing, so that what is not seen need not have been absent.
 	Inferred bool
+	// CountUnknown says of a workload in such an observation that how many pods it wanted is
+	// not known: it was scaled later, and the number that it states is a later one.
+	CountUnknown bool
 }
 
 // Arrival is Time where that dates what the object tells, zero where it does not.

@@ -197,8 +197,11 @@ func (b *changeBuilder) rootAttributes() []attribute.KeyValue {
 	if c.Was.First != c.Is.First {
 		attrs = append(attrs, attr.OrdinalsFromKey.Int(int(c.Was.First)), attr.OrdinalsToKey.Int(int(c.Is.First)))
 	}
+	if c.CountUnknown {
+		return attrs
+	}
 	attrs = append(attrs, attr.PodsWantedKey.Int(int(c.Wanted)))
-	if b.podsUnknown() {
+	if b.countUnknown() {
 		return attrs
 	}
 	return append(attrs, attr.PodsReadyKey.Int(b.readyPods()))

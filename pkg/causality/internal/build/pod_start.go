@@ -69,7 +69,7 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 		if pod.Lost() && (end.IsZero() || at.Before(end)) {
 			end = at
 		}
-		if pod.ReadinessUnknown() {
+		if pod.Unwitnessed() {
 			known := evidence.Latest(pod.LastKnown(end), start)
 			proof = evidence.Proof{Precision: end.Sub(known), Source: attr.SourceInferred}
 			end = known
@@ -179,7 +179,7 @@ func (sb *startBuilder) build(tl podlife.Timeline) {
 		sb.stopSidecars(tl)
 		return
 	}
-	if !all || started.IsZero() {
+	if !all || started.IsZero() || sb.pod.ReadyUnknown && !sb.end.After(started) {
 		return
 	}
 	sb.become = sb.add(SpanSpec{

@@ -31,7 +31,7 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	b.staticStop()
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
 	linkContexts(c, b.root)
-	if c.Over() {
+	if c.Over() && !b.podsUnknown() {
 		b.addPath(b.root)
 	}
 	c.Ledger.Emit(b.remember(b.root))

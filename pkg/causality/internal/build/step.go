@@ -26,11 +26,15 @@ func (b *changeBuilder) addSteps(now time.Time) {
 		}
 		start := evidence.Latest(b.plan.Decided(at.Set, at.Step), b.start)
 		at.Step.Ledger.EmitFrom(start)
+		attrs := at.Set.Attributes()
+		if !b.change.CountUnknown {
+			attrs = append(attrs, attr.ScaleFromKey.Int(int(at.Step.From)), attr.ScaleToKey.Int(int(at.Step.To)))
+		}
 		b.spanOf[at.Step] = b.add(SpanSpec{
 			parent: b.root.SpanID, id: stepIdentity(at.Set, at.Step),
 			Kind: what, Subject: at.Set.Subject(),
 			Start: start, End: b.stepEnd(at, start, now),
-			Attrs: append(at.Set.Attributes(), attr.ScaleFromKey.Int(int(at.Step.From)), attr.ScaleToKey.Int(int(at.Step.To))),
+			Attrs: attrs,
 		})
 	}
 }
@@ -55,7 +59,7 @@ func (b *changeBuilder) stepEnd(at plans.Attribution, start, now time.Time) time
 		case ok && !b.afterEnd(tr.At.At()):
 			made++
 			end = evidence.Latest(end, b.available(pod, tr.At.At()))
-		case pod.ReadinessUnknown():
+		case pod.Unwitnessed():
 			made++
 			end = evidence.Latest(end, pod.LastKnown(pod.LostAt().At()))
 		case pod.Lost() && !b.afterEnd(pod.LostAt().At()):

@@ -10,28 +10,70 @@ import (
 )
 
 // podsUnknown reports whether a change was over before a snapshot was taken, and
-// pods that it wanted are nowhere in that. They have gone since, with their Events,
-// or were never made: nothing tells. So nothing is said of how they fared.
+// pods that it wanted are nowhere in that, or nothing tells when they were Ready. They have
+// gone since, with their Events, or were never made: nothing tells. So nothing is said of how
+// the change fared.
 func (b *changeBuilder) podsUnknown() bool {
-	if b.change.Outcome() != attr.OutcomeSuperseded {
+	if b.change.Kind == attr.ChangeRun {
+		return b.plan.Pods[0].ReadyUnknown
+	}
+	superseded := b.change.Outcome() == attr.OutcomeSuperseded
+	if !b.plan.Workload.Inferred {
+		return superseded && b.countsUnseen()
+	}
+	if !b.change.Over() {
 		return false
 	}
-	if !b.plan.Workload.Inferred {
-		return b.countsUnseen()
-	}
-	if b.readinessUnknown() {
+	if b.change.CountUnknown || superseded && b.readinessUnknown() {
 		return true
 	}
-	if len(b.plan.Sets) > 0 && !b.plan.Sets[0].Direct() {
-		return slices.ContainsFunc(b.plan.StepsOf(b.change), b.stepUnknown)
+	if len(b.plan.Sets) > 0 && !b.plan.Sets[0].Direct() && slices.ContainsFunc(b.plan.StepsOf(b.change), b.stepUnknown) {
+		return true
 	}
 	made := int32(0)
-	for _, at := range b.plan.Starts {
+	for pod, at := range b.plan.Starts {
 		if at.Change == b.change {
 			made++
+			if pod.ReadyUnknown {
+				return true
+			}
 		}
 	}
-	return made < b.change.Wanted
+	direct := len(b.plan.Sets) == 0 || b.plan.Sets[0].Direct()
+	return direct && b.endHidesPods() && made < b.change.Wanted
+}
+
+// endHidesPods reports whether a change ended in a way that says nothing of the pods that are
+// not there: each that it wanted has gone since, or was never made.
+func (b *changeBuilder) endHidesPods() bool {
+	switch b.change.Outcome() {
+	case attr.OutcomeSuperseded:
+		return true
+	case attr.OutcomeComplete:
+		return b.change.Kind == attr.ChangeRollout
+	}
+	return false
+}
+
+// countUnknown reports whether nothing tells how many pods were ready at the end of a change.
+// At the end of one that is complete, all were.
+func (b *changeBuilder) countUnknown() bool {
+	if b.plan.Workload.Inferred && !b.change.Over() {
+		return b.podsNotInSnapshot()
+	}
+	return (b.change.Outcome() != attr.OutcomeComplete || b.change.Kind == attr.ChangeRun) && b.podsUnknown()
+}
+
+// podsNotInSnapshot reports whether a workload has pods that the snapshot has not, as whoever
+// took it may not have been allowed to read them.
+func (b *changeBuilder) podsNotInSnapshot() bool {
+	there := int32(0)
+	for _, pod := range b.plan.Pods {
+		if !pod.Lost() {
+			there++
+		}
+	}
+	return there < b.plan.Workload.Total()
 }
 
 // countsUnseen reports whether a ReplicaSet counted pods of a rollout as available of which
@@ -61,7 +103,7 @@ func (b *changeBuilder) countsUnseen() bool {
 // readinessUnknown reports whether nothing tells if a pod of the change was Ready.
 func (b *changeBuilder) readinessUnknown() bool {
 	for pod, at := range b.plan.Starts {
-		if at.Change == b.change && pod.ReadinessUnknown() {
+		if at.Change == b.change && pod.Unwitnessed() {
 			return true
 		}
 	}
@@ -70,7 +112,7 @@ func (b *changeBuilder) readinessUnknown() bool {
 
 // stepUnknown is podsUnknown of a step. That pods could not be made, Events tell.
 func (b *changeBuilder) stepUnknown(at plans.Attribution) bool {
-	if !b.plan.Workload.Inferred || b.change.Outcome() != attr.OutcomeSuperseded {
+	if !b.plan.Workload.Inferred || !b.endHidesPods() {
 		return false
 	}
 	for _, ev := range at.Set.Events {

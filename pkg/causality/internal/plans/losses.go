@@ -20,6 +20,8 @@ type losses struct {
 	// (DaemonSets) replaces; all are the indexes of all.
 	by  map[string][]int
 	all []int
+	// inferred says that some of the pods that replaced others may not be there.
+	inferred bool
 }
 
 func newLosses(rule workloads.Replacement, lost []*podlife.Pod, work *evidence.Work) *losses {
@@ -59,6 +61,9 @@ func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
 		}
 		onAnotherNode := pod.Node != "" && lost.Node != "" && pod.Node != lost.Node
 		if l.rule == workloads.ReplacedOnNode && onAnotherNode {
+			continue
+		}
+		if l.inferred && !replacesInTime(lost, pod, l.rule) {
 			continue
 		}
 		l.pods[i] = nil

@@ -275,12 +275,13 @@ func (p *Plan) attributeStarts(set *workloads.PodSet, born, lost []*podlife.Pod)
 		}
 	}
 	losses := newLosses(p.Workload.Controller.Replaces, lost, p.Work)
+	losses.inferred = p.Workload.Inferred
 	for _, pod := range born {
 		p.Work.Spend(1 + len(set.Steps) + len(p.Workload.Changes))
 		if pod.LostFirst {
 			continue
 		}
-		if step := workloads.TakeVacancy(set.Steps, vacancies, pod.FirstSeen); step != nil {
+		if step := workloads.TakeVacancy(p.stepsOpenTo(set, pod), vacancies, pod.FirstSeen); step != nil {
 			p.Starts[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
 			continue
 		}

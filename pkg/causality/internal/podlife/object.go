@@ -1,6 +1,7 @@
 package podlife
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,28 @@ type Object struct {
 	// Target is what the object is for, if that is not what owns it: the
 	// workload that an autoscaler scales.
 	Target kube.NameKey
+	// version is the latest resource version of the states that were seen, 0 if it is no
+	// number that fits.
+	version uint64
+}
+
+// ObserveVersion takes in the resource version of a state.
+func (o *Object) ObserveVersion(resourceVersion string) {
+	o.version = max(o.version, versionOf(resourceVersion))
+}
+
+// Outdated reports whether a state of that resource version is older than one that was seen.
+func (o *Object) Outdated(resourceVersion string) bool {
+	v := versionOf(resourceVersion)
+	return v != 0 && v < o.version
+}
+
+func versionOf(resourceVersion string) uint64 {
+	v, err := strconv.ParseUint(resourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
 }
 
 // NameKey finds the object by its name.

@@ -2,6 +2,7 @@ package podlife
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,10 +60,13 @@ type Pod struct {
 	hadSchedulingGates  bool
 	schedulingGatesGone evidence.Moment
 	// ContainersReady is when ContainersReady was True for the first time.
-	ContainersReady   evidence.Moment
-	Ready             []transition
-	ReadyBy           evidence.Write // of the write by which it was Ready for the first time
-	HasReadinessGates bool           // it is Ready only when its readiness gates are open, too
+	ContainersReady evidence.Moment
+	Ready           []transition
+	ReadyBy         evidence.Write // of the write by which it was Ready for the first time
+	// ReadyUnknown says that nothing tells when, or whether, it was Ready for the first
+	// time: a snapshot was made later. The first of Ready is when it can have been.
+	ReadyUnknown      bool
+	HasReadinessGates bool // it is Ready only when its readiness gates are open, too
 
 	// Unscheduled and Unready say why the pod had no node yet, and why it was not
 	// Ready yet. What comes after its first Ready is not kept.
@@ -234,6 +238,18 @@ func (p *Pod) ForgetPastRuns() {
 	}
 }
 
+// ReadinessUnknown is the reason of the condition Ready that package snapshots gives a pod of
+// which nothing tells when it was Ready for the first time. Kubernetes has no such reason.
+const ReadinessUnknown = "rollspan.ReadinessUnknown"
+
+// readinessFailure begins what the kubelet says of a failed readiness probe
+// (k8s.io/kubernetes/pkg/kubelet/prober).
+const readinessFailure = "Readiness probe "
+
+// IsReadinessFailure reports whether the message of an Event "Unhealthy" is about a readiness
+// probe.
+func IsReadinessFailure(message string) bool { return strings.HasPrefix(message, readinessFailure) }
+
 // ObserveConditions takes in the conditions of the pod.
 func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {
 	for i := range conditions {
@@ -263,6 +279,7 @@ func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen 
 			if !isTrue && len(p.Ready) == 0 && c.Reason+c.Message != "" {
 				p.Unready.Add(evidence.Reason{Reason: c.Reason, Message: c.Message, Stated: c.LastTransitionTime.Time, From: at}, seen)
 			}
+			p.ReadyUnknown = p.ReadyUnknown || isTrue && c.Reason == ReadinessUnknown
 			p.observeReady(isTrue, at, seen)
 		}
 	}

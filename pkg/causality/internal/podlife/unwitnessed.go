@@ -6,10 +6,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 )
 
-// ReadinessUnknown reports whether nothing says if the pod was ever Ready: a snapshot has
+// Unwitnessed reports whether nothing says if the pod was ever Ready: a snapshot has
 // only Events of it, in which its containers had started, and it was removed later. The
 // kubelet has no Event for a pod that is Ready.
-func (p *Pod) ReadinessUnknown() bool {
+func (p *Pod) Unwitnessed() bool {
 	if !p.Inferred || p.Phase != "" || p.Finite || !p.Lost() {
 		return false
 	}

@@ -60,6 +60,8 @@ type Change struct {
 	Wanted, Before int32    // how many pods there are to be, and were to be before
 	Fewer          int32    // how many pods it was asked to do without, so far
 	Ready          int32    // how many of them the status counts
+	// CountUnknown says that nothing tells how many pods it wanted: see stream.Observation.
+	CountUnknown bool
 
 	runs *kube.Service // of a rollout: what its template says of the service; nil if nothing
 

@@ -66,7 +66,7 @@ func (c *Change) Deployed() bool {
 
 // Offer gives a change the contexts that its workload carries as it begins.
 func (w *Workload) Offer(c *Change) *Change {
-	c.Offers, c.previous = w.Contexts.Offers, w.lastDeployed
+	c.Offers, c.previous, c.CountUnknown = w.Contexts.Offers, w.lastDeployed, w.CountUnknown
 	if w.Pending != nil {
 		c.previous = w.Pending.Opened // what came with a template that waits is for its rollout
 	}

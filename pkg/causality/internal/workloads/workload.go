@@ -49,7 +49,9 @@ type Workload struct {
 	Controller *Controller // its kind
 	Seen       bool        // a state of it has been seen: the State below holds
 	Watched    time.Time   // when its first state arrived
-	Inferred   bool        // its states were reconstructed from a snapshot: see stream.Observation
+	// Inferred says that its states were reconstructed from a snapshot, CountUnknown that how
+	// many pods it wanted is not known: see stream.Observation.
+	Inferred, CountUnknown bool
 
 	// State is the last one, without which the next could not be understood.
 	State
@@ -152,6 +154,9 @@ type State struct {
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
 	availableAt time.Time
 }
+
+// Total is how many pods the status counts, old ones included.
+func (st *State) Total() int32 { return st.total }
 
 // young is how long after a write an incomplete status is still taken for that
 // write's doing, where the status does not tell: of workloads that were there

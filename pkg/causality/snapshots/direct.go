@@ -1,0 +1,287 @@
+package snapshots
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+)
+
+// directEnd is how the last rollout of a workload that makes its pods itself went on.
+type directEnd int
+
+const (
+	// directUnknown: it is over, and nothing tells since when.
+	directUnknown directEnd = iota
+	directComplete
+	directOpen
+)
+
+// judge finds out how the last rollout ended, and which pods it made: those that there are
+// now need not be among them. A pod may have been made in the place of one that was lost since,
+// for a node that came later, or because there were to be more.
+func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
+	if len(d.rollouts) == 0 {
+		return
+	}
+	r := d.rollouts[len(d.rollouts)-1]
+	d.chain(snap, r)
+	if d.onTheWay(r, complete, snap.end) {
+		d.end = directOpen
+		return
+	}
+	at := r.began
+	for _, pod := range d.made {
+		if pod.ready.IsZero() {
+			return
+		}
+		at = evidence.Latest(at, pod.ready)
+	}
+	n := int32(len(d.made)) //nolint:gosec // no workload has that many pods
+	grown := n < d.wanted && d.hasGrown(snap, at)
+	if n < d.wanted && !grown {
+		return // some that it made have gone since
+	}
+	for _, pod := range d.pods {
+		// Old pods that it removed: it is complete without them.
+		if pod.removed && pod.born.Before(r.began) && !pod.asked.Before(r.began) && !pod.asked.After(d.reach) {
+			at = evidence.Latest(at, pod.asked)
+		}
+	}
+	d.end, d.completed = directComplete, at
+	if grown {
+		d.wanted = n
+	}
+	snap.countUnknown[d.meta.GetUID()] = !d.countKnown(at, grown)
+}
+
+// chain collects the pods that a rollout made. A controller makes the pods of a creation one
+// right after another (slowStartBatch of k8s.io/kubernetes/pkg/controller), and goes on with
+// the next of an update, or of a StatefulSet in order, when that before is available and the
+// old one is gone.
+func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
+	d.reach = r.began.Add(nextSlack)
+	d.madeBy = map[*snapshotPod]bool{}
+	one := d.goesPodByPod(r)
+	grace := time.Duration(0)
+	if r.began.After(d.created) {
+		grace = d.grace // of the old pod
+	}
+	var last *snapshotPod
+	for _, pod := range bornFrom(d.born, r.began.Truncate(time.Second)) {
+		switch {
+		case pod.born.After(d.reach):
+			if pod.final != nil {
+				d.late = append(d.late, pod)
+			}
+			continue
+		case d.isOld(pod, r), snap.nodeAge(pod).After(d.reach):
+			continue
+		case one && d.outOfOrder(pod, last, grace > 0):
+			if pod.final != nil {
+				d.late = append(d.late, pod)
+			}
+			continue
+		}
+		last = pod
+		d.madeBy[pod] = true
+		if pod.asked.IsZero() || pod.asked.After(d.reach) || pod.ready.IsZero() {
+			d.made = append(d.made, pod)
+		}
+		switch next := pod.born.Add(batchSlack); {
+		case one:
+			d.reach = evidence.Latest(d.reach, evidence.Latest(pod.born, pod.ready).Add(d.minReady+grace+nextSlack))
+		case len(d.madeBy) == 1:
+			d.reach = next
+		default:
+			d.reach = evidence.Latest(d.reach, next)
+		}
+	}
+}
+
+// outOfOrder reports whether a pod of a StatefulSet is not the next that a rollout makes after
+// another: a creation goes up their numbers, and an update goes down.
+func (d *snapshotDirect) outOfOrder(pod, last *snapshotPod, update bool) bool {
+	if _, ok := d.object.(*appsv1.StatefulSet); !ok || last == nil {
+		return false
+	}
+	if update {
+		return ordinal(pod.name) >= ordinal(last.name)
+	}
+	return ordinal(pod.name) <= ordinal(last.name)
+}
+
+// isOld reports whether a pod states another revision than that of a rollout.
+func (d *snapshotDirect) isOld(pod *snapshotPod, r directRollout) bool {
+	if pod.final == nil || r.revision == "" {
+		return false
+	}
+	is := pod.final.Labels[appsv1.ControllerRevisionHashLabelKey]
+	return is != "" && is != r.revision && !strings.HasSuffix(r.revision, "-"+is)
+}
+
+// nodeAge is when a pod's node was created; zero if the snapshot has no such node.
+func (snap *snapshot) nodeAge(pod *snapshotPod) time.Time {
+	if pod.final == nil {
+		return time.Time{}
+	}
+	return snap.nodes[pod.final.Spec.NodeName]
+}
+
+// goesPodByPod reports whether the next pod of a rollout waits for the one before.
+func (d *snapshotDirect) goesPodByPod(r directRollout) bool {
+	switch in := d.object.(type) {
+	case *appsv1.StatefulSet:
+		return r.began.After(d.created) || in.Spec.PodManagementPolicy != appsv1.ParallelPodManagement
+	case *appsv1.DaemonSet:
+		return r.began.After(d.created)
+	}
+	return false
+}
+
+// onTheWay reports whether the last rollout has never been complete: a pod that it made
+// was never Ready, pods of an earlier one are still there, or, where nothing but their
+// number tells, it began a short while ago.
+func (d *snapshotDirect) onTheWay(r directRollout, complete bool, end time.Time) bool {
+	if complete {
+		return false
+	}
+	if d.updating() {
+		return true
+	}
+	alive := 0
+	for _, pod := range d.made {
+		if !pod.alive(end) {
+			continue
+		}
+		if pod.ready.IsZero() && pod.readyFrom.IsZero() {
+			return true
+		}
+		alive++
+	}
+	return alive < int(d.wanted) && len(d.late) == 0 && d.otherWrites() <= 0 && d.reach.After(end.Add(-slowStart))
+}
+
+// updating reports whether the status says that pods of an earlier revision are there.
+func (d *snapshotDirect) updating() bool {
+	switch in := d.object.(type) {
+	case *appsv1.StatefulSet:
+		return in.Status.CurrentRevision != in.Status.UpdateRevision
+	case *appsv1.DaemonSet:
+		return in.Status.UpdatedNumberScheduled < in.Status.CurrentNumberScheduled
+	}
+	return false
+}
+
+// hasGrown reports whether all pods that were made later than the last rollout was complete
+// are there because more were wanted then: for nodes that are younger, or as the only write
+// of the spec beside those of the rollouts asked for more.
+func (d *snapshotDirect) hasGrown(snap *snapshot, completed time.Time) bool {
+	young := int32(0)
+	for _, pod := range d.late {
+		if snap.nodeAge(pod).After(completed) {
+			young++
+		}
+	}
+	if _, ok := d.object.(*appsv1.DaemonSet); ok {
+		return int32(len(d.made))+young == d.wanted && int(young) == len(d.late) //nolint:gosec // as above
+	}
+	return d.otherWrites() == 1 && len(d.made)+len(d.late) == int(d.wanted)
+}
+
+// otherWrites is how often the spec was written beside its creation and the revisions, as far
+// as their numbers tell.
+func (d *snapshotDirect) otherWrites() int64 {
+	return d.meta.GetGeneration() - max(d.lastNumber, 1)
+}
+
+// countKnown reports whether a rollout is known to have wanted as many pods as there are of
+// it. Those that a scale has removed since left no trace.
+func (d *snapshotDirect) countKnown(completed time.Time, grown bool) bool {
+	if _, ok := d.object.(*appsv1.DaemonSet); ok || grown || d.otherWrites() <= 0 {
+		return true
+	}
+	wrote := kube.Writer(d.meta.GetManagedFields(), false, nil).At
+	return !wrote.IsZero() && !wrote.After(completed.Add(time.Second))
+}
+
+// forgetRemoved leaves out that the controller itself deleted pods outside of all that is
+// told: for a rollout that is not, or because there were to be fewer. They were not lost, and
+// no pod came in the place of one.
+func (d *snapshotDirect) forgetRemoved(snap *snapshot, told []directRollout) {
+	for _, pod := range d.pods {
+		inTold := len(told) > 0 && !pod.asked.Before(told[0].began) && (d.end == directOpen || !pod.asked.After(d.completed))
+		if pod.asked.IsZero() || inTold {
+			continue
+		}
+		old := len(d.rollouts) > 0 && d.isOld(pod, d.rollouts[len(d.rollouts)-1])
+		switch {
+		case !pod.removed && !old && !d.ofOldTemplate(pod) && !d.updating():
+		case pod.final == nil:
+			pod.facts = slices.DeleteFunc(pod.facts, func(f fact) bool { return f.deletes })
+			pod.asked, pod.gone = time.Time{}, time.Time{}
+		default: // it was on its way out when it was seen
+			snap.emitted[pod] = true
+			snap.emit(snap.end, rankListed, watch.Added, pod.final.DeepCopy())
+		}
+	}
+}
+
+// ofOldTemplate reports whether a DaemonSet's pod was made of another template than the
+// current one, as its label says that the controller keeps for that.
+func (d *snapshotDirect) ofOldTemplate(pod *snapshotPod) bool {
+	in, ok := d.object.(*appsv1.DaemonSet)
+	if !ok || pod.final == nil {
+		return false
+	}
+	is, now := pod.final.Labels[templateGenerationLabel], in.Annotations[appsv1.DeprecatedTemplateGeneration]
+	return is != "" && now != "" && is != now
+}
+
+// templateGenerationLabel is that of a DaemonSet's pods (DaemonSetTemplateGenerationKey of
+// k8s.io/kubernetes/pkg/apis/extensions).
+const templateGenerationLabel = "pod-template-generation"
+
+// timings reads what a controller waits for between two pods.
+func timings(o runtime.Object) (minReady, grace time.Duration) {
+	var t *corev1.PodTemplateSpec
+	switch in := o.(type) {
+	case *appsv1.StatefulSet:
+		t, minReady = &in.Spec.Template, time.Duration(max(in.Spec.MinReadySeconds, 0))*time.Second
+	case *appsv1.DaemonSet:
+		t, minReady = &in.Spec.Template, time.Duration(max(in.Spec.MinReadySeconds, 0))*time.Second
+	default:
+		return 0, 0
+	}
+	grace = 30 * time.Second // the API's default
+	if s := t.Spec.TerminationGracePeriodSeconds; s != nil {
+		grace = gracePeriod(*s)
+	}
+	return minReady, grace
+}
+
+// hasNumber is the number of the last ControllerRevision that a workload has; 0 without any.
+func hasNumber(revisions []*appsv1.ControllerRevision) (n int64) {
+	for _, r := range revisions {
+		n = max(n, r.Revision)
+	}
+	return n
+}
+
+// deletedAt shows the last state that is told of an object as being deleted.
+func (snap *snapshot) deletedAt(from int, meta metav1.Object) (last runtime.Object, at time.Time) {
+	for _, t := range snap.stream[from:] {
+		if t.Object.(metav1.Object).GetUID() == meta.GetUID() {
+			last, at = t.Object, evidence.Latest(at, t.Time)
+		}
+	}
+	return last, at
+}

@@ -1,0 +1,314 @@
+package snapshots
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
+const (
+	// readySlack is how long it takes the kubelet to report as Ready a pod whose containers
+	// run and that nothing probes: its status is synced once a second or so.
+	readySlack = 5 * time.Second
+	// shortestReported is how long a run must last so that the kubelet, which looks at the
+	// runtime once a second (the PLEG's relist period), reports it while it lasts.
+	shortestReported = 2 * time.Second
+	// slowStart is how long a pod that is probed may take to be Ready for the first time. It
+	// is the default of progressDeadlineSeconds: a Deployment would have failed by then. A
+	// transition that came later is not taken for the first.
+	slowStart = 10 * time.Minute
+	// batchSlack is how long after one pod a controller makes the next that waits for nothing.
+	// It makes them at the rate to which its client is limited.
+	batchSlack = 5 * time.Second
+	// nextSlack is how long after a pod is available, and the old one gone, a controller makes
+	// the next: it may be busy.
+	nextSlack = 10 * time.Second
+)
+
+// learnReady works out when a pod was Ready for the first time. Its condition states the
+// latest transition, which need not be that one: a container may have been restarted, a probe
+// may have failed, or the node may have been away since. Then the pod was Ready when its
+// containers had started for the first time, if nothing probes them; else nothing tells
+// when, nor, strictly, whether.
+func (pod *snapshotPod) learnReady(events *podEvents) {
+	i := slices.IndexFunc(pod.final.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+	if i < 0 {
+		return
+	}
+	c := &pod.final.Status.Conditions[i]
+	latest := c.LastTransitionTime.Time
+	isReady := c.Status == corev1.ConditionTrue
+	if latest.IsZero() || !isReady && !pod.lostReadiness(latest) {
+		return
+	}
+	pod.ready = time.Time{}
+	started, known := pod.firstStarted(events)
+	if known {
+		pod.started = started
+	}
+	probed := isProbed(&pod.final.Spec)
+	restarted := slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted)
+	switch {
+	case !known:
+		if isReady && restarted && !latest.After(pod.born.Add(slowStart)) {
+			pod.ready = latest
+		} else {
+			pod.readyFrom = pod.born
+		}
+	case !probed && (!restarted || pod.firstRunsReported()):
+		pod.ready = started
+		if isReady && !restarted && !latest.After(started.Add(readySlack)) {
+			pod.ready = latest
+		}
+	case isReady && !(probed && restarted && pod.firstRunsLasted()) && !latest.After(pod.born.Add(slowStart)) && !pod.failedAfterPassing(started, events):
+		pod.ready = latest
+	default:
+		pod.readyFrom = evidence.Latest(started, pod.unreadyUntil(started, events))
+	}
+	if first := pod.ready; !first.IsZero() && !first.Equal(latest) {
+		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) })
+	}
+	if !isReady {
+		// It was Ready until then, so since that run had started.
+		lost := *c
+		if last := pod.runBefore(latest); last.After(evidence.Latest(pod.ready, pod.readyFrom)) {
+			pod.learn(last, func(to *corev1.Pod) { setCondition(to, readySince(last)) })
+		}
+		pod.learn(latest, func(to *corev1.Pod) { setCondition(to, lost) })
+	}
+	if !pod.ready.Equal(latest) {
+		pod.learnEnds(latest, probed)
+	}
+}
+
+// learnEnds dates the times at which a pod was not Ready before a transition, as a container
+// of it did not run, and the runs between which made it Ready.
+func (pod *snapshotPod) learnEnds(until time.Time, probed bool) {
+	restarted := 0
+	for _, s := range containerStatuses(pod.final) {
+		if hasRestarted(*s) {
+			restarted++
+		}
+	}
+	for _, s := range containerStatuses(pod.final) {
+		t := s.LastTerminationState.Terminated
+		if t == nil || t.FinishedAt.IsZero() || !t.FinishedAt.Time.Before(until) {
+			continue
+		}
+		reported := t.FinishedAt.Sub(t.StartedAt.Time) >= shortestReported
+		if started := t.StartedAt.Time; !probed && restarted == 1 && reported && started.After(evidence.Latest(pod.ready, pod.readyFrom)) {
+			pod.learn(started, func(to *corev1.Pod) { setCondition(to, readySince(started)) })
+		}
+		ended := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: t.FinishedAt}
+		pod.learn(t.FinishedAt.Time, func(to *corev1.Pod) { setCondition(to, ended) })
+	}
+}
+
+// runBefore is when the last of the runs had started that went on at a time, or had ended by
+// it; zero if one of them is not there any more.
+func (pod *snapshotPod) runBefore(at time.Time) time.Time {
+	var last time.Time
+	for i := range pod.final.Status.ContainerStatuses {
+		s := &pod.final.Status.ContainerStatuses[i]
+		var started time.Time
+		for _, state := range []corev1.ContainerState{s.LastTerminationState, s.State} {
+			switch {
+			case state.Running != nil && state.Running.StartedAt.Time.Before(at):
+				started = state.Running.StartedAt.Time
+			case state.Terminated != nil && state.Terminated.StartedAt.Time.Before(at):
+				started = state.Terminated.StartedAt.Time
+			}
+		}
+		if started.Unix() <= 0 {
+			return time.Time{}
+		}
+		last = evidence.Latest(last, started)
+	}
+	return last
+}
+
+// readySince is the condition Ready as of a time.
+func readySince(at time.Time) corev1.PodCondition {
+	return corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))}
+}
+
+// lostReadiness reports whether a pod that is not Ready since a time had been before. A pod
+// starts out unready, so that only one whose condition changed later than that had.
+func (pod *snapshotPod) lostReadiness(since time.Time) bool {
+	start := pod.final.Status.StartTime
+	return start != nil && since.After(start.Add(evidence.ArrivalSlack))
+}
+
+func hasRestarted(s corev1.ContainerStatus) bool {
+	return s.RestartCount > 0 || s.LastTerminationState.Terminated != nil
+}
+
+// firstRun returns the status of a container's first run, nil if it is not there any more.
+func firstRun(s *corev1.ContainerStatus) *corev1.ContainerState {
+	switch {
+	case s.LastTerminationState.Terminated == nil && s.RestartCount == 0:
+		return &s.State
+	case s.LastTerminationState.Terminated == nil:
+		return nil
+	case s.RestartCount == 1 && s.State.Waiting == nil, s.RestartCount == 0 && s.State.Waiting != nil:
+		return &s.LastTerminationState // the count moves when the next run begins
+	default:
+		return nil
+	}
+}
+
+// firstStarted is when the last of the pod's containers had started for the first time, as
+// its statuses or the kubelet's Events say.
+func (pod *snapshotPod) firstStarted(events *podEvents) (at time.Time, known bool) {
+	for i := range pod.final.Status.ContainerStatuses {
+		s := &pod.final.Status.ContainerStatuses[i]
+		var started time.Time
+		switch first := firstRun(s); {
+		case first == nil:
+		case first.Running != nil:
+			started = first.Running.StartedAt.Time
+		case first.Terminated != nil && kube.HasStarted(first.Terminated):
+			started = first.Terminated.StartedAt.Time
+		}
+		if started.Unix() <= 0 { // one that could not be started has the epoch
+			started = events.firstOfAll(s.Name, "Started", s.RestartCount+1)
+		}
+		if started.IsZero() {
+			return time.Time{}, false
+		}
+		at = evidence.Latest(at, started)
+	}
+	// The kubelet makes a mirror anew for containers that have run for long.
+	mirror := kube.MirrorOf(pod.final) != "" && at.After(pod.born.Add(slowStart))
+	return at, !at.IsZero() && !mirror
+}
+
+// firstOfAll is when an Event about a container was for the first time, if it was as often as
+// the Events that are there count: the first of them may have expired.
+func (evs *podEvents) firstOfAll(container, reason string, times int32) time.Time {
+	var first time.Time
+	count := int32(0)
+	for _, ev := range evs.containers[container] {
+		if ev.Reason == reason {
+			first = evidence.Earliest(first, ev.first)
+			count += max(ev.Count, 1)
+		}
+	}
+	if count < times {
+		return time.Time{}
+	}
+	return first
+}
+
+// firstRunsReported reports whether the first runs of containers that were restarted lasted
+// for long enough to have been reported.
+func (pod *snapshotPod) firstRunsReported() bool {
+	for i := range pod.final.Status.ContainerStatuses {
+		s := &pod.final.Status.ContainerStatuses[i]
+		first := firstRun(s)
+		if first == nil || first.Terminated != nil && first.Terminated.FinishedAt.Sub(first.Terminated.StartedAt.Time) < shortestReported {
+			return false
+		}
+	}
+	return true
+}
+
+// firstRunsLasted reports whether the first runs of containers that were restarted went on for
+// so long that the pod was Ready by their ends, or its start had been given up.
+func (pod *snapshotPod) firstRunsLasted() bool {
+	for i := range pod.final.Status.ContainerStatuses {
+		first := firstRun(&pod.final.Status.ContainerStatuses[i])
+		if first != nil && first.Terminated != nil && first.Terminated.FinishedAt.Sub(first.Terminated.StartedAt.Time) < slowStart {
+			return false
+		}
+	}
+	return true
+}
+
+// isProbed reports whether a pod is not Ready just because its containers run.
+func isProbed(spec *corev1.PodSpec) bool {
+	if len(spec.ReadinessGates) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
+		return c.ReadinessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil && c.Lifecycle.PostStart != nil
+	})
+}
+
+// probeFailures are the Events about failed readiness probes of a pod, in order.
+func probeFailures(events []*snapshotEvent) []*snapshotEvent {
+	var out []*snapshotEvent
+	for _, ev := range events {
+		if ev.Reason == "Unhealthy" && podlife.IsReadinessFailure(ev.Message) && !ev.first.IsZero() {
+			out = append(out, ev)
+		}
+	}
+	return out
+}
+
+// firstFailures is until when a readiness probe that fails from a container's start on has
+// failed for the first time: three periods after it begins.
+func firstFailures(spec *corev1.PodSpec, started time.Time) time.Time {
+	const period = 10 * time.Second // the API's default
+	until := started
+	if len(spec.Containers) == 0 { // nothing tells what made the pod
+		until = started.Add(3 * period)
+	}
+	for i := range spec.Containers {
+		if p := spec.Containers[i].ReadinessProbe; p != nil {
+			every := time.Duration(p.PeriodSeconds) * time.Second
+			if every <= 0 {
+				every = period
+			}
+			until = evidence.Latest(until, started.Add(time.Duration(max(p.InitialDelaySeconds, 0))*time.Second+3*every))
+		}
+	}
+	return until
+}
+
+// failedAfterPassing reports whether the readiness probe failed for the first time long after
+// the pod's containers had started: it had passed before that.
+func (pod *snapshotPod) failedAfterPassing(started time.Time, events *podEvents) bool {
+	failed := probeFailures(events.all)
+	return len(failed) > 0 && !events.containersFirst("Started").IsZero() && failed[0].first.After(firstFailures(&pod.final.Spec, started))
+}
+
+// containersFirst is when an Event about any container was for the first time.
+func (evs *podEvents) containersFirst(reason string) (at time.Time) {
+	for _, list := range evs.containers {
+		at = evidence.Earliest(at, list.first(reason))
+	}
+	return at
+}
+
+// unreadyUntil is until when the pod is known not to have been Ready after its containers had
+// started: its readiness probe failed then; zero if nothing tells.
+func (pod *snapshotPod) unreadyUntil(started time.Time, events *podEvents) time.Time {
+	return unreadyUntil(&pod.start.Spec, started, events.all)
+}
+
+func unreadyUntil(spec *corev1.PodSpec, started time.Time, events []*snapshotEvent) time.Time {
+	until := firstFailures(spec, started)
+	for _, ev := range probeFailures(events) {
+		if !ev.first.Before(started) && !ev.first.After(until) {
+			return ev.first
+		}
+	}
+	return time.Time{}
+}
+
+// concludeUnknown marks a pod of which nothing tells when, or whether, it was Ready.
+func (pod *snapshotPod) concludeUnknown() {
+	if !pod.ready.IsZero() || pod.readyFrom.IsZero() {
+		return
+	}
+	unknown := readySince(pod.readyFrom)
+	unknown.Reason = podlife.ReadinessUnknown
+	pod.learn(pod.readyFrom, func(to *corev1.Pod) { setCondition(to, unknown) })
+}
