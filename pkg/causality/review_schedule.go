@@ -119,43 +119,49 @@ func (s *scheduler) late(on *ledger.SentSpan, ev *podlife.Event) {
 // one still ran. It looks in the second in which a time has come, and again when a Job
 // changes. Each time it means the latest time that has come: so the one before is skipped.
 func (s *scheduler) active(ev *podlife.Event) {
-	for ; ev != nil; ev = ev.Untold() {
-		if last, ok := ev.Listed(); ok {
-			if s.wanted == whatSettled && s.now.Before(ev.FirstArrival.Add(s.opts.Quiet)) {
-				s.wait() // the time may be one that is told of all the same
-				return
-			}
-			ev.Ledger.PassOver(last.Count, last.At)
-			continue
-		}
-		at := s.timeOf(ev)
-		if at.IsZero() {
-			s.left = append(s.left, ev) // what came before is not known
+	for ev != nil && s.activeOnce(ev) {
+		rest := ev.Untold()
+		if rest != nil && len(rest.Occurrences) >= len(ev.Occurrences) {
+			s.left = append(s.left, ev) // nothing has taken it
 			return
 		}
-		if job := s.job(s.nameAt(at)); job != nil && job.CronJob != nil {
-			if !job.CronJob.Ledger.Sent && s.wanted != everything {
-				s.wait()
-				return
-			}
-			s.late(job.CronJob.Ledger.Root, ev)
-			if ev.Untold() == ev {
-				return // it is with the rest
-			}
-			continue
-		}
-		if made := s.created(at); made != nil {
-			if s.wanted == whatSettled && s.now.Before(made.LastArrival.Add(s.opts.Quiet)) {
-				s.wait()
-				return
-			}
-			s.out = append(s.out, build.Schedule{Cron: s.cron, At: at, Until: made.First(), How: attr.OutcomeComplete}.Trace([]*podlife.Event{made}))
-			continue
-		}
-		if !s.skipped(at, ev) {
-			return
-		}
+		ev = rest
 	}
+}
+
+// activeOnce hands out what tells of the first of these times. It reports whether it has:
+// the times after it may follow.
+func (s *scheduler) activeOnce(ev *podlife.Event) bool {
+	if last, ok := ev.Listed(); ok {
+		if s.wanted == whatSettled && s.now.Before(ev.FirstArrival.Add(s.opts.Quiet)) {
+			s.wait() // the time may be one that is told of all the same
+			return false
+		}
+		ev.Ledger.PassOver(last.Count, last.At)
+		return true
+	}
+	at := s.timeOf(ev)
+	if at.IsZero() {
+		s.left = append(s.left, ev) // what came before is not known
+		return false
+	}
+	if job := s.job(s.nameAt(at)); job != nil && job.CronJob != nil {
+		if !job.CronJob.Ledger.Sent && s.wanted != everything {
+			s.wait()
+			return false
+		}
+		s.late(job.CronJob.Ledger.Root, ev)
+		return job.CronJob.Ledger.Root != nil
+	}
+	if made := s.created(at); made != nil {
+		if s.wanted == whatSettled && s.now.Before(made.LastArrival.Add(s.opts.Quiet)) {
+			s.wait()
+			return false
+		}
+		s.out = append(s.out, build.Schedule{Cron: s.cron, At: at, Until: made.First(), How: attr.OutcomeComplete}.Trace([]*podlife.Event{made}))
+		return true
+	}
+	return s.skipped(at, ev)
 }
 
 // timeOf is the time of the schedule that an Event is about: the latest in whose second the
@@ -197,7 +203,7 @@ func (s *scheduler) skipped(at time.Time, ev *podlife.Event) (ok bool) {
 		return false
 	}
 	s.out = append(s.out, told.Trace(nil))
-	return ev.Untold() != ev
+	return true
 }
 
 // timeAfter is the first time of the schedule after another one, as far as the controller
