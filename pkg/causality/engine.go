@@ -203,7 +203,7 @@ func (e *Engine) ingest(o Observation) {
 		return
 	}
 	defer e.noteVersion(o, meta)
-	o.Initial = o.Initial || kind != kube.KindNode && e.wasListed(o, meta)
+	o.Initial = o.Initial || e.wasListed(o, meta)
 	if e.observeWorkloadObject(o) {
 		return
 	}

@@ -3,7 +3,11 @@ package causality
 import (
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -28,11 +32,32 @@ func (e *Engine) noteVersion(o Observation, meta metav1.Object) {
 // began seem older than that.
 const beforeUsSlack = 10 * time.Second
 
-// wasListed reports whether an object was there before the engine was, though nothing marks it as
-// one of a first list: recordings that others made, as with `kubectl get --watch`, do not mark
-// these.
+// wasListed reports whether an object was there before the engine was, and had got on, though
+// nothing marks it as one of a first list: recordings that others made, as with
+// `kubectl get --watch`, do not mark these.
 func (e *Engine) wasListed(o Observation, meta metav1.Object) bool {
 	created := meta.GetCreationTimestamp()
 	return o.Type == watch.Added && !o.Inferred && !created.IsZero() && created.Add(beforeUsSlack).Before(e.since) &&
-		o.Time.Before(e.since.Add(e.opts.Quiet))
+		o.Time.Before(e.since.Add(e.opts.Quiet)) && gotOn(o.Object)
+}
+
+// gotOn reports whether those who see to an object have seen it.
+func gotOn(object runtime.Object) bool {
+	switch in := object.(type) {
+	case *corev1.Pod:
+		return in.Status.Phase != corev1.PodPending && in.Status.Phase != "" || len(in.Status.ContainerStatuses) > 0
+	case *appsv1.Deployment:
+		return in.Status.ObservedGeneration > 0
+	case *appsv1.ReplicaSet:
+		return in.Status.ObservedGeneration > 0
+	case *appsv1.StatefulSet:
+		return in.Status.ObservedGeneration > 0
+	case *appsv1.DaemonSet:
+		return in.Status.ObservedGeneration > 0
+	case *corev1.ReplicationController:
+		return in.Status.ObservedGeneration > 0
+	case *batchv1.Job:
+		return in.Status.StartTime != nil
+	}
+	return false
 }

@@ -155,8 +155,7 @@ func zipError(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errZipDamaged
 	}
-	var corrupt flate.CorruptInputError
-	if errors.As(err, &corrupt) {
+	if _, corrupt := errors.AsType[flate.CorruptInputError](err); corrupt {
 		return errZipDamaged
 	}
 	return err

@@ -34,7 +34,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 	}
 	r := d.rollouts[len(d.rollouts)-1]
 	d.chain(snap, r)
-	if d.onTheWay(r, complete, snap.end) {
+	if d.onTheWay(complete, snap.end) {
 		d.end = directOpen
 		return
 	}
@@ -150,7 +150,7 @@ func (d *snapshotDirect) goesPodByPod(r directRollout) bool {
 // onTheWay reports whether the last rollout has never been complete: a pod that it made
 // was never Ready, pods of an earlier one are still there, or, where nothing but their
 // number tells, it began a short while ago.
-func (d *snapshotDirect) onTheWay(r directRollout, complete bool, end time.Time) bool {
+func (d *snapshotDirect) onTheWay(complete bool, end time.Time) bool {
 	if complete {
 		return false
 	}

@@ -47,30 +47,9 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 	if latest.IsZero() || !isReady && !pod.lostReadiness(latest) {
 		return
 	}
-	pod.ready = time.Time{}
-	started, known := pod.firstStarted(events)
-	if known {
-		pod.started = started
-	}
 	probed := isProbed(&pod.final.Spec)
-	restarted := slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted)
-	switch {
-	case !known:
-		if isReady && restarted && !latest.After(pod.born.Add(slowStart)) {
-			pod.ready = latest
-		} else {
-			pod.readyFrom = pod.born
-		}
-	case !probed && (!restarted || pod.firstRunsReported()):
-		pod.ready = started
-		if isReady && !restarted && !latest.After(started.Add(readySlack)) {
-			pod.ready = latest
-		}
-	case isReady && !(probed && restarted && pod.firstRunsLasted()) && !latest.After(pod.born.Add(slowStart)) && !pod.failedAfterPassing(started, events):
-		pod.ready = latest
-	default:
-		pod.readyFrom = evidence.Latest(started, pod.unreadyUntil(started, events))
-	}
+	pod.ready = time.Time{}
+	pod.dateReady(latest, isReady, probed, events)
 	if first := pod.ready; !first.IsZero() && !first.Equal(latest) {
 		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) })
 	}
@@ -84,6 +63,35 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 	}
 	if !pod.ready.Equal(latest) {
 		pod.learnEnds(latest, probed)
+	}
+}
+
+// dateReady finds when a pod was Ready for the first time, of which the latest transition is
+// known, or since when it may have been.
+func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events *podEvents) {
+	restarted := slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted)
+	inTime := isReady && !latest.After(pod.born.Add(slowStart))
+	started, known := pod.firstStarted(events)
+	if !known {
+		if inTime && restarted {
+			pod.ready = latest
+		} else {
+			pod.readyFrom = pod.born
+		}
+		return
+	}
+	pod.started = started
+	lasted := probed && restarted && pod.firstRunsLasted()
+	switch {
+	case !probed && (!restarted || pod.firstRunsReported()):
+		pod.ready = started
+		if isReady && !restarted && !latest.After(started.Add(readySlack)) {
+			pod.ready = latest
+		}
+	case inTime && !lasted && !pod.failedAfterPassing(started, events):
+		pod.ready = latest
+	default:
+		pod.readyFrom = evidence.Latest(started, pod.unreadyUntil(started, events))
 	}
 }
 
