@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/clocks"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
@@ -58,6 +59,7 @@ type Engine struct {
 	// revisionOf are the workloads that they belong to: owners change.
 	revisionOf map[kube.ObjectID]kube.ObjectID
 	nodes      nodes.Nodes
+	clocks     *clocks.Clocks // by which all is dated
 	// scalers are the autoscalers, by what they scale.
 	scalers map[kube.NameKey][]*podlife.Object
 
@@ -130,6 +132,7 @@ func New(opts Options) *Engine {
 		revisions:     map[kube.ObjectID]map[types.UID]*workloads.ControllerRevision{},
 		revisionOf:    map[kube.ObjectID]kube.ObjectID{},
 		nodes:         nodes.NewNodes(),
+		clocks:        clocks.New(opts.clockFound()),
 		scalers:       map[kube.NameKey][]*podlife.Object{},
 		orphans:       map[*podlife.Object]time.Time{},
 		due:           map[*workloads.Workload]bool{},
@@ -144,9 +147,10 @@ func New(opts Options) *Engine {
 // Observe takes in one observation and returns what had finished by then.
 func (e *Engine) Observe(o Observation) []spans.Trace {
 	if o.Time.IsZero() {
-		o.Time = e.now
+		o.Time = e.clocks.Watch.Shown(e.now)
 	}
-	out := e.Advance(o.Time)
+	o = e.inClusterTime(o)
+	out := e.advance(o.Time)
 	if f := e.guard(func() { e.ingest(o) }); f != nil {
 		id, name := e.subjectOf(o)
 		e.contain(f, "observe", id, name)
@@ -389,7 +393,10 @@ func (e *Engine) wakeForEvents(at time.Time) {
 
 // Advance moves stream time to now and returns what that finished. Time does
 // not run backwards: an earlier now changes nothing.
-func (e *Engine) Advance(now time.Time) []spans.Trace {
+func (e *Engine) Advance(now time.Time) []spans.Trace { return e.advance(e.clocks.Watch.Time(now)) }
+
+// advance moves stream time, which is the API server's.
+func (e *Engine) advance(now time.Time) []spans.Trace {
 	if now.After(e.now) {
 		e.now = now
 	}
@@ -489,6 +496,7 @@ func (e *Engine) Stats() Stats {
 	s.Faults = maps.Clone(e.stats.Faults)
 	s.Shed = maps.Clone(e.stats.Shed)
 	s.EventBytes = int64(e.holdings.Total)
+	s.Clocks = e.wrongClocks()
 	for _, w := range e.workloads {
 		for _, c := range w.Changes {
 			if !c.Ledger.Sent {

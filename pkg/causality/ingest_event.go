@@ -15,7 +15,8 @@ import (
 // observeEvent files an Event under the object it is about.
 func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	key := podlife.EventKey(in)
-	first, last := podlife.EventTimes(in, o)
+	times := e.eventTimes(o, in)
+	first, last := times.first, times.last
 	count := podlife.EventCount(in)
 	e.noteLag(o, last)
 
@@ -26,6 +27,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		return obj
 	}
 	obj.Touched = o.Time
+	obj.Told.Note(podlife.EventComponent(in), times.offsetAtEnd)
 	if ev == nil {
 		ev = &podlife.Event{
 			Key:          key,
@@ -39,6 +41,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 			Ledger:       &ledger.Event{},
 			Initial:      o.Initial,
 			FirstArrival: o.Time,
+			Offset:       times.offset,
 			Static:       static,
 			Object:       obj,
 		}
@@ -63,7 +66,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		}
 		o := podlife.Occurrence{Count: count, At: last, Message: in.Message, Seen: o.Time, Listed: o.Initial}
 		if in.Series == nil && count > 1 {
-			o.Stated = in.LastTimestamp.Time
+			o.Stated = in.LastTimestamp.Add(-times.offsetAtEnd)
 		}
 		ev.Add(o)
 		e.holdings.Measure(ev)
@@ -148,6 +151,7 @@ func (e *Engine) sweepEvents() {
 		}
 	}
 	e.sweepNodes()
+	e.clocks.Sweep(e.now.Add(-podlife.EventLife))
 }
 
 // expireEvent forgets an Event that the API server has dropped, once a span

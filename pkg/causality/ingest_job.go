@@ -27,6 +27,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	if w.Deleted {
 		return w
 	}
+	in = e.datedWorkload(o, w).Object.(*batchv1.Job)
 	w.Runs = kube.ServiceOf(in.Spec.Template.Labels, in.Spec.Template.Annotations)
 	arrival := o.Arrival()
 	if c := w.Current(); c != nil && !c.Ended {

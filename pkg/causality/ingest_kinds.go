@@ -23,7 +23,9 @@ func (e *Engine) observeWorkloadObject(o Observation) bool {
 	for _, k := range workloads.Controllers {
 		switch {
 		case k.States != nil && k.States.Reads(o.Object):
-			read := func(last *workloads.Workload) workloads.State { return k.States.Read(o, last) }
+			read := func(last *workloads.Workload) workloads.State {
+				return k.States.Read(e.datedWorkload(o, last), last)
+			}
 			e.touch(e.numbered(e.observeWorkload(o, k, o.Object.(metav1.Object), read)))
 			return true
 		case k.Compose != nil && e.observeMetadata(o, k):

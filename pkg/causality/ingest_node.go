@@ -2,6 +2,7 @@ package causality
 
 import (
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -34,7 +35,8 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 	arrival := o.Arrival()
 	n.ObserveBoot(in.Status.NodeInfo.BootID, o.Time)
 	for i := range in.Status.Conditions {
-		n.ObserveCondition(&in.Status.Conditions[i], arrival, o.Time)
+		c := &in.Status.Conditions[i]
+		n.ObserveCondition(c, func() time.Duration { return e.nodeOffset(o, n, in, c) }, arrival, o.Time)
 	}
 	n.ObserveReboot(arrival, o.Time)
 	n.ObserveCordon(in, isNew && !o.Initial, arrival, o.Time)

@@ -65,6 +65,7 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 	pod.Runs = kube.ServiceOf(in.Labels, in.Annotations)
 	pod.RevisionName = in.Labels[appsv1.StatefulSetRevisionLabel]
 	arrival := o.Arrival()
+	in = e.datedPod(o, pod, in)
 	pod.ObserveNode(in, isNew, o.Time)
 	if in.Status.NominatedNodeName != "" {
 		e.nominate(pod, in.Status.NominatedNodeName)

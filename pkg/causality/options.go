@@ -36,6 +36,9 @@ type Options struct {
 	// OnFault is called for each Fault, by whoever called the engine. It must not
 	// call the engine. Default: nobody is told; Stats count them.
 	OnFault func(Fault)
+	// OnClock is called where a clock turns out to be off by a second or more, when it has
+	// jumped, and when it is right again. It must not call the engine. Default: nobody is told.
+	OnClock func(Clock)
 	// TraceContextNamespaces are the namespaces whose workloads may join the trace of
 	// who deployed them; of the others the context is linked to. Default: all.
 	TraceContextNamespaces []string
@@ -123,6 +126,9 @@ type Stats struct {
 	// EventBytes is the memory that Events take, as the engine estimates it. It
 	// may fall.
 	EventBytes int64
+	// Clocks are the nodes' clocks that are off, and the watcher's, if it is. They are as
+	// many as there are nodes at most.
+	Clocks []Clock
 	// Open is how many changes are open or not handed out yet.
 	Open int64
 }

@@ -272,7 +272,7 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label
 
 // newEngine returns an engine whose faults are logged.
 func (r *replay) newEngine(options causality.Options) *causality.Engine {
-	options.OnFault = watcher.LogFaults(r.log)
+	options.OnFault, options.OnClock = watcher.LogFaults(r.log), watcher.LogClocks(r.log)
 	return causality.New(options)
 }
 

@@ -69,7 +69,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	o.Engine.OnFault = LogFaults(o.Log)
+	o.Engine.OnFault, o.Engine.OnClock = LogFaults(o.Log), LogClocks(o.Log)
 	c, err := newCluster(o.Config)
 	if err != nil {
 		return nil, err

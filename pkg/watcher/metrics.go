@@ -101,7 +101,7 @@ func newLiveMetrics(queued *queue, stats func() *causality.Stats) *liveMetrics {
 			counter("traces_total", "Traces handed out.", func(s *causality.Stats) int64 { return s.Traces }),
 			counter("spans_total", "Spans handed out.", func(s *causality.Stats) int64 { return s.Spans }),
 			orphans("Event"), orphans("Pod"), orphans("ReplicaSet"),
-			faults(causality.FaultPanic), faults(causality.FaultWork),
+			faults(causality.FaultPanic), faults(causality.FaultWork), newClockMetrics(stats),
 			shed(causality.ShedTold), shed(causality.ShedUntold), shed(causality.ShedObject),
 			gauge("event_bytes", "Memory that Events take in the engine, as it estimates it.", func() float64 { return float64(stats().EventBytes) }),
 			counter("incomplete_observations_total", "Observations without what identifies or dates them.",

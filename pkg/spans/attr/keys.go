@@ -127,6 +127,9 @@ const (
 	ForcedKey = attribute.Key("rollspan.forced")
 	// FinalizersKey lists what kept a pod that had ended: "example.com/backup".
 	FinalizersKey = attribute.Key("rollspan.finalizers")
+	// ClockOffsetKey is how many seconds the clock was ahead by which the span's component
+	// states times, which were corrected by it: 4.9; behind, if it is negative.
+	ClockOffsetKey = attribute.Key("rollspan.clock.offset")
 	// DisruptionKey is who disrupted a pod, by its condition DisruptionTarget:
 	// "EvictionByEvictionAPI".
 	DisruptionKey = attribute.Key("rollspan.disruption")

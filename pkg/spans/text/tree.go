@@ -217,6 +217,7 @@ var shown = []struct {
 	{attr.RestartsLeftOutKey, "%s restarts left out"},
 	{attr.GracePeriodExceededKey, "killed after the grace period"},
 	{attr.GracePeriodOverrunKey, "%ss over the grace period"},
+	{attr.ClockOffsetKey, "clock off by %ss"},
 	{attr.FinalizersKey, "finalizers %s"},
 	{attr.SinceRolloutKey, "%ss after the rollout"},
 	{attr.UnknownKey, "not known %s"},

@@ -117,6 +117,12 @@ func (b *builder) describe(s *spans.Span, lists ...[]attribute.KeyValue) {
 	s.Attributes = nil
 	for _, list := range lists {
 		for _, kv := range list {
+			if service, is := attr.ClockOffsetService(kv.Key); is {
+				if service != s.Service {
+					continue
+				}
+				kv.Key = attr.ClockOffsetKey
+			}
 			into := &s.Attributes
 			if attr.OfObject(kv.Key) {
 				into = &object

@@ -35,9 +35,9 @@ func Exactly(t time.Time) Moment { return Moment{Earliest: t, Latest: t} }
 func Arrived(arrival time.Time) Moment { return Moment{Latest: arrival} }
 
 // InSecond is a moment the API states as a whole second, rounded down, and
-// whose news arrived at arrival (zero if that says nothing).
+// whose news arrived at arrival (zero if that says nothing). By a clock that is not the
+// API server's, the second need not begin with one of the API server's.
 func InSecond(second, arrival time.Time) Moment {
-	second = second.Truncate(time.Second)
 	m := Moment{Earliest: second}
 	end := second.Add(time.Second - time.Nanosecond)
 	switch {

@@ -47,6 +47,7 @@ type Record struct {
 // Condition is the latest state of a condition of a Node.
 type Condition struct {
 	status corev1.ConditionStatus
+	stated time.Time // as the condition has it
 	since  time.Time
 	well   bool        // it has been in the state that pods need, as Ready is True
 	open   *Disruption // the disruption that it states now; nil if it states none
@@ -86,7 +87,8 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 }
 
 // ObserveCondition takes in the state of a condition, which may begin or end a disruption.
-func (n *Record) ObserveCondition(in *corev1.NodeCondition, arrival, seen time.Time) {
+// ahead says by how much the clock is that dates it.
+func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Duration, arrival, seen time.Time) {
 	kind, known := conditionKind(in)
 	if !known {
 		return
@@ -96,24 +98,32 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, arrival, seen time.T
 		c = &Condition{}
 		n.Conditions[in.Type] = c
 	}
-	since := in.LastTransitionTime.Time
+	stated := in.LastTransitionTime.Time
+	if c.status == in.Status && stated.Equal(c.stated) {
+		c.open.describe(in)
+		return
+	}
+	since := stated
+	if !stated.IsZero() {
+		since = stated.Add(-ahead())
+	}
 	if c.status == in.Status && !since.After(c.since) {
 		c.open.describe(in)
 		return
 	}
-	at := evidence.InSecond(since, arrival)
+	at, key := evidence.InSecond(since, arrival), secondKey(stated)
 	if since.IsZero() || since.Before(c.since) {
 		// Two clocks write this condition, the kubelet's and the node
 		// controller's; the one that is behind is no evidence.
-		at = evidence.Arrived(seen)
+		at, key = evidence.Arrived(seen), secondKey(seen)
 	}
 	// A state that the watch missed ended by the time this one began.
 	c.open.finish(attr.OutcomeComplete, at, seen)
-	c.status, c.since, c.open = in.Status, EarliestOf(at), nil
+	c.status, c.stated, c.since, c.open = in.Status, stated, EarliestOf(at), nil
 	if kind == "" {
 		c.well = c.well || in.Reason != neverUpdated
 	} else if c.well || EarliestOf(at).After(n.Created.Add(joining)) {
-		c.open = n.begin(&Disruption{Kind: kind, Start: at, Seen: seen})
+		c.open = n.begin(&Disruption{Kind: kind, key: key, Start: at, Seen: seen})
 		c.open.describe(in)
 	}
 }

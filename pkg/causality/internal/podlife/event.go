@@ -38,7 +38,9 @@ type Event struct {
 	Object       *Object // the object in whose list of Events it is
 	Account      account
 	FirstArrival time.Time // when the first news of it came
-	LastArrival  time.Time // and the last
+	// Offset is how far the clock was ahead that dated its first occurrence.
+	Offset      time.Duration
+	LastArrival time.Time // and the last
 
 	// Ledger is shared with what Untold returns of the Event.
 	Ledger *ledger.Event
@@ -183,6 +185,31 @@ func EventTimes(ev *corev1.Event, o stream.Observation) (first, last time.Time) 
 		last = first
 	}
 	return first, last
+}
+
+// StatedBy returns when an Event says that it happened for the first time, and by how much
+// that was rounded down at most; zero if it does not say.
+func StatedBy(ev *corev1.Event) (at time.Time, rounded time.Duration) {
+	stated := ev.FirstTimestamp.Time
+	if stated.IsZero() {
+		stated = ev.EventTime.Time
+	}
+	if t, ok := recorderTime(ev.Name, stated); ok {
+		return t, 0
+	}
+	if !ev.EventTime.IsZero() {
+		return ev.EventTime.Time, 0
+	}
+	return stated, time.Second
+}
+
+// RepeatedAt returns when an Event says that it happened for the last time, and by how much
+// that was rounded down at most; zero if it does not say.
+func RepeatedAt(ev *corev1.Event) (at time.Time, rounded time.Duration) {
+	if ev.Series != nil && !ev.Series.LastObservedTime.IsZero() {
+		return ev.Series.LastObservedTime.Time, 0
+	}
+	return ev.LastTimestamp.Time, time.Second
 }
 
 // recorderTime reads the time that client-go's recorder writes into an Event's

@@ -5,9 +5,13 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/clocks"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // Object is what the records of pods, workloads, sets, nodes and claims have in common. It
@@ -30,6 +34,8 @@ type Object struct {
 	// Target is what the object is for, if that is not what owns it: the
 	// workload that an autoscaler scales.
 	Target kube.NameKey
+	// Told is what others have stated of it, by clocks that may be wrong.
+	Told clocks.Told
 	// version is the latest resource version of the states that were seen, 0 if it is no
 	// number that fits.
 	version uint64
@@ -57,6 +63,16 @@ func versionOf(resourceVersion string) uint64 {
 // NameKey finds the object by its name.
 func (o *Object) NameKey() kube.NameKey {
 	return kube.NameKey{Kind: o.Kind, Group: o.Group, Namespace: o.Namespace, Name: o.Name}
+}
+
+// ClockOffsets are how far the clocks were off by which components stated what is known of the
+// object, each under a key of its own.
+func (o *Object) ClockOffsets() []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	for _, off := range o.Told.Offsets() {
+		attrs = append(attrs, evidence.Seconds(attr.ClockOffsetBy(off.Service), off.By.Round(time.Millisecond)))
+	}
+	return attrs
 }
 
 // Subject names the object as kubectl would.

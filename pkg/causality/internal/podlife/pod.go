@@ -40,6 +40,7 @@ type Pod struct {
 	// NominatedNode is the node on which the scheduler preempts others for it.
 	NominatedNode string
 
+	Ran         time.Time // when the last of its containers started or ended, as far as they have said
 	FirstSeen   evidence.Write
 	Created     evidence.Moment
 	Announced   time.Time // when its controller said that it had made it

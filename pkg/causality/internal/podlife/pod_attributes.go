@@ -23,7 +23,7 @@ func (p *Pod) Attributes() []attribute.KeyValue {
 	if n, err := strconv.ParseInt(p.Index, 10, 64); err == nil {
 		attrs = append(attrs, attr.JobCompletionIndexKey.Int64(n))
 	}
-	return attrs
+	return append(attrs, p.ClockOffsets()...)
 }
 
 // Attributes are on the spans about the container.

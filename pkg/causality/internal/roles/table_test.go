@@ -15,6 +15,7 @@ var engineRules = rules{
 		"stream":             deduces,
 		"internal/evidence":  deduces,
 		"internal/kube":      deduces,
+		"internal/clocks":    observes,
 		"internal/ledger":    ledgers,
 		"internal/podlife":   observes,
 		"internal/workloads": observes,

@@ -42,7 +42,7 @@ func (w *Workload) Attributes() []attribute.KeyValue {
 	if c := w.CronJob; c != nil {
 		attrs = append(attrs, semconv.K8SCronJobName(c.Name), semconv.K8SCronJobUID(string(c.ID.UID)))
 	}
-	return append(attrs, w.shown...)
+	return append(append(attrs, w.shown...), w.ClockOffsets()...)
 }
 
 // Attributes name the set where the workload's do not.
@@ -50,8 +50,8 @@ func (set *PodSet) Attributes() []attribute.KeyValue {
 	if set.Direct() {
 		return nil
 	}
-	return []attribute.KeyValue{
+	return append([]attribute.KeyValue{
 		semconv.K8SReplicaSetName(set.Name),
 		semconv.K8SReplicaSetUID(string(set.UID)),
-	}
+	}, set.ClockOffsets()...)
 }

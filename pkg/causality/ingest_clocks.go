@@ -1,0 +1,359 @@
+package causality
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/clocks"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// What kubelets and controllers state is by their own clocks, and what arrives is dated by
+// rollspan's. Here all of it becomes the time of the API server, before it is filed: what
+// reads the records knows one clock only.
+//
+// What the first list shows may be of long ago, by a clock that was another then. So of that
+// it only counts that it is not of later.
+
+// lateRecorder is how late an Event may be written: client-go's recorder tries twelve times,
+// and waits ten seconds between (tools/record/event.go: maxTriesPerEvent, defaultSleepDuration).
+const lateRecorder = 150 * time.Second
+
+// promptly is how soon the news of a write comes where the watch keeps up.
+const promptly = 5 * time.Second
+
+// overtaken is by how much what a source says in an object may be of an earlier time than
+// what it said in it before.
+const overtaken = 5 * time.Second
+
+// inClusterTime dates the arrival of an observation by the API server's clock. That is who
+// dates creations, and nobody can have it write another time.
+func (e *Engine) inClusterTime(o Observation) Observation {
+	if meta, ok := o.Object.(metav1.Object); ok && !o.Inferred {
+		created := meta.GetCreationTimestamp().Time
+		if _, isEvent := o.Object.(*corev1.Event); !isEvent {
+			e.clocks.Existed(created, o.Time)
+		}
+		if o.Type == watch.Added && !o.Initial {
+			e.clocks.Created(created, o.Time)
+		}
+	}
+	o.Time = e.clocks.Watch.Time(o.Time)
+	return o
+}
+
+// datedPod is a pod that states all times by the API server's clock: what its kubelet says
+// is corrected by how far its node's is off.
+func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *corev1.Pod {
+	if o.Inferred || in.Spec.NodeName == "" {
+		return in
+	}
+	mirror := in.Annotations[corev1.MirrorPodAnnotationKey] != ""
+	var stated []clocks.Stated
+	runs := map[int64]bool{}
+	kubeletTimes(&in.Status, mirror, func(of string, t *metav1.Time) { stated = append(stated, clocks.Stated{Of: of, Time: t.Time}) })
+	if len(stated) == 0 {
+		return in
+	}
+	runTimes(&in.Status, func(_ string, t *metav1.Time) { runs[t.Unix()] = true })
+	clock := e.clocks.Of(in.Namespace, clocks.Source{Node: in.Spec.NodeName})
+	trusted := e.clocks.Of("", clocks.Source{Node: in.Spec.NodeName})
+	statement := func(at time.Time) clocks.Statement {
+		s := clocks.Statement{Time: at, Rounded: time.Second, By: o.Time}
+		if !mirror && !o.Initial { // a static pod runs before the API knows it
+			s.After = evidence.Latest(in.CreationTimestamp.Time, pod.Scheduled.Earliest)
+		}
+		if runs[at.Unix()] && !o.Initial && !pod.Ran.IsZero() {
+			s.After = evidence.Latest(s.After, pod.Ran.Add(-overtaken))
+		}
+		return s
+	}
+	corrected := pod.Told.Correct(stated, func(at time.Time) {
+		s := statement(at)
+		trusted.Date(s)
+		clock.Date(s)
+	}, func(at time.Time) time.Duration { return clock.Reading(statement(at)) })
+	dated := func(of string, t *metav1.Time) time.Time { return pod.Told.Time(clocks.Stated{Of: of, Time: t.Time}) }
+	runTimes(&in.Status, func(of string, t *metav1.Time) { pod.Ran = evidence.Latest(pod.Ran, dated(of, t)) })
+	if !corrected {
+		return in
+	}
+	pod.Told.Note(attr.ServiceKubelet, pod.Told.Latest())
+	out := *in
+	out.Status = *in.Status.DeepCopy()
+	kubeletTimes(&out.Status, mirror, func(of string, t *metav1.Time) { t.Time = dated(of, t) })
+	return &out
+}
+
+// kubeletTimes are the times in a pod's status that its kubelet states, and of what. That the
+// pod has a node is dated by the API server, when it is bound
+// (k8s.io/kubernetes/pkg/registry/core/pod/storage, assignPod), but of a static pod by the
+// kubelet, too.
+func kubeletTimes(status *corev1.PodStatus, mirror bool, each func(of string, t *metav1.Time)) {
+	for i := range status.Conditions {
+		c := &status.Conditions[i]
+		switch c.Type {
+		case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodReadyToStartContainers:
+		case corev1.PodScheduled:
+			if !mirror {
+				continue
+			}
+		default:
+			continue
+		}
+		if !c.LastTransitionTime.IsZero() {
+			each(string(c.Type)+string(c.Status), &c.LastTransitionTime)
+		}
+	}
+	runTimes(status, each)
+}
+
+// runTimes are those of them at which containers started and ended.
+func runTimes(status *corev1.PodStatus, each func(of string, t *metav1.Time)) {
+	visit := func(of string, t *metav1.Time) {
+		if t.Unix() > 0 { // of what never was, a kubelet states 1970
+			each(of, t)
+		}
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
+		for i := range statuses {
+			s := &statuses[i]
+			for _, state := range []*corev1.ContainerState{&s.State, &s.LastTerminationState} {
+				if state.Running != nil {
+					visit("started "+s.ContainerID, &state.Running.StartedAt)
+				}
+				if t := state.Terminated; t != nil {
+					visit("started "+t.ContainerID, &t.StartedAt)
+					visit("finished "+t.ContainerID, &t.FinishedAt)
+				}
+			}
+		}
+	}
+}
+
+// nodeOffset is by how much the times are to be corrected that the kubelet of a Node states
+// in its conditions: what the node controller says, that it is silent, is not among these.
+func (e *Engine) nodeOffset(o Observation, n *nodes.Record, in *corev1.Node, c *corev1.NodeCondition) time.Duration {
+	if o.Inferred || c.Status == corev1.ConditionUnknown {
+		return 0
+	}
+	clock := e.clocks.Of("", clocks.Source{Node: in.Name})
+	s := clocks.Statement{Time: c.LastTransitionTime.Time, Rounded: time.Second, By: o.Time}
+	if !o.Initial {
+		s.After = in.CreationTimestamp.Time
+	}
+	by := clock.Date(s)
+	n.Told.Note(attr.ServiceKubelet, by)
+	return by
+}
+
+// datedWorkload is a workload that states all times by the API server's clock: what its
+// controller says in the status is corrected by how far that one's is off.
+func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation {
+	object := o.Object.(metav1.Object)
+	told, service := &w.Told, w.Service()
+	var stated []clocks.Stated
+	controllerTimes(object, func(of string, t *metav1.Time) { stated = append(stated, clocks.Stated{Of: of, Time: t.Time}) })
+	if o.Inferred || len(stated) == 0 {
+		return o
+	}
+	clock := e.clocks.Of(object.GetNamespace(), clocks.Source{Component: service})
+	trusted := e.clocks.Of("", clocks.Source{Component: service})
+	var after time.Time
+	if !o.Initial {
+		after = object.GetCreationTimestamp().Time
+		if before := told.Until(); !before.IsZero() {
+			after = evidence.Latest(after, before.Add(-overtaken))
+		}
+	}
+	statement := func(at time.Time) clocks.Statement {
+		return clocks.Statement{Time: at, Rounded: time.Second, By: o.Time, After: after}
+	}
+	corrected := told.Correct(stated, func(at time.Time) {
+		trusted.Date(statement(at))
+		clock.Date(statement(at))
+	}, func(at time.Time) time.Duration { return clock.Reading(statement(at)) })
+	if !corrected {
+		return o
+	}
+	told.Note(service, told.Latest())
+	o.Object = o.Object.DeepCopyObject()
+	controllerTimes(o.Object.(metav1.Object), func(of string, t *metav1.Time) {
+		t.Time = told.Time(clocks.Stated{Of: of, Time: t.Time})
+	})
+	return o
+}
+
+// controllerTimes are the times in a workload's status that its controller states, and of
+// what. When a Job was resumed is its identity, and stays as it is stated.
+func controllerTimes(object metav1.Object, each func(of string, t *metav1.Time)) {
+	visit := func(of string, t *metav1.Time) {
+		if t != nil && !t.IsZero() {
+			each(of, t)
+		}
+	}
+	switch in := object.(type) {
+	case *appsv1.Deployment:
+		for i := range in.Status.Conditions {
+			c := &in.Status.Conditions[i]
+			visit(string(c.Type)+string(c.Status), &c.LastTransitionTime)
+			visit("update "+string(c.Type)+string(c.Status), &c.LastUpdateTime)
+		}
+	case *batchv1.Job:
+		visit("completion", in.Status.CompletionTime)
+		for i := range in.Status.Conditions {
+			if c := &in.Status.Conditions[i]; c.Type != batchv1.JobSuspended {
+				visit(string(c.Type)+string(c.Status), &c.LastTransitionTime)
+			}
+		}
+	}
+}
+
+// eventTimes are when an Event happened first and last, by the API server's clock, and how
+// far the clock was ahead that dated each.
+type eventTimes struct {
+	first, last         time.Time
+	offset, offsetAtEnd time.Duration
+}
+
+func (e *Engine) eventTimes(o Observation, in *corev1.Event) (t eventTimes) {
+	if o.Inferred {
+		t.first, t.last = podlife.EventTimes(in, o)
+		return t
+	}
+	known, clock := e.events[podlife.EventKey(in)], e.clockOf(in)
+	if known != nil {
+		t.offset = known.Offset
+	} else if clock != nil {
+		t.offset = e.dateEvent(o, in, clock)
+	}
+	t.offsetAtEnd = t.offset
+	// They are read as of when they arrived by the clock that states them.
+	at := o
+	at.Time = o.Time.Add(t.offset)
+	t.first, t.last = podlife.EventTimes(in, at)
+	t.first, t.last = t.first.Add(-t.offset), t.last.Add(-t.offset)
+	s := clocks.Statement{By: o.Time}
+	if s.Time, s.Rounded = podlife.RepeatedAt(in); clock == nil || podlife.EventCount(in) <= 1 || s.Time.IsZero() {
+		return t
+	}
+	if known != nil {
+		if before := known.Occurrences[len(known.Occurrences)-1]; podlife.EventCount(in) > before.Count {
+			s.After, s.Fresh = before.At.Add(-time.Second), !o.Initial
+			s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
+		}
+	}
+	if t.offsetAtEnd = clock.Date(s); t.offsetAtEnd != t.offset {
+		t.last = s.Time.Add(-t.offsetAtEnd)
+		if s.Rounded > 0 {
+			t.last = evidence.InSecond(t.last, o.Arrival()).At()
+		}
+		t.last = evidence.Latest(t.first, t.last)
+	}
+	return t
+}
+
+// dateEvent takes in when an Event says that it happened for the first time.
+func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock) time.Duration {
+	s := clocks.Statement{By: o.Time, Fresh: !o.Initial && podlife.EventCount(in) <= 1}
+	s.Time, s.Rounded = podlife.StatedBy(in)
+	if o.Initial {
+		return clock.Date(s)
+	}
+	s.After = e.causeOf(in)
+	written := in.CreationTimestamp.Time
+	prompt := !written.IsZero() && !written.After(o.Time) && o.Time.Sub(written) < promptly
+	if prompt {
+		s.By = overBy(written, o.Time)
+	}
+	if s.Fresh && prompt { // one that is written anew, with its count, may have begun long ago
+		s.After = evidence.Latest(s.After, written.Add(-lateRecorder))
+	}
+	s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
+	offset := clock.Date(s)
+	if s.Fresh && prompt {
+		clock.Lag(s)
+	}
+	return offset
+}
+
+// overBy is by when that was over which an Event tells that was written in a second, and
+// the news of which came at arrival.
+func overBy(written, arrival time.Time) time.Time {
+	if end := written.Add(time.Second); end.Before(arrival) {
+		return end
+	}
+	return arrival
+}
+
+// clockOf is the clock of who wrote an Event, as the Event's namespace has it; nil if that
+// cannot be said. A kubelet is believed to be the one of a node about the pods there, and
+// about the Node.
+func (e *Engine) clockOf(in *corev1.Event) *clocks.Clock {
+	component := podlife.EventComponent(in)
+	if component != attr.ServiceKubelet {
+		if component == "" {
+			return nil
+		}
+		return e.clocks.Of(in.Namespace, clocks.Source{Component: component})
+	}
+	host := cmp.Or(in.Source.Host, in.ReportingInstance)
+	switch in.InvolvedObject.Kind {
+	case kube.KindNode:
+		host = in.InvolvedObject.Name
+	case kube.KindPod:
+		pod := e.podNamed(in.Namespace, in.InvolvedObject.Name)
+		if pod == nil {
+			return e.clocks.Known(in.Namespace, clocks.Source{Node: host})
+		}
+		host = pod.Node
+	}
+	if host == "" {
+		return nil
+	}
+	return e.clocks.Of(in.Namespace, clocks.Source{Node: host})
+}
+
+func (e *Engine) podNamed(namespace, name string) *podlife.Pod {
+	return e.pods[e.names[kube.NameKey{Kind: kube.KindPod, Namespace: namespace, Name: name}]]
+}
+
+// causeOf is what an Event cannot be before: that what it is about was created, and that was
+// which it says was created. Zero if that is not known.
+func (e *Engine) causeOf(in *corev1.Event) (after time.Time) {
+	created := func(pod *podlife.Pod) {
+		// Of several of one name it may be about any.
+		if pod != nil && pod.Mirrors.UID == "" && pod.Predecessor == "" {
+			after = evidence.Latest(after, pod.Created.Earliest)
+		}
+	}
+	about := e.names[kube.NameKey{Kind: in.InvolvedObject.Kind, Namespace: in.Namespace, Name: in.InvolvedObject.Name}]
+	created(e.pods[about])
+	if set := e.sets[about]; set != nil {
+		after = evidence.Latest(after, set.Created.Earliest)
+	}
+	if in.Reason == "SuccessfulCreate" {
+		created(e.podNamed(in.Namespace, plans.PodNamed(in.Message)))
+	}
+	for _, set := range e.setsOf[about] {
+		e.work.Spend(1)
+		// A Deployment's: "Scaled up replica set web-6757 from 0 to 1".
+		if set.Name != "" && strings.Contains(in.Message+" ", " "+set.Name+" ") {
+			after = evidence.Latest(after, set.Created.Earliest)
+		}
+	}
+	return after
+}

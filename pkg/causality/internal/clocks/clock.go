@@ -1,0 +1,260 @@
+package clocks
+
+import "time"
+
+const (
+	// Tolerance is how far clocks are apart where nobody would call one of them wrong: as far
+	// as NTP leaves them on a busy network.
+	Tolerance = 100 * time.Millisecond
+	// furthest is how far a clock may be off. What is stated from further away is no time
+	// that a clock has shown, but rubbish.
+	furthest = 25 * time.Hour
+	// leap is how far what a source states may go back where its clock does not: its words
+	// overtake each other.
+	leap = time.Second
+	// many statements show how a clock was before it jumped.
+	many = 20
+	// farLeap is a jump so far that of two times which one statement may mean the later one
+	// is right, as the news of the other would be as late as that.
+	farLeap = 30 * time.Second
+)
+
+// Statement is a time that somebody states, and what is known of it otherwise: the kubelet
+// says 10:02:07, in a status of a pod that was created at 10:02:05, and the news came at
+// 10:02:07.4.
+type Statement struct {
+	Time time.Time
+	// Rounded is what it was rounded down by at most: a second for most of the API, else zero.
+	Rounded time.Duration
+	// After is what it cannot have been before, zero if that is not known. By is when it was
+	// over: when the news came, by the time of the API server.
+	After, By time.Time
+	// Fresh says that it was stated just now, and not again. Version orders such statements,
+	// as a source makes one after the other; zero where that is not known.
+	Fresh   bool
+	Version uint64
+}
+
+// bounds are how far ahead a clock is at the least and at the most.
+type bounds struct{ least, most time.Duration }
+
+// unbounded is what is known of a clock before it states anything.
+var unbounded = bounds{-furthest, furthest}
+
+// bounds are what one statement says of its clock: it is not over after the news of it, and
+// not before what made it possible.
+func (s Statement) bounds() bounds {
+	b := bounds{max(s.Time.Sub(s.By), -furthest), furthest}
+	if b.least > 0 && b.least <= s.Rounded {
+		b.least = 0 // by seconds nobody can tell clocks apart that are so near
+	}
+	if !s.After.IsZero() {
+		b.most = min(s.Time.Add(s.Rounded).Sub(s.After), furthest)
+	}
+	return b
+}
+
+// meets reports whether a clock may be in both bounds.
+func (b bounds) meets(other bounds) bool {
+	return max(b.least, other.least) <= min(b.most, other.most)+Tolerance
+}
+
+// and is what both say, which have to meet.
+func (b bounds) and(other bounds) bounds {
+	least := max(b.least, other.least)
+	return bounds{least, max(least, min(b.most, other.most))}
+}
+
+// offset is how far ahead the clock is, as far as one can say. It is right if it may be. Else
+// it is ahead by what the news says that came the soonest.
+func (b bounds) offset() time.Duration {
+	if b.least > Tolerance || b.most < -Tolerance {
+		return b.least
+	}
+	return 0
+}
+
+// Clock is what is known of one source's clock.
+type Clock struct {
+	// trusted is the same source's by what nobody else can have written; nil of that itself.
+	trusted *Clock
+	// now is what was stated since it jumped, before what was stated before, if it jumped.
+	now, before bounds
+	jumped      bool
+	stated      int // since it jumped
+	// latest is the newest fresh statement.
+	latest struct {
+		version uint64
+		at      time.Time
+	}
+	lags   lags
+	told   time.Duration // what was reported
+	used   time.Time
+	name   Source
+	report func(Finding)
+}
+
+func newClock(name Source) *Clock { return &Clock{name: name, now: unbounded} }
+
+// known is what is known of the clock as of now, by all who speak of it.
+func (c *Clock) known() bounds {
+	if c.trusted != nil && c.now.meets(c.trusted.now) {
+		return c.now.and(c.trusted.now)
+	}
+	return c.now
+}
+
+// Offset is how far the clock is ahead; behind, if it is negative.
+func (c *Clock) Offset() time.Duration { return c.known().offset() }
+
+// Date takes in a statement, and returns by how much to correct it: the time of the API
+// server is the stated time less that.
+//
+// A statement that does not meet what is known shows that the clock has jumped. It is dated by
+// the arrival of its news then, and so are those that follow, until one came sooner. What
+// meets what was known before the jump was stated before it. If that was not enough to know
+// the clock by, what may be of a right clock is.
+func (c *Clock) Date(s Statement) time.Duration {
+	if c == nil || s.Time.IsZero() {
+		return 0
+	}
+	c.used = s.By
+	said := s.bounds()
+	if said.least >= furthest || said.most <= -furthest {
+		return 0 // no clock shows that
+	}
+	defer c.tell(s.By)
+	if !c.returns(s) {
+		if offset, ok := c.reading(s, said); ok {
+			return offset
+		}
+	}
+	before := c.known()
+	now := said
+	if c.jumped && c.before.meets(said) {
+		now = c.before.and(said)
+	}
+	c.jumped = c.stated >= many || before.offset() != 0
+	c.before, c.now, c.stated, c.lags = before, now, 1, lags{}
+	return c.Offset()
+}
+
+// reading finds how far the clock was off when it stated something, of what is known, and
+// notes what it says of the clock as it is now.
+func (c *Clock) reading(s Statement, said bounds) (offset time.Duration, ok bool) {
+	if offset, old := c.old(s, said); old {
+		return offset, true
+	}
+	if c.known().meets(said) {
+		c.now = c.now.and(said)
+		c.stated++
+		return c.Offset(), true
+	}
+	return 0, false
+}
+
+// old reports whether something was stated before the clock jumped, and how far the clock was
+// ahead then.
+func (c *Clock) old(s Statement, said bounds) (offset time.Duration, ok bool) {
+	now := c.known()
+	if s.Fresh || now.meets(said) && (!c.jumped || now.offset()-c.before.offset() < farLeap) {
+		return 0, false
+	}
+	if c.jumped && c.before.meets(said) {
+		return c.before.offset(), true
+	}
+	return 0, !now.meets(said) && said.offset() == 0
+}
+
+// returns reports whether the clock was put back: the source states an earlier time than in
+// what it said before.
+func (c *Clock) returns(s Statement) bool {
+	if !s.Fresh || s.Version <= c.latest.version {
+		return false
+	}
+	back := c.latest.version > 0 && s.Time.Add(s.Rounded).Before(c.latest.at.Add(-leap))
+	c.latest.version, c.latest.at = s.Version, s.Time
+	return back
+}
+
+// Reading is by how much to correct a statement that was taken in already.
+func (c *Clock) Reading(s Statement) time.Duration {
+	if c == nil {
+		return 0
+	}
+	if said := s.bounds(); said.least < furthest && said.most > -furthest {
+		if offset, old := c.old(s, said); old {
+			return offset
+		}
+		if c.known().meets(said) {
+			return c.Offset()
+		}
+	}
+	return 0
+}
+
+// lags are the latest statements of which the news is dated well: how far the clock was
+// ahead of it, at the most and at the least.
+type lags struct {
+	n           int
+	from        time.Time
+	most, least time.Duration
+}
+
+// Many statements have to come equally late for so long, or a few that are very late, before
+// that is the clock: what waits in a queue comes ever sooner, or ever later.
+const (
+	steady = 30 * time.Second
+	spread = 2 * time.Second
+
+	few         = 5
+	fewSteady   = 10 * time.Second
+	fewSpread   = time.Second
+	fewVeryLate = 10 * time.Second
+)
+
+// even reports whether they show how far the clock is ahead, as of a time.
+func (l *lags) even(at time.Time) bool {
+	width, over := l.most-l.least, at.Sub(l.from)
+	return l.n >= many && over >= steady && width <= spread ||
+		l.n >= few && over >= fewSteady && width <= fewSpread && l.most < -fewVeryLate
+}
+
+// Lag takes in how far a statement was ahead of its news, where that is dated by who wrote
+// it down and not by when it arrived. A clock that is behind contradicts nothing by that: it
+// shows by many statements, all of which are late by the same.
+func (c *Clock) Lag(s Statement) {
+	ahead := s.Time.Sub(s.By)
+	if c == nil || ahead.Abs() > furthest {
+		return
+	}
+	l := &c.lags
+	if l.n == 0 {
+		*l = lags{from: s.By, most: ahead, least: ahead}
+	}
+	l.n++
+	l.most, l.least = max(l.most, ahead), min(l.least, ahead)
+	if l.most-l.least > spread {
+		*l = lags{n: 1, from: s.By, most: ahead, least: ahead}
+	}
+	if !l.even(s.By) {
+		return
+	}
+	found := bounds{l.most, furthest}
+	if l.most < -spread {
+		found.most = l.most + time.Second
+	}
+	*l = lags{}
+	if known := c.Offset(); (known != 0 || found.offset() != 0) && (found.least-known).Abs() >= time.Second {
+		c.before, c.now, c.jumped, c.stated = c.known(), found, true, many
+		c.tell(s.By)
+	}
+}
+
+// tell reports where the clock is off by another second than was reported.
+func (c *Clock) tell(at time.Time) {
+	if offset := c.now.offset(); c.report != nil && (offset-c.told).Abs() >= time.Second {
+		c.told = offset
+		c.report(Finding{Source: c.name, Offset: offset, At: at})
+	}
+}

@@ -1,0 +1,194 @@
+package clocks
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// said is a statement of what happened at a time, by a clock that is ahead by so much, and the
+// news of which came late by so much.
+func said(at time.Time, ahead, late time.Duration) Statement {
+	return Statement{Time: at.Add(ahead), By: at.Add(late)}
+}
+
+// Of a clock that is ahead nothing is dated after the news of it, and each is dated to the
+// delay of the news that came the soonest until then.
+func TestAClockAheadIsKnownByTheSoonestNews(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ahead := time.Duration(rapid.IntRange(1000, 3600_000).Draw(t, "ahead")) * time.Millisecond
+		c := New(nil).Of("", Source{Node: "a"})
+		soonest := time.Hour
+		at := noon
+		for range rapid.IntRange(1, 40).Draw(t, "statements") {
+			at = at.Add(time.Duration(rapid.IntRange(1, 60_000).Draw(t, "pause")) * time.Millisecond)
+			late := time.Duration(rapid.IntRange(0, 900).Draw(t, "late")) * time.Millisecond
+			s := said(at, ahead, late)
+			soonest = min(soonest, late)
+			dated := s.Time.Add(-c.Date(s))
+			if dated.After(s.By) || dated.Sub(at) != soonest {
+				t.Fatalf("what happened at %s is dated %s off; the soonest news was %s late", at, dated.Sub(at), soonest)
+			}
+		}
+	})
+}
+
+// A right clock is never corrected, however late its news comes.
+func TestARightClockIsNotCorrected(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := New(nil).Of("shop", Source{Component: "kube-scheduler"})
+		at := noon
+		for i := range rapid.IntRange(1, 60).Draw(t, "statements") {
+			at = at.Add(time.Duration(rapid.IntRange(0, 60_000).Draw(t, "pause")) * time.Millisecond)
+			// A recorder that has a backlog, or an API server that was away.
+			late := time.Duration(rapid.IntRange(0, 150_000).Draw(t, "late")) * time.Millisecond
+			if i%7 == 0 {
+				late = 0
+			}
+			s := said(at, 0, late)
+			s.After, s.Fresh, s.Version = at.Add(-time.Minute), true, uint64(i+1)
+			if offset := c.Date(s); offset != 0 {
+				t.Fatalf("it is corrected by %s", offset)
+			}
+		}
+	})
+}
+
+func TestAClockThatIsBehindContradictsWhatMadeThingsPossible(t *testing.T) {
+	c := New(nil).Of("", Source{Node: "a"})
+	late := Statement{Time: noon.Add(-5 * time.Second), By: noon.Add(2 * time.Second), After: noon.Add(-time.Second)}
+	if offset := c.Date(late); offset != -7*time.Second {
+		t.Errorf("the first is dated by its news, which says %s", offset)
+	}
+	// The next came sooner, and is no proof by itself.
+	if offset := c.Date(said(noon.Add(time.Minute), -5*time.Second, 10*time.Millisecond)); offset != -5010*time.Millisecond {
+		t.Errorf("the soonest news says %s", offset)
+	}
+}
+
+func TestAClockThatJumps(t *testing.T) {
+	var found []Finding
+	c := New(func(f Finding) { found = append(found, f) }).Of("", Source{Node: "a"})
+	at := noon
+	date := func(ahead time.Duration, version uint64) time.Duration {
+		at = at.Add(time.Second)
+		s := said(at, ahead, 10*time.Millisecond)
+		s.Fresh, s.Version = true, version
+		return c.Date(s)
+	}
+	for i := range uint64(30) {
+		if offset := date(0, i+1); offset != 0 {
+			t.Fatalf("a right clock is corrected by %s", offset)
+		}
+	}
+	if offset := date(time.Hour, 31); offset != time.Hour-10*time.Millisecond {
+		t.Errorf("ahead by %s", offset)
+	}
+	// What was stated before the jump, and comes now.
+	if offset := c.Date(Statement{Time: noon.Add(20 * time.Second), Rounded: time.Second, By: at, After: noon}); offset != 0 {
+		t.Errorf("what was stated before is corrected by %s", offset)
+	}
+	// It is set right.
+	if offset := date(0, 32); offset != 0 {
+		t.Errorf("right again, and corrected by %s", offset)
+	}
+	if len(found) != 2 || found[0].Offset.Round(time.Second) != time.Hour || found[1].Offset != 0 || found[1].Source.Node != "a" {
+		t.Errorf("found are %v", found)
+	}
+}
+
+// Many that are late by the same are of a clock that is behind; what a queue delays is not.
+func TestManyThatAreEquallyLate(t *testing.T) {
+	behind := func(late func(i int) time.Duration) time.Duration {
+		c := New(nil).Of("shop", Source{Component: "deployment-controller"})
+		for i := range 40 {
+			at := noon.Add(time.Duration(i) * 2 * time.Second)
+			s := said(at, 0, late(i))
+			c.Date(s)
+			c.Lag(s)
+		}
+		return c.Offset()
+	}
+	if offset := behind(func(i int) time.Duration { return 5*time.Second + time.Duration(i%3)*100*time.Millisecond }); offset != -5*time.Second {
+		t.Errorf("it is behind by %s", offset)
+	}
+	if offset := behind(func(i int) time.Duration { return time.Duration(40-i) * 2 * time.Second }); offset != 0 {
+		t.Errorf("what a queue delayed says %s", offset)
+	}
+}
+
+// What the Events of one namespace state counts there alone.
+func TestWhatOneNamespaceStatesIsNotAnothers(t *testing.T) {
+	cs := New(nil)
+	node := Source{Node: "a"}
+	cs.Of("evil", node).Date(said(noon, time.Hour, 0))
+	if offset := cs.Of("shop", node).Offset(); offset != 0 {
+		t.Errorf("shop is corrected by %s", offset)
+	}
+	cs.Of("", node).Date(said(noon, time.Minute, 0))
+	if offset := cs.Of("shop", node).Offset(); offset != time.Minute {
+		t.Errorf("what the status says is %s in shop", offset)
+	}
+	if wrong := cs.Wrong(); len(wrong) != 1 || wrong[0].Offset != time.Minute {
+		t.Errorf("wrong are %v", wrong)
+	}
+}
+
+func TestClocksAreBounded(t *testing.T) {
+	cs := New(nil)
+	for i := range 10 * mostComponents {
+		cs.Of("evil", Source{Component: string(rune('a' + i))})
+	}
+	if n := cs.components["evil"]; n != mostComponents {
+		t.Errorf("%d components have clocks", n)
+	}
+	if cs.Of("evil", Source{Component: "none"}).Date(said(noon, time.Hour, 0)) != 0 {
+		t.Error("one clock too many corrects")
+	}
+	cs.Sweep(noon)
+	if len(cs.byKey)+len(cs.nodes)+len(cs.components) != 0 {
+		t.Errorf("%d clocks are left", len(cs.byKey))
+	}
+}
+
+func TestOurOwnClock(t *testing.T) {
+	cs := New(nil)
+	// Behind: an object is there before it was created.
+	cs.Existed(noon.Add(40*time.Second), noon)
+	if got := cs.Watch.Time(noon); !got.Equal(noon.Add(40 * time.Second)) {
+		t.Errorf("noon is %s", got)
+	}
+	// Ahead: all that is created comes an hour late.
+	cs = New(nil)
+	for i := range 3 {
+		at := noon.Add(time.Duration(i) * 3 * time.Second)
+		cs.Created(at, at.Add(time.Hour+300*time.Millisecond))
+	}
+	if off := cs.Watch.Time(noon.Add(time.Hour)).Sub(noon).Abs(); off > time.Second {
+		t.Errorf("it is %s off", off)
+	}
+	// A list after an outage brings at once what is of any age.
+	cs = New(nil)
+	for i := range 100 {
+		cs.Created(noon.Add(time.Duration(i)*time.Second), noon.Add(time.Hour))
+	}
+	if got := cs.Watch.Time(noon); !got.Equal(noon) {
+		t.Errorf("noon is %s after an outage", got)
+	}
+}
+
+// A time that is stated again is corrected as it was the first time.
+func TestOneTimeHasOneCorrection(t *testing.T) {
+	var told Told
+	none := func(time.Time) {}
+	started := Stated{Of: "started a", Time: noon}
+	told.Correct([]Stated{started}, none, func(time.Time) time.Duration { return time.Second })
+	finished := Stated{Of: "finished a", Time: noon}
+	told.Correct([]Stated{started, finished}, none, func(time.Time) time.Duration { return time.Minute })
+	if a, b := told.Time(started), told.Time(finished); !a.Equal(noon.Add(-time.Second)) || !b.Equal(noon.Add(-time.Minute)) {
+		t.Errorf("started at %s, finished at %s", a, b)
+	}
+}

@@ -1,0 +1,105 @@
+package clocks
+
+import "time"
+
+// watch is rollspan's own clock, by which the arrival of news is dated. The API server dates
+// what is created, so that the two can be compared: an object is created before the news of
+// it comes, and, while the watch keeps up, shortly before.
+type watch struct {
+	offset time.Duration // how far it is ahead of the API server's
+	// late is how late news came alike, n times, the last of them at at of what was created at
+	// stamp.
+	late      time.Duration
+	n         int
+	at, stamp time.Time
+}
+
+const (
+	// some statements are enough where they are late by more than surely: no queue delays
+	// all by the same, and by that much.
+	some   = 3
+	surely = time.Minute
+	// nearby is how far apart they may be: the second is rounded, by half of it on average.
+	nearby  = 1500 * time.Millisecond
+	halfway = 500 * time.Millisecond
+)
+
+// enough reports whether what is late alike shows that the clock is ahead.
+func (w *watch) enough() bool {
+	return w.n >= many || w.n >= few && w.late > fewVeryLate || w.n >= some && w.late > surely
+}
+
+// Time is a time of rollspan's clock by that of the API server.
+func (w *watch) Time(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(-w.offset)
+}
+
+// Shown is a time of the API server by what rollspan's clock shows then.
+func (w *watch) Shown(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(w.offset)
+}
+
+// Created takes in that the news of an object that the API server created at stamp, a second
+// that is rounded down, arrived at arrival, by rollspan's clock. No list brings such news.
+func (cs *Clocks) Created(stamp, arrival time.Time) {
+	w := &cs.Watch
+	late := arrival.Sub(stamp) - w.offset
+	switch {
+	case stamp.IsZero() || late > furthest:
+	case late <= spread:
+		w.n = 0
+	case w.n > 0 && (late-w.late).Abs() <= nearby:
+		if arrival.Sub(w.at) < time.Second || stamp.Sub(w.stamp) < time.Second {
+			return
+		}
+		w.n++
+		w.late, w.at, w.stamp = min(w.late, late), arrival, stamp
+		if w.enough() {
+			cs.set(w.offset+w.late-halfway, arrival)
+		}
+	default:
+		w.n, w.late, w.at, w.stamp = 1, late, arrival, stamp
+	}
+}
+
+// Existed takes in that an object was there that the API server created at stamp, when the
+// news of it arrived by rollspan's clock. If that is not after it, the clock is behind.
+func (cs *Clocks) Existed(stamp, arrival time.Time) {
+	if late := arrival.Sub(stamp) - cs.Watch.offset; !stamp.IsZero() && late < -Tolerance && late > -furthest {
+		cs.set(cs.Watch.offset+late, arrival)
+	}
+}
+
+// set notes how far rollspan's clock is ahead. What is known of the others was found by it.
+func (cs *Clocks) set(offset time.Duration, at time.Time) {
+	if offset.Abs() <= Tolerance {
+		offset = 0
+	}
+	w := &cs.Watch
+	by := offset - w.offset
+	w.offset, w.n, w.at = offset, 0, at
+	for _, c := range cs.byKey {
+		c.lags, c.told = lags{}, c.told+by
+		c.now, c.before = c.now.moved(by), c.before.moved(by)
+	}
+	if by.Abs() >= time.Second {
+		cs.tell(Finding{Source: Watcher, Offset: offset, At: at})
+	}
+}
+
+// moved are the bounds where the clock that they are relative to is behind by so much more.
+func (b bounds) moved(by time.Duration) bounds {
+	if b.least > -furthest {
+		b.least += by
+	}
+	if b.most < furthest {
+		b.most += by
+	}
+	return b
+}
