@@ -42,16 +42,19 @@ const overtaken = 5 * time.Second
 // inClusterTime dates the arrival of an observation by the API server's clock. That is who
 // dates creations, and nobody can have it write another time.
 func (e *Engine) inClusterTime(o Observation) Observation {
-	if meta, ok := o.Object.(metav1.Object); ok && !o.Inferred {
-		created := meta.GetCreationTimestamp().Time
-		if _, isEvent := o.Object.(*corev1.Event); !isEvent {
-			e.clocks.Existed(created, o.Time)
-		}
-		if o.Type == watch.Added && !o.Initial {
-			e.clocks.Created(created, o.Time)
-		}
+	meta, ok := o.Object.(metav1.Object)
+	if !ok || o.Inferred {
+		o.Time = e.clocks.Watch.Time(o.Time)
+		return o
 	}
-	o.Time = e.clocks.Watch.Time(o.Time)
+	created, arrival := meta.GetCreationTimestamp().Time, o.Time
+	if o.Type == watch.Added && !o.Initial {
+		e.clocks.Created(created, arrival)
+	}
+	if _, isEvent := o.Object.(*corev1.Event); isEvent {
+		created = time.Time{} // those who record Events are not so exact
+	}
+	o.Time = e.clocks.Existed(created, arrival)
 	return o
 }
 

@@ -12,6 +12,9 @@ type watch struct {
 	late      time.Duration
 	n         int
 	at, stamp time.Time
+	// shown is the latest arrival, and backs how many after it were earlier by more than surely.
+	shown time.Time
+	backs int
 }
 
 const (
@@ -68,12 +71,24 @@ func (cs *Clocks) Created(stamp, arrival time.Time) {
 	}
 }
 
-// Existed takes in that an object was there that the API server created at stamp, when the
-// news of it arrived by rollspan's clock. If that is not after it, the clock is behind.
-func (cs *Clocks) Existed(stamp, arrival time.Time) {
-	if late := arrival.Sub(stamp) - cs.Watch.offset; !stamp.IsZero() && late < -Tolerance && late > -furthest {
-		cs.set(cs.Watch.offset+late, arrival)
+// Existed takes in that an object was there that the API server created at stamp, zero if
+// nothing was, when the news of it arrived by rollspan's clock, and returns when that was. If
+// it is not after the creation, the clock is behind. Where the clock was put back, some
+// arrivals say so before it is believed, as lines of a recording may be damaged: until then
+// what arrives does so after what arrived before.
+func (cs *Clocks) Existed(stamp, arrival time.Time) time.Time {
+	w := &cs.Watch
+	if arrival.Before(w.shown.Add(-surely)) && w.backs < few {
+		w.backs++
+		return w.Time(w.shown)
 	}
+	if w.backs > 0 || arrival.After(w.shown) {
+		w.shown, w.backs = arrival, 0
+	}
+	if late := w.Time(arrival).Sub(stamp); !stamp.IsZero() && late < -Tolerance && late > -furthest {
+		cs.set(w.offset+late, arrival)
+	}
+	return w.Time(arrival)
 }
 
 // set notes how far rollspan's clock is ahead. What is known of the others was found by it.
