@@ -63,6 +63,15 @@ func showsWrong(traces []spans.Trace) bool {
 	})
 }
 
+// createdLater reports whether something was created after its news came: rollspan's own
+// clock is behind.
+func createdLater(obs []causality.Observation) bool {
+	return slices.ContainsFunc(obs, func(o causality.Observation) bool {
+		meta, ok := o.Object.(metav1.Object)
+		return ok && meta.GetCreationTimestamp().After(o.Time)
+	})
+}
+
 // sources are the sources that state times in a recording.
 func sources(obs []causality.Observation) []wrongClock {
 	seen := map[wrongClock]bool{{}: true}

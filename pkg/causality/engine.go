@@ -466,28 +466,6 @@ func (e *Engine) Flush() []spans.Trace {
 	return e.handOut(append(out, e.activities(everything)...))
 }
 
-// handOut orders what is finished as people would tell it.
-func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
-	slices.SortStableFunc(out, func(a, b spans.Trace) int {
-		return a.Root().Start.Compare(b.Root().Start)
-	})
-	out = slices.DeleteFunc(out, func(t spans.Trace) bool {
-		again := !e.handed.Add(t.Root().TraceID, t.Root().SpanID)
-		if again {
-			e.stats.Repeated++
-		}
-		return again
-	})
-	for i := range out {
-		if root := out[i].Root(); !out[i].Late && !root.ParentID.IsValid() {
-			e.issued.Add(root.TraceID) // of its own, and no deployer's
-		}
-		e.stats.Traces++
-		e.stats.Spans += int64(len(out[i].Spans))
-	}
-	return out
-}
-
 // Stats returns the counters so far.
 func (e *Engine) Stats() Stats {
 	s := e.stats

@@ -73,7 +73,7 @@ func TestLawResourceIsTheObject(t *testing.T) {
 			if ofPod(s.Kind) && pod == "" {
 				t.Errorf("%s %s: the Resource has no pod", s.Name, s.Subject)
 			}
-			if strings.HasPrefix(s.Subject, "pod/") != (pod != "") && !strings.HasPrefix(s.Subject, "persistentvolumeclaim/") && s.Kind != kind.Activity {
+			if strings.HasPrefix(s.Subject, "pod/") != (pod != "") && !strings.HasPrefix(s.Subject, "persistentvolumeclaim/") && s.Kind != kind.Activity && s.Kind != kind.Disrupted {
 				t.Errorf("%s %s: the Resource has the pod %q", s.Name, s.Subject, pod)
 			}
 			if _, name, _ := strings.Cut(s.Subject, " container/"); name != container || ofContainer(s.Kind) && name == "" {

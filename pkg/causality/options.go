@@ -105,7 +105,7 @@ type Stats struct {
 	// LateRepetitions is how many times an Event repeated that was handed
 	// out already: these are told in their own time.
 	LateRepetitions int64
-	// Repeated is how many traces, or parts of one, were not handed out because another one
+	// Repeated is how many spans were not handed out because another one
 	// had the same ID: two objects state that they are the same.
 	Repeated int64
 	// MalformedContexts is how many values of the annotations for trace

@@ -1,0 +1,40 @@
+package causality
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// dropRepeated takes out of a trace what has the ID of a span that was handed out. Without
+// its root a trace is what comes later.
+func (e *Engine) dropRepeated(t *spans.Trace) {
+	root := t.Root().SpanID
+	t.Spans = slices.DeleteFunc(t.Spans, func(s spans.Span) bool {
+		again := !e.handed.Add(s.TraceID, s.SpanID)
+		if again {
+			e.stats.Repeated++
+		}
+		return again
+	})
+	t.Late = t.Late || len(t.Spans) > 0 && t.Root().SpanID != root
+}
+
+// handOut orders what is finished as people would tell it.
+func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
+	slices.SortStableFunc(out, func(a, b spans.Trace) int {
+		return a.Root().Start.Compare(b.Root().Start)
+	})
+	for i := range out {
+		e.dropRepeated(&out[i])
+	}
+	out = slices.DeleteFunc(out, func(t spans.Trace) bool { return len(t.Spans) == 0 })
+	for i := range out {
+		if root := out[i].Root(); !out[i].Late && !root.ParentID.IsValid() {
+			e.issued.Add(root.TraceID) // of its own, and no deployer's
+		}
+		e.stats.Traces++
+		e.stats.Spans += int64(len(out[i].Spans))
+	}
+	return out
+}
