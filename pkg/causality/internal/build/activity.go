@@ -43,7 +43,7 @@ func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (s
 		end = evidence.Latest(end, ev.Until(until).At)
 	}
 	b := &builder{
-		place: ledger.OwnPlace(append([]string{o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(start.UnixNano(), 10)}, left[0].Identity()...)...),
+		place: ledger.OwnPlace(append([]string{o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(left[0].Stated().UnixNano(), 10)}, left[0].Identity()...)...),
 	}
 	service := cmp.Or(left[0].Component, attr.ServiceUnknown)
 	root := b.add(SpanSpec{

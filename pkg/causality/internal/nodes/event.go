@@ -106,12 +106,12 @@ func (n *Record) ObserveKubelet() {
 		}
 		at := evidence.Exactly(ev.First())
 		if slices.ContainsFunc(n.Disruptions, func(d *Disruption) bool {
-			return d.Kind == KubeletRestarted && d.key == secondKey(at.Earliest)
+			return d.Kind == KubeletRestarted && d.key == secondKey(ev.Stated())
 		}) {
 			continue
 		}
 		d := &Disruption{
-			Kind: KubeletRestarted, Start: at, End: at, Over: true, Outcome: attr.OutcomeComplete,
+			Kind: KubeletRestarted, key: secondKey(ev.Stated()), Start: at, End: at, Over: true, Outcome: attr.OutcomeComplete,
 			Seen: ev.LastArrival, event: ev,
 		}
 		if ev.Initial {

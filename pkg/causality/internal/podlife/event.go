@@ -61,6 +61,10 @@ type Occurrence struct {
 // First is when the Event happened for the first time.
 func (ev *Event) First() time.Time { return ev.Occurrences[0].At }
 
+// Stated is when the Event happened for the first time by the clock of who says so. It is
+// the same whatever is known of that clock.
+func (ev *Event) Stated() time.Time { return ev.First().Add(ev.Offset) }
+
 // Message is what the Event said then.
 func (ev *Event) Message() string { return ev.Occurrences[0].Message }
 
