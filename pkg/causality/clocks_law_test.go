@@ -17,7 +17,6 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
-	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
@@ -55,21 +54,10 @@ func (c wrongClock) second(t *metav1.Time) {
 	}
 }
 
-// showsWrong reports whether a clock was found to be off.
-func showsWrong(traces []spans.Trace) bool {
-	return slices.ContainsFunc(allSpans(traces), func(s spans.Span) bool {
-		_, off := s.Attribute(attr.ClockOffsetKey)
-		return off
-	})
-}
-
-// createdLater reports whether something was created after its news came: rollspan's own
-// clock is behind.
-func createdLater(obs []causality.Observation) bool {
-	return slices.ContainsFunc(obs, func(o causality.Observation) bool {
-		meta, ok := o.Object.(metav1.Object)
-		return ok && meta.GetCreationTimestamp().After(o.Time)
-	})
+// showWrong reports whether observations show that a clock is off.
+func showWrong(obs []causality.Observation) (off bool) {
+	replayWith(causality.Options{OnClock: func(causality.Clock) { off = true }}, obs)
+	return off
 }
 
 // sources are the sources that state times in a recording.
