@@ -52,7 +52,9 @@ func TestSnapshotOfPodsThatEnded(t *testing.T) {
 		next.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{
 			{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: afterNoon(ended)},
 			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: afterNoon(ready)},
-		}}
+		}, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "web", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: afterNoon(ready)}},
+		}}}
 		objects := []runtime.Object{d, set, old, next}
 		if is.reason != "" {
 			ev := eventOn(old, 1, is.reason, "for a reason", said, said)

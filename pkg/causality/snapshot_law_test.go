@@ -104,6 +104,8 @@ var notLikeClusters = map[string]string{
 	"killed-by-probes-unsaid.txt":                     "the Deployment states no progress, and its only pod is restarted before it is Ready",
 	"killed-in-an-unknown-state.txt":                  "a container runs again under the same count, and keeps nothing of the run before",
 	"rebooted-and-forgotten.txt":                      "the node has forgotten the runs before its reboot",
+	"restart-waits-for-others.txt":                    "the first runs have no Events, and the status has lost them",
+	"status-comes-late.txt":                           "a run whose hook failed looks as one that was Ready",
 	"restarts-left-out.txt":                           "the stream leaves restarts out",
 	"orphaned-and-made-again.txt":                     "whose a pod was before it was orphaned nothing tells",
 	"orphaned-replicaset.txt":                         "whose a ReplicaSet was before it was orphaned nothing tells",

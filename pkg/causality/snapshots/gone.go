@@ -158,6 +158,8 @@ func (snap *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshot
 	case pod.troubled:
 	case all && !isProbed(&in.Spec):
 		pod.beReady(at)
+	case !all && len(in.Spec.Containers) > 0:
+		// It was not up, so it was not Ready.
 	default:
 		// Whether it was Ready, and when, nothing tells.
 		pod.readyFrom = evidence.Latest(pod.born, at, unreadyUntil(&in.Spec, at, events))

@@ -88,8 +88,8 @@ func (d *snapshotDeployment) completedByPods(r *snapshotRevision) time.Time {
 	return evidence.Latest(r.began, since)
 }
 
-// madeFor are the pods that were made for a rollout, rather than in the place of ones that
-// were lost later: a ReplicaSet makes the pods of a step at once (slowStartBatch of
+// madeFor are the pods that were made for a rollout, or that its ReplicaSet had when it began,
+// rather than in the place of ones that were lost later: a ReplicaSet makes the pods of a step at once (slowStartBatch of
 // k8s.io/kubernetes/pkg/controller/replicaset), and the next step is taken when those before
 // are available.
 func (d *snapshotDeployment) madeFor(r *snapshotRevision) []*snapshotPod {
@@ -103,7 +103,11 @@ func (d *snapshotDeployment) madeFor(r *snapshotRevision) []*snapshotPod {
 			}
 			steps = steps[1:]
 		}
-		if pod.born.Before(r.began) || pod.born.After(reach) {
+		switch {
+		case pod.born.After(reach), pod.born.Before(r.began) && !pod.alive(r.began):
+			continue
+		case pod.born.Before(r.began): // of an earlier rollout of the ReplicaSet, and in place
+			made = append(made, pod)
 			continue
 		}
 		made = append(made, pod)

@@ -75,6 +75,14 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 			end = known
 		}
 		tl = pod.Timeline(end)
+	} else if pod.ReadyUnknown {
+		until := cut
+		if pod.Lost() {
+			until = pod.LostAt().At()
+		}
+		if until.After(end) {
+			proof = evidence.Proof{Precision: until.Sub(end), Source: attr.SourceInferred}
+		}
 	}
 	end = evidence.Latest(end, start)
 	attrs = append(slices.Clip(attrs), pod.Attributes()...)

@@ -29,6 +29,7 @@ var engineRules = rules{
 	files: map[string]role{
 		"internal/plans/place.go": delivers,
 		"engine.go":               runs,
+		"handout.go":              runs,
 		"close.go":                runs,
 		"guard.go":                runs,
 		"review.go":               runs,
