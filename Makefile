@@ -64,8 +64,8 @@ soak: ## Fuzz for ten minutes each: what make test has no time for (results in d
 	$(MAKE) fuzz FUZZTIME=10m
 
 .PHONY: bench
-bench: ## Measure the engine: cost of a watch event, and how it grows with pods
-	go test ./pkg/causality/... ./pkg/otlp/... -run '^$$' -bench . -benchmem
+bench: ## Measure the engine and the journal: cost of a watch event, of recovery, and how they grow with pods
+	go test ./pkg/causality/... ./pkg/journal ./pkg/otlp/... -run '^$$' -bench . -benchmem
 
 .PHONY: bench-lists
 bench-lists: build ## Measure the memory that the first lists of a large cluster take (BENCH_ARGS=-h: its flags)

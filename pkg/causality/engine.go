@@ -67,6 +67,9 @@ type Engine struct {
 	// one, is not known; by when they will be forgotten.
 	orphans map[*podlife.Object]time.Time
 
+	// held says that time passes without consequences: see Hold.
+	held bool
+
 	// lag is how late Events have come lately, at the slowest, and lagSeen when the one
 	// that was so late came. The settle period stretches to it: see settle.
 	lag     time.Duration
@@ -402,6 +405,9 @@ func (e *Engine) advance(now time.Time) []spans.Trace {
 	}
 	if e.since.IsZero() {
 		e.since = now
+	}
+	if e.held {
+		return nil
 	}
 	if f := e.guard(e.sweepEvents); f != nil {
 		e.contain(f, "sweep", kube.ObjectID{}, "")

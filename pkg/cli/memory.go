@@ -30,6 +30,21 @@ func parseMemory(flag, s string) (int64, error) {
 	return q.Value(), nil
 }
 
+// minDataDir is the least that --data-dir-max-bytes may be.
+const minDataDir = 16 << 20
+
+// parseDataDirBytes reads how much a data directory may take, such as 1Gi, in bytes.
+func parseDataDirBytes(s string) (int64, error) {
+	q, err := resource.ParseQuantity(s)
+	if err != nil {
+		return 0, fmt.Errorf("--data-dir-max-bytes: %q is not a number of bytes, such as 1Gi", s)
+	}
+	if q.CmpInt64(minDataDir) < 0 || q.CmpInt64(math.MaxInt64) >= 0 {
+		return 0, fmt.Errorf("--data-dir-max-bytes: %s is not a size that it may be; it must be %dMi or more", s, minDataDir>>20)
+	}
+	return q.Value(), nil
+}
+
 // memoryLimit is how much memory the program may take. What an engine keeps and
 // Reconstruct makes nobody can tell beforehand, so that it is measured: by what the
 // garbage collector finds in use, which it has to look for when there is little left.

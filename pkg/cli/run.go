@@ -12,7 +12,9 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/rollspan/rollspan/pkg/internal/interrupt"
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
@@ -38,7 +40,13 @@ have ended are not waited for to settle, so Events that are late, and pods that 
 stop, are not in their traces. Changes that are still open are left to the next run,
 which finds them again. All of it takes --drain-timeout at most; what the collector
 has not taken by then is lost, which is logged. Whatever is stuck then, the process
-exits two seconds later. A second signal ends it at once.`,
+exits two seconds later. A second signal ends it at once.
+
+With --data-dir nothing of that is lost, however the process ends: what it sees is
+written to a journal there, which the next run with the same directory reads. That one
+goes on with what is open or has not settled, and sends what the collector has not
+taken, with the same IDs and content; what was sent is not sent again. On SIGTERM
+nothing is sent early then: changes settle in the next run.`,
 		Example: `  # Watch the cluster kubectl points to, and print each rollout as a tree
   rollspan run
 
@@ -69,6 +77,8 @@ exits two seconds later. A second signal ends it at once.`,
 	fs.StringVarP(&r.conversion.format, "output", "o", "", "tree, otlp-json or otlp; default otlp if a collector is named, else tree")
 	r.connection.AddFlags(fs)
 	r.conversion.addFlags(fs, time.Minute, 10*time.Second)
+	fs.StringVar(&r.dataDir, "data-dir", "", "`DIRECTORY` of this process's own that outlives it, to go on after a restart where it stopped; default none")
+	fs.StringVar(&r.dataDirMaxBytes, "data-dir-max-bytes", "1Gi", "how much that may take on the disk")
 	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that works")
 	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; default the pod's own")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
@@ -86,6 +96,8 @@ type run struct {
 	conversion conversion
 	manager    watcher.ManagerOptions
 	measure    metrics.Options
+	// dataDir is where the journal is; empty for none.
+	dataDir, dataDirMaxBytes string
 	// hint says that trees are printed because no collector was named.
 	hint bool
 	// exporter is there once there is a collector to send to.
@@ -93,7 +105,9 @@ type run struct {
 }
 
 func (r *run) validate() error {
+	_, wrong := parseDataDirBytes(r.dataDirMaxBytes)
 	return errors.Join(
+		wrong,
 		validateNamespaces(r.namespaces),
 		r.connection.Validate(),
 		validateAddress("health-address", r.manager.HealthAddress),
@@ -122,8 +136,17 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 
+	most, err := parseDataDirBytes(r.dataDirMaxBytes)
+	if err != nil {
+		return err
+	}
 	opened := make(chan output, 1)
-	live, err := watcher.NewLive(watcher.LiveOptions{
+	var live *watcher.Live
+	if r.dataDir != "" {
+		r.conversion.exporter.Gone = func(list []*otlp.Packed) { live.Acknowledge(keysOf(list)...) }
+	}
+	live, err = watcher.NewLive(watcher.LiveOptions{
+		DataDir: r.dataDir, DataDirMaxBytes: most, Acknowledges: r.conversion.format == outputOTLP,
 		Config:     config,
 		Namespaces: r.namespaces,
 		Engine:     r.conversion.engine,
@@ -152,10 +175,19 @@ func (r *run) run(ctx context.Context) error {
 	case out := <-opened:
 		closing, cancel := context.WithTimeout(draining, r.conversion.drain)
 		defer cancel()
-		return errors.Join(err, out.Close(closing))
+		return errors.Join(err, out.Close(closing), live.Close())
 	default:
-		return err
+		return errors.Join(err, live.Close())
 	}
+}
+
+// keysOf identifies spans to the journal.
+func keysOf(list []*otlp.Packed) []journal.SpanKey {
+	keys := make([]journal.SpanKey, len(list))
+	for i, it := range list {
+		keys[i].TraceID, keys[i].SpanID = it.IDs()
+	}
+	return keys
 }
 
 // left says what of the run has not ended, for the log.

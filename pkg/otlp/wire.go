@@ -38,6 +38,35 @@ type Packed struct {
 // Size is how many bytes are sent for the span, its Resource included.
 func (it *Packed) Size() int { return len(it.Wire) }
 
+// IDs are the span's own and that of its trace.
+func (it *Packed) IDs() (of trace.TraceID, id trace.SpanID) {
+	_, _, n := protowire.ConsumeTag(it.Wire[it.Resource:])
+	body, _ := protowire.ConsumeBytes(it.Wire[it.Resource+max(n, 0):])
+	for len(body) > 0 {
+		number, kind, n := protowire.ConsumeTag(body)
+		if n < 0 || kind != protowire.BytesType || number > spanIDField {
+			break // They come first.
+		}
+		value, m := protowire.ConsumeBytes(body[n:])
+		if m < 0 {
+			break
+		}
+		if number == traceIDField {
+			copy(of[:], value)
+		} else {
+			copy(id[:], value)
+		}
+		body = body[n+m:]
+	}
+	return of, id
+}
+
+// The first fields of a Span.
+const (
+	traceIDField = 1
+	spanIDField  = 2
+)
+
 // ResourceWire is what the span's Resource says of its service and its object, without a
 // copy. Spans that have the same are sent together.
 func (it *Packed) ResourceWire() []byte { return it.Wire[:it.Resource] }

@@ -34,6 +34,9 @@ func TestDecode(t *testing.T) {
 	for i, it := range packed(t, e, []spans.Trace{trace}) {
 		got := it.Decode()
 		want := trace.Spans[i]
+		if of, id := it.IDs(); of != want.TraceID || id != want.SpanID {
+			t.Errorf("its IDs are %s %s, want %s %s", of, id, want.TraceID, want.SpanID)
+		}
 		if got.TraceID != want.TraceID || got.SpanID != want.SpanID || got.ParentID != want.ParentID || got.Name != want.Name ||
 			!got.Start.Equal(want.Start) || !got.End.Equal(want.End) || got.Status != want.Status || got.Message != want.Message {
 			t.Errorf("got %+v, want %+v", got, want)

@@ -6,26 +6,32 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/internal/interrupt"
+	"github.com/rollspan/rollspan/pkg/journal"
 )
 
 // conclude hands out what is over when the streams have stopped and the queue is
 // empty, and says what was forgone and what is left.
-func (l *Live) conclude(engine engine, sink Sink) error {
+func (l *Live) conclude(keeper *journal.Keeper, sink Sink) error {
+	if keeper.Kept() {
+		l.options.Log.Info("stopped watching; the next run goes on with what is open, and with what has not settled",
+			"open", keeper.EngineStats().Open)
+		return nil
+	}
 	if len(l.streams.waitingFor()) > 0 {
 		// Of half of a cluster nothing can be told. Who lists all of it can.
 		l.options.Log.Info("stopped before the first lists were through; all is left to the next run")
 		return nil
 	}
-	over := engine.Close()
+	over := keeper.Finish()
 	early := 0
 	for _, t := range over {
 		if !t.Late {
 			early++
 		}
 	}
-	err := l.deliver(sink, over)
+	err := l.deliver(keeper, sink, over)
 	l.options.Log.Info("stopped watching; what had ended was told without waiting for late Events, and open changes are left to the next run",
-		"early", early, "open", engine.Stats().Open)
+		"early", early, "open", keeper.EngineStats().Open)
 	return err
 }
 

@@ -29,7 +29,7 @@ func TestLiveTellsWhatIsOver(t *testing.T) {
 		stopped := make(chan struct{})
 		close(stopped)
 		var sink collected
-		if err := l.feed(causality.New(causality.Options{Settle: time.Hour}), &sink, stopped); err != nil {
+		if err := l.feed(remembering(t, causality.New(causality.Options{Settle: time.Hour})), &sink, stopped); err != nil {
 			t.Fatal(err)
 		}
 		var names []string

@@ -14,16 +14,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // engine is what a Live needs of a *causality.Engine.
-type engine interface {
-	Observe(causality.Observation) []spans.Trace
-	Advance(now time.Time) []spans.Trace
-	Close() []spans.Trace
-	Stats() causality.Stats
-}
+type engine = journal.Engine
 
 // stuckAfter is how long the loop may be in one call of the engine or the sink
 // before it is taken for one that will not return. The calls of a list are one for

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -48,6 +49,10 @@ func (s stuck) Close() []spans.Trace {
 	s.wait("Close")
 	return nil
 }
+
+func (s stuck) Hold()                  {}
+func (s stuck) Release()               {}
+func (s stuck) Unsettled() []types.UID { return nil }
 
 func (s stuck) Stats() causality.Stats { return causality.Stats{} }
 
@@ -94,7 +99,7 @@ func TestALoopThatIsStuckIsNotHealthy(t *testing.T) {
 			s := stuck{in, make(chan struct{})}
 			stopped, ended := make(chan struct{}), make(chan error, 1)
 			go func() {
-				ended <- l.feed(watchedEngine{s, l.heartbeat}, watchedSink{s, l.heartbeat}, stopped)
+				ended <- l.feed(remembering(t, watchedEngine{s, l.heartbeat}), watchedSink{s, l.heartbeat}, stopped)
 			}()
 			if in != "Advance" {
 				web := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a"}}

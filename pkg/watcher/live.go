@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -39,6 +41,15 @@ type LiveOptions struct {
 	// where traces go. The cluster's UID is empty if it may not be read.
 	// Required.
 	Sink func(clusterUID string) (Sink, error)
+	// DataDir is a directory of this process's own, where the journal of what goes into the
+	// engine is kept: the next run goes on where this one stops, however that is. Default:
+	// none.
+	DataDir string
+	// DataDirMaxBytes is how much it may take. Default journal.DefaultMaxBytes.
+	DataDirMaxBytes int64
+	// Acknowledges says that Acknowledge is called for each span that has arrived, or never
+	// will; without it what Deliver took has.
+	Acknowledges bool
 	// Log is where messages go. Default: slog's default.
 	Log *slog.Logger
 }
@@ -60,6 +71,17 @@ type Live struct {
 	ended     chan struct{}
 	heartbeat *heartbeat
 	newEngine func(causality.Options) engine
+	// keeper has the engine and its journal, once there is one.
+	keeper atomic.Pointer[journal.Keeper]
+	// lock is held on the data directory from the start on.
+	lock atomic.Pointer[io.Closer]
+	// catchingUp says that lists are to tell what happened since the run before; pods are
+	// what they have told of pods, of podBytes.
+	catchingUp bool
+	pods       []causality.Observation
+	podBytes   int64
+	// batched is room for what is taken from the queue at once.
+	batched []causality.Observation
 	// stats are the engine's, as of the last tick.
 	stats atomic.Pointer[causality.Stats]
 }
@@ -81,7 +103,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		newEngine: func(o causality.Options) engine { return causality.New(o) },
 	}
 	l.stats.Store(&causality.Stats{})
-	l.metrics = newLiveMetrics(l.queue, l.stats.Load)
+	l.metrics = newLiveMetrics(l.queue, l.stats.Load, l.journalStats)
 	l.streams = &streams{
 		sources: c.liveSources(o.Namespaces),
 		trouble: newTrouble(o.Log, c.host),
@@ -112,11 +134,15 @@ func (l *Live) Ready(*http.Request) error {
 // Start watches until ctx is done, then hands out what is over by then, whether it
 // has settled or not. Changes that are still open are not handed out: the next run
 // finds them again and gives them the same IDs, and a span must not be sent twice
-// with different content. The error is a *ForbiddenError or the sink's. It may be
-// called once.
+// with different content. With a data directory nothing is handed out early: the next run
+// goes on with all of it. The error is a *ForbiddenError, the sink's, or about the data
+// directory. It may be called once, and Close after it.
 func (l *Live) Start(ctx context.Context) error {
 	l.started.Store(true)
 	defer close(l.ended)
+	if err := l.lockDataDir(); err != nil {
+		return err
+	}
 	uid, err := l.cluster.uid(ctx, l.streams.trouble, l.options.Log)
 	if err != nil {
 		return nil // only ctx ends this; it is not an error to be stopped
@@ -127,6 +153,11 @@ func (l *Live) Start(ctx context.Context) error {
 		l.options.Log.Debug("permissions are not known in advance", "error", err)
 	}
 	sink, err := l.options.Sink(uid)
+	if err != nil {
+		return err
+	}
+	sink = watchedSink{sink, l.heartbeat}
+	keeper, err := l.keep(uid, sink)
 	if err != nil {
 		return err
 	}
@@ -141,7 +172,7 @@ func (l *Live) Start(ctx context.Context) error {
 		l.streams.run(watching)
 	}()
 
-	err = l.feed(watchedEngine{l.newEngine(l.options.Engine), l.heartbeat}, watchedSink{sink, l.heartbeat}, stopped)
+	err = errors.Join(l.feed(keeper, sink, stopped), keeper.Rest())
 	stop(err)
 	<-stopped
 	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
@@ -168,22 +199,25 @@ func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 	return l.queue.push(ctx, o)
 }
 
-// feed owns the engine: it alone calls it, and the sink. It returns when the
+// feed owns the engine and its journal: it alone calls them, and the sink. It returns when the
 // streams have stopped and the queue is empty.
-func (l *Live) feed(engine engine, sink Sink, stopped <-chan struct{}) error {
+func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) error {
 	ticker := time.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	listed := false
 	shed := shedLog{log: l.options.Log}
+	l.catchUp(keeper)
 	for {
 		var finished []spans.Trace
 		select {
 		case in := <-l.queue.out():
-			finished = engine.Observe(l.queue.took(in))
+			finished = keeper.Observe(l.batch(in)...)
 		case now := <-ticker.C:
-			stats := engine.Stats()
+			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
 			shed.note(&stats, now)
+			l.noteListed(keeper)
+			keeper.Tick()
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
 			// through, and not while the watch is down.
@@ -193,26 +227,27 @@ func (l *Live) feed(engine engine, sink Sink, stopped <-chan struct{}) error {
 			if !listed {
 				listed = true
 				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", "server", l.cluster.host)
+				finished = l.caughtUp(keeper)
 			}
-			finished = engine.Advance(now)
+			finished = append(finished, keeper.Advance(now)...)
 		case <-stopped:
-			if err := l.drain(engine, sink); err != nil {
+			if err := l.drain(keeper, sink); err != nil {
 				return err
 			}
-			return l.conclude(engine, sink)
+			return l.conclude(keeper, sink)
 		}
-		if err := l.deliver(sink, finished); err != nil {
+		if err := l.deliver(keeper, sink, finished); err != nil {
 			return err
 		}
 	}
 }
 
 // drain feeds what the queue still holds after the streams have stopped.
-func (l *Live) drain(engine engine, sink Sink) error {
+func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 	for {
 		select {
 		case in := <-l.queue.out():
-			if err := l.deliver(sink, engine.Observe(l.queue.took(in))); err != nil {
+			if err := l.deliver(keeper, sink, keeper.Observe(l.batch(in)...)); err != nil {
 				return err
 			}
 		default:
@@ -221,10 +256,14 @@ func (l *Live) drain(engine engine, sink Sink) error {
 	}
 }
 
-func (l *Live) deliver(sink Sink, finished []spans.Trace) error {
+func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace) error {
 	var errs []error
 	for _, t := range finished {
-		errs = append(errs, sink.Deliver(t))
+		err := sink.Deliver(t)
+		if err == nil && !l.options.Acknowledges {
+			keeper.AcknowledgeAll([]spans.Trace{t})
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

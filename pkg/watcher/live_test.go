@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -43,6 +44,19 @@ func newTestLive(t *testing.T) *Live {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// remembering is a Keeper that keeps nothing on a disk.
+func remembering(t *testing.T, e engine) *journal.Keeper {
+	t.Helper()
+	k, err := journal.Open(journal.Options{New: func() journal.Engine { return e }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Recover(nil); err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func recorded(t testing.TB, name string) []causality.Observation {
@@ -77,7 +91,7 @@ func TestLiveDrainsTheQueue(t *testing.T) {
 	stopped := make(chan struct{})
 	close(stopped)
 	var sink collected
-	if err := l.feed(causality.New(causality.Options{}), &sink, stopped); err != nil {
+	if err := l.feed(remembering(t, causality.New(causality.Options{})), &sink, stopped); err != nil {
 		t.Fatal(err)
 	}
 	if len(want) == 0 || len(sink.traces) != len(want) {
@@ -94,7 +108,7 @@ func TestLiveEndsWithItsSink(t *testing.T) {
 	}
 	stopped := make(chan struct{})
 	close(stopped)
-	if err := l.feed(causality.New(causality.Options{}), &collected{failAt: 1}, stopped); !errors.Is(err, errSink) {
+	if err := l.feed(remembering(t, causality.New(causality.Options{})), &collected{failAt: 1}, stopped); !errors.Is(err, errSink) {
 		t.Errorf("%v", err)
 	}
 }

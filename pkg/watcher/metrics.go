@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
 )
 
 // streamMetrics count what the reflectors do, by kind.
@@ -56,8 +57,9 @@ type liveMetrics struct {
 	read    []prometheus.Collector
 }
 
-// newLiveMetrics takes the queue, and a function that reads the engine's counters.
-func newLiveMetrics(queued *queue, stats func() *causality.Stats) *liveMetrics {
+// newLiveMetrics takes the queue, and functions that read the counters of the engine and of
+// the journal.
+func newLiveMetrics(queued *queue, stats func() *causality.Stats, kept func() journal.Stats) *liveMetrics {
 	options := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "rollspan", Name: name, Help: help}
 	}
@@ -89,7 +91,7 @@ func newLiveMetrics(queued *queue, stats func() *causality.Stats) *liveMetrics {
 		streams: newStreamMetrics(),
 		waits: prometheus.NewCounter(prometheus.CounterOpts(options("queue_waits_total",
 			"Observations that had to wait because the engine's queue was full."))),
-		read: []prometheus.Collector{
+		read: append(journalMetrics(kept),
 			gauge("queue_length", "Observations that wait for the engine.", func() float64 { return float64(queued.length()) }),
 			gauge("queue_capacity", "Observations that may wait for the engine before the watches do.",
 				func() float64 { return queueLength }),
@@ -110,10 +112,44 @@ func newLiveMetrics(queued *queue, stats func() *causality.Stats) *liveMetrics {
 				func(s *causality.Stats) int64 { return s.IncompleteEvents }),
 			counter("malformed_trace_contexts_total", "Values of the annotations for trace contexts that are none, each once per workload.",
 				func(s *causality.Stats) int64 { return s.MalformedContexts }),
-		},
+		),
 	}
 }
 
 func (m *liveMetrics) collectors() []prometheus.Collector {
 	return append(append(m.streams.collectors(), m.waits), m.read...)
+}
+
+// journalMetrics take a function that reads the counters of the journal.
+func journalMetrics(kept func() journal.Stats) []prometheus.Collector {
+	options := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "rollspan", Subsystem: "journal", Name: name, Help: help}
+	}
+	gauge := func(name, help string, read func(journal.Stats) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(options(name, help)), func() float64 { return read(kept()) })
+	}
+	counter := func(name, help string, read func(journal.Stats) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts(options(name, help)), func() float64 { return float64(read(kept())) })
+	}
+	return []prometheus.Collector{
+		gauge("bytes", "What the journal takes on the disk.", func(s journal.Stats) float64 { return float64(s.Bytes) }),
+		counter("records_total", "Records that were written to the journal.", func(s journal.Stats) int64 { return s.Records }),
+		counter("corrupt_total", "Segments of the journal that were damaged, and set aside.", func(s journal.Stats) int64 { return s.Corrupt }),
+		counter("unreadable_total", "Records of the journal that could not be read, and were passed over.",
+			func(s journal.Stats) int64 { return s.Unreadable }),
+		counter("failures_total", "Failures of the disk, after which nothing is kept any more.", func(s journal.Stats) int64 { return s.Failures }),
+		counter("poisoned_total", "Observations that the engine did not survive, and that were set aside.",
+			func(s journal.Stats) int64 { return s.Poisoned }),
+		counter("compactions_total", "How often the journal was compacted.", func(s journal.Stats) int64 { return s.Compactions }),
+		counter("known_spans_total", "Spans that were built again after a restart, and not sent as the run before had.",
+			func(s journal.Stats) int64 { return s.Known }),
+		counter("passed_spans_total", "Spans that were built after a restart of what is long over, and not sent as no run had.",
+			func(s journal.Stats) int64 { return s.Passed }),
+		gauge("unacknowledged_traces", "Traces that are to be built again after a restart, as nobody has acknowledged them.",
+			func(s journal.Stats) float64 { return float64(s.Unacknowledged) }),
+		gauge("recovery_seconds", "How long it took to read the journal when rollspan was started.",
+			func(s journal.Stats) float64 { return s.RecoveryTime.Seconds() }),
+		gauge("recovered_observations", "Observations that the journal had when rollspan was started.",
+			func(s journal.Stats) float64 { return float64(s.Recovered) }),
+	}
 }

@@ -392,7 +392,7 @@ func (o *owners) read(ctx context.Context, s *streams, sources []source, stores 
 	for _, src := range sources {
 		st := stores[src.namespace]
 		if st == nil {
-			st = newObjectStore(s.baseStore(src))
+			st = s.objectStore(src)
 			stores[src.namespace] = st
 		}
 		st.kind = src.kind

@@ -31,8 +31,9 @@ type store struct {
 	// relisted is called for every later list, with how many deletions the
 	// watch had missed.
 	relisted func(missedDeletions int)
-	// started says that the first list is through.
-	started bool
+	// started says that the first list is through, be it in a run before this one;
+	// first that of this run is.
+	started, first bool
 	// listing says that a list was begun.
 	listing bool
 	// held are what a list after the first one brought, until the end of the list
@@ -82,10 +83,12 @@ func (s *store) listed(missedDeletions int) {
 	s.listing = false
 	if s.started {
 		s.relisted(missedDeletions)
-		return
 	}
 	s.started = true
-	s.synced()
+	if !s.first {
+		s.first = true
+		s.synced()
+	}
 }
 
 // Resync has nothing to do: there is no other side to reconcile with.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +72,12 @@ type streams struct {
 	// its first list was through.
 	denied func(source)
 
+	// resumed is what a journal says of what there was; nil for none.
+	resumed *resumption
+
 	mu sync.Mutex
+	// through are the sources whose first list is, in this run.
+	through map[string]bool
 	// settled are the sources whose first list is through, or that are
 	// optional and cannot be listed.
 	settled map[string]bool
@@ -98,9 +105,11 @@ func (s *streams) run(ctx context.Context) {
 // follow lists and watches a source that is known beforehand until ctx is done.
 func (s *streams) follow(ctx context.Context, src source) {
 	if src.kind.isEvent() {
-		s.read(ctx, src, &eventStore{store: s.baseStore(src)})
+		events := &eventStore{store: s.baseStore(src)}
+		s.resumed.events(events, src)
+		s.read(ctx, src, events)
 	} else {
-		s.read(ctx, src, newObjectStore(s.baseStore(src)))
+		s.read(ctx, src, s.objectStore(src))
 	}
 }
 
@@ -144,6 +153,13 @@ func (s *streams) observe(o causality.Observation) error {
 	return s.emit(o)
 }
 
+// objectStore is the store of a source that is not of Events.
+func (s *streams) objectStore(src source) *objectStore {
+	objects := newObjectStore(s.baseStore(src))
+	s.resumed.objects(objects, src)
+	return objects
+}
+
 // baseStore is what the stores for a source have in common.
 func (s *streams) baseStore(src source) store {
 	return store{
@@ -152,6 +168,7 @@ func (s *streams) baseStore(src source) store {
 		now:  time.Now,
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())
+			s.noteThrough(src)
 			s.settle(src)
 		},
 		relisted: func(missedDeletions int) {
@@ -160,6 +177,22 @@ func (s *streams) baseStore(src source) store {
 			s.metrics.missedDeletions.WithLabelValues(src.kind.Kind).Add(float64(missedDeletions))
 		},
 	}
+}
+
+func (s *streams) noteThrough(src source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.through == nil {
+		s.through = map[string]bool{}
+	}
+	s.through[src.name()] = true
+}
+
+// throughBy returns the names of the sources whose first list is through.
+func (s *streams) throughBy() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.through))
 }
 
 func (s *streams) settle(src source) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -82,6 +83,10 @@ type Config struct {
 	// collector rejects some of a request it does not say which; then none of
 	// that request's spans are passed on.
 	Acknowledged func([]*spans.Span)
+	// Gone, if it is not nil, gets all spans that have left the queue for good: the
+	// collector has taken them or refused them, or others needed the room. Those that wait
+	// when Shutdown ends have not. It must not keep them, nor call the Exporter.
+	Gone func([]*otlp.Packed)
 }
 
 // AddFlags adds a flag for each field of c that somebody who runs rollspan

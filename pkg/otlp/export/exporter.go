@@ -124,6 +124,7 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 		done:     make(chan struct{}),
 		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.ResourceBytes()),
 	}
+	e.queue.keepEvicted = s.Gone != nil
 	go newSender(e).run()
 	return e, nil
 }
@@ -169,15 +170,24 @@ func (e *Exporter) dropped(evicted map[string]int64) (warn func()) {
 	for _, n := range evicted {
 		e.stats.Dropped.QueueFull += n
 	}
+	gone := e.queue.takeEvicted()
 	namespaces, n := e.overflow.add(evicted)
 	total := e.stats.Dropped.QueueFull
 	if n == 0 {
-		return func() {}
+		return func() { e.gone(gone) }
 	}
 	return func() {
+		e.gone(gone)
 		e.log.Error(errQueueFull, "Dropped the oldest spans of the namespaces that hold most of the queue; "+
 			"more room is given by --otlp-queue-spans and --otlp-queue-bytes",
 			"namespaces", namespaces, "spans", n, "total", total, "endpoint", e.settings.endpoint.target)
+	}
+}
+
+// gone passes on what has left the queue for good.
+func (e *Exporter) gone(list []*otlp.Packed) {
+	if e.settings.Gone != nil && len(list) > 0 {
+		e.settings.Gone(list)
 	}
 }
 

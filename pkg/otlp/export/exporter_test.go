@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
 
+	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/otlp/internal/otlptest"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -145,16 +146,55 @@ func TestCollectorDiesAndComesBack(t *testing.T) {
 	})
 }
 
+// idsOf are the IDs of spans that are encoded.
+func idsOf(list []*otlp.Packed) (ids []string) {
+	for _, it := range list {
+		_, id := it.IDs()
+		ids = append(ids, id.String())
+	}
+	return ids
+}
+
+// What others needed the room of is gone, and what waits at the end is not.
+func TestGoneForRoom(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		config := testConfig(c) // of a collector that is not up
+		config.QueueSpans = 10
+		var mu sync.Mutex
+		var gone []string
+		config.Gone = func(list []*otlp.Packed) {
+			mu.Lock()
+			defer mu.Unlock()
+			gone = append(gone, idsOf(list)...)
+		}
+		e, _ := startExporter(t, config)
+		traces := numbered(0, 40)
+		e.Enqueue(traces)
+		stats := e.Stats()
+		now, cancel := context.WithCancel(t.Context())
+		cancel()
+		left, _ := e.Shutdown(now) // it says that some are left
+		mu.Lock()
+		defer mu.Unlock()
+		if int64(len(gone)) != stats.Dropped.QueueFull || len(gone)+left != 40 || left == 0 {
+			t.Errorf("%d are gone and %d left; %+v", len(gone), left, stats)
+		}
+	})
+}
+
 func TestPartialSuccess(t *testing.T) {
 	both(t, func(t *testing.T, c *collector) {
 		c.up()
 		c.on(func(request) reply { return reply{rejected: 2, message: "span too old"} })
 		config := testConfig(c)
 		config.Acknowledged = func(taken []*spans.Span) { t.Errorf("%d spans were acknowledged; nobody can know that", len(taken)) }
+		var gone []string // from one goroutine, which finish waits for
+		config.Gone = func(list []*otlp.Packed) { gone = append(gone, idsOf(list)...) }
 		e, l := startExporter(t, config)
 		e.Enqueue(numbered(0, 5))
 
 		stats := finish(t, e)
+		wantSpans(t, gone, ids(numbered(0, 5)))
 		if stats.Sent != 3 || stats.Rejected != 2 || stats.Retries != 0 || stats.LastError != "span too old" {
 			t.Errorf("%+v", stats)
 		}
@@ -240,11 +280,14 @@ func TestOneBadSpan(t *testing.T) {
 						acknowledged = append(acknowledged, s.SpanID.String())
 					}
 				}
+				var gone []string
+				config.Gone = func(list []*otlp.Packed) { gone = append(gone, idsOf(list)...) }
 				e, l := startExporter(t, config)
 				traces := numbered(0, 40)
 				e.Enqueue(traces)
 
 				stats := finish(t, e)
+				wantSpans(t, gone, ids(traces))
 				wantSpans(t, acknowledged, c.got())
 				wantSpans(t, c.got(), slices.Delete(ids(traces), 13, 14))
 				if stats.Sent != 39 || stats.Dropped.Refused != 1 || stats.Dropped.Total() != 1 {

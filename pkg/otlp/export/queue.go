@@ -33,6 +33,16 @@ type queue struct {
 	// ranks has the holders from whom something can be taken, for each measure
 	// with the one on top that holds most.
 	ranks [measures]ranking
+	// evicted are those that had to go, until takeEvicted; if somebody wants them.
+	evicted     []*otlp.Packed
+	keepEvicted bool
+}
+
+// takeEvicted returns the spans that had to go since the last time.
+func (q *queue) takeEvicted() []*otlp.Packed {
+	out := q.evicted
+	q.evicted = nil
+	return out
 }
 
 // What is measured of spans.
@@ -155,6 +165,9 @@ func (q *queue) evict() (evicted map[string]int64) {
 			n := most.first
 			q.unlink(n)
 			q.count(n, -1)
+			if q.keepEvicted {
+				q.evicted = append(q.evicted, &n.Packed)
+			}
 			if evicted == nil {
 				evicted = map[string]int64{}
 			}

@@ -126,6 +126,7 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.acknowledge(batch, size, a)
 	case tooLarge, refused:
 		if len(batch) == 1 {
+			s.gone(packedOf(batch))
 			s.drop(batch[0].Decode(), a)
 			return
 		}
@@ -211,6 +212,7 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	}
 	waiting, dropped := n+s.queue.len(), s.stats.Dropped.Total()
 	s.mu.Unlock()
+	s.gone(packedOf(batch))
 	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {
 		var roots []*spans.Span
 		for _, n := range batch {

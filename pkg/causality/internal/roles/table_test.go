@@ -8,7 +8,7 @@ var engineRules = rules{
 	scratch: []string{"plans", "losses", "work", "budget", "opts"},
 	books: []string{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept",
-		"Engine.next", "Engine.nextEvents", "Engine.due", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued", "Engine.handed",
+		"Engine.next", "Engine.nextEvents", "Engine.held", "Engine.due", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued", "Engine.handed",
 		"nodes.Nodes.Due", "workloads.Workload.Due", "workloads.Workload.RestUntil",
 	},
 	packages: map[string]role{
@@ -32,6 +32,7 @@ var engineRules = rules{
 		"handout.go":              runs,
 		"close.go":                runs,
 		"guard.go":                runs,
+		"hold.go":                 runs,
 		"review.go":               runs,
 		"review_*.go":             delivers,
 		"inprogress.go":           delivers,

@@ -1,0 +1,59 @@
+package causality
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Hold has time pass without consequences until Release: observations are taken in, and
+// nothing is handed out. It is for who looks again at a cluster after nobody has for a
+// while, and is told at once of all that happened meanwhile: what had ended before waits
+// for what is still to be told of it, as it would have if somebody had looked.
+func (e *Engine) Hold() { e.held = true }
+
+// Release ends Hold. What is due is handed out by the next call that moves time.
+func (e *Engine) Release() { e.held = false }
+
+// Unsettled are the UIDs of the workloads and other objects of which something is still
+// to be handed out, or may be without further news. Of all others an engine that begins
+// with a list of what is there knows as much as this one.
+func (e *Engine) Unsettled() []types.UID {
+	unsettled := map[types.UID]bool{}
+	for w := range e.due {
+		unsettled[w.UID] = true
+	}
+	for id, w := range e.workloads {
+		for i, c := range w.Changes {
+			// A rollout that has failed may recover, while nothing has come after it.
+			mayRecover := i == len(w.Changes)-1 && c.CutsPods() && !c.Ledger.RecoverySent
+			if !c.Ledger.Sent || mayRecover {
+				unsettled[id.UID] = true
+			}
+		}
+	}
+	for id, pod := range e.pods {
+		started, over := pod.StartResolved()
+		if pod.Leaving() || pod.Gone.Known() || !over || e.now.Before(started.Add(e.settle())) {
+			unsettled[id.UID] = true
+		}
+	}
+	for obj := range e.unsettled {
+		unsettled[obj.UID] = true
+	}
+	for obj := range e.orphans {
+		unsettled[obj.UID] = true
+	}
+	for id, n := range e.nodes.ByID {
+		for _, d := range n.Disruptions {
+			if !d.Ledger.Sent {
+				unsettled[id.UID] = true
+			}
+		}
+	}
+	uids := make([]types.UID, 0, len(unsettled))
+	for uid := range unsettled {
+		if uid != "" {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}

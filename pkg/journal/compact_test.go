@@ -1,0 +1,219 @@
+package journal_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// quiet are the steps of a recording after which nothing is to be told.
+func quiet(steps []step) (after []int) {
+	e := newEngine()
+	for i, s := range steps {
+		if s.observation.Object != nil {
+			e.Observe(s.observation)
+			continue
+		}
+		e.Advance(s.now)
+		if i+1 < len(steps) && len(e.Unsettled()) == 0 && (len(after) == 0 || i > after[len(after)-1]+20) {
+			after = append(after, i)
+		}
+	}
+	return after
+}
+
+// night is how long nothing happens in a recording that was stretched.
+const night = 3 * time.Hour
+
+// stretched is a recording in which nothing happens for a night after a step.
+func stretched(t testing.TB, steps []step, after int) []step {
+	t.Helper()
+	fell := steps[after].now
+	out := slices.Clone(steps[:after+1])
+	for at := time.Duration(0); at < night; at += time.Minute {
+		out = append(out, step{now: fell.Add(at)})
+	}
+	for _, s := range steps[after+1:] {
+		if s.observation.Object == nil {
+			out = append(out, step{now: s.now.Add(night)})
+			continue
+		}
+		o := s.observation
+		o.Time = o.Time.Add(night)
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later(content, fell)
+		fresh := o.Object.DeepCopyObject()
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, fresh); err != nil {
+			t.Fatal(err)
+		}
+		o.Object = fresh
+		out = append(out, step{observation: o})
+	}
+	return out
+}
+
+// later has all times in an object that are after one be a night later.
+func later(v any, after time.Time) any {
+	switch in := v.(type) {
+	case map[string]any:
+		for k, e := range in {
+			in[k] = later(e, after)
+		}
+	case []any:
+		for i, e := range in {
+			in[i] = later(e, after)
+		}
+	case string:
+		at, err := time.Parse(time.RFC3339Nano, in)
+		if err == nil && at.After(after) {
+			format := time.RFC3339
+			if len(in) > len("2006-01-02T15:04:05Z") {
+				format = "2006-01-02T15:04:05.000000Z07:00"
+			}
+			return at.Add(night).Format(format)
+		}
+	}
+	return v
+}
+
+// TestCompactedAnywhere has the journal compacted, and rollspan killed, anywhere after a night
+// in which nothing happened. What was before the night is then known by its newest states only,
+// or whole where that takes little; what is told in the morning is the same.
+func TestCompactedAnywhere(t *testing.T) {
+	cut := 0
+	for _, name := range recordings(t) {
+		t.Run(name, func(t *testing.T) {
+			whole := load(t, name)
+			after := quiet(whole)
+			for trial := range trials(3, 40) {
+				if len(after) == 0 {
+					return
+				}
+				r := rand.New(rand.NewPCG(uint64(trial), 1))
+				fell := after[r.IntN(len(after))]
+				steps := stretched(t, whole, fell)
+				want := undisturbed(t, steps)
+				dawn := fell + int(night/time.Minute)
+				tight := trial%2 == 0
+				where := fmt.Sprintf("trial %d, night after step %d of %d, tight %t", trial, fell, len(whole), tight)
+
+				dir, to := t.TempDir(), newTold(t)
+				l := begin(t, dir, to, always)
+				from := 0
+				for range 2 {
+					until := max(from, dawn+r.IntN(len(steps)-dawn))
+					l.live(steps[from:until])
+					if tight {
+						l.Tighten()
+					}
+					before := l.Stats().Bytes
+					if err := l.CompactNow(); err != nil {
+						t.Fatal(err)
+					}
+					if l.Stats().Bytes < before/2 {
+						cut++
+					}
+					from = until + r.IntN(len(steps)-until)
+					l.live(steps[until:from])
+					l.Tick()
+					l.Kill()
+					l = begin(t, dir, to, always)
+				}
+				l.live(steps[from:])
+				if tight {
+					want.withoutRestarts().compare(to.withoutRestarts(), where)
+				} else {
+					want.compare(to, where)
+				}
+				to.once(where)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+	if cut < 10 {
+		t.Errorf("the journal was made much smaller %d times only", cut)
+	}
+}
+
+// withoutRestarts leaves out what is told of a pod that was there when its workload was cut, and
+// has to do with the rollout that made it: a restart leads there, and Events are late Events of
+// it. To who knows the newest states only that rollout is old news.
+func (to *told) withoutRestarts() *told {
+	out := newTold(to.t)
+	for key, wire := range to.bytes {
+		switch name, _, _ := strings.Cut(to.name[key], " pod/"); name {
+		case "Container restart", "back off", "Pod activity", "late events":
+		default:
+			out.bytes[key], out.name[key], out.times[key] = wire, to.name[key], to.times[key]
+		}
+	}
+	return out
+}
+
+// TestStaysSmall has a pod that is written twice a minute for a week. The journal stays
+// small, a restart in between costs nothing, and no more than it may is ever on the disk.
+func TestStaysSmall(t *testing.T) {
+	whole := load(t, "rolling-update-undo-scale-restart")
+	const most = 2 << 20
+	dir, to := t.TempDir(), newTold(t)
+	open := func() *life {
+		k, err := journal.Open(journal.Options{Dir: dir, New: newEngine, MaxBytes: most, Log: testLog(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &life{k, to, always}
+		if err := k.Recover(func(out []spans.Trace) error { l.hand(out); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := open()
+	l.live(whole)
+	now := whole[len(whole)-1].now
+	// The last states, again and again: of a pod that says the same in another version.
+	var pod *corev1.Pod
+	for _, s := range whole {
+		if p, ok := s.observation.Object.(*corev1.Pod); ok && s.observation.Type != watch.Deleted {
+			pod = p
+		}
+	}
+	compactions := int64(0)
+	for version := range 20_000 {
+		now = now.Add(30 * time.Second)
+		again := pod.DeepCopy()
+		again.ResourceVersion = fmt.Sprint(1_000_000 + version)
+		again.Annotations = map[string]string{"noise": fmt.Sprintf("%x", rand.New(rand.NewPCG(uint64(version), 2)).Uint64())}
+		o := stream.Observation{Time: now, Type: watch.Modified, Object: again}
+		l.hand(l.Observe(o))
+		l.Tick()
+		l.WaitCompacted()
+		if at := l.Stats().Bytes; at > most {
+			t.Fatalf("%d bytes after %d observations", at, version)
+		}
+		if version == 10_000 {
+			compactions += l.Stats().Compactions
+			l.Kill()
+			l = open()
+		}
+	}
+	if compactions += l.Stats().Compactions; compactions < 2 {
+		t.Errorf("compacted %d times, of %d bytes", compactions, l.Stats().Bytes)
+	}
+	to.once("")
+}

@@ -1,0 +1,34 @@
+// Package journal makes an engine survive the process that it runs in.
+//
+// The engine is deterministic: the same observations and times give the same spans, byte for
+// byte. So what goes into it is written to a journal before it goes in, and a new engine that
+// is fed the journal knows what the one before it knew (Keeper). What was handed out is noted
+// apart, in a ledger: what comes out of the replay and is in the ledger as acknowledged is
+// dropped, and the rest is handed out, with the same bytes.
+//
+// # On the disk
+//
+// A directory has two series of segments (series.go), one of what was observed and one of what
+// was handed out. They are apart so that no damage to one costs both: without the ledger spans
+// are sent again as they were, and without an observation nothing is sent again. A segment is a
+// stream of DEFLATE, cut into frames at its flushes; each frame has its length and its CRC32C.
+// The first frame that is not whole ends a segment. At the end of the last segment that is a
+// torn tail, which is cut off; elsewhere the segment is damaged, and is set aside under a name
+// that ends in ".corrupt", while what comes before the damage is used.
+//
+// Objects are encoded as the API server's protobuf, which is what outlives versions of the
+// engine. A segment begins with the version of the format. A program reads what older ones have
+// written, and refuses what newer ones have.
+//
+// # How it is bounded
+//
+// Compaction (compact.go) leaves of what nothing is to be told of any more the newest
+// observation of each object that exists, as a list would have it. From time to time the Keeper
+// writes a mark, which names all objects of which something is still to be told. What belongs
+// together by its owners is a group; a group is cut at the latest mark that does not name it and
+// is older than the life of an Event. So the journal is as large as the cluster and an hour and a half
+// of its stream.
+//
+// This package knows the engine and the span model, and nothing of where objects come from or
+// where spans go. Begin with keeper.go.
+package journal

@@ -1,0 +1,70 @@
+package journal
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Replayed is how many observations and times the last replay had.
+func (k *Keeper) Replayed() int { return k.replayed }
+
+// Segments are the files of the observations, and Ledger those of what was handed out.
+func (k *Keeper) Segments() (paths []string) { return pathsOf(k.observed) }
+
+// Ledger are the files of what was handed out.
+func (k *Keeper) Ledger() (paths []string) { return pathsOf(k.handed) }
+
+func pathsOf(s *series) (paths []string) {
+	for _, seg := range s.segments {
+		paths = append(paths, seg.path)
+	}
+	return paths
+}
+
+// Fill makes segments full when they have so many bytes.
+func (k *Keeper) Fill(bytes int64) { k.observed.full, k.handed.full = bytes, bytes }
+
+// CompactNow compacts the journal, to its end.
+func (k *Keeper) CompactNow() error {
+	k.mark()
+	if err := k.startCompaction(); err != nil {
+		return err
+	}
+	c := <-k.compacting
+	k.compacting = nil
+	return k.compacted(c)
+}
+
+// Tighten has groups cut that take little, too.
+func (k *Keeper) Tighten() { k.tight = true }
+
+// Mark writes a mark.
+func (k *Keeper) Mark() { k.mark() }
+
+// Kill leaves the files as a process leaves them that is killed.
+func (k *Keeper) Kill() {
+	for _, s := range []*series{k.observed, k.handed} {
+		if s != nil && s.file != nil {
+			_ = s.file.Close()
+		}
+	}
+}
+
+// Life and Recent are constants of the journal.
+const (
+	Life   time.Duration = life
+	Recent time.Duration = recent
+)
+
+// LogTo has messages go elsewhere.
+func (k *Keeper) LogTo(log *slog.Logger) { k.options.Log = log }
+
+// WaitCompacted waits for what was begun.
+func (k *Keeper) WaitCompacted() {
+	if k.compacting == nil {
+		return
+	}
+	c := <-k.compacting
+	k.compacting <- c
+	k.compact()
+}

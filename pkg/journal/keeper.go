@@ -1,0 +1,485 @@
+package journal
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+const (
+	// markEvery is how often a mark is written, in stream time.
+	markEvery = 5 * time.Minute
+	// life is how long what was observed is kept as it is, in stream time. The engine
+	// knows an Event for an hour and a half, and looks for old ones every ten minutes.
+	life = 110 * time.Minute
+	// recent is how long before the end of a journal a replay may build what the ledger
+	// does not know. What it builds earlier was told, by an older version or from what was
+	// compacted, in other words or not at all.
+	recent = 30 * time.Minute
+	// DefaultMaxBytes is Options.MaxBytes by default.
+	DefaultMaxBytes = 1 << 30
+	// compactAt is the least that a journal takes before it is compacted, in bytes.
+	compactAt = 16 << 20
+)
+
+// Engine is what a Keeper needs of a *causality.Engine.
+type Engine interface {
+	Observe(causality.Observation) []spans.Trace
+	Advance(now time.Time) []spans.Trace
+	Hold()
+	Release()
+	Unsettled() []types.UID
+	Close() []spans.Trace
+	Stats() causality.Stats
+}
+
+// Options of a Keeper.
+type Options struct {
+	// Dir is where the journal is, which the caller has locked. Empty: nothing is kept.
+	Dir string
+	// MaxBytes is how much it may take on the disk. Default DefaultMaxBytes.
+	MaxBytes int64
+	// Cluster is the UID of the cluster that is watched, empty where it is not known, and
+	// Scope says what of it is. The journal of another cluster is refused, that of another
+	// scope set aside.
+	Cluster, Scope string
+	// New makes an engine that has seen nothing. Required.
+	New func() Engine
+	// Log is where messages go. Default: slog's default.
+	Log *slog.Logger
+	// Redact replaces in an object, decoded from JSON, what nobody may see, before it is put
+	// into a file for people. Default: nothing.
+	Redact func(map[string]any)
+	// Observed is called for each observation of a journal, oldest first, before the engine
+	// gets it. Reset is called where the replay begins, which it may more than once.
+	Observed func(stream.Observation)
+	Reset    func()
+}
+
+// Keeper has an engine and its journal: what goes in is on the disk before it goes in. Its
+// methods are for one goroutine, but for Acknowledge and Stats.
+//
+// A disk that fails does not end the program: the failure is logged once and counted, and the
+// engine goes on in memory alone. The journal, which lacks what came since, is removed as far
+// as that is possible, as nobody could tell what had been handed out.
+type Keeper struct {
+	options Options
+	engine  Engine
+	now     time.Time // stream time
+
+	observed *series // nil where nothing is kept
+	body     []byte
+	// seqs are the numbers of the observations of a batch.
+	seqs []uint64
+	// listed are the sources whose first lists are through, and cluster the record of whose
+	// they are.
+	listed  map[string]bool
+	cluster []byte
+
+	replayed   int              // observations and times of the last replay
+	rebuilt    bool             // the engine is a new one, which has seen all of the journal
+	marked     time.Time        // when the last mark was written
+	sinceMark  int              // observations since then
+	end        time.Time        // of the journal that is replayed; zero when it is over
+	compacting chan *compaction // nil while nothing is compacted
+	tight      bool             // groups are cut that take little, too
+	base       int64            // what the observations took when they were compacted last
+
+	mu     sync.Mutex
+	handed *series // nil where nothing is kept
+	ledger *ledger
+	// given are the spans that this process has handed out and that are not acknowledged.
+	given map[SpanKey]bool
+	dirty bool // handed has what is not synced
+	stats Stats
+}
+
+// Stats say how a Keeper fares. All but Bytes only grow.
+type Stats struct {
+	// Bytes is what the journal takes on the disk, and Records how many were written.
+	Bytes, Records int64
+	// Corrupt is how many damaged segments were set aside, and Torn how many tails were cut off.
+	Corrupt, Torn int64
+	// Unreadable is how many records this version could not read.
+	Unreadable int64
+	// Failures is how often the disk failed, after which nothing is kept.
+	Failures int64
+	// Poisoned is how many observations were set aside because the engine does not survive them.
+	Poisoned int64
+	// Recovered is how many observations the engine was given again, and RecoveryTime how long
+	// that took.
+	Recovered    int64
+	RecoveryTime time.Duration
+	// Known is how many spans of the replay were dropped, as they had been handed out, and
+	// Passed how many as they were not built when the engine was there first.
+	Known, Passed int64
+	// Unacknowledged is how many traces wait to be acknowledged.
+	Unacknowledged int64
+	// Compactions is how often the journal was compacted.
+	Compactions int64
+}
+
+// Open returns a Keeper of the journal in a directory, which it makes. Recover must be called
+// before anything else. An error of type *NewerError is about the format.
+func Open(o Options) (*Keeper, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	k := &Keeper{options: o, listed: map[string]bool{}, ledger: newLedger(), given: map[SpanKey]bool{}}
+	if o.Dir == "" {
+		return k, nil
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		k.fail(err)
+		return k, nil
+	}
+	k.observed, k.handed = newSeries(o.Dir, "observed"), newSeries(o.Dir, "handed")
+	full := min(segmentBytes, o.MaxBytes/16)
+	k.observed.full, k.handed.full = full, full
+	for _, s := range []*series{k.observed, k.handed} {
+		var newer *NewerError
+		if err := s.open(); errors.As(err, &newer) {
+			return nil, err
+		} else if err != nil {
+			k.fail(err)
+			return k, nil
+		}
+	}
+	return k, nil
+}
+
+// fail goes on in memory alone.
+func (k *Keeper) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failLocked(err)
+}
+
+func (k *Keeper) failLocked(err error) {
+	k.stats.Failures++
+	if k.observed == nil && k.stats.Failures > 1 {
+		return
+	}
+	k.options.Log.Error("the journal cannot be written; it goes on in memory alone, and what is not handed out when the process ends is lost",
+		"dir", k.options.Dir, "error", err)
+	for _, s := range []*series{k.observed, k.handed} {
+		if s == nil {
+			continue
+		}
+		if s.file != nil {
+			_ = s.file.Close() // it has failed
+		}
+		for _, seg := range s.segments {
+			_ = os.Remove(seg.path) // where it cannot be, it is as it was
+		}
+	}
+	k.observed, k.handed = nil, nil
+}
+
+// kept reports whether there is a journal.
+func (k *Keeper) kept() bool { return k.observed != nil }
+
+// Observe takes in observations, and returns what had finished by then: it may be handed out.
+// The batch is the Keeper's until it returns.
+func (k *Keeper) Observe(batch ...stream.Observation) (out []spans.Trace) {
+	for i := range batch {
+		batch[i].Time = asWritten(batch[i].Time)
+	}
+	k.write(batch)
+	for i, o := range batch {
+		if o.Time.After(k.now) {
+			k.now = o.Time
+		}
+		seq := uint64(0)
+		if i < len(k.seqs) {
+			seq = k.seqs[i]
+		}
+		out = append(out, k.guarded(seq, o, func() []spans.Trace { return k.engine.Observe(o) })...)
+		if k.rebuilt {
+			k.rebuilt = false // with all of the batch, which is in the journal
+			return out
+		}
+	}
+	k.sinceMark += len(batch)
+	return k.ready(out)
+}
+
+// asWritten is a time as a replay has it: without the reading of the monotonic clock, which
+// differences of times are made of that have one, and which is some nanoseconds off.
+func asWritten(t time.Time) time.Time { return t.Round(0) }
+
+// write puts observations on the disk.
+func (k *Keeper) write(batch []stream.Observation) {
+	k.seqs = k.seqs[:0]
+	if !k.kept() {
+		return
+	}
+	for _, o := range batch {
+		body, err := encodeObservation(k.body[:0], o)
+		if err != nil {
+			k.fail(err)
+			return
+		}
+		k.body = body
+		k.seqs = append(k.seqs, k.observed.append(body))
+	}
+	k.flush(len(batch))
+}
+
+// flush writes the records that were appended.
+func (k *Keeper) flush(records int) {
+	if err := k.observed.flush(false); err != nil {
+		k.fail(err)
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stats.Records += int64(records)
+	k.stats.Bytes = k.observed.bytes() + k.handed.bytes()
+}
+
+// record writes one record.
+func (k *Keeper) record(body []byte) {
+	if k.kept() {
+		k.observed.append(body)
+		k.flush(1)
+	}
+}
+
+// Advance moves stream time to now, and returns what that finished.
+func (k *Keeper) Advance(now time.Time) []spans.Trace {
+	now = asWritten(now)
+	k.record(appendTime([]byte{recTime}, now))
+	if now.After(k.now) {
+		k.now = now
+	}
+	return k.ready(k.engine.Advance(now))
+}
+
+// Hold and Release are the engine's.
+func (k *Keeper) Hold() {
+	k.record([]byte{recHold})
+	k.engine.Hold()
+}
+
+// Release ends Hold.
+func (k *Keeper) Release() {
+	k.record([]byte{recRelease})
+	k.engine.Release()
+}
+
+// Listed notes that the first list of a source is through.
+func (k *Keeper) Listed(source string) {
+	if !k.listed[source] {
+		k.listed[source] = true
+		k.record(append([]byte{recListed}, source...))
+	}
+}
+
+// WasListed reports whether the first list of a source was through before this process began,
+// or has been since.
+func (k *Keeper) WasListed(source string) bool { return k.listed[source] }
+
+// Finish is the engine's Close, for a Keeper that keeps nothing: what is over and nobody will
+// tell of is handed out. With a journal the next process goes on.
+func (k *Keeper) Finish() []spans.Trace {
+	if k.kept() {
+		return nil
+	}
+	return k.engine.Close()
+}
+
+// Resumes reports whether there was a journal to go on with.
+func (k *Keeper) Resumes() bool { return k.replayed > 0 }
+
+// Kept reports whether there is a journal.
+func (k *Keeper) Kept() bool { return k.kept() }
+
+// EngineStats are the engine's.
+func (k *Keeper) EngineStats() causality.Stats { return k.engine.Stats() }
+
+// ready notes what was built, and makes what it was built from survive the machine. It
+// returns what of it is to be handed out.
+func (k *Keeper) ready(built []spans.Trace) []spans.Trace {
+	if len(built) == 0 || !k.kept() {
+		return built
+	}
+	out := k.note(built)
+	if len(out) > 0 && k.end.IsZero() {
+		if err := k.observed.flush(true); err != nil {
+			k.fail(err)
+		}
+	}
+	return out
+}
+
+// note leaves out what was handed out before, and writes the rest into the ledger.
+func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	passed := !k.end.IsZero() && k.now.Before(k.end.Add(-recent))
+	for _, t := range built {
+		t = k.untold(t, passed)
+		if len(t.Spans) == 0 {
+			continue
+		}
+		out = append(out, t)
+		known := true
+		keys := make([]SpanKey, len(t.Spans))
+		for i := range t.Spans {
+			keys[i] = keyOf(&t.Spans[i])
+			known = known && k.ledger.isBuilt(keys[i])
+			k.given[keys[i]] = true
+		}
+		if known {
+			continue
+		}
+		seq := k.handed.append(encodeBuilt(nil, k.now, &t))
+		k.ledger.built(seq, k.now, keys)
+	}
+	if err := k.handed.flush(false); err != nil {
+		k.failLocked(err)
+	}
+	k.dirty = true
+	return out
+}
+
+// untold is a trace without the spans that were handed out, or passed over. The caller holds
+// the lock.
+func (k *Keeper) untold(t spans.Trace, passed bool) spans.Trace {
+	var left []spans.Span
+	for i := range t.Spans {
+		key := keyOf(&t.Spans[i])
+		switch {
+		case k.given[key]:
+		case k.ledger.isTaken(key):
+			k.stats.Known++
+		case passed && !k.ledger.isBuilt(key):
+			k.stats.Passed++
+		default:
+			left = append(left, t.Spans[i])
+			continue
+		}
+		if i == 0 {
+			t.Late = true // its root went out before
+		}
+	}
+	t.Spans = left
+	return t
+}
+
+// Acknowledge notes that spans are where nothing of this process is needed any more: the
+// collector has them, or they are on another disk, or nobody will ever send them. Until then
+// they are built again after a restart. It may be called from any goroutine.
+func (k *Keeper) Acknowledge(keys ...SpanKey) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range keys {
+		delete(k.given, key)
+	}
+	taken := k.ledger.acknowledge(keys)
+	if len(taken) > 0 && k.handed != nil {
+		k.handed.append(encodeNumbers(recTaken, taken...))
+		k.dirty = true
+	}
+}
+
+// AcknowledgeAll notes that for all spans of traces.
+func (k *Keeper) AcknowledgeAll(traces []spans.Trace) {
+	var keys []SpanKey
+	for i := range traces {
+		for j := range traces[i].Spans {
+			keys = append(keys, keyOf(&traces[i].Spans[j]))
+		}
+	}
+	k.Acknowledge(keys...)
+}
+
+// Tick is to be called about once a second: it writes what was acknowledged, and has the
+// journal compacted when it has grown.
+func (k *Keeper) Tick() {
+	if !k.kept() {
+		return
+	}
+	k.syncLedger()
+	if k.kept() && k.sinceMark > 0 && k.now.Sub(k.marked) >= markEvery {
+		k.mark()
+	}
+	if k.kept() {
+		k.compact()
+	}
+}
+
+func (k *Keeper) syncLedger() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.dirty {
+		return
+	}
+	k.dirty = false
+	if err := k.handed.flush(true); err != nil {
+		k.failLocked(err)
+	}
+}
+
+// mark notes of what something is still to be told.
+func (k *Keeper) mark() {
+	k.marked, k.sinceMark = k.now, 0
+	k.record(encodeMark(nil, k.now, k.engine.Unsettled()))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ledger.forgetTaken(k.now.Add(-life - recent))
+}
+
+// Rest ends the observing: what is open goes on in the next process. Only Acknowledge, Stats
+// and Close may be called afterwards.
+func (k *Keeper) Rest() error {
+	if !k.kept() {
+		return nil
+	}
+	k.mark()
+	k.syncLedger()
+	if !k.kept() {
+		return nil
+	}
+	err := k.observed.close()
+	k.observed = nil
+	return err
+}
+
+// Close writes what was acknowledged since. It may be called from any goroutine.
+func (k *Keeper) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.handed == nil {
+		return nil
+	}
+	err := k.handed.close()
+	k.handed = nil
+	return err
+}
+
+// Stats returns the counters so far.
+func (k *Keeper) Stats() Stats {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := k.stats
+	waiting, _ := k.ledger.waiting()
+	out.Unacknowledged = int64(waiting)
+	return out
+}
+
+// file is a file beside the segments.
+func (k *Keeper) file(name string) string { return filepath.Join(k.options.Dir, name) }

@@ -1,0 +1,247 @@
+package journal
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+// What a record of what was observed is. The numbers are on disks.
+const (
+	recObserved = 1 // an observation
+	recTime     = 2 // time has passed
+	recMark     = 3 // all is told but of these objects
+	recListed   = 4 // the first list of a source is through
+	recHold     = 5 // nothing is handed out
+	recRelease  = 6 // until now
+	recCluster  = 7 // whose journal this is
+)
+
+// Flags of an observation.
+const (
+	flagModified = 1 << iota
+	flagDeleted
+	flagInitial
+	flagInferred
+	flagJSON
+	flagNothing // there is no object
+)
+
+// protobuf is an object as the API server encodes it.
+type protobuf interface {
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// encodeObservation appends an observation to a record:
+//
+//	kind, flags, time in ns, "apps/v1 Deployment", 0, object
+func encodeObservation(to []byte, o stream.Observation) ([]byte, error) {
+	flags := byte(0)
+	switch o.Type {
+	case watch.Modified:
+		flags |= flagModified
+	case watch.Deleted:
+		flags |= flagDeleted
+	}
+	if o.Initial {
+		flags |= flagInitial
+	}
+	if o.Inferred {
+		flags |= flagInferred
+	}
+	var body []byte
+	name := ""
+	if o.Object == nil {
+		flags |= flagNothing
+	} else {
+		apiVersion, kind := o.Object.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
+		name = apiVersion + " " + kind
+		var err error
+		if object, ok := o.Object.(protobuf); ok && isTypeOf(o.Object, name) {
+			body, err = object.Marshal()
+		} else {
+			flags |= flagJSON
+			body, err = json.Marshal(o.Object)
+		}
+		if err != nil {
+			return to, fmt.Errorf("an object of kind %s cannot be encoded: %w", kind, err)
+		}
+	}
+	to = append(to, recObserved, flags)
+	to = appendTime(to, o.Time)
+	to = append(to, name...)
+	to = append(to, 0)
+	return append(to, body...), nil
+}
+
+// isTypeOf reports whether an object is what newObject returns for its kind.
+func isTypeOf(object runtime.Object, name string) bool {
+	typ, ok := typesByKind.Load(name)
+	if !ok {
+		apiVersion, kind, _ := strings.Cut(name, " ")
+		typ = reflect.TypeOf(newObject(apiVersion, kind))
+		if typ != reflect.TypeFor[*metav1.PartialObjectMetadata]() {
+			typesByKind.Store(name, typ) // of the others there may be any number
+		}
+	}
+	return reflect.TypeOf(object) == typ
+}
+
+// typesByKind are the types of the kinds that newObject knows.
+var typesByKind sync.Map
+
+// decodeObservation reads what encodeObservation has written.
+func decodeObservation(body []byte) (o stream.Observation, err error) {
+	flags := body[1]
+	o.Time, body, err = readTime(body[2:])
+	if err != nil {
+		return o, err
+	}
+	o.Type = watch.Added
+	switch {
+	case flags&flagModified != 0:
+		o.Type = watch.Modified
+	case flags&flagDeleted != 0:
+		o.Type = watch.Deleted
+	}
+	o.Initial, o.Inferred = flags&flagInitial != 0, flags&flagInferred != 0
+	if flags&flagNothing != 0 {
+		return o, nil
+	}
+	end := strings.IndexByte(string(body[:min(len(body), 512)]), 0)
+	if end < 0 {
+		return o, errDamaged
+	}
+	apiVersion, kind, _ := strings.Cut(string(body[:end]), " ")
+	body = body[end+1:]
+	object := newObject(apiVersion, kind)
+	if flags&flagJSON != 0 {
+		// It was something else, of which the metadata is what the engine reads.
+		err = json.Unmarshal(body, object)
+	} else {
+		err = object.(protobuf).Unmarshal(body)
+	}
+	if err != nil {
+		return o, fmt.Errorf("an object of kind %s cannot be decoded: %w", kind, err)
+	}
+	object.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(apiVersion, kind))
+	o.Object = object
+	return o, nil
+}
+
+// newObject returns an empty object of a kind. Of what the engine reads the metadata of only
+// that is all there is.
+func newObject(apiVersion, kind string) runtime.Object {
+	switch apiVersion + " " + kind {
+	case "v1 Event":
+		return &corev1.Event{}
+	case "v1 Pod":
+		return &corev1.Pod{}
+	case "apps/v1 Deployment":
+		return &appsv1.Deployment{}
+	case "apps/v1 ReplicaSet":
+		return &appsv1.ReplicaSet{}
+	case "apps/v1 StatefulSet":
+		return &appsv1.StatefulSet{}
+	case "apps/v1 DaemonSet":
+		return &appsv1.DaemonSet{}
+	case "apps/v1 ControllerRevision":
+		return &appsv1.ControllerRevision{}
+	case "batch/v1 Job":
+		return &batchv1.Job{}
+	case "batch/v1 CronJob":
+		return &batchv1.CronJob{}
+	case "v1 ReplicationController":
+		return &corev1.ReplicationController{}
+	case "autoscaling/v2 HorizontalPodAutoscaler":
+		return &autoscalingv2.HorizontalPodAutoscaler{}
+	case "v1 Node":
+		return &corev1.Node{}
+	case "v1 PersistentVolumeClaim":
+		return &corev1.PersistentVolumeClaim{}
+	}
+	return &metav1.PartialObjectMetadata{}
+}
+
+// appendTime appends a time in ns since 1970; the zero time as one that there is not.
+func appendTime(to []byte, t time.Time) []byte {
+	ns := int64(0)
+	if !t.IsZero() {
+		ns = t.UnixNano()
+	}
+	return binary.BigEndian.AppendUint64(to, uint64(ns)) //nolint:gosec // It is read as it is written.
+}
+
+func readTime(body []byte) (t time.Time, rest []byte, err error) {
+	if len(body) < 8 {
+		return t, nil, errDamaged
+	}
+	if ns := int64(binary.BigEndian.Uint64(body)); ns != 0 { //nolint:gosec // It is written as it is read.
+		t = time.Unix(0, ns)
+	}
+	return t, body[8:], nil
+}
+
+// encodeMark appends a mark: when, and the UIDs of what is unsettled.
+func encodeMark(to []byte, now time.Time, unsettled []types.UID) []byte {
+	to = appendTime(append(to, recMark), now)
+	for _, uid := range unsettled {
+		to = append(to, uid...)
+		to = append(to, 0)
+	}
+	return to
+}
+
+func decodeMark(body []byte) (now time.Time, unsettled []types.UID, err error) {
+	now, rest, err := readTime(body[1:])
+	if err != nil {
+		return now, nil, err
+	}
+	for uid := range strings.SplitSeq(string(rest), "\x00") {
+		if uid != "" {
+			unsettled = append(unsettled, types.UID(uid))
+		}
+	}
+	return now, unsettled, nil
+}
+
+// timeOfRecord is when a record of what was observed is from; zero where it does not say.
+func timeOfRecord(body []byte) time.Time {
+	if len(body) == 0 {
+		return time.Time{}
+	}
+	from := 1
+	switch body[0] {
+	case recObserved:
+		from = 2
+	case recTime, recMark:
+	default:
+		return time.Time{}
+	}
+	if len(body) < from {
+		return time.Time{}
+	}
+	t, _, _ := readTime(body[from:]) // zero where it is damaged
+	return t
+}
+
+// errUnknown says that a record is of a kind that this version does not know.
+var errUnknown = errors.New("unknown kind of record")

@@ -1,0 +1,375 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	// segmentBytes is when a segment is full, as it is on the disk.
+	segmentBytes = 8 << 20
+	// flushAt is how much is written at once, before compression.
+	flushAt = 256 << 10
+)
+
+// entry is a record of a series: its number, which only grows, and what it holds.
+type entry struct {
+	seq  uint64
+	body []byte
+}
+
+// series is a sequence of records in the segments of a directory. It is not safe for
+// concurrent use; sealed segments may be read while it is written.
+type series struct {
+	dir, name string
+	full      int64 // segmentBytes, or less in tests
+
+	segments []segment // on the disk, the last of which is written if file is there
+	file     *os.File
+	packer   *packer
+	pending  []byte // records that are not written yet
+	next     uint64 // the number of the next record
+	last     uint64 // the number of the last record in pending or before it; see encode
+	unsynced bool
+}
+
+// segment is a file of a series.
+type segment struct {
+	index uint64
+	path  string
+	bytes int64
+}
+
+// damage is what was found wrong with a segment.
+type damage struct {
+	// aside is where the segment is now; empty where its tail was cut off.
+	aside string
+	path  string
+	// lost is how many bytes of it are not used.
+	lost int64
+}
+
+func newSeries(dir, name string) *series {
+	return &series{dir: dir, name: name, full: segmentBytes, packer: newPacker(), next: 1}
+}
+
+// open finds the segments, and removes what an interrupted compaction has left.
+func (s *series) open() error {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		path := filepath.Join(s.dir, f.Name())
+		middle, ok := strings.CutPrefix(f.Name(), s.name+"-")
+		if !ok {
+			continue
+		}
+		if strings.HasSuffix(middle, ".tmp") {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			continue
+		}
+		number, ok := strings.CutSuffix(middle, ".journal")
+		if !ok {
+			continue // set aside
+		}
+		index, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			continue
+		}
+		about, err := f.Info()
+		if err != nil {
+			return err
+		}
+		s.segments = append(s.segments, segment{index, path, about.Size()})
+	}
+	slices.SortFunc(s.segments, func(a, b segment) int {
+		if a.index < b.index {
+			return -1
+		}
+		return 1
+	})
+	return s.dropReplaced()
+}
+
+// dropReplaced removes segments in whose place there is a compacted one.
+func (s *series) dropReplaced() error {
+	from := 0
+	for i, seg := range s.segments {
+		f, err := os.Open(seg.path)
+		if err != nil {
+			return err
+		}
+		flags, err := readHeader(f, seg.path)
+		_ = f.Close() // only read
+		if _, newer := errors.AsType[*NewerError](err); newer {
+			return err
+		}
+		if err == nil && flags&compacted != 0 {
+			from = i
+		}
+	}
+	for _, seg := range s.segments[:from] {
+		if err := os.Remove(seg.path); err != nil {
+			return err
+		}
+	}
+	s.segments = slices.Delete(s.segments, 0, from)
+	return nil
+}
+
+// path is the file of a segment.
+func (s *series) path(index uint64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%s-%010d.journal", s.name, index))
+}
+
+// append adds a record and returns its number. It is on the disk after flush.
+func (s *series) append(body []byte) uint64 {
+	seq := s.next
+	s.next++
+	s.pending = encode(s.pending, entry{seq, body}, s.last)
+	s.last = seq
+	return seq
+}
+
+// encode appends a record to a frame; last is the number of the one before it.
+func encode(to []byte, e entry, last uint64) []byte {
+	to = binary.AppendUvarint(to, e.seq-last)
+	to = binary.AppendUvarint(to, uint64(len(e.body)))
+	return append(to, e.body...)
+}
+
+// flush writes what was appended, so that it survives the process; with sync, the machine.
+func (s *series) flush(sync bool) error {
+	if len(s.pending) > 0 {
+		if err := s.write(); err != nil {
+			return err
+		}
+	}
+	if !sync || !s.unsynced || s.file == nil {
+		return nil
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	s.unsynced = false
+	return nil
+}
+
+func (s *series) write() error {
+	if s.file == nil {
+		if err := s.begin(); err != nil {
+			return err
+		}
+	}
+	frame := s.packer.pack(s.pending)
+	if _, err := s.file.Write(frame); err != nil {
+		return err
+	}
+	s.pending = s.pending[:0]
+	if cap(s.pending) > 4*flushAt {
+		s.pending = nil
+	}
+	s.unsynced = true
+	now := &s.segments[len(s.segments)-1]
+	now.bytes += int64(len(frame))
+	if now.bytes > s.full {
+		return s.seal()
+	}
+	return nil
+}
+
+// begin begins a segment. The numbers in it count from 0, as they do where a segment is read.
+func (s *series) begin() error {
+	index := uint64(1)
+	if n := len(s.segments); n > 0 {
+		index = s.segments[n-1].index + 1
+	}
+	path := s.path(index)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(header(0)); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(path))
+	}
+	if err := syncDir(s.dir); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(path))
+	}
+	s.file = f
+	s.segments = append(s.segments, segment{index, path, headerSize})
+	s.packer.reset()
+	return nil
+}
+
+// seal ends the segment that is written.
+func (s *series) seal() error {
+	if s.file == nil {
+		return nil
+	}
+	f := s.file
+	s.file, s.last = nil, 0
+	err := f.Sync()
+	s.unsynced = false
+	return errors.Join(err, f.Close())
+}
+
+// close writes what is left, and ends.
+func (s *series) close() error {
+	return errors.Join(s.flush(true), s.seal())
+}
+
+// bytes is what the series takes on the disk.
+func (s *series) bytes() (n int64) {
+	for _, seg := range s.segments {
+		n += seg.bytes
+	}
+	return n
+}
+
+// sealed are the segments that are not written any more.
+func (s *series) sealed() []segment {
+	if s.file == nil {
+		return slices.Clone(s.segments)
+	}
+	return slices.Clone(s.segments[:len(s.segments)-1])
+}
+
+// recover reads all records, calls each for every one of them, and sets damaged segments
+// aside. What is appended then goes to a new segment. An error of each ends it.
+func (s *series) recover(each func(entry) error) (damaged []damage, err error) {
+	for i := 0; i < len(s.segments); i++ {
+		seg := &s.segments[i]
+		good, err := readSegment(*seg, func(e entry) error {
+			s.next = max(s.next, e.seq+1)
+			return each(e)
+		})
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errTorn) && i == len(s.segments)-1:
+			damaged = append(damaged, damage{path: seg.path, lost: seg.bytes - good})
+			if err := os.Truncate(seg.path, good); err != nil {
+				return damaged, err
+			}
+		case errors.Is(err, errTorn), errors.Is(err, errDamaged):
+			aside, err := setAside(seg.path, good)
+			if err != nil {
+				return damaged, err
+			}
+			damaged = append(damaged, damage{path: seg.path, aside: aside, lost: seg.bytes - good})
+		default:
+			return damaged, err
+		}
+		seg.bytes = good
+		if good == 0 {
+			s.segments = slices.Delete(s.segments, i, i+1)
+			i--
+		}
+	}
+	return damaged, nil
+}
+
+// setAside gives a damaged segment another name, and leaves what of it is good.
+func setAside(path string, good int64) (aside string, err error) {
+	aside = path + ".corrupt"
+	for i := 1; ; i++ {
+		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		aside = fmt.Sprintf("%s.corrupt%d", path, i)
+	}
+	if good == 0 {
+		return aside, os.Rename(path, aside)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		return aside, err
+	}
+	if err := writeFile(path+".tmp", whole[:good]); err != nil {
+		return aside, err
+	}
+	if err := os.Link(path, aside); err != nil {
+		return aside, err
+	}
+	return aside, os.Rename(path+".tmp", path)
+}
+
+// writeFile writes a whole file, and syncs it.
+func writeFile(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// readSegment calls each for every record of a segment. It returns how many bytes of it are
+// whole; the error is errTorn or errDamaged for what is behind them.
+func readSegment(seg segment, each func(entry) error) (good int64, err error) {
+	f, err := os.Open(seg.path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	if seg.bytes < headerSize {
+		return 0, errTorn
+	}
+	if _, err := readHeader(f, seg.path); err != nil {
+		return 0, err
+	}
+	frames := newUnpacker(f, seg.bytes)
+	last := uint64(0)
+	for {
+		raw, err := frames.next()
+		if errors.Is(err, io.EOF) {
+			return frames.good, nil
+		} else if err != nil {
+			return frames.good, err
+		}
+		if last, err = decodeFrame(raw, last, each); err != nil {
+			return frames.good, err
+		}
+	}
+}
+
+// decodeFrame calls each for every record of a frame; last is the number of the one before
+// the first, and then that of the last.
+func decodeFrame(raw []byte, last uint64, each func(entry) error) (uint64, error) {
+	for len(raw) > 0 {
+		step, n := binary.Uvarint(raw)
+		if n <= 0 {
+			return last, errDamaged
+		}
+		raw = raw[n:]
+		length, n := binary.Uvarint(raw)
+		if n <= 0 || length > uint64(len(raw)-n) {
+			return last, errDamaged
+		}
+		last += step
+		if err := each(entry{last, raw[n : n+int(length)]}); err != nil { //nolint:gosec // It is not more than there is.
+			return last, err
+		}
+		raw = raw[n+int(length):] //nolint:gosec // As above.
+	}
+	return last, nil
+}
+
+// syncDir makes the names in a directory survive the machine.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

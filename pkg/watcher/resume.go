@@ -1,0 +1,255 @@
+package watcher
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// resumption is what a journal says of the objects that there were: the stores begin with it,
+// so that the first list of a watch is one more list after an outage. What was deleted or made
+// meanwhile is then seen as such.
+type resumption struct {
+	mu sync.Mutex
+	// known are the objects that there were when nobody looked any more.
+	known map[schema.GroupKind]map[types.NamespacedName]identity
+	// newest are the newest resource versions of Events, by namespace.
+	newest map[string]string
+	// listed are the sources whose first list was through.
+	listed func(source string) bool
+}
+
+// reset forgets everything.
+func (r *resumption) reset() {
+	r.known = map[schema.GroupKind]map[types.NamespacedName]identity{}
+	r.newest = map[string]string{}
+}
+
+// observed takes in what was observed before.
+func (r *resumption) observed(o causality.Observation) {
+	m, ok := o.Object.(metav1.Object)
+	if !ok {
+		return
+	}
+	gk := o.Object.GetObjectKind().GroupVersionKind().GroupKind()
+	if gk == eventKind.GroupKind() {
+		if old, ok := r.newest[m.GetNamespace()]; !ok || newer(m.GetResourceVersion(), old) {
+			r.newest[m.GetNamespace()] = m.GetResourceVersion()
+		}
+		return
+	}
+	name := types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
+	if r.known[gk] == nil {
+		r.known[gk] = map[types.NamespacedName]identity{}
+	}
+	switch old, ok := r.known[gk][name]; {
+	case o.Type != watch.Deleted:
+		r.known[gk][name] = identity{uid: m.GetUID(), resourceVersion: m.GetResourceVersion(), digest: digest(o.Object)}
+	case ok && old.uid == m.GetUID():
+		delete(r.known[gk], name)
+	}
+}
+
+// objects has a store begin with the objects of its source.
+func (r *resumption) objects(s *objectStore, src source) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, id := range r.known[src.kind.GroupKind()] {
+		if src.namespace == "" || src.namespace == name.Namespace {
+			s.known[name] = id
+		}
+	}
+	if src.namespace == "" {
+		delete(r.known, src.kind.GroupKind()) // the store has them now
+	}
+	s.started = r.listed(src.name())
+}
+
+// events has a store begin with the newest Event of its source.
+func (r *resumption) events(s *eventStore, src source) {
+	if r == nil {
+		return
+	}
+	for namespace, version := range r.newest {
+		if (src.namespace == "" || src.namespace == namespace) && (s.newest == "" || newer(version, s.newest)) {
+			s.newest = version
+		}
+	}
+	s.started = r.listed(src.name())
+}
+
+// keep opens the journal of a run, and has the engine begin with what is in it.
+func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
+	resumed := &resumption{}
+	resumed.reset()
+	o := journal.Options{
+		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(),
+		New:   func() journal.Engine { return watchedEngine{l.newEngine(l.options.Engine), l.heartbeat} },
+		Reset: resumed.reset,
+		Observed: func(o causality.Observation) {
+			resumed.observed(o)
+			l.streams.owners.notice(o.Object)
+		},
+	}
+	if l.options.DataDir != "" {
+		o.Dir = filepath.Join(l.options.DataDir, "journal")
+	}
+	k, err := journal.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	l.keeper.Store(k)
+	if err := k.Recover(func(again []spans.Trace) error { return l.deliver(k, sink, again) }); err != nil {
+		return nil, err
+	}
+	if k.Resumes() {
+		stats := k.Stats()
+		l.options.Log.Info("going on where the run before has stopped", "observations", stats.Recovered,
+			"within", stats.RecoveryTime.String(), "tracesToSend", stats.Unacknowledged)
+		resumed.listed = k.WasListed
+		l.streams.resumed = resumed
+	}
+	return k, nil
+}
+
+// scope says what of the cluster is watched.
+func (l *Live) scope() string {
+	namespaces := slices.Sorted(slices.Values(l.options.Namespaces))
+	return strings.Join(slices.Compact(namespaces), ",")
+}
+
+// lockDataDir makes the data directory this process's own.
+func (l *Live) lockDataDir() error {
+	if l.options.DataDir == "" {
+		return nil
+	}
+	lock, err := journal.Lock(l.options.DataDir)
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	l.lock.Store(&lock)
+	return nil
+}
+
+// Close writes down which spans were acknowledged since Start returned, and leaves the data
+// directory to others.
+func (l *Live) Close() error {
+	var errs []error
+	if k := l.keeper.Load(); k != nil {
+		errs = append(errs, k.Close())
+	}
+	if lock := l.lock.Load(); lock != nil {
+		errs = append(errs, (*lock).Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Acknowledge notes that nothing of this process is needed any more for spans to arrive; see
+// journal.Keeper. It may be called from any goroutine.
+func (l *Live) Acknowledge(keys ...journal.SpanKey) {
+	if k := l.keeper.Load(); k != nil {
+		k.Acknowledge(keys...)
+	}
+}
+
+// journalStats are the counters of the journal.
+func (l *Live) journalStats() journal.Stats {
+	if k := l.keeper.Load(); k != nil {
+		return k.Stats()
+	}
+	return journal.Stats{}
+}
+
+// maxBatch is how many observations are written to the journal at once.
+const maxBatch = 256
+
+// batch is an observation from the queue, with those that are behind it.
+func (l *Live) batch(first queued) []causality.Observation {
+	out := l.take(l.batched[:0], first)
+	for n := 1; n < maxBatch; n++ {
+		select {
+		case in := <-l.queue.out():
+			out = l.take(out, in)
+			continue
+		default:
+		}
+		break
+	}
+	l.batched = out
+	return out
+}
+
+// take adds what was in the queue to a batch. What a list after an outage says of pods waits
+// for the lists of all else: a pod is gone because its ReplicaSet was scaled down, and of what
+// was missed only the arrival says what came first.
+func (l *Live) take(batch []causality.Observation, in queued) []causality.Observation {
+	o := l.queue.took(in)
+	if !l.catchingUp || o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() {
+		return append(batch, o)
+	}
+	l.pods = append(l.pods, o)
+	if l.podBytes += in.size; l.podBytes > queueBytes {
+		batch = append(batch, l.waitingPods()...)
+	}
+	return batch
+}
+
+// waitingPods are the observations of pods that have waited. They count as seen now.
+func (l *Live) waitingPods() []causality.Observation {
+	out := l.pods
+	l.pods, l.podBytes = nil, 0
+	for i := range out {
+		out[i].Time = time.Now()
+	}
+	return out
+}
+
+// catchUp has the engine hold everything back while lists say what happened since the run
+// before, until caughtUp.
+func (l *Live) catchUp(k *journal.Keeper) {
+	if k.Resumes() {
+		l.catchingUp = true
+		k.Hold()
+	}
+}
+
+// caughtUp ends that.
+func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
+	if !l.catchingUp {
+		return nil
+	}
+	l.catchingUp = false
+	finished = k.Observe(l.waitingPods()...)
+	k.Release()
+	return finished
+}
+
+// noteListed writes down which first lists are through, once all that they had is in the
+// journal.
+func (l *Live) noteListed(k *journal.Keeper) {
+	through := l.streams.throughBy()
+	if l.queue.length() > 0 || l.catchingUp {
+		return
+	}
+	slices.SortFunc(through, cmp.Compare[string])
+	for _, source := range through {
+		k.Listed(source)
+	}
+}
