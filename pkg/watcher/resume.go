@@ -109,6 +109,11 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 		},
 	}
 	if l.options.DataDir != "" {
+		hidden, err := readMask(l.options.DataDir)
+		if err != nil {
+			return nil, fmt.Errorf("--data-dir: %w", err)
+		}
+		l.streams.hide = hidden.hide
 		o.Dir = filepath.Join(l.options.DataDir, "journal")
 	}
 	k, err := journal.Open(o)

@@ -22,6 +22,8 @@ import (
 // observations instead of keeping it. A Reflector calls it from one goroutine.
 type store struct {
 	kind kind
+	// hide takes out of an object what may be secret; nil for nothing.
+	hide func(runtime.Object)
 	// emit takes an observation, waiting while there is no room for it. It
 	// fails only when the program stops.
 	emit func(causality.Observation) error
@@ -420,6 +422,9 @@ func (s *store) identify(v any) (runtime.Object, types.NamespacedName, identity,
 	// recording has it. The engine should see no difference.
 	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind)
 	trim(object)
+	if s.hide != nil {
+		s.hide(object)
+	}
 	name := types.NamespacedName{Namespace: m.GetNamespace(), Name: m.GetName()}
 	return object, name, identity{uid: m.GetUID(), resourceVersion: m.GetResourceVersion(), digest: digest(object)}, nil
 }

@@ -74,6 +74,9 @@ type streams struct {
 
 	// resumed is what a journal says of what there was; nil for none.
 	resumed *resumption
+	// hide takes out of objects what may be secret, where they are kept on a disk; nil for
+	// nothing.
+	hide func(runtime.Object)
 
 	mu sync.Mutex
 	// through are the sources whose first list is, in this run.
@@ -165,6 +168,7 @@ func (s *streams) baseStore(src source) store {
 	return store{
 		kind: src.kind,
 		emit: s.observe,
+		hide: s.hide,
 		now:  time.Now,
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())

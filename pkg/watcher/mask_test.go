@@ -1,0 +1,102 @@
+package watcher
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// secretive is a pod template that has a secret wherever one may be.
+func secretive(secret string) corev1.PodTemplateSpec {
+	get := &corev1.HTTPGetAction{Path: "/ready", HTTPHeaders: []corev1.HTTPHeader{{Name: "Authorization", Value: secret}}}
+	exec := &corev1.ExecAction{Command: []string{"check", secret}}
+	c := corev1.Container{
+		Name: "web", Image: "web:1", Command: []string{"serve", secret}, Args: []string{"--token=" + secret},
+		Env:            []corev1.EnvVar{{Name: "TOKEN", Value: secret}, {Name: "EMPTY"}},
+		ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}},
+		LivenessProbe:  &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: exec}},
+		StartupProbe:   &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get.DeepCopy()}},
+		Lifecycle: &corev1.Lifecycle{
+			PostStart: &corev1.LifecycleHandler{Exec: exec.DeepCopy()}, PreStop: &corev1.LifecycleHandler{HTTPGet: get.DeepCopy()},
+		},
+	}
+	first := *c.DeepCopy()
+	first.Name = "first"
+	return corev1.PodTemplateSpec{Spec: corev1.PodSpec{InitContainers: []corev1.Container{first}, Containers: []corev1.Container{c}}}
+}
+
+// What may be secret is not in what a run with a data directory observes; that it changed is.
+func TestMask(t *testing.T) {
+	const secret = "hunter2-hunter2"
+	dir := t.TempDir()
+	m, err := readMask(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := secretive(secret)
+	for _, object := range []runtime.Object{
+		&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: template}},
+		&appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Template: template}},
+		&appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Template: template}},
+		&appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Template: template}},
+		&corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Template: &template}},
+		&batchv1.Job{Spec: batchv1.JobSpec{Template: template}},
+		&batchv1.CronJob{Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}}},
+	} {
+		object = object.DeepCopyObject()
+		s := store{hide: m.hide}
+		masked, _, _, err := s.identify(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(masked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), secret) || !strings.Contains(string(text), "TOKEN") || !strings.Contains(string(text), "web:1") {
+			t.Errorf("%T is masked as %s", object, text)
+		}
+	}
+	hidden := func(m *mask, secret string) string {
+		d := &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: secretive(secret)}}
+		m.hide(d)
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	again, err := readMask(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := readMask(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := hidden(m, secret)
+	if before != hidden(again, secret) || before == hidden(m, secret+"3") || before == hidden(other, secret) {
+		t.Error("a mask tells no values apart, or those of another run")
+	}
+	if env := podTemplateOf(&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: template}}).Spec.Containers[0].Env; env[1].Value != "" {
+		t.Errorf("the empty value is %q", env[1].Value)
+	}
+
+	path := filepath.Join(dir, "mask.key")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file is %v (%v)", info, err)
+	}
+	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readMask(dir); err == nil || !strings.Contains(err.Error(), "mask.key has 5 bytes and not 32") {
+		t.Errorf("a key that was cut is read with %v", err)
+	}
+}
