@@ -59,30 +59,7 @@ func (r *reviewer) replaced(lost, next *podlife.Pod) (how attr.Outcome, seen tim
 	seen = evidence.Latest(lost.GoneSeen, lost.LostBy().Arrival)
 	stopped := lost.Gone.Known() || !lost.Leaving()
 	if next == nil {
-		if build.NeverReplaced(r.plan, lost) {
-			return attr.OutcomeFailed, seen, true
-		}
-		// Nobody replaces it once the workload wants something else.
-		if set := r.plan.Stops[lost].Set; set.Gone && plans.OrphanedAt(set, lost.LostBy()) {
-			return attr.OutcomeDeleted, evidence.Latest(seen, set.DeletedBy.Arrival), stopped
-		}
-		if r.plan.Workload.Controller.Replaces == workloads.ReplacedOnNode && stopped && r.engine.nodeGone(lost.Node) {
-			return attr.OutcomeDeleted, seen, true
-		}
-		if r.plan.Workload.Direct() && lost.Gone.Known() && r.plan.Workload.Scaled && lost.LostBy().Before(r.plan.Workload.Stated) {
-			// It has all it wants. If its controller is slow it may yet say otherwise.
-			at := evidence.Latest(seen, r.plan.Workload.Stated.Arrival).Add(r.engine.opts.Linger)
-			return attr.OutcomeSuperseded, at, r.wanted != whatIsOver || !r.engine.now.Before(at)
-		}
-		c := r.plan.Workload.ChangeAfter(lost.LostBy())
-		if c == nil || !c.Over() && c.Kind != attr.ChangeDelete {
-			return attr.OutcomeOpen, seen, false
-		}
-		how = attr.OutcomeSuperseded
-		if c.Kind == attr.ChangeDelete {
-			how = attr.OutcomeDeleted
-		}
-		return how, evidence.Latest(seen, c.Opened.Arrival, c.EndedBy.Arrival), stopped
+		return r.unreplaced(lost, seen, stopped)
 	}
 	at, over := next.StartResolved()
 	how = attr.OutcomeComplete
@@ -97,4 +74,33 @@ func (r *reviewer) replaced(lost, next *podlife.Pod) (how attr.Outcome, seen tim
 		seen = seen.Add(r.engine.opts.Linger)
 	}
 	return how, seen, over
+}
+
+// unreplaced is replaced of a pod in whose place there is none, or none yet. It is known of
+// since seen, and has stopped or not.
+func (r *reviewer) unreplaced(lost *podlife.Pod, seen time.Time, stopped bool) (how attr.Outcome, at time.Time, done bool) {
+	if build.NeverReplaced(r.plan, lost) {
+		return attr.OutcomeFailed, seen, true
+	}
+	// Nobody replaces it once the workload wants something else.
+	if set := r.plan.Stops[lost].Set; set.Gone && plans.OrphanedAt(set, lost.LostBy()) {
+		return attr.OutcomeDeleted, evidence.Latest(seen, set.DeletedBy.Arrival), stopped
+	}
+	if r.plan.Workload.Controller.Replaces == workloads.ReplacedOnNode && stopped && r.engine.nodeGone(lost.Node) {
+		return attr.OutcomeDeleted, seen, true
+	}
+	if r.plan.Workload.Direct() && lost.Gone.Known() && r.plan.Workload.Scaled && lost.LostBy().Before(r.plan.Workload.Stated) {
+		// It has all it wants. If its controller is slow it may yet say otherwise.
+		at = evidence.Latest(seen, r.plan.Workload.Stated.Arrival).Add(r.engine.opts.Linger)
+		return attr.OutcomeSuperseded, at, r.wanted != whatIsOver || !r.engine.now.Before(at)
+	}
+	c := r.plan.Workload.ChangeAfter(lost.LostBy())
+	if c == nil || !c.Over() && c.Kind != attr.ChangeDelete {
+		return attr.OutcomeOpen, seen, false
+	}
+	how = attr.OutcomeSuperseded
+	if c.Kind == attr.ChangeDelete {
+		how = attr.OutcomeDeleted
+	}
+	return how, evidence.Latest(seen, c.Opened.Arrival, c.EndedBy.Arrival), stopped
 }
