@@ -56,7 +56,7 @@ func (b *changeBuilder) statusLatency(path *critpath.Path, block blocker) {
 	}
 	s := b.addWait(path, SpanSpec{
 		Kind: kind.StatusLatency, id: []string{kind.StatusLatency.ID(), string(block.pod.UID)}, Subject: block.pod.Subject(),
-		Start: block.available, End: block.open, Attrs: b.podAttributes(block.pod),
+		Start: block.available, End: evidence.Earliest(block.open, b.end), Attrs: b.podAttributes(block.pod),
 	})
 	path.Self(s, s.Start)
 }
