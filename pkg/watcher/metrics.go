@@ -110,6 +110,8 @@ func newLiveMetrics(queued *queue, stats func() *causality.Stats, kept func() jo
 				func(s *causality.Stats) int64 { return s.Incomplete }),
 			counter("incomplete_events_total", "Events without a reason, or without the kind or UID of their object.",
 				func(s *causality.Stats) int64 { return s.IncompleteEvents }),
+			counter("repeated_spans_total", "Spans that were not handed out, as another one had their ID: two objects state that they are the same.",
+				func(s *causality.Stats) int64 { return s.Repeated }),
 			counter("malformed_trace_contexts_total", "Values of the annotations for trace contexts that are none, each once per workload.",
 				func(s *causality.Stats) int64 { return s.MalformedContexts }),
 		),
