@@ -37,6 +37,7 @@ type changeBuilder struct {
 	ready                 []readyPod               // see becameReady
 	went                  []*spans.Span            // see wentBefore
 	ends                  []runEnd                 // see runEnds
+	inTheWay              *unreadyTimes            // see oldPodInTheWay
 	blockerOf             map[trace.SpanID]*blocker
 	waits                 int // how many spans of waits there are: see addWait
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -136,56 +135,6 @@ func (b *changeBuilder) isOld(pod *podlife.Pod) bool {
 		return false
 	}
 	return b.change.RevisionName == "" || pod.RevisionName != b.change.RevisionName
-}
-
-// oldPodInTheWay is the old pod that was in the way last between two times, and since and
-// until when it was; nil if none was. A StatefulSet does not get past a pod that is not
-// ready (k8s.io/kubernetes/pkg/controller/statefulset: updateStatefulSet), and one that
-// never gets so is in the way until somebody deletes it.
-func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, since, until time.Time) {
-	if b.plan.Workload.Controller.Replaces != workloads.ReplacedByName || b.change.Kind == attr.ChangeDelete {
-		return nil, since, until
-	}
-	for _, pod := range b.plan.Pods {
-		b.builder.work.Spend(1)
-		if !b.isOld(pod) {
-			continue
-		}
-		begin, end := unreadyUntil(pod, to)
-		if !end.After(from) || !begin.Before(end) {
-			continue
-		}
-		if last == nil || end.After(until) || end.Equal(until) && begin.Before(since) {
-			last, since, until = pod, begin, end
-		}
-	}
-	return last, since, until
-}
-
-// unreadyUntil is the last time before t in which a pod was there and not Ready; zero if
-// there was none.
-func unreadyUntil(pod *podlife.Pod, t time.Time) (begin, end time.Time) {
-	if pod.Lost() {
-		t = evidence.Earliest(t, pod.LostAt().At())
-	}
-	was, since := false, pod.CreatedAt()
-	for _, tr := range pod.Ready {
-		at := tr.At.At()
-		if at.After(t) {
-			break
-		}
-		switch {
-		case tr.Status && !was:
-			begin, end = since, at
-		case !tr.Status && was:
-			since = at
-		}
-		was = tr.Status
-	}
-	if !was && since.Before(t) {
-		return since, t
-	}
-	return begin, end
 }
 
 // oldPodWait is what a span says of the wait for an old pod.
