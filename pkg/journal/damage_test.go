@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
@@ -42,6 +43,27 @@ func quietly(t *testing.T, dir string, newEngine func() journal.Engine, to *told
 		t.Fatal(err)
 	}
 	return k, said.String()
+}
+
+// A process may end when it has made a segment and has not written its header, and a machine
+// may forget the header. The segments before that are used, and the journal goes on.
+func TestSegmentWithoutHeader(t *testing.T) {
+	steps := load(t, oneRecording)
+	for _, size := range []int64{0, 1, 15} {
+		dir, to, k := lived(t, steps)
+		paths := k.Segments()
+		if err := os.Truncate(paths[len(paths)-1], size); err != nil {
+			t.Fatal(err)
+		}
+		next, _ := quietly(t, dir, newEngine, to)
+		next.Advance(steps[len(steps)-1].now.Add(time.Hour))
+		if failures := next.Stats().Failures; failures != 0 || !next.Kept() || len(next.Segments()) != len(paths) {
+			t.Errorf("%d bytes: %d failures, %d of %d segments", size, failures, len(next.Segments()), len(paths))
+		}
+		if err := next.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // A bit that has flipped costs what is behind it in one segment, which is set aside, named and

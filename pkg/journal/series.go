@@ -258,7 +258,7 @@ func (s *series) recover(each func(entry) error) (damaged []damage, err error) {
 			continue
 		case errors.Is(err, errTorn) && i == len(s.segments)-1:
 			damaged = append(damaged, damage{path: seg.path, lost: seg.bytes - good})
-			if err := os.Truncate(seg.path, good); err != nil {
+			if err := cutOff(seg.path, good); err != nil {
 				return damaged, err
 			}
 		case errors.Is(err, errTorn), errors.Is(err, errDamaged):
@@ -277,6 +277,15 @@ func (s *series) recover(each func(entry) error) (damaged []damage, err error) {
 		}
 	}
 	return damaged, nil
+}
+
+// cutOff leaves of a segment what is good. One that has no header yet, as the process ended
+// when it had made the file, is removed: the next one will have its name.
+func cutOff(path string, good int64) error {
+	if good == 0 {
+		return os.Remove(path)
+	}
+	return os.Truncate(path, good)
 }
 
 // setAside gives a damaged segment another name, and leaves what of it is good.
