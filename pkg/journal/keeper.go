@@ -234,6 +234,12 @@ func (k *Keeper) write(batch []stream.Observation) {
 		}
 		k.body = body
 		k.seqs = append(k.seqs, k.observed.append(body))
+		if len(k.observed.pending) >= flushAt { // a batch may be of any size, a frame may not
+			if err := k.observed.flush(false); err != nil {
+				k.fail(err)
+				return
+			}
+		}
 	}
 	k.flush(len(batch))
 }

@@ -110,6 +110,9 @@ var typesByKind sync.Map
 
 // decodeObservation reads what encodeObservation has written.
 func decodeObservation(body []byte) (o stream.Observation, err error) {
+	if len(body) < 2 {
+		return o, errDamaged
+	}
 	flags := body[1]
 	o.Time, body, err = readTime(body[2:])
 	if err != nil {
@@ -132,11 +135,14 @@ func decodeObservation(body []byte) (o stream.Observation, err error) {
 	}
 	apiVersion, kind, _ := strings.Cut(string(body[:end]), " ")
 	body = body[end+1:]
-	object := newObject(apiVersion, kind)
+	var object runtime.Object
 	if flags&flagJSON != 0 {
-		// It was something else, of which the metadata is what the engine reads.
+		// It was something else, of which the metadata is what the engine reads: of a pod, too,
+		// whose deletion was missed.
+		object = &metav1.PartialObjectMetadata{}
 		err = json.Unmarshal(body, object)
 	} else {
+		object = newObject(apiVersion, kind)
 		err = object.(protobuf).Unmarshal(body)
 	}
 	if err != nil {
