@@ -29,7 +29,7 @@ type builder struct {
 	known map[trace.SpanID]*spans.Span // spans by their IDs
 	// above are the services of spans that are not among these, but parents of them: they
 	// went out before, or come later. The root of a rollout has deployment-controller.
-	above map[trace.SpanID]string
+	above map[trace.SpanID]parent
 	// resources are those that spans have so far. Spans about one object share one.
 	resources map[string][]attribute.KeyValue
 	late      bool
@@ -45,14 +45,23 @@ func (b *builder) remember(s *spans.Span) *ledger.SentSpan {
 	return &ledger.SentSpan{Place: b.place, SpanID: s.SpanID, Service: s.Service, Start: s.Start, End: s.End}
 }
 
-// below notes that spans of this builder are below one that is not among them, and which
-// component that is of.
-func (b *builder) below(parent trace.SpanID, service string) {
-	if b.above == nil {
-		b.above = map[trace.SpanID]string{}
-	}
-	b.above[parent] = service
+// parent is what is known of a span that has others below it.
+type parent struct {
+	service string
+	start   time.Time // zero where it is not known yet
 }
+
+// below notes that spans of this builder are below one that is not among them, which
+// component that is of, and when it began: none of them begins before it.
+func (b *builder) below(id trace.SpanID, of parent) {
+	if b.above == nil {
+		b.above = map[trace.SpanID]parent{}
+	}
+	b.above[id] = of
+}
+
+// belowSent notes that of one that was handed out.
+func (b *builder) belowSent(s *ledger.SentSpan) { b.below(s.SpanID, parent{s.Service, s.Start}) }
 
 // SpanSpec says what a span is to be: who did what to which object, and when. The kubelet
 // pulled the image of the container app of pod web-1 from 10:02:03 to 10:02:07.
@@ -84,6 +93,7 @@ func (b *builder) add(spec SpanSpec) *spans.Span {
 	} else {
 		spec.parent = b.place.Joined.SpanID()
 	}
+	spec.Start = evidence.Latest(spec.Start, b.above[spec.parent].start)
 	s := &spans.Span{
 		TraceID:  b.place.TraceID(),
 		SpanID:   id,
@@ -183,7 +193,7 @@ func (b *builder) done() spans.Trace {
 // spanKind is Server for a root, and for what another component does than its parent: to
 // that, this is a request. Backends draw rates and structures of Server spans alone.
 func (b *builder) spanKind(s *spans.Span) trace.SpanKind {
-	service := b.above[s.ParentID]
+	service := b.above[s.ParentID].service
 	if parent := b.known[s.ParentID]; parent != nil {
 		service = parent.Service
 	}

@@ -21,7 +21,7 @@ import (
 // not in these; the Events' repetitions count up to until.
 func LateEventsTrace(s *ledger.SentSpan, base []attribute.KeyValue, app *spans.App, spec SpanSpec, events []*podlife.Event, until time.Time) spans.Trace {
 	b := &builder{place: s.Place, base: base, late: true, app: app}
-	b.below(s.SpanID, s.Service)
+	b.belowSent(s)
 	spec.parent, spec.id = s.SpanID, append([]string{kind.LateEvents.ID()}, events[0].Identity()...)
 	spec.Service = cmp.Or(events[0].Component, spec.Service)
 	spec.Start = evidence.Latest(s.Start, events[0].First())
@@ -60,10 +60,10 @@ func NewLate(p *plans.Plan, c *workloads.Change) *builder {
 // and when that began.
 func lateParent(p *plans.Plan, b *builder, at plans.Attribution) (trace.SpanID, time.Time) {
 	root := at.Change.Ledger.Root
-	b.below(root.SpanID, root.Service)
+	b.belowSent(root)
 	if at.Step != nil && !at.Step.Ledger.SentStart.IsZero() && p.Workload.ChangeAt(at.Step.Write) == at.Change {
 		step := b.place.SpanID(stepIdentity(at.Set, at.Step)...)
-		b.below(step, kind.ScaleUp.Service())
+		b.below(step, parent{kind.ScaleUp.Service(), at.Step.Ledger.SentStart})
 		return step, at.Step.Ledger.SentStart
 	}
 	return b.place.RootID(), root.Start
@@ -73,7 +73,7 @@ func lateParent(p *plans.Plan, b *builder, at plans.Attribution) (trace.SpanID, 
 func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 	c.Ledger.EmitRecovery()
 	b := NewLate(p, c)
-	b.below(b.place.RootID(), c.Ledger.Root.Service)
+	b.belowSent(c.Ledger.Root)
 	failed := c.End.At()
 	end := evidence.Latest(c.Recovery.At(), failed)
 	span := b.add(SpanSpec{

@@ -91,7 +91,7 @@ func NewReplacement(p *plans.Plan, lost *podlife.Pod, late bool) *builder {
 // handed out.
 func StopOfReplacedTrace(p *plans.Plan, lost *podlife.Pod, set *workloads.PodSet, now time.Time) spans.Trace {
 	b := NewReplacement(p, lost, true)
-	b.below(lost.Ledger.Replaced.SpanID, lost.Ledger.Replaced.Service)
+	b.belowSent(lost.Ledger.Replaced)
 	b.podStop(lost.Ledger.Replaced.SpanID, lost, set.Attributes(), p.StopAsked(lost), lost.Ledger.Replaced.Start, now)
 	return b.done()
 }
