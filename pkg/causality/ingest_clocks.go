@@ -237,6 +237,20 @@ func (e *Engine) eventTimes(o Observation, in *corev1.Event) (t eventTimes) {
 		t.first, t.last = podlife.EventTimes(in, o)
 		return t
 	}
+	stated, _ := podlife.StatedBy(in)
+	if e.events[podlife.EventKey(in)] == nil && isRubbish(stated, in, o) {
+		off := stated.Sub(o.Time)
+		return eventTimes{o.Time, o.Time, off, off}
+	}
+	t = e.correctedTimes(o, in)
+	if ahead := t.last.Sub(o.Time); ahead > clocks.Furthest {
+		t.last, t.offsetAtEnd = o.Time, ahead
+	}
+	return t
+}
+
+// correctedTimes are those of an Event by a clock that may be off.
+func (e *Engine) correctedTimes(o Observation, in *corev1.Event) (t eventTimes) {
 	known, clock := e.events[podlife.EventKey(in)], e.clockOf(in)
 	if known != nil {
 		t.offset = known.Offset
@@ -267,6 +281,18 @@ func (e *Engine) eventTimes(o Observation, in *corev1.Event) (t eventTimes) {
 		t.last = evidence.Latest(t.first, t.last)
 	}
 	return t
+}
+
+// isRubbish reports whether what an Event states is so far from when it was written that no
+// clock is believed to be off by that much, but the one that was never set: it is dated by
+// its arrival. Of one that counts the first time may be long ago, as of any in a first list.
+func isRubbish(stated time.Time, in *corev1.Event, o Observation) bool {
+	if stated.IsZero() {
+		return false
+	}
+	written := in.CreationTimestamp.Time
+	long := !o.Initial && podlife.EventCount(in) <= 1 && !written.IsZero() && o.Time.Sub(written).Abs() < promptly && written.Sub(stated) > clocks.Furthest
+	return long || stated.Sub(o.Time) > clocks.Furthest
 }
 
 // dateEvent takes in when an Event says that it happened for the first time.

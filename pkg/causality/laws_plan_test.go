@@ -88,7 +88,7 @@ func TestLawBuildingChangesNoFacts(t *testing.T) {
 		}
 		noted = noted || everything.Differs(e.Prints(true)) != ""
 	})
-	if !noted {
+	if !noted && !testing.Short() { // in the few draws of a short run nothing may be
 		t.Error("nothing was ever handed out")
 	}
 }

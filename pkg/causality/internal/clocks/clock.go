@@ -6,9 +6,9 @@ const (
 	// Tolerance is how far clocks are apart where nobody would call one of them wrong: as far
 	// as NTP leaves them on a busy network.
 	Tolerance = 100 * time.Millisecond
-	// furthest is how far a clock may be off. What is stated from further away is no time
+	// Furthest is how far a clock may be off. What is stated from further away is no time
 	// that a clock has shown, but rubbish.
-	furthest = 25 * time.Hour
+	Furthest = 25 * time.Hour
 	// leap is how far what a source states may go back where its clock does not: its words
 	// overtake each other.
 	leap = time.Second
@@ -39,17 +39,17 @@ type Statement struct {
 type bounds struct{ least, most time.Duration }
 
 // unbounded is what is known of a clock before it states anything.
-var unbounded = bounds{-furthest, furthest}
+var unbounded = bounds{-Furthest, Furthest}
 
 // bounds are what one statement says of its clock: it is not over after the news of it, and
 // not before what made it possible.
 func (s Statement) bounds() bounds {
-	b := bounds{max(s.Time.Sub(s.By), -furthest), furthest}
+	b := bounds{max(s.Time.Sub(s.By), -Furthest), Furthest}
 	if b.least > 0 && b.least <= s.Rounded {
 		b.least = 0 // by seconds nobody can tell clocks apart that are so near
 	}
 	if !s.After.IsZero() {
-		b.most = min(s.Time.Add(s.Rounded).Sub(s.After), furthest)
+		b.most = min(s.Time.Add(s.Rounded).Sub(s.After), Furthest)
 	}
 	return b
 }
@@ -120,7 +120,7 @@ func (c *Clock) Date(s Statement) time.Duration {
 	}
 	c.used = s.By
 	said := s.bounds()
-	if said.least >= furthest || said.most <= -furthest {
+	if said.least >= Furthest || said.most <= -Furthest {
 		return 0 // no clock shows that
 	}
 	defer c.tell(s.By)
@@ -182,7 +182,7 @@ func (c *Clock) Reading(s Statement) time.Duration {
 	if c == nil {
 		return 0
 	}
-	if said := s.bounds(); said.least < furthest && said.most > -furthest {
+	if said := s.bounds(); said.least < Furthest && said.most > -Furthest {
 		if offset, old := c.old(s, said); old {
 			return offset
 		}
@@ -225,7 +225,7 @@ func (l *lags) even(at time.Time) bool {
 // shows by many statements, all of which are late by the same.
 func (c *Clock) Lag(s Statement) {
 	ahead := s.Time.Sub(s.By)
-	if c == nil || ahead.Abs() > furthest {
+	if c == nil || ahead.Abs() > Furthest {
 		return
 	}
 	l := &c.lags
@@ -240,7 +240,7 @@ func (c *Clock) Lag(s Statement) {
 	if !l.even(s.By) {
 		return
 	}
-	found := bounds{l.most, furthest}
+	found := bounds{l.most, Furthest}
 	if l.most < -spread {
 		found.most = l.most + time.Second
 	}

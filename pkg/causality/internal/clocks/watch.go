@@ -54,7 +54,7 @@ func (cs *Clocks) Created(stamp, arrival time.Time) {
 	w := &cs.Watch
 	late := arrival.Sub(stamp) - w.offset
 	switch {
-	case stamp.IsZero() || late > furthest:
+	case stamp.IsZero() || late > Furthest:
 	case late <= spread:
 		w.n = 0
 	case w.n > 0 && (late-w.late).Abs() <= nearby:
@@ -85,7 +85,7 @@ func (cs *Clocks) Existed(stamp, arrival time.Time) time.Time {
 	if w.backs > 0 || arrival.After(w.shown) {
 		w.shown, w.backs = arrival, 0
 	}
-	if late := w.Time(arrival).Sub(stamp); !stamp.IsZero() && late < -Tolerance && late > -furthest {
+	if late := w.Time(arrival).Sub(stamp); !stamp.IsZero() && late < -Tolerance && late > -Furthest {
 		cs.set(w.offset+late, arrival)
 	}
 	return w.Time(arrival)
@@ -110,10 +110,10 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 
 // moved are the bounds where the clock that they are relative to is behind by so much more.
 func (b bounds) moved(by time.Duration) bounds {
-	if b.least > -furthest {
+	if b.least > -Furthest {
 		b.least += by
 	}
-	if b.most < furthest {
+	if b.most < Furthest {
 		b.most += by
 	}
 	return b
