@@ -307,7 +307,7 @@ func setAside(path string, good int64) (aside string, err error) {
 	if err := writeFile(path+".tmp", whole[:good]); err != nil {
 		return aside, err
 	}
-	if err := os.Link(path, aside); err != nil {
+	if err := writeFile(aside, whole); err != nil { // not every volume has hard links
 		return aside, err
 	}
 	return aside, os.Rename(path+".tmp", path)
