@@ -3,6 +3,7 @@ package journal_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"os"
@@ -63,6 +64,26 @@ func TestSegmentWithoutHeader(t *testing.T) {
 		if err := next.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What has the name of a segment and is none is given another, and costs nothing.
+func TestForeignFiles(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, to, k := lived(t, steps)
+	paths := k.Segments()
+	for i, put := range []func(string) error{func(path string) error { return os.Symlink("/nowhere", path) }, func(path string) error { return os.Mkdir(path, 0o700) }} {
+		if err := put(filepath.Join(dir, fmt.Sprintf("observed-%010d.journal", len(paths)+1+i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, said := quietly(t, dir, newEngine, to)
+	next.Advance(steps[len(steps)-1].now.Add(time.Hour))
+	if !next.Kept() || next.Stats().Failures != 0 || len(next.Segments()) != len(paths)+1 {
+		t.Errorf("%d of %d segments: %s", len(next.Segments()), len(paths), said)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

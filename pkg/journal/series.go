@@ -90,6 +90,12 @@ func (s *series) open() error {
 		if err != nil {
 			return err
 		}
+		if !about.Mode().IsRegular() { // a directory or a link, which nobody here has made
+			if err := os.Rename(path, path+".foreign"); err != nil {
+				return err
+			}
+			continue
+		}
 		s.segments = append(s.segments, segment{index, path, about.Size()})
 	}
 	slices.SortFunc(s.segments, func(a, b segment) int {
