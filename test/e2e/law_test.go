@@ -25,6 +25,10 @@ const root = "(root)"
 // how busy the machine is that the tests run on.
 const inProgress = "in progress"
 
+// lateEvents spans have what is said of something when it has been sent: of a rollout that has
+// failed, for as long as it is not repaired.
+const lateEvents = "late events"
+
 // removePod spans are there if it takes a second, for which the machine may be the
 // reason, too.
 const removePod = "remove pod"
@@ -51,7 +55,7 @@ var places = contract()
 // placeOf also knows what Events alone tell of, which may be anybody's about
 // anything.
 func placeOf(name string) (place, bool) {
-	if name == "late events" || strings.HasSuffix(name, " activity") {
+	if name == lateEvents || strings.HasSuffix(name, " activity") {
 		return place{}, true
 	}
 	p, ok := places[name]
@@ -253,9 +257,9 @@ const grain = time.Microsecond
 
 // children are the spans right below one, in the order in which they went on;
 // one of no length comes before one that begins with it. What was said of the one
-// while it was in progress is left out.
+// while it was in progress, and after it, is left out.
 func children(t *trace, id string) []*controlplane.Span {
-	spans := slices.DeleteFunc(t.Children(id), func(sp *controlplane.Span) bool { return sp.Name == inProgress })
+	spans := slices.DeleteFunc(t.Children(id), func(sp *controlplane.Span) bool { return sp.Name == inProgress || sp.Name == lateEvents })
 	slices.SortStableFunc(spans, func(a, b *controlplane.Span) int {
 		return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End))
 	})

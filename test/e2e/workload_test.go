@@ -164,7 +164,9 @@ func (s *space) podsExplained() {
 		var wrong []string
 		for uid, life := range s.lives {
 			ends := 0
-			if life.gone {
+			// What its kubelet ended has ended, though it is still there.
+			evicted := life.last.Status.Phase == corev1.PodFailed && life.last.Spec.RestartPolicy == corev1.RestartPolicyAlways
+			if life.gone || evicted {
 				ends = 1
 			}
 			// The run of one that is to end tells how it did; that it is
