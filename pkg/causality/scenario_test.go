@@ -2,7 +2,9 @@ package causality_test
 
 import (
 	"fmt"
+	"iter"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -350,4 +352,32 @@ func atoi(s string) int {
 		panic(err)
 	}
 	return n
+}
+
+// scenarioStreams are the names of the scenarios' files, in order, and all that each observes.
+func scenarioStreams(t interface{ Fatalf(string, ...any) }) iter.Seq2[string, []causality.Observation] {
+	return func(yield func(string, []causality.Observation) bool) {
+		files, err := filepath.Glob(filepath.Join("testdata", "scenarios", "*.txt"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no scenarios: %v", err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatalf("%v", err)
+			}
+			w := newWorld()
+			var obs []causality.Observation
+			for _, line := range observed.FindAllString(string(content), -1) {
+				o, err := w.observation(line)
+				if err != nil {
+					t.Fatalf("%s: %v", file, err)
+				}
+				obs = append(obs, o)
+			}
+			if !yield(filepath.Base(file), obs) {
+				return
+			}
+		}
+	}
 }

@@ -3,8 +3,6 @@ package causality_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -38,26 +36,9 @@ var streams = sync.OnceValue(func() []*watchedStream {
 	for _, name := range recordings(t) {
 		out = append(out, watched(name, load(t, name)))
 	}
-	files, err := filepath.Glob(filepath.Join("testdata", "scenarios", "*.txt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := newWorld()
-		var obs []causality.Observation
-		for _, line := range observed.FindAllString(string(content), -1) {
-			o, err := w.observation(line)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			obs = append(obs, o)
-		}
+	for name, obs := range scenarioStreams(t) {
 		if len(obs) > 0 {
-			out = append(out, watched(filepath.Base(file), obs))
+			out = append(out, watched(name, obs))
 		}
 	}
 	return out

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,25 +39,8 @@ var baseSnapshots = sync.OnceValue(func() []baseSnapshot {
 	for _, name := range recordings(t) {
 		out = append(out, cut(name, load(t, name), momentsOfBases)...)
 	}
-	files, err := filepath.Glob(filepath.Join("testdata", "scenarios", "*.txt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := newWorld()
-		var obs []causality.Observation
-		for _, line := range observed.FindAllString(string(content), -1) {
-			o, err := w.observation(line)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			obs = append(obs, o)
-		}
-		out = append(out, cut(filepath.Base(file), obs, 2)...)
+	for name, obs := range scenarioStreams(t) {
+		out = append(out, cut(name, obs, 2)...)
 	}
 	return out
 })

@@ -10,10 +10,6 @@ import (
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -97,7 +93,7 @@ func isTypeOf(object runtime.Object, name string) bool {
 	typ, ok := typesByKind.Load(name)
 	if !ok {
 		apiVersion, kind, _ := strings.Cut(name, " ")
-		typ = reflect.TypeOf(newObject(apiVersion, kind))
+		typ = reflect.TypeOf(stream.NewObject(apiVersion, kind))
 		if typ != reflect.TypeFor[*metav1.PartialObjectMetadata]() {
 			typesByKind.Store(name, typ) // of the others there may be any number
 		}
@@ -142,7 +138,7 @@ func decodeObservation(body []byte) (o stream.Observation, err error) {
 		object = &metav1.PartialObjectMetadata{}
 		err = json.Unmarshal(body, object)
 	} else {
-		object = newObject(apiVersion, kind)
+		object = stream.NewObject(apiVersion, kind)
 		err = object.(protobuf).Unmarshal(body)
 	}
 	if err != nil {
@@ -151,40 +147,6 @@ func decodeObservation(body []byte) (o stream.Observation, err error) {
 	object.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(apiVersion, kind))
 	o.Object = object
 	return o, nil
-}
-
-// newObject returns an empty object of a kind. Of what the engine reads the metadata of only
-// that is all there is.
-func newObject(apiVersion, kind string) runtime.Object {
-	switch apiVersion + " " + kind {
-	case "v1 Event":
-		return &corev1.Event{}
-	case "v1 Pod":
-		return &corev1.Pod{}
-	case "apps/v1 Deployment":
-		return &appsv1.Deployment{}
-	case "apps/v1 ReplicaSet":
-		return &appsv1.ReplicaSet{}
-	case "apps/v1 StatefulSet":
-		return &appsv1.StatefulSet{}
-	case "apps/v1 DaemonSet":
-		return &appsv1.DaemonSet{}
-	case "apps/v1 ControllerRevision":
-		return &appsv1.ControllerRevision{}
-	case "batch/v1 Job":
-		return &batchv1.Job{}
-	case "batch/v1 CronJob":
-		return &batchv1.CronJob{}
-	case "v1 ReplicationController":
-		return &corev1.ReplicationController{}
-	case "autoscaling/v2 HorizontalPodAutoscaler":
-		return &autoscalingv2.HorizontalPodAutoscaler{}
-	case "v1 Node":
-		return &corev1.Node{}
-	case "v1 PersistentVolumeClaim":
-		return &corev1.PersistentVolumeClaim{}
-	}
-	return &metav1.PartialObjectMetadata{}
 }
 
 // appendTime appends a time in ns since 1970; the zero time as one that there is not.

@@ -6,51 +6,23 @@ import (
 	"errors"
 	"fmt"
 
-	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
-// newObject returns an empty object to decode a kind into: the kinds whose
-// whole content the engine reads are typed, of all others the metadata does.
+// newObject returns an empty object to decode a kind into: what the engine reads, and the
+// Events of the newer API, which become the others.
 func newObject(apiVersion, kind string) runtime.Object {
 	switch apiVersion + " " + kind {
-	case "v1 Event":
-		return &corev1.Event{}
 	case "events.k8s.io/v1 Event", "events.k8s.io/v1beta1 Event":
 		return &eventsv1.Event{}
-	case "v1 Pod":
-		return &corev1.Pod{}
-	case "apps/v1 Deployment":
-		return &appsv1.Deployment{}
-	case "apps/v1 ReplicaSet":
-		return &appsv1.ReplicaSet{}
-	case "apps/v1 StatefulSet":
-		return &appsv1.StatefulSet{}
-	case "apps/v1 DaemonSet":
-		return &appsv1.DaemonSet{}
-	case "apps/v1 ControllerRevision":
-		return &appsv1.ControllerRevision{}
-	case "batch/v1 Job":
-		return &batchv1.Job{}
-	case "batch/v1 CronJob":
-		return &batchv1.CronJob{}
-	case "v1 ReplicationController":
-		return &corev1.ReplicationController{}
-	case "autoscaling/v2 HorizontalPodAutoscaler":
-		return &autoscalingv2.HorizontalPodAutoscaler{}
-	case "v1 Node":
-		return &corev1.Node{}
-	case "v1 PersistentVolumeClaim":
-		return &corev1.PersistentVolumeClaim{}
 	}
-	return &metav1.PartialObjectMetadata{}
+	return stream.NewObject(apiVersion, kind)
 }
 
 // decodeObject turns an object's JSON into what the engine understands. With
