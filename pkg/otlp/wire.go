@@ -40,9 +40,7 @@ func (it *Packed) Size() int { return len(it.Wire) }
 
 // IDs are the span's own and that of its trace.
 func (it *Packed) IDs() (of trace.TraceID, id trace.SpanID) {
-	_, _, n := protowire.ConsumeTag(it.Wire[it.Resource:])
-	body, _ := protowire.ConsumeBytes(it.Wire[it.Resource+max(n, 0):])
-	for len(body) > 0 {
+	for body := it.spanWire(); len(body) > 0; {
 		number, kind, n := protowire.ConsumeTag(body)
 		if n < 0 || kind != protowire.BytesType || number > spanIDField {
 			break // They come first.
@@ -70,6 +68,13 @@ const (
 // ResourceWire is what the span's Resource says of its service and its object, without a
 // copy. Spans that have the same are sent together.
 func (it *Packed) ResourceWire() []byte { return it.Wire[:it.Resource] }
+
+// spanWire is the span as it is sent, without a copy.
+func (it *Packed) spanWire() []byte {
+	_, _, n := protowire.ConsumeTag(it.Wire[it.Resource:])
+	body, _ := protowire.ConsumeBytes(it.Wire[it.Resource+max(n, 0):])
+	return body
+}
 
 // spansField is the field of ScopeSpans that has the spans.
 const spansField = 2
@@ -188,10 +193,8 @@ func (it *Packed) Decode() *spans.Span {
 		out.Service = resource.GetAttributes()[0].GetValue().GetStringValue()
 		out.Resource = decodeAttributes(resource.GetAttributes()[1:])
 	}
-	_, _, n := protowire.ConsumeTag(it.Wire[it.Resource:])
-	body, _ := protowire.ConsumeBytes(it.Wire[it.Resource+max(n, 0):])
 	var s tracepb.Span
-	if proto.Unmarshal(body, &s) != nil {
+	if proto.Unmarshal(it.spanWire(), &s) != nil {
 		return out // Pack has made it, so it can be read.
 	}
 	copy(out.TraceID[:], s.GetTraceId())

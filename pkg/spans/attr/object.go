@@ -17,9 +17,9 @@ func OfObject(key attribute.Key) bool { return ofObject[key] || ofMetadata(key) 
 // ofMetadata reports whether a key is that of a label or an annotation of an object:
 // "k8s.deployment.label.team".
 func ofMetadata(key attribute.Key) bool {
-	of, rest, _ := strings.Cut(strings.TrimPrefix(string(key), "k8s."), ".")
-	return len(of)+len(rest)+1 == len(key)-len("k8s.") &&
-		(strings.HasPrefix(rest, "label.") || strings.HasPrefix(rest, "annotation."))
+	object, ok := strings.CutPrefix(string(key), "k8s.")
+	_, what, _ := strings.Cut(object, ".")
+	return ok && (strings.HasPrefix(what, "label.") || strings.HasPrefix(what, "annotation."))
 }
 
 var ofObject = map[attribute.Key]bool{
