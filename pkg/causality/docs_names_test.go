@@ -92,9 +92,7 @@ func namesAreInTables(t *testing.T, doc string, seen []spans.Span) {
 			if !slices.Contains(documented[of], name) {
 				t.Errorf("%s %q is in the table, and not documented", of, name)
 			}
-			// What Events and conditions state is never worse than to the second, so far.
-			precise := of == "Source" && name != string(attr.SourceArrival) && name != string(attr.SourceInferred)
-			if !used[of][name] && !precise {
+			if !used[of][name] {
 				t.Errorf("%s %q is in the table, and no recording or scenario has it", of, name)
 			}
 		}

@@ -40,13 +40,10 @@ const (
 // Source is what tells of a boundary of a span, as StartSourceKey and EndSourceKey have it.
 type Source string
 
-// The sources, the best first.
+// The sources, the best first. What Events and objects state is known to the second.
 const (
-	SourceEventName Source = "event_name" // nanoseconds in the name of an Event
-	SourceEvent     Source = "event"      // the second that an Event states
-	SourceCondition Source = "condition"  // the second that an object states
-	SourceArrival   Source = "arrival"    // when the news of it came
-	SourceInferred  Source = "inferred"   // what was seen before and after it
+	SourceArrival  Source = "arrival"  // when the news of it came
+	SourceInferred Source = "inferred" // what was seen before and after it
 )
 
 // Link is what a link from one span to another means, as LinkTypeKey has it.
