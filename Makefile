@@ -57,7 +57,7 @@ fuzz: ## Fuzz all that is read for FUZZTIME (1m) each, and draw many cases for p
 	go test ./pkg/causality -run '^$$' -fuzz '^FuzzSnapshot$$' -fuzztime $(FUZZTIME)
 	go test ./pkg/otlp/export -run '^$$' -fuzz '^FuzzAnswerOfHTTP$$' -fuzztime $(FUZZTIME)
 	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME)
-	go test -timeout 30m ./pkg/causality ./pkg/causality/internal/kube ./pkg/causality/internal/evidence ./pkg/spans ./pkg/otlp/... -rapid.checks 200
+	go test -timeout 30m ./pkg/causality $(addprefix ./pkg/causality/internal/,build clocks critpath evidence kube) ./pkg/spans ./pkg/otlp/... -rapid.checks 200
 
 .PHONY: soak
 soak: ## Fuzz for ten minutes each: what make test has no time for (results in docs/soak.md)
