@@ -33,6 +33,9 @@ const lateEvents = "late events"
 // reason, too.
 const removePod = "remove pod"
 
+// momentary spans are there or not by when somebody looked, or by how fast the machine was.
+var momentary = []string{inProgress, lateEvents, removePod}
+
 // The components that do the work.
 const (
 	deploymentCtl  = "deployment-controller"

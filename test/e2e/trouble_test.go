@@ -77,8 +77,8 @@ func (s *space) same(want, got *trace, slack time.Duration) {
 	}
 	for i := range want.Spans {
 		w := &want.Spans[i]
-		if w.Name == inProgress || w.Name == lateEvents || w.Name == removePod {
-			continue // the first two say what was known at the time; the third is a matter of times
+		if slices.Contains(momentary, w.Name) {
+			continue
 		}
 		g := got.Span(w.ID)
 		if g == nil {
@@ -98,7 +98,7 @@ func (s *space) same(want, got *trace, slack time.Duration) {
 		}
 	}
 	for i := range got.Spans {
-		if g := &got.Spans[i]; want.Span(g.ID) == nil && g.Name != inProgress && g.Name != lateEvents && g.Name != removePod {
+		if g := &got.Spans[i]; want.Span(g.ID) == nil && !slices.Contains(momentary, g.Name) {
 			s.t.Errorf("%s %s should not be there", g.Name, g.ID)
 		}
 	}
