@@ -244,7 +244,7 @@ func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
 // attachDuring puts the Events of a span's time on it.
 func attachDuring(s *spans.Span, about *podlife.Object) {
 	for _, ev := range about.Untold() {
-		if !ev.First().Before(s.Start) && !ev.First().After(s.End) {
+		if within(ev.First(), s.Start, s.End) {
 			attach(s, ev, s.End)
 		}
 	}

@@ -240,8 +240,7 @@ func (b *changeBuilder) readyPods() int {
 		if start.Set.Direct() {
 			brought = start.Change == b.change
 		}
-		stayed := !pod.Lost() || pod.LostAt().At().After(b.end)
-		if brought && stayed && readyAt(pod, b.end) {
+		if brought && !lostBy(pod, b.end) && readyAt(pod, b.end) {
 			n++
 		}
 	}

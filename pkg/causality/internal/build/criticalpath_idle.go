@@ -126,8 +126,6 @@ func (b *changeBuilder) waitsForDeletion(next *spans.Span) bool {
 	})
 }
 
-func lostBy(pod *podlife.Pod, t time.Time) bool { return pod.Lost() && !pod.LostAt().At().After(t) }
-
 // isOld reports whether a pod was there before the change, and is not of the revision that
 // it brings.
 func (b *changeBuilder) isOld(pod *podlife.Pod) bool {

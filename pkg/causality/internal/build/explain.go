@@ -63,7 +63,7 @@ func (b *changeBuilder) unavailable(pod *podlife.Pod) (why evidence.Failure, ok 
 	first, was := pod.FirstReady()
 	switch {
 	case !was || first.At.At().After(b.end):
-	case pod.Lost() && !pod.LostAt().At().After(b.end):
+	case lostBy(pod, b.end):
 		return evidence.Failure{}, false
 	case readyAt(pod, b.end):
 		return crashedSince(pod, b.plan.Workload.MinReady, b.end)

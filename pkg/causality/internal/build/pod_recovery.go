@@ -31,7 +31,7 @@ func (b *builder) podRecovery(parent trace.SpanID, pod *podlife.Pod, attrs []att
 	})
 	b.spans = append(b.spans[:before], kept...)
 	for _, ev := range pod.Untold() {
-		if ev.First().Before(root.Start) || ev.First().After(root.End) {
+		if !within(ev.First(), root.Start, root.End) {
 			continue
 		}
 		s := sb.place(ev)

@@ -328,7 +328,7 @@ func (sb *startBuilder) place(ev *podlife.Event) *spans.Span {
 		return sb.waiting(ev)
 	case len(sb.containers[ev.Container]) > 0 && t.Before(sb.containers[ev.Container][0].End.Add(podlife.StartedSlack)):
 		return sb.containers[ev.Container][0]
-	case sb.sandbox != nil && !t.Before(sb.sandbox.Start) && !t.After(sb.sandbox.End):
+	case sb.sandbox != nil && within(t, sb.sandbox.Start, sb.sandbox.End):
 		return sb.sandbox
 	case !t.After(sb.schedule.End):
 		return sb.schedule
@@ -358,7 +358,7 @@ func deepest(family []*spans.Span, ev *podlife.Event) (best *spans.Span) {
 	// unless it says that something begins.
 	begins := slices.Contains(beginnings, ev.Reason)
 	for _, s := range family {
-		if t.Before(s.Start) || t.After(s.End) {
+		if !within(t, s.Start, s.End) {
 			continue
 		}
 		if best == nil || best.SpanID == s.ParentID || begins {
@@ -372,7 +372,7 @@ func deepest(family []*spans.Span, ev *podlife.Event) (best *spans.Span) {
 // failure, falls into.
 func (sb *startBuilder) waiting(ev *podlife.Event) *spans.Span {
 	for _, s := range sb.probing {
-		if t := ev.First(); !t.Before(s.Start) && !t.After(s.End) {
+		if within(ev.First(), s.Start, s.End) {
 			return s
 		}
 	}

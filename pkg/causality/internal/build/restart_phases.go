@@ -265,7 +265,7 @@ func (rb *restartBuilder) becoming() {
 // place is the deepest span whose object and time an Event fits.
 func (rb *restartBuilder) place(ev *podlife.Event) *spans.Span {
 	if ev.Container == "" {
-		if t := ev.First(); rb.sandbox != nil && !t.Before(rb.sandbox.Start) && !t.After(rb.sandbox.End) {
+		if rb.sandbox != nil && within(ev.First(), rb.sandbox.Start, rb.sandbox.End) {
 			return rb.sandbox
 		}
 		return rb.root

@@ -97,7 +97,7 @@ func (sb *startBuilder) volumeMounts(tl podlife.Timeline) {
 	}
 	for _, ev := range sb.pod.Events {
 		t := ev.First()
-		if ev.Container != "" || t.Before(start) || t.After(sb.sandbox.End) {
+		if ev.Container != "" || !within(t, start, sb.sandbox.End) {
 			continue
 		}
 		switch volume := volumeName(ev.Message()); ev.Reason {
@@ -196,7 +196,7 @@ func (sb *startBuilder) placeClaimEvent(c *podlife.VolumeClaim, t time.Time) *sp
 	for _, s := range sb.volumes.claims {
 		switch {
 		case s.VolumeClaim != c || t.After(s.bind.End):
-		case s.provision != nil && !t.Before(s.provision.Start) && !t.After(s.provision.End):
+		case s.provision != nil && within(t, s.provision.Start, s.provision.End):
 			return s.provision
 		default:
 			return s.bind

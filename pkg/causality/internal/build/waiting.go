@@ -158,6 +158,9 @@ func (n *census) count(pod *podlife.Pod, minReady time.Duration) {
 	}
 }
 
+// lostBy reports whether the pod was lost by t.
+func lostBy(pod *podlife.Pod, t time.Time) bool { return pod.Lost() && !pod.LostAt().At().After(t) }
+
 // readyAt reports whether the pod was Ready at t.
 func readyAt(pod *podlife.Pod, t time.Time) bool {
 	ready := false
@@ -183,7 +186,7 @@ func countPods(p *plans.Plan, c *workloads.Change, at time.Time) census {
 		if pod.CreatedAt().After(at) {
 			continue
 		}
-		if pod.Lost() && !pod.LostAt().At().After(at) {
+		if lostBy(pod, at) {
 			if stop.Change == c && pod.Leaving() && (!pod.Gone.Known() || pod.Gone.At().After(at)) {
 				n.stopping = append(n.stopping, pod.Name)
 			}
