@@ -242,7 +242,7 @@ func (b *changeBuilder) missing() *spans.Span {
 func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans.Span) {
 	if b.backsOff(block, cause) {
 		// It is counted from when the pod failed, whenever that was reported.
-		path.Take(b.root, attr.PhaseBackOff, attr.PhaseBackOff.String(), evidence.Earliest(block.available, path.At))
+		b.own(path, attr.PhaseBackOff, evidence.Earliest(block.available, path.At))
 	}
 	if b.reportUnseen(block) && path.At.Sub(block.available) > reaction {
 		b.own(path, attr.PhaseUnknown, block.available)
@@ -270,7 +270,7 @@ const blockersPerUnit = 64
 // that ended last before it. A pause waited for nobody; what it came
 // upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at time.Time) *blocker {
-	b.builder.work.Spend(1 + len(blockers)/blockersPerUnit)
+	b.work.Spend(1 + len(blockers)/blockersPerUnit)
 	last := openedLast(b.unblocking(blockers), at)
 	if b.attemptBefore[waited] != nil {
 		// The pod had been available. Another one was waited for when it was so no more.

@@ -100,7 +100,7 @@ func (b *changeBuilder) stopped(path *critpath.Path) (asked time.Time, found boo
 	if last == nil {
 		return path.At, false
 	}
-	path.Take(b.root, attr.PhaseController, attr.PhaseController.String(), evidence.Earliest(open, path.At))
+	b.own(path, attr.PhaseController, evidence.Earliest(open, path.At))
 	path.Descend(last)
 	return evidence.Earliest(asked, path.At), true
 }

@@ -17,7 +17,7 @@ func (b *changeBuilder) stillGoingOn() []*spans.Span {
 	if b.change.Outcome() == attr.OutcomeComplete || b.change.Kind == attr.ChangeJob {
 		return nil // it waited for none of them
 	}
-	later := builder{place: b.place, base: b.base, workload: b.workload, app: b.app, work: b.builder.work}
+	later := builder{place: b.place, base: b.base, workload: b.workload, app: b.app, work: b.work}
 	for _, pod := range b.plan.Pods {
 		if at := b.plan.Starts[pod]; at.Change == b.change && !pod.Ledger.StartSent && pod.CreatedAt().Before(b.end) {
 			parent, cause := b.parentOf(at)

@@ -71,7 +71,7 @@ func (b *changeBuilder) disrupted(pod *podlife.Pod, d *nodes.Disruption, phases 
 
 // parts are the spans of the trace so far, by what they are below of.
 func (b *changeBuilder) parts() map[trace.SpanID][]*spans.Span {
-	b.builder.work.Spend(len(b.spans))
+	b.work.Spend(len(b.spans))
 	parts := map[trace.SpanID][]*spans.Span{}
 	for _, s := range b.spans {
 		parts[s.ParentID] = append(parts[s.ParentID], s)

@@ -75,14 +75,14 @@ func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, s
 	if b.inTheWay == nil {
 		var all []unreadyTime
 		for i, pod := range b.plan.Pods {
-			b.builder.work.Spend(1)
+			b.work.Spend(1)
 			if b.isOld(pod) {
 				all = append(all, unreadyOf(pod, i, b.root.End)...)
 			}
 		}
 		b.inTheWay = newUnreadyTimes(all)
 	}
-	b.builder.work.Spend(1)
+	b.work.Spend(1)
 	if u, ok := b.inTheWay.before(to); ok && u.end.After(from) {
 		return u.pod, u.begin, u.end
 	}

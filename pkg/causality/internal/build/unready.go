@@ -132,7 +132,7 @@ func (b *changeBuilder) stayed(a attempt) bool {
 func (b *changeBuilder) backBefore(path *critpath.Path, s *spans.Span) *spans.Span {
 	for a := b.attemptBefore[s]; a != nil && !b.stayed(*a); a = b.attemptBefore[s] {
 		if !path.Advances(func() {
-			path.Take(b.root, attr.PhaseMinReadyWait, attr.PhaseMinReadyWait.String(), a.span.End)
+			b.own(path, attr.PhaseMinReadyWait, a.span.End)
 			path.Descend(a.span)
 		}) {
 			return s
