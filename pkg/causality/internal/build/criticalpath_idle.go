@@ -122,17 +122,8 @@ func (b *changeBuilder) waitsForDeletion(next *spans.Span) bool {
 		return false
 	}
 	return slices.ContainsFunc(b.plan.Pods, func(pod *podlife.Pod) bool {
-		return b.isOld(pod) && pod.CreatedAt().Before(b.end) && !lostBy(pod, b.end)
+		return !wants(b.plan, b.change, pod) && pod.CreatedAt().Before(b.end) && !lostBy(pod, b.end)
 	})
-}
-
-// isOld reports whether a pod was there before the change, and is not of the revision that
-// it brings.
-func (b *changeBuilder) isOld(pod *podlife.Pod) bool {
-	if b.plan.Starts[pod].Change == b.change {
-		return false
-	}
-	return b.change.RevisionName == "" || pod.RevisionName != b.change.RevisionName
 }
 
 // oldPodWait is what a span says of the wait for an old pod.

@@ -178,30 +178,33 @@ func runsAt(pod *podlife.Pod, t time.Time) bool {
 	return slices.ContainsFunc(pod.Containers, func(container *podlife.Container) bool { return !container.Init && container.RunningAt(t) })
 }
 
+// wants reports whether a pod is one of those that a change is to have, and does not replace.
+func wants(p *plans.Plan, c *workloads.Change, pod *podlife.Pod) bool {
+	if c.RevisionName != "" && pod.RevisionName == c.RevisionName {
+		return true // after a rollback there are some that it need not replace
+	}
+	start := p.Starts[pod]
+	if c.Kind == attr.ChangeRollout && !p.Workload.Direct() {
+		// A rollout may go on with pods that another one began with.
+		return start.Set != nil && start.Set.Revision == c.Revision
+	}
+	return start.Change == c
+}
+
 // countPods counts the pods of a change that is open at a time.
 func countPods(p *plans.Plan, c *workloads.Change, at time.Time) census {
 	n := newCensus(at)
 	for _, pod := range p.Pods {
-		start, stop := p.Starts[pod], p.Stops[pod]
 		if pod.CreatedAt().After(at) {
 			continue
 		}
 		if lostBy(pod, at) {
-			if stop.Change == c && pod.Leaving() && (!pod.Gone.Known() || pod.Gone.At().After(at)) {
+			if p.Stops[pod].Change == c && pod.Leaving() && (!pod.Gone.Known() || pod.Gone.At().After(at)) {
 				n.stopping = append(n.stopping, pod.Name)
 			}
 			continue
 		}
-		wanted := start.Change == c
-		if c.Kind == attr.ChangeRollout && !p.Workload.Direct() {
-			// A rollout may go on with pods that another one began with.
-			wanted = start.Set != nil && start.Set.Revision == c.Revision
-		}
-		if c.RevisionName != "" {
-			// After a rollback there are some that it need not replace.
-			wanted = wanted || pod.RevisionName == c.RevisionName
-		}
-		if wanted {
+		if wants(p, c, pod) {
 			n.count(pod, p.Workload.MinReady)
 			continue
 		}
