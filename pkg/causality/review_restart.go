@@ -39,7 +39,7 @@ func (r *reviewer) restarts() {
 				}
 				pod.Ledger.EmitRestart(container.Name, ended.Restart)
 				if container.Ledger.MayEmit(restart.From) {
-					r.out = append(r.out, build.RestartTrace(r.plan, restart, r.engine.nodeCauseOfRestart(restart), r.engine.opts.Quiet))
+					r.out = append(r.out, build.RestartTrace(r.plan, restart, r.engine.nodeCauseOfRestart(restart)))
 				}
 			}
 		}

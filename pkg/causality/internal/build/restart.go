@@ -177,9 +177,8 @@ func RestartInProgress(p *plans.Plan, restart *Restart, from, until time.Time) s
 }
 
 // RestartTrace builds the trace of a restart. disrupted is what happened to the node with
-// which the run ended, if something did; quiet is how long before it began Events about
-// the pod may tell of it.
-func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, quiet time.Duration) spans.Trace {
+// which the run ended, if something did.
+func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption) spans.Trace {
 	pod, container := restart.Pod, restart.container
 	b := newRestart(p, restart)
 	subject := restart.subject()
@@ -210,10 +209,10 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption, 
 		Link(root, p.PlaceOf(rollout), attr.LinkRollout)
 	}
 	if disrupted != nil {
-		Link(root, p.Issued.Give(disrupted.Place()), attr.LinkCausedBy)
+		Link(root, p.Around.PlaceOfDisruption(disrupted), attr.LinkCausedBy)
 	}
 	phases := restart.phases(b, root)
-	restart.attachEvents(p, phases, quiet, leftOut)
+	restart.attachEvents(p, phases, leftOut)
 	pod.Ledger.EmitRestarted(container.Name, b.remember(root))
 	if reason := phases.waitsFor(); reason != "" && restart.How == attr.OutcomeOpen {
 		root.Attributes = append(root.Attributes, attr.WaitingReasonKey.String(reason))

@@ -10,10 +10,9 @@ import (
 )
 
 // attachEvents puts on the restart what is said of the container in its time, and what led
-// to it: the probes that had failed before the kubelet killed the container. quiet is how
-// far apart two Events are at most of which the one led to the other.
-func (restart *Restart) attachEvents(p *plans.Plan, rb *restartBuilder, quiet time.Duration, sinceLast bool) {
-	root, w := rb.root, restart.window(p, quiet)
+// to it: the probes that had failed before the kubelet killed the container.
+func (restart *Restart) attachEvents(p *plans.Plan, rb *restartBuilder, sinceLast bool) {
+	root, w := rb.root, restart.window(p)
 	w.until = root.End
 	if sinceLast {
 		w.from = time.Time{} // the restarts that were left out are told with this one
@@ -67,14 +66,14 @@ type restartWindow struct {
 	next time.Time
 }
 
-func (restart *Restart) window(p *plans.Plan, quiet time.Duration) restartWindow {
-	w := restartWindow{Restart: restart, initialized: restart.initialized(), from: restart.lead(quiet)}
+func (restart *Restart) window(p *plans.Plan) restartWindow {
+	w := restartWindow{Restart: restart, initialized: restart.initialized(), from: restart.lead(p.Quiet)}
 	if restart.Next == nil || !restart.Next.Over() {
 		return w
 	}
 	again, _ := RestartOf(p, restart.Pod, restart.container, slices.Index(restart.container.Runs, restart.Next))
 	if again != nil && again.Killed != nil {
-		w.next = again.lead(quiet)
+		w.next = again.lead(p.Quiet)
 	}
 	return w
 }
@@ -110,7 +109,7 @@ func restartWindows(p *plans.Plan, pod *podlife.Pod) (windows []restartWindow) {
 			if restart == nil {
 				continue
 			}
-			w := restart.window(p, p.Quiet)
+			w := restart.window(p)
 			if done {
 				w.until = restart.Until
 			}
