@@ -24,7 +24,7 @@ func (b *changeBuilder) podsUnknown() bool {
 	if !b.change.Over() {
 		return false
 	}
-	if b.change.CountUnknown || superseded && b.readinessUnknown() {
+	if b.change.CountUnknown {
 		return true
 	}
 	if len(b.plan.Sets) > 0 && !b.plan.Sets[0].Direct() && slices.ContainsFunc(b.plan.StepsOf(b.change), b.stepUnknown) {
@@ -34,7 +34,7 @@ func (b *changeBuilder) podsUnknown() bool {
 	for pod, at := range b.plan.Starts {
 		if at.Change == b.change {
 			made++
-			if pod.ReadyUnknown {
+			if pod.ReadyUnknown || superseded && pod.Unwitnessed() {
 				return true
 			}
 		}
@@ -94,16 +94,6 @@ func (b *changeBuilder) countsUnseen() bool {
 			}
 		}
 		if set.MostAvailable(b.end) > seen {
-			return true
-		}
-	}
-	return false
-}
-
-// readinessUnknown reports whether nothing tells if a pod of the change was Ready.
-func (b *changeBuilder) readinessUnknown() bool {
-	for pod, at := range b.plan.Starts {
-		if at.Change == b.change && pod.Unwitnessed() {
 			return true
 		}
 	}
