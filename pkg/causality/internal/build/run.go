@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -13,7 +12,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
-	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // buildRun builds the trace of a pod that no workload made: its root is the
@@ -90,18 +88,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 			scheduled = append(scheduled, ev)
 		}
 	}
-	root := b.add(SpanSpec{
-		Kind: kind.CronJobSchedule, Target: p.Workload.Target(), Subject: cron.Subject(),
-		Start: c.At, End: made.At(), Attrs: []attribute.KeyValue{
-			attr.ChangeKey.String(string(attr.ChangeSchedule)),
-			attr.OutcomeKey.String(string(attr.OutcomeComplete)),
-			attr.ScheduledAtKey.String(c.At.Format(time.RFC3339)),
-		},
-	})
-	b.attachActive(root, cron)
-	for _, ev := range scheduled {
-		attach(root, ev, time.Time{})
-	}
+	root := b.addSchedule(Schedule{Cron: cron, At: c.At, Until: made.At(), How: attr.OutcomeComplete}, p.Workload.Target(), scheduled)
 	c.Ledger.Emit(b.remember(root))
 	if run := p.Workload.ScheduledRun(); run != nil {
 		Link(root, p.PlaceOf(run), attr.LinkCauses)

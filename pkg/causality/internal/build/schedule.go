@@ -1,13 +1,12 @@
 package build
 
 import (
-	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
-	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -26,13 +25,7 @@ func KeepsFromJob(ev *podlife.Event) bool {
 	return ev.Reason == ReasonJobActive || ev.Reason == "FailedCreate"
 }
 
-// PlaceOfSchedule is where the trace of a time of a CronJob's schedule is.
-func PlaceOfSchedule(cron *podlife.Object, at time.Time) ledger.Place {
-	return ledger.OwnPlace(cron.Unique(), string(attr.ChangeSchedule), strconv.FormatInt(at.Unix(), 10))
-}
-
-// Schedule is a time of a CronJob's schedule of which only Events tell: no Job of that time
-// was seen.
+// Schedule is a time of a CronJob's schedule, and what became of it.
 type Schedule struct {
 	Cron  *podlife.Object
 	At    time.Time
@@ -41,9 +34,19 @@ type Schedule struct {
 	Cause string // of a time that was skipped
 }
 
-// Trace builds the trace of the time, with the Events that tell of it.
+// Trace builds the trace of a time of which only these Events tell: no Job of it was seen.
 func (s Schedule) Trace(events []*podlife.Event) spans.Trace {
-	b := &builder{place: PlaceOfSchedule(s.Cron, s.At), base: workloads.AttributesOf(s.Cron)}
+	b := &builder{place: plans.PlaceOfTime(s.Cron, s.At), base: workloads.AttributesOf(s.Cron)}
+	target := ""
+	if s.Cron.Name != "" {
+		target = s.Cron.Namespace + "/" + s.Cron.Name
+	}
+	b.addSchedule(s, target, events)
+	return b.done()
+}
+
+// addSchedule adds the root of such a trace, with what is said of the time.
+func (b *builder) addSchedule(s Schedule, target string, events []*podlife.Event) *spans.Span {
 	attrs := []attribute.KeyValue{
 		attr.ChangeKey.String(string(attr.ChangeSchedule)),
 		attr.OutcomeKey.String(string(s.How)),
@@ -51,10 +54,6 @@ func (s Schedule) Trace(events []*podlife.Event) spans.Trace {
 	}
 	if s.Cause != "" {
 		attrs = append(attrs, attr.CauseKey.String(s.Cause))
-	}
-	target := ""
-	if s.Cron.Name != "" {
-		target = s.Cron.Namespace + "/" + s.Cron.Name
 	}
 	root := b.add(SpanSpec{
 		Kind: kind.CronJobSchedule, Target: target, Subject: s.Cron.Subject(),
@@ -64,7 +63,7 @@ func (s Schedule) Trace(events []*podlife.Event) spans.Trace {
 	for _, ev := range events {
 		attach(root, ev, time.Time{})
 	}
-	return b.done()
+	return root
 }
 
 // attachActive puts on a time of the schedule what its Job had to wait for.

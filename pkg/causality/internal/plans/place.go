@@ -3,6 +3,7 @@ package plans
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -25,9 +26,14 @@ func (p *Plan) CronJobOf() *podlife.Object {
 func (p *Plan) PlaceOfSchedule() ledger.Place {
 	c := p.Workload.CronJob
 	if c.Ledger.Place == nil {
-		c.Ledger.Decide(ledger.OwnPlace(p.CronJobOf().Unique(), string(attr.ChangeSchedule), strconv.FormatInt(c.At.Unix(), 10)))
+		c.Ledger.Decide(PlaceOfTime(p.CronJobOf(), c.At))
 	}
 	return p.Issued.Give(*c.Ledger.Place)
+}
+
+// PlaceOfTime is where the trace of a time of a CronJob's schedule is.
+func PlaceOfTime(cron *podlife.Object, at time.Time) ledger.Place {
+	return ledger.OwnPlace(cron.Unique(), string(attr.ChangeSchedule), strconv.FormatInt(at.Unix(), 10))
 }
 
 // PlaceOf is where a change's spans are. It is decided when it is asked for the
