@@ -19,10 +19,7 @@ import (
 // podStop adds a pod's end: deletion requested to gone, with what it took to
 // stop its containers. asked is when the plan says it was asked to stop.
 func (b *builder) podStop(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, asked, cause, cut time.Time) *spans.Span {
-	sb := b.podStopping(parent, pod, attrs, asked, cause, cut)
-	sb.attachEvents()
-	pod.Ledger.EmitStop(sb.remember(sb.root))
-	return sb.root
+	return b.podStopping(parent, pod, attrs, asked, cause, cut).emit()
 }
 
 // endedStop adds the end of a pod that ended before anybody deleted it: from what first said
@@ -34,10 +31,7 @@ func (b *builder) endedStop(p *plans.Plan, parent trace.SpanID, pod *podlife.Pod
 		pod.Ledger.PassOverStop()
 		return nil
 	}
-	sb := b.podStoppingUntil(parent, pod, attrs, asked, cause, end)
-	sb.attachEvents()
-	pod.Ledger.EmitStop(sb.remember(sb.root))
-	return sb.root
+	return b.podStoppingUntil(parent, pod, attrs, asked, cause, end).emit()
 }
 
 // podStopping builds the spans of a pod's end, without noting that they are handed out.
@@ -92,6 +86,13 @@ type stopBuilder struct {
 
 	parts  map[string]*spans.Span // by container
 	remove *spans.Span
+}
+
+// emit gives the stop its Events, and notes that it is handed out.
+func (sb *stopBuilder) emit() *spans.Span {
+	sb.attachEvents()
+	sb.pod.Ledger.EmitStop(sb.remember(sb.root))
+	return sb.root
 }
 
 func (sb *stopBuilder) add(spec SpanSpec) *spans.Span {

@@ -48,9 +48,7 @@ func (b *changeBuilder) staticStop() {
 		end = b.root.Start
 	}
 	b.root.Start = evidence.Earliest(b.root.Start, asked)
-	sb := b.podStoppingUntil(b.root.SpanID, before, nil, asked, b.root.Start, end)
-	sb.attachEvents()
-	before.Ledger.EmitStop(sb.remember(sb.root))
+	b.podStoppingUntil(b.root.SpanID, before, nil, asked, b.root.Start, end).emit()
 }
 
 // commonest returns the failure that most pods had.
