@@ -69,7 +69,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 // old one is gone.
 func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 	d.reach = r.began.Add(nextSlack)
-	d.madeBy = map[*snapshotPod]bool{}
+	n := 0 // pods that it made, those too that were removed in it
 	one := d.goesPodByPod(r)
 	grace := time.Duration(0)
 	if r.began.After(d.created) {
@@ -92,14 +92,14 @@ func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 			continue
 		}
 		last = pod
-		d.madeBy[pod] = true
+		n++
 		if pod.asked.IsZero() || pod.asked.After(d.reach) || pod.ready.IsZero() {
 			d.made = append(d.made, pod)
 		}
 		switch next := pod.born.Add(batchSlack); {
 		case one:
 			d.reach = evidence.Latest(d.reach, evidence.Latest(pod.born, pod.ready).Add(d.minReady+grace+nextSlack))
-		case len(d.madeBy) == 1:
+		case n == 1:
 			d.reach = next
 		default:
 			d.reach = evidence.Latest(d.reach, next)

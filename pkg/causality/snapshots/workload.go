@@ -170,11 +170,10 @@ type snapshotDirect struct {
 	wanted int32
 
 	// end is how the last rollout ended, made are the pods that it made and that were not
-	// removed in it, madeBy these too, and late are those that were made later. It had made all of its pods by reach,
-	// and was complete at completed.
+	// removed in it, and late are those that were made later. It had made all of its pods by
+	// reach, and was complete at completed.
 	end              directEnd
 	made, late       []*snapshotPod
-	madeBy           map[*snapshotPod]bool
 	reach, completed time.Time
 }
 
