@@ -276,8 +276,9 @@ func hasNumber(revisions []*appsv1.ControllerRevision) (n int64) {
 	return n
 }
 
-// deletedAt shows the last state that is told of an object as being deleted.
-func (snap *snapshot) deletedAt(from int, meta metav1.Object) (last runtime.Object, at time.Time) {
+// lastTold is the last state that is told of an object, from a place in the stream on, and
+// when; nil if none is.
+func (snap *snapshot) lastTold(from int, meta metav1.Object) (last runtime.Object, at time.Time) {
 	for _, t := range snap.stream[from:] {
 		if t.Object.(metav1.Object).GetUID() == meta.GetUID() {
 			last, at = t.Object, evidence.Latest(at, t.Time)

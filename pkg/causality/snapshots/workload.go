@@ -35,7 +35,7 @@ func (snap *snapshot) emitOther(o runtime.Object) {
 	was.SetDeletionTimestamp(nil)
 	from := len(snap.stream)
 	snap.emitState(before, was)
-	last, at := snap.deletedAt(from, meta)
+	last, at := snap.lastTold(from, meta)
 	if last == nil {
 		last = o
 	}
@@ -105,7 +105,7 @@ func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
 	d := newSnapshotDirect(o, meta, created, snap.podsOf[meta.GetUID()])
 	complete, updated := directState(o, snap.end)
-	d.rollouts = snap.rolloutsOf(d, meta, updated)
+	d.rollouts = snap.rolloutsOf(d, updated)
 	d.lastNumber = hasNumber(snap.revisionsOf[meta.GetUID()])
 	noteSurplus(d.pods, d.wanted)
 	d.concludeReady()
@@ -199,10 +199,10 @@ type directRollout struct {
 // rolloutsOf lists the rollouts of a workload that are dated, up to the last:
 // each by the creation of its ControllerRevision. One that is taken up again
 // gets a new number, but no time; what came before it is not told.
-func (snap *snapshot) rolloutsOf(d *snapshotDirect, meta metav1.Object, updated string) []directRollout {
-	revisions := snap.revisionsOf[meta.GetUID()]
+func (snap *snapshot) rolloutsOf(d *snapshotDirect, updated string) []directRollout {
+	revisions := snap.revisionsOf[d.meta.GetUID()]
 	if len(revisions) == 0 {
-		return d.onlyRollout(meta, updated)
+		return d.onlyRollout(updated)
 	}
 	slices.SortFunc(revisions, func(a, b *appsv1.ControllerRevision) int { return cmp.Compare(a.Revision, b.Revision) })
 	var out []directRollout
@@ -227,9 +227,9 @@ func (snap *snapshot) rolloutsOf(d *snapshotDirect, meta metav1.Object, updated 
 // ControllerRevisions, as support bundles have none: its creation, if its spec
 // was never written since; or else the last write of it, if that had all of its
 // pods replaced. Any other write may have been a scale.
-func (d *snapshotDirect) onlyRollout(meta metav1.Object, updated string) []directRollout {
-	wrote := kube.Writer(meta.GetManagedFields(), true, nil).At
-	if meta.GetGeneration() <= 1 || !rollsOut(d.object) || wrote.Equal(d.created) {
+func (d *snapshotDirect) onlyRollout(updated string) []directRollout {
+	wrote := kube.Writer(d.meta.GetManagedFields(), true, nil).At
+	if d.meta.GetGeneration() <= 1 || !rollsOut(d.object) || wrote.Equal(d.created) {
 		return []directRollout{{updated, d.created}}
 	}
 	for _, pod := range d.pods {
