@@ -126,9 +126,6 @@ func (pod *snapshotPod) learnCondition(c *corev1.PodCondition) {
 	if at.IsZero() || !holds && c.Type != corev1.PodScheduled {
 		return
 	}
-	if c.Type == corev1.PodReady {
-		pod.ready = at
-	}
 	node := pod.final.Spec.NodeName
 	pod.learn(at, func(to *corev1.Pod) {
 		setCondition(to, *c)

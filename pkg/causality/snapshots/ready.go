@@ -48,7 +48,6 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 		return
 	}
 	probed := isProbed(&pod.final.Spec)
-	pod.ready = time.Time{}
 	pod.dateReady(latest, isReady, probed, events)
 	if first := pod.ready; !first.IsZero() && !first.Equal(latest) {
 		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) })
@@ -91,7 +90,7 @@ func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events
 	case inTime && !lasted && !pod.failedAfterPassing(started, events):
 		pod.ready = latest
 	default:
-		pod.readyFrom = evidence.Latest(started, pod.unreadyUntil(started, events))
+		pod.readyFrom = evidence.Latest(started, unreadyUntil(&pod.final.Spec, started, events.all))
 	}
 }
 
@@ -295,12 +294,8 @@ func (evs *podEvents) containersFirst(reason string) (at time.Time) {
 	return at
 }
 
-// unreadyUntil is until when the pod is known not to have been Ready after its containers had
+// unreadyUntil is until when a pod is known not to have been Ready after its containers had
 // started: its readiness probe failed then; zero if nothing tells.
-func (pod *snapshotPod) unreadyUntil(started time.Time, events *podEvents) time.Time {
-	return unreadyUntil(&pod.start.Spec, started, events.all)
-}
-
 func unreadyUntil(spec *corev1.PodSpec, started time.Time, events []*snapshotEvent) time.Time {
 	until := firstFailures(spec, started)
 	for _, ev := range probeFailures(events) {
