@@ -6,7 +6,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -252,20 +251,14 @@ const templateGenerationLabel = "pod-template-generation"
 
 // timings reads what a controller waits for between two pods.
 func timings(o runtime.Object) (minReady, grace time.Duration) {
-	var t *corev1.PodTemplateSpec
+	seconds := int32(0)
 	switch in := o.(type) {
 	case *appsv1.StatefulSet:
-		t, minReady = &in.Spec.Template, time.Duration(max(in.Spec.MinReadySeconds, 0))*time.Second
+		seconds, grace = in.Spec.MinReadySeconds, graceOf(&in.Spec.Template.Spec)
 	case *appsv1.DaemonSet:
-		t, minReady = &in.Spec.Template, time.Duration(max(in.Spec.MinReadySeconds, 0))*time.Second
-	default:
-		return 0, 0
+		seconds, grace = in.Spec.MinReadySeconds, graceOf(&in.Spec.Template.Spec)
 	}
-	grace = 30 * time.Second // the API's default
-	if s := t.Spec.TerminationGracePeriodSeconds; s != nil {
-		grace = gracePeriod(*s)
-	}
-	return minReady, grace
+	return time.Duration(max(seconds, 0)) * time.Second, grace
 }
 
 // hasNumber is the number of the last ControllerRevision that a workload has; 0 without any.

@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -34,14 +35,9 @@ func (snap *snapshot) dateEnds() {
 			// The pods of a set come in a batch, of which one does not replace the other.
 			began = pod.born.Add(batch)
 		default:
-			latest = began.Add(graceOf(pod.final) + evidence.ArrivalSlack)
+			latest = began.Add(graceOf(&pod.final.Spec) + evidence.ArrivalSlack)
 		}
-		next, _ := slices.BinarySearchFunc(left, began, func(at, began time.Time) int {
-			if at.After(began) {
-				return 1
-			}
-			return -1
-		})
+		next := sort.Search(len(left), func(i int) bool { return left[i].After(began) })
 		if next < len(left) && !left[next].After(latest) {
 			ended = left[next]
 			births[pod.owner] = slices.Delete(left, next, next+1)
@@ -57,8 +53,8 @@ func (snap *snapshot) dateEnds() {
 const batch = 10 * time.Second
 
 // graceOf is how long a pod is given to stop.
-func graceOf(in *corev1.Pod) time.Duration {
-	if g := in.Spec.TerminationGracePeriodSeconds; g != nil {
+func graceOf(spec *corev1.PodSpec) time.Duration {
+	if g := spec.TerminationGracePeriodSeconds; g != nil {
 		return gracePeriod(*g)
 	}
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
