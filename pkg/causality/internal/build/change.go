@@ -40,6 +40,7 @@ type changeBuilder struct {
 	inTheWay              *unreadyTimes            // see oldPodInTheWay
 	blockerOf             map[trace.SpanID]*blocker
 	waits                 int // how many spans of waits there are: see addWait
+	unseen                *unseen
 }
 
 // ChangeTrace returns the finished trace of a change. now is the end of what

@@ -152,7 +152,7 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 	switch {
 	case cause == b.root && b.change.NoPods:
 		b.own(path, attr.PhasePaused, from) // somebody has set its parallelism to 0
-	case path.At.Sub(from) > reaction && (b.unseenPods() > 0 || b.stopsUnseen(path.At)):
+	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At)):
 		b.own(path, attr.PhaseUnknown, from)
 	default:
 		news := evidence.Latest(b.change.Opened.Arrival, b.plan.Workload.Watched)
@@ -167,9 +167,28 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 // stopsUnseen reports whether a pod that the controller has to see gone was, as far as is
 // known, still there at a time: what ended its stop was not seen.
 func (b *changeBuilder) stopsUnseen(at time.Time) bool {
-	return b.waitsForStops() && slices.ContainsFunc(b.plan.Pods, func(pod *podlife.Pod) bool {
-		return b.plan.Stops[pod].Change == b.change && b.stopSpans[pod] == nil && pod.Leaving() && b.plan.StopAsked(pod).Before(at)
-	})
+	first := b.notSeen().stop
+	return b.waitsForStops() && !first.IsZero() && first.Before(at)
+}
+
+// unseen is what there must have been of a change, and nothing shows. Each gap of the path
+// asks for it, so that it is worked out once.
+type unseen struct {
+	pods int       // see unseenPods
+	stop time.Time // when the first pod was asked to stop of whose stop the end was not seen; zero if none was
+}
+
+func (b *changeBuilder) notSeen() *unseen {
+	if b.unseen != nil {
+		return b.unseen
+	}
+	b.unseen = &unseen{pods: b.unseenPods()}
+	for _, pod := range b.plan.Pods {
+		if b.plan.Stops[pod].Change == b.change && b.stopSpans[pod] == nil && pod.Leaving() {
+			b.unseen.stop = evidence.Earliest(b.unseen.stop, b.plan.StopAsked(pod))
+		}
+	}
+	return b.unseen
 }
 
 // own takes time for the change itself.
@@ -244,7 +263,7 @@ func (b *changeBuilder) sayUnknown(phases map[attr.Phase]time.Duration) {
 		return
 	}
 	why := "nothing was seen of what it waited for"
-	if n := b.unseenPods(); n > 0 {
+	if n := b.notSeen().pods; n > 0 {
 		why = counted(n, "pod") + " not seen"
 	}
 	b.root.Attributes = append(b.root.Attributes, attr.UnknownKey.String(fmt.Sprintf("%.3fs of %.3fs: %s", unknown.Seconds(), took.Seconds(), why)))
