@@ -219,6 +219,12 @@ func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, ne
 	}
 }
 
+// keptFrom reports whether an Event about the set of a lost pod says that no pod could be
+// made in its place, for a quota or a webhook, while it was waited for.
+func keptFrom(root *spans.Span, ev *podlife.Event) bool {
+	return ev.Reason == "FailedCreate" && within(ev.First(), root.Start, root.End)
+}
+
 // attachAnnounced puts on the span of a pod's loss what the kubelet ended the pod for.
 func attachAnnounced(s *spans.Span, lost *podlife.Pod) {
 	for _, ev := range lost.Events {
