@@ -161,7 +161,7 @@ func (p *Pod) StoppedForAll(except *Container, from, until time.Time) (stops []S
 // if it did so for a run that ended by itself in a span of time; zero if it did not.
 func (p *Pod) RestartedAllFrom(container *Container, from, until time.Time) (at time.Time) {
 	for _, ev := range p.Events {
-		if ev.Reason != "Killing" || ev.Container == container.Name {
+		if ev.Reason != ReasonKilling || ev.Container == container.Name {
 			continue
 		}
 		for _, o := range ev.Occurrences {

@@ -19,9 +19,6 @@ import (
 // tainteviction).
 var announcements = []string{"Evicted", "Preempting", "Preempted", "TaintManagerEviction"}
 
-// ReasonKilling is the reason of the kubelet's Event that it begins to stop a container.
-const ReasonKilling = "Killing"
-
 // AnnouncesLoss reports whether an Event about a pod says that it is to go.
 func (ev *Event) AnnouncesLoss() bool {
 	return slices.Contains(announcements, ev.Reason) && !strings.HasPrefix(ev.Message(), "Cancel")
@@ -58,7 +55,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 
 // failsKillingProbe reports whether a probe failed for which the kubelet kills containers.
 func (ev *Event) failsKillingProbe() bool {
-	return ev.Reason == "Unhealthy" && slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(ev.Message()) })
+	return ev.Reason == reasonUnhealthy && slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(ev.Message()) })
 }
 
 // ProbeGap is how far apart two failures in a row of a probe are for which the kubelet kills

@@ -71,7 +71,7 @@ func AnnouncesEnd(ev *Event) bool {
 func (p *Pod) announced(by time.Time) time.Time {
 	since := p.lastStart()
 	for _, ev := range p.Events {
-		stops := ev.Reason == "Killing" && ev.Container != ""
+		stops := ev.Reason == ReasonKilling && ev.Container != ""
 		if !stops && !AnnouncesEnd(ev) {
 			continue
 		}

@@ -30,7 +30,7 @@ func (p *Pod) KilledUnreported(container *Container, r *Run) (failed Occurrence,
 	}
 	// The end is known to the second.
 	from, until := r.Finished.Earliest.Add(-container.longestKill-time.Second), r.Finished.At()
-	for o := range p.OccurrencesOf("Unhealthy", container) {
+	for o := range p.OccurrencesOf(reasonUnhealthy, container) {
 		if o.At.Before(from) || o.At.Before(r.Started.Earliest) || o.At.After(until) || !o.At.After(failed.At) {
 			continue
 		}

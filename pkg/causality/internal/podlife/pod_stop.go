@@ -19,7 +19,7 @@ func (p *Pod) StopAsked(replaced time.Time) time.Time {
 	}
 	at := p.DeleteAsked
 	for _, ev := range p.Events {
-		if (ev.Reason == "Killing" || saysDeleted(ev)) && !ev.First().Before(at.Earliest) {
+		if (ev.Reason == ReasonKilling || saysDeleted(ev)) && !ev.First().Before(at.Earliest) {
 			at = at.Before(ev.First())
 		}
 	}
@@ -79,7 +79,7 @@ func (p *Pod) stoppedRun(container *Container) *Run {
 	if r == nil || !r.Over() || !p.Leaving() {
 		return nil
 	}
-	for o := range p.OccurrencesOf("Killing", container) {
+	for o := range p.OccurrencesOf(ReasonKilling, container) {
 		if !o.At.Before(p.DeleteAsked.Earliest) && !o.At.Before(r.Finished.Earliest) {
 			return r
 		}

@@ -40,7 +40,7 @@ func (p *Pod) SilentSince(t time.Time) (since time.Time, period time.Duration) {
 		}
 		o := ev.Until(t)
 		said += o.Count
-		if ev.Reason == "Unhealthy" {
+		if ev.Reason == reasonUnhealthy {
 			last = evidence.Latest(last, o.At)
 		}
 	}

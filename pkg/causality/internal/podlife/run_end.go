@@ -15,10 +15,15 @@ const (
 	startupProbeFailed  = "StartupProbeFailed"
 )
 
+// Reasons of the kubelet's Events: that it begins to stop a container, and that a probe failed.
+const (
+	ReasonKilling   = "Killing"
+	reasonUnhealthy = "Unhealthy"
+)
+
 // The kubelet's words for the states of containers that are named here.
 const (
 	postStartHookError = "PostStartHookError"
-	reasonUnhealthy    = "Unhealthy" // of an Event
 	crashLoopBackOff   = "CrashLoopBackOff"
 	runContainerError  = "RunContainerError"
 	OOMKilled          = "OOMKilled"
@@ -61,7 +66,7 @@ func (p *Pod) lastProbe(container *Container, probe string, from, until time.Tim
 		return ""
 	}
 	var last Occurrence
-	for o := range p.OccurrencesOf("Unhealthy", container) {
+	for o := range p.OccurrencesOf(reasonUnhealthy, container) {
 		if strings.HasPrefix(o.Message, probe) && !o.At.Before(from) && !o.At.After(until) && o.At.After(last.At) {
 			last = o
 		}

@@ -56,7 +56,7 @@ func StopReasonFor(message string) stopReason {
 // killed finds what says that the kubelet began to kill a run.
 func (p *Pod) killed(container *Container, r *Run) (kill Occurrence, ok bool) {
 	next := container.nextStart(r)
-	for o := range p.OccurrencesOf("Killing", container) {
+	for o := range p.OccurrencesOf(ReasonKilling, container) {
 		if !next.IsZero() && o.At.After(next) {
 			continue // that was of a later run
 		}
@@ -94,7 +94,7 @@ func (p *Pod) Ordered(container *Container, r *Run) bool {
 // pod, by a clock that may not be the API server's.
 func (p *Pod) StopsBy(ev *Event) bool {
 	container := p.container(ev.Container)
-	if ev.Reason != "Killing" || container == nil || !p.Leaving() || len(container.Runs) == 0 {
+	if ev.Reason != ReasonKilling || container == nil || !p.Leaving() || len(container.Runs) == 0 {
 		return false
 	}
 	at, last := ev.First(), container.Runs[len(container.Runs)-1]

@@ -30,7 +30,7 @@ func (p *Pod) Unwitnessed() bool {
 // LastKnown is the last that Events say of the pod's start, by a time.
 func (p *Pod) LastKnown(by time.Time) (last time.Time) {
 	for _, ev := range p.Events {
-		if _, started := MilestoneKinds[ev.Reason]; !started && ev.Reason != "Unhealthy" && ev.Reason != "Scheduled" {
+		if _, started := MilestoneKinds[ev.Reason]; !started && ev.Reason != reasonUnhealthy && ev.Reason != "Scheduled" {
 			continue
 		}
 		if o := ev.Until(by); o.At.Before(by) {
