@@ -39,11 +39,11 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 			return true
 		}
 		container := p.container(ev.Container)
-		if container == nil || len(container.Runs) == 0 {
+		if container == nil {
 			continue
 		}
-		run, last := container.Runs[len(container.Runs)-1], ev.Occurrences[len(ev.Occurrences)-1]
-		if run.Over() || !run.Started.Known() || !last.At.After(run.Started.At()) {
+		run, last := container.lastRun(), ev.Occurrences[len(ev.Occurrences)-1]
+		if run == nil || run.Over() || !run.Started.Known() || !last.At.After(run.Started.At()) {
 			continue
 		}
 		if ev.Reason == ReasonKilling || ev.failsKillingProbe() && now.Before(ev.LastArrival.Add(container.killReach+clockSlack)) {

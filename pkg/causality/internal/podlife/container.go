@@ -68,6 +68,14 @@ const (
 	exitSIGTERM = 128 + 15
 )
 
+// lastRun is the latest run of the container, nil if it has not run.
+func (c *Container) lastRun() *Run {
+	if len(c.Runs) == 0 {
+		return nil
+	}
+	return c.Runs[len(c.Runs)-1]
+}
+
 // Words are what the runs of a container keep of one, each text once.
 func (r *Run) Words() (reason, message string) { return r.Reason, r.refusal }
 

@@ -51,14 +51,6 @@ func (p *Pod) observeEnded(o stream.Observation, in *corev1.Pod) {
 	p.FailedBy = evidence.Write{Arrival: last}
 }
 
-// lastRun is the latest run of the container, nil if it has not run.
-func (c *Container) lastRun() *Run {
-	if len(c.Runs) == 0 {
-		return nil
-	}
-	return c.Runs[len(c.Runs)-1]
-}
-
 // AnnouncesEnd reports whether an Event is the first word of the kubelet that it ends the
 // pod: it evicts it, or preempts it for a critical pod
 // (k8s.io/kubernetes/pkg/kubelet/{eviction,preemption}).

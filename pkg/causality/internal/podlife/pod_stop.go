@@ -54,17 +54,17 @@ func (p *Pod) evictedBefore(deleted evidence.Moment) time.Time {
 // RunAtStop is the run of a container that was on when the pod was to be
 // deleted; nil if there was none.
 func (p *Pod) RunAtStop(container *Container) *Run {
-	if len(container.Runs) == 0 {
+	r := container.lastRun()
+	if r == nil || !r.Started.Known() {
 		return nil
 	}
-	r := container.Runs[len(container.Runs)-1]
 	if p.EndedUndeleted() {
-		if !r.Started.Known() || r.Over() && !p.endedWith(container, r) {
+		if r.Over() && !p.endedWith(container, r) {
 			return nil
 		}
 		return r
 	}
-	if !r.Started.Known() || r.Over() && r.Finished.At().Before(p.StopFrom()) && !p.StoppedWith(container, r) {
+	if r.Over() && r.Finished.At().Before(p.StopFrom()) && !p.StoppedWith(container, r) {
 		return nil
 	}
 	return r

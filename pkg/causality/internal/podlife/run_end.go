@@ -96,12 +96,8 @@ func (p *Pod) EndedWithPod(container *Container, r *Run) bool {
 // StoppedSidecar is the run of a sidecar that the kubelet stopped as the containers it serves
 // were done; nil if there is none. Where the pod is deleted meanwhile it is stopped with that.
 func (p *Pod) StoppedSidecar(container *Container) *Run {
-	n := len(container.Runs)
-	if n == 0 || !container.Sidecar {
-		return nil
-	}
-	r := container.Runs[n-1]
-	if !r.Over() || !p.EndedWithPod(container, r) || p.StoppedWith(container, r) {
+	r := container.lastRun()
+	if r == nil || !container.Sidecar || !r.Over() || !p.EndedWithPod(container, r) || p.StoppedWith(container, r) {
 		return nil
 	}
 	return r

@@ -25,10 +25,10 @@ func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) {
 	if s.State.Terminated != nil {
 		end = s.State.Terminated
 	}
-	if end == nil || end.ContainerID != "" || len(c.Runs) == 0 {
+	r := c.lastRun()
+	if end == nil || end.ContainerID != "" || r == nil {
 		return
 	}
-	r := c.Runs[len(c.Runs)-1]
 	if r.Over() || !r.Started.Known() || s.State.Running != nil && s.ContainerID == r.ID {
 		return
 	}

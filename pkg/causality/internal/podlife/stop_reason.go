@@ -94,10 +94,13 @@ func (p *Pod) Ordered(container *Container, r *Run) bool {
 // pod, by a clock that may not be the API server's.
 func (p *Pod) StopsBy(ev *Event) bool {
 	container := p.container(ev.Container)
-	if ev.Reason != ReasonKilling || container == nil || !p.Leaving() || len(container.Runs) == 0 {
+	if ev.Reason != ReasonKilling || container == nil || !p.Leaving() {
 		return false
 	}
-	at, last := ev.First(), container.Runs[len(container.Runs)-1]
+	at, last := ev.First(), container.lastRun()
+	if last == nil {
+		return false
+	}
 	from := evidence.Earliest(p.DeleteAsked.Earliest.Add(-clockSlack), p.StopFrom())
 	return strings.Contains(ev.Message(), stoppingWords) && at.After(last.Started.At()) &&
 		!at.Before(from)
@@ -105,7 +108,8 @@ func (p *Pod) StopsBy(ev *Event) bool {
 
 // ranAfter reports whether the container was started again after a run.
 func (c *Container) ranAfter(r *Run) bool {
-	return len(c.Runs) > 0 && c.Runs[len(c.Runs)-1] != r
+	last := c.lastRun()
+	return last != nil && last != r
 }
 
 // nextStart is by when the run after this one had started; zero if there is none.
