@@ -82,7 +82,7 @@ func (r *Run) BootOf(from, until time.Time) time.Time {
 // none: the kubelet tries again.
 func (c *Container) NextRun(i int) *Run {
 	for _, r := range c.Runs[i+1:] {
-		if !r.stillborn() {
+		if !r.NeverRan() {
 			return r
 		}
 	}
@@ -99,9 +99,6 @@ func (c *Container) RunBefore(r *Run) *Run {
 
 // StartOf dates the start of a run.
 func (l *ContainerLine) StartOf(r *Run) time.Time { return StartOfRun(l.milestones, r) }
-
-// NeverRan reports whether the runtime could not start the container.
-func (r *Run) NeverRan() bool { return r.stillborn() }
 
 // TriedFrom is when the kubelet first worked on the container at or after a time, by an
 // Event; zero if nothing says so.

@@ -82,9 +82,9 @@ func (r *Run) Words() (reason, message string) { return r.Reason, r.refusal }
 // Over reports whether the run is known to have ended.
 func (r *Run) Over() bool { return r.Finished.Known() }
 
-// stillborn reports whether the runtime could not start the container: it has
+// NeverRan reports whether the runtime could not start the container: it has
 // an exit code, but never ran.
-func (r *Run) stillborn() bool {
+func (r *Run) NeverRan() bool {
 	return r.Over() && !r.Started.Known() && couldNotStart(r.Reason)
 }
 

@@ -171,7 +171,7 @@ func addLostPulls(milestones []milestone) []milestone {
 // addRun adds a run's start and end; the start goes to the Started Event of
 // the same run, if there is one, which is more precise.
 func (p *Pod) addRun(milestones []milestone, container *Container, r *Run) []milestone {
-	if r.stillborn() {
+	if r.NeverRan() {
 		return addStillborn(milestones, r)
 	}
 	if r.Started.Known() {

@@ -32,7 +32,7 @@ const (
 // WhyEnded says why a run ended. What the kernel or the kubelet did to it is
 // more specific than the code it left with.
 func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
-	if r.stillborn() {
+	if r.NeverRan() {
 		return evidence.Failure{Reason: runContainerError, Message: container.explain(runContainerError, r.refusal)}
 	}
 	exit := evidence.Failure{Reason: r.endReason(), Message: r.Exit()}
