@@ -92,13 +92,20 @@ type Write struct {
 
 // NewWrite is the write that led to an observation of an object with this resourceVersion.
 func NewWrite(resourceVersion string, o stream.Observation) Write {
-	v, err := strconv.ParseUint(resourceVersion, 10, 64)
-	if err != nil || o.Initial {
-		// The version of a listed object is that of its latest write, not
-		// of the one we are interested in.
-		v = 0
+	w := Write{Arrival: o.Time}
+	if !o.Initial { // that of a listed object is of its latest write, not of the one we are interested in
+		w.Version = Version(resourceVersion)
 	}
-	return Write{Version: v, Arrival: o.Time}
+	return w
+}
+
+// Version is a resourceVersion as a number, 0 if it is none that fits.
+func Version(resourceVersion string) uint64 {
+	v, err := strconv.ParseUint(resourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
 }
 
 // Number tells a write of an object's spec from the others: by the generation that it

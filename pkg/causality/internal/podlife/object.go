@@ -1,7 +1,6 @@
 package podlife
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
@@ -43,21 +42,13 @@ type Object struct {
 
 // ObserveVersion takes in the resource version of a state.
 func (o *Object) ObserveVersion(resourceVersion string) {
-	o.version = max(o.version, versionOf(resourceVersion))
+	o.version = max(o.version, evidence.Version(resourceVersion))
 }
 
 // Outdated reports whether a state of that resource version is older than one that was seen.
 func (o *Object) Outdated(resourceVersion string) bool {
-	v := versionOf(resourceVersion)
+	v := evidence.Version(resourceVersion)
 	return v != 0 && v < o.version
-}
-
-func versionOf(resourceVersion string) uint64 {
-	v, err := strconv.ParseUint(resourceVersion, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return v
 }
 
 // NameKey finds the object by its name.
