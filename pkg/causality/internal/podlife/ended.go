@@ -164,11 +164,7 @@ func (p *Pod) BeingEnded(now time.Time) bool {
 	if !said.Before(now) {
 		return false
 	}
-	longest := time.Duration(0)
-	for _, container := range p.Containers {
-		longest = max(longest, container.longestKill)
-	}
-	return now.Before(said.Add(longest + statusPeriod))
+	return now.Before(said.Add(p.longestKill() + statusPeriod))
 }
 
 // statusPeriod is how long the kubelet may take to report what it did: it reconciles the

@@ -62,6 +62,14 @@ func longestKill(in *corev1.Pod, s *corev1.Container) time.Duration {
 	return time.Duration(grace) * time.Second
 }
 
+// longestKill is how long the kubelet takes at most to kill any of the pod's containers.
+func (p *Pod) longestKill() (longest time.Duration) {
+	for _, container := range p.Containers {
+		longest = max(longest, container.longestKill)
+	}
+	return longest
+}
+
 // timeUp is when the kubelet sent SIGKILL to a run that it had begun to kill at a time, if
 // that is what ended it: the grace period was over in the second in which it ended. Zero if
 // it was not, or if the grace period was another one.

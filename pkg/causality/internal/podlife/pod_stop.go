@@ -39,10 +39,7 @@ func saysDeleted(ev *Event) bool {
 // evictedBefore is when the kubelet said that it evicts the pod, or preempts it, which was
 // then deleted at a time; else that time. The pod had as long as it is given to stop.
 func (p *Pod) evictedBefore(deleted evidence.Moment) time.Time {
-	at, grace := deleted.At(), clockSlack
-	for _, container := range p.Containers {
-		grace = max(grace, container.longestKill+clockSlack)
-	}
+	at, grace := deleted.At(), p.longestKill()+clockSlack
 	for _, ev := range p.Events {
 		if AnnouncesEnd(ev) && !ev.First().Before(p.lastStart()) && !ev.First().Before(deleted.Earliest.Add(-grace)) {
 			at = evidence.Earliest(at, ev.First())
