@@ -1,12 +1,9 @@
 package podlife
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Who ends a pod, or one of its containers, says so in an Event before the pod's status
@@ -56,28 +53,6 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 // failsKillingProbe reports whether a probe failed for which the kubelet kills containers.
 func (ev *Event) failsKillingProbe() bool {
 	return ev.Reason == reasonUnhealthy && slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(ev.Message()) })
-}
-
-// ProbeGap is how far apart two failures in a row of a probe are for which the kubelet kills
-// the container.
-func (c *Container) ProbeGap() time.Duration { return c.probeGap }
-
-// readProbes notes how far apart the failures of a liveness or startup probe are, and how
-// long after one of them the container may have ended because of it: when the probe has
-// failed as often as it may, and the container's time to stop is over. Where the pod does
-// not say, these are the API server's defaults.
-func (c *Container) readProbes(s *corev1.Container) {
-	for _, probe := range []*corev1.Probe{s.LivenessProbe, s.StartupProbe} {
-		if probe == nil {
-			continue
-		}
-		seconds := max(cmp.Or(probe.PeriodSeconds, 10), 1) + max(cmp.Or(probe.TimeoutSeconds, 1), 1)
-		gap := min(time.Duration(seconds)*time.Second, maxKillReach)
-		times := max(cmp.Or(probe.FailureThreshold, 3), 1)
-		c.probeGap = max(c.probeGap, gap)
-		c.killReach = max(c.killReach, min(time.Duration(times)*gap, maxKillReach))
-	}
-	c.killReach = min(max(c.killReach, c.probeGap)+c.longestKill, maxKillReach)
 }
 
 // maxKillReach bounds how long what a probe says waits for what comes of it: pods may state

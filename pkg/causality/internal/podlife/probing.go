@@ -1,6 +1,7 @@
 package podlife
 
 import (
+	"cmp"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,27 @@ func probePeriod(probe *corev1.Probe) time.Duration {
 	default:
 		return defaultProbePeriod
 	}
+}
+
+// ProbeGap is how far apart two failures in a row of a probe are for which the kubelet kills
+// the container.
+func (c *Container) ProbeGap() time.Duration { return c.probeGap }
+
+// readProbes notes how far apart the failures of a liveness or startup probe are, and how
+// long after one of them the container may have ended because of it: when the probe has
+// failed as often as it may, and the container's time to stop is over. Where the pod does
+// not say, these are the API server's defaults.
+func (c *Container) readProbes(s *corev1.Container) {
+	for _, probe := range []*corev1.Probe{s.LivenessProbe, s.StartupProbe} {
+		if probe == nil {
+			continue
+		}
+		gap := min(probePeriod(probe)+time.Duration(max(probe.TimeoutSeconds, 1))*time.Second, maxKillReach)
+		times := max(cmp.Or(probe.FailureThreshold, 3), 1)
+		c.probeGap = max(c.probeGap, gap)
+		c.killReach = max(c.killReach, min(time.Duration(times)*gap, maxKillReach))
+	}
+	c.killReach = min(max(c.killReach, c.probeGap)+c.longestKill, maxKillReach)
 }
 
 // spamBurst is how many Events about one pod a kubelet sends before it leaves some out
