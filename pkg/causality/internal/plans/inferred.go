@@ -31,7 +31,7 @@ const replacedWithin = 30 * time.Second
 // One that came later may have replaced another, of which nothing is left.
 func replacesInTime(lost, pod *podlife.Pod, rule workloads.Replacement) bool {
 	at := lost.LostAt().At()
-	if rule == workloads.ReplacedByName || rule == workloads.ReplacedOnNode {
+	if rule.InTheWay() {
 		at = evidence.Latest(at.Add(lost.Grace), lost.Gone.At())
 	}
 	return !pod.Created.Earliest.After(at.Add(replacedWithin))
@@ -43,7 +43,7 @@ func (p *Plan) ReplacementUnknown(lost *podlife.Pod, now time.Time) bool {
 	if !p.Workload.Inferred || !now.After(lost.LostAt().At().Add(replacedWithin)) {
 		return false
 	}
-	if rule := p.Workload.Controller.Replaces; (rule == workloads.ReplacedByName || rule == workloads.ReplacedOnNode) && !lost.Gone.Known() {
+	if p.Workload.Controller.Replaces.InTheWay() && !lost.Gone.Known() {
 		return false // it is still in the way
 	}
 	set := p.Stops[lost].Set

@@ -175,7 +175,7 @@ func (p *Plan) StopAsked(pod *podlife.Pod) time.Time { return pod.StopAsked(p.Re
 func (p *Plan) OutOfTheWay(pod *podlife.Pod, cut time.Time) time.Time {
 	replaced, ended := p.ReplacedAt[pod], pod.Failed.Before(p.ReplacedAt[pod]).At()
 	gone := pod.Gone.At()
-	inTheWay := p.Workload.Controller.Replaces == workloads.ReplacedByName || p.Workload.Controller.Replaces == workloads.ReplacedOnNode
+	inTheWay := p.Workload.Controller.Replaces.InTheWay()
 	switch {
 	case inTheWay && replaced.IsZero() && gone.IsZero():
 		return cut

@@ -129,6 +129,10 @@ const (
 	NeverReplaced
 )
 
+// InTheWay reports whether a lost pod has to be gone before the next one can come in its place,
+// which has its name or its node.
+func (r Replacement) InTheWay() bool { return r == ReplacedByName || r == ReplacedOnNode }
+
 // scaling is who decides how many pods there are to be.
 type scaling int
 
