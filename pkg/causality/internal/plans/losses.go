@@ -29,14 +29,16 @@ func newLosses(rule workloads.Replacement, lost []*podlife.Pod, work *evidence.W
 	for i, pod := range lost {
 		l.writes = append(l.writes, pod.LostBy())
 		l.all = append(l.all, i)
-		key := l.key(pod)
+		key := placeOf(rule, pod)
 		l.by[key] = append(l.by[key], i)
 	}
 	return l
 }
 
-func (l *losses) key(pod *podlife.Pod) string {
-	switch l.rule {
+// placeOf is what a pod and the one that replaces it have in common: the name or the node;
+// empty if one pod is like another.
+func placeOf(rule workloads.Replacement, pod *podlife.Pod) string {
+	switch rule {
 	case workloads.ReplacedByName:
 		return pod.Name
 	case workloads.ReplacedOnNode:
@@ -49,7 +51,7 @@ func (l *losses) key(pod *podlife.Pod) string {
 // makes a pod of the same name, a DaemonSet one for the same node, as far as that is
 // known; for the others one pod is like another.
 func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
-	candidates := l.by[l.key(pod)]
+	candidates := l.by[placeOf(l.rule, pod)]
 	if l.rule == workloads.ReplacedOnNode && (pod.Node == "" || len(l.by[""]) > 0) {
 		candidates = l.all
 	}
@@ -104,15 +106,15 @@ func (p *Plan) mayReplace(next, lost *podlife.Pod) bool {
 // by their name (StatefulSets) or node (DaemonSets). One that was lost when the watch began
 // may have been in the way of such a pod for long.
 type replacing struct {
-	losses // of which only the rule is asked
-	pods   map[string]*podlife.Pod
+	rule workloads.Replacement
+	pods map[string]*podlife.Pod
 }
 
 func newReplacing(p *Plan, pods []*podlife.Pod) replacing {
-	r := replacing{losses: losses{rule: p.Workload.Controller.Replaces}, pods: map[string]*podlife.Pod{}}
+	r := replacing{rule: p.Workload.Controller.Replaces, pods: map[string]*podlife.Pod{}}
 	for _, pod := range InOrderOfBirth(pods) {
 		p.Work.Spend(1)
-		at, key := p.Starts[pod], r.key(pod)
+		at, key := p.Starts[pod], placeOf(r.rule, pod)
 		if !pod.Initial && at.Change == nil && at.Lost == nil && key != "" && r.pods[key] == nil {
 			r.pods[key] = pod
 		}
@@ -122,7 +124,8 @@ func newReplacing(p *Plan, pods []*podlife.Pod) replacing {
 
 // of is the pod that came in the place of one; nil if none did. There is one for each loss.
 func (r replacing) of(lost *podlife.Pod) *podlife.Pod {
-	next := r.pods[r.key(lost)]
-	delete(r.pods, r.key(lost))
+	place := placeOf(r.rule, lost)
+	next := r.pods[place]
+	delete(r.pods, place)
 	return next
 }
