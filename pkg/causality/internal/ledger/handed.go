@@ -7,8 +7,9 @@ import (
 // MaxHandedOut bounds how many spans are remembered as handed out, at the least.
 const MaxHandedOut = 1 << 15
 
-// HandedOut are the spans that were handed out of late. IDs are made of what objects state, and somebody may write an object that states
-// what another one did; or what was known of an object was dropped after a fault.
+// HandedOut are the spans that were handed out of late. IDs are made of what objects state,
+// and somebody may write an object that states what another one did; or what was known of an
+// object was dropped after a fault.
 type HandedOut struct {
 	// recent has those that were handed out last. When it is full it becomes before, which
 	// is forgotten.

@@ -139,8 +139,8 @@ type scaling int
 const (
 	// scaledBySpec says that it is who writes spec.replicas.
 	scaledBySpec scaling = iota
-	// ScaledByNodes says that it is the nodes that fit; the status says how many, a moment after the
-	// controller has made or removed the pods.
+	// ScaledByNodes says that it is the nodes that fit; the status says how many, a moment
+	// after the controller has made or removed the pods.
 	ScaledByNodes
 )
 
@@ -158,11 +158,12 @@ const (
 type naming int
 
 const (
-	// namedForGood: somebody, who calls the one that comes after it the same.
+	// namedForGood says that it is somebody who calls the one that comes after it the same.
 	namedForGood naming = iota
-	// namedByOwner: somebody, or what made it, which calls each one something else.
+	// namedByOwner says that it is somebody, or what made it, which calls each one something
+	// else.
 	namedByOwner
-	// namedAnew: whoever made it. Each is called something else.
+	// namedAnew says that it is whoever made it. Each is called something else.
 	namedAnew
 )
 
