@@ -48,9 +48,10 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 
 // activitiesOf hands out the bursts of Events about one object that are over.
 func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.Trace) {
-	untold := obj.Untold()
-	left := e.withoutWithheld(obj, slices.Clone(untold))
-	withheld := len(untold) > len(left) && e.nodes.ByID[obj.ObjectID] == nil // a node is looked at with its disruptions
+	left := obj.Untold()
+	untold := len(left)
+	left = e.withoutWithheld(obj, left)
+	withheld := untold > len(left) && e.nodes.ByID[obj.ObjectID] == nil // a node is looked at with its disruptions
 	if wanted == whatIsOver {
 		left = e.settledEvents(left) // the rest is old news to who comes next
 	}

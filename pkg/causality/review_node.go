@@ -114,15 +114,17 @@ func (e *Engine) withoutWithheld(obj *podlife.Object, events []*podlife.Event) [
 func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (out []spans.Trace, left []*podlife.Event) {
 	n := e.nodes.ByID[obj.ObjectID]
 	for _, ev := range events {
-		d, about := e.disruptionBehind(obj, ev), build.SpanSpec{
-			Kind: kind.Activity, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceNode, Subject: obj.Subject(), End: ev.First(),
-		}
+		d := e.disruptionBehind(obj, ev)
 		if n != nil {
-			d, about = n.DisruptionOf(ev), build.SpanSpec{Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: n.Subject(), End: ev.First()}
+			d = n.DisruptionOf(ev)
 		}
 		if d == nil || d.Ledger.Root == nil {
 			left = append(left, ev)
 			continue
+		}
+		about := build.SpanSpec{Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: obj.Subject(), End: ev.First()}
+		if n == nil {
+			about.Kind, about.Object, about.Attrs = kind.Activity, build.KindOrNone(obj), workloads.AttributesOf(obj)
 		}
 		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(d.Node), nil, about, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
 	}
