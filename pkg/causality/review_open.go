@@ -105,13 +105,7 @@ func restartPending(pod *podlife.Pod) bool {
 	}
 	for _, container := range pod.Containers {
 		for _, ended := range container.Runs {
-			if !ended.Over() || container.IsDone(ended) || ended.Finished.At().Before(over) {
-				continue
-			}
-			if sent, ok := pod.Ledger.RestartSent[container.Name]; ok && ended.Restart <= sent {
-				continue
-			}
-			if !pod.StoppedWith(container, ended) {
+			if mayRestart(pod, container, ended, over) && !pod.StoppedWith(container, ended) {
 				return true
 			}
 		}
