@@ -48,7 +48,8 @@ func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wa
 		if ev.Untold() == nil {
 			continue // it is with another one of them
 		}
-		job := s.job(jobNamed(ev.Message()))
+		name := jobNamed(ev.Message())
+		job, due := s.job(name), s.timeIn(name, ev.First())
 		_, listed := ev.Listed()
 		switch at, missed := missedTime(ev); {
 		case build.KeepsFromJob(ev):
@@ -57,8 +58,8 @@ func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wa
 			s.about(job, ev)
 		case missed && !listed:
 			s.settled(ev, build.Schedule{Cron: obj, At: at, Until: ev.First(), How: attr.OutcomeSkipped, Cause: attr.CauseDeadline})
-		case ev.Reason == reasonCreatedJob && !listed && !s.timeIn(jobNamed(ev.Message()), ev.First()).IsZero():
-			s.settled(ev, build.Schedule{Cron: obj, At: s.timeIn(jobNamed(ev.Message()), ev.First()), Until: ev.First(), How: attr.OutcomeComplete})
+		case ev.Reason == reasonCreatedJob && !listed && !due.IsZero():
+			s.settled(ev, build.Schedule{Cron: obj, At: due, Until: ev.First(), How: attr.OutcomeComplete})
 		default:
 			s.left = append(s.left, ev)
 		}
