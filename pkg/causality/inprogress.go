@@ -72,9 +72,14 @@ func origin(start evidence.Moment) time.Time {
 	return nodes.EarliestOf(start).Truncate(time.Second).Add(time.Second)
 }
 
+// tellsOfOpen reports whether spans of what is open are to be handed out.
+func (r *reviewer) tellsOfOpen() bool {
+	return r.engine.opts.InProgressAfter > 0 && r.wanted == whatSettled
+}
+
 // inProgress hands out spans of what is open: a change, a replacement.
 func (r *reviewer) inProgress() {
-	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
+	if !r.tellsOfOpen() {
 		return
 	}
 	if c := r.plan.Workload.Current(); c != nil && !c.Ledger.Sent {
@@ -175,7 +180,7 @@ func (r *reviewer) replacementInProgress(lost, next *podlife.Pod) {
 // restartInProgress tells of a container that does not get to run again, or whose pod is not
 // Ready since.
 func (r *reviewer) restartInProgress(restart *build.Restart) {
-	if r.engine.opts.InProgressAfter <= 0 || r.wanted != whatSettled {
+	if !r.tellsOfOpen() {
 		return
 	}
 	container := restart.Container()
