@@ -232,17 +232,18 @@ type eventTimes struct {
 	offset, offsetAtEnd time.Duration
 }
 
-func (e *Engine) eventTimes(o Observation, in *corev1.Event) (t eventTimes) {
+// eventTimes are those of an Event; known is what is known of it, nil if it is new.
+func (e *Engine) eventTimes(o Observation, in *corev1.Event, known *podlife.Event) (t eventTimes) {
 	if o.Inferred {
 		t.first, t.last = podlife.EventTimes(in, o)
 		return t
 	}
 	stated, _ := podlife.StatedBy(in)
-	if e.events[podlife.EventKey(in)] == nil && isRubbish(stated, in, o) {
+	if known == nil && isRubbish(stated, in, o) {
 		off := stated.Sub(o.Time)
 		return eventTimes{o.Time, o.Time, off, off}
 	}
-	t = e.correctedTimes(o, in)
+	t = e.correctedTimes(o, in, known)
 	if ahead := t.last.Sub(o.Time); ahead > clocks.Furthest {
 		t.last, t.offsetAtEnd = o.Time, ahead
 	}
@@ -250,8 +251,8 @@ func (e *Engine) eventTimes(o Observation, in *corev1.Event) (t eventTimes) {
 }
 
 // correctedTimes are those of an Event by a clock that may be off.
-func (e *Engine) correctedTimes(o Observation, in *corev1.Event) (t eventTimes) {
-	known, clock := e.events[podlife.EventKey(in)], e.clockOf(in)
+func (e *Engine) correctedTimes(o Observation, in *corev1.Event, known *podlife.Event) (t eventTimes) {
+	clock := e.clockOf(in)
 	if known != nil {
 		t.offset = known.Offset
 	} else if clock != nil {

@@ -15,14 +15,14 @@ import (
 // observeEvent files an Event under the object it is about.
 func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	key := podlife.EventKey(in)
-	times := e.eventTimes(o, in)
+	ev := e.events[key]
+	times := e.eventTimes(o, in, ev)
 	first, last := times.first, times.last
 	count := podlife.EventCount(in)
 	e.noteLag(o, last)
 
 	id, static := e.involvedObject(in, first)
 	obj := e.object(id, in.InvolvedObject.Name)
-	ev := e.events[key]
 	if ev == nil && e.seenBefore(in, o, last) {
 		return obj
 	}
