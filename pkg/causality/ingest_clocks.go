@@ -72,8 +72,6 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 		return in
 	}
 	runTimes(&in.Status, func(_ string, t *metav1.Time) { runs[t.Unix()] = true })
-	clock := e.clocks.Of(in.Namespace, clocks.Source{Node: in.Spec.NodeName})
-	trusted := e.clocks.Of("", clocks.Source{Node: in.Spec.NodeName})
 	statement := func(at time.Time) clocks.Statement {
 		s := clocks.Statement{Time: at, Rounded: time.Second, By: o.Time}
 		if !mirror && !o.Initial { // a static pod runs before the API knows it
@@ -84,21 +82,31 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 		}
 		return s
 	}
-	corrected := pod.Told.Correct(stated, func(at time.Time) {
-		s := statement(at)
-		trusted.Date(s)
-		clock.Date(s)
-	}, func(at time.Time) time.Duration { return clock.Reading(statement(at)) })
+	corrected := e.correct(&pod.Told, in.Namespace, clocks.Source{Node: in.Spec.NodeName}, stated, statement)
 	dated := func(of string, t *metav1.Time) time.Time { return pod.Told.Time(clocks.Stated{Of: of, Time: t.Time}) }
 	runTimes(&in.Status, func(of string, t *metav1.Time) { pod.Ran = evidence.Latest(pod.Ran, dated(of, t)) })
 	if !corrected {
 		return in
 	}
-	pod.Told.Note(attr.ServiceKubelet, pod.Told.Latest())
 	out := *in
 	out.Status = *in.Status.DeepCopy()
 	kubeletTimes(&out.Status, mirror, func(of string, t *metav1.Time) { t.Time = dated(of, t) })
 	return &out
+}
+
+// correct takes in what an object of a namespace states by the clock of a source, each as the
+// statement that it is, and reports whether any of it is to be corrected.
+func (e *Engine) correct(told *clocks.Told, namespace string, by clocks.Source, stated []clocks.Stated, statement func(at time.Time) clocks.Statement) bool {
+	clock, trusted := e.clocks.Of(namespace, by), e.clocks.Of("", by)
+	corrected := told.Correct(stated, func(at time.Time) {
+		s := statement(at)
+		trusted.Date(s)
+		clock.Date(s)
+	}, func(at time.Time) time.Duration { return clock.Reading(statement(at)) })
+	if corrected {
+		told.Note(cmp.Or(by.Component, attr.ServiceKubelet), told.Latest())
+	}
+	return corrected
 }
 
 // kubeletTimes are the times in a pod's status that its kubelet states, and of what. That the
@@ -167,14 +175,12 @@ func (e *Engine) nodeOffset(o Observation, n *nodes.Record, in *corev1.Node, c *
 // controller says in the status is corrected by how far that one's is off.
 func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation {
 	object := o.Object.(metav1.Object)
-	told, service := &w.Told, w.Service()
+	told := &w.Told
 	var stated []clocks.Stated
 	controllerTimes(object, func(of string, t *metav1.Time) { stated = append(stated, clocks.Stated{Of: of, Time: t.Time}) })
 	if o.Inferred || len(stated) == 0 {
 		return o
 	}
-	clock := e.clocks.Of(object.GetNamespace(), clocks.Source{Component: service})
-	trusted := e.clocks.Of("", clocks.Source{Component: service})
 	var after time.Time
 	if !o.Initial {
 		after = object.GetCreationTimestamp().Time
@@ -185,14 +191,9 @@ func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation
 	statement := func(at time.Time) clocks.Statement {
 		return clocks.Statement{Time: at, Rounded: time.Second, By: o.Time, After: after}
 	}
-	corrected := told.Correct(stated, func(at time.Time) {
-		trusted.Date(statement(at))
-		clock.Date(statement(at))
-	}, func(at time.Time) time.Duration { return clock.Reading(statement(at)) })
-	if !corrected {
+	if !e.correct(told, object.GetNamespace(), clocks.Source{Component: w.Service()}, stated, statement) {
 		return o
 	}
-	told.Note(service, told.Latest())
 	o.Object = o.Object.DeepCopyObject()
 	controllerTimes(o.Object.(metav1.Object), func(of string, t *metav1.Time) {
 		t.Time = told.Time(clocks.Stated{Of: of, Time: t.Time})
