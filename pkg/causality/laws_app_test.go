@@ -20,11 +20,11 @@ import (
 // there, as OpenTelemetry's semantic conventions have it (docs/non-normative/k8s-attributes.md).
 // A Rollout's pods have a ReplicaSet only, and another one with each revision.
 func ownerName(s spans.Span) string {
-	if valueOf(s.Resource, attr.ObjectKindKey) == "Rollout" {
-		return valueOf(s.Resource, attr.ObjectNameKey)
+	if textOf(s.Resource, attr.ObjectKindKey) == "Rollout" {
+		return textOf(s.Resource, attr.ObjectNameKey)
 	}
 	for _, of := range []string{"deployment", "statefulset", "daemonset", "replicationcontroller", "replicaset", "cronjob", "job", "pod"} {
-		if name := valueOf(s.Resource, attribute.Key("k8s."+of+".name")); name != "" {
+		if name := textOf(s.Resource, attribute.Key("k8s."+of+".name")); name != "" {
 			return name
 		}
 	}
@@ -47,7 +47,7 @@ func TestLawAppIsTheOwner(t *testing.T) {
 				t.Errorf("%s %s is of no service", s.Name, s.Subject)
 				continue
 			}
-			if s.App.Name != owner || s.App.Namespace != valueOf(s.Resource, semconv.K8SNamespaceNameKey) {
+			if s.App.Name != owner || s.App.Namespace != textOf(s.Resource, semconv.K8SNamespaceNameKey) {
 				t.Errorf("%s %s is of %v, and its workload is %s", s.Name, s.Subject, *s.App, owner)
 			}
 			tag := ""

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -58,7 +57,7 @@ func TestLawEveryRepetitionOfAnEventIsToldOnce(t *testing.T) {
 		told := map[types.UID]int{}
 		for _, s := range allSpans(replay(obs)) {
 			for _, e := range s.Events {
-				told[types.UID(eventValue(e, "k8s.event.uid").AsString())] += int(eventValue(e, "k8s.event.count").AsInt64())
+				told[types.UID(textOf(e.Attributes, "k8s.event.uid"))] += int(valueOf(e.Attributes, "k8s.event.count").AsInt64())
 			}
 		}
 		for uid, ev := range events(obs) {
@@ -67,15 +66,6 @@ func TestLawEveryRepetitionOfAnEventIsToldOnce(t *testing.T) {
 			}
 		}
 	})
-}
-
-func eventValue(e spans.Event, key string) (v attribute.Value) {
-	for _, kv := range e.Attributes {
-		if string(kv.Key) == key {
-			return kv.Value
-		}
-	}
-	return v
 }
 
 // explained are what is told of an object, by its namespace and name: in the time of such a
@@ -113,7 +103,7 @@ func TestLawNoEventIsAnActivityWhileItsObjectIsExplained(t *testing.T) {
 			}
 			activities++
 			for _, e := range s.Events {
-				ev := said[types.UID(eventValue(e, "k8s.event.uid").AsString())]
+				ev := said[types.UID(textOf(e.Attributes, "k8s.event.uid"))]
 				for _, in := range by[namespaced(s, s.Subject)] {
 					_, container, whole := strings.Cut(in.Subject, " container/")
 					other := whole && ev.InvolvedObject.FieldPath != "" && !strings.HasSuffix(ev.InvolvedObject.FieldPath, "{"+container+"}")
@@ -195,7 +185,7 @@ func homes(traces []spans.Trace) map[string]string {
 			home = "an activity"
 		}
 		for _, e := range s.Events {
-			in[eventValue(e, "k8s.event.uid").AsString()+" at "+e.Time.String()] = home
+			in[textOf(e.Attributes, "k8s.event.uid")+" at "+e.Time.String()] = home
 		}
 	}
 	return in

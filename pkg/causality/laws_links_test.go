@@ -77,14 +77,7 @@ func TestLinksLeadBothWays(t *testing.T) {
 	}
 }
 
-func linkKind(l spans.Link) string {
-	for _, kv := range l.Attributes {
-		if kv.Key == "rollspan.link.type" {
-			return kv.Value.AsString()
-		}
-	}
-	return ""
-}
+func linkKind(l spans.Link) string { return textOf(l.Attributes, "rollspan.link.type") }
 
 // TestLawSpansSayWhatTheirLinksMean: for each meaning of its links a span says where the
 // first of them leads, and nothing else.

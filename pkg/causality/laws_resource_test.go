@@ -40,15 +40,6 @@ func ofContainer(k kind.Kind) bool {
 	return false
 }
 
-func valueOf(list []attribute.KeyValue, key attribute.Key) string {
-	for _, kv := range list {
-		if kv.Key == key {
-			return kv.Value.AsString()
-		}
-	}
-	return ""
-}
-
 // What describes an object is in the Resource of the spans about it, and nowhere else; and
 // what is about a pod or a container says about which.
 func TestLawResourceIsTheObject(t *testing.T) {
@@ -69,7 +60,7 @@ func TestLawResourceIsTheObject(t *testing.T) {
 				}
 				seen[kv.Key] = true
 			}
-			pod, container := valueOf(s.Resource, semconv.K8SPodUIDKey), valueOf(s.Resource, semconv.K8SContainerNameKey)
+			pod, container := textOf(s.Resource, semconv.K8SPodUIDKey), textOf(s.Resource, semconv.K8SContainerNameKey)
 			if ofPod(s.Kind) && pod == "" {
 				t.Errorf("%s %s: the Resource has no pod", s.Name, s.Subject)
 			}

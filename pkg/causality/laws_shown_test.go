@@ -74,10 +74,10 @@ func TestLawSpansShowWhatIsAskedFor(t *testing.T) {
 			var label, annotation attribute.Key
 			if of != "" {
 				label, annotation = attribute.Key(of+".label."+asked), attribute.Key(of+".annotation."+asked)
-				if got, want := valueOf(s.Resource, label), "label of "+value(s, attribute.Key(of+".name")).AsString(); got != want {
+				if got, want := textOf(s.Resource, label), "label of "+value(s, attribute.Key(of+".name")).AsString(); got != want {
 					t.Errorf("%s %s has the label %q, want %q", s.Name, s.Subject, got, want)
 				}
-				if got := valueOf(s.Resource, annotation); got != spans.Cut(long) {
+				if got := textOf(s.Resource, annotation); got != spans.Cut(long) {
 					t.Errorf("%s %s has the annotation in %d bytes", s.Name, s.Subject, len(got))
 				}
 			}

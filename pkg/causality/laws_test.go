@@ -360,6 +360,20 @@ func TestLawEveryRevisionHasOneRolloutWithItsOutcome(t *testing.T) {
 // said is all that a span says, of its object and of what happened.
 func said(s spans.Span) []attribute.KeyValue { return slices.Concat(s.Resource, s.Attributes) }
 
+// textOf is the text that a list of attributes has for a key; empty if it has none.
+func textOf(list []attribute.KeyValue, key attribute.Key) string {
+	return valueOf(list, key).AsString()
+}
+
+func valueOf(list []attribute.KeyValue, key attribute.Key) (v attribute.Value) {
+	for _, kv := range list {
+		if kv.Key == key {
+			return kv.Value
+		}
+	}
+	return v
+}
+
 func value(s spans.Span, key attribute.Key) attribute.Value {
 	v, _ := s.Attribute(key)
 	return v
