@@ -9,17 +9,8 @@ import (
 // Who ends a pod, or one of its containers, says so in an Event before the pod's status
 // shows it: for as long as its grace period, the pod looks as if nothing were the matter.
 
-// announcements are the reasons of Events about a pod by which somebody says that the pod
-// is to go: the kubelet's eviction manager and its preemption for critical pods
-// (k8s.io/kubernetes/pkg/kubelet, eviction and preemption), the scheduler's preemption,
-// and the controller that evicts from tainted nodes (k8s.io/kubernetes/pkg/controller,
-// tainteviction).
-var announcements = []string{"Evicted", "Preempting", "Preempted", "TaintManagerEviction"}
-
-// AnnouncesLoss reports whether an Event about a pod says that it is to go.
-func (ev *Event) AnnouncesLoss() bool {
-	return slices.Contains(announcements, ev.Reason) && !strings.HasPrefix(ev.Message(), "Cancel")
-}
+// announcesLoss reports whether an Event about a pod says that it is to go, whoever says so.
+func (ev *Event) announcesLoss() bool { return AnnouncesEnd(ev) || saysDeleted(ev) }
 
 // EndIsAnnounced reports whether somebody has said that the pod, or a container that still
 // runs, is to be ended, and nothing shows yet that it was: in an Event that no span has. A
@@ -32,7 +23,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 		if ev.Told() {
 			continue
 		}
-		if ev.AnnouncesLoss() && (!ev.Initial || now.Before(ev.LastArrival.Add(maxKillReach))) {
+		if ev.announcesLoss() && (!ev.Initial || now.Before(ev.LastArrival.Add(maxKillReach))) {
 			return true
 		}
 		container := p.container(ev.Container)
@@ -64,7 +55,7 @@ const maxKillReach = time.Hour
 func (p *Pod) LossAnnounced() (first time.Time) {
 	for _, ev := range p.Untold() {
 		stops := ev.Reason == ReasonKilling && strings.Contains(ev.Message(), stoppingWords)
-		if stops || ev.AnnouncesLoss() {
+		if stops || ev.announcesLoss() {
 			return ev.First()
 		}
 	}
