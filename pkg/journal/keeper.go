@@ -86,7 +86,6 @@ type Keeper struct {
 	cluster []byte
 
 	replayed   int              // observations and times of the last replay
-	rebuilt    bool             // the engine is a new one, which has seen all of the journal
 	marked     time.Time        // when the last mark was written
 	sinceMark  int              // observations since then
 	end        time.Time        // of the journal that is replayed; zero when it is over
@@ -206,9 +205,9 @@ func (k *Keeper) Observe(batch ...stream.Observation) (out []spans.Trace) {
 		if i < len(k.seqs) {
 			seq = k.seqs[i]
 		}
-		out = append(out, k.guarded(seq, o, func() []spans.Trace { return k.engine.Observe(o) })...)
-		if k.rebuilt {
-			k.rebuilt = false // with all of the batch, which is in the journal
+		told, rebuilt := k.guarded(seq, o)
+		out = append(out, told...)
+		if rebuilt { // with all of the batch, which is in the journal
 			return out
 		}
 	}

@@ -27,11 +27,7 @@ func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 	began := time.Now()
 	k.readLedger()
 	for k.kept() {
-		err := k.replay(hand)
-		if p, ok := errors.AsType[*poison](err); ok {
-			k.setAside(p)
-			continue
-		}
+		err := k.replayHealthy(hand)
 		var failed *handError
 		var other *OtherClusterError
 		switch {
@@ -166,6 +162,20 @@ type poison struct {
 
 func (p *poison) Error() string { return p.why }
 
+// replayHealthy replays the journal without the observations that the engine does not survive,
+// which it sets aside.
+func (k *Keeper) replayHealthy(hand func([]spans.Trace) error) error {
+	for k.kept() {
+		err := k.replay(hand)
+		p, ok := errors.AsType[*poison](err)
+		if !ok {
+			return err
+		}
+		k.setAside(p)
+	}
+	return nil
+}
+
 // replay feeds the journal to a new engine. What happened in a replay that did not come to its
 // end does not count, but for what was handed out, which is in the ledger.
 func (k *Keeper) replay(hand func([]spans.Trace) error) error {
@@ -255,12 +265,7 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 			k.options.Observed(o)
 		}
 		k.sinceMark++
-		defer func() {
-			if why := recover(); why != nil {
-				built, err = nil, &poison{e.seq, o, fmt.Sprintf("%v\n%s", why, debug.Stack())}
-			}
-		}()
-		return k.engine.Observe(o), nil
+		return k.observe(e.seq, o)
 	case recTime:
 		now, _, err := readTime(e.body[1:])
 		if err != nil {
@@ -283,33 +288,35 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 	return nil, nil
 }
 
-// guarded calls the engine for an observation. One that the engine does not survive is set
-// aside, and a new engine is given all others again: without a journal the process ends.
-func (k *Keeper) guarded(seq uint64, o stream.Observation, do func() []spans.Trace) (out []spans.Trace) {
-	if seq == 0 || !k.kept() {
-		return do()
-	}
+// observe gives the engine an observation. One that the engine does not survive is a *poison.
+func (k *Keeper) observe(seq uint64, o stream.Observation) (built []spans.Trace, err error) {
 	defer func() {
-		why := recover()
-		if why == nil {
-			return
-		}
-		k.setAside(&poison{seq, o, fmt.Sprintf("%v\n%s", why, debug.Stack())})
-		k.rebuilt = true
-		k.readLedger() // in memory there is only what is not acknowledged
-		for k.kept() {
-			err := k.replay(func(again []spans.Trace) error { out = append(out, again...); return nil })
-			var p *poison
-			if !errors.As(err, &p) {
-				if err != nil {
-					k.fail(err)
-				}
-				return
-			}
-			k.setAside(p)
+		if why := recover(); why != nil {
+			built, err = nil, &poison{seq, o, fmt.Sprintf("%v\n%s", why, debug.Stack())}
 		}
 	}()
-	return do()
+	return k.engine.Observe(o), nil
+}
+
+// guarded gives the engine an observation. If the engine does not survive it, it is set aside,
+// and the engine is rebuilt: a new one is given all others again. Without a journal the process
+// ends.
+func (k *Keeper) guarded(seq uint64, o stream.Observation) (out []spans.Trace, rebuilt bool) {
+	if seq == 0 || !k.kept() {
+		return k.engine.Observe(o), false
+	}
+	out, err := k.observe(seq, o)
+	p, ok := errors.AsType[*poison](err)
+	if !ok {
+		return out, false
+	}
+	k.setAside(p)
+	k.readLedger() // in memory there is only what is not acknowledged
+	err = k.replayHealthy(func(again []spans.Trace) error { out = append(out, again...); return nil })
+	if err != nil {
+		k.fail(err)
+	}
+	return out, true
 }
 
 // setAside writes an observation to a file, and has all replays pass it over.
