@@ -187,8 +187,8 @@ func (k *Keeper) failLocked(err error) {
 	k.observed, k.handed = nil, nil
 }
 
-// kept reports whether there is a journal.
-func (k *Keeper) kept() bool { return k.observed != nil }
+// Kept reports whether there is a journal.
+func (k *Keeper) Kept() bool { return k.observed != nil }
 
 // Observe takes in observations, and returns what had finished by then: it may be handed out.
 // The batch is the Keeper's until it returns.
@@ -222,7 +222,7 @@ func asWritten(t time.Time) time.Time { return t.Round(0) }
 // write puts observations on the disk.
 func (k *Keeper) write(batch []stream.Observation) {
 	k.seqs = k.seqs[:0]
-	if !k.kept() {
+	if !k.Kept() {
 		return
 	}
 	for _, o := range batch {
@@ -257,7 +257,7 @@ func (k *Keeper) flush(records int) {
 
 // record writes one record.
 func (k *Keeper) record(body []byte) {
-	if k.kept() {
+	if k.Kept() {
 		k.observed.append(body)
 		k.flush(1)
 	}
@@ -300,7 +300,7 @@ func (k *Keeper) WasListed(source string) bool { return k.listed[source] }
 // Finish is the engine's Close, for a Keeper that keeps nothing: what is over and nobody will
 // tell of is handed out. With a journal the next process goes on.
 func (k *Keeper) Finish() []spans.Trace {
-	if k.kept() {
+	if k.Kept() {
 		return nil
 	}
 	return k.engine.Close()
@@ -309,16 +309,13 @@ func (k *Keeper) Finish() []spans.Trace {
 // Resumes reports whether there was a journal to go on with.
 func (k *Keeper) Resumes() bool { return k.replayed > 0 }
 
-// Kept reports whether there is a journal.
-func (k *Keeper) Kept() bool { return k.kept() }
-
 // EngineStats are the engine's.
 func (k *Keeper) EngineStats() causality.Stats { return k.engine.Stats() }
 
 // ready notes what was built, and makes what it was built from survive the machine. It
 // returns what of it is to be handed out.
 func (k *Keeper) ready(built []spans.Trace) []spans.Trace {
-	if len(built) == 0 || !k.kept() {
+	if len(built) == 0 || !k.Kept() {
 		return built
 	}
 	out := k.note(built)
@@ -415,14 +412,14 @@ func (k *Keeper) AcknowledgeAll(traces []spans.Trace) {
 // Tick is to be called about once a second: it writes what was acknowledged, and has the
 // journal compacted when it has grown.
 func (k *Keeper) Tick() {
-	if !k.kept() {
+	if !k.Kept() {
 		return
 	}
 	k.syncLedger()
-	if k.kept() && k.sinceMark > 0 && k.now.Sub(k.marked) >= markEvery {
+	if k.Kept() && k.sinceMark > 0 && k.now.Sub(k.marked) >= markEvery {
 		k.mark()
 	}
-	if k.kept() {
+	if k.Kept() {
 		k.compact()
 	}
 }
@@ -451,12 +448,12 @@ func (k *Keeper) mark() {
 // Rest ends the observing: what is open goes on in the next process. Only Acknowledge, Stats
 // and Close may be called afterwards.
 func (k *Keeper) Rest() error {
-	if !k.kept() {
+	if !k.Kept() {
 		return nil
 	}
 	k.mark()
 	k.syncLedger()
-	if !k.kept() {
+	if !k.Kept() {
 		return nil
 	}
 	err := k.observed.close()

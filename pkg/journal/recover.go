@@ -20,13 +20,13 @@ import (
 // Recover gives a new engine all that is in the journal, and returns what of that is to be
 // handed out: what was not acknowledged. It returns an error only where hand does.
 func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
-	if !k.kept() {
+	if !k.Kept() {
 		k.engine = k.options.New()
 		return nil
 	}
 	began := time.Now()
 	k.readLedger()
-	for k.kept() {
+	for k.Kept() {
 		err := k.replayHealthy(hand)
 		var failed *handError
 		var other *OtherClusterError
@@ -47,7 +47,7 @@ func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 		break
 	}
 	k.options.Observed, k.options.Reset = nil, nil // a later replay tells nobody what is there
-	if !k.kept() {
+	if !k.Kept() {
 		k.engine, k.replayed = k.options.New(), 0
 	} else if ours := k.whose(); !bytes.Equal(k.cluster, ours) {
 		k.record(ours)
@@ -55,7 +55,7 @@ func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stats.RecoveryTime = time.Since(began)
-	if k.kept() {
+	if k.Kept() {
 		k.stats.Bytes = k.observed.bytes() + k.handed.bytes()
 		k.base = k.observed.bytes()
 	}
@@ -165,7 +165,7 @@ func (p *poison) Error() string { return p.why }
 // replayHealthy replays the journal without the observations that the engine does not survive,
 // which it sets aside.
 func (k *Keeper) replayHealthy(hand func([]spans.Trace) error) error {
-	for k.kept() {
+	for k.Kept() {
 		err := k.replay(hand)
 		p, ok := errors.AsType[*poison](err)
 		if !ok {
@@ -302,7 +302,7 @@ func (k *Keeper) observe(seq uint64, o stream.Observation) (built []spans.Trace,
 // and the engine is rebuilt: a new one is given all others again. Without a journal the process
 // ends.
 func (k *Keeper) guarded(seq uint64, o stream.Observation) (out []spans.Trace, rebuilt bool) {
-	if seq == 0 || !k.kept() {
+	if seq == 0 || !k.Kept() {
 		return k.engine.Observe(o), false
 	}
 	out, err := k.observe(seq, o)
