@@ -268,6 +268,27 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
+// A disk that fails only when rollspan ends is no more than a disk that fails.
+func TestDiskFailsAtTheEnd(t *testing.T) {
+	k, _ := quietly(t, t.TempDir(), newEngine, newTold(t))
+	k.LogTo(slog.New(slog.DiscardHandler))
+	l := &life{k, newTold(t), always}
+	for _, s := range load(t, oneRecording) { // without a tick, so that the ledger has what is not synced
+		if s.observation.Object != nil {
+			l.hand(l.Observe(s.observation))
+		} else {
+			l.hand(l.Advance(s.now))
+		}
+	}
+	k.Kill()
+	if err := errors.Join(k.Rest(), k.Close()); err != nil {
+		t.Error(err)
+	}
+	if stats := k.Stats(); stats.Failures != 1 {
+		t.Errorf("%+v", stats)
+	}
+}
+
 // fragile is an engine that does not survive an observation, which is the nth of its life.
 type fragile struct {
 	journal.Engine

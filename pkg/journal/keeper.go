@@ -98,7 +98,6 @@ type Keeper struct {
 	ledger *ledger
 	// given are the spans that this process has handed out and that are not acknowledged.
 	given map[SpanKey]bool
-	dirty bool // handed has what is not synced
 	stats Stats
 }
 
@@ -354,7 +353,6 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 	if err := k.handed.flush(false); err != nil {
 		k.failLocked(err)
 	}
-	k.dirty = true
 	return out
 }
 
@@ -394,7 +392,6 @@ func (k *Keeper) Acknowledge(keys ...SpanKey) {
 	taken := k.ledger.acknowledge(keys)
 	if len(taken) > 0 && k.handed != nil {
 		k.handed.append(encodeNumbers(recTaken, taken...))
-		k.dirty = true
 	}
 }
 
@@ -424,13 +421,13 @@ func (k *Keeper) Tick() {
 	}
 }
 
+// syncLedger makes what was noted of spans survive the machine.
 func (k *Keeper) syncLedger() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.dirty {
-		return
+	if k.handed == nil {
+		return // the disk has failed
 	}
-	k.dirty = false
 	if err := k.handed.flush(true); err != nil {
 		k.failLocked(err)
 	}
