@@ -89,7 +89,7 @@ func (k *Keeper) compacted(c *compaction) error {
 	}
 	k.base = k.observed.bytes()
 	k.stats.Compactions++
-	k.stats.Bytes = k.observed.bytes() + k.handed.bytes()
+	k.measure()
 	if c.forced > 0 {
 		k.options.Log.Warn("the journal takes too much room; of the workloads that take most of it, what was before is forgotten: "+
 			"what of them is open now is told after a restart as far as objects and Events prove it; more room is given by --data-dir-max-bytes",

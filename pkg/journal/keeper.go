@@ -251,8 +251,11 @@ func (k *Keeper) flush(records int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stats.Records += int64(records)
-	k.stats.Bytes = k.observed.bytes() + k.handed.bytes()
+	k.measure()
 }
+
+// measure notes what the journal takes on the disk. The caller holds the lock.
+func (k *Keeper) measure() { k.stats.Bytes = k.observed.bytes() + k.handed.bytes() }
 
 // record writes one record.
 func (k *Keeper) record(body []byte) {

@@ -56,7 +56,7 @@ func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 	defer k.mu.Unlock()
 	k.stats.RecoveryTime = time.Since(began)
 	if k.Kept() {
-		k.stats.Bytes = k.observed.bytes() + k.handed.bytes()
+		k.measure()
 		k.base = k.observed.bytes()
 	}
 	return nil
