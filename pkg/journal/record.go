@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -88,7 +89,7 @@ func encodeObservation(to []byte, o stream.Observation) ([]byte, error) {
 	return append(to, body...), nil
 }
 
-// isTypeOf reports whether an object is what newObject returns for its kind.
+// isTypeOf reports whether an object is what stream.NewObject returns for its kind.
 func isTypeOf(object runtime.Object, name string) bool {
 	typ, ok := typesByKind.Load(name)
 	if !ok {
@@ -101,7 +102,7 @@ func isTypeOf(object runtime.Object, name string) bool {
 	return reflect.TypeOf(object) == typ
 }
 
-// typesByKind are the types of the kinds that newObject knows.
+// typesByKind are the types of the kinds that stream.NewObject knows.
 var typesByKind sync.Map
 
 // decodeObservation reads what encodeObservation has written.
@@ -125,7 +126,7 @@ func decodeObservation(body []byte) (o stream.Observation, err error) {
 	if flags&flagNothing != 0 {
 		return o, nil
 	}
-	end := strings.IndexByte(string(body[:min(len(body), 512)]), 0)
+	end := bytes.IndexByte(body[:min(len(body), 512)], 0)
 	if end < 0 {
 		return o, errDamaged
 	}
