@@ -102,7 +102,7 @@ func (k *Keeper) compacted(c *compaction) error {
 }
 
 // compactor compacts segments. It goes through them twice: once to find out what belongs
-// together and up to where that is told, and once to write what is left.
+// together, up to where that is told and what is left of it, and once to write that.
 type compactor struct {
 	observed, handed []segment
 	cutoff           time.Time
@@ -116,15 +116,30 @@ type compactor struct {
 	// cut is up to which record a group is told, by its group.
 	cut   map[int]uint64
 	sizes map[int]int64 // what a group takes that is not cut
+	// left are the observations that are kept, by their numbers.
+	left map[uint64]keptAs
 }
 
 // kept is what is known of an object.
 type kept struct {
-	group int
-	seqs  []uint64 // of its states, in order
-	gone  []bool   // whether the state is that it was deleted
-	sizes []int32
+	group  int
+	states []state // in order
 }
+
+// state is an observation of an object.
+type state struct {
+	seq  uint64
+	size int32
+	gone bool // it was deleted
+}
+
+// keptAs is how an observation is kept.
+type keptAs bool
+
+const (
+	asItWas   keptAs = false
+	asInAList keptAs = true // as the state of its object when the group was told
+)
 
 // mark is a mark that was read.
 type mark struct {
@@ -135,6 +150,7 @@ type mark struct {
 func (c *compactor) run() *compaction {
 	c.groups = newGroups()
 	c.objects, c.cut, c.sizes = map[types.UID]*kept{}, map[int]uint64{}, map[int]int64{}
+	c.left = map[uint64]keptAs{}
 	for _, seg := range c.observed {
 		if _, err := readSegment(seg, c.look); err != nil {
 			return &compaction{err: err}
@@ -142,6 +158,7 @@ func (c *compactor) run() *compaction {
 	}
 	c.findCuts()
 	out := &compaction{forced: c.force()}
+	c.findLeft()
 	out.observed, out.err = c.writeObserved()
 	if out.err == nil {
 		out.handed, out.err = c.writeHanded()
@@ -174,8 +191,7 @@ func (c *compactor) look(e entry) error {
 			o = &kept{group: group}
 			c.objects[uid] = o
 		}
-		o.seqs, o.gone = append(o.seqs, e.seq), append(o.gone, gone)
-		o.sizes = append(o.sizes, int32(min(len(e.body), 1<<30))) //nolint:gosec // It is bounded.
+		o.states = append(o.states, state{e.seq, int32(min(len(e.body), 1<<30)), gone}) //nolint:gosec // It is bounded.
 	}
 	return nil
 }
@@ -239,11 +255,11 @@ func (c *compactor) findCuts() {
 			c.cut[group] = c.marks[from-1].seq
 		}
 		room[group] = max(room[group], roomOfGroup)
-		if c.roomy && !strings.HasPrefix(string(uid), eventPrefix) && !o.gone[len(o.gone)-1] {
+		if c.roomy && !strings.HasPrefix(string(uid), eventPrefix) && !o.states[len(o.states)-1].gone {
 			room[group] += roomOfObject
 		}
-		for _, size := range o.sizes {
-			c.sizes[group] += int64(size)
+		for _, s := range o.states {
+			c.sizes[group] += int64(s.size)
 		}
 	}
 	for group, size := range c.sizes {
@@ -254,9 +270,9 @@ func (c *compactor) findCuts() {
 	clear(c.sizes)
 	for _, o := range c.objects {
 		group := c.groups.root(o.group)
-		for i, seq := range o.seqs {
-			if seq > c.cut[group] {
-				c.sizes[group] += int64(o.sizes[i])
+		for _, s := range o.states {
+			if s.seq > c.cut[group] {
+				c.sizes[group] += int64(s.size)
 			}
 		}
 	}
@@ -299,16 +315,21 @@ func (c *compactor) force() (forced int) {
 // compression is by how much what is kept is smaller on the disk, at the least.
 const compression = 4
 
-// stateAt is the number of the newest state of an object up to a record, 0 if it was gone.
-func (o *kept) stateAt(cut uint64) uint64 {
-	i, found := slices.BinarySearch(o.seqs, cut)
-	if !found {
-		i--
+// findLeft finds what is kept of each object: what is behind the cut of its group, and the
+// newest state up to there, if it was not gone.
+func (c *compactor) findLeft() {
+	for _, o := range c.objects {
+		cut := c.cut[c.groups.root(o.group)]
+		for i, s := range o.states {
+			newest := i+1 == len(o.states) || o.states[i+1].seq > cut
+			switch {
+			case s.seq > cut:
+				c.left[s.seq] = asItWas
+			case newest && !s.gone:
+				c.left[s.seq] = asInAList
+			}
+		}
 	}
-	if i < 0 || o.gone[i] {
-		return 0
-	}
-	return o.seqs[i]
 }
 
 // writeObserved writes what is left of the observations.
@@ -326,11 +347,11 @@ func (c *compactor) writeObserved() (replacement, error) {
 		}
 		switch e.body[0] {
 		case recObserved:
-			kept, state := c.keep(e)
+			as, kept := c.left[e.seq]
 			switch {
-			case !kept:
+			case !kept: // nor is what cannot be read, which is passed over in a replay, too
 				return e, false
-			case state:
+			case as == asInAList:
 				e.body = slices.Clone(e.body)
 				e.body[1] = e.body[1]&^(flagModified|flagDeleted) | flagInitial
 			default:
@@ -355,21 +376,6 @@ func (c *compactor) writeObserved() (replacement, error) {
 			return e, true
 		}
 	})
-}
-
-// keep reports whether an observation is kept, and whether that is as the state of its object
-// when the group was told.
-func (c *compactor) keep(e entry) (kept, state bool) {
-	uid, _, _, ok := about(e.body)
-	if !ok {
-		return false, false
-	}
-	o := c.objects[uid]
-	cut := c.cut[c.groups.root(o.group)]
-	if e.seq > cut {
-		return true, false
-	}
-	return e.seq == o.stateAt(cut), true
 }
 
 // remembered is how long what is acknowledged is remembered, in stream time. A replay builds
