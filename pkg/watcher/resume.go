@@ -187,18 +187,16 @@ const maxBatch = 256
 
 // batch is an observation from the queue, with those that are behind it.
 func (l *Live) batch(first queued) []causality.Observation {
-	out := l.take(l.batched[:0], first)
-	for n := 1; n < maxBatch; n++ {
+	l.batched = l.take(l.batched[:0], first)
+	for range maxBatch - 1 {
 		select {
 		case in := <-l.queue.out():
-			out = l.take(out, in)
-			continue
+			l.batched = l.take(l.batched, in)
 		default:
+			return l.batched
 		}
-		break
 	}
-	l.batched = out
-	return out
+	return l.batched
 }
 
 // take adds what was in the queue to a batch. What a list after an outage says of pods waits
