@@ -66,6 +66,11 @@ func headOf(in io.Reader, err error) []byte {
 	return head
 }
 
+// isUTF16 reports whether a stream that begins so says that it is UTF-16.
+func isUTF16(head []byte) bool {
+	return bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})
+}
+
 // sniff tells what a file holds by its beginning and its name.
 func sniff(head []byte, name string) content {
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
@@ -73,7 +78,7 @@ func sniff(head []byte, name string) content {
 	switch {
 	case len(head) == 0:
 		return contentUnknown
-	case (bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})) && mayHoldObjects(ext):
+	case isUTF16(head) && mayHoldObjects(ext):
 		return contentUTF16
 	case head[0] == '[':
 		return contentJSON

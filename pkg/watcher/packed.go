@@ -129,8 +129,7 @@ func unpackedName(name string) string {
 // isNoise reports whether a stream that is neither packed nor text begins so: no text has bytes
 // that are zero. What it holds is not shown.
 func isNoise(head []byte) bool {
-	utf16 := bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})
-	return !utf16 && bytes.IndexByte(head, 0) >= 0
+	return !isUTF16(head) && bytes.IndexByte(head, 0) >= 0
 }
 
 var errNoise = errors.New("this is binary data, neither a recording nor a dump nor an archive that rollspan reads")

@@ -68,7 +68,7 @@ func NewRecordingReader(in io.Reader, file string) *RecordingReader {
 		text, r.start = packed.open(buffered)
 	case isZip(head):
 		text, r.start = onlyFile(buffered)
-	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
+	case isUTF16(head):
 		// What PowerShell's > writes.
 		r.start = errors.New("this is UTF-16; save it as UTF-8")
 	case isNoise(head):
