@@ -98,6 +98,7 @@ type run struct {
 	measure    metrics.Options
 	// dataDir is where the journal is; empty for none.
 	dataDir, dataDirMaxBytes string
+	dataDirMost              int64 // dataDirMaxBytes as a number
 	// hint says that trees are printed because no collector was named.
 	hint bool
 	// exporter is there once there is a collector to send to.
@@ -105,7 +106,8 @@ type run struct {
 }
 
 func (r *run) validate() error {
-	_, wrong := parseDataDirBytes(r.dataDirMaxBytes)
+	var wrong error
+	r.dataDirMost, wrong = parseDataDirBytes(r.dataDirMaxBytes)
 	return errors.Join(
 		wrong,
 		validateNamespaces(r.namespaces),
@@ -136,17 +138,13 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 
-	most, err := parseDataDirBytes(r.dataDirMaxBytes)
-	if err != nil {
-		return err
-	}
 	opened := make(chan output, 1)
 	var live *watcher.Live
 	if r.dataDir != "" {
 		r.conversion.exporter.Gone = func(list []*otlp.Packed) { live.Acknowledge(keysOf(list)...) }
 	}
 	live, err = watcher.NewLive(watcher.LiveOptions{
-		DataDir: r.dataDir, DataDirMaxBytes: most, Acknowledges: r.conversion.format == outputOTLP,
+		DataDir: r.dataDir, DataDirMaxBytes: r.dataDirMost, Acknowledges: r.conversion.format == outputOTLP,
 		Config:     config,
 		Namespaces: r.namespaces,
 		Engine:     r.conversion.engine,
