@@ -330,7 +330,7 @@ func (k *Keeper) setAside(p *poison) {
 		}, "", "  ")
 	}
 	if err == nil {
-		err = writeFile(path, content)
+		err = WriteFile(path, content)
 	}
 	k.options.Log.Error("this is a mistake in rollspan, please report it; an observation is passed over, and all else is looked at again",
 		"record", p.seq, "file", path, "reason", p.why, "error", err)

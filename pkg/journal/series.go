@@ -310,17 +310,17 @@ func setAside(path string, good int64) (aside string, err error) {
 	if err != nil {
 		return aside, err
 	}
-	if err := writeFile(path+".tmp", whole[:good]); err != nil {
+	if err := WriteFile(path+".tmp", whole[:good]); err != nil {
 		return aside, err
 	}
-	if err := writeFile(aside, whole); err != nil { // not every volume has hard links
+	if err := WriteFile(aside, whole); err != nil { // not every volume has hard links
 		return aside, err
 	}
 	return aside, os.Rename(path+".tmp", path)
 }
 
-// writeFile writes a whole file, and syncs it.
-func writeFile(path string, content []byte) error {
+// WriteFile writes a whole file, and syncs it.
+func WriteFile(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

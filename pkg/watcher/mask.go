@@ -1,10 +1,6 @@
 package watcher
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,16 +11,18 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rollspan/rollspan/pkg/journal"
 )
 
 // mask stands for what may be secret in pod templates by keyed hashes: the values of
 // environment variables, commands, arguments and the headers of probes. What is on a disk may
 // be copied. That a value changed, and which one, can still be told, and the engine, which is
 // fed the same, tells no more than that.
-type mask struct{ key []byte }
-
-// maskKeyBytes is the length of a key, that of the hash.
-const maskKeyBytes = sha256.Size
+//
+// It is a Redactor, but of typed objects, with a key that stays, and of these values alone:
+// the engine reads annotations.
+type mask struct{ redactor *Redactor }
 
 // readMask reads the key of a data directory, and makes one where there is none: with another
 // key all templates would seem to have changed.
@@ -33,21 +31,21 @@ func readMask(dir string) (*mask, error) {
 	key, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		key = make([]byte, maskKeyBytes)
-		_, _ = rand.Read(key) // it never fails
+		m := &mask{NewRedactor()}
 		// A key that was written in part is not taken for one.
-		if err := os.WriteFile(path+".new", key, 0o600); err != nil {
+		if err := journal.WriteFile(path+".new", m.redactor.key); err != nil {
 			return nil, err
 		}
 		if err := os.Rename(path+".new", path); err != nil {
 			return nil, err
 		}
+		return m, nil
 	case err != nil:
 		return nil, err
-	case len(key) != maskKeyBytes:
-		return nil, fmt.Errorf("%s has %d bytes and not %d: remove it, and the folder journal beside it, to begin anew", path, len(key), maskKeyBytes)
+	case len(key) != redactorKeyBytes:
+		return nil, fmt.Errorf("%s has %d bytes and not %d: remove it, and the folder journal beside it, to begin anew", path, len(key), redactorKeyBytes)
 	}
-	return &mask{key}, nil
+	return &mask{&Redactor{key: key}}, nil
 }
 
 // hide puts hashes in the place of what may be secret in an object, in place.
@@ -100,15 +98,7 @@ func (m *mask) texts(list []string) {
 	}
 }
 
-// text leaves an empty text, which holds nothing.
-func (m *mask) text(s *string) {
-	if *s == "" {
-		return
-	}
-	h := hmac.New(sha256.New, m.key)
-	h.Write([]byte(*s))
-	*s = base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:sha256.Size/2])
-}
+func (m *mask) text(s *string) { *s = m.redactor.value(*s) }
 
 // podTemplateOf is the pod template of an object that a run watches, nil if it has none.
 func podTemplateOf(object runtime.Object) *corev1.PodTemplateSpec {

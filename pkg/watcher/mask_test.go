@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -11,6 +12,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // secretive is a pod template that has a secret wherever one may be.
@@ -98,5 +101,48 @@ func TestMask(t *testing.T) {
 	}
 	if _, err := readMask(dir); err == nil || !strings.Contains(err.Error(), "mask.key has 5 bytes and not 32") {
 		t.Errorf("a key that was cut is read with %v", err)
+	}
+}
+
+// A kind whose objects have a pod template is masked: none is forgotten.
+func TestAllTemplatesAreMasked(t *testing.T) {
+	template := reflect.TypeFor[corev1.PodTemplateSpec]()
+	// has makes all of v down to a pod template, and reports whether there is one.
+	var has func(v reflect.Value, depth int) bool
+	has = func(v reflect.Value, depth int) bool {
+		switch {
+		case v.Type() == template:
+			return true
+		case depth == 0:
+			return false
+		case v.Kind() == reflect.Pointer && v.IsNil() && v.CanSet():
+			made := reflect.New(v.Type().Elem())
+			if !has(made.Elem(), depth-1) {
+				return false
+			}
+			v.Set(made)
+			return true
+		case v.Kind() == reflect.Struct:
+			found := false
+			for i := range v.NumField() {
+				found = has(v.Field(i), depth-1) || found
+			}
+			return found
+		}
+		return false
+	}
+	with := 0
+	for _, k := range liveKinds {
+		object := stream.NewObject(k.GroupVersion().String(), k.Kind)
+		is := has(reflect.ValueOf(object).Elem(), 6)
+		if is {
+			with++
+		}
+		if masked := podTemplateOf(object) != nil; masked != is {
+			t.Errorf("%s has a pod template: %t, and is masked: %t", k.Kind, is, masked)
+		}
+	}
+	if with < 6 {
+		t.Errorf("only %d kinds have a pod template: the test does not see them", with)
 	}
 }

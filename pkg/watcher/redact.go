@@ -31,10 +31,13 @@ type Redactor struct {
 	keep []string
 }
 
+// redactorKeyBytes is the length of a key, that of the hash.
+const redactorKeyBytes = sha256.Size
+
 // NewRedactor returns a Redactor with a new key. It keeps what the names of
 // Keepable say besides what is always kept; CheckKeep says what is wrong with them.
 func NewRedactor(keep ...string) *Redactor {
-	key := make([]byte, sha256.Size)
+	key := make([]byte, redactorKeyBytes)
 	_, _ = rand.Read(key) // never fails
 	return &Redactor{key: key, keep: keep}
 }

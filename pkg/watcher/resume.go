@@ -102,7 +102,7 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 	o := journal.Options{
 		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(),
 		New:   func() journal.Engine { return watchedEngine{l.newEngine(l.options.Engine), l.heartbeat} },
-		Reset: resumed.reset,
+		Reset: resumed.reset, Redact: NewRedactor().Object,
 		Observed: func(o causality.Observation) {
 			resumed.observed(o)
 			l.streams.owners.notice(o.Object)
