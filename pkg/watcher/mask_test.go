@@ -124,8 +124,8 @@ func TestAllTemplatesAreMasked(t *testing.T) {
 			return true
 		case v.Kind() == reflect.Struct:
 			found := false
-			for i := range v.NumField() {
-				found = has(v.Field(i), depth-1) || found
+			for _, field := range v.Fields() {
+				found = has(field, depth-1) || found
 			}
 			return found
 		}

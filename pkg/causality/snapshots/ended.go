@@ -89,7 +89,7 @@ func endedUndated(in *corev1.Pod) bool {
 func (snap *snapshot) endBegan(pod *snapshotPod) time.Time {
 	var began time.Time
 	for _, ev := range snap.eventsOf[pod.uid] {
-		stops := ev.Reason == "Killing" && strings.HasPrefix(ev.Message, "Stopping container ")
+		stops := ev.Reason == podlife.ReasonKilling && strings.HasPrefix(ev.Message, "Stopping container ")
 		if ev.Reason == "Evicted" || ev.Reason == "Preempting" || stops {
 			began = evidence.Earliest(began, ev.first)
 		}

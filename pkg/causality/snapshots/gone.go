@@ -245,7 +245,7 @@ func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
 func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 	var last time.Time
 	for _, ev := range events {
-		if ev.Reason == "Killing" {
+		if ev.Reason == podlife.ReasonKilling {
 			pod.asked = ev.first
 		}
 		last = evidence.Latest(last, ev.last())

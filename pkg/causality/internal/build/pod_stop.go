@@ -187,7 +187,7 @@ func containerStopAttributes(container *podlife.Container) []attribute.KeyValue 
 // killedAt is when the kubelet began to stop a container: by its Event, else
 // when it was asked to.
 func (sb *stopBuilder) killedAt(container *podlife.Container) (at time.Time, found bool) {
-	for o := range sb.pod.OccurrencesOf("Killing", container) {
+	for o := range sb.pod.OccurrencesOf(podlife.ReasonKilling, container) {
 		if !o.At.Before(sb.pod.StopFrom()) && !o.At.After(sb.root.End) {
 			return evidence.Latest(o.At, sb.root.Start), true
 		}
@@ -238,7 +238,7 @@ func (sb *stopBuilder) attachEvents() {
 		t := ev.First()
 		// A probe that is cut off may say so before the request is dated.
 		early := pod.Ledger.StartSpan != nil && t.After(pod.Ledger.StartSpan.End) && !t.Before(sb.root.Start.Add(-evidence.ArrivalSlack))
-		kill := ev.Reason == "Killing" && pod.Lost() && !t.Before(pod.StopFrom())
+		kill := ev.Reason == podlife.ReasonKilling && pod.Lost() && !t.Before(pod.StopFrom())
 		said := !announced.IsZero() && !t.Before(announced) // who ends it said so before it was asked to stop
 		if said || early || kill || pod.StopsBy(ev) || !t.Before(sb.root.Start) {
 			attach(sb.place(ev), ev, sb.root.End)

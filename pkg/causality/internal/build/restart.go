@@ -101,7 +101,7 @@ func (restart *Restart) ends(started, next time.Time) {
 // killedBy finds what says that the kubelet began to stop a run, for a failed probe
 // for example; the restart begins there.
 func killedBy(pod *podlife.Pod, container *podlife.Container, ended *podlife.Run, from time.Time) (*podlife.Occurrence, time.Time) {
-	for o := range pod.OccurrencesOf("Killing", container) {
+	for o := range pod.OccurrencesOf(podlife.ReasonKilling, container) {
 		if !o.At.After(from) && o.At.After(ended.Started.At()) {
 			return &o, o.At
 		}
