@@ -33,8 +33,11 @@ const lateEvents = "late events"
 // reason, too.
 const removePod = "remove pod"
 
+// statusLatency spans are there if it takes the kubelet a second to say that a pod is Ready.
+const statusLatency = "status latency"
+
 // momentary spans are there or not by when somebody looked, or by how fast the machine was.
-var momentary = []string{inProgress, lateEvents, removePod}
+var momentary = []string{inProgress, lateEvents, removePod, statusLatency}
 
 // The components that do the work.
 const (
@@ -94,6 +97,9 @@ func contract() map[string]place {
 		}
 	}
 	out[inProgress] = place{nil, waits}
+	out[statusLatency] = place{[]string{kubeletName}, waits}
+	out["old pod wait"] = place{nil, waits}
+	out["delete wait"] = place{nil, waits}
 	out["Node disruption"] = place{nil, []string{root}}
 
 	of := func(service string, names []string, parents ...string) {

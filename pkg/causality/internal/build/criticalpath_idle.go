@@ -49,9 +49,9 @@ func (b *changeBuilder) statusLatency(path *critpath.Path, block blocker) {
 	case !block.pod.Reported().Proves(block.available):
 		b.own(path, attr.PhaseUnknown, block.available)
 		return
-	case block.open.Sub(block.available) < time.Second:
+	case block.open.Sub(block.available) < time.Second+time.Millisecond:
 		b.own(path, attr.PhaseStatusLatency, block.available)
-		return // it is dated in whole seconds
+		return // they are dated in whole seconds: those of two that follow each other may be one time
 	}
 	s := b.addWait(path, SpanSpec{
 		Kind: kind.StatusLatency, id: []string{kind.StatusLatency.ID(), string(block.pod.UID)}, Subject: block.pod.Subject(),
