@@ -67,12 +67,12 @@ func reasons(events []corev1.Event) []string {
 	return out
 }
 
-// aSecond is by how much the times of two watchers may differ where one of them has whole
+// slack is by how much the times of two watchers may differ where one of them has whole
 // seconds: siblings that would touch are sent a microsecond apart.
-const aSecond = time.Second + 2*time.Microsecond
+const slack = time.Second + 2*time.Microsecond
 
 // same checks that two traces tell the same, with the same IDs, at times that
-// differ by no more than aSecond. When a pod was gone the API does not say: that is dated
+// differ by no more than slack. When a pod was gone the API does not say: that is dated
 // by the news, which two watchers get at different times.
 func (s *space) same(want, got *trace) {
 	s.t.Helper()
@@ -94,7 +94,7 @@ func (s *space) same(want, got *trace) {
 				w.Name, w.ID, g.ParentID, g.Name, g.Service, g.Status, w.ParentID, w.Name, w.Service, w.Status)
 		}
 		stated := !slices.Contains([]string{"Pod stop", "ReplicaSet scale down"}, w.Name)
-		if start, end := g.Start.Sub(w.Start), g.End.Sub(w.End); start.Abs() > aSecond || stated && end.Abs() > aSecond {
+		if start, end := g.Start.Sub(w.Start), g.End.Sub(w.End); start.Abs() > slack || stated && end.Abs() > slack {
 			s.t.Errorf("%s %s starts %s later and ends %s later", w.Name, w.ID, start, end)
 		}
 		if g, w := eventNames(g), eventNames(w); !slices.Equal(g, w) {
