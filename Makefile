@@ -10,14 +10,18 @@ LDFLAGS := -s -w -X github.com/rollspan/rollspan/pkg/cli.version=$(VERSION)
 
 .PHONY: help
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/rollspan
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rollspan .
 
 .PHONY: demo
-demo: build ## Show rollouts as traces on a local control plane (DEMO_ARGS=--current-cluster: on yours)
+demo: build ## Show rollouts that were recorded as traces, without a cluster
+	bin/rollspan demo $(DEMO_ARGS)
+
+.PHONY: demo-cluster
+demo-cluster: build ## Show rollouts on a local control plane (DEMO_ARGS=--current-cluster: on yours)
 	go run ./test/demo --rollspan bin/rollspan $(DEMO_ARGS)
 
 .PHONY: test

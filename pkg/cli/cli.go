@@ -113,7 +113,10 @@ func (a *app) rootCommand() *cobra.Command {
 		Short: "See Kubernetes rollouts as OpenTelemetry traces",
 		Long: `rollspan watches a Kubernetes cluster and sends each rollout as an OpenTelemetry
 trace: what happened, in what order, what waited for what, and why it failed.`,
-		Example: `  # Watch the cluster kubectl points to, and print each rollout as a tree
+		Example: `  # See what it is, without a cluster
+  rollspan demo
+
+  # Watch the cluster kubectl points to, and print each rollout as a tree
   rollspan run
 
   # Send the rollouts of two namespaces to a collector
@@ -147,7 +150,7 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 	logging.addFlags(root.PersistentFlags())
 	config.addFlags(root.PersistentFlags())
 	root.SetHelpCommand(a.helpCommand())
-	root.AddCommand(a.runCommand(), a.replayCommand(), a.recordCommand(), a.versionCommand())
+	root.AddCommand(a.demoCommand(), a.runCommand(), a.replayCommand(), a.recordCommand(), a.versionCommand())
 	return root
 }
 

@@ -99,6 +99,8 @@ type run struct {
 	// dataDir is where the journal is; empty for none.
 	dataDir, dataDirMaxBytes string
 	dataDirMost              int64 // dataDirMaxBytes as a number
+	// trees says that traces are printed besides being sent.
+	trees bool
 	// hint says that trees are printed because no collector was named.
 	hint bool
 	// exporter is there once there is a collector to send to.
@@ -125,6 +127,11 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 	config.UserAgent = "rollspan/" + buildVersion()
+	return r.watch(ctx, watcher.LiveOptions{Config: config})
+}
+
+// watch watches the cluster that the options name until ctx is done.
+func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	if r.hint {
 		r.log.Info("traces are printed, because no collector is named; name one with --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT")
 	}
@@ -140,25 +147,22 @@ func (r *run) run(ctx context.Context) error {
 
 	opened := make(chan output, 1)
 	var live *watcher.Live
+	var err error
 	if r.dataDir != "" {
 		r.conversion.exporter.Gone = func(list []*otlp.Packed) { live.Acknowledge(keysOf(list)...) }
 	}
-	live, err = watcher.NewLive(watcher.LiveOptions{
-		DataDir: r.dataDir, DataDirMaxBytes: r.dataDirMost, Acknowledges: r.conversion.format == outputOTLP,
-		Config:     config,
-		Namespaces: r.namespaces,
-		Engine:     r.conversion.engine,
-		Log:        r.log,
-		Sink: func(clusterUID string) (watcher.Sink, error) {
-			sink, err := r.open(clusterUID, &registered)
-			if err != nil {
-				return nil, err
-			}
-			out := measuredOutput{sink, changes}
-			opened <- out
-			return out, nil
-		},
-	})
+	options.DataDir, options.DataDirMaxBytes, options.Acknowledges = r.dataDir, r.dataDirMost, r.conversion.format == outputOTLP
+	options.Namespaces, options.Engine, options.Log = r.namespaces, r.conversion.engine, r.log
+	options.Sink = func(clusterUID string) (watcher.Sink, error) {
+		sink, err := r.open(clusterUID, &registered)
+		if err != nil {
+			return nil, err
+		}
+		out := measuredOutput{sink, changes}
+		opened <- out
+		return out, nil
+	}
+	live, err = watcher.NewLive(options)
 	if err != nil {
 		return err
 	}
@@ -210,7 +214,20 @@ func (r *run) open(clusterUID string, registered *registry) (output, error) {
 	if err := registered.add(metrics.NewExporter(exporter.Stats)); err != nil {
 		return nil, err
 	}
+	if r.trees {
+		return bothOutputs{treeOutput{r.Out}, otlpOutput{exporter}}, nil
+	}
 	return otlpOutput{exporter}, nil
+}
+
+// bothOutputs prints traces, and sends them.
+type bothOutputs struct {
+	printed treeOutput
+	output
+}
+
+func (o bothOutputs) Deliver(t spans.Trace) error {
+	return errors.Join(o.printed.Deliver(t), o.output.Deliver(t))
 }
 
 // measuredOutput measures the traces on their way. It does so before they are

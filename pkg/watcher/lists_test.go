@@ -199,7 +199,7 @@ func (a *listAPI) read(k kind) *listed {
 		a.t.Fatal(err)
 	}
 	l := &listed{}
-	l.streams = &streams{log: log, trouble: newTrouble(log, "host"), metrics: newStreamMetrics(), emit: func(o causality.Observation) error {
+	l.streams = &streams{now: time.Now, log: log, trouble: newTrouble(log, "host"), metrics: newStreamMetrics(), emit: func(o causality.Observation) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.got = append(l.got, o)

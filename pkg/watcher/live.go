@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
@@ -50,8 +51,19 @@ type LiveOptions struct {
 	// Acknowledges says that Acknowledge is called for each span that has arrived, or never
 	// will; without it what Deliver took has.
 	Acknowledges bool
+	// Clock dates what arrives. Default: that of the machine.
+	Clock Clock
+	// Observed is called, if it is set, with each observation when it has been dated and
+	// waits for the engine, from several goroutines.
+	Observed func(causality.Observation)
 	// Log is where messages go. Default: slog's default.
 	Log *slog.Logger
+}
+
+// Clock is what a Live needs of a clock; clock.RealClock is one.
+type Clock interface {
+	Now() time.Time
+	NewTicker(time.Duration) clock.Ticker
 }
 
 // Live watches a cluster and turns its changes into traces. It is a
@@ -91,6 +103,9 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
 	o.Engine.OnFault, o.Engine.OnClock = LogFaults(o.Log), LogClocks(o.Log)
 	c, err := newCluster(o.Config)
 	if err != nil {
@@ -108,6 +123,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		sources: c.liveSources(o.Namespaces),
 		trouble: newTrouble(o.Log, c.host),
 		log:     o.Log,
+		now:     o.Clock.Now,
 		metrics: l.metrics.streams,
 		owners:  newOwners(c.lookup.find, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
@@ -192,6 +208,9 @@ func (l *Live) denied(ctx context.Context, s source) error {
 // enqueue waits for room in the queue.
 func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 	l.metrics.streams.observations.WithLabelValues(o.Object.GetObjectKind().GroupVersionKind().Kind).Inc()
+	if l.options.Observed != nil {
+		defer l.options.Observed(o)
+	}
 	if l.queue.offer(o) {
 		return nil
 	}
@@ -202,7 +221,7 @@ func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 // feed owns the engine and its journal: it alone calls them, and the sink. It returns when the
 // streams have stopped and the queue is empty.
 func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) error {
-	ticker := time.NewTicker(advanceEvery)
+	ticker := l.options.Clock.NewTicker(advanceEvery)
 	defer ticker.Stop()
 	listed := false
 	shed := shedLog{log: l.options.Log}
@@ -212,7 +231,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		select {
 		case in := <-l.queue.out():
 			finished = keeper.Observe(l.batch(in)...)
-		case now := <-ticker.C:
+		case now := <-ticker.C():
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
 			shed.note(&stats, now)

@@ -93,6 +93,7 @@ func newOwnerTest(t *testing.T, namespaces []string, objects ...runtime.Object) 
 	o.messages = messages
 	o.owners = newOwners(o.find, o.client, liveKinds, namespaces, log)
 	s := &streams{
+		now:    time.Now,
 		owners: o.owners, log: log, trouble: newTrouble(log, "host"), metrics: newStreamMetrics(),
 		emit: func(seen causality.Observation) error {
 			m, ok := seen.Object.(*metav1.PartialObjectMetadata)

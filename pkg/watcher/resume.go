@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -219,7 +218,7 @@ func (l *Live) waitingPods() []causality.Observation {
 	out := l.pods
 	l.pods, l.podBytes = nil, 0
 	for i := range out {
-		out[i].Time = time.Now()
+		out[i].Time = l.options.Clock.Now()
 	}
 	return out
 }

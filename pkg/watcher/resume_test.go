@@ -43,7 +43,7 @@ func TestResumption(t *testing.T) {
 	}
 	var got []string
 	synced := 0
-	s := &streams{resumed: before, log: newTestLive(t).options.Log, metrics: newStreamMetrics()}
+	s := &streams{now: time.Now, resumed: before, log: newTestLive(t).options.Log, metrics: newStreamMetrics()}
 	s.emit = func(o causality.Observation) error {
 		m := o.Object.(metav1.Object)
 		got = append(got, fmt.Sprintf("%s %s %s initial=%t", o.Type, m.GetName(), m.GetUID(), o.Initial))

@@ -67,6 +67,8 @@ type streams struct {
 	emit    func(causality.Observation) error
 	trouble *trouble
 	log     *slog.Logger
+	// now dates what arrives.
+	now     func() time.Time
 	metrics *streamMetrics
 	// denied is called when a source that is not optional is forbidden before
 	// its first list was through.
@@ -169,7 +171,7 @@ func (s *streams) baseStore(src source) store {
 		kind: src.kind,
 		emit: s.observe,
 		hide: s.hide,
-		now:  time.Now,
+		now:  s.now,
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())
 			s.noteThrough(src)

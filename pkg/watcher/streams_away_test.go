@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,7 @@ func TestBlindUntilAllAreBack(t *testing.T) {
 	events := source{kind: kind{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Event"), resource: "events"}, optional: true}
 	shops := source{kind: kind{GroupVersionKind: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Shop"}, resource: "shops"}, optional: true, found: true}
 	s := &streams{
+		now:     time.Now,
 		sources: []source{pods, events}, trouble: newTrouble(log, "https://api"), log: log, metrics: newStreamMetrics(),
 		settled: map[string]bool{pods.name(): true, events.name(): true, shops.name(): true},
 	}

@@ -19,6 +19,7 @@ func TestStreamsDoNotHoldUpTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &streams{
+			now:     time.Now,
 			sources: c.liveSources(nil), log: log, trouble: newTrouble(log, "host"), metrics: newStreamMetrics(),
 			emit: func(causality.Observation) error { return nil },
 		}

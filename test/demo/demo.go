@@ -143,7 +143,7 @@ func (d *demo) more(hints []string) {
 			d.note("%s", h)
 		}
 	} else {
-		d.note("Jaeger has all of it, and can be asked with:  make demo DEMO_ARGS=--keep")
+		d.note("Jaeger has all of it, and can be asked with:  make demo-cluster DEMO_ARGS=--keep")
 	}
 	d.note("Other rollouts that were recorded, as trees:  bin/rollspan replay test/recordings/crash-loop.jsonl")
 	d.note("Your own cluster, as trees:                   bin/rollspan run")

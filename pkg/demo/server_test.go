@@ -1,0 +1,66 @@
+package demo
+
+import (
+	"strconv"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+)
+
+// TestServer asks it what client-go's reflectors ask when something goes wrong: a watch from
+// where one broke off, and one from before anything is kept of.
+func TestServer(t *testing.T) {
+	s, err := NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	client, err := kubernetes.NewForConfig(s.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(t string, version int) {
+		e := &Event{Type: t, Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"web","resourceVersion":"` + strconv.Itoa(version) + `"}}`)}
+		e.APIVersion, e.Kind = "v1", "Pod"
+		e.Metadata.Namespace, e.Metadata.Name, e.Metadata.ResourceVersion = "shop", "web", strconv.Itoa(version)
+		s.Publish(e)
+	}
+	publish("ADDED", 10)
+	publish("MODIFIED", 20)
+
+	ctx, pods := t.Context(), client.CoreV1().Pods("shop")
+	list, err := pods.List(ctx, metav1.ListOptions{})
+	if err != nil || len(list.Items) != 1 || list.Items[0].ResourceVersion != "20" || list.ResourceVersion != "20" {
+		t.Fatalf("the list is %+v, %v", list, err)
+	}
+	if list, err := client.CoreV1().Pods("other").List(ctx, metav1.ListOptions{}); err != nil || len(list.Items) != 0 {
+		t.Errorf("another namespace has %+v, %v", list, err)
+	}
+	w, err := pods.Watch(ctx, metav1.ListOptions{ResourceVersion: "10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	publish("DELETED", 30)
+	for _, want := range []watch.EventType{watch.Modified, watch.Deleted} {
+		if got := <-w.ResultChan(); got.Type != want {
+			t.Errorf("the watch says %v, want %s", got, want)
+		}
+	}
+	for i := range kept {
+		publish("ADDED", 40+i)
+	}
+	// Of 1003 events the first three are not kept: versions 10, 20 and 30.
+	if _, err := pods.Watch(ctx, metav1.ListOptions{ResourceVersion: "20"}); !apierrors.IsResourceExpired(err) {
+		t.Errorf("to watch from version 20: %v, want that it has expired", err)
+	}
+	if _, err := client.CoreV1().RESTClient().Get().AbsPath("/apis/example.com/v1/shops").DoRaw(ctx); !apierrors.IsNotFound(err) {
+		t.Errorf("another kind: %v, want that it is not found", err)
+	}
+	if err := pods.Delete(ctx, "web", metav1.DeleteOptions{}); !apierrors.IsMethodNotSupported(err) {
+		t.Errorf("a write: %v, want that it is not supported", err)
+	}
+}
