@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -72,6 +73,20 @@ func (c *Connection) RESTConfig() (*rest.Config, error) {
 		config.Burst = defaultBurst
 	}
 	return config, nil
+}
+
+// Namespace is that of the kubeconfig's context, as for kubectl; "default" where there is
+// none.
+func (c *Connection) Namespace() string {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.Warner = func(error) {} // RESTConfig tells of a missing file
+	rules.ExplicitPath = c.Kubeconfig
+	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
+	namespace, _, err := config.Namespace()
+	if err != nil || namespace == "" {
+		return metav1.NamespaceDefault
+	}
+	return namespace
 }
 
 func (c *Connection) load() (*rest.Config, error) {

@@ -1,0 +1,349 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
+	"github.com/rollspan/rollspan/pkg/internal/terminal"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+func (a *app) whyCommand() *cobra.Command {
+	q := &question{app: a}
+	cmd := &cobra.Command{
+		Use:   "why [flags] KIND/NAME",
+		Short: "Explain the last change of a workload",
+		Long: `Explain the last change of a workload from what the cluster still has: what it waited
+for, and why it failed. It lists the objects of the namespace and its Events once, and
+needs nothing that ran before.
+
+Events are kept for an hour by default. What happened before that is told as far as
+the objects prove it, and what they do not prove is not told.`,
+		Example: `  # What did the last rollout of a Deployment wait for?
+  rollspan why deployment/web -n shop
+
+  # A Job that failed
+  rollspan why job/migrate`,
+		Args:    func(_ *cobra.Command, args []string) error { return q.about(args) },
+		PreRunE: func(*cobra.Command, []string) error { return a.usage(q.validate()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.why) },
+	}
+	q.addFlags(cmd)
+	return cmd
+}
+
+func (a *app) historyCommand() *cobra.Command {
+	q := &question{app: a}
+	cmd := &cobra.Command{
+		Use:   "history [flags] KIND/NAME",
+		Short: "List the last changes of a workload, and what they waited for",
+		Long: `List the last changes of a workload, as far as the cluster's objects and Events prove
+them: when each began, how long it took, how it ended, and what it waited for most.`,
+		Example: `  # The rollouts of a Deployment
+  rollspan history deployment/web -n shop`,
+		Args:    func(_ *cobra.Command, args []string) error { return q.about(args) },
+		PreRunE: func(*cobra.Command, []string) error { return a.usage(q.validate()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.history) },
+	}
+	q.addFlags(cmd)
+	return cmd
+}
+
+// asked is a kind of object that can be asked about, by all names that kubectl has for it.
+type asked struct {
+	kind  string
+	names []string
+	key   attribute.Key
+}
+
+var askable = []asked{
+	{"Deployment", []string{"deployment", "deployments", "deploy", "deployments.apps", "deployment.apps"}, semconv.K8SDeploymentNameKey},
+	{"StatefulSet", []string{"statefulset", "statefulsets", "sts", "statefulsets.apps", "statefulset.apps"}, semconv.K8SStatefulSetNameKey},
+	{"DaemonSet", []string{"daemonset", "daemonsets", "ds", "daemonsets.apps", "daemonset.apps"}, semconv.K8SDaemonSetNameKey},
+	{"ReplicaSet", []string{"replicaset", "replicasets", "rs", "replicasets.apps", "replicaset.apps"}, semconv.K8SReplicaSetNameKey},
+	{"ReplicationController", []string{"replicationcontroller", "replicationcontrollers", "rc"}, semconv.K8SReplicationControllerNameKey},
+	{"Job", []string{"job", "jobs", "jobs.batch", "job.batch"}, semconv.K8SJobNameKey},
+	{"CronJob", []string{"cronjob", "cronjobs", "cj", "cronjobs.batch", "cronjob.batch"}, semconv.K8SCronJobNameKey},
+	{"Pod", []string{"pod", "pods", "po"}, semconv.K8SPodNameKey},
+}
+
+// question is about one object of a cluster as it is now.
+type question struct {
+	*app
+	connection watcher.Connection
+	conversion conversion
+	namespace  string
+	since      time.Duration
+
+	asked
+	name string
+}
+
+func (q *question) addFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVarP(&q.namespace, "namespace", "n", "", "`NAMESPACE` of the object; default that of the kubeconfig's context")
+	fs.DurationVar(&q.since, "since", 7*24*time.Hour, "how long ago a change may have begun")
+	q.connection.AddFlags(fs)
+}
+
+// about takes the object from the arguments, which may be as kubectl has them: KIND/NAME,
+// or KIND NAME.
+func (q *question) about(args []string) error {
+	what, name, ok := strings.Cut(strings.Join(args, "/"), "/")
+	if !ok || name == "" || strings.Contains(name, "/") {
+		return errors.New("name one object, as KIND/NAME; for example: deployment/web")
+	}
+	i := slices.IndexFunc(askable, func(k asked) bool { return slices.Contains(k.names, strings.ToLower(what)) })
+	if i < 0 {
+		var kinds []string
+		for _, k := range askable {
+			kinds = append(kinds, k.names[0])
+		}
+		return fmt.Errorf("%q is not a kind that can be asked about; there are %s", what, strings.Join(kinds, ", "))
+	}
+	if why := validation.IsDNS1123Subdomain(name); len(why) > 0 {
+		return fmt.Errorf("%q is not the name of an object: %s", name, why[0])
+	}
+	q.asked, q.name = askable[i], name
+	return nil
+}
+
+func (q *question) validate() error {
+	if q.since <= 0 {
+		return fmt.Errorf("--since: %s is not a time to look back; it must be more than 0", q.since)
+	}
+	if q.namespace != "" {
+		if err := validateNamespaces([]string{q.namespace}); err != nil {
+			return err
+		}
+	}
+	return q.connection.Validate()
+}
+
+func (q *question) subject() string { return q.names[0] + "/" + q.name }
+
+// answer looks at the cluster, and tells what it finds.
+func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, objects []runtime.Object) error) error {
+	config, err := q.connection.RESTConfig()
+	if err != nil {
+		return err
+	}
+	config.UserAgent = "rollspan/" + buildVersion()
+	if q.namespace == "" {
+		q.namespace = q.connection.Namespace()
+	}
+	r := &replay{app: q.app, since: q.since}
+	r.memory.most = watcher.DefaultMemory
+	release := r.memory.hold()
+	defer release()
+	now := newSnapshot(r)
+	without, err := watcher.Collect(ctx, config, q.namespace, now.dump)
+	if err != nil {
+		return err
+	}
+	for _, what := range without {
+		q.say("%s", what)
+	}
+	if full := now.dump.Full(); full != nil {
+		return fmt.Errorf("namespace %s: what is there takes more memory than a dump may: %w", q.namespace, full)
+	}
+	objects := now.dump.Objects()
+	history := snapshots.Reconstruct(slices.Clone(objects), q.since, time.Now())
+	to := r.newOutput(ctx)
+	var found changesOf
+	found.question, to.out = q, &found
+	if err := now.feed(ctx, history, to); err != nil {
+		return err
+	}
+	switch {
+	case len(found.changes) > 0:
+		return tell(found.changes, objects)
+	case !slices.Contains(q.ofKind(objects), q.name):
+		return q.unknown(objects)
+	default:
+		q.say("%s in namespace %s: nothing that is there proves a change in the last %s", q.subject(), q.namespace, q.since)
+		return nil
+	}
+}
+
+// ofKind are the names of the objects of the kind that is asked about.
+func (q *question) ofKind(objects []runtime.Object) []string {
+	var names []string
+	for _, o := range objects {
+		if m, err := meta.Accessor(o); err == nil && o.GetObjectKind().GroupVersionKind().Kind == q.kind {
+			names = append(names, m.GetName())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// unknown says that there is no such object, and which there are.
+func (q *question) unknown(objects []runtime.Object) error {
+	const most = 10
+	names := q.ofKind(objects)
+	there := "none"
+	if len(names) > most {
+		there = fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	} else if len(names) > 0 {
+		there = strings.Join(names, ", ")
+	}
+	return fmt.Errorf("there is no %s in namespace %s; of the kind %s there is %s (-n names another namespace)", q.subject(), q.namespace, q.kind, there)
+}
+
+// changesOf is an output that keeps the traces that are about the object.
+type changesOf struct {
+	*question
+	changes []spans.Trace
+}
+
+// Deliver keeps a trace if its root, or what came later of it, is about the object.
+func (c *changesOf) Deliver(t spans.Trace) error {
+	root := t.Root()
+	if root == nil || t.Late || root.Kind == kind.Activity || !c.has(root, c.key, c.name) || !c.has(root, semconv.K8SNamespaceNameKey, c.namespace) {
+		return nil
+	}
+	c.changes = append(c.changes, t)
+	slices.SortStableFunc(c.changes, func(a, b spans.Trace) int { return a.Root().Start.Compare(b.Root().Start) })
+	return nil
+}
+
+func (c *changesOf) has(s *spans.Span, key attribute.Key, value string) bool {
+	v, ok := s.Attribute(key)
+	return ok && v.AsString() == value
+}
+
+// Close has nothing to do.
+func (c *changesOf) Close(context.Context) error { return nil }
+
+// why tells of the last change.
+func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
+	last := changes[len(changes)-1]
+	root := last.Root()
+	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s and took %s.\n", q.subject(), q.namespace,
+		what(root), outcomeOf(root), root.Start.UTC().Format(time.RFC3339), took(root))
+	if why := root.Message; why != "" {
+		fmt.Fprintf(q.Out, "The reason: %s.\n", terminal.Line(strings.TrimSuffix(why, ".")))
+	} else if waits, ok := root.Attribute(attr.WaitingForKey); ok {
+		fmt.Fprintf(q.Out, "It waits for: %s.\n", terminal.Line(waits.AsString()))
+	}
+	if phases := longest(root); len(phases) > 0 {
+		fmt.Fprintf(q.Out, "It waited most for: %s.\n", strings.Join(phases[:min(3, len(phases))], ", "))
+	}
+	fmt.Fprintln(q.Out)
+	out := bufio.NewWriter(q.Out)
+	if err := errors.Join(treeOutput{out}.Deliver(last), out.Flush()); err != nil {
+		return err
+	}
+	q.reach(objects)
+	return nil
+}
+
+// history lists the changes.
+func (q *question) history(changes []spans.Trace, objects []runtime.Object) error {
+	w := tabwriter.NewWriter(q.Out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR")
+	for _, c := range changes {
+		root := c.Root()
+		most := "-"
+		if phases := longest(root); len(phases) > 0 {
+			most = phases[0]
+		}
+		if why := root.Message; why != "" {
+			most += "; " + terminal.Line(why)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", root.Start.UTC().Format(time.RFC3339), took(root), what(root), outcomeOf(root), most)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	q.reach(objects)
+	return nil
+}
+
+// reach says how far back the Events go.
+func (q *question) reach(objects []runtime.Object) {
+	var first time.Time
+	for _, o := range objects {
+		ev, ok := o.(*corev1.Event)
+		if !ok {
+			continue
+		}
+		at := cmp.Or(ev.FirstTimestamp.Time, ev.EventTime.Time, ev.CreationTimestamp.Time)
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		q.say("There are no Events in the namespace: times are those that the objects state.")
+		return
+	}
+	q.say("The Events of the namespace reach back to %s; times before that are those that the objects state.", first.UTC().Format(time.RFC3339))
+}
+
+// what names a change: "rollout of revision 3".
+func what(root *spans.Span) string {
+	name, _ := root.Attribute(attr.ChangeKey)
+	change := cmp.Or(name.AsString(), root.Name)
+	if revision, ok := root.Attribute(attr.RevisionKey); ok && root.Kind == kind.Rollout {
+		change += fmt.Sprintf(" of revision %d", revision.AsInt64())
+	}
+	return change
+}
+
+func outcomeOf(root *spans.Span) string {
+	if open, ok := root.Attribute(attr.InProgressKey); ok && open.AsBool() {
+		return "in progress"
+	}
+	outcome, _ := root.Attribute(attr.OutcomeKey)
+	return cmp.Or(outcome.AsString(), "over")
+}
+
+func took(root *spans.Span) string {
+	return root.End.Sub(root.Start).Round(time.Millisecond).String()
+}
+
+// longest are the phases of the critical path with their times, the longest first.
+func longest(root *spans.Span) []string {
+	type phase struct {
+		attr.Phase
+		seconds float64
+	}
+	var phases []phase
+	for _, kv := range root.Attributes {
+		if p, ok := attr.PhaseOf(kv.Key); ok && kv.Value.Type() == attribute.FLOAT64 {
+			phases = append(phases, phase{p, kv.Value.AsFloat64()})
+		}
+	}
+	slices.SortStableFunc(phases, func(a, b phase) int { return cmp.Compare(b.seconds, a.seconds) })
+	whole := root.End.Sub(root.Start).Seconds()
+	var words []string
+	for _, p := range phases {
+		share := ""
+		if whole > 0 {
+			share = fmt.Sprintf(" (%.0f %%)", 100*p.seconds/whole)
+		}
+		words = append(words, fmt.Sprintf("%s %.1fs%s", p.Phase, p.seconds, share))
+	}
+	return words
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+// asLeft is a server of what a recording left behind, in pages of ten, without the resources
+// in forbidden. It returns a kubeconfig for it whose context is in a namespace.
+func asLeft(t *testing.T, recording, namespace string, forbidden ...string) string {
+	t.Helper()
+	file, err := os.Open(filepath.Join("../../test/recordings", recording+".jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	lists, kinds := map[string][]runtime.Object{}, map[string]schema.GroupVersionKind{}
+	in := watcher.NewRecordingReader(file, recording)
+	for {
+		o, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		m, err := meta.Accessor(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gvk := o.Object.GetObjectKind().GroupVersionKind()
+		plural, _ := meta.UnsafeGuessKindToResource(gvk)
+		kinds[plural.Resource] = gvk
+		o.Object.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{}) // as in lists
+		lists[plural.Resource] = slices.DeleteFunc(lists[plural.Resource], func(old runtime.Object) bool {
+			was, err := meta.Accessor(old)
+			return err == nil && was.GetUID() == m.GetUID()
+		})
+		if o.Type != watch.Deleted {
+			lists[plural.Resource] = append(lists[plural.Resource], o.Object)
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resource := path.Base(r.URL.Path)
+		w.Header().Set("Content-Type", "application/json")
+		if slices.Contains(forbidden, resource) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`)
+			return
+		}
+		items := lists[resource]
+		if !strings.Contains(r.URL.Path, "/namespaces/"+namespace+"/") {
+			items = nil
+		}
+		from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
+		about := map[string]string{"resourceVersion": "1"}
+		if from+10 < len(items) {
+			about["continue"] = strconv.Itoa(from + 10)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"kind": kinds[resource].Kind + "List", "apiVersion": kinds[resource].GroupVersion().String(), "metadata": about, "items": items[from:min(len(items), from+10)],
+		})
+	}))
+	t.Cleanup(server.Close)
+	config := clientcmdapi.NewConfig()
+	config.Clusters["left"] = &clientcmdapi.Cluster{Server: server.URL}
+	config.Contexts["left"] = &clientcmdapi.Context{Cluster: "left", Namespace: namespace}
+	config.CurrentContext = "left"
+	name := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestWhy asks about what recordings left behind. They are older than any --since that one
+// would give.
+func TestWhy(t *testing.T) {
+	const ever = "100000h"
+	bigpull := asLeft(t, "slow-image-pull", "bigpull")
+	superseded := asLeft(t, "superseded-rollouts", "supersede")
+	blind := asLeft(t, "slow-image-pull", "bigpull", "events", "pods")
+	for name, test := range map[string]struct {
+		args      []string
+		code      int
+		out, errs []string
+	}{
+		"why": {
+			args: []string{"why", "deployment/big", "--kubeconfig", bigpull, "--since", ever},
+			out: []string{
+				"deployment/big in namespace bigpull: rollout of revision 1, complete, began 2026-11-21T08:31:14Z",
+				"It waited most for: pull image 6.9s (", "pull image  pod/big-5459ccc858-zbjd4",
+			},
+			errs: []string{"The Events of the namespace reach back to 2026-11-21T08:31:"},
+		},
+		"as kubectl has it": {
+			args: []string{"why", "deploy", "big", "-n", "bigpull", "--kubeconfig", bigpull, "--since", ever},
+			out:  []string{"rollout of revision 1, complete"},
+		},
+		"history": {
+			args: []string{"history", "deployments.apps/fast", "--kubeconfig", superseded, "--since", ever},
+			out:  []string{"BEGAN ", "rollout of revision 2 ", "rollout of revision 3 ", " superseded ", " complete "},
+		},
+		"no such object": {
+			args: []string{"why", "deployment/bigger", "--kubeconfig", bigpull}, code: ExitError,
+			errs: []string{"there is no deployment/bigger in namespace bigpull; of the kind Deployment there is big (-n"},
+		},
+		"another namespace": {
+			args: []string{"why", "deployment/big", "-n", "shop", "--kubeconfig", bigpull}, code: ExitError,
+			errs: []string{"there is no deployment/big in namespace shop; of the kind Deployment there is none"},
+		},
+		"long ago": {
+			args: []string{"why", "deployment/big", "--since", "1ns", "--kubeconfig", bigpull},
+			errs: []string{"nothing that is there proves a change in the last 1ns"},
+		},
+		"forbidden": {
+			args: []string{"why", "deployment/big", "--kubeconfig", blind}, code: ExitError,
+			errs: []string{"list pods in namespace bigpull"},
+		},
+		"no kind": {
+			args: []string{"why", "service/web"}, code: ExitUsage,
+			errs: []string{`"service" is not a kind that can be asked about; there are deployment, statefulset`},
+		},
+		"nothing": {
+			args: []string{"history"}, code: ExitUsage,
+			errs: []string{"name one object, as KIND/NAME; for example: deployment/web"},
+		},
+		"no name": {
+			args: []string{"why", "deployment/We b"}, code: ExitUsage,
+			errs: []string{`"We b" is not the name of an object`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, errs, code := rollspan(t, "", test.args...)
+			if code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			for _, want := range test.out {
+				if !strings.Contains(out, want) {
+					t.Errorf("stdout lacks %q", want)
+				}
+			}
+			for _, want := range test.errs {
+				if !strings.Contains(errs, want) {
+					t.Errorf("stderr lacks %q", want)
+				}
+			}
+			if t.Failed() {
+				t.Logf("stdout:\n%s\nstderr:\n%s", out, errs)
+			}
+		})
+	}
+}
