@@ -90,7 +90,6 @@ var askable = []asked{
 type question struct {
 	*app
 	connection watcher.Connection
-	conversion conversion
 	namespace  string
 	since      time.Duration
 

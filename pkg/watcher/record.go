@@ -146,6 +146,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	recording, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	streams := &streams{
+		now:     time.Now,
 		sources: readable,
 		owners:  r.owners,
 		trouble: r.trouble,
