@@ -33,15 +33,20 @@ func TestRecordAndReplay(t *testing.T) {
 	live := []*trace{s.rollout(1), s.rollout(2), s.rollout(3)}
 	stopped(t, recorder)
 
-	replay := func(args ...string) (stdout, stderr string) {
+	run := func(args ...string) (stdout, stderr string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), s.binary, append([]string{"replay", "--cluster-name", clusterName, "--settle", settle}, append(args, file)...)...)
+		cmd := exec.CommandContext(t.Context(), s.binary, args...)
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("%v: %s", err, &said)
 		}
 		return out.String(), said.String()
+	}
+	s.asked(live, run)
+	replay := func(args ...string) (stdout, stderr string) {
+		t.Helper()
+		return run(append([]string{"replay", "--cluster-name", clusterName, "--settle", settle}, append(args, file)...)...)
 	}
 	_, said := replay("-o", "otlp", "--otlp-endpoint", s.apart.OTLPGRPC())
 	if !strings.Contains(said, ", 0 broken lines") {
@@ -150,4 +155,22 @@ func (s *space) wholeRollout(revision int64, starts, stops int) {
 		s.t.Errorf("%d starts are of %d pods", starts, len(pods))
 	}
 	s.has(t.Root(), map[string]any{"rollspan.outcome": "complete", "rollspan.pods.wanted": starts, "rollspan.pods.ready": starts})
+}
+
+// asked asks the cluster what it still knows of rollouts, the last of which has failed.
+func (s *space) asked(live []*trace, run func(args ...string) (stdout, stderr string)) {
+	s.t.Helper()
+	out, _ := run("why", "deployment/app", "-n", s.name, "--kubeconfig", s.cluster.Kubeconfig())
+	last := live[len(live)-1]
+	for _, want := range []string{"rollout of revision 3, failed", "ImagePullBackOff", "trace " + last.ID} {
+		if !strings.Contains(out, want) {
+			s.t.Errorf("rollspan why does not say %q:\n%s", want, out)
+		}
+	}
+	out, _ = run("history", "deployment/app", "-n", s.name, "--kubeconfig", s.cluster.Kubeconfig())
+	for _, want := range []string{"rollout of revision 1", "rollout of revision 2", "rollout of revision 3"} {
+		if !strings.Contains(out, want) {
+			s.t.Errorf("rollspan history lacks %q:\n%s", want, out)
+		}
+	}
 }
