@@ -65,15 +65,20 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 		return in
 	}
 	mirror := in.Annotations[corev1.MirrorPodAnnotationKey] != ""
-	var stated []clocks.Stated
-	runs := map[int64]bool{}
-	kubeletTimes(&in.Status, mirror, func(of string, t *metav1.Time) { stated = append(stated, clocks.Stated{Of: of, Time: t.Time}) })
+	stated := make([]clocks.Stated, 0, len(in.Status.Conditions)+4*len(in.Status.ContainerStatuses))
+	kubeletTimes(&in.Status, mirror, func(what, of string, t *metav1.Time) {
+		stated = append(stated, clocks.Stated{What: what, Of: of, Time: t.Time})
+	})
 	if len(stated) == 0 {
 		return in
 	}
-	runTimes(&in.Status, func(_ string, t *metav1.Time) { runs[t.Unix()] = true })
+	var runs map[int64]bool // made when a time is new: most updates of a pod state none
 	statement := func(at time.Time) clocks.Statement {
 		s := clocks.Statement{Time: at, Rounded: time.Second, By: o.Time}
+		if runs == nil {
+			runs = map[int64]bool{}
+			runTimes(&in.Status, func(_, _ string, t *metav1.Time) { runs[t.Unix()] = true })
+		}
 		if !mirror && !o.Initial { // a static pod runs before the API knows it
 			s.After = evidence.Latest(in.CreationTimestamp.Time, pod.Scheduled.Earliest)
 		}
@@ -83,14 +88,16 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 		return s
 	}
 	corrected := e.correct(&pod.Told, in.Namespace, clocks.Source{Node: in.Spec.NodeName}, stated, statement)
-	dated := func(of string, t *metav1.Time) time.Time { return pod.Told.Time(clocks.Stated{Of: of, Time: t.Time}) }
-	runTimes(&in.Status, func(of string, t *metav1.Time) { pod.Ran = evidence.Latest(pod.Ran, dated(of, t)) })
+	dated := func(what, of string, t *metav1.Time) time.Time {
+		return pod.Told.Time(clocks.Stated{What: what, Of: of, Time: t.Time})
+	}
+	runTimes(&in.Status, func(what, of string, t *metav1.Time) { pod.Ran = evidence.Latest(pod.Ran, dated(what, of, t)) })
 	if !corrected {
 		return in
 	}
 	out := *in
 	out.Status = *in.Status.DeepCopy()
-	kubeletTimes(&out.Status, mirror, func(of string, t *metav1.Time) { t.Time = dated(of, t) })
+	kubeletTimes(&out.Status, mirror, func(what, of string, t *metav1.Time) { t.Time = dated(what, of, t) })
 	return &out
 }
 
@@ -113,7 +120,7 @@ func (e *Engine) correct(told *clocks.Told, namespace string, by clocks.Source, 
 // pod has a node is dated by the API server, when it is bound
 // (k8s.io/kubernetes/pkg/registry/core/pod/storage, assignPod), but of a static pod by the
 // kubelet, too.
-func kubeletTimes(status *corev1.PodStatus, mirror bool, each func(of string, t *metav1.Time)) {
+func kubeletTimes(status *corev1.PodStatus, mirror bool, each func(what, of string, t *metav1.Time)) {
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
 		switch c.Type {
@@ -126,29 +133,29 @@ func kubeletTimes(status *corev1.PodStatus, mirror bool, each func(of string, t 
 			continue
 		}
 		if !c.LastTransitionTime.IsZero() {
-			each(string(c.Type)+string(c.Status), &c.LastTransitionTime)
+			each(string(c.Type), string(c.Status), &c.LastTransitionTime)
 		}
 	}
 	runTimes(status, each)
 }
 
 // runTimes are those of them at which containers started and ended.
-func runTimes(status *corev1.PodStatus, each func(of string, t *metav1.Time)) {
-	visit := func(of string, t *metav1.Time) {
+func runTimes(status *corev1.PodStatus, each func(what, of string, t *metav1.Time)) {
+	visit := func(what, of string, t *metav1.Time) {
 		if t.Unix() > 0 { // of what never was, a kubelet states 1970
-			each(of, t)
+			each(what, of, t)
 		}
 	}
-	for _, statuses := range [][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
+	for _, statuses := range [...][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
 		for i := range statuses {
 			s := &statuses[i]
-			for _, state := range []*corev1.ContainerState{&s.State, &s.LastTerminationState} {
+			for _, state := range [...]*corev1.ContainerState{&s.State, &s.LastTerminationState} {
 				if state.Running != nil {
-					visit("started "+s.ContainerID, &state.Running.StartedAt)
+					visit("started ", s.ContainerID, &state.Running.StartedAt)
 				}
 				if t := state.Terminated; t != nil {
-					visit("started "+t.ContainerID, &t.StartedAt)
-					visit("finished "+t.ContainerID, &t.FinishedAt)
+					visit("started ", t.ContainerID, &t.StartedAt)
+					visit("finished ", t.ContainerID, &t.FinishedAt)
 				}
 			}
 		}

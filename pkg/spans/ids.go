@@ -3,7 +3,6 @@ package spans
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -16,7 +15,8 @@ const idVersion = "rollspan/v1"
 // every replica, restart and replay of rollspan gives the same ID.
 func NewTraceID(identity ...string) trace.TraceID {
 	var id trace.TraceID
-	copy(id[:], digest(nil, identity))
+	hash := digest(nil, identity)
+	copy(id[:], hash[:])
 	if !id.IsValid() {
 		id[0] = 1
 	}
@@ -27,7 +27,8 @@ func NewTraceID(identity ...string) trace.TraceID {
 // the other spans of that trace.
 func NewSpanID(t trace.TraceID, identity ...string) trace.SpanID {
 	var id trace.SpanID
-	copy(id[:], digest(t[:], identity))
+	hash := digest(t[:], identity)
+	copy(id[:], hash[:])
 	if !id.IsValid() {
 		id[0] = 1
 	}
@@ -35,20 +36,17 @@ func NewSpanID(t trace.TraceID, identity ...string) trace.SpanID {
 }
 
 // digest hashes length-prefixed parts, so that ("a", "bc") and ("ab", "c")
-// differ.
-func digest(prefix []byte, parts []string) []byte {
-	h := sha256.New()
-	writePart(h, []byte(idVersion))
-	writePart(h, prefix)
+// differ. There is one for each span: what is hashed is put together on the stack.
+func digest(prefix []byte, parts []string) [sha256.Size]byte {
+	var room [512]byte
+	all := appendPart(room[:0], idVersion)
+	all = appendPart(all, prefix)
 	for _, p := range parts {
-		writePart(h, []byte(p))
+		all = appendPart(all, p)
 	}
-	return h.Sum(nil)
+	return sha256.Sum256(all)
 }
 
-func writePart(h hash.Hash, part []byte) {
-	var length [8]byte
-	binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-	h.Write(length[:])
-	h.Write(part)
+func appendPart[T string | []byte](all []byte, part T) []byte {
+	return append(binary.BigEndian.AppendUint64(all, uint64(len(part))), part...)
 }

@@ -38,6 +38,18 @@ type builder struct {
 	workload *workloads.Workload
 	app      *spans.App
 	work     *evidence.Work // what building it costs; nil where that is little
+	rootID   trace.SpanID   // the place's: see rootIs
+	// What describe puts together, of each span anew.
+	object, own []attribute.KeyValue
+	key         []byte
+}
+
+// rootIs is the ID of the root, which all spans are compared with.
+func (b *builder) rootIs() trace.SpanID {
+	if !b.rootID.IsValid() {
+		b.rootID = b.place.RootID()
+	}
+	return b.rootID
 }
 
 // remember is what to remember of one of the spans.
@@ -87,11 +99,11 @@ type SpanSpec struct {
 // would keep one or the other.
 func (b *builder) add(spec SpanSpec) *spans.Span {
 	b.work.Spend(1)
-	id := b.place.RootID()
+	id := trace.SpanID{}
 	if spec.id != nil {
 		id = b.place.SpanID(spec.id...)
 	} else {
-		spec.parent = b.place.Joined.SpanID()
+		id, spec.parent = b.rootIs(), b.place.Joined.SpanID()
 	}
 	spec.Start = evidence.Latest(spec.Start, b.above[spec.parent].start)
 	s := &spans.Span{
@@ -123,8 +135,7 @@ func (b *builder) add(spec SpanSpec) *spans.Span {
 // describe gives a span what its object is described by, and what happened. Of a key that
 // is there twice the first counts: a pod that is its own workload would be named twice.
 func (b *builder) describe(s *spans.Span, lists ...[]attribute.KeyValue) {
-	var object []attribute.KeyValue
-	s.Attributes = nil
+	b.object, b.own = b.object[:0], b.own[:0]
 	for _, list := range lists {
 		for _, kv := range list {
 			if service, is := attr.ClockOffsetService(kv.Key); is {
@@ -133,32 +144,40 @@ func (b *builder) describe(s *spans.Span, lists ...[]attribute.KeyValue) {
 				}
 				kv.Key = attr.ClockOffsetKey
 			}
-			into := &s.Attributes
+			into := &b.own
 			if attr.OfObject(kv.Key) {
-				into = &object
+				into = &b.object
 			}
 			if !slices.ContainsFunc(*into, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
 				*into = append(*into, kv)
 			}
 		}
 	}
-	s.Resource = b.share(object)
+	s.Attributes, s.Resource = kept(b.own), b.share(b.object)
+}
+
+// kept is a list as it stays, nil if there is nothing in it.
+func kept(list []attribute.KeyValue) []attribute.KeyValue {
+	if len(list) == 0 {
+		return nil
+	}
+	return slices.Clone(list)
 }
 
 // share returns what is said of an object in the memory of whichever span said so first.
 func (b *builder) share(object []attribute.KeyValue) []attribute.KeyValue {
-	var key []byte
+	b.key = b.key[:0]
 	for _, kv := range object {
-		key = append(append(key, kv.Key...), 0)
-		key = append(append(key, kv.Value.String()...), 0)
+		b.key = append(append(b.key, kv.Key...), 0)
+		b.key = append(append(b.key, kv.Value.String()...), 0)
 	}
-	shared, ok := b.resources[string(key)]
+	shared, ok := b.resources[string(b.key)]
 	if !ok {
 		if b.resources == nil {
 			b.resources = map[string][]attribute.KeyValue{}
 		}
-		shared = slices.Clip(object)
-		b.resources[string(key)] = shared
+		shared = kept(object)
+		b.resources[string(b.key)] = shared
 	}
 	return shared
 }
@@ -197,7 +216,7 @@ func (b *builder) spanKind(s *spans.Span) trace.SpanKind {
 	if parent := b.known[s.ParentID]; parent != nil {
 		service = parent.Service
 	}
-	if s.SpanID == b.place.RootID() || s.Service != service {
+	if s.SpanID == b.rootIs() || s.Service != service {
 		return trace.SpanKindServer
 	}
 	return trace.SpanKindInternal

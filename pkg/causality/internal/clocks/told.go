@@ -1,7 +1,6 @@
 package clocks
 
 import (
-	"hash/fnv"
 	"slices"
 	"time"
 )
@@ -23,15 +22,29 @@ type told struct {
 
 // Stated is a time that an object states of something, such as the start of a container.
 type Stated struct {
-	Of   string // tells it from the others: the ID of the container
-	Time time.Time
+	// What and Of tell it from the others: "started ", and the ID of the container. Each
+	// update of each pod has some, so that they are not put together.
+	What, Of string
+	Time     time.Time
 }
 
 // key is how it is found among what was told.
 func (s Stated) key() told {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(s.Of)) // it never fails
-	return told{of: h.Sum32(), at: s.Time.Unix()}
+	return told{of: hashed(hashed(fnvOffset, s.What), s.Of), at: s.Time.Unix()}
+}
+
+// The constants of FNV-1a with 32 bits, which package hash/fnv has behind an interface.
+const (
+	fnvOffset = 2166136261
+	fnvPrime  = 16777619
+)
+
+// hashed goes on with a hash.
+func hashed(h uint32, s string) uint32 {
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * fnvPrime
+	}
+	return h
 }
 
 // Offset is how far the clock was ahead by which a component stated what an object says.
