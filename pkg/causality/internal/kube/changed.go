@@ -2,9 +2,7 @@ package kube
 
 import (
 	"cmp"
-	"encoding/json"
 	"hash/maphash"
-	"maps"
 	"slices"
 	"strings"
 	"unique"
@@ -23,8 +21,8 @@ type templateField struct {
 }
 
 // A typical template has some dozens of fields in a few KiB. Beyond these bounds it
-// is not told what of it has changed: to take apart the largest that the API server
-// stores would take a tenth of a second and several MB, at each write.
+// is not told what of it has changed: of the largest that the API server stores some MB
+// would have to be kept.
 const (
 	maxTemplate = 256 << 10 // bytes of JSON
 	maxFields   = 4096
@@ -46,18 +44,19 @@ var fieldSeed = maphash.MakeSeed()
 // limits.memory", "nodeSelector disktype": the container, the field, what is
 // within it. They come sorted, a container's fields right after the container.
 //
-// A template that is too large is not taken apart: the fields are nil.
-func templateFields(template []byte) []templateField {
+// A template that is too large is not taken apart: the fields are nil. Most paths are those
+// of the template before, and are shared with it.
+func templateFields(template []byte, before []templateField) []templateField {
 	if len(template) > maxTemplate {
 		return nil
 	}
 	d := digester{}
-	for part, raw := range objectFields(template) {
+	for part, raw := range fieldsOf(template) {
 		if part != "metadata" && part != "spec" {
 			d.within(part, raw)
 			continue
 		}
-		for name, field := range objectFields(raw) {
+		for name, field := range fieldsOf(raw) {
 			switch name {
 			case "containers":
 				d.containers("container/", field)
@@ -70,23 +69,22 @@ func templateFields(template []byte) []templateField {
 			}
 		}
 	}
-	if len(d) > maxFields {
-		return nil
-	}
-	fields := make([]templateField, 0, len(d))
-	for _, path := range slices.Sorted(maps.Keys(d)) {
-		fields = append(fields, templateField{unique.Make(path), d[path]})
-	}
-	return fields
+	return d.fields(before)
 }
 
-// digester holds the hash of each path.
-type digester map[string]uint64
+// digester has the values that were found, as hashes, with their paths.
+type digester []pathValue
 
-func (d digester) containers(prefix string, raw json.RawMessage) {
+// pathValue is a value at a path.
+type pathValue struct {
+	path string
+	raw  []byte
+}
+
+func (d *digester) containers(prefix string, raw []byte) {
 	for _, c := range namedThings(raw) {
 		d.leaf(prefix+c.name, nil)
-		for name, field := range objectFields(c.raw) {
+		for name, field := range fieldsOf(c.raw) {
 			if name != "name" {
 				d.within(prefix+c.name+" "+name, field)
 			}
@@ -95,66 +93,60 @@ func (d digester) containers(prefix string, raw json.RawMessage) {
 }
 
 // within adds what a field holds.
-func (d digester) within(path string, raw json.RawMessage) { d.walk(path, " ", raw) }
+func (d *digester) within(path string, raw []byte) { d.walk(path, " ", raw) }
 
-func (d digester) walk(path, separator string, raw json.RawMessage) {
-	things, fields := namedThings(raw), objectFields(raw)
+func (d *digester) walk(path, separator string, raw []byte) {
+	things := namedThings(raw)
 	for _, thing := range things {
 		d.leaf(path+separator+thing.name, thing.raw)
 	}
-	for name, field := range fields {
+	fields := false
+	for name, field := range fieldsOf(raw) {
+		fields = true
 		d.walk(path+separator+name, ".", field)
 	}
-	if len(things) == 0 && len(fields) == 0 {
+	if len(things) == 0 && !fields {
 		d.leaf(path, raw)
 	}
 }
 
-// leaf adds a value to a path. There may be several of a name, such as the
-// mounts of one volume; their order counts.
-func (d digester) leaf(path string, raw json.RawMessage) {
-	path = identity(path) // it has names in it, of which not all are bounded
-	var h maphash.Hash
-	h.SetSeed(fieldSeed)
-	if before, several := d[path]; several {
-		maphash.WriteComparable(&h, before)
-	}
-	_, _ = h.Write(raw) // never fails
-	d[path] = h.Sum64()
+// leaf adds a value at a path.
+func (d *digester) leaf(path string, raw []byte) {
+	*d = append(*d, pathValue{identity(path), raw}) // it has names in it, of which not all are bounded
 }
 
-// objectFields are a JSON object's; nil if it is none.
-func objectFields(raw json.RawMessage) map[string]json.RawMessage {
-	var fields map[string]json.RawMessage
-	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &fields) != nil {
+// fields are in the order of their paths. There may be several values at one, such as the
+// mounts of one volume; their order counts.
+func (d digester) fields(before []templateField) []templateField {
+	slices.SortStableFunc(d, func(a, b pathValue) int { return strings.Compare(a.path, b.path) })
+	fields := make([]templateField, 0, len(d))
+	for i := range d {
+		var h maphash.Hash
+		h.SetSeed(fieldSeed)
+		several := i > 0 && d[i].path == d[i-1].path
+		if several {
+			maphash.WriteComparable(&h, fields[len(fields)-1].hash)
+		}
+		_, _ = h.Write(d[i].raw) // never fails
+		if several {
+			fields[len(fields)-1].hash = h.Sum64()
+			continue
+		}
+		for len(before) > 0 && before[0].path.Value() < d[i].path {
+			before = before[1:]
+		}
+		path := unique.Handle[string]{}
+		if len(before) > 0 && before[0].path.Value() == d[i].path {
+			path = before[0].path
+		} else {
+			path = unique.Make(d[i].path)
+		}
+		fields = append(fields, templateField{path, h.Sum64()})
+	}
+	if len(fields) > maxFields {
 		return nil
 	}
 	return fields
-}
-
-// namedThing is an entry of a list in a pod template whose entries have names: a container, a
-// volume, an environment variable.
-type namedThing struct {
-	name string
-	raw  json.RawMessage
-}
-
-// namedThings are the elements of a JSON list of objects that all have a name;
-// nil if it is none.
-func namedThings(raw json.RawMessage) []namedThing {
-	var list []json.RawMessage
-	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
-		return nil
-	}
-	things := make([]namedThing, 0, len(list))
-	for _, element := range list {
-		var named struct{ Name string }
-		if json.Unmarshal(element, &named) != nil || named.Name == "" {
-			return nil
-		}
-		things = append(things, namedThing{named.Name, element})
-	}
-	return things
 }
 
 // onlyOrder is what has changed where nothing else has: the order of things that

@@ -180,7 +180,7 @@ func templateOfJSON(t *rapid.T, spec any) PodTemplate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return PodTemplate{Hash: sha256.Sum256(raw), Images: []string{"VALUE"}, fields: templateFields(raw)}
+	return PodTemplate{Hash: sha256.Sum256(raw), Images: []string{"VALUE"}, fields: templateFields(raw, nil)}
 }
 
 func TestChangedIsBounded(t *testing.T) {

@@ -51,7 +51,7 @@ func (t *PodTemplate) Next(now *corev1.PodTemplateSpec) PodTemplate {
 		return *t
 	}
 	return PodTemplate{
-		Hash: hash, Images: TemplateImages(now), fields: templateFields(raw),
+		Hash: hash, Images: TemplateImages(now), fields: templateFields(raw, t.fields),
 		Runs: ServiceOf(now.Labels, now.Annotations),
 	}
 }
