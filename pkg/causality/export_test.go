@@ -54,7 +54,7 @@ func findAll(p *plans.Plan) {
 		p.Settled(c)
 		isJoinable(p, c)
 	}
-	for _, n := range p.Named {
+	for _, n := range p.Named() {
 		p.Times(n, "SuccessfulCreate")
 		p.Times(n, "SuccessfulDelete")
 	}

@@ -126,6 +126,13 @@ func (w Write) Before(other Write) bool {
 	return w.Arrival.Before(other.Arrival)
 }
 
+// SurelyAfter reports whether a write came after another, whichever of the two ways to tell
+// the order is used. Of writes each of which came surely after the one before, what is before
+// one is before all that follow.
+func SurelyAfter(a, b Write) bool {
+	return !a.Arrival.Before(b.Arrival) && (b.Version != 0 && a.Version > b.Version || a.Version == 0 && b.Version == 0)
+}
+
 // CompareWrites is 0 for writes of which nobody knows which came first.
 func CompareWrites(a, b Write) int {
 	switch {

@@ -115,33 +115,35 @@ func (d *digester) leaf(path string, raw []byte) {
 	*d = append(*d, pathValue{identity(path), raw}) // it has names in it, of which not all are bounded
 }
 
+func hashOf(raw []byte) uint64 { return maphash.Bytes(fieldSeed, raw) }
+
+// hashAfter is that of a value which comes after others at one path.
+func hashAfter(before uint64, raw []byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(fieldSeed)
+	maphash.WriteComparable(&h, before)
+	_, _ = h.Write(raw) // never fails
+	return h.Sum64()
+}
+
 // fields are in the order of their paths. There may be several values at one, such as the
 // mounts of one volume; their order counts.
 func (d digester) fields(before []templateField) []templateField {
 	slices.SortStableFunc(d, func(a, b pathValue) int { return strings.Compare(a.path, b.path) })
 	fields := make([]templateField, 0, len(d))
-	for i := range d {
-		var h maphash.Hash
-		h.SetSeed(fieldSeed)
-		several := i > 0 && d[i].path == d[i-1].path
-		if several {
-			maphash.WriteComparable(&h, fields[len(fields)-1].hash)
+	for len(d) > 0 {
+		path, sum := d[0].path, hashOf(d[0].raw)
+		for d = d[1:]; len(d) > 0 && d[0].path == path; d = d[1:] {
+			sum = hashAfter(sum, d[0].raw)
 		}
-		_, _ = h.Write(d[i].raw) // never fails
-		if several {
-			fields[len(fields)-1].hash = h.Sum64()
-			continue
-		}
-		for len(before) > 0 && before[0].path.Value() < d[i].path {
+		for len(before) > 0 && before[0].path.Value() < path {
 			before = before[1:]
 		}
-		path := unique.Handle[string]{}
-		if len(before) > 0 && before[0].path.Value() == d[i].path {
-			path = before[0].path
+		if len(before) > 0 && before[0].path.Value() == path {
+			fields = append(fields, templateField{before[0].path, sum})
 		} else {
-			path = unique.Make(d[i].path)
+			fields = append(fields, templateField{unique.Make(path), sum})
 		}
-		fields = append(fields, templateField{path, h.Sum64()})
 	}
 	if len(fields) > maxFields {
 		return nil

@@ -10,17 +10,17 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// stepsOpenTo are the steps of a set that can have made a pod. Of a snapshot, those of a change
-// that was complete before the pod was made cannot: all the pods that they had asked for were
-// there by then, and if they are not in the snapshot, they have gone since.
-func (p *Plan) stepsOpenTo(set *workloads.PodSet, pod *podlife.Pod) []*workloads.Step {
+// stepsOpenTo says which steps of a set can have made a pod; nil is all. Of a snapshot, those of
+// a change that was complete before the pod was made cannot: all the pods that they had asked
+// for were there by then, and if they are not in the snapshot, they have gone since.
+func (p *Plan) stepsOpenTo(set *workloads.PodSet, pod *podlife.Pod) func(*workloads.Step) bool {
 	if !p.Workload.Inferred {
-		return set.Steps
+		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(set.Steps), func(step *workloads.Step) bool {
+	return func(step *workloads.Step) bool {
 		c := p.changeFor(set, step.Write)
-		return c != nil && c.Over() && c.Outcome() == attr.OutcomeComplete && pod.Created.Earliest.After(c.End.At().Add(evidence.ArrivalSlack))
-	})
+		return c == nil || !c.Over() || c.Outcome() != attr.OutcomeComplete || !pod.Created.Earliest.After(c.End.At().Add(evidence.ArrivalSlack))
+	}
 }
 
 // replacedWithin is how long after a pod was lost its controller makes another, if nothing

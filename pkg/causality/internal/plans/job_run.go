@@ -65,7 +65,7 @@ func PodNamed(message string) string {
 // time of an Event that says so: a StatefulSet's pods have the names of those
 // before them.
 func (p *Plan) Nearest(name PodName, reason string, t time.Time) *podlife.Pod {
-	named := p.Named[name]
+	named := p.Named()[name]
 	if named == nil {
 		return nil
 	}

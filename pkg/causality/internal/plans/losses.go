@@ -20,14 +20,19 @@ type losses struct {
 	// (DaemonSets) replaces; all are the indexes of all.
 	by  map[string][]int
 	all []int
+	// ordered says that each was lost after the one before.
+	ordered bool
 	// inferred says that some of the pods that replaced others may not be there.
 	inferred bool
 }
 
 func newLosses(rule workloads.Replacement, lost []*podlife.Pod, work *evidence.Work) *losses {
-	l := &losses{work: work, rule: rule, pods: slices.Clone(lost), by: map[string][]int{}}
+	l := &losses{work: work, rule: rule, pods: slices.Clone(lost), by: map[string][]int{}, ordered: true}
 	for i, pod := range lost {
 		l.writes = append(l.writes, pod.LostBy())
+		if i > 0 && !evidence.SurelyAfter(l.writes[i], l.writes[i-1]) {
+			l.ordered = false
+		}
 		l.all = append(l.all, i)
 		key := placeOf(rule, pod)
 		l.by[key] = append(l.by[key], i)
@@ -51,14 +56,27 @@ func placeOf(rule workloads.Replacement, pod *podlife.Pod) string {
 // makes a pod of the same name, a DaemonSet one for the same node, as far as that is
 // known; for the others one pod is like another.
 func (l *losses) take(pod *podlife.Pod) *podlife.Pod {
-	candidates := l.by[placeOf(l.rule, pod)]
+	place := placeOf(l.rule, pod)
+	candidates := l.by[place]
+	for len(candidates) > 0 && l.pods[candidates[0]] == nil {
+		candidates = candidates[1:] // they are replaced
+	}
+	if len(candidates) < len(l.by[place]) {
+		l.by[place] = candidates
+	}
 	if l.rule == workloads.ReplacedOnNode && (pod.Node == "" || len(l.by[""]) > 0) {
 		candidates = l.all
 	}
 	for _, i := range candidates {
 		l.work.Spend(1)
 		lost := l.pods[i]
-		if lost == nil || pod.FirstSeen.Before(l.writes[i]) {
+		if pod.FirstSeen.Before(l.writes[i]) {
+			if l.ordered {
+				return nil
+			}
+			continue
+		}
+		if lost == nil {
 			continue
 		}
 		onAnotherNode := pod.Node != "" && lost.Node != "" && pod.Node != lost.Node

@@ -23,6 +23,9 @@ type Attribution struct {
 	Change *workloads.Change
 	Step   *workloads.Step
 	Set    *workloads.PodSet
+	// Filled says that the pod took one of the places that the step had. A pod that was made
+	// in the place of a lost one took none.
+	Filled bool
 	// Returned is, of a stop, the pod that came back to its set, so that this one was one
 	// too many and was removed.
 	Returned *podlife.Pod
@@ -41,6 +44,10 @@ type Plan struct {
 	Issued   *ledger.Issued // the trace IDs that were given so far
 	Quiet    time.Duration  // how far apart two Events are at most of which the one led to the other
 
+	// AtRest are the pods that are not part of the plan. The zero value is that of a plan of
+	// all pods.
+	AtRest AtRest
+
 	Sets   []*workloads.PodSet
 	Pods   []*podlife.Pod // of all sets, in order of creation
 	Starts map[*podlife.Pod]Attribution
@@ -58,7 +65,7 @@ type Plan struct {
 	// other way round.
 	StartsOf map[*workloads.Step][]*podlife.Pod
 	StopsOf  map[*workloads.Step][]*podlife.Pod
-	Named    map[PodName]*namedPods
+	named    map[PodName]*namedPods // see Named
 
 	Joins  bool            // whether changes are to join their deployers' traces
 	Owners []string        // up the chain, nearest first
@@ -73,6 +80,14 @@ type Plan struct {
 	steps     map[*workloads.Change][]Attribution
 	decidedAt map[*workloads.Step]time.Time
 	startedAt map[*workloads.Change]time.Time
+}
+
+// AtRest is what a plan knows of the pods of a workload about which there is nothing to tell,
+// and which leave the others as they are. A settled Deployment of 10,000 pods of which one is
+// replaced is planned as one of two pods; what the 10,000 filled is full.
+type AtRest struct {
+	Filled  map[*workloads.Step]int32   // how many places they took of each step
+	Initial map[*workloads.PodSet]int32 // how many were there before the watcher was
 }
 
 // surroundings are asked for what lies beyond the workload.
@@ -118,6 +133,21 @@ func (p *Plan) Times(n *namedPods, reason string) []time.Time {
 	return *times
 }
 
+// Named are the pods of each name. Few plans are asked for them.
+func (p *Plan) Named() map[PodName]*namedPods {
+	if p.named == nil {
+		p.named = make(map[PodName]*namedPods, len(p.Pods))
+		for _, pod := range p.Pods {
+			name := PodName{pod.Owner, pod.Name}
+			if p.named[name] == nil {
+				p.named[name] = &namedPods{}
+			}
+			p.named[name].pods = append(p.named[name].pods, pod)
+		}
+	}
+	return p.named
+}
+
 // New returns a plan of a workload and its sets in which nothing is attributed yet.
 func New(w *workloads.Workload, sets []*workloads.PodSet) *Plan {
 	return &Plan{
@@ -129,7 +159,6 @@ func New(w *workloads.Workload, sets []*workloads.PodSet) *Plan {
 		Shortfalls: map[*workloads.Step]workloads.Shortfall{},
 		StartsOf:   map[*workloads.Step][]*podlife.Pod{},
 		StopsOf:    map[*workloads.Step][]*podlife.Pod{},
-		Named:      map[PodName]*namedPods{},
 		steps:      map[*workloads.Change][]Attribution{},
 		decidedAt:  map[*workloads.Step]time.Time{},
 		startedAt:  map[*workloads.Change]time.Time{},
@@ -148,7 +177,7 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 			p.attributeRun(set, pods)
 		default:
 			born := InOrderOfBirth(pods)
-			maps.Copy(p.Shortfalls, set.Shortfalls(born))
+			maps.Copy(p.Shortfalls, set.Shortfalls(born, p.filled, p.AtRest.Initial[set]))
 			lost := p.attributeStops(set, pods)
 			lost = p.attributeStarts(set, born, lost)
 			lost = p.attributeToDeletion(set, lost)
@@ -163,11 +192,6 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
 	for _, pod := range p.Pods {
-		name := PodName{pod.Owner, pod.Name}
-		if p.Named[name] == nil {
-			p.Named[name] = &namedPods{}
-		}
-		p.Named[name].pods = append(p.Named[name].pods, pod)
 		if step := p.Starts[pod].Step; step != nil {
 			p.StartsOf[step] = append(p.StartsOf[step], pod)
 		}
@@ -200,15 +224,10 @@ func (p *Plan) attributeStops(set *workloads.PodSet, pods []*podlife.Pod) (lost 
 		}
 	}
 	slices.SortFunc(leaving, byWrite(func(pod *podlife.Pod) evidence.Write { return pod.LostBy() }))
-	vacancies := map[*workloads.Step]int32{}
-	for _, step := range set.Steps {
-		if !step.Up() {
-			vacancies[step] = step.From - step.To - step.Ledger.Filled - p.Shortfalls[step].Pods
-		}
-	}
-	surplus, returned, fewer := surplus(set, pods), returnedOf(pods), p.fewer()
+	vacancies := p.vacancies(set, false)
+	surplus, returned, fewer := p.surplus(set, pods), returnedOf(pods), p.fewer()
 	for _, pod := range leaving {
-		p.Work.Spend(1 + len(set.Steps) + len(p.Workload.Changes))
+		p.Work.Spend(1 + len(p.Workload.Changes))
 		c := p.changeFor(set, pod.LostBy())
 		if c != nil && c.Kind == attr.ChangeDelete {
 			if !pod.Released() {
@@ -216,8 +235,8 @@ func (p *Plan) attributeStops(set *workloads.PodSet, pods []*podlife.Pod) (lost 
 			}
 			continue
 		}
-		if step := workloads.TakeVacancy(set.Steps, vacancies, pod.LostBy()); step != nil {
-			p.Stops[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
+		if step := vacancies.Take(pod.LostBy(), nil, p.Work); step != nil {
+			p.Stops[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set, Filled: true}
 			continue
 		}
 		if pod.Initial && surplus > 0 {
@@ -243,13 +262,35 @@ func (p *Plan) attributeStops(set *workloads.PodSet, pods []*podlife.Pod) (lost 
 	return lost
 }
 
+// vacancies are the places that the steps up of a set have for new pods, or its steps down
+// for such as were removed.
+func (p *Plan) vacancies(set *workloads.PodSet, up bool) *workloads.Vacancies {
+	p.Work.Spend(len(set.Steps) / stepsPerUnit)
+	return workloads.NewVacancies(set.Steps, func(step *workloads.Step) int32 {
+		switch {
+		case step.Up() != up:
+			return 0
+		case up:
+			return step.To - step.From - p.filled(step) - p.Shortfalls[step].Pods
+		default:
+			return step.From - step.To - p.filled(step) - p.Shortfalls[step].Pods
+		}
+	})
+}
+
+// stepsPerUnit is how many steps are counted for a unit of work.
+const stepsPerUnit = 16
+
+// filled is how many places of a step have pods that are not among those of the plan.
+func (p *Plan) filled(step *workloads.Step) int32 { return step.Ledger.Filled + p.AtRest.Filled[step] }
+
 // surplus is how many pods more a ReplicaSet had than it wanted when rollspan
 // came: a scale down was on its way.
-func surplus(set *workloads.PodSet, pods []*podlife.Pod) int {
+func (p *Plan) surplus(set *workloads.PodSet, pods []*podlife.Pod) int {
 	if set.Listed < 0 {
 		return 0
 	}
-	n := -int(set.Listed)
+	n := int(p.AtRest.Initial[set] - set.Listed)
 	for _, pod := range pods {
 		if pod.Initial && !pod.LostFirst {
 			n++
@@ -268,21 +309,16 @@ func openChange(c *workloads.Change, write evidence.Write) *workloads.Change {
 
 // attributeStarts returns the lost pods that nothing replaced.
 func (p *Plan) attributeStarts(set *workloads.PodSet, born, lost []*podlife.Pod) []*podlife.Pod {
-	vacancies := map[*workloads.Step]int32{}
-	for _, step := range set.Steps {
-		if step.Up() {
-			vacancies[step] = step.To - step.From - step.Ledger.Filled - p.Shortfalls[step].Pods
-		}
-	}
+	vacancies := p.vacancies(set, true)
 	losses := newLosses(p.Workload.Controller.Replaces, lost, p.Work)
 	losses.inferred = p.Workload.Inferred
 	for _, pod := range born {
-		p.Work.Spend(1 + len(set.Steps) + len(p.Workload.Changes))
+		p.Work.Spend(1 + len(p.Workload.Changes))
 		if pod.LostFirst {
 			continue
 		}
-		if step := workloads.TakeVacancy(p.stepsOpenTo(set, pod), vacancies, pod.FirstSeen); step != nil {
-			p.Starts[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set}
+		if step := vacancies.Take(pod.FirstSeen, p.stepsOpenTo(set, pod), p.Work); step != nil {
+			p.Starts[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set, Filled: true}
 			continue
 		}
 		at := Attribution{Set: set, Lost: losses.take(pod)}

@@ -19,20 +19,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// TakeVacancy finds the earliest step with a vacancy that was decided before a write, and
-// takes the vacancy: the ReplicaSet web-6757 was scaled from 0 to 3, two of its pods have
-// been attributed to that, so the third that comes takes the last vacancy. nil if no step
-// has one.
-func TakeVacancy(steps []*Step, vacancies map[*Step]int32, write evidence.Write) *Step {
-	for _, step := range steps {
-		if vacancies[step] > 0 && !write.Before(step.Write) {
-			vacancies[step]--
-			return step
-		}
-	}
-	return nil
-}
-
 // kindReplicaSet is the kind of ReplicaSets.
 const kindReplicaSet = "ReplicaSet"
 

@@ -3,6 +3,7 @@ package workloads
 import (
 	"slices"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
@@ -19,35 +20,36 @@ type Shortfall struct {
 // before it has created all pods of a step up, as it may if a quota forbids it,
 // never creates those that are missing, and has as many fewer to delete. So
 // neither a pod of a later step nor a later deletion is taken for theirs.
-func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
+//
+// Filled are the places of each step that other pods have than these.
+func (set *PodSet) Shortfalls(born []*podlife.Pod, filled func(*Step) int32, initial int32) map[*Step]Shortfall {
 	shortfalls := map[*Step]Shortfall{}
-	missing := map[*Step]int32{}
-	var short []*Step // steps up that miss pods; a long history has few
-	ahead := set.ahead(born)
+	var short []shortStep // steps up that miss pods; a long history has few
+	ahead := set.ahead(born, initial)
 	for _, step := range set.Steps {
 		for len(born) > 0 && born[0].FirstSeen.Before(step.Write) {
 			if !born[0].LostFirst {
-				TakeVacancy(short, missing, born[0].FirstSeen)
+				takeMissing(short, born[0].FirstSeen)
 			}
 			born = born[1:]
 		}
 		if step.Up() {
-			missing[step] = step.To - step.From - step.Ledger.Filled
-			filled := max(0, min(ahead, missing[step]))
-			missing[step] -= filled
+			missing := step.To - step.From - filled(step)
+			filled := max(0, min(ahead, missing))
 			ahead -= filled
-			short = append(short, step)
+			short = append(short, shortStep{step, missing - filled})
 			continue
 		}
 		left := step.From - step.To
-		short = slices.DeleteFunc(short, func(up *Step) bool { return missing[up] <= 0 })
-		for _, up := range slices.Backward(short) {
-			n := min(left, missing[up])
+		short = slices.DeleteFunc(short, func(up shortStep) bool { return up.missing <= 0 })
+		for i := range slices.Backward(short) {
+			up := &short[i]
+			n := min(left, up.missing)
 			if n == 0 {
 				break
 			}
-			missing[up] -= n
-			shortfalls[up] = Shortfall{shortfalls[up].Pods + n, step}
+			up.missing -= n
+			shortfalls[up.Step] = Shortfall{shortfalls[up.Step].Pods + n, step}
 			shortfalls[step] = Shortfall{Pods: shortfalls[step].Pods + n}
 			left -= n
 		}
@@ -55,13 +57,30 @@ func (set *PodSet) Shortfalls(born []*podlife.Pod) map[*Step]Shortfall {
 	return shortfalls
 }
 
+// shortStep is a step up, and how many of its pods have not come.
+type shortStep struct {
+	*Step
+	missing int32
+}
+
+// takeMissing gives a pod to the first step that misses one.
+func takeMissing(short []shortStep, write evidence.Write) {
+	for i := range short {
+		if short[i].missing > 0 && !write.Before(short[i].Write) {
+			short[i].missing--
+			return
+		}
+	}
+}
+
 // ahead is how many pods more there were than the ReplicaSet wanted when rollspan came. If
-// it is scaled up next, it was listed before that, and its pods after.
-func (set *PodSet) ahead(pods []*podlife.Pod) int32 {
+// it is scaled up next, it was listed before that, and its pods after. There are so many
+// initial ones besides these.
+func (set *PodSet) ahead(pods []*podlife.Pod, initial int32) int32 {
 	if set.Listed < 0 && (len(set.Steps) == 0 || set.Steps[0].Initial) {
 		return 0 // it is not known what it wanted
 	}
-	n := -max(set.Listed, 0)
+	n := initial - max(set.Listed, 0)
 	for _, pod := range pods {
 		if pod.Initial && !pod.LostFirst {
 			n++
