@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"cmp"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -25,7 +26,7 @@ func (e *Engine) adoptPod(pod *podlife.Pod, owner kube.ObjectID, write evidence.
 	}
 	e.releasePod(pod)
 	pod.Owner = owner
-	e.podsOf[owner] = append(e.podsOf[owner], pod)
+	e.filePod(pod)
 	if pod.Released() {
 		pod.Failed, pod.FailedBy, pod.Reason = evidence.Moment{}, evidence.Write{}, ""
 	}
@@ -37,9 +38,21 @@ func (e *Engine) adoptPod(pod *podlife.Pod, owner kube.ObjectID, write evidence.
 	pod.Initial, pod.LostFirst, pod.ReadyFirst, pod.ReturnedBy = false, false, false, evidence.Write{}
 }
 
+// filePod files a pod under its owner, after those that are there.
+func (e *Engine) filePod(pod *podlife.Pod) {
+	e.filed++
+	pod.Filed = e.filed
+	e.podsOf[pod.Owner] = append(e.podsOf[pod.Owner], pod)
+	e.joinAwake(pod)
+}
+
 // releasePod takes a pod from its workload.
 func (e *Engine) releasePod(pod *podlife.Pod) {
-	e.podsOf[pod.Owner] = slices.DeleteFunc(e.podsOf[pod.Owner], func(o *podlife.Pod) bool { return o == pod })
+	e.leaveAwake(pod)
+	pods := e.podsOf[pod.Owner]
+	if i, ok := slices.BinarySearchFunc(pods, pod.Filed, func(o *podlife.Pod, filed uint64) int { return cmp.Compare(o.Filed, filed) }); ok && pods[i] == pod {
+		e.podsOf[pod.Owner] = slices.Delete(pods, i, i+1)
+	}
 	if len(e.podsOf[pod.Owner]) == 0 {
 		delete(e.podsOf, pod.Owner)
 	}
@@ -73,12 +86,14 @@ func (e *Engine) podSet(obj *podlife.Object) *workloads.PodSet {
 // adoptSet files what makes pods under its workload.
 func (e *Engine) adoptSet(set *workloads.PodSet, owner kube.ObjectID) {
 	e.releaseSet(set)
+	delete(e.resting, owner)
 	set.Owner = owner
 	e.setsOf[owner] = append(e.setsOf[owner], set)
 }
 
 // releaseSet takes a set from its workload.
 func (e *Engine) releaseSet(set *workloads.PodSet) {
+	delete(e.resting, set.Owner)
 	left := slices.DeleteFunc(e.setsOf[set.Owner], func(o *workloads.PodSet) bool { return o == set })
 	if len(left) == 0 {
 		delete(e.setsOf, set.Owner)

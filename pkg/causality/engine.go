@@ -96,6 +96,8 @@ type Engine struct {
 	// nextEvents is when the first of the unsettled objects may be ready. There may be many
 	// of them, so that they are not looked through whenever a workload is.
 	nextEvents time.Time
+	filed      uint64 // how many pods were filed under an owner so far
+	allResting        // the pods that reviews leave out
 }
 
 // New returns an engine that has seen nothing yet.
@@ -139,6 +141,7 @@ func New(opts Options) *Engine {
 		scalers:       map[kube.NameKey][]*podlife.Object{},
 		orphans:       map[*podlife.Object]time.Time{},
 		due:           map[*workloads.Workload]bool{},
+		allResting:    newAllResting(),
 		unsettled:     map[*podlife.Object]bool{},
 		reread:        map[kube.ObjectID]bool{},
 		issued:        &ledger.Issued{},
@@ -219,6 +222,7 @@ func (e *Engine) ingest(o Observation) {
 		e.touch(e.numbered(e.observeControllerRevision(o, in)))
 	case *corev1.Pod:
 		if pod := e.observePod(o, in); pod != nil {
+			e.stir(pod)
 			e.touchOwner(pod.Object, pod.Gone.Known())
 		}
 	case *corev1.Node:
@@ -239,6 +243,7 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 		return
 	}
 	obj := e.observeEvent(o, in)
+	e.stir(e.pods[obj.ObjectID])
 	e.unsettled[obj] = true
 	e.wakeForEvents(o.Time.Add(e.opts.Quiet))
 	e.touch(e.workloadOf(obj))
@@ -288,6 +293,7 @@ func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 			pod.DeleteAsked, pod.DeleteAskedBy = evidence.Arrived(o.Time), evidence.Write{Arrival: o.Time}
 		}
 		pod.Touched = o.Time
+		e.stir(pod)
 		if pod.Unowned() {
 			e.observeUnowned(pod, false)
 		}

@@ -88,3 +88,39 @@ func (e *Engine) BuildAll() {
 		e.activitiesOf(obj, everything)
 	}
 }
+
+// CompareAwakePlans has each plan that leaves out pods at rest compared with one of all pods,
+// and what it says of the others, where that differs, reported. However few pods there are, those
+// that can be are at rest.
+func (e *Engine) CompareAwakePlans(differ func(string)) {
+	e.fewPods = 0
+	e.onAwakePlan = func(p *plans.Plan) {
+		work := e.work
+		all := e.plan(p.Workload)
+		e.work = work
+		open, _ := openAlone(p.Workload)
+		for _, pod := range p.Pods {
+			for what, at := range map[string][2]plans.Attribution{"start": {all.Starts[pod], p.Starts[pod]}, "stop": {all.Stops[pod], p.Stops[pod]}} {
+				if at[0] != at[1] && (open == nil || at[0].Change != open || at[1].Change != open) {
+					differ(fmt.Sprintf("the %s of %s of %s %s is planned as %+v, without those at rest as %+v", what, pod.Name, p.Workload.Kind, p.Workload.Name, at[0], at[1]))
+				}
+			}
+			if p.ReplacedAt[pod] != all.ReplacedAt[pod] && all.Stops[pod].Change != open {
+				differ(fmt.Sprintf("%s of %s %s is replaced at %s, without those at rest at %s", pod.Name, p.Workload.Kind, p.Workload.Name, all.ReplacedAt[pod], p.ReplacedAt[pod]))
+			}
+		}
+		for _, pod := range all.Pods {
+			if e.isAtRest(p.Workload, pod) == slices.Contains(p.Pods, pod) {
+				differ(fmt.Sprintf("%s of %s %s is neither at rest nor awake, or both", pod.Name, p.Workload.Kind, p.Workload.Name))
+			}
+		}
+	}
+}
+
+// AtRest is how many pods are at rest.
+func (e *Engine) AtRest() (n int) {
+	for _, rest := range e.resting {
+		n += len(rest.pods)
+	}
+	return n
+}

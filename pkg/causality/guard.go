@@ -149,12 +149,28 @@ func (e *Engine) takeLastNews(wanted extent) {
 // it. Its budget is its own: nobody's trace is given up for what others ask for. It is
 // made once for all that is done inside one boundary; nil if it could not be.
 func (e *Engine) planOf(w *workloads.Workload) *plans.Plan {
-	if p, known := e.plans[w]; known {
+	return e.planFor(w, false)
+}
+
+// planOfAll is planOf where pods may be asked for that are at rest.
+func (e *Engine) planOfAll(w *workloads.Workload) *plans.Plan {
+	return e.planFor(w, true)
+}
+
+func (e *Engine) planFor(w *workloads.Workload, all bool) *plans.Plan {
+	if p, known := e.plans[w]; known && (p == nil || !all || !p.Awake()) {
 		return p
 	}
 	left, known := e.work.Left, e.plans
 	var p *plans.Plan
-	if f := e.guard(func() { p = e.plan(w) }); f != nil {
+	if f := e.guard(func() {
+		if !all {
+			p = e.awakePlan(w)
+		}
+		if p == nil {
+			p = e.plan(w)
+		}
+	}); f != nil {
 		p = nil
 		e.contain(f, "review", w.ObjectID, w.Name)
 		e.dropWorkload(w)

@@ -40,7 +40,7 @@ func (e *Engine) newPod(id kube.ObjectID, o Observation, in *corev1.Pod) *podlif
 		pod.FirstSeen = evidence.Write{Arrival: pod.Created.At()}
 	}
 	e.pods[id] = pod
-	e.podsOf[pod.Owner] = append(e.podsOf[pod.Owner], pod)
+	e.filePod(pod)
 	e.claims.Use(pod, in)
 	e.observeMirror(pod, in)
 	e.observeStaticChange(pod)

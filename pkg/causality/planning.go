@@ -14,6 +14,13 @@ import (
 // workload that makes its pods itself there are no steps: what happens while a
 // change is open is that change's.
 func (e *Engine) plan(w *workloads.Workload) *plans.Plan {
+	p := e.newPlan(w)
+	p.Attribute(e.podsOf)
+	return p
+}
+
+// newPlan is a plan of a workload before any pod is attributed.
+func (e *Engine) newPlan(w *workloads.Workload) *plans.Plan {
 	p := plans.New(w, e.setsOf[w.ObjectID])
 	p.Around, p.Work, p.Issued, p.Quiet = beyond{e}, &e.work, e.issued, e.opts.Quiet
 	p.Joins, p.Owners, p.Scalers = e.joins(w.Namespace), e.ownersOf(w.Object), e.scalers[w.NameKey()]
@@ -23,6 +30,5 @@ func (e *Engine) plan(w *workloads.Workload) *plans.Plan {
 	if pod := e.pods[w.ObjectID]; pod != nil {
 		p.ChangedFrom = e.changedFrom(pod)
 	}
-	p.Attribute(e.podsOf)
 	return p
 }

@@ -128,7 +128,7 @@ func (e *Engine) broughtBy(pod *podlife.Pod) (ledger.Place, bool) {
 	if w == nil {
 		return ledger.Place{}, false
 	}
-	p := e.planOf(w)
+	p := e.planOfAll(w)
 	if p == nil {
 		return ledger.Place{}, false
 	}

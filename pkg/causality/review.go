@@ -20,21 +20,26 @@ const keepChanges = 8
 // wanted says.
 func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	again := e.takeNews(w, wanted)
-	p := e.plan(w)
 	if c := w.Current(); c != nil && e.workloads[w.ObjectID] == w {
 		e.issued.SetCurrent(&w.Ledger, c.Identity(w.Unique())) // sent or not: after a restart the engine before sent it
 	}
-	e.planned(w, p)
-	r := &reviewer{plan: p, engine: e, wanted: wanted, nextReview: again}
-	r.scheduled()
-	r.finished()
-	r.recoveries() // before late spans, lest those take its pods when the stream ends
-	r.lateSpans()
+	r := e.awakeReviewer(w, wanted)
+	if r == nil {
+		r = &reviewer{plan: e.plan(w), engine: e, wanted: wanted, nextReview: again}
+	}
+	e.planned(w, r.plan)
+	if !r.plan.Awake() {
+		r.scheduled()
+		r.finished()
+		r.recoveries() // before late spans, lest those take its pods when the stream ends
+		r.lateSpans()
+	}
 	r.replacements()
 	r.restarts()
 	r.linkVictims()
 	r.inProgress()
 	r.forget()
+	r.rest()
 	w.RestUntil = e.now.Add(e.rest())
 	if !r.nextReview.IsZero() && wanted == whatSettled {
 		e.schedule(w, evidence.Latest(r.nextReview, w.RestUntil))
@@ -49,6 +54,36 @@ type reviewer struct {
 	wanted     extent
 	out        []spans.Trace
 	nextReview time.Time // when to review the workload again
+}
+
+// awakeReviewer looks at the pods of a workload that are not at rest. It is nil if all of them
+// are to be looked at.
+func (e *Engine) awakeReviewer(w *workloads.Workload, wanted extent) *reviewer {
+	open, alone := openAlone(w)
+	if wanted != whatSettled || !alone {
+		return nil
+	}
+	p := e.awakePlan(w)
+	if p == nil {
+		return nil
+	}
+	r := &reviewer{plan: p, engine: e, wanted: wanted}
+	if open != nil && r.tellsOfOpen() {
+		if _, _, due := r.interval(open.Start, open.Ledger.InProgress); due {
+			return nil
+		}
+	}
+	for _, pod := range p.Pods {
+		if r.startIsLate(pod, p.Starts[pod]) {
+			if _, due := r.lateStartDue(pod); due {
+				return nil
+			}
+		}
+		if r.lateStopDue(pod, p.Stops[pod]) {
+			return nil
+		}
+	}
+	return r
 }
 
 // ready reports whether something that was complete as of seen has settled.
@@ -123,19 +158,36 @@ func (r *reviewer) toldByNext(c *workloads.Change) bool {
 // change was.
 func (r *reviewer) lateSpans() {
 	for _, pod := range r.plan.Pods {
-		if at := r.plan.Starts[pod]; at.Change != nil && at.Change.Ledger.Root != nil && !pod.Ledger.StartSent && !r.mayRecover(at.Change, pod) {
+		if at := r.plan.Starts[pod]; r.startIsLate(pod, at) {
 			if build.StartUnknown(r.plan, pod) {
 				pod.Ledger.PassOverStart()
-			} else if seen, done := pod.StartResolved(); r.wanted == everything || done && !r.plan.Workload.Awaits(pod.FirstSeen) && r.ready(seen) {
+			} else if done, now := r.lateStartDue(pod); now {
 				r.out = append(r.out, build.LateStartTrace(r.plan, pod, at, r.cutAt(done)))
 			}
 		}
-		if at := r.plan.Stops[pod]; at.Change != nil && at.Change.Ledger.Root != nil && !pod.Ledger.StopSent && pod.Leaving() {
-			if r.wanted == everything || pod.Gone.Known() && !r.plan.Workload.Awaits(pod.LostBy()) && r.ready(pod.GoneSeen) {
-				r.out = append(r.out, build.LateStopTrace(r.plan, pod, at, r.engine.now))
-			}
+		if at := r.plan.Stops[pod]; r.lateStopDue(pod, at) {
+			r.out = append(r.out, build.LateStopTrace(r.plan, pod, at, r.engine.now))
 		}
 	}
+}
+
+// startIsLate reports whether a pod's start is to be handed out after its change.
+func (r *reviewer) startIsLate(pod *podlife.Pod, at plans.Attribution) bool {
+	return at.Change != nil && at.Change.Ledger.Root != nil && !pod.Ledger.StartSent && !r.mayRecover(at.Change, pod)
+}
+
+// lateStartDue reports whether a late start is to be handed out now, and whether it is done.
+func (r *reviewer) lateStartDue(pod *podlife.Pod) (done, now bool) {
+	seen, done := pod.StartResolved()
+	return done, r.wanted == everything || done && !r.plan.Workload.Awaits(pod.FirstSeen) && r.ready(seen)
+}
+
+// lateStopDue reports whether a pod's stop is to be handed out now, after its change.
+func (r *reviewer) lateStopDue(pod *podlife.Pod, at plans.Attribution) bool {
+	if at.Change == nil || at.Change.Ledger.Root == nil || pod.Ledger.StopSent || !pod.Leaving() {
+		return false
+	}
+	return r.wanted == everything || pod.Gone.Known() && !r.plan.Workload.Awaits(pod.LostBy()) && r.ready(pod.GoneSeen)
 }
 
 // cutAt is where a start that is not done is cut: at the end of the stream.

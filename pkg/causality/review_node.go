@@ -163,7 +163,7 @@ func (e *Engine) replacing(meets func(*podlife.Pod) bool) []*podlife.Pod {
 		if w == nil {
 			continue
 		}
-		plan := e.planOf(w)
+		plan := e.planOfAll(w)
 		if plan == nil {
 			continue
 		}

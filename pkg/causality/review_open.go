@@ -70,6 +70,9 @@ func (e *Engine) lossPending(w *workloads.Workload, pod *podlife.Pod) bool {
 	if p == nil {
 		return false
 	}
+	if p.Awake() && e.isAtRest(w, pod) {
+		return true // with the open change
+	}
 	at := p.Stops[pod]
 	return at.Change != nil || at.Lost != nil
 }

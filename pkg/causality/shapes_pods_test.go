@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -344,5 +345,24 @@ func BenchmarkTemplates(b *testing.B) {
 				b.ReportMetric(each/float64(kib), "cpu-µs/KiB")
 			})
 		}
+	}
+}
+
+// TestPodsAtRestStayWhereTheyAre compares each plan that leaves out pods at rest with one of all.
+func TestPodsAtRestStayWhereTheyAre(t *testing.T) {
+	for name, shape := range podShapes {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet()
+			looks := 0
+			f.engine.CompareAwakePlans(func(what string) { t.Error(what) })
+			compare := f.engine.onAwakePlan
+			f.engine.onAwakePlan = func(p *plans.Plan) { looks++; compare(p) }
+			shape.prepare(f, 100)
+			shape.happen(f, 100)
+			if looks == 0 && name != "created" {
+				t.Error("no plan left anything out")
+			}
+			t.Logf("%d plans, %d at rest", looks, f.engine.AtRest())
+		})
 	}
 }

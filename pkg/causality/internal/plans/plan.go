@@ -90,6 +90,9 @@ type AtRest struct {
 	Initial map[*workloads.PodSet]int32 // how many were there before the watcher was
 }
 
+// Awake reports whether pods are left out of the plan that are at rest.
+func (p *Plan) Awake() bool { return p.AtRest.Filled != nil }
+
 // surroundings are asked for what lies beyond the workload.
 type surroundings interface {
 	// NodeCause is the disruption of its node that led to the loss of a pod, of those
@@ -153,7 +156,6 @@ func New(w *workloads.Workload, sets []*workloads.PodSet) *Plan {
 	return &Plan{
 		Workload:   w,
 		Sets:       slices.Clone(sets),
-		Starts:     map[*podlife.Pod]Attribution{},
 		Stops:      map[*podlife.Pod]Attribution{},
 		ReplacedAt: map[*podlife.Pod]time.Time{},
 		Shortfalls: map[*workloads.Step]workloads.Shortfall{},
@@ -167,6 +169,11 @@ func New(w *workloads.Workload, sets []*workloads.PodSet) *Plan {
 
 // Attribute goes through the passes of a plan. podsOf are the pods of each set.
 func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
+	n := 0
+	for _, set := range p.Sets {
+		n += len(podsOf[set.ObjectID])
+	}
+	p.Starts = make(map[*podlife.Pod]Attribution, n)
 	slices.SortFunc(p.Sets, func(a, b *workloads.PodSet) int {
 		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name))
 	})

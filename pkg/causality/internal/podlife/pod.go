@@ -36,6 +36,7 @@ type Pod struct {
 	// Owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
 	// pods of Deployments. Any other pod is its own.
 	Owner kube.ObjectID
+	Filed uint64 // numbers the pods in the order in which they were filed under their owners
 	Node  string
 	// NominatedNode is the node on which the scheduler preempts others for it.
 	NominatedNode string

@@ -8,7 +8,7 @@ var engineRules = rules{
 	scratch: []string{"plans", "losses", "work", "budget", "opts"},
 	books: []string{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept",
-		"Engine.next", "Engine.nextEvents", "Engine.held", "Engine.due", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued", "Engine.handed",
+		"Engine.next", "Engine.nextEvents", "Engine.held", "Engine.due", "allResting.resting", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued", "Engine.handed",
 		"nodes.Nodes.Due", "workloads.Workload.Due", "workloads.Workload.RestUntil",
 	},
 	packages: map[string]role{

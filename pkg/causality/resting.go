@@ -1,0 +1,414 @@
+package causality
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// A workload may have ten thousand pods of which one is replaced now and then. So a review
+// looks at the pods of which something is to be told, and at those of which something was
+// observed since the last one. The others are at rest: what is known of them was handed out,
+// or waits for the end of the change that is open. They keep the places in steps that a plan of
+// all pods gave them, so that a plan of the others says of these what it would say.
+//
+// All pods are looked at when anything but pods is not as it was in the last review, when a
+// change is over, and when what is to be handed out is part of a change.
+
+// fewPods is how many pods a plan is made of in any case: to know which of them are at rest
+// would take more than it saves.
+const fewPods = 16
+
+// allResting are the pods at rest of all workloads.
+type allResting struct {
+	resting map[kube.ObjectID]*resting // by the workload
+	fewPods int                        // see fewPods
+	// onAwakePlan is shown each plan that leaves out pods at rest: tests compare it with one of
+	// all pods.
+	onAwakePlan func(*plans.Plan)
+}
+
+func newAllResting() allResting {
+	return allResting{resting: map[kube.ObjectID]*resting{}, fewPods: fewPods}
+}
+
+// resting are the pods at rest of one workload.
+type resting struct {
+	pods map[*podlife.Pod]rested
+	// awake are the others, by their set.
+	awake  map[kube.ObjectID][]*podlife.Pod
+	counts plans.AtRest
+	as     outline // what else the workload was when they came to rest
+	// gone are those that were told of and wait to be forgotten, the first one first.
+	gone []goneAtRest
+}
+
+// goneAtRest is a pod that is gone, as of when it was touched last.
+type goneAtRest struct {
+	pod     *podlife.Pod
+	touched time.Time
+}
+
+// rested is the part of one pod in the plan in which it came to rest.
+type rested struct {
+	set   *workloads.PodSet
+	steps [2]*workloads.Step // whose places it took, in starting and in stopping
+	// others are the pod in whose place it came, and the one that came in its place: what wakes
+	// one of them wakes all.
+	others [2]*podlife.Pod
+}
+
+// outline is all that a plan depends on but pods. While it is the same, so is what a plan says
+// of pods that are the same.
+type outline struct {
+	pending  *workloads.Change
+	opened   evidence.Write // of the pending one
+	revision int64
+	changes  []changeOutline
+	sets     []setOutline
+}
+
+type changeOutline struct {
+	change                     *workloads.Change
+	opened, ended, retried     evidence.Write
+	outcome                    attr.Outcome
+	fewer                      int32
+	over, sent, told, recovery bool
+}
+
+type setOutline struct {
+	set               *workloads.PodSet
+	first             *workloads.Step // steps that are added leave those before as they are
+	revision          int64
+	listed            int32
+	gone              bool
+	released, deleted evidence.Write
+}
+
+func (e *Engine) outlineOf(w *workloads.Workload) outline {
+	o := outline{pending: w.Pending, revision: w.Revision}
+	if w.Pending != nil {
+		o.opened = w.Pending.Opened
+	}
+	for _, c := range w.Changes {
+		o.changes = append(o.changes, changeOutline{
+			change: c, opened: c.Opened, ended: c.EndedBy, retried: c.RetriedBy, outcome: c.Outcome(), fewer: c.Fewer,
+			over: c.Over(), sent: c.Ledger.Sent, told: c.Ledger.Root != nil, recovery: c.Recovered,
+		})
+	}
+	for _, set := range e.setsOf[w.ObjectID] {
+		s := setOutline{set: set, revision: set.Revision, listed: set.Listed, gone: set.Gone, released: set.ReleasedBy, deleted: set.DeletedBy}
+		if len(set.Steps) > 0 {
+			s.first = set.Steps[0]
+		}
+		o.sets = append(o.sets, s)
+	}
+	return o
+}
+
+func (o *outline) equal(other outline) bool {
+	return o.pending == other.pending && o.opened == other.opened && o.revision == other.revision &&
+		slices.Equal(o.changes, other.changes) && slices.Equal(o.sets, other.sets)
+}
+
+// openAlone is the change that is open while all before it were handed out; ok is false where
+// others are still to be, or more is to be told of one that was.
+func openAlone(w *workloads.Workload) (open *workloads.Change, ok bool) {
+	for _, c := range w.Changes {
+		switch {
+		case c.Ledger.Sent && c.Ledger.Root != nil && !c.BeingRetried() && (!c.Recovered || c.Ledger.RecoverySent):
+		case c == w.Current() && !c.Ledger.Sent && !c.Over() && c.Kind != attr.ChangeDelete && !c.BeingRetried():
+			open = c
+		default:
+			return nil, false
+		}
+	}
+	return open, true
+}
+
+// awakePlan is the plan of those pods of a workload that are not at rest; nil if all are to be
+// looked at.
+func (e *Engine) awakePlan(w *workloads.Workload) *plans.Plan {
+	rest := e.resting[w.ObjectID]
+	if rest == nil || !mayRest(w) || !rest.as.equal(e.outlineOf(w)) {
+		return nil
+	}
+	if w.Controller.Replaces.InTheWay() && rest.lostFirst() {
+		return nil
+	}
+	for len(rest.gone) > 0 && e.now.After(e.forgottenAfter(rest.gone[0].touched)) {
+		if pod := rest.gone[0].pod; pod.Touched.Equal(rest.gone[0].touched) {
+			e.stir(pod)
+		}
+		rest.popGone()
+	}
+	p := e.newPlan(w)
+	p.AtRest = rest.counts
+	p.Attribute(rest.awake)
+	if e.onAwakePlan != nil {
+		e.onAwakePlan(p)
+	}
+	return p
+}
+
+// lostFirst reports whether a pod was lost when the watch began: any that came later may be in
+// its place.
+func (rest *resting) lostFirst() bool {
+	for _, pods := range rest.awake {
+		if slices.ContainsFunc(pods, func(pod *podlife.Pod) bool { return pod.LostFirst }) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayRest reports whether pods of a workload may be at rest. Those of a snapshot, of a workload
+// that is put together, and of a DaemonSet, whose scales are told by how many pods there are, are
+// looked at all together.
+func mayRest(w *workloads.Workload) bool {
+	return !w.Inferred && w.Composition == nil && !w.Deleted && !w.Gone &&
+		w.Controller.Replaces != workloads.NeverReplaced && w.Controller.ScaledBy != workloads.ScaledByNodes
+}
+
+// stir has a pod, if there is one, looked at in the next review.
+func (e *Engine) stir(pod *podlife.Pod) {
+	if pod == nil {
+		return
+	}
+	rest := e.restingWith(pod.Owner)
+	if rest == nil {
+		return
+	}
+	at, resting := rest.pods[pod]
+	if !resting {
+		return
+	}
+	rest.wake(pod, at)
+	for _, other := range at.others {
+		e.stir(other)
+	}
+}
+
+// isAtRest reports whether a pod of a workload is left out of its reviews.
+func (e *Engine) isAtRest(w *workloads.Workload, pod *podlife.Pod) bool {
+	rest := e.resting[w.ObjectID]
+	if rest == nil {
+		return false
+	}
+	_, resting := rest.pods[pod]
+	return resting
+}
+
+// wake takes a pod from those at rest.
+func (rest *resting) wake(pod *podlife.Pod, at rested) {
+	delete(rest.pods, pod)
+	rest.count(pod, at, -1)
+	rest.awake[at.set.ObjectID] = append(rest.awake[at.set.ObjectID], pod)
+}
+
+// count notes the places that a pod has, or has no more.
+func (rest *resting) count(pod *podlife.Pod, at rested, by int32) {
+	for _, step := range at.steps {
+		if step != nil {
+			rest.counts.Filled[step] += by
+		}
+	}
+	if pod.Initial && !pod.LostFirst {
+		rest.counts.Initial[at.set] += by
+	}
+}
+
+// restingWith are the pods at rest among which those of a set are; nil if there are none.
+func (e *Engine) restingWith(set kube.ObjectID) *resting {
+	if s := e.sets[set]; s != nil {
+		return e.resting[s.Owner]
+	}
+	return nil
+}
+
+// joinAwake has a pod that is filed under a set looked at with the others.
+func (e *Engine) joinAwake(pod *podlife.Pod) {
+	if rest := e.restingWith(pod.Owner); rest != nil {
+		rest.awake[pod.Owner] = append(rest.awake[pod.Owner], pod)
+	}
+}
+
+// leaveAwake has a pod that is taken from its set looked at no more.
+func (e *Engine) leaveAwake(pod *podlife.Pod) {
+	e.stir(pod)
+	if rest := e.restingWith(pod.Owner); rest != nil {
+		rest.awake[pod.Owner] = slices.DeleteFunc(rest.awake[pod.Owner], func(o *podlife.Pod) bool { return o == pod })
+	}
+}
+
+// rest notes which pods are at rest after a review.
+func (r *reviewer) rest() {
+	e, w := r.engine, r.plan.Workload
+	open, alone := openAlone(w)
+	if r.wanted != whatSettled || !alone || !mayRest(w) || e.workloads[w.ObjectID] != w {
+		delete(e.resting, w.ObjectID)
+		return
+	}
+	rest := e.resting[w.ObjectID]
+	if !r.plan.Awake() {
+		if len(r.plan.Pods) < e.fewPods {
+			delete(e.resting, w.ObjectID)
+			return
+		}
+		rest = &resting{
+			pods: map[*podlife.Pod]rested{}, awake: map[kube.ObjectID][]*podlife.Pod{},
+			counts: plans.AtRest{Filled: map[*workloads.Step]int32{}, Initial: map[*workloads.PodSet]int32{}},
+		}
+		for _, set := range r.plan.Sets {
+			rest.awake[set.ObjectID] = slices.Clone(e.podsOf[set.ObjectID])
+		}
+	}
+	if w.Controller.Replaces.InTheWay() && rest.lostFirst() {
+		delete(e.resting, w.ObjectID)
+		return
+	}
+	for pod, at := range r.atRest(open) {
+		rest.pods[pod] = at
+		rest.count(pod, at, 1)
+		if pod.Gone.Known() && !r.pending(pod) {
+			rest.pushGone(goneAtRest{pod, pod.Touched})
+		}
+	}
+	for set, pods := range rest.awake {
+		rest.awake[set] = slices.DeleteFunc(pods, func(pod *podlife.Pod) bool {
+			_, resting := rest.pods[pod]
+			return resting
+		})
+	}
+	rest.as = e.outlineOf(w)
+	e.resting[w.ObjectID] = rest
+	if len(rest.gone) > 0 {
+		r.nextReview = evidence.Earliest(r.nextReview, e.forgottenAfter(rest.gone[0].touched).Add(time.Second))
+	}
+}
+
+// forgottenAfter is how long what is gone, and was touched at a time, is remembered.
+func (e *Engine) forgottenAfter(touched time.Time) time.Time {
+	return touched.Add(e.opts.Linger + e.opts.Quiet)
+}
+
+// pushGone and popGone keep those that are gone as a heap, as package container/heap does.
+func (rest *resting) pushGone(g goneAtRest) {
+	rest.gone = append(rest.gone, g)
+	for i := len(rest.gone) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !rest.gone[i].touched.Before(rest.gone[up].touched) {
+			return
+		}
+		rest.gone[i], rest.gone[up] = rest.gone[up], rest.gone[i]
+		i = up
+	}
+}
+
+func (rest *resting) popGone() {
+	n := len(rest.gone) - 1
+	rest.gone[0] = rest.gone[n]
+	rest.gone = rest.gone[:n]
+	for i := 0; ; {
+		down := 2*i + 1
+		if down+1 < n && rest.gone[down+1].touched.Before(rest.gone[down].touched) {
+			down++
+		}
+		if down >= n || !rest.gone[down].touched.Before(rest.gone[i].touched) {
+			return
+		}
+		rest.gone[i], rest.gone[down] = rest.gone[down], rest.gone[i]
+		i = down
+	}
+}
+
+// atRest are the pods of the plan about which there is nothing to tell, but for what is part
+// of the open change. A pod that was lost and the one in its place rest together or not at all:
+// which of them belong together is only found among all.
+func (r *reviewer) atRest(open *workloads.Change) map[*podlife.Pod]rested {
+	found := map[*podlife.Pod]rested{}
+	next := map[*podlife.Pod]*podlife.Pod{}
+	for _, pod := range r.plan.Pods {
+		r.plan.Work.Spend(1)
+		start, stop := r.plan.Starts[pod], r.plan.Stops[pod]
+		if start.Lost != nil {
+			next[start.Lost] = pod
+		}
+		if r.engine.pods[pod.ObjectID] != pod || !r.restsAfter(pod, start, open) || pod.Lost() && !restsGone(open, pod, stop) {
+			continue
+		}
+		at := rested{set: start.Set}
+		if start.Filled {
+			at.steps[0] = start.Step
+		}
+		if stop.Filled {
+			at.steps[1] = stop.Step
+		}
+		found[pod] = at
+	}
+	for _, pod := range r.plan.Pods {
+		at, ok := found[pod]
+		if !ok {
+			continue
+		}
+		at.others = [2]*podlife.Pod{r.plan.Starts[pod].Lost, next[pod]}
+		if r.plan.Stops[pod].Lost != nil && at.others[1] == nil && !pod.Ledger.Filled {
+			delete(found, pod) // its place is free
+			continue
+		}
+		found[pod] = at
+	}
+	r.keepTogether(found)
+	return found
+}
+
+// keepTogether drops the pods of which another that belongs to them is not at rest.
+func (r *reviewer) keepTogether(found map[*podlife.Pod]rested) {
+	left := slices.Clone(r.plan.Pods)
+	for len(left) > 0 {
+		pod := left[len(left)-1]
+		left = left[:len(left)-1]
+		at, ok := found[pod]
+		if !ok {
+			continue
+		}
+		for _, other := range at.others {
+			if _, rests := found[other]; other != nil && !rests {
+				delete(found, pod)
+				for _, other := range at.others {
+					if other != nil {
+						left = append(left, other)
+					}
+				}
+				break
+			}
+		}
+	}
+}
+
+// restsAfter reports whether there is nothing to tell of a pod's start, or not before the open
+// change is over, nor of its life after that.
+func (r *reviewer) restsAfter(pod *podlife.Pod, start plans.Attribution, open *workloads.Change) bool {
+	switch {
+	case start.Set == nil || pod.ReturnedBy != (evidence.Write{}) || pod.Released() || pod.LostFirst || pod.Finite || pod.Initial && !pod.ReadyFirst:
+		return false
+	case open != nil && start.Change == open:
+		return start.Filled || start.Set.Direct()
+	default:
+		told := pod.Ledger.StartSent || pod.Initial && start.Change == nil && start.Lost == nil
+		return told && !restartPending(pod)
+	}
+}
+
+// restsGone reports whether a lost pod is gone, and that was told or is part of the open change.
+// It has the place of a step, or another pod its own.
+func restsGone(open *workloads.Change, pod *podlife.Pod, stop plans.Attribution) bool {
+	told := pod.Ledger.StopSent || open != nil && stop.Change == open
+	return pod.Gone.Known() && told && (stop.Filled || stop.Lost == pod)
+}
