@@ -124,3 +124,6 @@ func (e *Engine) AtRest() (n int) {
 	}
 	return n
 }
+
+// SpentWork is how much work was done so far, in the units of evidence.Work.
+func (e *Engine) SpentWork() int { return e.work.Done }

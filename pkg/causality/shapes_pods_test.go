@@ -366,3 +366,28 @@ func TestPodsAtRestStayWhereTheyAre(t *testing.T) {
 		})
 	}
 }
+
+// TestWorkDoesNotGrowWithPods counts the work of an observation of one workload, for each
+// shape of what happens there: with ten times the pods it is a tenth more, at most.
+func TestWorkDoesNotGrowWithPods(t *testing.T) {
+	for name, shape := range podShapes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var each [2]float64
+			for i, n := range shape.sizes[:2] {
+				f := newFleet()
+				shape.prepare(f, n)
+				seen, done, told := f.seen, f.engine.work.Done, len(f.told)
+				shape.happen(f, n)
+				each[i] = float64(f.engine.work.Done-done) / float64(f.seen-seen)
+				if len(f.told) == told && name != "flapping" {
+					t.Errorf("nothing is told of %d pods", n)
+				}
+			}
+			t.Logf("%.2f units of work an observation, %.2f", each[0], each[1])
+			if each[1] > 1.1*each[0] {
+				t.Errorf("an observation takes %.2f units of work with %d pods, %.2f with %d", each[1], shape.sizes[1], each[0], shape.sizes[0])
+			}
+		})
+	}
+}

@@ -39,7 +39,8 @@ type changeBuilder struct {
 	ends                  []runEnd                 // see runEnds
 	inTheWay              *unreadyTimes            // see oldPodInTheWay
 	blockerOf             map[trace.SpanID]*blocker
-	waits                 int // how many spans of waits there are: see addWait
+	longest               []int // see waitingAt
+	waits                 int   // how many spans of waits there are: see addWait
 	unseen                *unseen
 }
 

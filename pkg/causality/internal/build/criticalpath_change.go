@@ -66,7 +66,7 @@ func (b *changeBuilder) addCriticalPath() {
 	case b.change.Outcome() == attr.OutcomeComplete:
 		next = b.completer(blockers)
 	default:
-		next = waitingAt(blockers, b.root.End)
+		next = b.waitingAt(blockers, b.root.End)
 		if next != nil {
 			break
 		}
@@ -127,6 +127,7 @@ func (b *changeBuilder) blockers() []blocker {
 	slices.SortFunc(blockers, func(x, y blocker) int {
 		return cmp.Or(x.open.Compare(y.open), y.span.Start.Compare(x.span.Start), strings.Compare(x.span.Subject, y.span.Subject))
 	})
+	b.longest = longestOf(blockers)
 	b.blockerOf = make(map[trace.SpanID]*blocker, len(blockers))
 	for i := range blockers {
 		b.blockerOf[blockers[i].span.SpanID] = &blockers[i]
@@ -151,7 +152,7 @@ func (b *changeBuilder) waitsForStops() bool {
 }
 
 // openedLast is the blocker that was the last to let the controller go on by a time.
-func openedLast(blockers []blocker, at time.Time) *blocker {
+func (b *changeBuilder) openedLast(blockers []blocker, at time.Time) *blocker {
 	later, _ := slices.BinarySearchFunc(blockers, at, func(block blocker, at time.Time) int {
 		if block.open.After(at) {
 			return 1
@@ -159,6 +160,7 @@ func openedLast(blockers []blocker, at time.Time) *blocker {
 		return -1
 	})
 	for i := range slices.Backward(blockers[:later]) {
+		b.work.Spend(1)
 		if block := &blockers[i]; block.span.Start.Before(at) {
 			return block
 		}
@@ -173,6 +175,7 @@ func (b *changeBuilder) unblocking(blockers []blocker) []blocker {
 	if len(b.attempts) == 0 || !b.plan.Workload.Direct() || b.plan.Workload.Controller.GoesPodByPod() {
 		return blockers
 	}
+	b.work.Spend(len(blockers))
 	return slices.DeleteFunc(slices.Clone(blockers), func(block blocker) bool { return block.again })
 }
 
@@ -209,13 +212,23 @@ func completedBy(blockers []blocker, end time.Time) *blocker {
 	return nil
 }
 
-// waitingAt is the blocker that was waited for at a time, of several for the longest.
-func waitingAt(blockers []blocker, at time.Time) *blocker {
-	var longest *blocker
-	for i := range blockers {
-		block := &blockers[i]
-		if block.span.Start.Before(at) && !block.open.Before(at) && (longest == nil || block.span.Start.Before(longest.span.Start)) {
-			longest = block
+// waitingAt is the blocker that was waited for at a time, of several for the longest. The
+// blockers are all there are, in their order: each step of the path asks.
+func (b *changeBuilder) waitingAt(blockers []blocker, at time.Time) *blocker {
+	i, _ := slices.BinarySearchFunc(blockers, at, func(block blocker, at time.Time) int { return block.open.Compare(at) })
+	if i == len(blockers) || !blockers[b.longest[i]].span.Start.Before(at) {
+		return nil
+	}
+	return &blockers[b.longest[i]]
+}
+
+// longestOf is, for each blocker, which of those that opened no earlier began first.
+func longestOf(blockers []blocker) []int {
+	longest := make([]int, len(blockers))
+	for i := range slices.Backward(blockers) {
+		longest[i] = i
+		if i+1 < len(blockers) && blockers[longest[i+1]].span.Start.Before(blockers[i].span.Start) {
+			longest[i] = longest[i+1]
 		}
 	}
 	return longest
@@ -263,18 +276,15 @@ func (b *changeBuilder) waitFor(path *critpath.Path, block blocker, cause *spans
 	path.Take(waiting, attr.PhaseMinReadyWait, attr.PhaseMinReadyWait.String(), block.span.End)
 }
 
-// blockersPerUnit is how many blockers are looked at, mostly, for a unit of work.
-const blockersPerUnit = 64
-
 // unblocker is the blocker that something waited for: the one it is linked to, or the one
 // that ended last before it. A pause waited for nobody; what it came
 // upon is what the change had been waiting for.
 func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at time.Time) *blocker {
-	b.work.Spend(1 + len(blockers)/blockersPerUnit)
-	last := openedLast(b.unblocking(blockers), at)
+	b.work.Spend(1)
+	last := b.openedLast(b.unblocking(blockers), at)
 	if b.attemptBefore[waited] != nil {
 		// The pod had been available. Another one was waited for when it was so no more.
-		if block := waitingAt(blockers, at); block != nil {
+		if block := b.waitingAt(blockers, at); block != nil {
 			return block
 		}
 	}
@@ -282,7 +292,7 @@ func (b *changeBuilder) unblocker(blockers []blocker, waited *spans.Span, at tim
 		if block := completedBy(blockers, at); block != nil && b.plan.Workload.Composition != nil {
 			return block // where nobody states a pause, it began when nothing was under way
 		}
-		if block := waitingAt(blockers, at); block != nil {
+		if block := b.waitingAt(blockers, at); block != nil {
 			return block
 		}
 		return last
@@ -314,7 +324,7 @@ func (b *changeBuilder) heldUp(blockers []blocker, waited *spans.Span, last *blo
 	if b.change.Kind != attr.ChangeRollout && b.change.Kind != attr.ChangeScale || at.Sub(free) <= reaction {
 		return nil
 	}
-	if other := waitingAt(blockers, at); other != nil && other.span != waited && other.coarse {
+	if other := b.waitingAt(blockers, at); other != nil && other.span != waited && other.coarse {
 		return other
 	}
 	return nil

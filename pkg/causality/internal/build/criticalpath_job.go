@@ -59,10 +59,10 @@ func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blo
 	if c.Outcome() == attr.OutcomeComplete {
 		return completedBy(blockers, at)
 	}
-	if block := waitingAt(blockers, at); block != nil {
+	if block := b.waitingAt(blockers, at); block != nil {
 		return block
 	}
-	return openedLast(blockers, at)
+	return b.openedLast(blockers, at)
 }
 
 // lastEnd is the blocker of the last pod that failed, or succeeded, before a write.
