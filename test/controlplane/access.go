@@ -17,6 +17,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
+// UserAgent is what this package calls itself to the API server.
+const UserAgent = "rollspan-test"
+
 // Kubeconfig is the path of a kubeconfig file that may do everything.
 func (c *ControlPlane) Kubeconfig() string { return c.kubeconfigPath(userAdmin) }
 
@@ -43,7 +46,7 @@ func (c *ControlPlane) KubeconfigFor(ctx context.Context, namespace, name string
 		return "", fmt.Errorf("controlplane: token for ServiceAccount %s/%s: %w", namespace, name, err)
 	}
 	token := request.Status.Token
-	own, err := kubernetes.NewForConfig(c.restConfig(token, "rollspan-test"))
+	own, err := kubernetes.NewForConfig(c.restConfig(token, UserAgent))
 	if err != nil {
 		return "", fmt.Errorf("controlplane: %w", err)
 	}

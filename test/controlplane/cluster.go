@@ -30,6 +30,9 @@ import (
 type Options struct {
 	// Nodes are the names of the nodes; none gives one node, "node-a".
 	Nodes []string
+	// NoNodes leaves the cluster without nodes, and without package kubelet, for
+	// StartKwok to play them.
+	NoNodes bool
 	// Dir is where data and logs go; Stop leaves it alone. Empty means a new
 	// temporary directory, which Stop removes.
 	Dir string
@@ -52,7 +55,8 @@ type ControlPlane struct {
 	url       string
 	ca        []byte
 	admin     *rest.Config
-	nodes     *kubelet.Kubelet
+	kubelets  *rest.Config     // as which the nodes write
+	nodes     *kubelet.Kubelet // nil without nodes of its own
 
 	mu        sync.Mutex
 	processes []*process // in the order they were started
@@ -103,8 +107,13 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	if err := c.startControllers(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := c.startNodes(ctx, o.Nodes); err != nil {
-		return nil, err
+	if !o.NoNodes {
+		if c.nodes, err = kubelet.Start(c.kubelets); err != nil {
+			return nil, err
+		}
+		if err := c.startNodes(ctx, o.Nodes); err != nil {
+			return nil, err
+		}
 	}
 	newReporter(o.Progress)("cluster up after %s, logs in %s", time.Since(started).Round(10*time.Millisecond), c.dir)
 	return c, nil
@@ -207,15 +216,14 @@ func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []str
 	if c.ca, err = os.ReadFile(filepath.Join(certs, "apiserver.crt")); err != nil {
 		return fmt.Errorf("controlplane: %w", err)
 	}
-	c.admin = c.restConfig(tokens[userAdmin], "rollspan-test")
+	c.admin = c.restConfig(tokens[userAdmin], UserAgent)
 	for user, token := range tokens {
 		if err := c.writeKubeconfig(c.kubeconfigPath(user), user, token); err != nil {
 			return err
 		}
 	}
-	nodes := c.restConfig(tokens[userKubelet], "kubelet")
-	c.nodes, err = kubelet.Start(nodes)
-	return err
+	c.kubelets = c.restConfig(tokens[userKubelet], "kubelet")
+	return nil
 }
 
 func etcdArgs(dir string, ports []int) []string {

@@ -33,7 +33,10 @@ const (
 	Collector  Tool = "collector"
 )
 
-// Tools lists every tool, those that build fastest first.
+// Kwok plays the nodes of the benchmarks. No test needs it, so Tools leaves it out.
+const Kwok Tool = "kwok"
+
+// Tools lists every tool that a test needs, those that build fastest first.
 func Tools() []Tool { return []Tool{Etcd, Kubernetes, Collector, Jaeger2} }
 
 // program is the name of an executable and the main package it is built from.
@@ -49,6 +52,7 @@ var programs = map[Tool][]program{
 	},
 	Jaeger2:   {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
 	Collector: {{"collector", "."}},
+	Kwok:      {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
 }
 
 // layout is part of every cache key; raise it when the way tools are built
