@@ -67,9 +67,20 @@ fuzz: ## Fuzz all that is read for FUZZTIME (1m) each, and draw many cases for p
 soak: ## Fuzz for ten minutes each: what make test has no time for (results in docs/soak.md)
 	$(MAKE) fuzz FUZZTIME=10m
 
+# What the engine costs alone is in go.txt, which benchstat can compare with another;
+# the table is in cost.md, and its figures are in cost.json. Nothing else should run.
+BENCH_DIR ?= bin/bench
+
 .PHONY: bench
-bench: ## Measure the engine and the journal: cost of a watch event, of recovery, and how they grow with pods
-	go test ./pkg/causality/... ./pkg/journal ./pkg/otlp/... -run '^$$' -bench . -benchmem
+bench: build ## Measure what rollspan costs, beside a program that only watches, and the engine alone (BENCH_DIR: results)
+	mkdir -p $(BENCH_DIR)
+	go test ./pkg/causality/... ./pkg/journal ./pkg/otlp/... -run '^$$' -bench . -benchmem -cpu 1 -timeout 30m > $(BENCH_DIR)/go.txt || { cat $(BENCH_DIR)/go.txt; exit 1; }
+	go run ./test/bench/cost -pods 2000 -with 'data-dir=--data-dir {dir}' -export 200000 -engine $(BENCH_DIR)/go.txt -o $(BENCH_DIR) $(BENCH_ARGS)
+
+.PHONY: bench-large
+bench-large: build ## Measure the same with 5,000 and 10,000 pods, first lists and recovery (an hour)
+	go run ./test/bench/cost -pods 5000,10000 -with 'data-dir=--data-dir {dir}' -restarts -limit 40m -o $(BENCH_DIR)/large $(BENCH_ARGS)
+	go run ./test/bench/lists
 
 .PHONY: bench-lists
 bench-lists: build ## Measure the memory that the first lists of a large cluster take (BENCH_ARGS=-h: its flags)
