@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,20 +27,26 @@ const (
 	// of those that are rolled out one by one, with nothing else going on.
 	loadPrefix, restPrefix = "load-", "rest-"
 	deploymentsPerSpace    = 10
-	// atRest is how many rollouts of one pod there are at rest.
-	atRest = 25
+	// atRest is how many rollouts of one pod there are at rest, one every restPause.
+	atRest    = 25
+	restPause = 500 * time.Millisecond
 )
 
-// A census counts the pods that there ever were, as the API server has them.
+// A census counts the pods that there ever were, as the API server has them, and how late
+// Events are.
 type census struct {
 	mu            sync.Mutex
 	created, gone map[types.UID]bool
+	// late is how many seconds after they happened Events of the load came. rollspan waits
+	// for longer while they come later.
+	late []float64
 }
 
 // take begins to count. It ends with ctx.
 func (c *cluster) take(ctx context.Context) (*census, error) {
 	n := &census{created: map[types.UID]bool{}, gone: map[types.UID]bool{}}
-	informer := metadatainformer.NewSharedInformerFactory(c.metadata, 0).ForResource(corev1.SchemeGroupVersion.WithResource("pods")).Informer()
+	factory := metadatainformer.NewSharedInformerFactory(c.metadata, 0)
+	pods := factory.ForResource(corev1.SchemeGroupVersion.WithResource("pods")).Informer()
 	note := func(object any, gone bool) {
 		if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
 			object = unknown.Obj
@@ -50,18 +59,45 @@ func (c *cluster) take(ctx context.Context) (*census, error) {
 			n.gone[uid] = true
 		}
 	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	_, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { note(object, false) },
 		DeleteFunc: func(object any) { note(object, true) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	go informer.RunWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+	events := factory.ForResource(corev1.SchemeGroupVersion.WithResource("events")).Informer()
+	_, err = events.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { n.noteEvent(object.(metav1.Object), time.Now()) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	factory.Start(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), pods.HasSynced, events.HasSynced) {
 		return nil, context.Cause(ctx)
 	}
 	return n, nil
+}
+
+// noteEvent takes down how late an Event is. client-go's recorders put the time into its
+// name.
+func (n *census) noteEvent(event metav1.Object, now time.Time) {
+	name := event.GetName()
+	nanoseconds, err := strconv.ParseInt(name[strings.LastIndexByte(name, '.')+1:], 16, 64)
+	if err != nil || !strings.HasPrefix(event.GetNamespace(), loadPrefix) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late = append(n.late, now.Sub(time.Unix(0, nanoseconds)).Seconds())
+}
+
+// lateness is how late Events came.
+func (n *census) lateness() Lag {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return newLag(slices.Sorted(slices.Values(n.late)))
 }
 
 // count is how many pods there were, and how many are gone.
@@ -219,24 +255,36 @@ func isRolledOut(d *appsv1.Deployment) bool {
 		st.Replicas == st.UpdatedReplicas && st.AvailableReplicas == st.UpdatedReplicas
 }
 
-// rest rolls Deployments of one pod out, one after the other, and deletes them again.
+// rest rolls Deployments of one pod out, one by one, and deletes them again.
 func (c *cluster) rest(ctx context.Context, n *census) error {
 	namespace := restPrefix + "0"
 	if err := c.addNamespace(ctx, namespace); err != nil {
 		return err
 	}
 	for i := range atRest {
-		name := fmt.Sprintf("web-%d", i)
-		if err := c.create(ctx, namespace, name, 1); err != nil {
+		if err := c.create(ctx, namespace, fmt.Sprintf("web-%d", i), 1); err != nil {
 			return err
 		}
-		err := poll(ctx, func() (bool, error) {
-			d, err := c.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-			return err == nil && isRolledOut(d), err
-		})
+		select {
+		case <-time.After(restPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	err := poll(ctx, func() (bool, error) {
+		list, err := c.client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return err
+			return false, err
 		}
+		for i := range list.Items {
+			if !isRolledOut(&list.Items[i]) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	background := metav1.DeletePropagationBackground
 	if err := c.client.AppsV1().Deployments(namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, metav1.ListOptions{}); err != nil {

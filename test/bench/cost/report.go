@@ -54,6 +54,9 @@ type Run struct {
 
 	LagAtRest    Lag `json:"lagAtRest"`
 	LagUnderLoad Lag `json:"lagUnderLoad"`
+	// EventsLate is how long after what they tell of the Events of the load came. rollspan
+	// waits for longer than the settle period while they come later than that.
+	EventsLate Lag `json:"eventsLate"`
 
 	// SpansInLoad came over OTLP, in BytesInLoad of gRPC messages.
 	SpansInLoad int   `json:"spansInLoad"`

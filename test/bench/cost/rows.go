@@ -53,6 +53,7 @@ func (r *Run) rows() []row {
 		{name("memory when all is deleted"), ratio(float64(r.Rollspan.EndBytes), float64(r.Floor.EndBytes)), "–", mib(r.Rollspan.EndBytes), mib(r.Floor.EndBytes) + " do-nothing watcher"},
 		toldRow("pod starts", r.Starts), toldRow("pod stops", r.Stops), toldRow("rollouts", r.Rollouts), toldRow("deletes", r.Deletes),
 		lag("lag p50", r.LagUnderLoad.P50, r.LagAtRest.P50), lag("lag p99", r.LagUnderLoad.P99, r.LagAtRest.P99),
+		{name("lag p99 to the lateness of Events"), ratio(r.LagUnderLoad.P99, r.EventsLate.P99), "–", fmt.Sprintf("%.2f s", r.LagUnderLoad.P99), fmt.Sprintf("%.2f s", r.EventsLate.P99)},
 		{
 			name("bytes sent to those received"), ratio(float64(r.BytesInLoad), float64(r.WatchBytes)), "–",
 			fmt.Sprintf("%s of OTLP, %d spans, %.0f spans/s, %d at most", mib(r.BytesInLoad), r.SpansInLoad, r.SpansPerSecond, r.MostSpansPerSecond),

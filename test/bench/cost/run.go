@@ -67,7 +67,7 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 			return m.result, nil, err
 		}
 	}
-	return m.result, starts, m.conclude()
+	return m.result, starts, m.ours.end()
 }
 
 func isDataDir(flag string) bool { return strings.Contains(flag, dataDirFlag) }
@@ -149,8 +149,21 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	if err := m.floor.end(); err != nil {
 		return err
 	}
-	r.WatchBytes, err = m.floor.received()
-	return err
+	if r.WatchBytes, err = m.floor.received(); err != nil {
+		return err
+	}
+	if r.GzipShare, err = m.sink.gzipShare(); err != nil {
+		return err
+	}
+	log, err := os.Open(m.audit)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if r.Requests, err = parseAudit(log); err != nil {
+		return err
+	}
+	return sameWatches(r.Requests)
 }
 
 // usage is what has come over the wire.
@@ -171,6 +184,7 @@ func (m *measurement) note(rollouts, deletes int) {
 		starts, stops := m.census.missing(t)
 		r.Starts, r.Stops = Told{created, created - starts}, Told{gone, gone - stops}
 		r.Rollouts, r.Deletes = Told{rollouts, len(t.rollouts)}, Told{deletes, len(t.deletes)}
+		r.EventsLate = m.census.lateness()
 		r.LagAtRest, r.LagUnderLoad = newLag(t.lags(restPrefix)), newLag(t.lags(loadPrefix))
 		for _, n := range t.perSecond {
 			r.MostSpansPerSecond = max(r.MostSpansPerSecond, n)
@@ -186,26 +200,6 @@ func (p *program) cost(before time.Duration) (c Cost, err error) {
 	c.CPUSeconds = (used - before).Seconds()
 	c.PeakBytes, c.EndBytes, err = p.memory()
 	return c, err
-}
-
-// conclude ends rollspan, and reads the audit log.
-func (m *measurement) conclude() error {
-	if err := m.ours.end(); err != nil {
-		return err
-	}
-	var err error
-	if m.result.GzipShare, err = m.sink.gzipShare(); err != nil {
-		return err
-	}
-	log, err := os.Open(m.audit)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	if m.result.Requests, err = parseAudit(log); err != nil {
-		return err
-	}
-	return sameWatches(m.result.Requests)
 }
 
 // firstListsOfFloor is a Start.What.
