@@ -93,7 +93,7 @@ func replay(path string) (out []spans.Trace, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it is only read
 	engine := causality.New(causality.Options{})
 	for r := watcher.NewRecordingReader(file, path); ; {
 		observation, err := r.Next()

@@ -159,7 +159,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // it is only read
 	if r.Requests, err = parseAudit(log); err != nil {
 		return err
 	}
