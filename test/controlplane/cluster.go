@@ -235,8 +235,9 @@ func etcdArgs(dir string, ports []int) []string {
 		"--initial-cluster=default=" + peer,
 		// A member that is alone need not wait for others' votes.
 		"--heartbeat-interval=20", "--election-timeout=200",
-		// The data lives as long as the processes do.
-		"--unsafe-no-fsync", "--log-level=warn",
+		// The data lives as long as the processes do. A benchmark may write more than the
+		// default of 2 GiB between two compactions.
+		"--unsafe-no-fsync", "--log-level=warn", "--quota-backend-bytes=8589934592",
 	}
 }
 
