@@ -33,6 +33,7 @@ type options struct {
 	nodes    int
 	with     []variant
 	restarts bool
+	profile  bool
 	export   int
 	engine   string
 	out      string
@@ -43,6 +44,8 @@ type options struct {
 type variant struct {
 	name  string
 	flags []string
+	// profile is the file for a profile of it while Deployments are rolled; empty for none.
+	profile string
 }
 
 // dataDirFlag stands for a directory that a run makes, in the flags of a variant.
@@ -71,10 +74,11 @@ func parse() (o options, err error) {
 		if !ok || name == "" {
 			return errors.New("write NAME=FLAGS")
 		}
-		o.with = append(o.with, variant{name, strings.Fields(flags)})
+		o.with = append(o.with, variant{name: name, flags: strings.Fields(flags)})
 		return nil
 	})
 	flag.BoolVar(&o.restarts, "restarts", false, "after each run measure the first lists, and the recovery where the variant has a "+dataDirFlag)
+	flag.BoolVar(&o.profile, "profile", false, "profile rollspan's CPU for half a minute of each run, while Deployments are rolled, into cpu-*.pprof")
 	flag.IntVar(&o.export, "export", 0, "send so many `SPANS` into a real Collector, with gzip and without")
 	flag.StringVar(&o.engine, "engine", "", "`FILE` that the engine's Go benchmarks wrote")
 	flag.StringVar(&o.out, "o", "bin/bench", "`DIRECTORY` for the table and the figures")
@@ -135,8 +139,12 @@ func measureRuns(ctx context.Context, o options, report *Report) error {
 	for _, pods := range o.sizes {
 		for _, v := range o.with {
 			fmt.Fprintf(os.Stderr, "cost: %d pods, %s\n", pods, v.name)
+			run := fmt.Sprintf("%d-%s", pods, v.name)
+			if o.profile {
+				v.profile = filepath.Join(o.out, "cpu-"+run+".pprof")
+			}
 			limited, cancel := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not over within -limit %s", o.limit))
-			r, starts, err := measureRun(limited, programs, filepath.Join(dir, fmt.Sprintf("%d-%s", pods, v.name)), pods, o.nodes, v, o.restarts)
+			r, starts, err := measureRun(limited, programs, filepath.Join(dir, run), pods, o.nodes, v, o.restarts)
 			cancel()
 			if r != nil {
 				report.Runs = append(report.Runs, *r)

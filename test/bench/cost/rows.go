@@ -113,7 +113,12 @@ func (s Series) row() row {
 	if len(s.Unit) < 3 || s.Unit[:3] != "ns/" {
 		aim = most1
 	}
-	at := func(p Point) string { return fmt.Sprintf("%.4g %s with %g", p.Value, s.Unit, p.N) }
+	at := func(p Point) string {
+		if p.Value >= 1000 {
+			return fmt.Sprintf("%.0f %s with %g", p.Value, s.Unit, p.N)
+		}
+		return fmt.Sprintf("%.3g %s with %g", p.Value, s.Unit, p.N)
+	}
 	return row{fmt.Sprintf("%s, %s=%g…%g", s.Name, s.Of, first.N, last.N), s.growth(), aim, at(last), at(first)}
 }
 

@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
 // silence is how long nothing may come before what is missing counts as lost: longer than
@@ -24,6 +28,8 @@ type measurement struct {
 	floor  *program
 	ours   *watching
 	result *Run
+	// profiled is where rollspan serves profiles, and profile the file for one.
+	profiled, profile string
 }
 
 // measureRun creates, rolls and deletes so many pods, with both programs watching.
@@ -43,7 +49,10 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 	if m.census, err = c.take(ctx); err != nil {
 		return nil, nil, err
 	}
-	flags := m.flags(v)
+	flags, err := m.flags(v)
+	if err != nil {
+		return nil, nil, err
+	}
 	if m.floor, err = startFloor(ctx, p.floor, c.kubeconfig[floorUser]); err != nil {
 		return nil, nil, err
 	}
@@ -73,12 +82,48 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 func isDataDir(flag string) bool { return strings.Contains(flag, dataDirFlag) }
 
 // flags are those of the variant, with a directory where it wants one.
-func (m *measurement) flags(v variant) []string {
+func (m *measurement) flags(v variant) ([]string, error) {
 	var out []string
 	for _, flag := range v.flags {
 		out = append(out, strings.ReplaceAll(flag, dataDirFlag, filepath.Join(m.dir, "data")))
 	}
-	return out
+	if m.profile = v.profile; m.profile != "" {
+		addresses, err := harness.FreeAddresses(1)
+		if err != nil {
+			return nil, err
+		}
+		m.profiled = addresses[0]
+		out = append(out, "--pprof-address", m.profiled)
+	}
+	return out, nil
+}
+
+// takeProfile writes a profile of half a minute, if one is wanted. A load that is over
+// sooner is in it whole.
+func (m *measurement) takeProfile(ctx context.Context) error {
+	if m.profile == "" {
+		return nil
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.profiled+"/debug/pprof/profile?seconds=30", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }() // it is only read
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("profile: %s", response.Status)
+	}
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(m.profile), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(m.profile, content, 0o644)
 }
 
 // untilTold waits until all pods that were, and so many rollouts and deletes, are told,
@@ -120,7 +165,12 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	if err := step("created", func() error { return l.create(ctx) }); err != nil {
 		return err
 	}
+	profile := make(chan error, 1)
+	go func() { profile <- m.takeProfile(ctx) }()
 	if err := step("rolled", func() error { return l.roll(ctx) }); err != nil {
+		return err
+	}
+	if err := <-profile; err != nil {
 		return err
 	}
 	if err := step("deleted", func() error { return l.delete(ctx, m.census) }); err != nil {
