@@ -70,6 +70,7 @@ func (e *Engine) endAsWorkload(set *workloads.PodSet, in *appsv1.ReplicaSet, o O
 		e.touch(w) // for the last time
 		e.issued.ForgetCurrent(&w.Ledger)
 		delete(e.workloads, set.ObjectID)
+		e.forgetOpen(w)
 	}
 }
 

@@ -64,8 +64,8 @@ type Engine struct {
 	scalers map[kube.NameKey][]*podlife.Object
 
 	// orphans are pods and ReplicaSets that are gone and whose workload, if they have
-	// one, is not known; by when they will be forgotten.
-	orphans map[*podlife.Object]time.Time
+	// one, is not known, until they will be forgotten.
+	orphans timers[*podlife.Object]
 
 	// held says that time passes without consequences: see Hold.
 	held bool
@@ -75,10 +75,20 @@ type Engine struct {
 	lag     time.Duration
 	lagSeen time.Time
 
-	// due are the workloads to review when their time comes, unsettled the objects
-	// that have Events which no span has claimed.
-	due       map[*workloads.Workload]bool
-	unsettled map[*podlife.Object]bool
+	// due are the workloads to review when their time comes, dueNodes those Nodes that may
+	// have disruptions to hand out then, unsettled the objects that have Events which no
+	// span has claimed.
+	due       timers[*workloads.Workload]
+	dueNodes  timers[*nodes.Record]
+	unsettled timers[*podlife.Object]
+	awaited   awaited
+	// old are the objects of which something may be so old that it is to be forgotten.
+	old timers[*podlife.Object]
+	// goneClaims are the volume claims that are gone, until nothing can want them.
+	goneClaims timers[*podlife.VolumeClaim]
+	lost       lostPods
+	// open are the workloads that may have a change which is still to be handed out.
+	open map[*workloads.Workload]struct{}
 	// reread are the objects whose records were dropped after a fault: the next
 	// observation of each counts as one of the list that a watch begins with.
 	reread map[kube.ObjectID]bool
@@ -87,17 +97,14 @@ type Engine struct {
 	// handed are the spans that were handed out, of each trace the first: no ID comes twice.
 	handed *ledger.HandedOut
 	// plans are those of the workloads that have to do with the one in review: see planOf.
-	plans  map[*workloads.Workload]*plans.Plan
-	losses nodes.Losses  // when nodes were lost, for those who look through all Events
-	work   evidence.Work // what is left for the boundary that the engine is in: see guard
-	budget int           // what each boundary has: see workBudget
-	swept  time.Time     // when Events were last looked through for ones to forget
-	next   time.Time     // when the first of the due workloads may be ready
-	// nextEvents is when the first of the unsettled objects may be ready. There may be many
-	// of them, so that they are not looked through whenever a workload is.
-	nextEvents time.Time
-	filed      uint64 // how many pods were filed under an owner so far
-	allResting        // the pods that reviews leave out
+	plans      map[*workloads.Workload]*plans.Plan
+	losses     nodes.Losses  // when nodes were lost, for those who look through all Events
+	work       evidence.Work // what is left for the boundary that the engine is in: see guard
+	budget     int           // what each boundary has: see workBudget
+	worked     int           // the work that was done so far, in the same units
+	swept      time.Time     // when what is old was last looked for
+	filed      uint64        // how many pods were filed under an owner so far
+	allResting               // the pods that reviews leave out
 }
 
 // New returns an engine that has seen nothing yet.
@@ -139,11 +146,9 @@ func New(opts Options) *Engine {
 		nodes:         nodes.NewNodes(),
 		clocks:        clocks.New(opts.clockFound()),
 		scalers:       map[kube.NameKey][]*podlife.Object{},
-		orphans:       map[*podlife.Object]time.Time{},
-		due:           map[*workloads.Workload]bool{},
 		allResting:    newAllResting(),
-		unsettled:     map[*podlife.Object]bool{},
 		reread:        map[kube.ObjectID]bool{},
+		open:          map[*workloads.Workload]struct{}{},
 		issued:        &ledger.Issued{},
 		handed:        &ledger.HandedOut{},
 		budget:        workBudget,
@@ -157,6 +162,7 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 	}
 	o = e.inClusterTime(o)
 	out := e.advance(o.Time)
+	e.worked++
 	if f := e.guard(func() { e.ingest(o) }); f != nil {
 		id, name := e.subjectOf(o)
 		e.contain(f, "observe", id, name)
@@ -244,8 +250,7 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 	}
 	obj := e.observeEvent(o, in)
 	e.stir(e.pods[obj.ObjectID])
-	e.unsettled[obj] = true
-	e.wakeForEvents(o.Time.Add(e.opts.Quiet))
+	e.unsettled.earlier(obj, o.Time.Add(e.opts.Quiet))
 	e.touch(e.workloadOf(obj))
 	e.touchNode(obj)
 }
@@ -272,8 +277,12 @@ func (e *Engine) observeOther(o Observation, meta metav1.Object) {
 func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	if obj := e.objects[id]; obj != nil {
 		obj.Exists = false // what is left of it goes with its last Events
+		e.old.earlier(obj, o.Time)
 	}
 	e.claims.Vanish(id, o.Time)
+	if c := e.claims.ByID[id]; c != nil {
+		e.goneClaims.set(c, o.Time.Add(e.opts.Linger+e.opts.Quiet+time.Nanosecond))
+	}
 	e.touch(e.releaseRevision(id, o.Time))
 	if w := e.workloads[id]; w != nil && e.pods[id] == nil {
 		w.Touched = o.Time
@@ -294,6 +303,7 @@ func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 		}
 		pod.Touched = o.Time
 		e.stir(pod)
+		e.lost.note(pod)
 		if pod.Unowned() {
 			e.observeUnowned(pod, false)
 		}
@@ -348,21 +358,16 @@ func (e *Engine) touchOwner(obj *podlife.Object, gone bool) {
 	if w := e.workloadOf(obj); w != nil {
 		e.touch(w)
 	} else if gone {
-		at := e.now.Add(e.opts.Linger + e.opts.Quiet)
-		e.orphans[obj] = at
-		e.wake(at)
+		e.orphans.set(obj, e.now.Add(e.opts.Linger+e.opts.Quiet))
 	}
 }
 
 // forgetOrphans drops what is gone and never found its workload; one that was
 // found meanwhile looks after its own.
 func (e *Engine) forgetOrphans() {
-	for obj, at := range e.orphans {
-		if e.now.Before(at) {
-			e.wake(at)
-			continue
-		}
-		delete(e.orphans, obj)
+	for _, obj := range e.orphans.come(e.now) {
+		e.work.Spend(1)
+		e.orphans.remove(obj)
 		if e.workloadOf(obj) != nil {
 			continue
 		}
@@ -381,23 +386,8 @@ func (e *Engine) touch(w *workloads.Workload) {
 	if w == nil {
 		return
 	}
-	if at := evidence.Latest(e.now.Add(e.opts.Settle), w.RestUntil); w.Due.IsZero() || at.Before(w.Due) {
-		e.schedule(w, at)
-	}
-}
-
-func (e *Engine) schedule(w *workloads.Workload, at time.Time) {
-	w.Due = at
-	e.due[w] = true
-	e.wake(at)
-}
-
-func (e *Engine) wake(at time.Time) { e.next = evidence.Earliest(e.next, at) }
-
-// wakeForEvents has the objects looked at that have Events no span has claimed.
-func (e *Engine) wakeForEvents(at time.Time) {
-	e.nextEvents = evidence.Earliest(e.nextEvents, at)
-	e.wake(at)
+	e.open[w] = struct{}{}
+	e.due.earlier(w, evidence.Latest(e.now.Add(e.opts.Settle), w.RestUntil))
 }
 
 // Advance moves stream time to now and returns what that finished. Time does
@@ -415,20 +405,15 @@ func (e *Engine) advance(now time.Time) []spans.Trace {
 	if e.held {
 		return nil
 	}
-	if f := e.guard(e.sweepEvents); f != nil {
+	if f := e.guard(e.sweep); f != nil {
 		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
-	if e.next.IsZero() || e.now.Before(e.next) {
+	if !e.due.ready(e.now) && !e.dueNodes.ready(e.now) && !e.unsettled.ready(e.now) && !e.orphans.ready(e.now) {
 		return nil
 	}
-	e.next = time.Time{}
 	out := e.reviewDue(whatSettled)
 	out = append(out, e.disruptions(whatSettled)...)
-	if !e.nextEvents.IsZero() && !e.now.Before(e.nextEvents) {
-		e.nextEvents = time.Time{}
-		out = append(out, e.activities(whatSettled)...)
-	}
-	e.wake(e.nextEvents)
+	out = append(out, e.activities(whatSettled)...)
 	if f := e.guard(e.forgetOrphans); f != nil {
 		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
@@ -441,37 +426,38 @@ func (e *Engine) reviewDue(wanted extent) (out []spans.Trace) {
 		e.takeLastNews(wanted)
 	}
 	for _, w := range e.dueWorkloads(wanted) {
-		if !e.due[w] {
+		if !e.due.has(w) {
 			continue // it was dropped when another was looked at
 		}
-		delete(e.due, w)
-		w.Due = time.Time{}
+		e.due.remove(w)
 		out = append(out, e.reviewGuarded(w, wanted)...)
 	}
 	return out
 }
 
 // dueWorkloads come in a fixed order, so that the output does too. Where the stream
-// goes on, those whose time is still to come are left out before they are sorted: they
-// are many while much goes on, and then this is asked at each observation.
+// goes on, they are those whose time has come.
 func (e *Engine) dueWorkloads(wanted extent) []*workloads.Workload {
-	var ds []*workloads.Workload
-	for w := range e.due {
-		if wanted == whatSettled && e.now.Before(w.Due) {
-			e.wake(w.Due)
-			continue
-		}
-		ds = append(ds, w)
+	return ready(e, &e.due, wanted, func(a, b *workloads.Workload) int { return a.Compare(b.ObjectID) })
+}
+
+// ready are those that wait whose time has come, in an order; all of them where the stream
+// does not go on.
+func ready[K comparable](e *Engine, ts *timers[K], wanted extent, order func(a, b K) int) []K {
+	found := ts.come(e.now)
+	if wanted != whatSettled {
+		found = ts.all()
 	}
-	slices.SortFunc(ds, func(a, b *workloads.Workload) int { return a.Compare(b.ObjectID) })
-	return ds
+	slices.SortFunc(found, order)
+	e.worked += len(found)
+	return found
 }
 
 // Flush ends the stream: it returns everything that is left, what is still
 // open with the outcome "open". The engine must not be used afterwards.
 func (e *Engine) Flush() []spans.Trace {
 	for _, w := range e.workloads {
-		e.due[w] = true
+		e.due.set(w, e.now)
 	}
 	out := e.reviewDue(everything)
 	out = append(out, e.disruptions(everything)...)
@@ -487,11 +473,9 @@ func (e *Engine) Stats() Stats {
 	s.Shed = maps.Clone(e.stats.Shed)
 	s.EventBytes = int64(e.holdings.Total)
 	s.Clocks = e.wrongClocks()
-	for _, w := range e.workloads {
-		for _, c := range w.Changes {
-			if !c.Ledger.Sent {
-				s.Open++
-			}
+	for w := range e.open {
+		if e.workloads[w.ObjectID] == w {
+			s.Open += int64(unsent(w))
 		}
 	}
 	return s

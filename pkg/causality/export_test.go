@@ -127,3 +127,7 @@ func (e *Engine) AtRest() (n int) {
 
 // SpentWork is how much work was done so far, in the units of evidence.Work.
 func (e *Engine) SpentWork() int { return e.work.Done }
+
+// WorkDone is how much work was done so far, in the units of evidence.Work, and how many
+// objects were looked at.
+func (e *Engine) WorkDone() int { return e.worked }

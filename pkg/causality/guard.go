@@ -72,6 +72,7 @@ func (e *Engine) guard(do func()) (f *Fault) {
 		if cause := recover(); cause != nil {
 			f = e.faultOf(cause)
 		}
+		e.worked += e.budget - e.work.Left
 	}()
 	do()
 	return nil
@@ -135,7 +136,7 @@ func (e *Engine) reviewGuarded(w *workloads.Workload, wanted extent) (out []span
 // whichever of them comes first may link to another.
 func (e *Engine) takeLastNews(wanted extent) {
 	for _, w := range e.dueWorkloads(wanted) {
-		if w.Composition == nil || !e.due[w] {
+		if w.Composition == nil || !e.due.has(w) {
 			continue
 		}
 		if f := e.guard(func() { e.takeNews(w, wanted) }); f != nil {
@@ -200,7 +201,7 @@ func (e *Engine) dropWorkload(w *workloads.Workload) {
 	}
 	delete(e.setsOf, w.ObjectID)
 	e.drop(w.ObjectID)
-	delete(e.due, w)
+	e.due.remove(w)
 }
 
 // dropObserved forgets the object that an observation is of, and its workload's.
@@ -237,6 +238,7 @@ func (e *Engine) dropRecord(id kube.ObjectID) {
 		e.dropMirror(pod)
 		e.nominate(pod, "")
 		e.releasePod(pod)
+		e.lost.forget(pod)
 		delete(e.pods, id)
 	}
 	if set := e.sets[id]; set != nil {
@@ -251,10 +253,11 @@ func (e *Engine) dropRecord(id kube.ObjectID) {
 	if w := e.workloads[id]; w != nil {
 		e.issued.ForgetCurrent(&w.Ledger)
 		delete(e.workloads, id)
+		e.forgetOpen(w)
 	}
 	if obj := e.objects[id]; obj != nil {
-		delete(e.orphans, obj)
-		delete(e.unsettled, obj)
+		e.orphans.remove(obj)
+		e.settled(obj)
 		e.forget(obj)
 	}
 }

@@ -18,7 +18,7 @@ func (e *Engine) Release() { e.held = false }
 // with a list of what is there knows as much as this one.
 func (e *Engine) Unsettled() []types.UID {
 	unsettled := map[types.UID]bool{}
-	for w := range e.due {
+	for _, w := range e.due.all() {
 		unsettled[w.UID] = true
 	}
 	for id, w := range e.workloads {
@@ -36,10 +36,10 @@ func (e *Engine) Unsettled() []types.UID {
 			unsettled[id.UID] = true
 		}
 	}
-	for obj := range e.unsettled {
+	for _, obj := range e.unsettled.all() {
 		unsettled[obj.UID] = true
 	}
-	for obj := range e.orphans {
+	for _, obj := range e.orphans.all() {
 		unsettled[obj.UID] = true
 	}
 	for id, n := range e.nodes.ByID {

@@ -44,11 +44,14 @@ func (e *Engine) observeClaim(o Observation, in *corev1.PersistentVolumeClaim) {
 // sweepClaims forgets the claims that are gone, once nothing can want them.
 func (e *Engine) sweepClaims() {
 	cs := e.claims
-	for id, c := range cs.ByID {
-		key := podlife.ClaimKey(c.Namespace, c.Name)
-		if c.GoneSeen.IsZero() || !e.now.After(c.GoneSeen.Add(e.opts.Linger+e.opts.Quiet)) || len(cs.Users[key]) > 0 {
-			continue
+	for _, c := range e.goneClaims.come(e.now) {
+		e.worked++
+		if cs.ByID[c.ObjectID] == c {
+			if len(cs.Users[podlife.ClaimKey(c.Namespace, c.Name)]) > 0 {
+				continue // it is looked at again by the next sweep
+			}
+			cs.Forget(c.ObjectID)
 		}
-		cs.Forget(id)
+		e.goneClaims.remove(c)
 	}
 }

@@ -123,6 +123,9 @@ func (e *Engine) forgetUnseen(id kube.ObjectID) {
 	}
 	delete(e.unseenOf, id)
 	u := e.unseen[owner]
+	if set := u.Sets[id]; set != nil {
+		e.old.earlier(set.Object, e.now)
+	}
 	delete(u.Sets, id)
 	delete(u.News, id)
 	if len(u.Sets) == 0 {
@@ -143,7 +146,8 @@ func (e *Engine) claimSets(w *workloads.Workload) {
 		if own := e.workloads[id]; own != nil {
 			e.issued.ForgetCurrent(&own.Ledger)
 			delete(e.workloads, id)
-			delete(e.due, own)
+			e.due.remove(own)
+			e.forgetOpen(own)
 		}
 		if was := e.sets[id]; was != nil {
 			e.releaseSet(was)

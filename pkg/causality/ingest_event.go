@@ -24,6 +24,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	id, static := e.involvedObject(in, first)
 	obj := e.object(id, in.InvolvedObject.Name)
 	if ev == nil && e.seenBefore(in, o, last) {
+		e.old.earlier(obj, o.Time) // it may be known by this alone
 		return obj
 	}
 	obj.Touched = o.Time
@@ -50,6 +51,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		}
 		e.events[key] = ev
 		obj.Events = append(obj.Events, ev)
+		e.old.earlier(obj, o.Time.Add(podlife.EventLife))
 		e.holdings.Put(ev, in)
 		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[0])
 		e.boundEvents(obj)
@@ -122,36 +124,6 @@ func (e *Engine) seenBefore(in *corev1.Event, o Observation, last time.Time) boo
 	// What is younger than objects are remembered would be known. It is
 	// another Event, of a cluster that was restored from a backup perhaps.
 	return o.Time.Sub(last) > e.opts.Linger+e.opts.Quiet
-}
-
-// sweepEvents forgets the Events that have had their life, and the objects
-// that are known by Events only. The API server's own deletions come earlier
-// where they come.
-func (e *Engine) sweepEvents() {
-	if e.now.Before(e.swept.Add(podlife.SweepInterval)) {
-		return
-	}
-	e.swept = e.now
-	e.sweepClaims()
-	for namespace, v := range e.eventVersions {
-		if e.now.After(v.seen.Add(podlife.EventLife)) {
-			delete(e.eventVersions, namespace)
-		}
-	}
-	for _, obj := range e.objects {
-		obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
-			old := ev.Told() && e.now.After(ev.LastArrival.Add(podlife.EventLife))
-			if old {
-				e.dropEvent(ev)
-			}
-			return old
-		})
-		if len(obj.Events) == 0 && e.knownByEventsOnly(obj) {
-			e.forget(obj)
-		}
-	}
-	e.sweepNodes()
-	e.clocks.Sweep(e.now.Add(-podlife.EventLife))
 }
 
 // expireEvent forgets an Event that the API server has dropped, once a span

@@ -32,6 +32,12 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 	if n.Gone {
 		return
 	}
+	begun := n.Begun
+	defer func() {
+		if n.Begun != begun {
+			e.losses = nil
+		}
+	}()
 	arrival := o.Arrival()
 	n.ObserveBoot(in.Status.NodeInfo.BootID, o.Time)
 	for i := range in.Status.Conditions {
@@ -50,28 +56,18 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 func (e *Engine) touchNode(obj *podlife.Object) {
 	if n := e.nodes.ByID[obj.ObjectID]; n != nil {
 		n.ObserveKubelet()
-		e.nodes.Due[n] = true
-		e.wake(e.now.Add(e.opts.Settle))
-	}
-}
-
-// sweepNodes forgets the disruptions that have been handed out for as long as Events
-// live, and the Nodes that are gone: by then nothing more will be said of them.
-func (e *Engine) sweepNodes() {
-	for _, n := range e.nodes.ByID {
-		n.Disruptions = slices.DeleteFunc(n.Disruptions, func(d *nodes.Disruption) bool {
-			return d.Ledger.Sent && e.now.After(d.Seen.Add(podlife.EventLife))
-		})
-		if !n.Gone || len(n.Disruptions) > 0 || len(n.Untold()) > 0 {
-			continue
-		}
-		e.forgetNode(n)
+		e.dueNodes.earlier(n, e.now.Add(e.opts.Settle))
+		e.mayGrowOld(n)
 	}
 }
 
 func (e *Engine) forgetNode(n *nodes.Record) {
 	delete(e.nodes.ByID, n.ObjectID)
-	delete(e.nodes.Due, n)
+	e.dueNodes.remove(n)
+	e.losses = nil
+	for _, d := range n.Disruptions {
+		e.toldOf(d)
+	}
 	e.nodes.Named[n.Name] = slices.DeleteFunc(e.nodes.Named[n.Name], func(m *nodes.Record) bool { return m == n })
 	if len(e.nodes.Named[n.Name]) == 0 {
 		delete(e.nodes.Named, n.Name)

@@ -101,5 +101,6 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 		e.observeContexts(w, in, evidence.NewWrite(in.ResourceVersion, o), o.Initial)
 		e.observeUnowned(pod, isNew)
 	}
+	e.lost.note(pod)
 	return pod
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
-	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
@@ -33,9 +32,8 @@ var scratch = fieldsOf[Engine]("work", "plans")
 
 // books are fields that say what the engine has to look at, and what it has done.
 var books = func() fields {
-	all := fieldsOf[Engine]("stats", "due", "unsettled", "next", "nextEvents")
-	maps.Copy(all, fieldsOf[nodes.Nodes]("Due"))
-	maps.Copy(all, fieldsOf[workloads.Workload]("Due", "RestUntil"))
+	all := fieldsOf[Engine]("stats", "due", "dueNodes", "unsettled", "awaited", "worked", "open", "old")
+	maps.Copy(all, fieldsOf[workloads.Workload]("RestUntil"))
 	return all
 }()
 

@@ -36,11 +36,12 @@ func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
 			}
 			return moves
 		})
+		e.old.earlier(obj, e.now)
 	}
 	if len(pod.Events) > 0 {
 		slices.SortStableFunc(pod.Events, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
-		e.unsettled[pod.Object] = true
-		e.wakeForEvents(e.now.Add(e.opts.Quiet))
+		e.unsettled.earlier(pod.Object, e.now.Add(e.opts.Quiet))
+		e.old.earlier(pod.Object, e.now)
 	}
 }
 

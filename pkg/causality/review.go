@@ -42,8 +42,9 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	r.rest()
 	w.RestUntil = e.now.Add(e.rest())
 	if !r.nextReview.IsZero() && wanted == whatSettled {
-		e.schedule(w, evidence.Latest(r.nextReview, w.RestUntil))
+		e.due.set(w, evidence.Latest(r.nextReview, w.RestUntil))
 	}
+	e.noteOpen(w)
 	return r.out
 }
 
@@ -232,9 +233,8 @@ func (r *reviewer) forget() {
 	for _, pod := range r.plan.Pods {
 		switch {
 		case !pod.Gone.Known() || r.pending(pod) || !old(pod.Touched):
-		case r.engine.unsettled[pod.Object] && r.wanted != everything:
-			// Its last Events are still to be handed out, when this look is over.
-			r.nextReview = evidence.Earliest(r.nextReview, r.engine.now.Add(r.engine.opts.Settle))
+		case r.engine.unsettled.has(pod.Object) && r.wanted != everything:
+			// Its last Events are still to be handed out. Then the workload is looked at again.
 		default:
 			r.noteFilled(pod)
 			r.engine.forgetPod(pod)
@@ -250,6 +250,7 @@ func (r *reviewer) forget() {
 	if r.over() && len(r.engine.setsOf[r.plan.Workload.ObjectID]) == 0 && old(r.plan.Workload.Touched) {
 		r.engine.issued.ForgetCurrent(&r.plan.Workload.Ledger)
 		delete(r.engine.workloads, r.plan.Workload.ObjectID)
+		r.engine.forgetOpen(r.plan.Workload)
 		delete(r.engine.revisions, r.plan.Workload.ObjectID)
 		r.engine.forget(r.plan.Workload.Object)
 	}
@@ -291,6 +292,7 @@ func (e *Engine) forgetPod(pod *podlife.Pod) {
 	e.dropMirror(pod)
 	e.nominate(pod, "")
 	e.releasePod(pod)
+	e.lost.forget(pod)
 	e.forget(pod.Object)
 }
 

@@ -18,17 +18,11 @@ import (
 // activities hands out the Events that no change tells of: bursts of Events
 // about one object, as traces of their own. So no Event is lost.
 func (e *Engine) activities(wanted extent) []spans.Trace {
-	objs := make([]*podlife.Object, 0, len(e.unsettled))
-	for obj := range e.unsettled {
-		objs = append(objs, obj)
-	}
-	slices.SortFunc(objs, func(a, b *podlife.Object) int { return a.Compare(b.ObjectID) })
 	var out []spans.Trace
 	known := map[*workloads.Workload]*plans.Plan{} // made once: nothing is observed meanwhile
-	e.losses = nil                                 // as of the last time
-	for _, obj := range objs {
+	for _, obj := range ready(e, &e.unsettled, wanted, func(a, b *podlife.Object) int { return a.Compare(b.ObjectID) }) {
 		if e.objects[obj.ObjectID] != obj {
-			delete(e.unsettled, obj) // forgotten, or merged into another
+			e.settled(obj) // forgotten, or merged into another
 			continue
 		}
 		var emitted []spans.Trace
@@ -48,6 +42,9 @@ func (e *Engine) activities(wanted extent) []spans.Trace {
 
 // activitiesOf hands out the bursts of Events about one object that are over.
 func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.Trace) {
+	e.worked += len(obj.Events)
+	e.awaited.note(obj, awaits{})
+	again := e.now.Add(podlife.EventLife)
 	left := obj.Untold()
 	untold := len(left)
 	left = e.withoutWithheld(obj, left)
@@ -57,11 +54,23 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 	}
 	schedule := e.scheduleEvents(obj, left, wanted)
 	out, left, withheld = schedule.out, schedule.left, withheld || schedule.held
+	if schedule.held {
+		again = e.now.Add(e.opts.Settle)
+	}
 	for len(left) > 0 {
 		b := e.burst(left)
-		if wanted == whatSettled && e.now.Before(b.over) || wanted != everything && e.claimable(obj) {
-			e.wakeForEvents(evidence.Latest(b.over, e.now.Add(e.opts.Settle)))
+		if wanted == whatSettled && e.now.Before(b.over) {
+			again = evidence.Earliest(again, b.over)
 			break
+		}
+		if wanted != everything {
+			if open, by := e.claimable(obj); by != nil {
+				e.awaitReview(by, obj)
+				break
+			} else if open {
+				again = evidence.Earliest(again, e.now.Add(e.opts.Settle))
+				break
+			}
 		}
 		late, own := e.lateEvents(obj, b.events)
 		out = append(out, late...)
@@ -72,7 +81,12 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 		left = b.rest
 	}
 	if len(left) == 0 && !withheld {
-		delete(e.unsettled, obj)
+		e.settled(obj)
+		if pod := e.pods[obj.ObjectID]; pod != nil && pod.Gone.Known() {
+			e.touch(e.workloadOf(obj)) // the pod may have been kept for them: see forget
+		}
+	} else {
+		e.unsettled.set(obj, again)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package causality
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -22,17 +23,12 @@ import (
 func (e *Engine) disruptions(wanted extent) []spans.Trace {
 	if wanted == everything {
 		for _, n := range e.nodes.ByID {
-			e.nodes.Due[n] = true
+			e.dueNodes.set(n, e.now)
 		}
 	}
-	due := make([]*nodes.Record, 0, len(e.nodes.Due))
-	for n := range e.nodes.Due {
-		due = append(due, n)
-	}
-	slices.SortFunc(due, func(a, b *nodes.Record) int { return a.Compare(b.ObjectID) })
 	var out []spans.Trace
-	for _, n := range due {
-		delete(e.nodes.Due, n)
+	for _, n := range ready(e, &e.dueNodes, wanted, func(a, b *nodes.Record) int { return a.Compare(b.ObjectID) }) {
+		e.dueNodes.remove(n)
 		var emitted []spans.Trace
 		if f := e.guard(func() { emitted = e.disruptionsOf(n, wanted) }); f != nil {
 			e.contain(f, "disruption", n.ObjectID, n.Name)
@@ -47,6 +43,8 @@ func (e *Engine) disruptions(wanted extent) []spans.Trace {
 // disruptionsOf hands out the disruptions of one node that are over.
 func (e *Engine) disruptionsOf(n *nodes.Record, wanted extent) (out []spans.Trace) {
 	var again time.Time
+	soon := e.opts.Quiet
+	e.work.Spend(len(n.Disruptions))
 	for _, d := range slices.Clone(n.Disruptions) {
 		switch at := d.Seen.Add(e.untilEmitted(d)); {
 		case d.Ledger.Sent || !d.Over && wanted != everything:
@@ -54,18 +52,18 @@ func (e *Engine) disruptionsOf(n *nodes.Record, wanted extent) (out []spans.Trac
 			again = evidence.Earliest(again, at) // the latter may be part of a reboot
 		case n.PartOfReboot(d):
 			d.Ledger.PassOver() // the reboot has its Event
+			e.toldOf(d)
 		default:
 			out = append(out, e.emitDisruption(d))
-			e.wakeForEvents(e.now.Add(e.opts.Settle)) // those about the node's pods may have been waiting for it
+			e.toldOf(d) // the Events about the node's pods may have been waiting for it
+			soon = e.opts.Settle
 		}
 	}
 	if !again.IsZero() {
-		e.nodes.Due[n] = true
-		e.wake(evidence.Latest(again, e.now.Add(time.Nanosecond)))
+		e.dueNodes.earlier(n, evidence.Latest(again, e.now.Add(time.Nanosecond)))
 	}
 	if len(n.Untold()) > 0 {
-		e.unsettled[n.Object] = true // Events may have been waiting for a disruption
-		e.wakeForEvents(e.now.Add(e.opts.Quiet))
+		e.unsettled.earlier(n.Object, e.now.Add(soon)) // Events may have been waiting for a disruption
 	}
 	return out
 }
@@ -151,12 +149,13 @@ func (e *Engine) linkAll(s *spans.Span, cs ledger.Consequences, until time.Time)
 	}
 }
 
-// replacing are the lost pods, of those that are remembered, that a trace of
+// replacing are the lost pods on a node, of those that are remembered, that a trace of
 // their own tells of and that meet a condition.
-func (e *Engine) replacing(meets func(*podlife.Pod) bool) []*podlife.Pod {
+func (e *Engine) replacing(node string, meets func(*podlife.Pod) bool) []*podlife.Pod {
 	var found []*podlife.Pod
-	for _, pod := range e.pods {
-		if !pod.Lost() || !meets(pod) {
+	for _, pod := range e.lost.from(node) {
+		e.work.Spend(1)
+		if !meets(pod) {
 			continue
 		}
 		w := e.workloadOf(pod.Object)
@@ -178,7 +177,7 @@ func (e *Engine) replacing(meets func(*podlife.Pod) bool) []*podlife.Pod {
 // lost in its time. What is forgotten by now was noted when it was handed out.
 func (e *Engine) linkConsequences(s *spans.Span, d *nodes.Disruption) {
 	until := s.End.Add(d.Tail())
-	for _, pod := range e.replacing(func(p *podlife.Pod) bool { return p.Node == d.Node.Name && e.nodeCause(p, until) == d }) {
+	for _, pod := range e.replacing(d.Node.Name, func(p *podlife.Pod) bool { return e.nodeCause(p, until) == d }) {
 		d.Ledger.AddConsequence(consequenceOf(pod))
 	}
 	e.linkAll(s, d.Ledger.Consequences, until)
@@ -204,8 +203,15 @@ func (r *reviewer) linkVictims() {
 		return
 	}
 	e := r.engine
-	for _, victim := range e.replacing(func(pod *podlife.Pod) bool { return starts[e.preemptor(pod)] != nil }) {
-		e.preemptor(victim).Ledger.AddVictim(consequenceOf(victim))
+	// They were on the node of the pod, or on the one that the scheduler nominated for it.
+	on := map[string]bool{}
+	for pod := range starts {
+		on[pod.Node], on[pod.NominatedNode] = true, true
+	}
+	for _, node := range slices.Sorted(maps.Keys(on)) {
+		for _, victim := range e.replacing(node, func(pod *podlife.Pod) bool { return starts[e.preemptor(pod)] != nil }) {
+			e.preemptor(victim).Ledger.AddVictim(consequenceOf(victim))
+		}
 	}
 	for pod, s := range starts {
 		e.linkAll(s, pod.Ledger.Victims, time.Time{})

@@ -17,48 +17,66 @@ import (
 // it is open. They wait in the room that Events have; see shed.
 
 // claimable reports whether something that is still to be handed out may yet want the
-// object's Events.
-func (e *Engine) claimable(obj *podlife.Object) bool {
-	if e.wantedByPod(obj) || e.endToCome(e.pods[obj.ObjectID]) {
-		return true
+// object's Events. If that is so until the review of a workload, it is by that one.
+func (e *Engine) claimable(obj *podlife.Object) (open bool, by *workloads.Workload) {
+	if open, by := e.wantedByPod(obj); open {
+		return true, by
+	}
+	pod := e.pods[obj.ObjectID]
+	if e.endToCome(pod) {
+		return true, nil
 	}
 	w := e.workloadAbove(obj)
-	if w == nil {
-		return false
+	switch {
+	case w == nil:
+		return false, nil
+	case isOpen(w):
+		return true, w
+	case e.now.Before(obj.Touched.Add(e.opts.Settle)):
+		return true, nil // a review is due
+	case pod != nil && e.endsSoon(pod):
+		return true, nil
+	case pod != nil && e.podOpen(w, pod), pod == nil && e.setOpen(w, obj):
+		return true, w
 	}
-	for _, c := range w.Changes {
-		if !c.Ledger.Sent || c == w.Current() && c.BeingRetried() {
-			return true
-		}
-	}
-	if e.now.Before(obj.Touched.Add(e.opts.Settle)) {
-		return true // a review is due
-	}
-	if pod := e.pods[obj.ObjectID]; pod != nil {
-		return e.podOpen(w, pod)
-	}
-	return e.setOpen(w, obj)
+	return false, nil
 }
 
 // wantedByPod reports whether a change that is still to be handed out may want the
-// Events of a claim, because it tells of a pod that uses it.
-func (e *Engine) wantedByPod(obj *podlife.Object) bool {
-	return obj.Kind == kube.KindClaim && obj.Group == "" && slices.ContainsFunc(e.claims.Users[podlife.ClaimKey(obj.Namespace, obj.Name)], func(pod *podlife.Pod) bool {
-		return !pod.Ledger.StartSent && e.claimable(pod.Object)
-	})
+// Events of a claim, because it tells of a pod that uses it, and of which workload.
+func (e *Engine) wantedByPod(obj *podlife.Object) (wanted bool, by *workloads.Workload) {
+	if obj.Kind != kube.KindClaim || obj.Group != "" {
+		return false, nil
+	}
+	for _, pod := range e.claims.Users[podlife.ClaimKey(obj.Namespace, obj.Name)] {
+		if pod.Ledger.StartSent {
+			continue
+		}
+		if open, by := e.claimable(pod.Object); open {
+			return true, by
+		}
+	}
+	return false, nil
+}
+
+// endsSoon reports whether the end of a pod is still to be handed out, for as long as is waited
+// for it, although nothing more may be observed of the pod.
+func (e *Engine) endsSoon(pod *podlife.Pod) bool {
+	gone := pod.Leaving() && pod.Gone.Known() && !e.now.After(pod.GoneSeen.Add(e.opts.Linger))
+	return pod.EndIsAnnounced(e.now) || gone && !pod.Ledger.StopSent
 }
 
 // podOpen reports whether something about a pod, of which the workload's changes do not
 // tell, is still to be handed out: its start or stop, a restart, its replacement.
 func (e *Engine) podOpen(w *workloads.Workload, pod *podlife.Pod) bool {
 	switch {
-	case pod.EndIsAnnounced(e.now) || restartPending(pod):
+	case restartPending(pod):
 		return true
 	case !pod.Lost():
 		return !pod.Ledger.StartSent && !pod.Initial
 	case pod.Ledger.StopSent:
 		return false
-	case pod.Leaving() && (!pod.Gone.Known() || !e.now.After(pod.GoneSeen.Add(e.opts.Linger))):
+	case pod.Leaving() && !pod.Gone.Known():
 		return true
 	}
 	return e.lossPending(w, pod)
@@ -147,7 +165,11 @@ func (e *Engine) disruptionBehind(obj *podlife.Object, ev *podlife.Event) *nodes
 // tells, to be over.
 func (e *Engine) heldForNode(obj *podlife.Object, ev *podlife.Event) bool {
 	d := e.disruptionBehind(obj, ev)
-	return d != nil && !d.Ledger.Sent
+	if d == nil || d.Ledger.Sent {
+		return false
+	}
+	e.awaitTold(d, obj)
+	return true
 }
 
 // sentSpanAfterStart finds the span, handed out before, in whose time an Event about a pod

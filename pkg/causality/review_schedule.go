@@ -77,10 +77,7 @@ func (s *scheduler) settled(ev *podlife.Event, told build.Schedule) {
 	s.out = append(s.out, told.Trace([]*podlife.Event{ev}))
 }
 
-func (s *scheduler) wait() {
-	s.held = true
-	s.wakeForEvents(s.now.Add(s.opts.Settle))
-}
+func (s *scheduler) wait() { s.held = true }
 
 // about puts an Event that names a Job on the Job's run, or on the time it was made for.
 func (s *scheduler) about(job *workloads.Workload, ev *podlife.Event) {

@@ -17,8 +17,6 @@ import (
 type Nodes struct {
 	ByID  map[kube.ObjectID]*Record
 	Named map[string][]*Record
-	// Due are those with disruptions to hand out.
-	Due map[*Record]bool
 }
 
 // NewNodes returns what is known before a Node was seen: nothing.
@@ -26,7 +24,6 @@ func NewNodes() Nodes {
 	return Nodes{
 		ByID:  map[kube.ObjectID]*Record{},
 		Named: map[string][]*Record{},
-		Due:   map[*Record]bool{},
 	}
 }
 
@@ -41,6 +38,7 @@ type Record struct {
 	bootID      string
 	reboot      *Disruption // the reboot after which it is not Ready yet
 	Disruptions []*Disruption
+	Begun       int // how many disruptions have begun
 	Gone        bool
 }
 
@@ -186,6 +184,7 @@ func (n *Record) begin(d *Disruption) *Disruption {
 			return other
 		}
 	}
+	n.Begun++
 	n.Disruptions = append(n.Disruptions, d)
 	if len(n.Disruptions) > MaxDisruptions {
 		i := max(0, slices.IndexFunc(n.Disruptions, func(d *Disruption) bool { return d.Ledger.Sent || d.Over }))

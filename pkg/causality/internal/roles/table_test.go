@@ -7,9 +7,10 @@ var engineRules = rules{
 	// A plan is made once for all that is done inside one boundary, and takes work.
 	scratch: []string{"plans", "losses", "work", "budget", "opts"},
 	books: []string{
-		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept",
-		"Engine.next", "Engine.nextEvents", "Engine.held", "Engine.due", "allResting.resting", "Engine.unsettled", "Engine.orphans", "Engine.reread", "Engine.issued", "Engine.handed",
-		"nodes.Nodes.Due", "workloads.Workload.Due", "workloads.Workload.RestUntil",
+		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept", "Engine.worked",
+		"Engine.held", "Engine.due", "Engine.dueNodes", "Engine.unsettled", "Engine.awaited", "Engine.orphans", "Engine.old", "Engine.goneClaims", "Engine.open",
+		"timers.heap", "timers.at", "timer.time", "awaited.by", "awaited.reviews", "awaited.told", "Engine.reread", "Engine.issued", "Engine.handed",
+		"workloads.Workload.RestUntil", "allResting.resting",
 	},
 	packages: map[string]role{
 		"stream":             deduces,

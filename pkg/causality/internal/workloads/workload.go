@@ -99,9 +99,9 @@ type Workload struct {
 	CronJob *cronTrigger // of a Job that a CronJob has
 	Resumed time.Time    // the latest time at which the controller says it resumed the Job
 
-	// Due is when the engine reviews it next; zero if there is no need. Before RestUntil it
-	// does not: a review that took long is not to be repeated at once. See restPerUnit.
-	Due, RestUntil time.Time
+	// RestUntil is when the engine reviews it next at the earliest: a review that took long is
+	// not to be repeated at once. See restPerUnit.
+	RestUntil time.Time
 }
 
 // State is one state of a workload that was observed, reduced to what the kinds have in

@@ -1,0 +1,99 @@
+package causality
+
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+)
+
+// CheckBooks checks what the engine notes of when to look at what against what there is: whatever
+// is not noted would not be looked at, and nothing else would show it.
+func (e *Engine) CheckBooks(t interface {
+	Helper()
+	Errorf(string, ...any)
+}) {
+	t.Helper()
+	for _, ts := range []*timers[*podlife.Object]{&e.unsettled, &e.old, &e.orphans} {
+		checkHeap(t, ts)
+	}
+	checkHeap(t, &e.due)
+	checkHeap(t, &e.dueNodes)
+	checkHeap(t, &e.goneClaims)
+	for id, obj := range e.objects {
+		if len(obj.Events) == 0 && !e.knownByEventsOnly(obj) {
+			continue
+		}
+		if !e.old.has(obj) {
+			t.Errorf("nothing will forget what is known of %v", id)
+			continue
+		}
+		at := e.old.heap[e.old.at[obj]].time
+		for _, ev := range obj.Events {
+			if at.After(ev.LastArrival.Add(podlife.EventLife)) && at.After(e.now) {
+				t.Errorf("Event %s may have had its life before it is looked at", ev.Key)
+			}
+		}
+	}
+	for _, obj := range e.old.all() {
+		if e.objects[obj.ObjectID] != obj {
+			t.Errorf("%v is forgotten, and would be again", obj.ObjectID)
+		}
+	}
+	for _, obj := range e.unsettled.all() {
+		if e.objects[obj.ObjectID] != obj {
+			t.Errorf("the Events about %v are forgotten, and would be told", obj.ObjectID)
+		}
+	}
+	for obj := range e.awaited.by {
+		if !e.unsettled.has(obj) {
+			t.Errorf("%v waits for nothing, and for something", obj.ObjectID)
+		}
+	}
+	for _, objs := range e.awaited.reviews {
+		for obj := range objs {
+			if e.awaited.by[obj].review == nil {
+				t.Errorf("%v is misfiled", obj.ObjectID)
+			}
+		}
+	}
+	lost := 0
+	for _, pod := range e.pods {
+		if pod.Lost() && pod.Node != "" {
+			lost++
+			if !slices.Contains(e.lost.from(pod.Node), pod) {
+				t.Errorf("%s is lost, and not found on its node", pod.Name)
+			}
+		}
+	}
+	if n := len(e.lost.of); n != lost {
+		t.Errorf("%d pods are lost, noted are %d", lost, n)
+	}
+	open := int64(0)
+	for _, w := range e.workloads {
+		open += int64(unsent(w))
+	}
+	if n := e.Stats().Open; n != open {
+		t.Errorf("%d changes are open, noted are %d", open, n)
+	}
+	for _, c := range e.claims.ByID {
+		if !c.GoneSeen.IsZero() && !e.goneClaims.has(c) {
+			t.Errorf("nothing will forget claim %s", c.Name)
+		}
+	}
+	for _, n := range e.nodes.ByID {
+		if (n.Gone || len(n.Disruptions) > 0) && !e.old.has(n.Object) {
+			t.Errorf("nothing will forget what is known of node %s", n.Name)
+		}
+	}
+}
+
+func checkHeap[K comparable](t interface{ Errorf(string, ...any) }, ts *timers[K]) {
+	if len(ts.heap) != len(ts.at) {
+		t.Errorf("%d wait, at %d places", len(ts.heap), len(ts.at))
+	}
+	for i, timer := range ts.heap {
+		if ts.at[timer.of] != i || timer.time.Before(ts.heap[max(0, i-1)/2].time) {
+			t.Errorf("number %d of those that wait is not in its place", i)
+		}
+	}
+}
