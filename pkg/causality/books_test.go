@@ -97,3 +97,17 @@ func checkHeap[K comparable](t interface{ Errorf(string, ...any) }, ts *timers[K
 		}
 	}
 }
+
+// Stuck is how many objects have Events that wait for no time that is near, and for nothing that
+// is still to happen.
+func (e *Engine) Stuck() (stuck int) {
+	for _, obj := range e.unsettled.all() {
+		is := e.awaited.by[obj]
+		waits := is.review != nil && e.workloads[is.review.ObjectID] == is.review || is.told != nil && !is.told.Ledger.Sent
+		soon := e.unsettled.heap[e.unsettled.at[obj]].time.Before(e.now.Add(podlife.SweepInterval))
+		if !waits && !soon {
+			stuck++
+		}
+	}
+	return stuck
+}

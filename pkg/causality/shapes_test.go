@@ -403,7 +403,9 @@ func longLists(c *shaped, n int) {
 			c.event(p, "Pod", "FailedScheduling", fmt.Sprint("0/3 nodes are available: ", i))
 		}
 	}
-	c.settle()
+	c.pass(time.Minute)
+	c.beside(webs, 200, 40*time.Second, func(int) { c.odd(10) })
+	c.begun = len(c.seen)
 	c.beside(webs, 200, 20*time.Second, func(int) { c.odd(10) })
 }
 
