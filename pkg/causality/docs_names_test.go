@@ -120,7 +120,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 		return line
 	}
 	n := vocabulary{
-		"Key":    {"rollspan.link.type"}, // of links, which are no spans
+		"Key":    {"rollspan.link.type", "rollspan.link.left_out"}, // of links, which are no spans
 		"Change": code(row("rollspan.change")),
 		"Cause":  code(row("rollspan.cause") + section(t, doc, "### Restarts", "### The critical path")),
 		"Source": code(strings.TrimPrefix(row("rollspan.start.source"), " `disrupted` |")),
@@ -132,7 +132,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 	n["Phase"] = slices.DeleteFunc(n["Phase"], func(word string) bool { return word == "minReadySeconds" })
 	for _, row := range rows(own) {
 		for _, key := range keys(code(row[0])) {
-			if key != "rollspan.critical_path.<phase>" && !strings.HasPrefix(key, "rollspan.link.<meaning>.") {
+			if key != "rollspan.critical_path.<phase>" && !strings.HasPrefix(key, "rollspan.left_out.<phase>.") && !strings.HasPrefix(key, "rollspan.link.<meaning>.") {
 				n["Key"] = append(n["Key"], key)
 			}
 		}
@@ -162,6 +162,8 @@ func usedNames(seen []spans.Span) map[string]map[string]bool {
 	read := func(kvs []attribute.KeyValue) {
 		for _, kv := range kvs {
 			if phase, ok := attr.PhaseOf(kv.Key); ok {
+				used["Phase"][string(phase)] = true
+			} else if phase, _, ok := attr.LeftOutOf(kv.Key); ok {
 				used["Phase"][string(phase)] = true
 			} else if _, ok := attr.LinkOf(kv.Key); ok {
 				continue // see TestLawSpansSayWhatTheirLinksMean

@@ -44,6 +44,7 @@ func everySpan(t *testing.T) []spans.Span {
 		}
 	}
 	runScenarios(t, func(traces []spans.Trace) { seen = append(seen, allSpans(traces)...) })
+	seen = append(seen, overBudget(t)...)
 	// Package otlp adds one attribute, where it is asked to.
 	seen[0].Attributes = append(slices.Clone(seen[0].Attributes), attr.ComponentKey.String(seen[0].Service))
 	return seen
@@ -137,8 +138,10 @@ func stands(documented string, key attribute.Key) bool {
 			return ok && rest != "segments"
 		}
 	}
-	if prefix, suffix, ok := strings.Cut(documented, "<meaning>"); ok {
-		return strings.HasPrefix(string(key), prefix) && strings.HasSuffix(string(key), suffix)
+	for _, any := range []string{"<meaning>", "<phase>"} {
+		if prefix, suffix, ok := strings.Cut(documented, any); ok {
+			return strings.HasPrefix(string(key), prefix) && strings.HasSuffix(string(key), suffix)
+		}
 	}
 	return documented == string(key)
 }
@@ -197,6 +200,9 @@ var places = map[string]func(s spans.Span) bool{
 	"disruptions":       func(s spans.Span) bool { return change(s) == "disruption" },
 	"activity":          func(s spans.Span) bool { return strings.HasSuffix(s.Name, " activity") },
 	"steps":             func(s spans.Span) bool { return strings.HasPrefix(s.Name, "ReplicaSet scale ") },
+	"spans that stand for others": func(s spans.Span) bool {
+		return value(s, "rollspan.left_out.spans").AsInt64() > 0
+	},
 	"spans on the critical path": func(s spans.Span) bool {
 		return !strings.HasSuffix(s.Name, " activity") && s.Name != "in progress"
 	},
@@ -279,6 +285,9 @@ func linksAreDocumented(t *testing.T, doc string, seen []spans.Span) {
 	used := map[string]bool{}
 	for _, s := range seen {
 		for _, l := range s.Links {
+			if n := len(l.Attributes); n > 1 && l.Attributes[n-1] == attr.LinkLeftOutKey.Bool(true) {
+				l.Attributes = l.Attributes[:n-1]
+			}
 			if len(l.Attributes) != 1 || l.Attributes[0].Key != "rollspan.link.type" || !slices.Contains(kinds, l.Attributes[0].Value.AsString()) {
 				t.Errorf("a link of %q has %v, which is not documented", s.Name, l.Attributes)
 				continue

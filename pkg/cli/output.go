@@ -42,6 +42,7 @@ type conversion struct {
 	engine   causality.Options
 	encoder  otlp.Options
 	exporter export.Config
+	budget   traceBudget
 	// drain is how long to wait for the collector at the end.
 	drain time.Duration
 }
@@ -78,6 +79,7 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 		"whose name the service.name of a span is: that of the component that did the work (component), or that of the service which the workload's pods run, from their labels and annotations (workload)")
 	fs.BoolVar(&c.encoder.ObjectNames, "object-names", false, "put the names of objects into the names of all spans")
 	fs.DurationVar(&c.drain, "drain-timeout", drain, "how long to wait at the end until the collector has all spans")
+	c.budget.addFlags(fs)
 	c.exporter.AddFlags(fs)
 }
 
@@ -88,6 +90,9 @@ func (c *conversion) validate() error {
 		if d <= 0 {
 			return fmt.Errorf("--%s: %s is not a time to wait; it must be more than 0", flag, d)
 		}
+	}
+	if err := c.budget.validate(); err != nil {
+		return err
 	}
 	if err := c.validateTraceContext(); err != nil {
 		return err
@@ -216,7 +221,7 @@ func (o treeOutput) Close(context.Context) error { return nil }
 // jsonOutput prints traces as OTLP JSON, one request a line.
 type jsonOutput struct{ w *otlp.JSONWriter }
 
-func (o jsonOutput) Deliver(t spans.Trace) error { return o.w.Write([]spans.Trace{t}) }
+func (o jsonOutput) Deliver(t spans.Trace) error { return o.w.Write([]spans.Trace{t.Sent()}) }
 
 func (o jsonOutput) Close(context.Context) error { return nil }
 
@@ -225,7 +230,7 @@ func (o jsonOutput) Close(context.Context) error { return nil }
 type otlpOutput struct{ exporter *export.Exporter }
 
 func (o otlpOutput) Deliver(t spans.Trace) error {
-	o.exporter.Enqueue([]spans.Trace{t})
+	o.exporter.Enqueue([]spans.Trace{t.Sent()})
 	return nil
 }
 
@@ -255,7 +260,7 @@ func (o patientOutput) Deliver(t spans.Trace) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	o.exporter.Enqueue([]spans.Trace{t})
+	o.exporter.Enqueue([]spans.Trace{t.Sent()})
 	return nil
 }
 

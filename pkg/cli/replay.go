@@ -17,6 +17,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/budget"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -262,6 +263,7 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label
 			continue
 		}
 		observations++
+		to.now = o.Time
 		to.notice(o.Object)
 		if err := to.deliver(engine.Observe(o)); err != nil {
 			return observations, broken, err
@@ -301,6 +303,10 @@ type replayOutput struct {
 	clusterUID string
 	out        output
 	changes    int
+	// now is the time up to which observations were taken in. budget is nil where traces are
+	// printed.
+	now    time.Time
+	budget *budget.Budget
 }
 
 func (r *replay) newOutput(ctx context.Context) *replayOutput {
@@ -316,10 +322,20 @@ func (o *replayOutput) notice(object runtime.Object) {
 }
 
 func (o *replayOutput) deliver(finished []spans.Trace) error {
-	for _, t := range finished {
+	if len(finished) > 0 {
 		if err := o.open(); err != nil {
 			return err
 		}
+	}
+	if o.budget != nil {
+		finished = o.budget.Apply(o.now, finished)
+	}
+	return o.hand(finished)
+}
+
+// hand passes traces on.
+func (o *replayOutput) hand(finished []spans.Trace) error {
+	for _, t := range finished {
 		if !t.Late {
 			o.changes++
 		}
@@ -334,6 +350,7 @@ func (o *replayOutput) open() (err error) {
 	if o.out != nil {
 		return nil
 	}
+	o.budget = o.conversion.newBudget(o.clusterUID)
 	if o.conversion.format != outputOTLP {
 		o.out, err = o.conversion.print(o.stdout, o.clusterUID)
 		return err
@@ -349,6 +366,11 @@ func (o *replayOutput) open() (err error) {
 func (o *replayOutput) close() error {
 	if o.out == nil {
 		return nil
+	}
+	if o.budget != nil {
+		if err := o.hand(o.budget.Flush()); err != nil {
+			return err
+		}
 	}
 	closing, cancel := context.WithTimeout(o.ctx, o.conversion.drain)
 	defer cancel()

@@ -128,6 +128,7 @@ func (s *snapshot) feed(ctx context.Context, history snapshots.History, to *repl
 		if s.memory.exceeded() {
 			return s.tooMuch(strings.Join(s.names, ", "))
 		}
+		to.now = o.Time
 		history.Observations[i] = causality.Observation{} // it may be many times what the engine keeps
 		if err := to.deliver(engine.Observe(o)); err != nil {
 			return err

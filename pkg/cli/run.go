@@ -153,6 +153,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	}
 	options.DataDir, options.DataDirMaxBytes, options.Acknowledges = r.dataDir, r.dataDirMost, r.conversion.format == outputOTLP
 	options.Namespaces, options.Engine, options.Log = r.namespaces, r.conversion.engine, r.log
+	options.Budget = r.conversion.newBudget
 	options.Sink = func(clusterUID string) (watcher.Sink, error) {
 		sink, err := r.open(clusterUID, &registered)
 		if err != nil {

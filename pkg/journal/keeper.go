@@ -336,21 +336,22 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 	passed := !k.end.IsZero() && k.now.Before(k.end.Add(-recent))
 	for _, t := range built {
 		t = k.untold(t, passed)
-		if len(t.Spans) == 0 {
+		list := told(&t)
+		if len(list) == 0 {
 			continue
 		}
 		out = append(out, t)
 		known := true
-		keys := make([]SpanKey, len(t.Spans))
-		for i := range t.Spans {
-			keys[i] = keyOf(&t.Spans[i])
+		keys := make([]SpanKey, len(list))
+		for i := range list {
+			keys[i] = keyOf(&list[i])
 			known = known && k.ledger.isBuilt(keys[i])
 			k.given[keys[i]] = true
 		}
 		if known {
 			continue
 		}
-		seq := k.handed.append(encodeBuilt(nil, k.now, &t))
+		seq := k.handed.append(encodeBuilt(nil, k.now, list))
 		k.ledger.built(seq, k.now, keys)
 	}
 	if err := k.handed.flush(false); err != nil {
@@ -362,9 +363,10 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 // untold is a trace without the spans that were handed out, or passed over. The caller holds
 // the lock.
 func (k *Keeper) untold(t spans.Trace, passed bool) spans.Trace {
-	var left []spans.Span
-	for i := range t.Spans {
-		key := keyOf(&t.Spans[i])
+	left := map[SpanKey]bool{}
+	list := told(&t)
+	for i := range list {
+		key := keyOf(&list[i])
 		switch {
 		case k.given[key]:
 		case k.ledger.isTaken(key):
@@ -372,15 +374,41 @@ func (k *Keeper) untold(t spans.Trace, passed bool) spans.Trace {
 		case passed && !k.ledger.isBuilt(key):
 			k.stats.Passed++
 		default:
-			left = append(left, t.Spans[i])
+			left[key] = true
 			continue
 		}
 		if i == 0 {
 			t.Late = true // its root went out before
 		}
 	}
-	t.Spans = left
+	if len(left) == len(list) {
+		return t
+	}
+	t.Spans = only(left, t.Spans)
+	if t.Selection != nil {
+		sent := only(left, t.Selection.Spans)
+		t.Selection = &spans.Selection{Spans: sent, LeftOut: max(len(t.Spans)-len(sent), 0)}
+	}
 	return t
+}
+
+// told are the spans that a trace tells of, sent or not: all of it, or what sums up what others
+// have left out.
+func told(t *spans.Trace) []spans.Span {
+	if len(t.Spans) == 0 && t.Selection != nil {
+		return t.Selection.Spans
+	}
+	return t.Spans
+}
+
+// only are those of some spans that have one of the keys.
+func only(keys map[SpanKey]bool, list []spans.Span) (out []spans.Span) {
+	for i := range list {
+		if keys[keyOf(&list[i])] {
+			out = append(out, list[i])
+		}
+	}
+	return out
 }
 
 // Acknowledge notes that spans are where nothing of this process is needed any more: the
@@ -402,8 +430,28 @@ func (k *Keeper) Acknowledge(keys ...SpanKey) {
 func (k *Keeper) AcknowledgeAll(traces []spans.Trace) {
 	var keys []SpanKey
 	for i := range traces {
-		for j := range traces[i].Spans {
-			keys = append(keys, keyOf(&traces[i].Spans[j]))
+		list := told(&traces[i])
+		for j := range list {
+			keys = append(keys, keyOf(&list[j]))
+		}
+	}
+	k.Acknowledge(keys...)
+}
+
+// AcknowledgeLeftOut notes that for the spans of a trace that are not sent, as it is over its
+// budget.
+func (k *Keeper) AcknowledgeLeftOut(t *spans.Trace) {
+	if t.Selection == nil || t.Selection.LeftOut == 0 {
+		return
+	}
+	sent := map[SpanKey]bool{}
+	for i := range t.Selection.Spans {
+		sent[keyOf(&t.Selection.Spans[i])] = true
+	}
+	var keys []SpanKey
+	for i := range t.Spans {
+		if key := keyOf(&t.Spans[i]); !sent[key] {
+			keys = append(keys, key)
 		}
 	}
 	k.Acknowledge(keys...)

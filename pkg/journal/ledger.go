@@ -25,12 +25,12 @@ type SpanKey struct {
 // keyOf is the key of a span.
 func keyOf(s *spans.Span) SpanKey { return SpanKey{s.TraceID, s.SpanID} }
 
-// encodeBuilt appends the spans of a trace: when, the trace's ID, and theirs.
-func encodeBuilt(to []byte, now time.Time, t *spans.Trace) []byte {
+// encodeBuilt appends spans of a trace: when, the trace's ID, and theirs.
+func encodeBuilt(to []byte, now time.Time, list []spans.Span) []byte {
 	to = appendTime(append(to, recBuilt), now)
 	last := trace.TraceID{}
-	for i := range t.Spans {
-		s := &t.Spans[i]
+	for i := range list {
+		s := &list[i]
 		if s.TraceID != last {
 			last = s.TraceID
 			to = append(append(to, 1), last[:]...) // those that follow are of this trace

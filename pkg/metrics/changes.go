@@ -50,6 +50,7 @@ type Changes struct {
 	reasons    *limit
 	phaseNames *limit
 	overflow   prometheus.Counter
+	summed     prometheus.Counter
 	lag        prometheus.Histogram
 	now        func() time.Time
 }
@@ -82,6 +83,10 @@ func NewChanges(o Options) *Changes {
 			Namespace: "rollspan", Name: "metrics_overflow_total",
 			Help: "Values that were counted with the namespace \"" + other + "\" because there are too many series already.",
 		}),
+		summed: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "rollspan", Name: "summed_spans_total",
+			Help: "Spans that were summed up on others instead of sent, as their trace was over its budget.",
+		}),
 		lag: prometheus.NewHistogram(histogramOpts("export_lag_seconds",
 			"Time from the end of a change until the collector had its trace.", lagBuckets)),
 		now: time.Now,
@@ -102,6 +107,9 @@ func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpt
 // change: activity, and what follows a trace that was handed out before, is
 // passed over.
 func (c *Changes) Finished(t spans.Trace) {
+	if t.Selection != nil {
+		c.summed.Add(float64(t.Selection.LeftOut))
+	}
 	root := t.Root()
 	if root == nil {
 		return
@@ -195,5 +203,5 @@ func (c *Changes) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (c *Changes) collectors() []prometheus.Collector {
-	return []prometheus.Collector{c.durations, c.phases, c.failures, c.overflow, c.lag}
+	return []prometheus.Collector{c.durations, c.phases, c.failures, c.overflow, c.summed, c.lag}
 }

@@ -103,6 +103,31 @@ type Trace struct {
 	// Late says that the root is not among these spans: it went out before, or,
 	// where they say what a change in progress waits for, is still to come.
 	Late bool
+
+	// Selection says what is sent of a trace that is over its budget: see package budget.
+	// All else sees Spans. It is nil for a trace that is sent as it is.
+	Selection *Selection
+}
+
+// Selection is what is sent of a trace that is over its budget.
+type Selection struct {
+	// Spans are those of the trace that are sent, in its order; of a trace without spans, what
+	// sums up what others have left out.
+	Spans []Span
+	// LeftOut is how many of the trace's spans are not among them.
+	LeftOut int
+}
+
+// Sent returns the trace as it is sent.
+func (t *Trace) Sent() Trace {
+	if t.Selection == nil {
+		return *t
+	}
+	out := Trace{Spans: t.Selection.Spans, Late: t.Late}
+	if len(out.Spans) == 0 || len(t.Spans) == 0 || out.Spans[0].SpanID != t.Spans[0].SpanID {
+		out.Late = true // its root is not among them
+	}
+	return out
 }
 
 // Root returns the first span, which is the change itself unless the trace

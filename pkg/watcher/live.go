@@ -18,6 +18,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/budget"
 )
 
 // Sink takes the traces that the engine has finished. It is called from one
@@ -42,6 +43,9 @@ type LiveOptions struct {
 	// where traces go. The cluster's UID is empty if it may not be read.
 	// Required.
 	Sink func(clusterUID string) (Sink, error)
+	// Budget makes what says of each trace what of it is sent, for one engine. Default, or
+	// where it returns nil: all is.
+	Budget func(clusterUID string) *budget.Budget
 	// DataDir is a directory of this process's own, where the journal of what goes into the
 	// engine is kept: the next run goes on where this one stops, however that is. Default:
 	// none.
@@ -279,7 +283,11 @@ func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace
 	var errs []error
 	for _, t := range finished {
 		err := sink.Deliver(t)
-		if err == nil && !l.options.Acknowledges {
+		switch {
+		case err != nil:
+		case l.options.Acknowledges:
+			keeper.AcknowledgeLeftOut(&t)
+		default:
 			keeper.AcknowledgeAll([]spans.Trace{t})
 		}
 		errs = append(errs, err)

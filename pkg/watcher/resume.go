@@ -100,7 +100,9 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 	resumed.reset()
 	o := journal.Options{
 		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(),
-		New:   func() journal.Engine { return watchedEngine{l.newEngine(l.options.Engine), l.heartbeat} },
+		New: func() journal.Engine {
+			return watchedEngine{l.budgeted(l.newEngine(l.options.Engine), clusterUID), l.heartbeat}
+		},
 		Reset: resumed.reset, Redact: NewRedactor().Object,
 		Observed: func(o causality.Observation) {
 			resumed.observed(o)

@@ -182,3 +182,23 @@ const (
 	// K8SEventLastTimeKey is when it came last, by RFC 3339, if that was more than once.
 	K8SEventLastTimeKey = attribute.Key("k8s.event.last_time")
 )
+
+// What is said of spans that were left out of a trace, as it was over its budget (package
+// budget). What they took by phase has keys of its own: see Phase.LeftOutKey.
+const (
+	// LeftOutSpansKey is how many spans below this one were left out: 71234.
+	LeftOutSpansKey = attribute.Key("rollspan.left_out.spans")
+	// LeftOutStartsKey is how many of these are starts, or runs, of pods: 9012.
+	LeftOutStartsKey = attribute.Key("rollspan.left_out.starts")
+	// LeftOutStopsKey is how many of these are stops of pods: 9012.
+	LeftOutStopsKey = attribute.Key("rollspan.left_out.stops")
+	// LeftOutErrorsKey is how many of these are errors: 12.
+	LeftOutErrorsKey = attribute.Key("rollspan.left_out.errors")
+	// LeftOutEventsKey is how many events of spans were left out: 40321.
+	LeftOutEventsKey = attribute.Key("rollspan.left_out.events")
+	// LeftOutLinksKey is how many links of spans were left out: 3.
+	LeftOutLinksKey = attribute.Key("rollspan.left_out.links")
+	// LinkLeftOutKey is true for a link to a span that was left out. It leads to the nearest
+	// one above that which was not.
+	LinkLeftOutKey = attribute.Key("rollspan.link.left_out")
+)

@@ -51,3 +51,50 @@ func PhaseOf(key attribute.Key) (p Phase, ok bool) {
 	}
 	return Phase(name), true
 }
+
+const leftOut = "rollspan.left_out."
+
+// LeftOutKey is the attribute that has a statistic of how long pods that were left out of a
+// trace took for the phase: rollspan.left_out.pull_image.p95.
+func (p Phase) LeftOutKey(s Statistic) attribute.Key {
+	return attribute.Key(leftOut + string(p) + "." + string(s))
+}
+
+// Statistic is what is said of many durations, as attributes have it.
+type Statistic string
+
+// The statistics. All but the first are in seconds.
+const (
+	statisticCount Statistic = "count" // of pods that took any time
+	statisticTotal Statistic = "total"
+	statisticP50   Statistic = "p50"
+	statisticP95   Statistic = "p95"
+	statisticMax   Statistic = "max"
+)
+
+// Statistics of durations, in seconds, which are sorted: how many they are, what they add up
+// to, their median, their 95th percentile (both by nearest rank), and the longest.
+func (p Phase) Statistics(sorted []float64) []attribute.KeyValue {
+	total := 0.0
+	for _, d := range sorted {
+		total += d
+	}
+	rank := func(percent int) float64 { return sorted[max((len(sorted)*percent+99)/100-1, 0)] }
+	return []attribute.KeyValue{
+		p.LeftOutKey(statisticCount).Int(len(sorted)),
+		p.LeftOutKey(statisticTotal).Float64(total),
+		p.LeftOutKey(statisticP50).Float64(rank(50)),
+		p.LeftOutKey(statisticP95).Float64(rank(95)),
+		p.LeftOutKey(statisticMax).Float64(sorted[len(sorted)-1]),
+	}
+}
+
+// LeftOutOf is the phase that a key has a statistic of; ok is false for other keys.
+func LeftOutOf(key attribute.Key) (p Phase, s Statistic, ok bool) {
+	name, ok := strings.CutPrefix(string(key), leftOut)
+	phase, statistic, dot := strings.Cut(name, ".")
+	if !ok || !dot {
+		return "", "", false
+	}
+	return Phase(phase), Statistic(statistic), true
+}

@@ -77,6 +77,9 @@ const (
 	// NotReady is of a pod that had been Ready, in a change that is open.
 	NotReady
 
+	// LeftOut stands for spans that came when their trace was over its budget.
+	LeftOut
+
 	end // of the kinds
 )
 
@@ -155,6 +158,8 @@ var table = [end]properties{
 	RemovePod:     {name: "remove pod", service: attr.ServiceKubelet, phase: attr.PhasePodStop},
 
 	NotReady: {name: "not ready", service: attr.ServiceKubelet, phase: attr.PhaseBecomeReady},
+
+	LeftOut: {name: "left out"}, // the service is that of what was left out
 }
 
 // All are the kinds that there are.

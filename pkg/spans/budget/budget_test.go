@@ -1,0 +1,525 @@
+package budget_test
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"pgregory.net/rapid"
+
+	"github.com/rollspan/rollspan/pkg/otlp"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/budget"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+var day = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+
+func sizes(t testing.TB) *otlp.Sizes {
+	t.Helper()
+	encoder, err := otlp.NewEncoder(otlp.Options{ClusterName: "prod-eu-1", Version: "v1.0.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoder.Sizes()
+}
+
+// teller makes up spans.
+type teller struct {
+	trace     trace.TraceID
+	n         int
+	resources map[string][]attribute.KeyValue
+}
+
+func newTeller(name string) *teller {
+	return &teller{trace: spans.NewTraceID(name), resources: map[string][]attribute.KeyValue{}}
+}
+
+// span is a span of an object from and to so many seconds.
+func (t *teller) span(k kind.Kind, parent trace.SpanID, object string, from, to float64) spans.Span {
+	t.n++
+	if t.resources[object] == nil {
+		t.resources[object] = []attribute.KeyValue{
+			semconv.K8SNamespaceName("shop"), semconv.K8SDeploymentName("web"), semconv.K8SPodName(object), semconv.K8SPodUID(object),
+		}
+	}
+	at := func(seconds float64) time.Time { return day.Add(time.Duration(seconds * float64(time.Second))) }
+	return spans.Span{
+		TraceID: t.trace, SpanID: spans.NewSpanID(t.trace, fmt.Sprint(t.n)), ParentID: parent,
+		Kind: k, Name: k.Name("Deployment"), Service: "kubelet", Start: at(from), End: at(to), Resource: t.resources[object],
+	}
+}
+
+// rollout is a rollout of n pods, of which each takes a tenth of a second to schedule, and
+// some to pull its image.
+func (t *teller) rollout(n int, pull func(pod int) float64) spans.Trace {
+	root := t.span(kind.Rollout, trace.SpanID{}, "web", 0, float64(n))
+	step := t.span(kind.ScaleUp, root.SpanID, "web-1", 0, float64(n))
+	list := []spans.Span{root, step}
+	for i := range n {
+		list = append(list, t.pod(step.SpanID, i, pull(i))...)
+	}
+	return spans.Trace{Spans: list}
+}
+
+func (t *teller) pod(step trace.SpanID, i int, pull float64) []spans.Span {
+	name, at := fmt.Sprintf("web-1-%05d", i), float64(i)
+	start := t.span(kind.PodStart, step, name, at, at+.1+pull)
+	start.Events = []spans.Event{{Name: "Scheduled", Time: start.Start}}
+	container := t.span(kind.Container, start.SpanID, name, at+.1, at+.1+pull)
+	return []spans.Span{
+		start,
+		t.span(kind.Schedule, start.SpanID, name, at, at+.1),
+		container,
+		t.span(kind.PullImage, container.SpanID, name, at+.1, at+.1+pull),
+	}
+}
+
+func number(t testing.TB, s *spans.Span, key attribute.Key) float64 {
+	t.Helper()
+	v, _ := s.Attribute(key)
+	if v.Type() == attribute.INT64 {
+		return float64(v.AsInt64())
+	}
+	return v.AsFloat64()
+}
+
+// sent are the names of what is sent of a trace's spans, with their objects.
+func sent(tr spans.Trace) (out []string) {
+	tr = tr.Sent()
+	for i := range tr.Spans {
+		pod, _ := tr.Spans[i].Attribute(semconv.K8SPodNameKey)
+		out = append(out, tr.Spans[i].Name+" "+pod.AsString())
+	}
+	return out
+}
+
+// TestSmallTraceIsNotTouched: what is within the budget is sent as it is, without a copy.
+func TestSmallTraceIsNotTouched(t *testing.T) {
+	tr := newTeller("small").rollout(20, func(int) float64 { return 1 })
+	out := budget.New(budget.Options{MaxBytes: budget.DefaultMaxBytes, MaxSpans: budget.DefaultMaxSpans}, sizes(t)).Apply(day, []spans.Trace{tr})
+	if len(out) != 1 || out[0].Selection != nil || len(out[0].Spans) != 82 {
+		t.Errorf("of a trace of %d spans %d are sent, selected: %t", len(tr.Spans), len(out[0].Sent().Spans), out[0].Selection != nil)
+	}
+}
+
+// TestWhatIsKept: of a rollout of a thousand pods, of which some failed and one was slow.
+func TestWhatIsKept(t *testing.T) {
+	tl := newTeller("big")
+	tr := tl.rollout(1000, func(pod int) float64 {
+		if pod == 500 {
+			return 60
+		}
+		return 1 + float64(pod)/1000
+	})
+	for i := range tr.Spans {
+		pod, _ := tr.Spans[i].Attribute(semconv.K8SPodNameKey)
+		s := &tr.Spans[i]
+		switch name := pod.AsString(); {
+		case s.Kind == kind.PodStart && name == "web-1-00700":
+			s.Attributes = append(s.Attributes, attr.CriticalKey.Bool(true))
+		case s.Kind == kind.PullImage && (name == "web-1-00100" || name == "web-1-00200" || name == "web-1-00300"):
+			s.Status, s.Attributes = codes.Error, append(s.Attributes, semconv.ErrorTypeKey.String("ErrImagePull"))
+		}
+	}
+	out := budget.New(budget.Options{MaxSpans: 200}, sizes(t)).Apply(day, []spans.Trace{tr})
+	got := sent(out[0])
+	for _, pod := range []string{
+		"web-1-00100", "web-1-00300", // the first failure and the last
+		"web-1-00700",                // the path
+		"web-1-00500",                // the slowest pull
+		"web-1-00000", "web-1-00999", // the first and the last
+	} {
+		for _, name := range []string{"Pod start ", "schedule ", "container ", "pull image "} {
+			if !slices.Contains(got, name+pod) {
+				t.Errorf("%s%s is not kept", name, pod)
+			}
+		}
+	}
+	if slices.Contains(got, "Pod start web-1-00200") {
+		t.Error("a failure between the first and the last is kept")
+	}
+	kept := len(got)
+	for i, s := range out[0].Sent().Spans[:2] { // the root and the step say the same
+		for key, want := range map[attribute.Key]float64{
+			attr.LeftOutSpansKey: float64(4002 - kept), attr.LeftOutStartsKey: float64(4002-kept) / 4, attr.LeftOutErrorsKey: 1,
+			"rollspan.left_out.schedule.count": float64(4002-kept) / 4, "rollspan.left_out.schedule.p50": .1,
+		} {
+			if got := number(t, &s, key); math.Abs(got-want) > 1e-6 {
+				t.Errorf("span %d: %s is %g, want %g", i, key, got, want)
+			}
+		}
+		if p50 := number(t, &s, "rollspan.left_out.pull_image.p50"); p50 < 1.4 || p50 > 1.6 {
+			t.Errorf("the median pull took %g s", p50)
+		}
+		if most := number(t, &s, "rollspan.left_out.pull_image.max"); most < 1.99 || most > 2 {
+			t.Errorf("the longest pull that is left out took %g s", most)
+		}
+	}
+	step := out[0].Sent().Spans[1]
+	if len(step.Events) != 128 || number(t, &step, attr.LeftOutEventsKey) != float64(4002-kept)/4-128 {
+		t.Errorf("the step took up %d events, and %g are left out", len(step.Events), number(t, &step, attr.LeftOutEventsKey))
+	}
+}
+
+// TestPodThatIsTooLarge: of a pod that there is no room for the failure is kept, with what is
+// above it, and the pod says how much is not there.
+func TestPodThatIsTooLarge(t *testing.T) {
+	tl := newTeller("crash")
+	root := tl.span(kind.PodRun, trace.SpanID{}, "job", 0, 5000)
+	container := tl.span(kind.Container, root.SpanID, "job", 0, 5000)
+	list := []spans.Span{root, container}
+	for i := range 4000 {
+		list = append(list, tl.span(kind.RunContainer, container.SpanID, "job", float64(i), float64(i)+1))
+	}
+	list[1234].Status, list[1234].Attributes = codes.Error, []attribute.KeyValue{semconv.ErrorTypeKey.String("OOMKilled")}
+	out := budget.New(budget.Options{MaxSpans: 100}, sizes(t)).Apply(day, []spans.Trace{{Spans: list}})
+	sent := out[0].Sent().Spans
+	if !slices.ContainsFunc(sent, func(s spans.Span) bool { return s.SpanID == list[1234].SpanID }) || len(sent) > 10 {
+		t.Errorf("%d spans are sent, the failure among them or not", len(sent))
+	}
+	for i := range sent[:2] {
+		if got := number(t, &sent[i], attr.LeftOutSpansKey); int(got) != 4002-len(sent) {
+			t.Errorf("%s says that %g spans are left out, and %d are", sent[i].Name, got, 4002-len(sent))
+		}
+	}
+}
+
+// TestWhatComesLater: pods of which a trace that is over its budget tells later are summed up
+// on a span of their own, below the step.
+func TestWhatComesLater(t *testing.T) {
+	tl := newTeller("late")
+	b := budget.New(budget.Options{MaxSpans: 200}, sizes(t))
+	tr := b.Apply(day, []spans.Trace{tl.rollout(1000, func(int) float64 { return 1 })})[0]
+	step := tr.Spans[1].SpanID
+	elsewhere := spans.Link{TraceID: spans.NewTraceID("node"), SpanID: spans.NewSpanID(spans.NewTraceID("node"), "root"), Attributes: []attribute.KeyValue{attr.LinkTypeKey.String("caused_by")}}
+	for i := range 500 {
+		stop := tl.span(kind.PodStop, step, fmt.Sprint("old-", i), 10, 20+float64(i))
+		stop.Links = []spans.Link{elsewhere}
+		out := b.Apply(day.Add(time.Duration(i)*10*time.Millisecond), []spans.Trace{{Late: true, Spans: []spans.Span{stop}}})
+		if len(out) != 1 || len(out[0].Sent().Spans) != 0 || out[0].Selection.LeftOut != 1 {
+			t.Fatalf("stop %d: %d traces", i, len(out))
+		}
+	}
+	if out := b.Apply(day.Add(50*time.Second), nil); len(out) != 0 {
+		t.Error("it is summed up before more could come")
+	}
+	out := b.Apply(day.Add(70*time.Second), nil)
+	if len(out) != 1 || !out[0].Late || len(out[0].Spans) != 0 || len(out[0].Sent().Spans) != 1 {
+		t.Fatalf("it is not summed up: %d traces", len(out))
+	}
+	s := out[0].Sent().Spans[0]
+	if s.Kind != kind.LeftOut || s.ParentID != step || s.TraceID != tl.trace || !s.Start.Equal(day.Add(10*time.Second)) || !s.End.Equal(day.Add(519*time.Second)) {
+		t.Errorf("it is summed up as %s below %s, from %s to %s", s.Name, s.ParentID, s.Start, s.End)
+	}
+	for key, want := range map[attribute.Key]float64{attr.LeftOutStopsKey: 500, "rollspan.left_out.pod_stop.count": 500, "rollspan.left_out.pod_stop.max": 509} {
+		if got := number(t, &s, key); got != want {
+			t.Errorf("%s is %g, want %g", key, got, want)
+		}
+	}
+	if _, has := s.Attribute(semconv.K8SPodNameKey); has || len(s.Links) != 1 {
+		t.Errorf("it has the Resource %v and %d links", s.Resource, len(s.Links))
+	}
+	if out := b.Flush(); len(out) != 0 {
+		t.Errorf("%d traces are left", len(out))
+	}
+}
+
+// TestLaterFailureIsKept: the first of a reason that the trace has none of yet.
+func TestLaterFailureIsKept(t *testing.T) {
+	tl := newTeller("late failure")
+	b := budget.New(budget.Options{MaxSpans: 200}, sizes(t))
+	tr := b.Apply(day, []spans.Trace{tl.rollout(1000, func(int) float64 { return 1 })})[0]
+	for i, want := range []int{1, 0, 0} {
+		pod := tl.span(kind.PodStart, tr.Spans[1].SpanID, fmt.Sprint("new-", i), 10, 20)
+		pod.Status, pod.Attributes = codes.Error, []attribute.KeyValue{semconv.ErrorTypeKey.String("OOMKilled")}
+		out := b.Apply(day, []spans.Trace{{Late: true, Spans: []spans.Span{pod}}})
+		if got := len(out[0].Sent().Spans); got != want {
+			t.Errorf("of failure %d %d spans are sent, want %d", i, got, want)
+		}
+	}
+	if out := b.Flush(); len(out) != 1 || number(t, &out[0].Sent().Spans[0], attr.LeftOutErrorsKey) != 2 {
+		t.Error("the other failures are not summed up")
+	}
+}
+
+// TestLinksLeadToWhatIsThere: a link to a pod that was left out leads to its step, and says so;
+// the span that has it does, too.
+func TestLinksLeadToWhatIsThere(t *testing.T) {
+	tl := newTeller("preemptor")
+	b := budget.New(budget.Options{MaxSpans: 200}, sizes(t))
+	tr := b.Apply(day, []spans.Trace{tl.rollout(1000, func(int) float64 { return 1 })})[0]
+	left := tr.Spans[2+4*600]
+	victim := newTeller("victim").span(kind.PodReplacement, trace.SpanID{}, "victim", 1, 2)
+	victim.Links = []spans.Link{{TraceID: left.TraceID, SpanID: left.SpanID, Attributes: []attribute.KeyValue{attr.LinkTypeKey.String("caused_by")}}}
+	victim.Attributes = []attribute.KeyValue{attr.LinkCausedBy.TraceIDKey().String(left.TraceID.String()), attr.LinkCausedBy.SpanIDKey().String(left.SpanID.String())}
+	told := spans.Trace{Spans: []spans.Span{victim}}
+	got := b.Apply(day, []spans.Trace{told})[0].Sent().Spans[0]
+	step := tr.Spans[1].SpanID
+	if v, _ := got.Attribute(attr.LinkCausedBy.SpanIDKey()); got.Links[0].SpanID != step || v.AsString() != step.String() {
+		t.Errorf("the link leads to %s, and is said to lead to %s, want %s", got.Links[0].SpanID, v.AsString(), step)
+	}
+	if !slices.ContainsFunc(got.Links[0].Attributes, func(kv attribute.KeyValue) bool { return kv.Key == attr.LinkLeftOutKey }) {
+		t.Error("the link does not say that it leads to what was left out")
+	}
+	if victim.Links[0].SpanID != left.SpanID || told.Spans[0].Attributes[1].Value.AsString() != left.SpanID.String() {
+		t.Error("the engine's own span was written to")
+	}
+}
+
+// history is what an engine may hand out: rollouts in traces that they share with others, with
+// what comes later.
+func history(t *rapid.T) (out []spans.Trace) {
+	tellers := []*teller{newTeller("one"), newTeller("two")}
+	var late []func() spans.Trace
+	for range rapid.IntRange(1, 6).Draw(t, "rollouts") {
+		tl := rapid.SampledFrom(tellers).Draw(t, "trace")
+		tr := randomRollout(t, tl)
+		for range rapid.IntRange(0, 5).Draw(t, "later") {
+			above := rapid.SampledFrom(leadable(tr.Spans)).Draw(t, "above")
+			late = append(late, func() spans.Trace {
+				list := randomPod(t, tl, above.SpanID, above.Start)
+				if rapid.Bool().Draw(t, "recovery") {
+					recovery := tl.span(kind.Recovery, above.SpanID, "web", 0, 100)
+					recovery.Start = above.Start
+					for i := range list {
+						if list[i].ParentID == above.SpanID {
+							list[i].ParentID = recovery.SpanID
+						}
+					}
+					list = append([]spans.Span{recovery}, list...)
+				}
+				return spans.Trace{Late: true, Spans: list}
+			})
+		}
+		out = append(out, tr)
+		for len(late) > 0 && rapid.Bool().Draw(t, "now") {
+			out, late = append(out, late[0]()), late[1:]
+		}
+	}
+	for _, tell := range late {
+		out = append(out, tell())
+	}
+	return out
+}
+
+// leadable are the spans that what comes later may hang below: roots, steps and pods.
+func leadable(list []spans.Span) []spans.Span {
+	return slices.DeleteFunc(slices.Clone(list), func(s spans.Span) bool {
+		return s.Kind != kind.Rollout && s.Kind != kind.ScaleUp && s.Kind != kind.PodStart && s.Kind != kind.PodStop && s.Kind != kind.NotReady
+	})
+}
+
+func randomRollout(t *rapid.T, tl *teller) spans.Trace {
+	root := tl.span(kind.Rollout, trace.SpanID{}, "web", 0, 1000)
+	list := []spans.Span{root}
+	for i := range rapid.IntRange(0, 3).Draw(t, "steps") {
+		step := tl.span(kind.ScaleUp, root.SpanID, fmt.Sprint("set-", i), float64(i), 900)
+		list = append(list, step)
+		for range rapid.SampledFrom([]int{0, 1, 5, 40}).Draw(t, "pods") {
+			list = append(list, randomPod(t, tl, step.SpanID, step.Start)...)
+		}
+	}
+	for range rapid.SampledFrom([]int{0, 3, 30}).Draw(t, "pods of the root") {
+		list = append(list, randomPod(t, tl, root.SpanID, root.Start)...)
+	}
+	return spans.Trace{Spans: list}
+}
+
+// randomPod is a pod below a span; its parts are one after the other, or not.
+func randomPod(t *rapid.T, tl *teller, above trace.SpanID, from time.Time) []spans.Span {
+	seed := rapid.Uint32().Draw(t, "pod")
+	next := func(n uint32) uint32 { seed = seed*1664525 + 1013904223; return seed >> 8 % n }
+	name := fmt.Sprint("pod-", tl.n)
+	begin := from.Sub(day).Seconds() + float64(next(500))
+	pod := tl.span([]kind.Kind{kind.PodStart, kind.PodStop, kind.NotReady}[next(3)], above, name, begin, begin+float64(next(100)))
+	list := []spans.Span{pod}
+	for range next(6) {
+		parent := list[next(uint32(len(list)))]
+		at := parent.Start.Sub(day).Seconds() + float64(next(20))
+		k := []kind.Kind{kind.Schedule, kind.PullImage, kind.BackOff, kind.Container, kind.StopContainer}[next(5)]
+		part := tl.span(k, parent.SpanID, name, at, at+float64(next(30)))
+		if next(6) == 0 {
+			part.Status, part.Attributes = codes.Error, append(part.Attributes, semconv.ErrorTypeKey.String(fmt.Sprint("Reason", next(4))))
+		}
+		if next(5) == 0 {
+			part.Attributes = append(part.Attributes, attr.CriticalKey.Bool(true))
+		}
+		for range next(3) {
+			part.Events = append(part.Events, spans.Event{Name: fmt.Sprint("Event", next(3)), Time: part.Start, Attributes: []attribute.KeyValue{attribute.String("m", strings.Repeat("x", int(next(300))))}})
+		}
+		if next(4) == 0 {
+			to := list[0]
+			part.Links = append(part.Links, spans.Link{TraceID: to.TraceID, SpanID: to.SpanID, Attributes: []attribute.KeyValue{attr.LinkTypeKey.String("unblocked_by")}})
+		}
+		list = append(list, part)
+	}
+	return list
+}
+
+// used is what was sent of a trace.
+type used struct {
+	spans, bytes int
+	there        map[trace.SpanID]spans.Span
+}
+
+// TestBudget holds the laws, whatever the engine hands out: no trace takes more than its
+// budget, a parent is there, each span is sent or summed up once, the sums tile, links lead to
+// what is there, and all of it is the same each time and whatever the order within a trace.
+func TestBudget(t *testing.T) {
+	z := sizes(t)
+	rapid.Check(t, func(t *rapid.T) {
+		options := budget.Options{MaxSpans: rapid.SampledFrom([]int{20, 60, 150, 0}).Draw(t, "spans"), MaxBytes: rapid.SampledFrom([]int{16_000, 40_000, 120_000, 0}).Draw(t, "bytes")}
+		told := history(t)
+		original := fmt.Sprint(told)
+		out := run(options, z, told)
+		of := map[trace.TraceID]*used{}
+		all := map[trace.SpanID]bool{}
+		for _, tr := range out {
+			holdsItself(t, tr)
+			for _, s := range tr.Spans {
+				all[s.SpanID] = true
+			}
+			s := tr.Sent()
+			if len(s.Spans) == 0 {
+				continue
+			}
+			u := of[s.Spans[0].TraceID]
+			if u == nil {
+				u = &used{there: map[trace.SpanID]spans.Span{}}
+				of[s.Spans[0].TraceID] = u
+			}
+			u.spans += len(s.Spans)
+			u.bytes += measured(z, s.Spans)
+			for _, span := range s.Spans {
+				if _, again := u.there[span.SpanID]; again {
+					t.Fatalf("%s is sent twice", span.Name)
+				}
+				u.there[span.SpanID] = span
+				if _, ok := u.there[span.ParentID]; span.ParentID.IsValid() && !ok {
+					t.Fatalf("%s is sent, and what is above it is not", span.Name)
+				}
+			}
+		}
+		for id, u := range of {
+			if options.MaxSpans > 0 && u.spans > options.MaxSpans || options.MaxBytes > 0 && u.bytes > options.MaxBytes {
+				t.Fatalf("trace %s takes %d spans and %d bytes of %+v", id, u.spans, u.bytes, options)
+			}
+		}
+		for _, u := range of {
+			for _, s := range u.there {
+				for _, l := range s.Links {
+					if other := of[l.TraceID]; all[l.SpanID] && other.there[l.SpanID].Name == "" && s.Kind != kind.LeftOut {
+						t.Fatalf("a link of %s leads to what is not there", s.Name)
+					}
+				}
+			}
+		}
+		if fmt.Sprint(told) != original {
+			t.Fatal("what the engine handed out was written to")
+		}
+		if again := run(options, z, told); !reflect.DeepEqual(again, out) {
+			t.Fatal("the same again gives something else")
+		}
+		permuted := make([]spans.Trace, len(told))
+		for i, tr := range told {
+			rest := 1
+			if tr.Late {
+				rest = 0
+			}
+			permuted[i] = spans.Trace{Late: tr.Late, Spans: slices.Concat(tr.Spans[:rest], rapid.Permutation(tr.Spans[rest:]).Draw(t, "order"))}
+		}
+		if got, want := bySpan(run(options, z, permuted)), bySpan(out); !reflect.DeepEqual(got, want) {
+			t.Fatal("another order of the same spans gives something else")
+		}
+	})
+}
+
+func run(o budget.Options, z *otlp.Sizes, told []spans.Trace) []spans.Trace {
+	b, now := budget.New(o, z), day
+	var out []spans.Trace
+	for _, tr := range told {
+		now = now.Add(20 * time.Second)
+		out = append(out, b.Apply(now, []spans.Trace{tr})...)
+	}
+	return append(out, b.Flush()...)
+}
+
+func bySpan(list []spans.Trace) map[trace.SpanID]spans.Span {
+	out := map[trace.SpanID]spans.Span{}
+	for _, tr := range list {
+		for _, s := range tr.Sent().Spans {
+			out[s.SpanID] = s
+		}
+	}
+	return out
+}
+
+// measured is what spans take, as Tempo counts them.
+func measured(z *otlp.Sizes, list []spans.Span) (bytes int) {
+	seen := map[string]bool{}
+	for i := range list {
+		bytes += z.Span(&list[i])
+		if key := fmt.Sprint(list[i].Service, list[i].Resource); !seen[key] {
+			seen[key] = true
+			bytes += z.Resource(&list[i])
+		}
+	}
+	return bytes
+}
+
+// holdsItself checks that a trace with its root says how much is left out, and that what was
+// left out took as long as the sums by phase say.
+func holdsItself(t *rapid.T, tr spans.Trace) {
+	if tr.Selection == nil {
+		return
+	}
+	kept := map[trace.SpanID]bool{}
+	for _, s := range tr.Selection.Spans {
+		kept[s.SpanID] = true
+	}
+	if n := len(tr.Spans) - tr.Selection.LeftOut; n != len(tr.Selection.Spans) && len(tr.Spans) > 0 {
+		t.Fatalf("%d spans are kept, and %d sent", n, len(tr.Selection.Spans))
+	}
+	if tr.Late || !kept[tr.Spans[0].SpanID] {
+		return
+	}
+	root := tr.Selection.Spans[0]
+	sum, events, moved := 0.0, 0, 0
+	for _, kv := range root.Attributes {
+		if _, statistic, ok := attr.LeftOutOf(kv.Key); ok && statistic == "total" {
+			sum += kv.Value.AsFloat64()
+		}
+	}
+	took, steps := 0.0, map[trace.SpanID]bool{}
+	for _, s := range tr.Spans {
+		steps[s.SpanID] = s.Kind == kind.ScaleUp || s.Kind == kind.Rollout
+		if !kept[s.SpanID] && (kept[s.ParentID] || steps[s.ParentID]) {
+			took += s.End.Sub(s.Start).Seconds()
+		}
+		events += len(s.Events)
+	}
+	for _, s := range tr.Selection.Spans {
+		moved += len(s.Events)
+	}
+	if math.Abs(sum-took) > 1e-6 {
+		t.Fatalf("what was left out took %g s, and the sums say %g s", took, sum)
+	}
+	count, _ := root.Attribute(attr.LeftOutSpansKey)
+	if int(count.AsInt64()) != tr.Selection.LeftOut {
+		t.Fatalf("%d spans are left out, and the root says %d", tr.Selection.LeftOut, count.AsInt64())
+	}
+	count, _ = root.Attribute(attr.LeftOutEventsKey)
+	if int(count.AsInt64()) != events-moved {
+		t.Fatalf("%d of %d events are sent, and the root says that %d are left out", moved, events, count.AsInt64())
+	}
+}
