@@ -20,8 +20,8 @@ const (
 	// room for.
 	DefaultMaxSpans = 5_000
 	// MinBytes and MinSpans are the least that there is room for a root with its sums in.
-	MinBytes = 100_000
-	MinSpans = 100
+	MinBytes = 50_000
+	MinSpans = 20
 )
 
 // Options are what a trace may take. Zero is no bound.
@@ -164,7 +164,7 @@ func (a amount) within(most amount) bool { return a.spans <= most.spans && a.byt
 
 // part is some sixteenths of an amount.
 func (a amount) part(sixteenths int) amount {
-	return amount{a.spans / 16 * sixteenths, a.bytes / 16 * sixteenths}
+	return amount{a.spans * sixteenths / 16, a.bytes * sixteenths / 16}
 }
 
 // more is an amount, and a part of what is left up to another one.

@@ -234,6 +234,38 @@ func TestWhatComesLater(t *testing.T) {
 	}
 }
 
+// TestChangesShareATrace: of ten rollouts in one trace, each of which is over the budget by
+// itself, each has its root and its step, the first ones many of their pods, and together they
+// keep to it, though pods stop for long after each.
+func TestChangesShareATrace(t *testing.T) {
+	tl := newTeller("deployer")
+	z := sizes(t)
+	most := budget.Options{MaxSpans: budget.DefaultMaxSpans, MaxBytes: budget.DefaultMaxBytes}
+	b := budget.New(most, z)
+	spansOf, bytes, now := 0, 0, day
+	take := func(traces []spans.Trace) {
+		for _, tr := range traces {
+			spansOf += len(tr.Sent().Spans)
+			bytes += budget.Size(z, tr.Sent().Spans)
+		}
+	}
+	for i := range 10 {
+		out := b.Apply(now, []spans.Trace{tl.rollout(1500, func(int) float64 { return 1 })})
+		if got := out[0].Sent(); len(got.Spans) < []int{1000, 500, 200, 100, 50, 2, 2, 2, 2, 2}[i] || got.Spans[0].Kind != kind.Rollout || got.Spans[1].Kind != kind.ScaleUp || number(t, got.Root(), attr.LeftOutStartsKey) < 1000 {
+			t.Errorf("of rollout %d only %d spans are sent", i, len(got.Spans))
+		}
+		take(out)
+		for j := range 1500 {
+			now = now.Add(time.Second)
+			take(b.Apply(now, []spans.Trace{{Late: true, Spans: []spans.Span{tl.span(kind.PodStop, out[0].Spans[1].SpanID, fmt.Sprint("old-", i, "-", j), 0, 1)}}}))
+		}
+	}
+	take(b.Flush())
+	if spansOf > most.MaxSpans || bytes > most.MaxBytes {
+		t.Errorf("%d spans of %d bytes are sent", spansOf, bytes)
+	}
+}
+
 // TestLaterFailureIsKept: the first of a reason that the trace has none of yet.
 func TestLaterFailureIsKept(t *testing.T) {
 	tl := newTeller("late failure")
@@ -521,5 +553,41 @@ func holdsItself(t *rapid.T, tr spans.Trace) {
 	count, _ = root.Attribute(attr.LeftOutEventsKey)
 	if int(count.AsInt64()) != events-moved {
 		t.Fatalf("%d of %d events are sent, and the root says that %d are left out", moved, events, count.AsInt64())
+	}
+}
+
+// BenchmarkApply is the cost of a span of a trace that is within its budget, and of one of a
+// trace that is far over it, beside what it costs to encode the span.
+func BenchmarkApply(b *testing.B) {
+	encoder, err := otlp.NewEncoder(otlp.Options{ClusterName: "prod-eu-1"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, pods := range []int{20, 20_000} {
+		most := budget.Options{MaxSpans: budget.DefaultMaxSpans, MaxBytes: budget.DefaultMaxBytes}
+		if pods == 20 {
+			most = budget.Options{} // so that it can come as often as it likes
+		}
+		of := budget.New(most, encoder.Sizes())
+		tr := newTeller("benchmark").rollout(pods, func(pod int) float64 { return float64(pod%100) / 10 })
+		each := func(b *testing.B) {
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(tr.Spans)), "ns/span")
+		}
+		b.Run(fmt.Sprintf("pods=%d/apply", pods), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				of.Apply(day, []spans.Trace{tr})
+			}
+			each(b)
+		})
+		b.Run(fmt.Sprintf("pods=%d/encode", pods), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := encoder.Pack([]spans.Trace{tr}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			each(b)
+		})
 	}
 }
