@@ -19,8 +19,10 @@ const (
 	// some thousands. By their size in bytes this is about as many as DefaultMaxBytes has
 	// room for.
 	DefaultMaxSpans = 5_000
-	// MinBytes and MinSpans are the least that there is room for a root with its sums in.
+	// MinBytes is the least that Options.MaxBytes should be: a root has room, with its sums.
 	MinBytes = 50_000
+	// MinSpans is the least that Options.MaxSpans should be: a root, its steps and some pods
+	// have room.
 	MinSpans = 20
 )
 

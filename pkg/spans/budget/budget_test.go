@@ -210,6 +210,9 @@ func TestWhatComesLater(t *testing.T) {
 			t.Fatalf("stop %d: %d traces", i, len(out))
 		}
 	}
+	if !slices.Equal(b.Unsettled(), []string{"old-0"}) {
+		t.Errorf("of %q something is still to be told", b.Unsettled())
+	}
 	if out := b.Apply(day.Add(50*time.Second), nil); len(out) != 0 {
 		t.Error("it is summed up before more could come")
 	}
@@ -229,8 +232,33 @@ func TestWhatComesLater(t *testing.T) {
 	if _, has := s.Attribute(semconv.K8SPodNameKey); has || len(s.Links) != 1 {
 		t.Errorf("it has the Resource %v and %d links", s.Resource, len(s.Links))
 	}
-	if out := b.Flush(); len(out) != 0 {
+	if out := b.Flush(); len(out) != 0 || len(b.Unsettled()) != 0 {
 		t.Errorf("%d traces are left", len(out))
+	}
+}
+
+// TestWhatIsCollectedIsBounded: what comes later is summed up early where it is too much to
+// keep, and nothing of it is counted twice or not at all.
+func TestWhatIsCollectedIsBounded(t *testing.T) {
+	tl := newTeller("flood")
+	b := budget.New(budget.Options{MaxSpans: 200}, sizes(t))
+	step := b.Apply(day, []spans.Trace{tl.rollout(1000, func(int) float64 { return 1 })})[0].Spans[1].SpanID
+	const stops = 20_000
+	told, early := 0, 0
+	take := func(out []spans.Trace) (n int) {
+		for _, tr := range out {
+			if len(tr.Spans) == 0 {
+				told += int(number(t, &tr.Sent().Spans[0], attr.LeftOutStopsKey))
+				n++
+			}
+		}
+		return n
+	}
+	for i := range stops {
+		early += take(b.Apply(day, []spans.Trace{{Late: true, Spans: []spans.Span{tl.span(kind.PodStop, step, fmt.Sprint("old-", i), 10, 20)}}}))
+	}
+	if take(b.Flush()); early != 2 || told != stops {
+		t.Errorf("%d spans summed up before it was time, and all of them %d stops", early, told)
 	}
 }
 

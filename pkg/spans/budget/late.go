@@ -23,15 +23,17 @@ const (
 
 // Bounds of what is collected.
 const (
-	maxPending        = 1 << 10 // spans to be, of all traces
-	maxPieces         = 1 << 12 // of one
-	maxCollectedMoved = 2 * maxMoved
+	maxPending        = 1 << 10      // spans to be, of all traces
+	maxCollected      = 1 << 13      // pieces, events and links, of all of them
+	maxCollectedMoved = 2 * maxMoved // events, and links, of one
 )
 
 // collection is what waits to be summed up.
 type collection struct {
 	now     time.Time
 	pending []*pending // in the order in which they came
+	next    time.Time  // when the first of them is due
+	size    int        // pieces, events and links
 	full    bool       // all of it is due
 }
 
@@ -39,13 +41,13 @@ type collection struct {
 type pending struct {
 	sum    sum
 	moved  moved
-	pieces int
+	pieces int // what was left out as a whole
 
 	trace      trace.TraceID
 	above      trace.SpanID
 	due        time.Time
 	first      trace.SpanID // makes the ID
-	like       spans.Span   // whose service, resource and app it has
+	like       spans.Span   // what it has of the first span that was left out
 	uid        string       // of an object that it is about
 	start, end time.Time
 }
@@ -61,7 +63,7 @@ func (l *collection) of(first *spans.Span, above trace.SpanID, c *cut) *pending 
 	c.wait = min(max(2*c.wait, 1), lateMost)
 	p := &pending{
 		trace: first.TraceID, above: above, first: first.SpanID, due: l.now.Add(time.Duration(c.wait) * lateAfter),
-		like:  spans.Span{Service: first.Service, App: first.App, Resource: workloadOf(first.Resource)},
+		like:  spans.Span{Service: first.Service, SpanKind: first.SpanKind, App: first.App, Resource: workloadOf(first.Resource)},
 		start: first.Start, end: first.End,
 	}
 	for _, kv := range first.Resource {
@@ -69,9 +71,17 @@ func (l *collection) of(first *spans.Span, above trace.SpanID, c *cut) *pending 
 			p.uid = kv.Value.AsString() // the last one is the pod's
 		}
 	}
-	l.pending = append(l.pending, p)
-	l.full = l.full || len(l.pending) > maxPending
+	l.wait(p)
 	return p
+}
+
+// wait has something wait until it is due.
+func (l *collection) wait(p *pending) {
+	if l.pending = append(l.pending, p); len(l.pending) == 1 || p.due.Before(l.next) {
+		l.next = p.due
+	}
+	l.size += p.pieces + len(p.moved.events) + len(p.moved.links)
+	l.full = l.full || len(l.pending) > maxPending
 }
 
 // workloadOf is what a Resource says of the workload, and not of one of its pods.
@@ -83,6 +93,12 @@ func workloadOf(resource []attribute.KeyValue) []attribute.KeyValue {
 
 // ofPods is what keys begin with that are about a pod, or a part of one.
 var ofPods = []string{"k8s.pod.", "k8s.container.", "container.", "k8s.node.", "k8s.persistentvolumeclaim."}
+
+// grow notes that more was collected.
+func (l *collection) grow(n int) {
+	l.size += n
+	l.full = l.full || l.size > maxCollected
+}
 
 // add takes in the events and links of a span that was left out.
 func (p *pending) add(s *spans.Span) {
@@ -97,12 +113,13 @@ func (p *pending) add(s *spans.Span) {
 
 // extend takes in the time of a piece.
 func (p *pending) extend(s *spans.Span) {
+	p.pieces++
 	p.start, p.end = earlier(p.start, s.Start), later(p.end, s.End)
 }
 
 // isDue reports whether something is to be summed up now.
 func (l *collection) isDue() bool {
-	return l.full || slices.ContainsFunc(l.pending, func(p *pending) bool { return !p.due.After(l.now) })
+	return l.full || len(l.pending) > 0 && !l.next.After(l.now)
 }
 
 func (l *collection) unsettled() (out []string) {
@@ -116,17 +133,17 @@ func (l *collection) unsettled() (out []string) {
 
 // sumUp returns spans for what is due.
 func (b *Budget) sumUp() (out []spans.Trace) {
-	var left []*pending
-	for _, p := range b.collected.pending {
-		if !b.collected.full && p.due.After(b.collected.now) {
-			left = append(left, p)
+	all := b.collected
+	b.collected = collection{now: all.now}
+	for _, p := range all.pending {
+		if !all.full && p.due.After(all.now) {
+			b.collected.wait(p)
 			continue
 		}
 		if s, ok := b.spanOf(p); ok {
 			out = append(out, spans.Trace{Late: true, Selection: &spans.Selection{Spans: []spans.Span{s}}})
 		}
 	}
-	b.collected.pending, b.collected.full = left, false
 	return out
 }
 
@@ -136,7 +153,7 @@ func (b *Budget) spanOf(p *pending) (s spans.Span, ok bool) {
 	s = p.like
 	s.TraceID, s.ParentID = p.trace, p.above
 	s.SpanID = spans.NewSpanID(p.trace, kind.LeftOut.ID(), p.first.String())
-	s.Kind, s.Name, s.SpanKind = kind.LeftOut, kind.LeftOut.Name(""), trace.SpanKindInternal
+	s.Kind, s.Name = kind.LeftOut, kind.LeftOut.Name("")
 	s.Start, s.End = p.start, p.end
 	most := b.max.part(stepsUpTo)
 	room := most.bytes - st.used.bytes - b.sizes.Span(&s) - b.sizes.Resource(&s) - b.sumBytes

@@ -41,6 +41,7 @@ func (s *selection) result(room amount) []spans.Span {
 		}
 		if nearest == none {
 			s.collect(i).add(&s.list[i])
+			s.collected.grow(len(s.list[i].Events) + len(s.list[i].Links))
 			continue
 		}
 		of(nearest).moved.add(&s.list[i])
@@ -121,10 +122,8 @@ func (s *selection) sumPiece(top, step int, of func(int) *extra) {
 	if step == none {
 		p := s.collect(top)
 		p.extend(&s.list[top])
-		p.pieces++
-		if to = append(to, &p.sum); p.pieces >= maxPieces {
-			p.due = s.collected.now
-		}
+		s.collected.grow(1)
+		to = append(to, &p.sum)
 	}
 	for _, m := range to {
 		m.addPhases(took)
