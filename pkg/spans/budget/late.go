@@ -63,7 +63,10 @@ func (l *collection) of(first *spans.Span, above trace.SpanID, c *cut) *pending 
 	c.wait = min(max(2*c.wait, 1), lateMost)
 	p := &pending{
 		trace: first.TraceID, above: above, first: first.SpanID, due: l.now.Add(time.Duration(c.wait) * lateAfter),
-		like:  spans.Span{Service: first.Service, SpanKind: first.SpanKind, App: first.App, Resource: workloadOf(first.Resource)},
+		like: spans.Span{
+			Kind: kind.LeftOut, Name: kind.LeftOut.Name(""), Service: first.Service, SpanKind: first.SpanKind,
+			App: first.App, Resource: workloadOf(first.Resource),
+		},
 		start: first.Start, end: first.End,
 	}
 	for _, kv := range first.Resource {
@@ -153,7 +156,6 @@ func (b *Budget) spanOf(p *pending) (s spans.Span, ok bool) {
 	s = p.like
 	s.TraceID, s.ParentID = p.trace, p.above
 	s.SpanID = spans.NewSpanID(p.trace, kind.LeftOut.ID(), p.first.String())
-	s.Kind, s.Name = kind.LeftOut, kind.LeftOut.Name("")
 	s.Start, s.End = p.start, p.end
 	most := b.max.part(stepsUpTo)
 	room := most.bytes - st.used.bytes - b.sizes.Span(&s) - b.sizes.Resource(&s) - b.sumBytes

@@ -52,6 +52,7 @@ type selection struct {
 func (b *Budget) choose(t *spans.Trace, st *state) {
 	s := newSelection(b, t, st)
 	if !t.Late && !s.keepRoot(b.max) {
+		s = newSelection(b, t, st)
 		s.late = true // without its root it is as what comes later, and nothing of it is kept
 	}
 	room := s.used.more(stepsOf, b.max.part(stepsUpTo))
@@ -163,15 +164,23 @@ func (s *selection) take(room amount, extra int, list ...int) bool {
 	return true
 }
 
-// keepRoot keeps the root, if need be without its events and links, with room for the sums.
+// keepRoot keeps the root, if need be without its events, and then without its links, with room
+// for the sums.
 func (s *selection) keepRoot(room amount) bool {
 	if s.take(room, s.sumBytes, 0) {
 		return true
 	}
 	s.list = slices.Clone(s.list)
 	root := &s.list[0]
-	s.bare.events, s.bare.links = len(root.Events), len(root.Links)
-	root.Events, root.Links = nil, nil
+	s.bare.events, root.Events = len(root.Events), nil
+	if s.take(room, s.sumBytes, 0) {
+		return true
+	}
+	s.bare.links, root.Links = len(root.Links), nil
+	root.Attributes = slices.DeleteFunc(slices.Clone(root.Attributes), func(kv attribute.KeyValue) bool {
+		_, leads := attr.LinkOf(kv.Key)
+		return leads
+	})
 	return s.take(room, s.sumBytes, 0)
 }
 
