@@ -1,6 +1,8 @@
 package causality
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -42,7 +44,9 @@ func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta me
 	if w == nil {
 		return nil
 	}
-	w.Inferred, w.CountUnknown = o.Inferred, o.CountUnknown
+	// What went before may be missing for as long as something of then is still to be told.
+	w.Inferred = o.Inferred || w.Inferred && slices.ContainsFunc(w.Changes, func(c *workloads.Change) bool { return !c.Ledger.Sent })
+	w.CountUnknown = o.CountUnknown
 	write := evidence.NewWrite(meta.GetResourceVersion(), o)
 	if o.Type == watch.Deleted {
 		w.Vanish(evidence.Arrived(o.Time), write)
