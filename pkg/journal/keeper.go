@@ -411,10 +411,7 @@ func (k *Keeper) Acknowledge(keys ...SpanKey) {
 func (k *Keeper) AcknowledgeAll(traces []spans.Trace) {
 	var keys []SpanKey
 	for i := range traces {
-		list := told(&traces[i])
-		for j := range list {
-			keys = append(keys, keyOf(&list[j]))
-		}
+		keys = append(keys, KeysOf(&traces[i])...)
 	}
 	k.Acknowledge(keys...)
 }

@@ -22,6 +22,16 @@ type SpanKey struct {
 	SpanID  trace.SpanID
 }
 
+// KeysOf are the keys of the spans that a trace tells of, sent or not.
+func KeysOf(t *spans.Trace) []SpanKey {
+	list := told(t)
+	keys := make([]SpanKey, len(list))
+	for i := range list {
+		keys[i] = keyOf(&list[i])
+	}
+	return keys
+}
+
 // keyOf is the key of a span.
 func keyOf(s *spans.Span) SpanKey { return SpanKey{s.TraceID, s.SpanID} }
 

@@ -39,6 +39,7 @@ const (
 	flagInferred
 	flagJSON
 	flagNothing // there is no object
+	flagCountUnknown
 )
 
 // protobuf is an object as the API server encodes it.
@@ -63,6 +64,9 @@ func encodeObservation(to []byte, o stream.Observation) ([]byte, error) {
 	}
 	if o.Inferred {
 		flags |= flagInferred
+	}
+	if o.CountUnknown {
+		flags |= flagCountUnknown
 	}
 	var body []byte
 	name := ""
@@ -122,7 +126,7 @@ func decodeObservation(body []byte) (o stream.Observation, err error) {
 	case flags&flagDeleted != 0:
 		o.Type = watch.Deleted
 	}
-	o.Initial, o.Inferred = flags&flagInitial != 0, flags&flagInferred != 0
+	o.Initial, o.Inferred, o.CountUnknown = flags&flagInitial != 0, flags&flagInferred != 0, flags&flagCountUnknown != 0
 	if flags&flagNothing != 0 {
 		return o, nil
 	}
@@ -214,3 +218,12 @@ func timeOfRecord(body []byte) time.Time {
 
 // errUnknown says that a record is of a kind that this version does not know.
 var errUnknown = errors.New("unknown kind of record")
+
+// EncodeObservation and DecodeObservation are for who keeps observations for a while, in
+// memory.
+func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
+	return encodeObservation(to, o)
+}
+
+// DecodeObservation reads what EncodeObservation has written.
+func DecodeObservation(body []byte) (stream.Observation, error) { return decodeObservation(body) }
