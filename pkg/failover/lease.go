@@ -1,0 +1,134 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+const (
+	// recordAnnotation has the Record.
+	recordAnnotation = "rollspan.io/handed-out"
+	// scopeAnnotation says of a Lease of one process what it watches.
+	scopeAnnotation = "rollspan.io/watches"
+)
+
+// errNotHeld says that a Lease is not this process's.
+var errNotHeld = errors.New("the Lease is not held")
+
+// lock is a Lease with a Record in it: resourcelock.LeaseLock with an annotation. Each write
+// of it writes the record, too, and names the version that it changes.
+type lock struct {
+	client              coordinationclient.LeaseInterface
+	namespace, name     string
+	identity            string
+	labels, annotations map[string]string
+	outbox              *Outbox
+
+	mu    sync.Mutex
+	lease *coordinationv1.Lease // as it was read or written last
+	// alive is called when the one who holds the Lease has renewed it since it was read.
+	alive func(holder string)
+}
+
+// Get reads the Lease, and has the Outbox absorb what others have recorded.
+func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lease, err := l.client.Get(ctx, l.name, metav1.GetOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	before := l.lease
+	l.lease = lease
+	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
+	if l.alive != nil && before != nil && record.HolderIdentity != l.identity && record.HolderIdentity != "" &&
+		resourcelock.LeaseSpecToLeaderElectionRecord(&before.Spec).HolderIdentity == record.HolderIdentity && !before.Spec.RenewTime.Equal(lease.Spec.RenewTime) {
+		l.alive(record.HolderIdentity)
+	}
+	raw, err := json.Marshal(record)
+	if err != nil {
+		return nil, nil, err
+	}
+	if record.HolderIdentity != l.identity {
+		l.outbox.Absorb(lease.Annotations[recordAnnotation])
+	}
+	return record, raw, nil
+}
+
+// Create makes the Lease.
+func (l *lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outbox.absorbNone()
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: l.name},
+		Spec:       resourcelock.LeaderElectionRecordToLeaseSpec(&record),
+	}
+	return l.keep(l.client.Create(ctx, l.written(lease), metav1.CreateOptions{}))
+}
+
+// Update takes the Lease, renews it, or gives it up.
+func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lease == nil {
+		return errNotHeld
+	}
+	lease := l.lease.DeepCopy()
+	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
+	return l.keep(l.client.Update(ctx, l.written(lease), metav1.UpdateOptions{}))
+}
+
+// save writes the record, which renews the Lease. It fails where the Lease is not held, or was
+// written by somebody else since.
+func (l *lock) save(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lease == nil || l.lease.Spec.HolderIdentity == nil || *l.lease.Spec.HolderIdentity != l.identity {
+		return errNotHeld
+	}
+	lease := l.lease.DeepCopy()
+	lease.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
+	return l.keep(l.client.Update(ctx, l.written(lease), metav1.UpdateOptions{}))
+}
+
+// written is a Lease as it is to be written.
+func (l *lock) written(lease *coordinationv1.Lease) *coordinationv1.Lease {
+	lease.Labels, lease.Annotations = with(lease.Labels, l.labels), with(lease.Annotations, l.annotations)
+	lease.Annotations[recordAnnotation] = l.outbox.content()
+	return lease
+}
+
+func with(m, more map[string]string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	maps.Copy(m, more)
+	return m
+}
+
+func (l *lock) keep(lease *coordinationv1.Lease, err error) error {
+	l.outbox.wrote(err)
+	if err == nil {
+		l.lease = lease
+	}
+	return err
+}
+
+// RecordEvent does nothing: the role needs no more than the Lease itself.
+func (l *lock) RecordEvent(string) {}
+
+// Describe is the Lease's name.
+func (l *lock) Describe() string { return l.namespace + "/" + l.name }
+
+// Identity is whose lock this is.
+func (l *lock) Identity() string { return l.identity }

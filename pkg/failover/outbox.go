@@ -1,0 +1,435 @@
+package failover
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+const (
+	// saveEvery is how often spans are recorded at most.
+	saveEvery = time.Second
+	// mostWaiting is how many spans wait at most, of a standby, for the leader to record them.
+	// They take some 2 KiB each. A leader may have four times as many, as it gets rid of them.
+	mostWaiting = 50000
+	// crowdedAt is with how many a leader does not wait to be acknowledged any more.
+	crowdedAt = 10000
+	// mostKnown is how many spans a process remembers that others have recorded, if need be
+	// for less long.
+	mostKnown = 1 << 18
+	// rememberFor is how long it does. A standby builds what the leader has recorded within
+	// seconds of it.
+	rememberFor = 10 * time.Minute
+	// passedAfter is how long a standby keeps what the leader should have recorded, and has
+	// not, though its watermark is past it.
+	passedAfter = 2 * time.Minute
+	// unreadAfter is how long a standby may be without having read the record, and still
+	// know all that was in it: that is kept for longer.
+	unreadAfter = time.Minute
+)
+
+// Options of an Outbox.
+type Options struct {
+	// Writer says whose record it is: a process, or all that have one data directory.
+	Writer string
+	// Lag is how long after its end a span is handed out at the latest, if nothing comes late.
+	Lag time.Duration
+	// Deliver hands out a trace. It is called from one goroutine. Required.
+	Deliver func(spans.Trace) error
+	// Taken is called with spans that need not be handed out any more, as others have.
+	Taken func(...journal.SpanKey)
+	// Log is where messages go. Default: slog's default.
+	Log *slog.Logger
+	// Now is the time. Default: time.Now.
+	Now func() time.Time
+}
+
+// Stats are the counters of an Outbox.
+type Stats struct {
+	// Waiting is how many spans wait: of a leader to be recorded, of a standby to be recorded
+	// by the leader, or to become the leader itself.
+	Waiting int64
+	// Told is how many spans this process has built and not handed out, as another has.
+	Told int64
+	// Passed is how many it has not, as the leader was past them and had not built them.
+	Passed int64
+	// Missing is how many spans the leader before had recorded and nobody knows of whether
+	// they have arrived.
+	Missing int64
+	// Dropped is how many had no room to wait.
+	Dropped int64
+	// Folded and Forgotten are how many traces were too many for the record: of the folded
+	// all is taken for handed out that ended by then, of the forgotten all that ended before.
+	Folded, Forgotten int64
+	// Leading says that this process hands out.
+	Leading bool
+	// Writes and Failures are how many writes of a Lease were made, and how many failed.
+	Writes, Failures int64
+}
+
+// item is a trace that waits.
+type item struct {
+	spans.Trace
+	put time.Time
+}
+
+// Outbox is between who builds traces and where they go. It hands out while its process holds
+// the Lease, what it has recorded there before.
+//
+// One batch is on its way at a time: the next is recorded when all of it has arrived, or never
+// will. So of what was recorded no more than one batch is ever in doubt.
+type Outbox struct {
+	options Options
+	wake    chan struct{}
+
+	mu      sync.Mutex
+	resumed bool                        // see Resume
+	save    func(context.Context) error // nil while nobody leads, or without a Lease
+	leading bool
+	term    int  // how often it has led
+	alone   bool // there is no Lease
+	record  Record
+	pending []Entry // about to be recorded
+	// pendingFrom is what the watermark must not pass for these.
+	pendingFrom time.Time
+	read        time.Time
+	known       map[Hash]told      // what was recorded by anybody
+	folded      map[Hash]time.Time // of these traces all that ended by then
+	floor       time.Time          // what ended before was handed out when there was no record of it
+	waiting     []item
+	spans       int // in waiting
+	// open are the spans that this process has handed out and that nobody has said of that
+	// they have arrived, with what the watermark must not pass for them.
+	open   map[journal.SpanKey]time.Time
+	doubt  int       // spans that were open when another had the Lease
+	passed time.Time // stream time
+	saved  time.Time
+	full   bool
+	failed error
+	stats  Stats
+}
+
+// NewOutbox returns an Outbox that knows nothing, and leads nobody.
+func NewOutbox(o Options) *Outbox {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Taken == nil {
+		o.Taken = func(...journal.SpanKey) {}
+	}
+	return &Outbox{
+		options: o, wake: make(chan struct{}, 1),
+		known: map[Hash]told{}, folded: map[Hash]time.Time{}, open: map[journal.SpanKey]time.Time{},
+	}
+}
+
+// Resume says that a journal tells what the writer has handed out and what of that has
+// arrived: what the record says of the writer itself does not count.
+func (o *Outbox) Resume() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resumed = true
+}
+
+// Put takes traces to be handed out. The error is Deliver's, of an earlier trace.
+func (o *Outbox) Put(traces []spans.Trace) error {
+	o.mu.Lock()
+	now := o.options.Now()
+	for _, t := range traces {
+		if len(t.Spans) > 0 {
+			o.waiting = append(o.waiting, item{t, now})
+			o.spans += len(t.Spans)
+		}
+	}
+	taken := o.bound()
+	err := o.failed
+	o.mu.Unlock()
+	o.options.Taken(taken...)
+	o.signal()
+	return err
+}
+
+// bound drops the oldest of what waits where it is too much. The caller holds the lock.
+func (o *Outbox) bound() (taken []journal.SpanKey) {
+	n, most := 0, mostWaiting
+	if o.leading {
+		most *= 4
+	}
+	for o.spans > most && n < len(o.waiting)-1 { // one trace may be larger
+		o.stats.Dropped += int64(len(o.waiting[n].Spans))
+		o.spans -= len(o.waiting[n].Spans)
+		taken = append(taken, journal.KeysOf(&o.waiting[n].Trace)...)
+		n++
+	}
+	if n > 0 && !o.full {
+		o.full = true
+		o.options.Log.Error("more spans wait to be recorded in the Lease than there is room for; the oldest are dropped", "room", most)
+	}
+	o.waiting = o.waiting[n:]
+	o.full = o.full && o.spans > most/2
+	return taken
+}
+
+// Passed says that all was put that had ended a while before a time of the stream.
+func (o *Outbox) Passed(stream time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if stream.After(o.passed) {
+		o.passed = stream
+	}
+}
+
+// Acknowledge notes that spans have arrived, or never will. It may be called from any
+// goroutine.
+func (o *Outbox) Acknowledge(keys ...journal.SpanKey) {
+	o.mu.Lock()
+	for _, key := range keys {
+		delete(o.open, key)
+	}
+	done := len(o.open) == 0
+	if done {
+		o.record.settle()
+	}
+	o.mu.Unlock()
+	if done {
+		o.signal()
+	}
+}
+
+func (o *Outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// IgnoreBefore has nothing handed out that ended before a time.
+func (o *Outbox) IgnoreBefore(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.floor = latest(o.floor, at)
+}
+
+// Lead has the Outbox hand out, what save has recorded before, until ctx is done.
+func (o *Outbox) Lead(ctx context.Context, save func(context.Context) error) {
+	term := o.lead(save)
+	o.signal()
+	<-ctx.Done()
+	o.resign(term)
+}
+
+func (o *Outbox) lead(save func(context.Context) error) (term int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if missing := o.doubt; missing > 0 {
+		o.stats.Missing += int64(missing)
+		o.options.Log.Warn("the leader before had recorded spans in the Lease, and nobody knows whether they have arrived; they are not sent again", "spans", missing)
+	}
+	o.doubt = 0
+	if len(o.open) == 0 {
+		o.record.settle()
+	}
+	o.save, o.leading = save, true
+	o.term++
+	return o.term
+}
+
+func (o *Outbox) resign(term int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.term == term { // or it leads again already
+		o.save, o.leading = nil, o.alone
+	}
+}
+
+// LeadAlone has the Outbox hand out from now on, as there is no Lease.
+func (o *Outbox) LeadAlone() {
+	o.mu.Lock()
+	o.leading, o.alone = true, true
+	o.mu.Unlock()
+	o.signal()
+}
+
+// Run hands out until ctx is done.
+func (o *Outbox) Run(ctx context.Context) {
+	ticker := time.NewTicker(saveEvery)
+	defer ticker.Stop()
+	for {
+		for o.step(ctx) {
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+		case <-ticker.C:
+		}
+	}
+}
+
+// Flush waits until nothing waits, this process does not lead, or ctx is done.
+func (o *Outbox) Flush(ctx context.Context) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		o.mu.Lock()
+		over := len(o.waiting) == 0 && len(o.pending) == 0 || !o.leading || o.failed != nil
+		o.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// step hands a batch out, and reports whether there may be more at once.
+func (o *Outbox) step(ctx context.Context) bool {
+	batch, save, taken := o.next()
+	o.options.Taken(taken...)
+	if len(batch) == 0 {
+		return false
+	}
+	if save != nil {
+		if err := save(ctx); err != nil {
+			o.options.Log.Debug("spans wait, as they could not be recorded in the Lease", "error", err)
+			o.putBack(batch)
+			return false
+		}
+	}
+	o.committed(batch)
+	for _, it := range batch {
+		if err := o.options.Deliver(it.Trace); err != nil {
+			o.mu.Lock()
+			o.failed = err
+			o.mu.Unlock()
+			return false
+		}
+	}
+	return true
+}
+
+// next are the traces to be recorded now; none while it is not their time.
+func (o *Outbox) next() (batch []item, save func(context.Context) error, taken []journal.SpanKey) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.options.Now()
+	crowded := o.spans > crowdedAt // what is recorded then waits in the queue, and may be in doubt
+	switch {
+	case !o.leading || len(o.waiting) == 0 || o.failed != nil,
+		!o.alone && now.Sub(o.saved) < saveEvery,
+		!o.alone && len(o.open) > 0 && !crowded:
+		return nil, nil, nil
+	}
+	size, n := 0, 0
+	for _, it := range o.waiting {
+		left, gone := o.untold(it.Trace)
+		taken = append(taken, gone...)
+		if len(left.Spans) > 0 {
+			e := entryOf(&left)
+			if size += e.size(); size > mostBatchBytes && len(batch) > 0 && !o.alone {
+				break
+			}
+			batch = append(batch, item{left, it.put})
+			if from := beginsAt(&left); len(o.pending) == 0 || from.Before(o.pendingFrom) {
+				o.pendingFrom = from
+			}
+			o.pending = append(o.pending, e)
+		}
+		o.spans -= len(it.Spans)
+		n++
+	}
+	clear(o.waiting[:n])
+	o.waiting = o.waiting[n:]
+	if len(batch) > 0 {
+		o.saved = now
+	}
+	return batch, o.save, taken
+}
+
+// putBack has a batch wait again.
+func (o *Outbox) putBack(batch []item) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pending = nil
+	o.waiting = append(batch, o.waiting...)
+	for i := range batch {
+		o.spans += len(batch[i].Spans)
+	}
+}
+
+// committed notes that a batch is recorded.
+func (o *Outbox) committed(batch []item) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	pending := o.pending
+	o.pending = nil
+	if o.alone {
+		return
+	}
+	now := o.options.Now()
+	for i := range batch {
+		from := beginsAt(&batch[i].Trace)
+		for _, key := range journal.KeysOf(&batch[i].Trace) {
+			o.open[key] = from
+		}
+	}
+	for i, e := range pending {
+		pending[i].written = now
+		for _, h := range e.Spans {
+			o.known[h] = told{now, e.End}
+		}
+	}
+	o.record.Entries = append(o.record.Entries, pending...)
+	o.forget(now)
+}
+
+// Stats returns the counters so far.
+func (o *Outbox) Stats() Stats {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := o.stats
+	out.Waiting, out.Leading = int64(o.spans), o.leading
+	return out
+}
+
+// wrote counts a write of a Lease.
+func (o *Outbox) wrote(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stats.Writes++
+	if err != nil {
+		o.stats.Failures++
+	}
+}
+
+// endOf is the latest end of a trace's spans.
+func endOf(t *spans.Trace) (end time.Time) {
+	for i := range t.Spans {
+		end = latest(end, t.Spans[i].End)
+	}
+	return end
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,202 @@
+package failover
+
+import (
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// told is what is known of a span that was recorded.
+type told struct {
+	at  time.Time // when that was learned
+	end time.Time // the latest end of those that were recorded with it
+}
+
+// Absorb takes in what a Lease says that somebody else holds, or nobody: the text of its
+// annotation.
+func (o *Outbox) Absorb(text string) {
+	r, err := decodeRecord(text)
+	if err != nil {
+		o.options.Log.Warn("what the Lease says of spans that were handed out cannot be read; it is as if nothing had been", "error", err)
+	}
+	o.mu.Lock()
+	now := o.options.Now()
+	own := o.resumed && r.Writer == o.options.Writer
+	if (o.read.IsZero() && !own) || (!o.read.IsZero() && now.Sub(o.read) > unreadAfter) {
+		o.floor = latest(o.floor, r.Watermark)
+	}
+	mine := r.Writer == o.options.Writer && o.term > 0 // of this process
+	if !own && !mine {
+		o.doubt = r.open()
+	}
+	for i, e := range r.Entries {
+		r.Entries[i].written = now
+		switch {
+		case e.Open && own: // the journal has it, and hands it out again as it was
+		case len(e.Spans) == 0:
+			o.folded[e.Trace] = latest(o.folded[e.Trace], e.End)
+		default:
+			for _, h := range e.Spans {
+				o.known[h] = told{now, e.End}
+			}
+		}
+	}
+	if !own && !mine {
+		r.settle() // where this process writes it, that is said
+	}
+	o.read, o.record = now, r
+	o.forget(now)
+	taken := o.dropTold(now)
+	o.mu.Unlock()
+	o.options.Taken(taken...)
+}
+
+// absorbNone notes that there is no Lease yet.
+func (o *Outbox) absorbNone() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.read.IsZero() {
+		o.read = o.options.Now()
+	}
+}
+
+// forget drops what nobody builds any more. The caller holds the lock.
+func (o *Outbox) forget(now time.Time) {
+	for age := rememberFor; ; age /= 2 {
+		for h, t := range o.known {
+			if now.Sub(t.at) > age {
+				delete(o.known, h)
+			}
+		}
+		if len(o.known) <= mostKnown || age < time.Second {
+			break
+		}
+	}
+	for h, end := range o.folded {
+		if end.Before(o.record.Watermark.Add(-rememberFor)) || len(o.folded) > mostKnown {
+			delete(o.folded, h)
+		}
+	}
+}
+
+// dropTold drops of what waits what others have handed out, or are past. The caller holds the
+// lock.
+func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
+	kept := o.waiting[:0]
+	o.spans = 0
+	for _, it := range o.waiting {
+		var gone []journal.SpanKey
+		it.Trace, gone = o.untold(it.Trace)
+		if len(it.Spans) > 0 && now.Sub(it.put) > passedAfter && endOf(&it.Trace).Before(o.record.Watermark) {
+			o.stats.Passed += int64(len(it.Spans))
+			gone = append(gone, journal.KeysOf(&it.Trace)...)
+			it.Spans = nil
+		}
+		taken = append(taken, gone...)
+		if len(it.Spans) > 0 {
+			kept = append(kept, it)
+			o.spans += len(it.Spans)
+		}
+	}
+	clear(o.waiting[len(kept):])
+	o.waiting = kept
+	return taken
+}
+
+// untold is a trace without the spans that were handed out. The caller holds the lock.
+//
+// If its root was, so was all that had ended by then, as another process has built it: parts of
+// it may have other IDs there, where the two did not see the same.
+func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey) {
+	left = t
+	left.Spans = nil
+	var until time.Time
+	if root, known := o.known[spanHash(t.Root())]; known && !t.Late {
+		until = root.end
+	}
+	old := t.Late || t.Root().End.Before(o.floor)
+	for i := range t.Spans {
+		if s := &t.Spans[i]; o.isTold(s, until, old) {
+			o.stats.Told++
+			gone = append(gone, journal.SpanKey{TraceID: s.TraceID, SpanID: s.SpanID})
+			left.Late = left.Late || i == 0
+			continue
+		}
+		left.Spans = append(left.Spans, t.Spans[i])
+	}
+	return left, gone
+}
+
+// isTold reports whether a span was handed out. What ended until a time was; of what is old,
+// what ended before the floor. The caller holds the lock.
+func (o *Outbox) isTold(s *spans.Span, until time.Time, old bool) bool {
+	if _, told := o.known[spanHash(s)]; told {
+		return true
+	}
+	if !until.IsZero() && !s.End.After(until) || old && s.End.Before(o.floor) {
+		return true
+	}
+	end, folded := o.folded[traceHash(s)]
+	return folded && !s.End.After(end)
+}
+
+// content is the record as it is to be in the Lease of who leads.
+func (o *Outbox) content() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.record.Writer = o.options.Writer
+	if at := o.watermark(); at.After(o.record.Watermark) {
+		o.record.Watermark = at
+	}
+	o.record.prune(o.options.Now())
+	out := o.record.clone()
+	out.Entries = append(out.Entries, o.pending...)
+	folded, forgotten := out.fit(len(o.pending))
+	if folded+forgotten > 0 {
+		o.stats.Folded += int64(folded)
+		o.stats.Forgotten += int64(forgotten)
+		o.record = out.clone()
+		o.record.Entries = o.record.Entries[:len(out.Entries)-len(o.pending)]
+	}
+	return out.encode()
+}
+
+// watermark is before what all that ended was handed out and has arrived. The caller holds the
+// lock.
+func (o *Outbox) watermark() time.Time {
+	if o.passed.IsZero() {
+		return time.Time{}
+	}
+	at := o.passed.Add(-o.options.Lag)
+	for i := range o.waiting {
+		at = earliest(at, beginsAt(&o.waiting[i].Trace))
+	}
+	if len(o.pending) > 0 {
+		at = earliest(at, o.pendingFrom)
+	}
+	for _, from := range o.open {
+		at = earliest(at, from)
+	}
+	return time.Unix(at.Unix(), 0)
+}
+
+// beginsAt is what a watermark must not pass while a trace is to be handed out: a trace is
+// built again if its root has not ended before, and of what comes later each span.
+func beginsAt(t *spans.Trace) time.Time {
+	at := t.Root().End
+	if t.Late {
+		for i := range t.Spans {
+			at = earliest(at, t.Spans[i].End)
+		}
+	}
+	return at
+}
+
+// Watermark is before what all that ended was handed out by others, as the Lease said when it
+// was read first: zero where it does not say. It reports false while nobody has read it.
+func (o *Outbox) Watermark() (at time.Time, read bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.floor, !o.read.IsZero() || o.alone
+}
