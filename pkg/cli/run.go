@@ -79,8 +79,8 @@ nothing is sent early then: changes settle in the next run.`,
 	r.conversion.addFlags(fs, time.Minute, 10*time.Second)
 	fs.StringVar(&r.dataDir, "data-dir", "", "`DIRECTORY` of this process's own that outlives it, to go on after a restart where it stopped; default none")
 	fs.StringVar(&r.dataDirMaxBytes, "data-dir-max-bytes", "1Gi", "how much that may take on the disk")
-	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that works")
-	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Lease; default the pod's own")
+	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that sends what all of them see")
+	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Leases; default the pod's own, and outside of a cluster none")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
 	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
 	fs.StringVar(&r.manager.PprofAddress, "pprof-address", "", "`HOST:PORT` to serve profiles of the process on (/debug/pprof/); whoever reaches it may read its memory; default none")
@@ -148,7 +148,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	opened := make(chan output, 1)
 	var live *watcher.Live
 	var err error
-	if r.dataDir != "" {
+	if r.conversion.format == outputOTLP {
 		r.conversion.exporter.Gone = func(list []*otlp.Packed) { live.Acknowledge(keysOf(list)...) }
 	}
 	options.DataDir, options.DataDirMaxBytes, options.Acknowledges = r.dataDir, r.dataDirMost, r.conversion.format == outputOTLP

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/failover"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/budget"
@@ -96,10 +97,20 @@ type Live struct {
 	catchingUp bool
 	pods       []causality.Observation
 	podBytes   int64
+	// election and grace are what Run was asked for, handout what hands out by it: nil where
+	// there is no Lease.
+	election *failover.Election
+	grace    time.Duration
+	handout  atomic.Pointer[handout]
+	// spool has what the first lists say, where they are to tell what ended lately; nil
+	// otherwise.
+	spool *spool
 	// batched is room for what is taken from the queue at once.
 	batched []causality.Observation
 	// stats are the engine's, as of the last tick.
 	stats atomic.Pointer[causality.Stats]
+	// unproven is how many changes ended while nobody looked, and are not told.
+	unproven atomic.Int64
 }
 
 // NewLive returns a Live that has not started.
@@ -123,6 +134,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 	}
 	l.stats.Store(&causality.Stats{})
 	l.metrics = newLiveMetrics(l.queue, l.stats.Load, l.journalStats)
+	l.metrics.read = append(l.metrics.read, handoutMetrics(l.handoutStats, l.others, l.unproven.Load)...)
 	l.streams = &streams{
 		sources: c.liveSources(o.Namespaces),
 		trouble: newTrouble(o.Log, c.host),
@@ -139,8 +151,11 @@ func (l *Live) Collectors() []prometheus.Collector {
 	return append(append(l.metrics.collectors(), l.heartbeat.collector()), l.streams.owners.metrics.collectors()...)
 }
 
+// NeedLeaderElection says that l runs whether its process is elected or not: a standby watches
+// all the time, and hands nothing out.
+func (l *Live) NeedLeaderElection() bool { return false }
+
 // Ready is a readiness check: it fails while the first lists are not through.
-// A replica that waits to be elected is ready.
 func (l *Live) Ready(*http.Request) error {
 	if !l.started.Load() {
 		return nil
@@ -176,11 +191,16 @@ func (l *Live) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := l.handOver(sink); err != nil {
+		return err
+	}
 	sink = watchedSink{sink, l.heartbeat}
 	keeper, err := l.keep(uid, sink)
 	if err != nil {
 		return err
 	}
+	out := l.handout.Load()
+	out.begin(ctx, keeper.Resumes())
 
 	watching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -193,6 +213,7 @@ func (l *Live) Start(ctx context.Context) error {
 	}()
 
 	err = errors.Join(l.feed(keeper, sink, stopped), keeper.Rest())
+	out.conclude()
 	stop(err)
 	<-stopped
 	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
@@ -232,6 +253,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 	l.catchUp(keeper)
 	for {
 		var finished []spans.Trace
+		var passed time.Time
 		select {
 		case in := <-l.queue.out():
 			finished = keeper.Observe(l.batch(in)...)
@@ -244,7 +266,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
 			// through, and not while the watch is down.
-			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() {
+			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) {
 				continue
 			}
 			if !listed {
@@ -253,6 +275,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 				finished = l.caughtUp(keeper)
 			}
 			finished = append(finished, keeper.Advance(now)...)
+			passed = now
 		case <-stopped:
 			if err := l.drain(keeper, sink); err != nil {
 				return err
@@ -262,6 +285,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		if err := l.deliver(keeper, sink, finished); err != nil {
 			return err
 		}
+		l.notePassed(passed)
 	}
 }
 
@@ -280,6 +304,9 @@ func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 }
 
 func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace) error {
+	if h := l.handout.Load(); h != nil {
+		return h.outbox.Put(finished)
+	}
 	var errs []error
 	for _, t := range finished {
 		err := sink.Deliver(t)

@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"k8s.io/apimachinery/pkg/util/uuid"
-	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -24,17 +19,14 @@ import (
 // leaseName is the Lease that replicas compete for.
 const leaseName = "rollspan"
 
-// renewDeadline is how long a leader tries to renew its lease before it gives
-// up; controller-runtime's default, named because requests must be shorter.
-const renewDeadline = 10 * time.Second
-
 // ManagerOptions say how a Live is run. The zero value runs it at once, with
 // no server.
 type ManagerOptions struct {
-	// LeaderElect makes replicas elect one that watches. Default false.
+	// LeaderElect makes replicas elect one that hands out what all of them see. Default false:
+	// who runs has a Lease of its own, and hands out.
 	LeaderElect bool
-	// LeaderElectNamespace is where the Lease "rollspan" is. Default: the
-	// pod's own namespace; required outside of a cluster.
+	// LeaderElectNamespace is where the Leases are. Default: the pod's own namespace. Outside
+	// of a cluster it is required for LeaderElect, and without it there is no Lease.
 	LeaderElectNamespace string
 	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics;
 	// host:port. Default: not served.
@@ -47,8 +39,7 @@ type ManagerOptions struct {
 	Grace time.Duration
 }
 
-// Run runs l within a controller-runtime manager until ctx is done. To lose
-// the leader election is an error: the program must end then. It is another one if
+// Run runs l within a controller-runtime manager until ctx is done. It is an error if
 // l, whose engine or sink may be stuck, has not ended when the grace is over; the
 // goroutines of l are then left alone, and may still call the sink.
 func Run(ctx context.Context, l *Live, o ManagerOptions) error {
@@ -62,18 +53,14 @@ func Run(ctx context.Context, l *Live, o ManagerOptions) error {
 			// The only text format that has room for exemplars.
 			HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }},
 		},
-		PprofBindAddress:              o.PprofAddress,
-		GracefulShutdownTimeout:       &o.Grace,
-		LeaderElection:                o.LeaderElect,
-		LeaderElectionReleaseOnCancel: true,
+		PprofBindAddress:        o.PprofAddress,
+		GracefulShutdownTimeout: &o.Grace,
 	}
-	if o.LeaderElect {
-		lock, err := l.lease(o.LeaderElectNamespace)
-		if err != nil {
-			return err
-		}
-		options.LeaderElectionResourceLockInterface = lock
+	lease, err := l.lease(&o)
+	if err != nil {
+		return err
 	}
+	l.election, l.grace = lease, o.Grace
 	m, err := manager.New(l.options.Config, options)
 	if err != nil {
 		if strings.Contains(err.Error(), "pprof") {
@@ -114,33 +101,4 @@ func orOff(address string) string {
 		return "0"
 	}
 	return address
-}
-
-// lease returns the lock of the leader election. It records no Events, so the
-// role needs no more than the Lease itself.
-func (l *Live) lease(namespace string) (resourcelock.Interface, error) {
-	if namespace == "" {
-		own, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-		if err != nil {
-			return nil, errors.New("leader election outside of a cluster needs --leader-elect-namespace")
-		}
-		namespace = strings.TrimSpace(string(own))
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, err
-	}
-	config := rest.AddUserAgent(l.options.Config, "leader-election")
-	config.Timeout = renewDeadline / 2 // one request that hangs must not lose the election
-	client, err := coordinationclient.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, namespace, leaseName, nil, client,
-		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())})
-	if err != nil {
-		return nil, err
-	}
-	l.options.Log.Info("waiting to be elected", "lease", namespace+"/"+leaseName)
-	return &reportedLock{lock, l.streams.trouble, fmt.Sprintf("leases in namespace %s", namespace)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/failover"
 	"github.com/rollspan/rollspan/pkg/journal"
 )
 
@@ -153,5 +154,44 @@ func journalMetrics(kept func() journal.Stats) []prometheus.Collector {
 			func(s journal.Stats) float64 { return s.RecoveryTime.Seconds() }),
 		gauge("recovered_observations", "Observations that the journal had when rollspan was started.",
 			func(s journal.Stats) float64 { return float64(s.Recovered) }),
+	}
+}
+
+// handoutMetrics take functions that read the counters of what hands out, how many other
+// processes watch the same, and how much of what ended meanwhile is not told.
+func handoutMetrics(stats func() failover.Stats, others func() int, unproven func() int64) []prometheus.Collector {
+	gauge := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "rollspan", Name: name, Help: help}, read)
+	}
+	counter := func(name, help string, read func(failover.Stats) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "rollspan", Name: name, Help: help},
+			func() float64 { return float64(read(stats())) })
+	}
+	return []prometheus.Collector{
+		gauge("leading", "1 while this process hands out what it sees, 0 while another does, or nobody.", func() float64 {
+			if stats().Leading {
+				return 1
+			}
+			return 0
+		}),
+		gauge("other_instances", "Other rollspans that watch the same, and do not know of this one.", func() float64 { return float64(others()) }),
+		gauge("handout_waiting_spans", "Spans that wait to be recorded in the Lease, by this process or by the one that leads.",
+			func() float64 { return float64(stats().Waiting) }),
+		counter("handout_told_spans_total", "Spans that were built here, and handed out by another process.", func(s failover.Stats) int64 { return s.Told }),
+		counter("handout_missing_spans_total", "Spans that the leader before had recorded in the Lease, and of which nobody knows whether they have arrived.",
+			func(s failover.Stats) int64 { return s.Missing }),
+		counter("handout_passed_spans_total", "Spans that a standby dropped, as the leader was past them without having built them.",
+			func(s failover.Stats) int64 { return s.Passed }),
+		counter("handout_dropped_spans_total", "Spans that were dropped, as too many waited to be recorded in the Lease.",
+			func(s failover.Stats) int64 { return s.Dropped }),
+		counter("handout_folded_traces_total", "Traces of which the record in the Lease names no spans any more, for want of room.",
+			func(s failover.Stats) int64 { return s.Folded }),
+		counter("handout_forgotten_traces_total", "Traces that the record in the Lease had no room for: nothing that ended before them is told after a restart.",
+			func(s failover.Stats) int64 { return s.Forgotten }),
+		counter("lease_writes_total", "Writes of a Lease.", func(s failover.Stats) int64 { return s.Writes }),
+		counter("lease_write_failures_total", "Writes of a Lease that failed.", func(s failover.Stats) int64 { return s.Failures }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "rollspan", Name: "unproven_changes_total",
+			Help: "Changes that ended while no rollspan looked, and are not told, as nothing proves enough of them."},
+			func() float64 { return float64(unproven()) }),
 	}
 }

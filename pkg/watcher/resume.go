@@ -158,6 +158,7 @@ func (l *Live) lockDataDir() error {
 // directory to others.
 func (l *Live) Close() error {
 	var errs []error
+	l.handout.Load().end()
 	if k := l.keeper.Load(); k != nil {
 		errs = append(errs, k.Close())
 	}
@@ -172,6 +173,9 @@ func (l *Live) Close() error {
 func (l *Live) Acknowledge(keys ...journal.SpanKey) {
 	if k := l.keeper.Load(); k != nil {
 		k.Acknowledge(keys...)
+	}
+	if h := l.handout.Load(); h != nil {
+		h.outbox.Acknowledge(keys...)
 	}
 }
 
@@ -205,6 +209,9 @@ func (l *Live) batch(first queued) []causality.Observation {
 // was missed only the arrival says what came first.
 func (l *Live) take(batch []causality.Observation, in queued) []causality.Observation {
 	o := l.queue.took(in)
+	if l.spool != nil && l.spool.add(o) {
+		return batch
+	}
 	if !l.catchingUp || o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() {
 		return append(batch, o)
 	}
@@ -228,14 +235,20 @@ func (l *Live) waitingPods() []causality.Observation {
 // catchUp has the engine hold everything back while lists say what happened since the run
 // before, until caughtUp.
 func (l *Live) catchUp(k *journal.Keeper) {
-	if k.Resumes() {
+	switch {
+	case k.Resumes():
 		l.catchingUp = true
 		k.Hold()
+	case l.handout.Load() != nil:
+		l.spool = newSpool()
 	}
 }
 
 // caughtUp ends that.
 func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
+	if l.spool != nil {
+		return l.tellLately(k)
+	}
 	if !l.catchingUp {
 		return nil
 	}
@@ -249,7 +262,7 @@ func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
 // journal.
 func (l *Live) noteListed(k *journal.Keeper) {
 	through := l.streams.throughBy()
-	if l.queue.length() > 0 || l.catchingUp {
+	if l.queue.length() > 0 || l.catchingUp || l.spool != nil {
 		return
 	}
 	slices.SortFunc(through, cmp.Compare[string])

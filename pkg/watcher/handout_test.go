@@ -1,7 +1,6 @@
 package watcher
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/url"
@@ -11,27 +10,13 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
-
-// failingLock is a lock whose requests fail.
-type failingLock struct {
-	resourcelock.Interface
-	err error
-}
-
-func (l *failingLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	return nil, nil, l.err
-}
-func (l *failingLock) Create(context.Context, resourcelock.LeaderElectionRecord) error { return l.err }
-func (l *failingLock) Update(context.Context, resourcelock.LeaderElectionRecord) error { return l.err }
 
 // What keeps a replica from being elected is said once, and a permission is asked
 // for only where it is missing.
-func TestReportedLock(t *testing.T) {
+func TestLeaseReports(t *testing.T) {
 	log, messages := testLog(slog.LevelInfo)
-	inner := &failingLock{}
-	lock := &reportedLock{inner, newTrouble(log, "host"), "leases"}
+	reports := &leaseReports{trouble: newTrouble(log, "host"), name: "leases", elect: true}
 	leases := schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 	for _, test := range []struct {
 		err  error
@@ -51,17 +36,8 @@ func TestReportedLock(t *testing.T) {
 		{errors.New("client rate limiter Wait returned an error: rate: Wait(n=1) would exceed context deadline"), nil},
 		{nil, []string{`level=INFO msg="the API server answers again"`}},
 	} {
-		inner.err = test.err
 		for range 3 {
-			if _, _, err := lock.Get(t.Context()); !errors.Is(err, test.err) {
-				t.Errorf("got %v, want %v", err, test.err)
-			}
-			if err := lock.Create(t.Context(), resourcelock.LeaderElectionRecord{}); !errors.Is(err, test.err) {
-				t.Errorf("got %v, want %v", err, test.err)
-			}
-			if err := lock.Update(t.Context(), resourcelock.LeaderElectionRecord{}); !errors.Is(err, test.err) {
-				t.Errorf("got %v, want %v", err, test.err)
-			}
+			reports.report(test.err)
 		}
 		if got := messages(); !slices.Equal(got, test.want) {
 			t.Errorf("%v: said %q, want %q", test.err, got, test.want)

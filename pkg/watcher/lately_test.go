@@ -1,0 +1,86 @@
+package watcher
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/failover"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// What first lists say is kept as it is, and can be read more than once.
+func TestSpool(t *testing.T) {
+	want := recorded(t, "slow-image-pull.jsonl")
+	s := newSpool()
+	for _, o := range want {
+		if !s.add(o) {
+			t.Fatal("it is full")
+		}
+	}
+	for range 2 {
+		i := 0
+		err := s.each(func(o causality.Observation) {
+			w := want[i]
+			i++
+			got, object := o.Object.(metav1.Object), w.Object.(metav1.Object)
+			if !o.Time.Equal(w.Time) || o.Type != w.Type || o.Initial != w.Initial || reflect.TypeOf(got) != reflect.TypeOf(object) ||
+				got.GetUID() != object.GetUID() || got.GetResourceVersion() != object.GetResourceVersion() {
+				t.Errorf("observation %d is %s %s", i, o.Type, got.GetName())
+			}
+		})
+		if err != nil || i != len(want) {
+			t.Errorf("%d of %d observations, %v", i, len(want), err)
+		}
+	}
+}
+
+// A process that begins with a watermark tells what its first lists prove to have ended since,
+// once; without one it tells none of it. All else goes on as ever.
+func TestWhatEndedLatelyIsTold(t *testing.T) {
+	observations := recorded(t, "slow-image-pull.jsonl")
+	latest := map[string]causality.Observation{}
+	for _, o := range observations {
+		latest[string(o.Object.(metav1.Object).GetUID())] = o
+	}
+	ended := observations[len(observations)-1].Time
+	list := func() *spool {
+		s := newSpool()
+		for _, o := range latest {
+			o.Initial, o.Time = true, ended.Add(time.Minute)
+			s.add(o)
+		}
+		return s
+	}
+	tell := func(watermark time.Time) (rollouts int) {
+		l := newTestLive(t)
+		l.handout.Store(&handout{outbox: failover.NewOutbox(failover.Options{})})
+		l.handout.Load().outbox.IgnoreBefore(watermark)
+		l.spool = list()
+		keeper := remembering(t, causality.New(causality.Options{}))
+		told := l.tellLately(keeper)
+		told = append(told, keeper.Advance(time.Now())...)
+		for _, tr := range told {
+			if outcome, _ := tr.Root().Attribute("rollspan.outcome"); !tr.Late && outcome.AsString() == "complete" && isRollout(tr.Root()) {
+				rollouts++
+			}
+		}
+		return rollouts
+	}
+	if got := tell(observations[0].Time.Add(-time.Hour)); got != 1 {
+		t.Errorf("%d rollouts are told that ended after the watermark, want 1", got)
+	}
+	for _, watermark := range []time.Time{{}, ended.Add(10 * time.Minute)} {
+		if got := tell(watermark); got != 0 {
+			t.Errorf("%d rollouts are told that ended before the watermark %s", got, watermark)
+		}
+	}
+}
+
+func isRollout(s *spans.Span) bool {
+	change, _ := s.Attribute("rollspan.change")
+	return change.AsString() == "rollout"
+}
