@@ -91,6 +91,7 @@ func (l *Live) handOver(sink Sink) error {
 	h.outbox = failover.NewOutbox(failover.Options{
 		Writer: writer, Log: l.options.Log, Lag: handoutLag + l.options.Engine.Settle,
 		Deliver: func(t spans.Trace) error {
+			t = onlySent(&t)
 			err := sink.Deliver(t)
 			if err == nil && !l.options.Acknowledges {
 				l.Acknowledge(journal.KeysOf(&t)...)

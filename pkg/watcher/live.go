@@ -305,6 +305,10 @@ func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 
 func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace) error {
 	if h := l.handout.Load(); h != nil {
+		for i := range finished {
+			keeper.AcknowledgeLeftOut(&finished[i])
+			finished[i] = onlySent(&finished[i])
+		}
 		return h.outbox.Put(finished)
 	}
 	var errs []error
