@@ -69,32 +69,27 @@ func (f *fleet) pass(d time.Duration) {
 	}
 }
 
-// write has the Deployment's status say how many pods there are, and the ReplicaSet's.
+// status has the Deployment's status say how many pods there are, and the ReplicaSet's.
 func (f *fleet) status() {
 	d, set := f.deployment, f.sets[len(f.sets)-1]
 	d.Status.ObservedGeneration = d.Generation
-	d.Status.Replicas, d.Status.UpdatedReplicas, d.Status.AvailableReplicas = 0, 0, 0
-	set.Status.Replicas, set.Status.AvailableReplicas = 0, 0
-	for _, p := range f.pods {
-		d.Status.Replicas++
-		available := isReady(p)
-		if available {
-			d.Status.AvailableReplicas++
-		}
-		if p.OwnerReferences[0].UID == set.UID {
-			d.Status.UpdatedReplicas++
-			set.Status.Replicas++
-			if available {
-				set.Status.AvailableReplicas++
-			}
-		}
+	d.Status.Replicas, d.Status.UpdatedReplicas, d.Status.AvailableReplicas = 0, set.Status.Replicas, 0
+	for _, set := range f.sets {
+		d.Status.Replicas += set.Status.Replicas
+		d.Status.AvailableReplicas += set.Status.AvailableReplicas
 	}
 	f.see(watch.Modified, set)
 	f.see(watch.Modified, d)
 }
 
-func isReady(p *corev1.Pod) bool {
-	return len(p.Status.Conditions) == 3 && p.Status.Conditions[2].Status == corev1.ConditionTrue
+// count notes pods that came or went, and that got available or did not stay so.
+func (f *fleet) count(p *corev1.Pod, pods, available int32) {
+	for _, set := range f.sets {
+		if p.OwnerReferences[0].UID == set.UID {
+			set.Status.Replicas += pods
+			set.Status.AvailableReplicas += available
+		}
+	}
 }
 
 // roll writes a new template: there is another ReplicaSet, which is to have so many pods.
@@ -138,6 +133,7 @@ func (f *fleet) start() *corev1.Pod {
 	f.see(watch.Added, p)
 	p.Spec.NodeName = "node-a"
 	f.pods = append(f.pods, p)
+	f.count(p, 1, 0)
 	return p
 }
 
@@ -152,6 +148,7 @@ func (f *fleet) run(p *corev1.Pod) {
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: f.second()}},
 	}}
 	f.see(watch.Modified, p)
+	f.count(p, 0, 1)
 }
 
 // deleteFirst has the pod deleted that is there for the longest time.
@@ -162,6 +159,7 @@ func (f *fleet) deleteFirst() {
 	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &at, &grace
 	f.see(watch.Modified, p)
 	f.gone = append(f.gone, p)
+	f.count(p, -1, -1)
 }
 
 // end has those gone that were deleted a second ago.
@@ -204,9 +202,11 @@ func (f *fleet) flap(seconds int) {
 		f.now = f.now.Add(250 * time.Millisecond)
 		ready := &p.Status.Conditions[2]
 		ready.LastTransitionTime, ready.Status = f.second(), corev1.ConditionFalse
+		available := int32(-1)
 		if i%2 == 1 {
-			ready.Status = corev1.ConditionTrue
+			ready.Status, available = corev1.ConditionTrue, 1
 		}
+		f.count(p, 0, available)
 		f.see(watch.Modified, p)
 		f.status()
 	}
@@ -275,7 +275,7 @@ var podShapes = map[string]struct {
 }{
 	"lost and replaced": {
 		[3]int{100, 1000, 10_000},
-		func(f *fleet, n int) { f.settled(n).lose(120) },
+		func(f *fleet, n int) { f.settled(n).lose(100) },
 		func(f *fleet, _ int) { f.lose(20) },
 	},
 	"flapping": {
