@@ -286,11 +286,11 @@ var podShapes = map[string]struct {
 	"rolling": {
 		[3]int{100, 1000, 10_000},
 		func(f *fleet, n int) { f.settled(n) },
-		func(f *fleet, n int) { f.update(10) },
+		func(f *fleet, _ int) { f.update(10) },
 	},
 	"created": {
 		[3]int{100, 1000, 10_000},
-		func(f *fleet, n int) {},
+		func(*fleet, int) {},
 		func(f *fleet, n int) {
 			f.roll(n)
 			f.scale(f.sets[0], n)

@@ -1,9 +1,11 @@
 package causality_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // TestWorkDoesNotGrowWithARollout counts the work of an observation while many pods come up at
@@ -30,5 +32,27 @@ func TestWorkDoesNotGrowWithARollout(t *testing.T) {
 				t.Errorf("an observation takes %.2f units of work with 2,000 pods, %.2f with 500", each[1], each[0])
 			}
 		})
+	}
+}
+
+// TestRecordingsWithPodsAtRest has pods at rest however few there are of a workload: each plan
+// without them says of the others what one of all says, and what is told is the same.
+func TestRecordingsWithPodsAtRest(t *testing.T) {
+	rested := 0
+	for _, name := range recordings(t) {
+		obs := load(t, name)
+		engine := newEngine(causality.Options{})
+		engine.CompareAwakePlans(func(what string) { t.Errorf("%s: %s", name, what) })
+		var out []spans.Trace
+		for _, o := range obs {
+			out = append(out, engine.Observe(o)...)
+			rested = max(rested, engine.AtRest())
+		}
+		if got, want := append(out, engine.Flush()...), replay(obs); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: with pods at rest %d traces are told, which are not the %d that are told otherwise", name, len(got), len(want))
+		}
+	}
+	if rested == 0 {
+		t.Error("no pod was at rest")
 	}
 }

@@ -99,7 +99,7 @@ type SpanSpec struct {
 // would keep one or the other.
 func (b *builder) add(spec SpanSpec) *spans.Span {
 	b.work.Spend(1)
-	id := trace.SpanID{}
+	var id trace.SpanID
 	if spec.id != nil {
 		id = b.place.SpanID(spec.id...)
 	} else {
