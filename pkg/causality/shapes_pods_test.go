@@ -24,7 +24,8 @@ type fleet struct {
 	engine  *Engine
 	now     time.Time
 	version int
-	seen    int // how many observations there were
+	seen    int            // how many observations there were
+	kept    *[]Observation // they themselves, if they are to be kept
 	told    []spans.Trace
 
 	deployment *appsv1.Deployment
@@ -59,7 +60,11 @@ func (f *fleet) see(typ watch.EventType, object runtime.Object) {
 	f.seen++
 	object = object.DeepCopyObject()
 	object.(metav1.Object).SetResourceVersion(fmt.Sprint(f.version))
-	f.told = append(f.told, f.engine.Observe(Observation{Time: f.now, Type: typ, Object: object})...)
+	o := Observation{Time: f.now, Type: typ, Object: object}
+	if f.kept != nil {
+		*f.kept = append(*f.kept, o)
+	}
+	f.told = append(f.told, f.engine.Observe(o)...)
 }
 
 // pass lets time pass in which nothing happens.

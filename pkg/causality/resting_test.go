@@ -1,0 +1,102 @@
+package causality
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// TestPodsAtRestChangeNothing has whatever comes happen to a Deployment: rollouts, of which some
+// come before the last one is over, steps whose news is late, pods that are lost, flap or do not
+// get ready. What is told is what an engine tells that always looks at all pods, and each plan
+// without those at rest agrees with one of all.
+func TestPodsAtRestChangeNothing(t *testing.T) {
+	rested := 0
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFleet()
+		f.kept = &[]Observation{}
+		f.engine.CompareAwakePlans(func(what string) { t.Error(what) })
+		f.roll(2)
+		f.scale(f.sets[0], 2)
+		f.run(f.start())
+		f.run(f.start())
+		for range rapid.IntRange(5, 40).Draw(t, "events") {
+			f.happens(t)
+			f.status()
+			f.end()
+			f.now = f.now.Add(time.Duration(rapid.SampledFrom([]int{0, 10, 1000, 4000, 12_000, 100_000}).Draw(t, "pause")) * time.Millisecond)
+			*f.kept = append(*f.kept, Observation{Time: f.now})
+			f.told = append(f.told, f.engine.Advance(f.now)...)
+			rested = max(rested, f.engine.AtRest())
+		}
+		got := append(f.told, f.engine.Flush()...)
+
+		all := New(Options{})
+		all.fewPods = len(*f.kept)
+		all.Advance(fleetDay)
+		var want []spans.Trace
+		for _, o := range *f.kept {
+			if o.Object == nil {
+				want = append(want, all.Advance(o.Time)...)
+			} else {
+				want = append(want, all.Observe(o)...)
+			}
+		}
+		if want = append(want, all.Flush()...); !reflect.DeepEqual(byID(got), byID(want)) {
+			t.Errorf("%d traces are told, which are not the %d that are told where all pods are looked at", len(got), len(want))
+		}
+	})
+	if rested == 0 {
+		t.Error("no pod was ever at rest")
+	}
+}
+
+// byID are the spans of traces. When each is handed out may differ: who looks at less is done
+// sooner, and looks again sooner.
+func byID(traces []spans.Trace) map[[24]byte]spans.Span {
+	all := map[[24]byte]spans.Span{}
+	for _, t := range traces {
+		for i := range t.Spans {
+			all[[24]byte(append(t.Spans[i].TraceID[:], t.Spans[i].SpanID[:]...))] = t.Spans[i]
+		}
+	}
+	return all
+}
+
+// happens has one thing happen.
+func (f *fleet) happens(t *rapid.T) {
+	latest := f.sets[len(f.sets)-1]
+	switch rapid.IntRange(0, 7).Draw(t, "what") {
+	case 0:
+		f.roll(2)
+	case 1, 2:
+		f.scale(latest, rapid.IntRange(1, 3).Draw(t, "more"))
+	case 3:
+		if *latest.Spec.Replicas > 0 {
+			f.scale(latest, -1)
+		}
+		f.lost()
+	case 4:
+		f.lost()
+	case 5:
+		f.start()
+	default:
+		for _, p := range f.pods {
+			if len(p.Status.Conditions) == 0 {
+				f.run(p)
+				return
+			}
+		}
+		f.run(f.start())
+	}
+}
+
+func (f *fleet) lost() {
+	if len(f.pods) > 0 {
+		f.deleteFirst()
+	}
+}
