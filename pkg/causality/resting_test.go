@@ -2,6 +2,7 @@ package causality
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func TestPodsAtRestChangeNothing(t *testing.T) {
 			f.told = append(f.told, f.engine.Advance(f.now)...)
 			rested = max(rested, f.engine.AtRest())
 		}
-		got := append(f.told, f.engine.Flush()...)
+		got := slices.Concat(f.told, f.engine.Flush())
 
 		all := New(Options{})
 		all.fewPods = len(*f.kept)

@@ -2,6 +2,7 @@ package causality_test
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -48,7 +49,7 @@ func TestRecordingsWithPodsAtRest(t *testing.T) {
 			out = append(out, engine.Observe(o)...)
 			rested = max(rested, engine.AtRest())
 		}
-		if got, want := append(out, engine.Flush()...), replay(obs); !reflect.DeepEqual(got, want) {
+		if got, want := slices.Concat(out, engine.Flush()), replay(obs); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: with pods at rest %d traces are told, which are not the %d that are told otherwise", name, len(got), len(want))
 		}
 	}
