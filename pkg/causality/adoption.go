@@ -51,10 +51,12 @@ func (e *Engine) releasePod(pod *podlife.Pod) {
 	e.leaveAwake(pod)
 	pods := e.podsOf[pod.Owner]
 	if i, ok := slices.BinarySearchFunc(pods, pod.Filed, func(o *podlife.Pod, filed uint64) int { return cmp.Compare(o.Filed, filed) }); ok && pods[i] == pod {
-		e.podsOf[pod.Owner] = slices.Delete(pods, i, i+1)
+		pods = slices.Delete(pods, i, i+1)
 	}
-	if len(e.podsOf[pod.Owner]) == 0 {
+	if len(pods) == 0 {
 		delete(e.podsOf, pod.Owner)
+	} else {
+		e.podsOf[pod.Owner] = pods
 	}
 }
 

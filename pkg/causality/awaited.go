@@ -3,6 +3,7 @@ package causality
 import (
 	"time"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
@@ -84,13 +85,20 @@ func (e *Engine) settled(obj *podlife.Object) {
 // noteOpen notes, after a review of a workload, whether anything of its changes is open. If
 // nothing is, the Events are looked at that waited for it.
 func (e *Engine) noteOpen(w *workloads.Workload) {
-	if unsent(w) > 0 {
+	if unsent(w) > 0 && e.workloads[w.ObjectID] == w {
 		e.open[w] = struct{}{}
 	} else {
 		delete(e.open, w)
 	}
 	if !isOpen(w) {
 		e.lookAt(e.awaited.reviews[w], e.now)
+		return
+	}
+	for obj := range e.awaited.reviews[w] {
+		e.worked++
+		if obj.Kind == kube.KindClaim { // it waits for the start of one pod: see wantedByPod
+			e.lookAt(map[*podlife.Object]struct{}{obj: {}}, e.now)
+		}
 	}
 }
 

@@ -55,7 +55,11 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 // touchNode has a Node looked at: it, or an Event about it, has been seen.
 func (e *Engine) touchNode(obj *podlife.Object) {
 	if n := e.nodes.ByID[obj.ObjectID]; n != nil {
+		begun := n.Begun
 		n.ObserveKubelet()
+		if n.Begun != begun {
+			e.losses = nil
+		}
 		e.dueNodes.earlier(n, e.now.Add(e.opts.Settle))
 		e.mayGrowOld(n)
 	}

@@ -26,7 +26,7 @@ func (e *Engine) sweep() {
 	for _, obj := range e.old.come(e.now) {
 		e.worked++
 		e.old.remove(obj)
-		if at := e.forgetOld(obj); !at.IsZero() {
+		if at := e.forgetOld(obj); !at.IsZero() && e.objects[obj.ObjectID] == obj {
 			e.old.set(obj, at)
 		}
 	}
@@ -34,11 +34,8 @@ func (e *Engine) sweep() {
 }
 
 // forgetOld forgets what has had its life of what is known about an object. It returns when to
-// look again; zero if there is no need, or no object any more.
+// look again; zero if there is no need.
 func (e *Engine) forgetOld(obj *podlife.Object) (again time.Time) {
-	if e.objects[obj.ObjectID] != obj {
-		return again
-	}
 	obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
 		e.worked++
 		at := ev.LastArrival.Add(podlife.EventLife)

@@ -61,6 +61,9 @@ func (ts *timers[K]) remove(k K) {
 	if i < last {
 		ts.place(i)
 	}
+	if last == 0 {
+		ts.heap, ts.at = nil, nil // with the room that a burst took
+	}
 }
 
 // place moves what is at i to where its time belongs.
