@@ -1,8 +1,6 @@
 package causality
 
 import (
-	"slices"
-
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 )
 
@@ -60,7 +58,7 @@ func (e *Engine) CheckBooks(t interface {
 	for _, pod := range e.pods {
 		if pod.Lost() && pod.Node != "" {
 			lost++
-			if !slices.Contains(e.lost.from(pod.Node), pod) {
+			if _, filed := e.lost.on[pod.Node][pod]; !filed {
 				t.Errorf("%s is lost, and not found on its node", pod.Name)
 			}
 		}

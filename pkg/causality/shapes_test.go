@@ -36,11 +36,11 @@ func shapes() []shape {
 		{"outage", 25, 250, []int{250, 1000, 4000}, outage},
 		{"touched", 25, 250, []int{1000, 4000, 8000}, touchedAll},
 		{"rolled", 25, 250, []int{500, 1000, 4000}, rolledAll},
-		{"events-beside", 100, 500, []int{1, 100, 1000}, eventsBeside},
-		{"long-lists", 1, 20, []int{1, 100}, longLists},
+		{"events-beside", 50, 200, []int{1, 100, 1000}, eventsBeside},
+		{"long-lists", 1, 10, []int{1, 100}, longLists},
 		{"jobs-kept", 30, 1000, []int{300, 1000, 10000}, jobsKept},
-		{"kept", 100, 3000, []int{100, 10000, 100000}, keptBeside},
-		{"unexplained", 100, 3000, []int{100, 10000, 100000}, unexplained},
+		{"kept", 100, 2000, []int{100, 10000, 100000}, keptBeside},
+		{"unexplained", 100, 2000, []int{100, 10000, 100000}, unexplained},
 		{"pending", 10, 300, []int{10, 1000, 10000}, pendingBeside},
 		{"node", 20, 200, []int{100, 500, 2000}, nodeFlaps},
 		{"drained", 100, 1000, []int{100, 1000, 10000}, drainedBeside},
@@ -55,7 +55,6 @@ func BenchmarkShapes(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/n=%d", s.name, n), func(b *testing.B) {
 				// The timer goes on while the cluster grows, which takes longer than what is
 				// measured: otherwise it would grow a hundred times.
-				b.ReportMetric(0, "ns/op")
 				work, count, cpu := 0, 0, time.Duration(0)
 				for b.Loop() {
 					engine := newEngine(causality.Options{})
@@ -66,6 +65,7 @@ func BenchmarkShapes(b *testing.B) {
 					work += engine.WorkDone() - spent
 					cpu += cpuTime() - before
 				}
+				b.ReportMetric(0, "ns/op")
 				b.ReportMetric(float64(cpu.Nanoseconds())/1000/float64(count), "cpu-µs/observation")
 				b.ReportMetric(float64(work)/float64(count), "work/observation")
 			})
@@ -402,9 +402,9 @@ func longLists(c *shaped, n int) {
 		}
 	}
 	c.pass(time.Minute)
-	c.beside(webs, 200, 40*time.Second, func(int) { c.odd(10) })
+	c.beside(webs, 100, 35*time.Second, func(int) { c.odd(10) })
 	c.begun = len(c.seen)
-	c.beside(webs, 200, 20*time.Second, func(int) { c.odd(10) })
+	c.beside(webs, 200, 10*time.Second, func(int) { c.odd(10) })
 }
 
 // heldUp are n Deployments whose rollout waits for a pod that has no node.
