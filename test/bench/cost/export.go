@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -122,7 +121,11 @@ func send(ctx context.Context, endpoint, compression string, traces []spans.Trac
 	if err != nil {
 		return e, err
 	}
-	began, used := time.Now(), ownCPU()
+	used, err := cpuOf("self")
+	if err != nil {
+		return e, err
+	}
+	began := time.Now()
 	sent := 0
 	for copies := 0; sent < n; copies++ {
 		batch := renamed(traces, copies)
@@ -144,8 +147,9 @@ func send(ctx context.Context, endpoint, compression string, traces []spans.Trac
 		return e, fmt.Errorf("%d of %d spans were sent; %s", stats.Sent, sent, stats.LastError)
 	}
 	e = Export{Compression: compression, Spans: sent, Seconds: time.Since(began).Seconds(), Bytes: counted.bytes.Load()}
-	e.CPUSeconds = (ownCPU() - used).Seconds()
-	return e, nil
+	now, err := cpuOf("self")
+	e.CPUSeconds = (now - used).Seconds()
+	return e, err
 }
 
 // renamed are the traces with other IDs of their own.
@@ -161,15 +165,6 @@ func renamed(traces []spans.Trace, copies int) []spans.Trace {
 		}
 	}
 	return out
-}
-
-// ownCPU is the processor time that this process has used. Its children's is not in it.
-func ownCPU() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		panic(err) // It only fails for what is not asked here.
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // A counter hands connections on, and counts the bytes that clients send.

@@ -196,8 +196,11 @@ func (w *watching) scrape(ctx context.Context) (map[string]float64, error) {
 }
 
 // cpu is the processor time that the program has used, its own and the kernel's for it.
-func (p *program) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+func (p *program) cpu() (time.Duration, error) { return cpuOf(strconv.Itoa(p.cmd.Process.Pid)) }
+
+// cpuOf is that of a process ID, or "self". Its children's is not in it.
+func cpuOf(pid string) (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0, err
 	}
