@@ -16,6 +16,17 @@ help: ## Show what there is to make
 build: ## Build bin/rollspan
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rollspan .
 
+IMAGE ?= rollspan/rollspan
+PLATFORMS ?= linux/amd64,linux/arm64
+# Times in the image are the commit's, so that who builds it again gets the same.
+CREATED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: image
+image: ## Build the image into bin/image, without a container engine (PUSH=registry/name:tag sends it there)
+	cd test/tools/image && go run . -source ../../.. -out ../../../bin/image -platforms '$(PLATFORMS)' -ldflags '$(LDFLAGS)' \
+		-version '$(VERSION)' -revision '$(shell git rev-parse HEAD 2>/dev/null)' -created '$(CREATED)' \
+		-tags '$(IMAGE):dev,$(IMAGE):$(VERSION)' -push '$(PUSH)'
+
 .PHONY: demo
 demo: build ## Show rollouts that were recorded as traces, without a cluster
 	bin/rollspan demo $(DEMO_ARGS)
@@ -25,13 +36,17 @@ demo-cluster: build ## Show rollouts on a local control plane (DEMO_ARGS=--curre
 	go run ./test/demo --rollspan bin/rollspan $(DEMO_ARGS)
 
 .PHONY: test
-test: lint tools unit e2e ## Run everything: linters, unit tests, end-to-end tests
+test: lint tools unit image-test e2e ## Run everything: linters, unit tests, end-to-end tests
 
 # With a seed, property tests draw the same cases each time: if one fails, it is for
 # what was changed. Others are drawn without it, as by fuzz.
 .PHONY: unit
 unit: ## Run the tests that need no cluster, with the race detector
 	RAPID_SEED=1 go test -race -short -timeout 60m . ./pkg/...
+
+.PHONY: image-test
+image-test: ## Run the tests of what builds the image
+	cd test/tools/image && go test .
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e

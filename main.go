@@ -5,6 +5,10 @@ package main
 import (
 	"os"
 
+	// The public authorities, for an image in which there is nothing else. Those of the
+	// system win, where there are any.
+	_ "golang.org/x/crypto/x509roots/fallback"
+
 	"github.com/rollspan/rollspan/pkg/cli"
 )
 
