@@ -81,6 +81,7 @@ nothing is sent early then: changes settle in the next run.`,
 	fs.StringVar(&r.dataDirMaxBytes, "data-dir-max-bytes", "1Gi", "how much that may take on the disk")
 	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that sends what all of them see")
 	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Leases; default the pod's own, and outside of a cluster none")
+	fs.StringVar(&r.manager.LeaderElectName, "leader-elect-name", "rollspan", "`NAME` of the Lease; of all that have the same one sends")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
 	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
 	fs.StringVar(&r.manager.PprofAddress, "pprof-address", "", "`HOST:PORT` to serve profiles of the process on (/debug/pprof/); whoever reaches it may read its memory; default none")

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -71,8 +72,8 @@ func (l *Live) lease(o *ManagerOptions) (*failover.Election, error) {
 		Report: (&leaseReports{trouble: l.streams.trouble, name: "leases in namespace " + namespace, elect: o.LeaderElect}).report,
 	}
 	if o.LeaderElect {
-		e.Name = leaseName
-		l.options.Log.Info("waiting to be elected", "lease", namespace+"/"+leaseName)
+		e.Name = cmp.Or(o.LeaderElectName, defaultLeaseName)
+		l.options.Log.Info("waiting to be elected", "lease", namespace+"/"+e.Name)
 	}
 	return e, nil
 }

@@ -16,8 +16,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// leaseName is the Lease that replicas compete for.
-const leaseName = "rollspan"
+// defaultLeaseName is the Lease that replicas compete for.
+const defaultLeaseName = "rollspan"
 
 // ManagerOptions say how a Live is run. The zero value runs it at once, with
 // no server.
@@ -28,6 +28,9 @@ type ManagerOptions struct {
 	// LeaderElectNamespace is where the Leases are. Default: the pod's own namespace. Outside
 	// of a cluster it is required for LeaderElect, and without it there is no Lease.
 	LeaderElectNamespace string
+	// LeaderElectName is the Lease. Default: "rollspan". Of all that have the same one
+	// hands out, so that two installations in one namespace need two names.
+	LeaderElectName string
 	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics;
 	// host:port. Default: not served.
 	HealthAddress, MetricsAddress string
