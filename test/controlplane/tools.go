@@ -31,13 +31,14 @@ const (
 	Kubernetes Tool = "kubernetes"
 	Jaeger2    Tool = "jaeger"
 	Collector  Tool = "collector"
+	Helm       Tool = "helm"
 )
 
 // Kwok plays the nodes of the benchmarks. No test needs it, so Tools leaves it out.
 const Kwok Tool = "kwok"
 
 // Tools lists every tool that a test needs, those that build fastest first.
-func Tools() []Tool { return []Tool{Etcd, Kubernetes, Collector, Jaeger2} }
+func Tools() []Tool { return []Tool{Etcd, Helm, Kubernetes, Collector, Jaeger2} }
 
 // program is the name of an executable and the main package it is built from.
 type program struct{ name, pkg string }
@@ -53,6 +54,7 @@ var programs = map[Tool][]program{
 	Jaeger2:   {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
 	Collector: {{"collector", "."}},
 	Kwok:      {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
+	Helm:      {{"helm", "helm.sh/helm/v4/cmd/helm"}},
 }
 
 // layout is part of every cache key; raise it when the way tools are built
@@ -160,7 +162,7 @@ func buildProgram(ctx context.Context, module string, p program, out string, say
 			}
 			return nil
 		case <-tick.C:
-			say("building %s: %s so far (all tools together take about 12 minutes the first time, and none later)",
+			say("building %s: %s so far (all tools together take about 15 minutes the first time, and none later)",
 				p.name, time.Since(started).Round(time.Second))
 		}
 	}

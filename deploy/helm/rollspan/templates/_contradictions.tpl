@@ -1,0 +1,68 @@
+{{/* What the schema cannot say, or not as clearly: values that do not go together. */}}
+{{- define "rollspan.contradictions" -}}
+{{- $v := .Values }}
+{{- $wrong := list }}
+{{- range $where := list "commonLabels" "podLabels" }}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{- if hasKey (get $v $where) $label }}
+{{- $wrong = append $wrong (printf "%s: %s is the chart's own, and selects pods or tells versions; choose another label." $where $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $v.jaeger.enabled $v.otlp.endpoint }}
+{{- $wrong = append $wrong "jaeger.enabled and otlp.endpoint: rollspan sends to one place; set one of them. A Collector sends to several." }}
+{{- end }}
+{{- if not (regexMatch "^$|^https?://[^/]|^([^/:]+|\\[[^]]+\\]):[0-9]+$" $v.otlp.endpoint) }}
+{{- $wrong = append $wrong (printf "otlp.endpoint: %q is no address; write http://host:4317, https://host:4318, or host:port for gRPC with TLS." $v.otlp.endpoint) }}
+{{- end }}
+{{- $sends := or $v.jaeger.enabled $v.otlp.endpoint }}
+{{- if and (not $sends) (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol $v.otlp.insecure $v.otlp.compression) }}
+{{- $wrong = append $wrong "otlp: there are settings for a collector, and no otlp.endpoint." }}
+{{- end }}
+{{- if and $v.jaeger.enabled (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol) }}
+{{- $wrong = append $wrong "jaeger.enabled: the Jaeger of this chart takes gRPC without TLS and headers; leave out what else is in otlp." }}
+{{- end }}
+{{- if and $v.otlp.headers $v.otlp.headersSecret.name }}
+{{- $wrong = append $wrong "otlp.headers and otlp.headersSecret.name: one variable has all headers; put all of them into the Secret." }}
+{{- end }}
+{{- if and (gt (int $v.replicaCount) 1) (not $v.leaderElection.enabled) }}
+{{- $wrong = append $wrong "replicaCount: several replicas would each send every trace; set leaderElection.enabled=true." }}
+{{- end }}
+{{- if and $v.dataDir.claim.enabled (not $v.dataDir.enabled) }}
+{{- $wrong = append $wrong "dataDir.claim.enabled: nothing would use the claim; set dataDir.enabled=true, too." }}
+{{- end }}
+{{- if and $v.dataDir.enabled (gt (int $v.replicaCount) 1) }}
+{{- $wrong = append $wrong "dataDir.enabled: a journal is one process's own, and misses what other replicas sent; set replicaCount=1, or dataDir.enabled=false." }}
+{{- end }}
+{{- if and $v.dataDir.enabled $v.dataDir.claim.enabled (eq (($v.strategy).type | default "Recreate") "RollingUpdate") }}
+{{- $wrong = append $wrong "strategy.type: with a claim the old pod must be gone before the new one starts; leave strategy out, or set Recreate." }}
+{{- end }}
+{{- $budget := $v.podDisruptionBudget }}
+{{- if and (ne (toString $budget.minAvailable) "") (ne (toString $budget.maxUnavailable) "") }}
+{{- $wrong = append $wrong "podDisruptionBudget: Kubernetes takes minAvailable or maxUnavailable, and not both." }}
+{{- end }}
+{{- if and $budget.enabled (ne (toString $budget.minAvailable) "") (not (hasSuffix "%" (toString $budget.minAvailable))) (ge (int $budget.minAvailable) (int $v.replicaCount)) }}
+{{- $wrong = append $wrong "podDisruptionBudget.minAvailable: no node with a replica could ever be drained; set less than replicaCount." }}
+{{- end }}
+{{- if and (or $v.serviceMonitor.enabled $v.podMonitor.enabled) (not $v.metrics.enabled) }}
+{{- $wrong = append $wrong "serviceMonitor, podMonitor: there is nothing to scrape; set metrics.enabled=true." }}
+{{- end }}
+{{- if and $v.serviceMonitor.enabled (not $v.service.enabled) }}
+{{- $wrong = append $wrong "serviceMonitor.enabled: it finds a Service; set service.enabled=true, or podMonitor.enabled=true instead." }}
+{{- end }}
+{{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled }}
+{{- $wrong = append $wrong "serviceMonitor.enabled and podMonitor.enabled: everything would be counted twice; set one of them." }}
+{{- end }}
+{{- if and (not $v.rbac.create) (or $v.rbac.extraRules $v.rbac.owners.enabled $v.rbac.clusterScoped) }}
+{{- $wrong = append $wrong "rbac.create=false: no rules are made, so rbac.extraRules, rbac.owners and rbac.clusterScoped do nothing; leave them out." }}
+{{- end }}
+{{- if and $v.rbac.owners.rules (not $v.rbac.owners.enabled) }}
+{{- $wrong = append $wrong "rbac.owners.rules: nothing has them; set rbac.owners.enabled=true." }}
+{{- end }}
+{{- if and $v.metrics.enabled (eq (int $v.metrics.port) (int $v.health.port)) }}
+{{- $wrong = append $wrong "metrics.port and health.port: they are the same; change one of them." }}
+{{- end }}
+{{- if $wrong }}
+{{- printf "wrong values:\n  - %s" (join "\n  - " $wrong) | fail }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,114 @@
+{{- define "rollspan.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The release's name alone where it has the chart's name in it. */}}
+{{- define "rollspan.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains (include "rollspan.name" .) .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "rollspan.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* A name with room for what comes after: dict "root" . "suffix" "owners" */}}
+{{- define "rollspan.nameWith" -}}
+{{- $room := sub 62 (len .suffix) | int }}
+{{- printf "%s-%s" (include "rollspan.fullname" .root | trunc $room | trimSuffix "-") .suffix }}
+{{- end }}
+
+{{- define "rollspan.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "rollspan.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* What selects pods. It can never change, so no value but the names gets in. */}}
+{{- define "rollspan.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "rollspan.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "rollspan.jaeger.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "rollspan.name" . | trunc 56 | trimSuffix "-" }}-jaeger
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "rollspan.releaseLabels" -}}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* name, namespace, labels and annotations of an object of rollspan's:
+     dict "root" . "name" … "namespace" … "annotations" … "labels" …; the last three may be
+     left out, and an object without a namespace is in none. */}}
+{{- define "rollspan.metadata" -}}
+name: {{ .name }}
+{{- with .namespace }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  {{- include "rollspan.selectorLabels" .root | nindent 2 }}
+  {{- with .root.Chart.AppVersion }}
+  app.kubernetes.io/version: {{ . | quote }}
+  {{- end }}
+  {{- include "rollspan.releaseLabels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "rollspan.jaeger.metadata" -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "rollspan.jaeger.selectorLabels" .root | nindent 2 }}
+  {{- include "rollspan.releaseLabels" .root | nindent 2 }}
+{{- with .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* dict "image" .Values.image "tag" the default */}}
+{{- define "rollspan.image" -}}
+{{- with .image.registry }}{{ . }}/{{ end }}{{ .image.repository }}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .tag }}{{ end }}
+{{- end }}
+
+{{/* Where the spans go; empty for nowhere. */}}
+{{- define "rollspan.endpoint" -}}
+{{- if .Values.jaeger.enabled -}}
+http://{{ include "rollspan.nameWith" (dict "root" . "suffix" "jaeger") }}:4317
+{{- else -}}
+{{ .Values.otlp.endpoint }}
+{{- end }}
+{{- end }}
+
+{{/* Nine tenths of a memory limit in MiB, rounded down to tens as in docs/memory.md; nothing
+     without a limit. */}}
+{{- define "rollspan.goMemLimit" -}}
+{{- with ((.Values.resources).limits).memory }}
+{{- $unit := regexFind "[A-Za-z]*$" . }}
+{{- $mebibytes := dict "Ki" 0.0009765625 "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0 "" 0.00000095367431640625 "k" 0.00095367431640625 "M" 0.95367431640625 "G" 953.67431640625 "T" 953674.31640625 }}
+{{- $tens := mulf (trimSuffix $unit . | float64) (get $mebibytes $unit) 0.09 | floor | int }}
+{{- if gt $tens 0 }}{{ mul 10 $tens }}MiB{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollspan.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "rollspan.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}

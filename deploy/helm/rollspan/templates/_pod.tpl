@@ -1,0 +1,106 @@
+{{- define "rollspan.env" -}}
+{{ include "rollspan.otlpEnv" . }}
+{{- with include "rollspan.goMemLimit" . | trim }}
+# Nine tenths of the memory limit, so that the garbage collector works harder before the
+# kernel has to.
+- name: GOMEMLIMIT
+  value: {{ . }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The standard variables of OpenTelemetry for where spans go, and how. */}}
+{{- define "rollspan.otlpEnv" -}}
+{{- $otlp := .Values.otlp }}
+{{- with include "rollspan.endpoint" . }}
+# Where the spans go. All OTEL_EXPORTER_OTLP_* variables are honoured.
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{- with $otlp.protocol }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ . | quote }}
+{{- end }}
+{{- if $otlp.insecure }}
+- name: OTEL_EXPORTER_OTLP_INSECURE
+  value: "true"
+{{- end }}
+{{- with $otlp.compression }}
+- name: OTEL_EXPORTER_OTLP_COMPRESSION
+  value: {{ . | quote }}
+{{- end }}
+{{- with $otlp.headers }}
+{{- $headers := list }}
+{{- range $name, $value := . }}
+{{- $headers = append $headers (printf "%s=%s" $name (toString $value | urlquery | replace "+" "%20")) }}
+{{- end }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  value: {{ join "," $headers | quote }}
+{{- end }}
+{{- if $otlp.headersSecret.name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ $otlp.headersSecret.name }}
+      key: {{ $otlp.headersSecret.key }}
+{{- end }}
+{{- if $otlp.caSecret.name }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/rollspan/ca/{{ $otlp.caSecret.key }}
+{{- end }}
+{{- if $otlp.clientSecret.name }}
+- name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
+  value: /etc/rollspan/client/tls.crt
+- name: OTEL_EXPORTER_OTLP_CLIENT_KEY
+  value: /etc/rollspan/client/tls.key
+{{- end }}
+{{- end }}
+
+{{/* Whole folders, and no single files, so that certificates can be renewed. */}}
+{{- define "rollspan.volumeMounts" -}}
+{{- if .Values.dataDir.enabled }}
+- name: data
+  mountPath: /var/lib/rollspan
+{{- end }}
+{{- if .Values.otlp.caSecret.name }}
+- name: otlp-ca
+  mountPath: /etc/rollspan/ca
+  readOnly: true
+{{- end }}
+{{- if .Values.otlp.clientSecret.name }}
+- name: otlp-client
+  mountPath: /etc/rollspan/client
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "rollspan.volumes" -}}
+{{- if .Values.dataDir.enabled }}
+- name: data
+  {{- if .Values.dataDir.claim.enabled }}
+  persistentVolumeClaim:
+    claimName: {{ .Values.dataDir.claim.existingClaim | default (include "rollspan.nameWith" (dict "root" . "suffix" "data")) }}
+  {{- else }}
+  emptyDir:
+    sizeLimit: {{ .Values.dataDir.sizeLimit }}
+  {{- end }}
+{{- end }}
+{{- if .Values.otlp.caSecret.name }}
+- name: otlp-ca
+  secret:
+    secretName: {{ .Values.otlp.caSecret.name }}
+{{- end }}
+{{- if .Values.otlp.clientSecret.name }}
+- name: otlp-client
+  secret:
+    secretName: {{ .Values.otlp.clientSecret.name }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,247 @@
+package chart
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rollspan/rollspan/test/controlplane"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what comes out to testdata and to the chart's README")
+
+const dir = "../../deploy/helm/rollspan"
+
+// combinations are the values that the documentation names, in the folder where charts
+// have them for tests.
+func combinations(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "ci", "*-values.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no values: %v", err)
+	}
+	return files
+}
+
+// helm runs the real helm, which finds nothing of this machine's: no cluster, no settings.
+func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	bin, err := controlplane.Helm.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), args...)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+home+"/none")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+// rendered is the release "rollspan" in the namespace "rollspan", an object a document.
+func rendered(t *testing.T, args ...string) []string {
+	t.Helper()
+	return release(t, "rollspan", args...)
+}
+
+func release(t *testing.T, name string, args ...string) []string {
+	t.Helper()
+	out, errs, err := helm(t, append([]string{"template", name, dir, "--namespace", "rollspan"}, args...)...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs)
+	}
+	return documents(out)
+}
+
+// documents are those of a YAML stream.
+func documents(stream string) (all []string) {
+	for document := range strings.SplitSeq("\n"+stream, "\n---\n") {
+		if document = strings.TrimSpace(document); document != "" {
+			all = append(all, document+"\n")
+		}
+	}
+	return all
+}
+
+// objects decodes documents, strictly where Kubernetes' own types are known, by kind,
+// namespace and name.
+func objects(t *testing.T, documents []string) map[string]*unstructured.Unstructured {
+	t.Helper()
+	all := map[string]*unstructured.Unstructured{}
+	for _, document := range documents {
+		u := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict([]byte(document), &u.Object); err != nil {
+			t.Fatalf("%v\n%s", err, document)
+		}
+		if typed, err := scheme.Scheme.New(u.GroupVersionKind()); err == nil {
+			if err := yaml.UnmarshalStrict([]byte(document), typed); err != nil {
+				t.Errorf("%v\n%s", err, document)
+			}
+		} else if !runtime.IsNotRegisteredError(err) || u.GroupVersionKind().Group != "monitoring.coreos.com" {
+			t.Errorf("%v\n%s", err, document)
+		}
+		key := u.GetKind() + " " + strings.TrimPrefix(u.GetNamespace()+"/"+u.GetName(), "/")
+		if all[key] != nil {
+			t.Errorf("%s is there twice", key)
+		}
+		all[key] = u
+	}
+	return all
+}
+
+func deployment(t *testing.T, all map[string]*unstructured.Unstructured, name string) map[string]any {
+	t.Helper()
+	found := all["Deployment "+name]
+	if found == nil {
+		t.Fatalf("no Deployment %s among %v", name, slices.Sorted(maps.Keys(all)))
+	}
+	containers, _, err := unstructured.NestedSlice(found.Object, "spec", "template", "spec", "containers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return containers[0].(map[string]any)
+}
+
+func TestLint(t *testing.T) {
+	for _, values := range combinations(t) {
+		if out, errs, err := helm(t, "lint", "--strict", "--quiet", dir, "-f", values); err != nil {
+			t.Errorf("%s: %v\n%s%s", values, err, out, errs)
+		}
+	}
+}
+
+// TestGolden shows all objects of collector-values.yaml, of others those that differ, and
+// the notes.
+func TestGolden(t *testing.T) {
+	base := rendered(t, "-f", filepath.Join(dir, "ci", "collector-values.yaml"))
+	for _, values := range combinations(t) {
+		name := strings.TrimSuffix(filepath.Base(values), "-values.yaml")
+		t.Run(name, func(t *testing.T) {
+			documents := rendered(t, "-f", values)
+			objects(t, documents)
+			var golden strings.Builder
+			for _, document := range documents {
+				if name == "collector" || !slices.Contains(base, document) {
+					golden.WriteString("---\n" + document)
+				}
+			}
+			out, errs, err := helm(t, "install", "rollspan", dir, "--namespace", "rollspan", "--dry-run=client", "-f", values)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, errs)
+			}
+			_, notes, found := strings.Cut(out, "\nNOTES:\n")
+			if !found {
+				t.Fatalf("no notes:\n%s", out)
+			}
+			golden.WriteString("--- # what helm says\n")
+			for line := range strings.Lines(notes) {
+				golden.WriteString(strings.TrimRight("# "+line, " \n") + "\n")
+			}
+			file := filepath.Join("testdata", name+".yaml")
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(golden.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if golden.String() != string(want) {
+				t.Errorf("it is not as %s, which -rewrite writes anew:\n%s", file, golden.String())
+			}
+		})
+	}
+}
+
+// TestNonsense is about values that helm or the chart refuse, and what they say.
+func TestNonsense(t *testing.T) {
+	for _, test := range []struct{ values, want string }{
+		// The schema.
+		{"otlp.endpont=http://x:4317", "at '/otlp': additional properties 'endpont' not allowed"},
+		{"oltp.endpoint=http://x:4317", "additional properties 'oltp' not allowed"},
+		{"replicaCount=two", "at '/replicaCount': got string, want integer"},
+		{"replicaCount=-1", "at '/replicaCount': minimum: got -1, want 0"},
+		{"otlp.protocol=http", `at '/otlp/protocol': value must be one of '', 'grpc', 'http/protobuf'`},
+		{"otlp.compression=zip", "at '/otlp/compression': value must be one of"},
+		{"image.digest=latest", "at '/image/digest': 'latest' does not match pattern"},
+		{"image.pullPolicy=always", "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"},
+		{"namespaces=shop", "at '/namespaces': got string, want array"},
+		{"namespaces={Shop}", "at '/namespaces/0': 'Shop' does not match pattern"},
+		{"resources.limits.memory=1GB", "at '/resources/limits/memory': '1GB' does not match pattern"},
+		{"terminationGracePeriodSeconds=5", "at '/terminationGracePeriodSeconds': minimum: got 5, want 11"},
+		{"extraArgs={in-progress-after=5m}", "at '/extraArgs/0': 'in-progress-after=5m' does not match pattern"},
+		{"metrics.port=70000", "at '/metrics/port': maximum"},
+		{"rbac.kinds.secrets=true", "additional properties 'secrets' not allowed"},
+		{"serviceMonitor.interval=often", "at '/serviceMonitor/interval': 'often' does not match pattern"},
+		{"podDisruptionBudget.minAvailable=half", "at '/podDisruptionBudget/minAvailable'"},
+		{"dataDir.claim.accessModes={ReadOnlyMany}", "at '/dataDir/claim/accessModes/0': value must be one of"},
+		{"log.level=trace", "at '/log/level': value must be one of 'debug', 'info', 'warn', 'error'"},
+		// What does not go together.
+		{"otlp.endpoint=collector", `otlp.endpoint: "collector" is no address; write http://host:4317`},
+		{"otlp.endpoint=http://x:4317,jaeger.enabled=true", "jaeger.enabled and otlp.endpoint: rollspan sends to one place"},
+		{"otlp.headers.tenant=a", "otlp: there are settings for a collector, and no otlp.endpoint"},
+		{"jaeger.enabled=true,otlp.caSecret.name=ca", "the Jaeger of this chart takes gRPC without TLS"},
+		{"otlp.endpoint=x:1,otlp.headers.tenant=a,otlp.headersSecret.name=b", "otlp.headers and otlp.headersSecret.name"},
+		{"replicaCount=2,leaderElection.enabled=false", "replicaCount: several replicas would each send every trace"},
+		{"replicaCount=2,dataDir.enabled=true", "dataDir.enabled: a journal is one process's own"},
+		{"dataDir.claim.enabled=true", "dataDir.claim.enabled: nothing would use the claim"},
+		{"dataDir.enabled=true,dataDir.claim.enabled=true,strategy.type=RollingUpdate", "strategy.type: with a claim the old pod must be gone"},
+		{"podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1", "Kubernetes takes minAvailable or maxUnavailable"},
+		{"podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=1", "no node with a replica could ever be drained"},
+		{"serviceMonitor.enabled=true,metrics.enabled=false", "there is nothing to scrape"},
+		{"serviceMonitor.enabled=true,service.enabled=false", "serviceMonitor.enabled: it finds a Service"},
+		{"serviceMonitor.enabled=true,podMonitor.enabled=true", "everything would be counted twice"},
+		{"rbac.create=false,rbac.owners.enabled=true", "rbac.create=false: no rules are made"},
+		{"rbac.owners.rules[0].verbs={list}", "rbac.owners.rules: nothing has them"},
+		{"metrics.port=8081", "metrics.port and health.port: they are the same"},
+		{`podLabels.app\.kubernetes\.io/name=x`, "podLabels: app.kubernetes.io/name is the chart's own"},
+	} {
+		t.Run(test.values, func(t *testing.T) {
+			out, errs, err := helm(t, "template", "rollspan", dir, "--set", test.values)
+			if err == nil {
+				t.Fatalf("it is taken:\n%s", out)
+			}
+			if !strings.Contains(errs, test.want) {
+				t.Errorf("helm says\n%s\nwant %q", errs, test.want)
+			}
+		})
+	}
+}
+
+// TestNames has long names cut so that Kubernetes takes them, and two releases in one
+// namespace share nothing.
+func TestNames(t *testing.T) {
+	everything := []string{"-f", filepath.Join(dir, "ci", "all-values.yaml"), "--set", "dataDir.claim.enabled=true,strategy=null,serviceAccount.name=,extraObjects=null"}
+	one, other := objects(t, rendered(t, everything...)), objects(t, release(t, "other", everything...))
+	for key := range one {
+		if other[key] != nil {
+			t.Errorf("two releases have the %s", key)
+		}
+	}
+	args := func(all map[string]*unstructured.Unstructured, name string) string {
+		return fmt.Sprint(deployment(t, all, name)["args"])
+	}
+	if a := args(one, "rollspan/rollspan-spans"); !strings.Contains(a, "--leader-elect-name=rollspan-spans") {
+		t.Errorf("the lease is not the release's own: %s", a)
+	}
+	long := strings.Repeat("long-", 20)
+	for key := range objects(t, rendered(t, "--set", "jaeger.enabled=true,rbac.owners.enabled=true,fullnameOverride="+long[:63-1], "--set-json", `rbac.owners.rules=[{"verbs":["list"]}]`)) {
+		if name := key[strings.LastIndexAny(key, " /")+1:]; len(name) > 63 || strings.HasSuffix(name, "-") {
+			t.Errorf("%s has %d characters", key, len(name))
+		}
+	}
+}
