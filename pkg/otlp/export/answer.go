@@ -289,6 +289,12 @@ func advice(v verdict, protocol, words string) string {
 		return "the endpoint takes no traces by gRPC; check host and port (mostly 4317), or set --otlp-protocol=http/protobuf"
 	case v == misdirected:
 		return "the URL takes no traces; check host, port (mostly 4318) and path (mostly /v1/traces), or set --otlp-protocol=grpc"
+	case has("certificate required", "bad certificate"):
+		return "the collector wants rollspan's own certificate: check --otlp-client-certificate and --otlp-client-key"
+	case has("certificate has expired"):
+		return "the collector's certificate has expired, or is not valid yet: renew it, and check the clocks"
+	case has("unknown authority"):
+		return "the collector's certificate is of an authority that is not known here: name its certificate with --otlp-certificate"
 	case has("x509:", "certificate"):
 		return "check --otlp-certificate, and that the collector's certificate is valid for the endpoint's host name"
 	case has("first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"):
@@ -300,8 +306,20 @@ func advice(v verdict, protocol, words string) string {
 			"http/protobuf on 4318) and http:// against https://"
 	case has("no such host", "produced zero addresses", "server misbehaving"):
 		return "the endpoint's host name is unknown here; in a cluster it is <service>.<namespace>.svc"
-	case has("deadline exceeded", "DeadlineExceeded", "Client.Timeout", "i/o timeout"):
-		return "check that no NetworkPolicy is in the way and that the collector keeps up; --otlp-timeout is how long it may take"
+	// Of gRPC: names are looked up before there is a balancing policy.
+	case has("lookup ", "waiting for new LB policy", "name resolver"):
+		return "the endpoint's host name cannot be looked up: check that the cluster's DNS answers, " +
+			"and that no NetworkPolicy keeps rollspan from port 53"
+	case has("connection refused"):
+		return "the host is there, and nothing listens on that port: check that the collector runs, that its Service has endpoints, " +
+			"and the port: grpc is mostly on port 4317, http/protobuf on 4318"
+	case has("no route to host", "network is unreachable"):
+		return "no way leads to that address: check the endpoint's host, and the network of the nodes"
+	case has("waiting for connections to become ready", "dial tcp", "i/o timeout"):
+		return "the endpoint's host does not answer at all: check that no NetworkPolicy or firewall is in the way, and host and port"
+	case has("deadline exceeded", "DeadlineExceeded", "Client.Timeout"):
+		return "the collector takes long to answer: check that it keeps up, and that no NetworkPolicy is in the way; " +
+			"--otlp-timeout is how long it may take"
 	default:
 		return "check that the collector runs and listens there: grpc is mostly on port 4317, http/protobuf on 4318"
 	}

@@ -105,6 +105,8 @@ func TestAdvice(t *testing.T) {
 	}{
 		"grpc, TLS to plain text":  {"https", ProtocolGRPC, servePlain, "plain text"},
 		"http, TLS to plain text":  {"https", ProtocolHTTP, servePlain, "plain text"},
+		"grpc, nobody listens":     {"http", ProtocolGRPC, serveNot, "nothing listens on that port"},
+		"http, nobody listens":     {"http", ProtocolHTTP, serveNot, "nothing listens on that port"},
 		"grpc, unknown CA":         {"https", ProtocolGRPC, serveTLS(pair), "--otlp-certificate"},
 		"http, unknown CA":         {"https", ProtocolHTTP, serveTLS(pair), "--otlp-certificate"},
 		"grpc to an HTTP receiver": {"http", ProtocolGRPC, serveOther(ProtocolHTTP), "--otlp-protocol"},
@@ -124,6 +126,32 @@ func TestAdvice(t *testing.T) {
 		})
 	}
 }
+
+// What cannot be had on one machine, in the words of gRPC and of net/http.
+func TestAdviceInWords(t *testing.T) {
+	for words, want := range map[string]string{
+		"name resolver error: produced zero addresses":                                                                                               "host name is unknown",
+		"dial tcp: lookup otel-collector on 10.96.0.10:53: no such host":                                                                             "host name is unknown",
+		"DeadlineExceeded received context error while waiting for new LB policy update: context deadline exceeded":                                  "port 53",
+		"name resolver error: dns: A record lookup error: lookup otel-collector on 10.96.0.10:53: read udp 10.244.0.5:4->10.96.0.10:53: i/o timeout": "port 53",
+		"Post \"http://otel-collector:4318/v1/traces\": dial tcp: lookup otel-collector on 10.96.0.10:53: i/o timeout":                               "port 53",
+		"DeadlineExceeded latest balancer error: received context error while waiting for connections to become ready: context deadline exceeded":    "NetworkPolicy or firewall",
+		"dial tcp 10.0.0.7:4318: i/o timeout":                                                  "NetworkPolicy or firewall",
+		"dial tcp 10.0.0.7:4318: connect: connection refused":                                  "its Service has endpoints",
+		"dial tcp 10.0.0.7:4318: connect: no route to host":                                    "no way leads",
+		"DeadlineExceeded context deadline exceeded":                                           "takes long to answer",
+		"remote error: tls: certificate required":                                              "--otlp-client-certificate",
+		"tls: failed to verify certificate: x509: certificate has expired or is not yet valid": "renew it",
+		"tls: failed to verify certificate: x509: certificate is valid for a, not b":           "host name",
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority":     "--otlp-certificate",
+	} {
+		if got := advice(unreachable, ProtocolGRPC, words); !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", words, got, want)
+		}
+	}
+}
+
+func serveNot(*testing.T, *collector) {}
 
 func servePlain(_ *testing.T, c *collector) { c.up() }
 

@@ -75,6 +75,9 @@ type Config struct {
 	// failure doubles it, up to MaxBackoff. Defaults DefaultMinBackoff and
 	// DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
+	// Greet has the collector asked at the start, by a request without spans, so that the
+	// log says whether it answers before there is anything to send. Default false.
+	Greet bool
 
 	// Acknowledged, if it is not nil, gets the roots of traces that the
 	// collector has taken, each once, in the order they were sent, and as they

@@ -109,7 +109,7 @@ func TestCollectorDownAtStart(t *testing.T) {
 				t.Errorf("%q was logged %d times:\n%s", once, n, l)
 			}
 		}
-		if !strings.Contains(l.String(), c.address) || !strings.Contains(l.String(), `"check"="check that the collector runs`) {
+		if !strings.Contains(l.String(), c.address) || !strings.Contains(l.String(), `"check"="the host is there, and nothing listens`) {
 			t.Errorf("the log does not say where or what to do:\n%s", l)
 		}
 	})

@@ -46,6 +46,9 @@ type sender struct {
 	losses  map[verdict]*pacer
 	partial pacer
 	slower  pacer
+	// greeting says that the collector was not heard of yet, and is to be asked for an
+	// answer when there is nothing to send.
+	greeting bool
 	// hurry is closed when Shutdown begins, and nil once that was noticed.
 	hurry <-chan struct{}
 }
@@ -63,6 +66,7 @@ func newSender(e *Exporter) *sender {
 		limitSpans: e.settings.BatchSpans,
 		limitBytes: newSizeLimit(maxBatchBytes),
 		losses:     map[verdict]*pacer{refused: {}, tooLarge: {}},
+		greeting:   e.settings.Greet,
 		hurry:      e.closing,
 	}
 }
@@ -89,6 +93,10 @@ func (s *sender) next() (batch []*node, size int) {
 		if len(batch) > 0 || end {
 			return batch, size
 		}
+		if s.greeting {
+			s.greet()
+			continue
+		}
 		select {
 		case <-s.wake:
 		case <-s.ctx.Done():
@@ -98,8 +106,10 @@ func (s *sender) next() (batch []*node, size int) {
 }
 
 // send makes one request.
-func (s *sender) send(batch []*node) answer {
-	ctx, cancel := context.WithTimeout(s.ctx, s.settings.timeout)
+func (s *sender) send(batch []*node) answer { return s.request(s.ctx, batch) }
+
+func (s *sender) request(ctx context.Context, batch []*node) answer {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout)
 	defer cancel()
 	ctx, a := withAnswer(ctx)
 	err := s.client.UploadTraces(ctx, s.encoder.Request(packedOf(batch)))
@@ -228,18 +238,25 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	s.failures = 0
 	s.limitSpans = min(2*s.limitSpans, s.settings.BatchSpans)
 	s.limitBytes.accept(size)
-	if s.outage.said != nil {
-		s.log.Info("The OTLP collector takes spans again", "endpoint", s.settings.endpoint.target,
-			"after", time.Since(s.outage.since).Round(time.Millisecond).String(),
-			"waiting", waiting, "droppedSoFar", dropped)
-		s.outage = outage{}
-	}
+	s.greeting = false
+	s.back(waiting, dropped)
 	if rejected > 0 || a.words != "" {
 		if say := s.partial.add(max(rejected, 1)); say > 0 {
 			s.log.Info("The OTLP collector accepted a request only in part, or with a warning; it said why",
 				"endpoint", s.settings.endpoint.target, "said", a.words, "rejectedSpans", rejected)
 		}
 	}
+}
+
+// back says that the collector takes spans, if it was said that it does not.
+func (s *sender) back(waiting int, dropped int64) {
+	if s.outage.said == nil {
+		return
+	}
+	s.log.Info("The OTLP collector takes spans again", "endpoint", s.settings.endpoint.target,
+		"after", time.Since(s.outage.since).Round(time.Millisecond).String(),
+		"waiting", waiting, "droppedSoFar", dropped)
+	s.outage = outage{}
 }
 
 // drop lets the one span in flight go, undelivered.
