@@ -139,6 +139,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 
 	changes := metrics.NewChanges(r.measure)
 	r.conversion.exporter.Acknowledged = changes.Acknowledged
+	r.conversion.exporter.Greet = true
 	registered := registry{}
 	defer registered.clear()
 	if err := registered.add(changes, collectors.NewGoCollector(),

@@ -3,11 +3,8 @@ package watcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +84,8 @@ type Live struct {
 	// ended is closed when Start has returned.
 	ended     chan struct{}
 	heartbeat *heartbeat
+	// patience is how long a request for readiness is held.
+	patience  time.Duration
 	newEngine func(causality.Options) engine
 	// keeper has the engine and its journal, once there is one.
 	keeper atomic.Pointer[journal.Keeper]
@@ -130,6 +129,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		options: o, cluster: c, queue: newQueue(),
 		ended:     make(chan struct{}),
 		heartbeat: &heartbeat{log: o.Log, now: time.Now},
+		patience:  readyPatience,
 		newEngine: func(o causality.Options) engine { return causality.New(o) },
 	}
 	l.stats.Store(&causality.Stats{})
@@ -154,17 +154,6 @@ func (l *Live) Collectors() []prometheus.Collector {
 // NeedLeaderElection says that l runs whether its process is elected or not: a standby watches
 // all the time, and hands nothing out.
 func (l *Live) NeedLeaderElection() bool { return false }
-
-// Ready is a readiness check: it fails while the first lists are not through.
-func (l *Live) Ready(*http.Request) error {
-	if !l.started.Load() {
-		return nil
-	}
-	if waiting := l.streams.waitingFor(); len(waiting) > 0 {
-		return fmt.Errorf("waiting for the first list of %s", strings.Join(waiting, ", "))
-	}
-	return nil
-}
 
 // Start watches until ctx is done, then hands out what is over by then, whether it
 // has settled or not. Changes that are still open are not handed out: the next run
@@ -271,7 +260,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			}
 			if !listed {
 				listed = true
-				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", "server", l.cluster.host)
+				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", l.watched()...)
 				finished = l.caughtUp(keeper)
 			}
 			finished = append(finished, keeper.Advance(now)...)

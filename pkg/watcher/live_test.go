@@ -113,25 +113,6 @@ func TestLiveEndsWithItsSink(t *testing.T) {
 	}
 }
 
-// A replica that is not elected is ready; one that works is not before its
-// first lists are through, but for those it can do without.
-func TestLiveReady(t *testing.T) {
-	l := newTestLive(t)
-	if err := l.Ready(nil); err != nil {
-		t.Error(err)
-	}
-	l.started.Store(true)
-	for _, s := range l.streams.sources {
-		if err := l.Ready(nil); err == nil {
-			t.Errorf("ready before the first list of %s", s.name())
-		}
-		l.streams.settle(s)
-	}
-	if err := l.Ready(nil); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestKindsNamed(t *testing.T) {
 	kinds, err := kindsNamed([]string{"pod", "Deployments", "pods"})
 	if err != nil || len(kinds) != 2 || kinds[0] != podKind || kinds[1] != deploymentKind {
@@ -186,8 +167,12 @@ func TestLiveGoesOnWithoutSomeKinds(t *testing.T) {
 		got = append(got, messages()...)
 		return slices.Contains(got, watching)
 	})
-	if err := l.Ready(nil); err != nil {
+	if err := l.Ready(impatient(t)); err != nil {
 		t.Error(err)
+	}
+	if kinds, without := l.streams.watched(); !slices.Equal(without, []string{"statefulsets", "horizontalpodautoscalers", "nodes"}) ||
+		!slices.Contains(kinds, "deployments") || slices.Contains(kinds, "nodes") {
+		t.Errorf("it watches %q without %q", kinds, without)
 	}
 	if l.streams.blind() {
 		t.Error("blind for want of what it can do without")

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -151,6 +152,16 @@ func TestManifestsOfTheEnd(t *testing.T) {
 		}
 		if after := probe.PeriodSeconds * probe.FailureThreshold; after < 20 || after > 60 || probe.TimeoutSeconds < 5 {
 			t.Errorf("%s: it is restarted %d seconds after it was found stuck, and answers in %d", dir, after, probe.TimeoutSeconds)
+		}
+	}
+}
+
+// A probe for readiness may take longer than rollspan holds it.
+func TestManifestsOfTheStart(t *testing.T) {
+	for _, dir := range []string{"../../config", "../../deploy"} {
+		probe := manifests(t, dir)["Deployment/rollspan"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0].ReadinessProbe
+		if time.Duration(probe.TimeoutSeconds)*time.Second <= readyPatience || probe.InitialDelaySeconds == 0 {
+			t.Errorf("%s: %+v fails at a normal start", dir, probe)
 		}
 	}
 }
