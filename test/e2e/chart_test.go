@@ -177,7 +177,7 @@ func TestChartForTheWholeCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stdout.Close()
+	defer func() { _ = stdout.Close() }() // it is read by its name
 	program, _ := s.runAs(d, stdout, reads)
 	for _, kind := range []string{"deployments", "replicasets", "pods", "events", "nodes", "persistentvolumeclaims", "horizontalpodautoscalers", "controllerrevisions"} {
 		s.says(program, fmt.Sprintf(`"first list is through" of=%s`, kind))
@@ -187,10 +187,10 @@ func TestChartForTheWholeCluster(t *testing.T) {
 	id := s.rolloutID(1) // that the common rollspan sent
 	s.eventually("the rollout is printed", func() error {
 		content, err := os.ReadFile(printed)
-		if err != nil || !strings.Contains(string(content), "trace "+id) {
-			return fmt.Errorf("there is no trace %s: %v", id, err)
+		if err == nil && !strings.Contains(string(content), "trace "+id) {
+			err = fmt.Errorf("there is no trace %s", id)
 		}
-		return nil
+		return err
 	})
 	// Owners and Events of other tests name what it may not read; all else it may.
 	role, err := s.client.RbacV1().ClusterRoles().Get(t.Context(), d.Name, metav1.GetOptions{})

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -267,16 +268,8 @@ func (a *answer) tell(s *settings) {
 	}
 }
 
-// advice says what to look at, in the order of what is most often wrong.
+// advice says what to look at.
 func advice(v verdict, protocol, words string) string {
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(words, p) {
-				return true
-			}
-		}
-		return false
-	}
 	switch {
 	case v == denied:
 		return "check the credentials in OTEL_EXPORTER_OTLP_HEADERS or --otlp-headers, and that they may write traces; " +
@@ -289,38 +282,77 @@ func advice(v verdict, protocol, words string) string {
 		return "the endpoint takes no traces by gRPC; check host and port (mostly 4317), or set --otlp-protocol=http/protobuf"
 	case v == misdirected:
 		return "the URL takes no traces; check host, port (mostly 4318) and path (mostly /v1/traces), or set --otlp-protocol=grpc"
-	case has("certificate required", "bad certificate"):
-		return "the collector wants rollspan's own certificate: check --otlp-client-certificate and --otlp-client-key"
-	case has("certificate has expired"):
-		return "the collector's certificate has expired, or is not valid yet: renew it, and check the clocks"
-	case has("unknown authority"):
-		return "the collector's certificate is of an authority that is not known here: name its certificate with --otlp-certificate"
-	case has("x509:", "certificate"):
-		return "check --otlp-certificate, and that the collector's certificate is valid for the endpoint's host name"
-	case has("first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"):
-		return "the collector speaks plain text: write http:// in the endpoint, or set --otlp-insecure"
-	case has("error reading server preface", "malformed HTTP response", "frame too large",
-		// net/http of a server that speaks first, as one of HTTP/2 may.
-		"readLoopPeekFailLocked: %!w(<nil>)"):
-		return "the collector speaks something else on this port: check --otlp-protocol (grpc is mostly on 4317, " +
-			"http/protobuf on 4318) and http:// against https://"
-	case has("no such host", "produced zero addresses", "server misbehaving"):
-		return "the endpoint's host name is unknown here; in a cluster it is <service>.<namespace>.svc"
-	// Of gRPC: names are looked up before there is a balancing policy.
-	case has("lookup ", "waiting for new LB policy", "name resolver"):
-		return "the endpoint's host name cannot be looked up: check that the cluster's DNS answers, " +
-			"and that no NetworkPolicy keeps rollspan from port 53"
-	case has("connection refused"):
-		return "the host is there, and nothing listens on that port: check that the collector runs, that its Service has endpoints, " +
-			"and the port: grpc is mostly on port 4317, http/protobuf on 4318"
-	case has("no route to host", "network is unreachable"):
-		return "no way leads to that address: check the endpoint's host, and the network of the nodes"
-	case has("waiting for connections to become ready", "dial tcp", "i/o timeout"):
-		return "the endpoint's host does not answer at all: check that no NetworkPolicy or firewall is in the way, and host and port"
-	case has("deadline exceeded", "DeadlineExceeded", "Client.Timeout"):
-		return "the collector takes long to answer: check that it keeps up, and that no NetworkPolicy is in the way; " +
-			"--otlp-timeout is how long it may take"
-	default:
-		return "check that the collector runs and listens there: grpc is mostly on port 4317, http/protobuf on 4318"
 	}
+	for _, known := range reasons {
+		if slices.ContainsFunc(known.words, func(part string) bool { return strings.Contains(words, part) }) {
+			return known.check
+		}
+	}
+	return "check that the collector runs and listens there: grpc is mostly on port 4317, http/protobuf on 4318"
+}
+
+// reasons are why nobody answers, by the words of Go's network, TLS, net/http and gRPC. The
+// first that fits counts: what is said of a name that is not found may end in a timeout,
+// too, and no policy is in the way then.
+var reasons = []struct {
+	words []string
+	check string
+}{
+	{
+		[]string{"certificate required", "bad certificate"},
+		"the collector wants rollspan's own certificate: check --otlp-client-certificate and --otlp-client-key",
+	},
+	{
+		[]string{"certificate has expired"},
+		"the collector's certificate has expired, or is not valid yet: renew it, and check the clocks",
+	},
+	{
+		[]string{"unknown authority"},
+		"the collector's certificate is of an authority that is not known here: name its certificate with --otlp-certificate",
+	},
+	{
+		[]string{"x509:", "certificate"},
+		"check --otlp-certificate, and that the collector's certificate is valid for the endpoint's host name",
+	},
+	{
+		[]string{"first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"},
+		"the collector speaks plain text: write http:// in the endpoint, or set --otlp-insecure",
+	},
+	{
+		[]string{
+			"error reading server preface", "malformed HTTP response", "frame too large",
+			// net/http of a server that speaks first, as one of HTTP/2 may.
+			"readLoopPeekFailLocked: %!w(<nil>)",
+		},
+		"the collector speaks something else on this port: check --otlp-protocol (grpc is mostly on 4317, " +
+			"http/protobuf on 4318) and http:// against https://",
+	},
+	{
+		[]string{"no such host", "produced zero addresses", "server misbehaving"},
+		"the endpoint's host name is unknown here; in a cluster it is <service>.<namespace>.svc",
+	},
+	{
+		// gRPC looks names up before it has a balancing policy.
+		[]string{"lookup ", "waiting for new LB policy", "name resolver"},
+		"the endpoint's host name cannot be looked up: check that the cluster's DNS answers, " +
+			"and that no NetworkPolicy keeps rollspan from port 53",
+	},
+	{
+		[]string{"connection refused"},
+		"the host is there, and nothing listens on that port: check that the collector runs, that its Service has endpoints, " +
+			"and the port: grpc is mostly on port 4317, http/protobuf on 4318",
+	},
+	{
+		[]string{"no route to host", "network is unreachable"},
+		"no way leads to that address: check the endpoint's host, and the network of the nodes",
+	},
+	{
+		[]string{"waiting for connections to become ready", "dial tcp", "i/o timeout"},
+		"the endpoint's host does not answer at all: check that no NetworkPolicy or firewall is in the way, and host and port",
+	},
+	{
+		[]string{"deadline exceeded", "DeadlineExceeded", "Client.Timeout"},
+		"the collector takes long to answer: check that it keeps up, and that no NetworkPolicy is in the way; " +
+			"--otlp-timeout is how long it may take",
+	},
 }
