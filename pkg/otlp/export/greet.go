@@ -24,33 +24,42 @@ func (s *sender) greet() {
 		s.greeting = false
 		return
 	}
-	answers := false
 	switch a.verdict {
 	case unreachable, throttled, denied, misdirected:
-	default:
-		// It is there. What it says of a request without spans means nothing for spans.
-		answers = true
-	}
-	s.mu.Lock()
-	s.stats.Requests++
-	s.stats.Down = !answers
-	if !answers {
-		s.failed(a)
-	}
-	waiting, dropped := s.queue.len(), s.stats.Dropped.Total()
-	s.mu.Unlock()
-	if answers {
-		s.greeting = false
-		s.failures = 0
+		s.greeted(&a, true)
+		s.report(a)
+		s.failures++
+		s.waitForSpans(max(s.backoff(a.verdict), min(a.after, maxAfter)))
+	case accepted:
+		s.greeting, s.failures = false, 0
+		waiting, dropped := s.greeted(nil, false)
 		if s.outage.said == nil {
 			s.log.Info("The OTLP collector answers", "endpoint", s.settings.endpoint.target, "protocol", s.settings.protocol)
 		}
 		s.back(waiting, dropped)
-		return
+	default:
+		// It is there. What it says of a request without spans means nothing for spans, which
+		// will tell.
+		s.greeting, s.failures = false, 0
+		s.greeted(&a, s.outage.said != nil)
+		if s.outage.said == nil {
+			s.log.Info("The OTLP collector answers, but minds a request without spans, which was only to see that it is there",
+				"endpoint", s.settings.endpoint.target, "protocol", s.settings.protocol, "said", a.words)
+		}
 	}
-	s.report(a)
-	s.failures++
-	s.waitForSpans(max(s.backoff(a.verdict), min(a.after, maxAfter)))
+}
+
+// greeted notes an answer to a request without spans; wrong is nil for a good one. It
+// returns how many spans wait by now, and how many were dropped.
+func (s *sender) greeted(wrong *answer, down bool) (waiting int, dropped int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Requests++
+	s.stats.Down = down
+	if wrong != nil {
+		s.failed(*wrong)
+	}
+	return s.queue.len(), s.stats.Dropped.Total()
 }
 
 // waitForSpans waits for d, or until there are spans.

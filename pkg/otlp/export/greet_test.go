@@ -86,6 +86,6 @@ func TestGreetWhoMinds(t *testing.T) {
 
 		c.on(func(request) reply { return reply{grpc: codes.InvalidArgument, http: http.StatusBadRequest} })
 		_, l = startExporter(t, greeting(c))
-		l.await(t, "The OTLP collector answers")
+		l.await(t, "The OTLP collector answers, but minds a request without spans")
 	})
 }
