@@ -297,10 +297,7 @@ func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	}
 	e.forgetUnseen(id)
 	if pod := e.pods[id]; pod != nil && !pod.Gone.Known() {
-		pod.Gone, pod.GoneSeen = evidence.Arrived(o.Time), o.Time
-		if !pod.Leaving() {
-			pod.DeleteAsked, pod.DeleteAskedBy = evidence.Arrived(o.Time), evidence.Write{Arrival: o.Time}
-		}
+		pod.ObserveMissing(o.Time)
 		pod.Touched = o.Time
 		e.stir(pod)
 		e.lost.note(pod)

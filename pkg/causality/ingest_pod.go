@@ -39,6 +39,7 @@ func (e *Engine) newPod(id kube.ObjectID, o Observation, in *corev1.Pod) *podlif
 	if o.Initial {
 		pod.FirstSeen = evidence.Write{Arrival: pod.Created.At()}
 	}
+	pod.ObserveDoubts(o.Doubts)
 	e.pods[id] = pod
 	e.filePod(pod)
 	e.claims.Use(pod, in)

@@ -77,6 +77,7 @@ func (e *Engine) firstSeen(set *workloads.PodSet, o Observation, in *appsv1.Repl
 	if o.Initial || in.Generation > 1 {
 		arrival = time.Time{}
 	}
+	set.ObserveDoubts(o.Doubts)
 	set.Created = evidence.InSecond(in.CreationTimestamp.Time, arrival)
 	if o.Initial {
 		set.ListedContexts = e.contextsIn(in.Annotations)

@@ -29,6 +29,7 @@ func (e *Engine) workload(o Observation, k *workloads.Controller, meta metav1.Ob
 			}
 		}
 	}
+	w.ObserveDoubts(o.Doubts)
 	w.Touched = o.Time
 	w.Owned = kube.OwnerRefOf(meta)
 	if o.Type != watch.Deleted { // of what is gone there may be the name alone

@@ -159,7 +159,7 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	snap.choose(d)
 	d.findScales(snap.begin)
 	for i, r := range d.toEmit {
-		d.judge(r, d.toEmit[i+1:])
+		d.judge(snap, r, d.toEmit[i+1:])
 	}
 	snap.dropUndated(d)
 	snap.countUnknown[d.UID] = !d.countKnown()
@@ -240,7 +240,15 @@ func (snap *snapshot) onItsWay(d *snapshotDeployment) time.Time {
 	if at.IsZero() {
 		at = snap.end
 	}
-	return evidence.Latest(at, d.CreationTimestamp.Time)
+	at = evidence.Latest(at, d.CreationTimestamp.Time)
+	from := d.CreationTimestamp.Time
+	if set := d.current(); set != nil && len(set.numbers) > 1 {
+		from = evidence.Latest(from, set.created)
+	} else if set != nil {
+		from = set.created
+	}
+	snap.doubt(d.UID, stream.Doubt{At: at, Earliest: from, Latest: at})
+	return at
 }
 
 func (d *snapshotDeployment) deadline() time.Duration {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // directEnd is how the last rollout of a workload that makes its pods itself went on.
@@ -42,7 +43,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		if pod.ready.IsZero() {
 			return
 		}
-		at = evidence.Latest(at, pod.ready)
+		at = evidence.Latest(at, pod.ready.Add(d.minReady))
 	}
 	n := int32(len(d.made)) //nolint:gosec // no workload has that many pods
 	grown := n < d.wanted && d.hasGrown(snap, at)
@@ -56,6 +57,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		}
 	}
 	d.end, d.completed = directComplete, at
+	snap.doubt(d.meta.GetUID(), stream.Doubt{At: at, Earliest: evidence.Latest(r.began, availableAfter(at, d.made, d.minReady)), Latest: reportedBy(at, d.made, d.minReady), Of: stream.DoubtOfEnd})
 	if grown {
 		d.wanted = n
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // dateEnds dates the ends of pods that were to stay and whose status does not say when the
@@ -44,7 +45,9 @@ func (snap *snapshot) dateEnds() {
 		}
 		if !ended.IsZero() {
 			// The state of the snapshot comes with the last fact.
-			pod.learn(evidence.Latest(ended, pod.newest), func(*corev1.Pod) {})
+			at := evidence.Latest(ended, pod.newest)
+			pod.doubt(stream.Doubt{At: at, Earliest: evidence.Earliest(began, at), Latest: evidence.Latest(latest, at)})
+			pod.learn(at, func(*corev1.Pod) {})
 		}
 	}
 }

@@ -250,6 +250,7 @@ func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 		}
 		last = evidence.Latest(last, ev.last())
 	}
+	pod.askedKnown = !pod.asked.IsZero() || len(removal) > 0
 	if pod.asked.IsZero() {
 		pod.asked = last
 	}

@@ -10,12 +10,13 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // judge finds out how a revision ended; next are those that came after it.
-func (d *snapshotDeployment) judge(r *snapshotRevision, next []*snapshotRevision) {
+func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*snapshotRevision) {
 	if len(next) == 0 {
-		d.judgeLast(r)
+		d.judgeLast(snap, r)
 		return
 	}
 	until := next[0].began
@@ -27,10 +28,17 @@ func (d *snapshotDeployment) judge(r *snapshotRevision, next []*snapshotRevision
 			}
 		}
 		if ready, n := readyBy(d.madeFor(r), until); n >= d.wantedFirst() {
-			r.completed = evidence.Latest(emptied, ready)
+			r.completed = evidence.Latest(r.began, emptied, ready)
+			snap.doubt(d.UID, stream.Doubt{At: r.completed, Earliest: r.completed, Latest: until, Of: stream.DoubtOfEnd})
 			return
 		}
 	}
+	// It may have been complete for long when the next one began, or have failed.
+	defer func() {
+		if r.failed.IsZero() {
+			snap.doubt(d.UID, stream.Doubt{At: until, Earliest: r.began, Latest: until, Of: stream.DoubtOfEnd})
+		}
+	}()
 	// The condition Progressing came back with the next revision, so it had
 	// been lost before: the controller loses it when the deadline is over.
 	// There was a deadline, it had passed, and there was trouble.
@@ -41,10 +49,12 @@ func (d *snapshotDeployment) judge(r *snapshotRevision, next []*snapshotRevision
 	}
 	if at := r.began.Truncate(time.Second).Add(d.deadline()); at.Before(until) && r.set.inTrouble(r.began, until) {
 		r.failed = at
+		// The deadline counts from the last progress on.
+		snap.doubt(d.UID, stream.Doubt{At: at, Earliest: at, Latest: until, Of: stream.DoubtOfEnd})
 	}
 }
 
-func (d *snapshotDeployment) judgeLast(r *snapshotRevision) {
+func (d *snapshotDeployment) judgeLast(snap *snapshot, r *snapshotRevision) {
 	c := d.progress
 	switch {
 	case c != nil && c.Status == corev1.ConditionFalse && c.Reason == workloads.ProgressDeadlineExceeded:
@@ -53,7 +63,7 @@ func (d *snapshotDeployment) judgeLast(r *snapshotRevision) {
 	case c != nil && c.Reason == workloads.NewReplicaSetAvailable && !c.LastUpdateTime.Time.Before(r.began.Truncate(time.Second)):
 		r.completed = c.LastUpdateTime.Time
 	default:
-		r.completed = d.completedByPods(r)
+		r.completed = d.completedByPods(snap, r)
 	}
 	if r.completed.IsZero() {
 		return
@@ -69,22 +79,25 @@ func (d *snapshotDeployment) judgeLast(r *snapshotRevision) {
 // completedByPods is when the last revision was complete, where no condition says it: by the
 // pods that its ReplicaSet made for it, if all of them are known, or since when the
 // Deployment has been Available, if that takes all of its pods. Zero if nothing tells.
-func (d *snapshotDeployment) completedByPods(r *snapshotRevision) time.Time {
+func (d *snapshotDeployment) completedByPods(snap *snapshot, r *snapshotRevision) time.Time {
 	emptied, _ := d.emptied(r, time.Time{})
 	at := evidence.Latest(r.began, emptied)
 	n := int32(0)
-	for _, pod := range d.madeFor(r) {
+	made, minReady := d.madeFor(r), time.Duration(max(d.Spec.MinReadySeconds, 0))*time.Second
+	for _, pod := range made {
 		if !pod.ready.IsZero() {
-			at, n = evidence.Latest(at, pod.ready), n+1
+			at, n = evidence.Latest(at, pod.ready.Add(minReady)), n+1
 		}
 	}
 	if n >= d.wantedFirst() {
+		snap.doubt(d.UID, stream.Doubt{At: at, Earliest: evidence.Latest(r.began, availableAfter(at, made, minReady)), Latest: reportedBy(at, made, minReady), Of: stream.DoubtOfEnd})
 		return at
 	}
 	since := d.availableSince()
 	if r.number != 1 || d.unavailableAllowed() != 0 || since.Before(r.began.Truncate(time.Second)) || since.After(r.began.Add(slowStart)) {
 		return time.Time{} // or it was not Available once since
 	}
+	snap.doubt(d.UID, stream.Doubt{At: evidence.Latest(r.began, since), Earliest: r.began, Latest: since, Of: stream.DoubtOfEnd, Stated: true})
 	return evidence.Latest(r.began, since)
 }
 
@@ -170,9 +183,10 @@ func (d *snapshotDeployment) concludeReady(r *snapshotRevision) {
 		n++
 		switch {
 		case pod.ready.After(r.completed.Add(time.Second)):
-			pod.ready, pod.readyFrom = time.Time{}, evidence.Latest(pod.born, pod.started)
+			pod.ready, pod.readyFrom, pod.readyUntil = time.Time{}, evidence.Latest(pod.born, pod.started), r.completed
 			lost = append(lost, pod)
 		case pod.ready.IsZero() && !pod.readyFrom.IsZero():
+			pod.readyUntil = evidence.Earliest(pod.readyUntil, r.completed)
 			lost = append(lost, pod)
 		case pod.ready.After(at.Add(-time.Second)):
 			explained = true
@@ -180,6 +194,7 @@ func (d *snapshotDeployment) concludeReady(r *snapshotRevision) {
 	}
 	for _, pod := range lost {
 		if last := evidence.Latest(at, pod.born); last.Before(pod.readyFrom.Add(readySlack)) || len(lost) == 1 && !explained && n == int(d.wantedFirst()) {
+			pod.doubt(stream.Doubt{At: last, Earliest: pod.readyFrom, Latest: last, Of: stream.DoubtOfReady})
 			pod.beReady(last)
 		}
 	}

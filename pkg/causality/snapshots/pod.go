@@ -13,6 +13,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // snapshotPod is what a snapshot proves of a pod's life.
@@ -32,15 +33,22 @@ type snapshotPod struct {
 	// the second.
 	born, asked           time.Time
 	bornExact, askedExact bool
+	// askedKnown says of a pod that is gone that something tells when it was asked to go.
+	askedKnown bool
 	// ready is when it was Ready for the first time. If it is zero, and readyFrom is not,
 	// nothing tells whether it was at some time since then.
 	ready, readyFrom time.Time
+	// readyUntil is until when it was Ready for the first time, if that is known of one of
+	// which readyFrom is all else that is known.
+	readyUntil time.Time
 	// readyBy is when it had been Ready at some time, if that is known though ready is not.
 	readyBy time.Time
 	// started is when all of its containers had started for the first time, if it is known.
 	started time.Time
 	// removed says that its ReplicaSet deleted it, rather than somebody else.
 	removed bool
+	// doubts are of its times that are known worse than to the second.
+	doubts []stream.Doubt
 	// troubled says that it failed at something before it was Ready.
 	troubled bool
 	gone     time.Time
@@ -79,6 +87,9 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	pod := &snapshotPod{uid: in.UID, name: in.Name, owner: snap.controllerOf(in), final: in, start: unstarted(in)}
 	events := newPodEvents(snap.eventsOf[in.UID])
 	pod.born, pod.bornExact = narrowed(in.CreationTimestamp.Time, snap.createdBy(pod.owner, in.Name), events.firsts)
+	if pod.boundAtOnce(events) {
+		pod.start.Spec.NodeName = in.Spec.NodeName
+	}
 	for i := range in.Status.Conditions {
 		pod.learnCondition(&in.Status.Conditions[i])
 	}
@@ -89,7 +100,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	for _, s := range containerStatuses(in) {
 		if w := s.State.Waiting; w != nil && !podlife.OrdinaryWait(w.Reason) {
 			pod.troubled = true
-			pod.learn(pod.waitingSince(s, events), setStatus(corev1.ContainerStatus{
+			pod.learn(pod.waitingSince(s, events, snap.end), setStatus(corev1.ContainerStatus{
 				Name: s.Name, State: s.State, LastTerminationState: s.LastTerminationState, RestartCount: s.RestartCount,
 			}))
 		}
@@ -116,6 +127,17 @@ func unstarted(in *corev1.Pod) *corev1.Pod {
 	}
 	start.Status.Phase = corev1.PodPending
 	return start
+}
+
+// boundAtOnce reports whether a pod was created with its node: all of its Events are there, as
+// the first of each container is, and the scheduler's is not among them.
+func (pod *snapshotPod) boundAtOnce(events *podEvents) bool {
+	if pod.final.Spec.NodeName == "" || slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return ev.Reason == "Scheduled" }) {
+		return false
+	}
+	return len(pod.final.Spec.Containers) > 0 && !slices.ContainsFunc(pod.final.Spec.Containers, func(c corev1.Container) bool {
+		return events.firstOfAll(c.Name, "Started", 1).IsZero()
+	})
 }
 
 // learnCondition dates what a condition that holds, or is told apart from one
@@ -213,7 +235,7 @@ func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id
 // waitingSince dates a container's waiting state, of which the API says
 // nothing: by the Event about its first failure, the end of the run it backs
 // off from, or else the last thing that is known to have worked.
-func (pod *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvents) time.Time {
+func (pod *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvents, end time.Time) time.Time {
 	var ended time.Time
 	if t := s.LastTerminationState.Terminated; t != nil {
 		ended = t.FinishedAt.Time
@@ -226,7 +248,9 @@ func (pod *snapshotPod) waitingSince(s *corev1.ContainerStatus, events *podEvent
 			return ev.first
 		}
 	}
-	return evidence.Latest(pod.born, ended, pod.newest)
+	at := evidence.Latest(pod.born, ended, pod.newest)
+	pod.doubt(stream.Doubt{At: at, Earliest: at, Latest: end})
+	return at
 }
 
 // podEvents are the Events about a pod that is there, sorted for what its containers
@@ -272,7 +296,9 @@ func (snap *snapshot) emitPod(pod *snapshotPod, listed time.Time) {
 	if !pod.gone.IsZero() && !pod.gone.After(listed) {
 		return
 	}
-	pod.concludeUnknown()
+	pod.concludeUnknown(snap.end)
+	pod.doubtBooted()
+	snap.doubts[pod.uid] = pod.doubts
 	slices.SortStableFunc(pod.facts, func(a, b fact) int { return a.at.Compare(b.at) })
 	state := pod.start
 	at, r := pod.born, rankPod
@@ -322,7 +348,12 @@ func (pod *snapshotPod) state(of *corev1.Pod, more []fact) *corev1.Pod {
 		of = pod.final
 	}
 	// The engine reads a spec and does not keep it; so one does for all.
-	return &corev1.Pod{TypeMeta: of.TypeMeta, ObjectMeta: of.ObjectMeta, Spec: of.Spec, Status: *of.Status.DeepCopy()}
+	state := &corev1.Pod{TypeMeta: of.TypeMeta, ObjectMeta: of.ObjectMeta, Spec: of.Spec, Status: *of.Status.DeepCopy()}
+	for i := range state.Status.InitContainerStatuses {
+		// That it has passed its startup probe is stated, and not when: before what came next.
+		state.Status.InitContainerStatuses[i].Started = nil
+	}
+	return state
 }
 
 // containerStatuses lists the statuses of a pod's containers, in the order in

@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 const (
@@ -23,6 +25,10 @@ const (
 	// is the default of progressDeadlineSeconds: a Deployment would have failed by then. A
 	// transition that came later is not taken for the first.
 	slowStart = 10 * time.Minute
+	// statusSlack is how long after its pods were Ready a workload may report that it is
+	// complete: the kubelet may write the statuses of pods that late (syncPeriod of
+	// k8s.io/kubernetes/pkg/kubelet/status).
+	statusSlack = 10 * time.Second
 	// batchSlack is how long after one pod a controller makes the next that waits for nothing.
 	// It makes them at the rate to which its client is limited.
 	batchSlack = 5 * time.Second
@@ -48,7 +54,9 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 		return
 	}
 	probed := isProbed(&pod.final.Spec)
+	pod.readyUntil = latest
 	pod.dateReady(latest, isReady, probed, events)
+	pod.doubtReady(latest, probed, events)
 	if first := pod.ready; !first.IsZero() && !first.Equal(latest) {
 		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) })
 	}
@@ -72,12 +80,11 @@ func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events
 	inTime := isReady && !latest.After(pod.born.Add(slowStart))
 	started, known := pod.firstStarted(events)
 	if !known {
-		if inTime && restarted {
-			pod.ready = latest
-		} else {
-			pod.readyFrom = pod.born
-		}
+		pod.readyFrom = pod.born
 		return
+	}
+	if restarted {
+		started = pod.startedAfter(started, neverReady(events))
 	}
 	pod.started = started
 	lasted := probed && restarted && pod.firstRunsLasted()
@@ -92,6 +99,96 @@ func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events
 	default:
 		pod.readyFrom = evidence.Latest(started, unreadyUntil(&pod.final.Spec, started, events.all))
 	}
+}
+
+// doubtReady says how well it is known when the pod was Ready for the first time. The condition
+// states the latest of several changes, of which nothing need tell.
+func (pod *snapshotPod) doubtReady(latest time.Time, probed bool, events *podEvents) {
+	from := evidence.Latest(pod.born, pod.started)
+	switch {
+	case pod.ready.IsZero(), probed && pod.ready.Equal(latest) && pod.isFirst(latest, events):
+	case probed:
+		pod.doubt(stream.Doubt{At: pod.ready, Earliest: from, Latest: latest, Of: stream.DoubtOfReady, Stated: true})
+	case !pod.ready.Equal(latest):
+		pod.doubt(stream.Doubt{At: pod.ready, Earliest: from, Latest: evidence.Earliest(latest, from.Add(readySlack)), Of: stream.DoubtOfReady})
+	}
+}
+
+// isFirst reports whether the Events of a pod that is Ready since a time, all of which are
+// there, show that it had not been before: no container was restarted, its node was not away,
+// and its readiness probe has failed at each try since the start, or at none.
+func (pod *snapshotPod) isFirst(ready time.Time, events *podEvents) bool {
+	if slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted) || len(pod.final.Spec.ReadinessGates) > 0 {
+		return false
+	}
+	for i := range pod.final.Status.ContainerStatuses {
+		if events.firstOfAll(pod.final.Status.ContainerStatuses[i].Name, "Started", 1).IsZero() {
+			return false
+		}
+	}
+	if slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return ev.Reason == "NodeNotReady" }) {
+		return false
+	}
+	failed := probeFailures(events.all)
+	if len(failed) == 0 {
+		return true
+	}
+	probes, every := readinessProbes(&pod.final.Spec)
+	n, last := int32(0), time.Time{}
+	for _, ev := range failed {
+		n, last = n+max(ev.Count, 1), evidence.Latest(last, ev.last())
+	}
+	first := failed[0].first
+	atEach := last.Sub(first) < time.Duration(n)*every-every/2
+	return probes == 1 && atEach && !first.After(firstFailures(&pod.final.Spec, pod.started)) && ready.Sub(last) < 2*every
+}
+
+// readinessProbes counts the readiness probes of a pod, and says how often the last is tried.
+func readinessProbes(spec *corev1.PodSpec) (n int, every time.Duration) {
+	for i := range spec.Containers {
+		if p := spec.Containers[i].ReadinessProbe; p != nil {
+			n, every = n+1, probePeriod(p)
+		}
+	}
+	return n, every
+}
+
+// probePeriod is how often a probe is tried. The API's default is ten seconds.
+func probePeriod(p *corev1.Probe) time.Duration {
+	if p.PeriodSeconds <= 0 {
+		return 10 * time.Second
+	}
+	return time.Duration(p.PeriodSeconds) * time.Second
+}
+
+// neverReady is when a run of a container was given up for the last time that had not been Ready:
+// its postStart hook had failed, or its startup probe. It is zero if nothing tells of any.
+func neverReady(events *podEvents) (last time.Time) {
+	for _, ev := range events.all {
+		if ev.Reason == "FailedPostStartHook" || ev.Reason == "Unhealthy" && strings.HasPrefix(ev.Message, "Startup probe failed") {
+			last = evidence.Latest(last, ev.last())
+		}
+	}
+	return last
+}
+
+// startedAfter is when the pod's containers had started that started at a time, and of which one
+// was given up at another: when one was started after that.
+func (pod *snapshotPod) startedAfter(started, givenUp time.Time) time.Time {
+	if !givenUp.After(started) {
+		return started
+	}
+	var next time.Time
+	for i := range pod.final.Status.ContainerStatuses {
+		s := &pod.final.Status.ContainerStatuses[i]
+		if t := s.LastTerminationState.Terminated; t != nil && t.StartedAt.After(givenUp) {
+			next = evidence.Earliest(next, t.StartedAt.Time)
+		}
+		if r := s.State.Running; r != nil && r.StartedAt.After(givenUp) {
+			next = evidence.Earliest(next, r.StartedAt.Time)
+		}
+	}
+	return evidence.Latest(givenUp, next)
 }
 
 // learnEnds dates the times at which a pod was not Ready before a transition, as a container
@@ -262,18 +359,13 @@ func probeFailures(events []*snapshotEvent) []*snapshotEvent {
 // firstFailures is until when a readiness probe that fails from a container's start on has
 // failed for the first time: three periods after it begins.
 func firstFailures(spec *corev1.PodSpec, started time.Time) time.Time {
-	const period = 10 * time.Second // the API's default
 	until := started
 	if len(spec.Containers) == 0 { // nothing tells what made the pod
-		until = started.Add(3 * period)
+		until = started.Add(3 * probePeriod(&corev1.Probe{}))
 	}
 	for i := range spec.Containers {
 		if p := spec.Containers[i].ReadinessProbe; p != nil {
-			every := time.Duration(p.PeriodSeconds) * time.Second
-			if every <= 0 {
-				every = period
-			}
-			until = evidence.Latest(until, started.Add(time.Duration(max(p.InitialDelaySeconds, 0))*time.Second+3*every))
+			until = evidence.Latest(until, started.Add(time.Duration(max(p.InitialDelaySeconds, 0))*time.Second+3*probePeriod(p)))
 		}
 	}
 	return until
@@ -307,10 +399,12 @@ func unreadyUntil(spec *corev1.PodSpec, started time.Time, events []*snapshotEve
 }
 
 // concludeUnknown marks a pod of which nothing tells when, or whether, it was Ready.
-func (pod *snapshotPod) concludeUnknown() {
+func (pod *snapshotPod) concludeUnknown(end time.Time) {
 	if !pod.ready.IsZero() || pod.readyFrom.IsZero() {
 		return
 	}
+	until := evidence.Earliest(pod.readyUntil, pod.asked, end)
+	pod.doubt(stream.Doubt{At: pod.readyFrom, Earliest: pod.readyFrom, Latest: until, Of: stream.DoubtOfReady})
 	unknown := readySince(pod.readyFrom)
 	unknown.Reason = podlife.ReadinessUnknown
 	pod.learn(pod.readyFrom, func(to *corev1.Pod) { setCondition(to, unknown) })

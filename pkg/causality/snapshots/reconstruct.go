@@ -88,7 +88,9 @@ type snapshot struct {
 	emitted map[*snapshotPod]bool
 	// countUnknown has the workloads of which is not known how many pods they wanted.
 	countUnknown map[types.UID]bool
-	stream       []emission
+	// doubts are of the times of workloads and ReplicaSets that are known worse than to the second.
+	doubts map[types.UID][]stream.Doubt
+	stream []emission
 }
 
 // emission is an observation and where it belongs among others of its time.
@@ -137,6 +139,8 @@ func (snap *snapshot) history() History {
 			meta := t.Object.(metav1.Object)
 			meta.SetResourceVersion(strconv.Itoa(i + 1))
 			t.CountUnknown = snap.countUnknown[meta.GetUID()]
+			t.Doubts = snap.doubts[meta.GetUID()]
+			delete(snap.doubts, meta.GetUID()) // they are told with the first state
 		}
 		h.Observations = append(h.Observations, t.Observation)
 	}
@@ -157,6 +161,7 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 
 		revisionsOf:  map[types.UID][]*appsv1.ControllerRevision{},
 		countUnknown: map[types.UID]bool{},
+		doubts:       map[types.UID][]stream.Doubt{},
 	}
 	var pods []*corev1.Pod
 	for _, o := range objects {
@@ -226,6 +231,7 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		snap.pods = append(snap.pods, snap.livePod(in))
 	}
 	snap.pods = append(snap.pods, snap.gonePods()...)
+	snap.doubtGone()
 	snap.connect()
 	return snap
 }

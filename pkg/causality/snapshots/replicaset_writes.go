@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // setWrite is a state of a ReplicaSet to tell.
@@ -42,7 +43,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		}
 		writes = append(writes, setWrite{listed, rankListed, set.before(steps, d), number})
 	}
-	w := &setWriter{set: set, rise: listed}
+	w := &setWriter{set: set, rise: listed, listed: listed}
 	if len(writes) > 0 {
 		w.replicas, w.base = writes[0].replicas, writes[0].replicas
 	}
@@ -51,7 +52,10 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		w.lost(s.before(w.replicas), s.at)
 		w.write(set.stepTo(s, d), s.at)
 	}
-	w.lost(set.wanted(), evidence.Latest(end, w.last))
+	w.lost(set.wanted(), evidence.Latest(end, w.last, set.lastRemoval()))
+	for _, d := range w.doubts {
+		snap.doubt(set.UID, d)
+	}
 	writes = w.writes
 	for _, n := range set.numbers {
 		if r := d.revision(n); r != nil && n != number && !r.began.Before(from) {
@@ -59,6 +63,17 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		}
 	}
 	snap.emitWrites(set, writes)
+}
+
+// lastRemoval is just after the ReplicaSet deleted a pod for the last time, zero if it did not.
+func (set *snapshotSet) lastRemoval() time.Time {
+	var last time.Time
+	for _, pod := range set.pods {
+		if pod.removed {
+			last = evidence.Latest(last, pod.asked.Add(1))
+		}
+	}
+	return last
 }
 
 // setWriter writes down a ReplicaSet's steps, one after another.
@@ -72,6 +87,10 @@ type setWriter struct {
 	base int32
 	// due is how many pods the last step was to remove.
 	due int32
+	// listed is when the first of these states was, and doubts are of the steps of which
+	// nothing tells but that they were made by a time.
+	listed time.Time
+	doubts []stream.Doubt
 }
 
 func (w *setWriter) write(to int32, at time.Time) {
@@ -108,6 +127,9 @@ func (w *setWriter) lost(to int32, by time.Time) {
 		}
 	}
 	w.raise(to, by)
+	if to != w.replicas {
+		w.doubts = append(w.doubts, stream.Doubt{At: by, Earliest: evidence.Latest(w.last, w.listed), Latest: by})
+	}
 	w.put(to, by, rankBefore)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // emitOther emits the past of an object that is neither a Deployment nor part of one.
@@ -268,6 +269,11 @@ func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Tim
 		snap.emitBegun(d, r, before, last-i)
 		if at, ok := d.readyBetween(r.began, next.began); ok {
 			snap.emit(at, rankStatus, watch.Modified, d.state(directSettled, r.revision, r.revision, last-i, at))
+			// Some of the pods may have been made for a scale.
+			snap.doubt(d.meta.GetUID(), stream.Doubt{At: at, Earliest: r.began, Latest: at.Add(statusSlack), Of: stream.DoubtOfEnd})
+		} else {
+			// It may have been complete for long.
+			snap.doubt(d.meta.GetUID(), stream.Doubt{At: next.began, Earliest: r.began, Latest: next.began, Of: stream.DoubtOfEnd})
 		}
 		before = r.revision
 	}
@@ -327,6 +333,7 @@ func (d *snapshotDirect) concludeReady() {
 		// If it was gone when the first of them was born, it was for the others.
 		next := bornFrom(byOrdinal[ordinal(pod.name)+1], pod.born.Add(1))
 		if len(next) > 0 && pod.alive(next[0].born) {
+			pod.doubt(stream.Doubt{At: next[0].born, Earliest: evidence.Latest(pod.born, pod.started), Latest: next[0].born, Of: stream.DoubtOfReady})
 			pod.beReady(next[0].born)
 		}
 	}

@@ -32,6 +32,9 @@ type Observation struct {
 	// CountUnknown says of a workload in such an observation that how many pods it wanted is
 	// not known: it was scaled later, and the number that it states is a later one.
 	CountUnknown bool
+	// Doubts are, in such an observation, of times of the object that are known worse than to
+	// the second.
+	Doubts []Doubt
 }
 
 // Arrival is Time where that dates what the object tells, zero where it does not.

@@ -42,8 +42,10 @@ type Source string
 
 // The sources, the best first. What Events and objects state is known to the second.
 const (
-	SourceArrival  Source = "arrival"  // when the news of it came
-	SourceInferred Source = "inferred" // what was seen before and after it
+	SourceEvent     Source = "Event"     // an Event that stands for several, of which it states the first and the last
+	SourceCondition Source = "condition" // what the object states of the latest of several changes
+	SourceArrival   Source = "arrival"   // when the news of it came
+	SourceInferred  Source = "inferred"  // what was seen before and after it
 )
 
 // Link is what a link from one span to another means, as LinkTypeKey has it.

@@ -42,6 +42,11 @@ type builder struct {
 	// What describe puts together, of each span anew.
 	object, own []attribute.KeyValue
 	key         []byte
+	// doubts are of the times that are known worse than to the second, by the subject of the
+	// object that they are of.
+	doubts map[string]evidence.Doubts
+	// endsBySelf says that the root ends by what its own object says, and not with pods.
+	endsBySelf bool
 }
 
 // rootIs is the ID of the root, which all spans are compared with.
@@ -185,6 +190,7 @@ func (b *builder) share(object []attribute.KeyValue) []attribute.KeyValue {
 // done returns the trace. Siblings come in order of their start, every parent
 // before its children.
 func (b *builder) done() spans.Trace {
+	b.prove()
 	children := map[trace.SpanID][]*spans.Span{}
 	var tops []*spans.Span
 	for _, s := range b.spans {

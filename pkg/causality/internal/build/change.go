@@ -56,6 +56,11 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 		startSpans: map[*podlife.Pod]*spans.Span{},
 		stopSpans:  map[*podlife.Pod]*spans.Span{},
 	}
+	b.endsBySelf = c.Kind != attr.ChangeDelete && c.Kind != attr.ChangeRun
+	b.tellsOf(p.Workload.Object)
+	for _, set := range p.Sets {
+		b.tellsOf(set.Object)
+	}
 	b.start = b.plan.StartOf(c)
 	b.end = b.endOf(c, now)
 	if c.Kind == attr.ChangeRun {

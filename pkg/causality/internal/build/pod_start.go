@@ -55,6 +55,7 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 
 // podPhases builds the spans of a pod's start, without noting that they are handed out.
 func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time) (*startBuilder, podlife.Timeline) {
+	b.tellsOf(pod.Object)
 	tl := pod.Timeline(cut)
 	start := evidence.Latest(tl.Created, cause)
 	end := tl.Over(pod)
@@ -75,14 +76,6 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 			end = known
 		}
 		tl = pod.Timeline(end)
-	} else if pod.ReadyUnknown {
-		until := cut
-		if pod.Lost() {
-			until = pod.LostAt().At()
-		}
-		if until.After(end) {
-			proof = evidence.Proof{Precision: until.Sub(end), Source: attr.SourceInferred}
-		}
 	}
 	end = evidence.Latest(end, start)
 	attrs = append(slices.Clip(attrs), pod.Attributes()...)

@@ -150,7 +150,7 @@ func (restart *Restart) subject() string {
 // newRestart collects the spans of a restart.
 func newRestart(p *plans.Plan, restart *Restart) *builder {
 	pod, container := restart.Pod, restart.container
-	return &builder{
+	b := &builder{
 		place: ledger.OwnPlace(pod.Unique(), string(attr.ChangeRestart), container.Name, strconv.Itoa(restart.number())),
 		base:  slices.Concat(p.Workload.Attributes(), setOf(p, pod).Attributes(), pod.Attributes(), container.Attributes()),
 		work:  p.Work,
@@ -158,6 +158,8 @@ func newRestart(p *plans.Plan, restart *Restart) *builder {
 		workload: p.Workload,
 		app:      p.Workload.AppIn(pod, container),
 	}
+	b.tellsOf(pod.Object)
+	return b
 }
 
 // RestartInProgress builds a span that says what an open restart waited for at the end of an

@@ -30,13 +30,26 @@ func (b *changeBuilder) addSteps(now time.Time) {
 		if !b.change.CountUnknown {
 			attrs = append(attrs, attr.ScaleFromKey.Int(int(at.Step.From)), attr.ScaleToKey.Int(int(at.Step.To)))
 		}
+		end := b.stepEnd(at, start, now)
 		b.spanOf[at.Step] = b.add(SpanSpec{
 			parent: b.root.SpanID, id: stepIdentity(at.Set, at.Step),
 			Kind: what, Subject: at.Set.Subject(),
-			Start: start, End: b.stepEnd(at, start, now),
+			Start: start, End: end, EndProof: b.stepProof(at, start, end),
 			Attrs: attrs,
 		})
 	}
+}
+
+// stepProof is how well the end of a step is known, of which pods are nowhere in a snapshot: it
+// was between the last that is known of it and the end of the change.
+func (b *changeBuilder) stepProof(at plans.Attribution, start, end time.Time) evidence.Proof {
+	switch unknown := at.Step.Up() && b.stepUnknown(at); {
+	case b.end.Sub(end) < time.Second && b.plan.Workload.Inferred && b.change.Outcome() == attr.OutcomeSuperseded:
+		return evidence.Proof{Precision: end.Sub(start), Source: attr.SourceInferred}
+	case unknown:
+		return evidence.Proof{Precision: b.end.Sub(end), Source: attr.SourceInferred}
+	}
+	return evidence.Proof{}
 }
 
 // stepEnd is when what the step asked for was there: its new pods available,

@@ -16,6 +16,14 @@ type Proof struct {
 	Source    attr.Source
 }
 
+// Worse is the worse of two proofs.
+func (p Proof) Worse(other Proof) Proof {
+	if other.Precision > p.Precision || other.Precision == p.Precision && other.Source > p.Source {
+		return other
+	}
+	return p
+}
+
 // Attributes are those of a boundary, by its two keys; none where it is known to the second.
 func (p Proof) Attributes(precision, source attribute.Key) []attribute.KeyValue {
 	if p.Precision <= time.Second {

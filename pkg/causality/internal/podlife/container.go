@@ -158,13 +158,14 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
 		for i := range statuses {
 			if container := p.container(statuses[i].Name); container != nil {
-				if !p.Leaving() {
-					container.observeVanished(&statuses[i], seen)
+				if !p.Leaving() && container.observeVanished(&statuses[i], seen) {
+					p.doubtVanished(container)
 				}
 				container.observe(&statuses[i], arrival, seen)
 			}
 		}
 	}
+	p.stateSeen = seen
 }
 
 func newContainer(in *corev1.Pod, s *corev1.Container) *Container {

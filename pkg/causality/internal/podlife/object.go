@@ -35,6 +35,9 @@ type Object struct {
 	Target kube.NameKey
 	// Told is what others have stated of it, by clocks that may be wrong.
 	Told clocks.Told
+	// doubts are of the times of it that were known worse than to the second when they were
+	// observed: see Doubts.
+	doubts evidence.Doubts
 	// version is the latest resource version of the states that were seen, 0 if it is no
 	// number that fits.
 	version uint64

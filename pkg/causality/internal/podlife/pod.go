@@ -45,6 +45,7 @@ type Pod struct {
 	FirstSeen   evidence.Write
 	Created     evidence.Moment
 	Announced   time.Time // when its controller said that it had made it
+	stateSeen   time.Time // arrival of its latest state
 	Predecessor types.UID // of the pod that had its name before it, if one did
 	Initial     bool      // it was there before the watcher was
 	Inferred    bool      // it was reconstructed from a snapshot: see stream.Observation

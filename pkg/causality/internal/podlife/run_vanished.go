@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // A container may be gone from its node's runtime before the kubelet has seen it
@@ -19,18 +20,18 @@ import (
 const RestartingAll = "RestartingAllContainers"
 
 // observeVanished ends the run that is on if the status says that the container
-// has vanished: a run that nobody saw never was.
-func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) {
+// has vanished, and reports whether it does: a run that nobody saw never was.
+func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) bool {
 	end := s.LastTerminationState.Terminated
 	if s.State.Terminated != nil {
 		end = s.State.Terminated
 	}
 	r := c.lastRun()
 	if end == nil || end.ContainerID != "" || r == nil {
-		return
+		return false
 	}
 	if r.Over() || !r.Started.Known() || s.State.Running != nil && s.ContainerID == r.ID {
-		return
+		return false
 	}
 	r.Vanished = true
 	r.Finished, r.Seen = evidence.Arrived(seen), seen
@@ -38,4 +39,16 @@ func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) {
 		r.Finished = r.Finished.Before(s.State.Running.StartedAt.Time)
 	}
 	r.ExitCode, r.Reason = end.ExitCode, end.Reason
+	return true
+}
+
+// doubtVanished notes that a run that has vanished ended at some time since the pod's state
+// before, in which it was on.
+func (p *Pod) doubtVanished(container *Container) {
+	r := container.lastRun()
+	by := r.Finished.At()
+	p.doubtArrival(stream.Doubt{
+		At: by, Earliest: evidence.Latest(p.stateSeen, r.Started.Earliest), Latest: by,
+		Of: stream.DoubtOfRun, Container: container.Name,
+	})
 }

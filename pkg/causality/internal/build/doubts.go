@@ -1,0 +1,92 @@
+package build
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// tellsOf notes that the trace tells of an object, whose times may be known worse than to the
+// second.
+func (b *builder) tellsOf(about *podlife.Object) {
+	doubts := about.Doubts()
+	if len(doubts) == 0 {
+		return
+	}
+	if b.doubts == nil {
+		b.doubts = map[string]evidence.Doubts{}
+	}
+	b.doubts[about.Subject()] = doubts
+}
+
+// prove says of the boundaries of the spans how well they are known, where that is worse than
+// to the second.
+func (b *builder) prove() {
+	if len(b.doubts) == 0 {
+		return
+	}
+	for _, s := range b.spans {
+		begin, end := b.boundaries(s)
+		_, container, _ := strings.Cut(s.Subject, " container/")
+		var starts, ends evidence.Proof
+		for _, doubts := range b.doubtsAbout(s) {
+			starts, ends = starts.Worse(doubts.Proof(s.Start, begin, container)), ends.Worse(doubts.Proof(s.End, end, container))
+		}
+		addProof(s, starts, attr.StartPrecisionKey, attr.StartSourceKey)
+		addProof(s, ends, attr.EndPrecisionKey, attr.EndSourceKey)
+	}
+}
+
+// boundaries are what the boundaries of a span are of.
+func (b *builder) boundaries(s *spans.Span) (begin, end evidence.Boundary) {
+	switch s.Kind {
+	case kind.ContainerRestart:
+		return evidence.EndOfRun, evidence.EndOfSpan
+	case kind.RunContainer:
+		return evidence.AnyBoundary, evidence.EndOfRun
+	case kind.BackOff:
+		return evidence.EndOfRun, evidence.AnyBoundary
+	case kind.StartupProbe:
+		return evidence.AnyBoundary, evidence.EndOfBoot
+	case kind.ReadinessProbe:
+		return evidence.EndOfBoot, evidence.EndOfStart
+	case kind.PodStop, kind.StopContainer, kind.RemovePod, kind.ScaleDown:
+		return evidence.AnyBoundary, evidence.EndOfStop
+	case kind.InitContainer, kind.Container, kind.PullImage, kind.StartContainer:
+		return evidence.AnyBoundary, evidence.AnyBoundary
+	}
+	if b.known[s.ParentID] == nil {
+		return evidence.AnyBoundary, evidence.EndOfSpan
+	}
+	return evidence.AnyBoundary, evidence.EndOfStart
+}
+
+// doubtsAbout are the doubts that the boundaries of a span may have: those about the pod that
+// it is about, or about the workload, if it is the root of a change, which ends when the
+// workload says so. What ends with pods, as steps do, has those of any.
+func (b *builder) doubtsAbout(s *spans.Span) []evidence.Doubts {
+	subject, _, _ := strings.Cut(s.Subject, " container/")
+	root := b.known[s.ParentID] == nil
+	if root && b.endsBySelf || !root && strings.HasPrefix(subject, podPrefix) {
+		return []evidence.Doubts{b.doubts[subject]}
+	}
+	return slices.Collect(maps.Values(b.doubts))
+}
+
+// podPrefix begins the subjects of pods.
+const podPrefix = "pod/"
+
+// addProof says how well a boundary is known, unless whoever built the span has said so.
+func addProof(s *spans.Span, p evidence.Proof, precision, source attribute.Key) {
+	if _, said := s.Attribute(precision); !said {
+		s.Attributes = append(s.Attributes, p.Attributes(precision, source)...)
+	}
+}

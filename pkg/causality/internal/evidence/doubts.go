@@ -1,0 +1,78 @@
+package evidence
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// Doubts are what is known of those times of an object that are known worse than to the
+// second. Spans are dated by way of many rules, which take the latest and the earliest of
+// times; so whoever has built them asks here whether a boundary is one of these times, rather
+// than that each rule carries along how good it is.
+type Doubts []Doubt
+
+// Doubt is a time that is worse than to the second, and what tells of it.
+type Doubt struct {
+	stream.Doubt
+	Source attr.Source
+}
+
+// maxDoubts bounds what is kept of one object.
+const maxDoubts = 64
+
+// With are these doubts and one more, unless the time is known to the second.
+func (ds Doubts) With(d Doubt) Doubts {
+	if d.Latest.Sub(d.Earliest) <= time.Second || d.At.IsZero() || d.Earliest.IsZero() || slices.Contains(ds, d) {
+		return ds
+	}
+	if len(ds) >= maxDoubts {
+		ds = slices.Concat(ds[:1], ds[2:])
+	}
+	return append(ds, d)
+}
+
+// Boundary is what a boundary of a span is of.
+type Boundary int
+
+// The boundaries.
+const (
+	AnyBoundary Boundary = iota // of nothing of the following
+	EndOfSpan                   // of a whole trace, or of what may have been either of the next two
+	EndOfStart
+	EndOfStop
+	EndOfRun  // of a container; what waits for its restart begins then
+	EndOfBoot // by its startup probe; the readiness probe begins then
+)
+
+// isOf reports whether what is in doubt is what a boundary is of.
+func (d Doubt) isOf(of Boundary) bool {
+	switch d.Of {
+	case stream.DoubtOfEnd:
+		return of == EndOfSpan
+	case stream.DoubtOfReady:
+		return of == EndOfStart || of == EndOfBoot || of == EndOfSpan
+	case stream.DoubtOfGone:
+		return of == EndOfStop || of == EndOfSpan
+	case stream.DoubtOfBooted:
+		return of == EndOfBoot
+	case stream.DoubtOfRun:
+		return of == EndOfRun || of == EndOfStop
+	case stream.DoubtOfAny:
+	}
+	return true
+}
+
+// Proof is how well a boundary of a span is known, if it is one of these times. Objects state
+// whole seconds, which effects narrow, so that it need not be the same to the nanosecond. The
+// span is about a container, unless that is "".
+func (ds Doubts) Proof(t time.Time, of Boundary, container string) (worst Proof) {
+	for _, d := range ds {
+		if (d.Container == "" || d.Container == container) && d.isOf(of) && t.Sub(d.At).Abs() < time.Second {
+			worst = worst.Worse(Proof{Precision: max(t.Sub(d.Earliest), d.Latest.Sub(t)), Source: d.Source})
+		}
+	}
+	return worst
+}

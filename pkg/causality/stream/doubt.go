@@ -1,0 +1,28 @@
+package stream
+
+import "time"
+
+// Doubt says of a time that an inferred observation states, or that it is of, what is known of
+// it: it was not before Earliest and not after Latest. So a pod that was made 20 seconds before
+// the next one of its StatefulSet was Ready at some time of these 20 seconds.
+type Doubt struct {
+	At, Earliest, Latest time.Time
+	Of                   DoubtOf
+	// Container is whose time it is, of a container; "" of any other.
+	Container string
+	// Stated says that an object states the time, of the latest of several changes.
+	Stated bool
+}
+
+// DoubtOf is what happened at a time that is in doubt. What else happened then is not.
+type DoubtOf int
+
+// What may be in doubt.
+const (
+	DoubtOfAny    DoubtOf = iota
+	DoubtOfEnd            // a change ended
+	DoubtOfReady          // a pod was Ready
+	DoubtOfGone           // a pod was gone
+	DoubtOfBooted         // a container had passed its startup probe
+	DoubtOfRun            // a run of a container ended
+)
