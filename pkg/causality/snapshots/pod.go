@@ -3,6 +3,7 @@ package snapshots
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -112,9 +113,35 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		}
 		pod.asked, pod.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(pod.owner, in.Name))
 		pod.removed = pod.askedExact
+		if grace == 0 {
+			pod.askedBefore(snap.removal(pod.owner, in.Name), events)
+		}
 		pod.learnDeletion(in.DeletionTimestamp, in.DeletionGracePeriodSeconds)
 	}
 	return pod
+}
+
+// askedBefore dates the request to delete a pod that the kubelet has stopped: it deletes it for
+// good, with no grace period, by which the API server forgets when it was asked first. Its
+// controller may have said so, or the kubelet when it began; else it was at some time within
+// the grace period of its spec.
+func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) {
+	said := removal
+	for _, ev := range events.all {
+		if ev.Reason == podlife.ReasonKilling && strings.HasPrefix(ev.Message, "Stopping container ") {
+			said = append(slices.Clip(said), ev.first)
+		}
+	}
+	earliest := pod.asked.Add(-graceOf(&pod.final.Spec))
+	for _, at := range said {
+		if at.Before(pod.asked) && !at.Before(earliest.Add(-time.Second)) {
+			pod.asked, pod.askedExact = at, true
+		}
+	}
+	pod.removed = pod.removed || len(removal) > 0
+	if len(said) == 0 {
+		pod.doubt(stream.Doubt{At: pod.asked, Earliest: evidence.Latest(earliest, pod.born), Latest: pod.asked})
+	}
 }
 
 // unstarted is a pod as it is created.

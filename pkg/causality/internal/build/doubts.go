@@ -4,8 +4,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
@@ -33,16 +35,36 @@ func (b *builder) prove() {
 	if len(b.doubts) == 0 {
 		return
 	}
-	for _, s := range b.spans {
+	cuts := map[trace.SpanID]cut{}
+	for _, s := range b.spans { // each parent comes before its children
 		begin, end := b.boundaries(s)
 		_, container, _ := strings.Cut(s.Subject, " container/")
 		var starts, ends evidence.Proof
 		for _, doubts := range b.doubtsAbout(s) {
 			starts, ends = starts.Worse(doubts.Proof(s.Start, begin, container)), ends.Worse(doubts.Proof(s.End, end, container))
 		}
+		if above, ok := cuts[s.ParentID]; ok {
+			// It was cut to its parent, which may have begun earlier.
+			if s.Start.Equal(above.at) {
+				starts = starts.Worse(above.proof)
+			}
+			if s.End.Equal(above.at) {
+				ends = ends.Worse(above.proof)
+			}
+		}
+		if starts.Precision > time.Second {
+			cuts[s.SpanID] = cut{s.Start, starts}
+		}
 		addProof(s, starts, attr.StartPrecisionKey, attr.StartSourceKey)
 		addProof(s, ends, attr.EndPrecisionKey, attr.EndSourceKey)
 	}
+}
+
+// cut is where spans begin at the earliest, as the one that they are part of does, and how
+// well that is known.
+type cut struct {
+	at    time.Time
+	proof evidence.Proof
 }
 
 // boundaries are what the boundaries of a span are of.

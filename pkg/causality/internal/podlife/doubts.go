@@ -20,8 +20,8 @@ func (o *Object) ObserveDoubts(doubts []stream.Doubt) {
 	}
 }
 
-// doubtArrival notes that what happened by the arrival of its news may have since a time.
-func (o *Object) doubtArrival(d stream.Doubt) {
+// DoubtArrival notes that what happened by the arrival of its news may have since a time.
+func (o *Object) DoubtArrival(d stream.Doubt) {
 	o.doubts = o.doubts.With(evidence.Doubt{Doubt: d, Source: attr.SourceArrival})
 }
 
@@ -32,10 +32,10 @@ func (p *Pod) ObserveMissing(at time.Time) {
 	since := evidence.Latest(p.stateSeen, p.Created.Earliest)
 	if !p.Leaving() {
 		p.DeleteAsked, p.DeleteAskedBy = evidence.Arrived(at), evidence.Write{Arrival: at}
-		p.doubtArrival(stream.Doubt{At: at, Earliest: since, Latest: at})
+		p.DoubtArrival(stream.Doubt{At: at, Earliest: since, Latest: at})
 		return
 	}
-	p.doubtArrival(stream.Doubt{At: at, Earliest: since, Latest: at, Of: stream.DoubtOfGone})
+	p.DoubtArrival(stream.Doubt{At: at, Earliest: since, Latest: at, Of: stream.DoubtOfGone})
 }
 
 // Doubts are of those times of the object that are known worse than to the second: those that

@@ -47,7 +47,7 @@ func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) b
 func (p *Pod) doubtVanished(container *Container) {
 	r := container.lastRun()
 	by := r.Finished.At()
-	p.doubtArrival(stream.Doubt{
+	p.DoubtArrival(stream.Doubt{
 		At: by, Earliest: evidence.Latest(p.stateSeen, r.Started.Earliest), Latest: by,
 		Of: stream.DoubtOfRun, Container: container.Name,
 	})

@@ -49,6 +49,9 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		arrival = time.Time{}
 	}
 	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First, arrival, o.Time)
+	if !c.Start.Exact() && c.Start.Earliest.IsZero() {
+		w.DoubtArrival(stream.Doubt{At: o.Time, Earliest: meta.GetCreationTimestamp().Time, Latest: o.Time})
+	}
 	if !st.IsNew || o.Initial {
 		// Whatever came before this state belongs to the change it shows.
 		c.Opened = evidence.Write{Arrival: c.Start.Earliest}
