@@ -60,7 +60,6 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	start := evidence.Latest(tl.Created, cause)
 	end := tl.Over(pod)
 	cutShort := end.IsZero()
-	var proof evidence.Proof
 	if cutShort {
 		end = cut
 		at := pod.LostAt().At()
@@ -69,11 +68,6 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 		}
 		if pod.Lost() && (end.IsZero() || at.Before(end)) {
 			end = at
-		}
-		if pod.Unwitnessed() {
-			known := evidence.Latest(pod.LastKnown(end), start)
-			proof = evidence.Proof{Precision: end.Sub(known), Source: attr.SourceInferred}
-			end = known
 		}
 		tl = pod.Timeline(end)
 	}
@@ -90,7 +84,7 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	root := b.add(SpanSpec{
 		parent: parent, id: id,
 		Kind: what, Subject: pod.Subject(), app: b.workload.AppOf(pod),
-		Start: start, End: end, Attrs: attrs, EndProof: proof,
+		Start: start, End: end, Attrs: attrs,
 	})
 	sb := &startBuilder{builder: b, pod: pod, root: root, attrs: attrs, end: end, cutShort: cutShort}
 	sb.build(tl)

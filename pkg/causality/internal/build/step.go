@@ -72,9 +72,6 @@ func (b *changeBuilder) stepEnd(at plans.Attribution, start, now time.Time) time
 		case ok && !b.afterEnd(tr.At.At()):
 			made++
 			end = evidence.Latest(end, b.available(pod, tr.At.At()))
-		case pod.Unwitnessed():
-			made++
-			end = evidence.Latest(end, pod.LastKnown(pod.LostAt().At()))
 		case pod.Lost() && !b.afterEnd(pod.LostAt().At()):
 			made++
 			end = evidence.Latest(end, pod.LostAt().At())

@@ -34,7 +34,7 @@ func (b *changeBuilder) podsUnknown() bool {
 	for pod, at := range b.plan.Starts {
 		if at.Change == b.change {
 			made++
-			if pod.ReadyUnknown || superseded && pod.Unwitnessed() {
+			if pod.ReadyUnknown {
 				return true
 			}
 		}

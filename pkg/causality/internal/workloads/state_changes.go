@@ -49,9 +49,7 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		arrival = time.Time{}
 	}
 	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First, arrival, o.Time)
-	if !c.Start.Exact() && c.Start.Earliest.IsZero() {
-		w.DoubtArrival(stream.Doubt{At: o.Time, Earliest: meta.GetCreationTimestamp().Time, Latest: o.Time})
-	}
+	w.doubtStart(c, meta.GetCreationTimestamp().Time, o.Time)
 	if !st.IsNew || o.Initial {
 		// Whatever came before this state belongs to the change it shows.
 		c.Opened = evidence.Write{Arrival: c.Start.Earliest}
@@ -76,6 +74,14 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		w.Pending, w.pendingTemplate = c, st.template
 	}
 	w.Begin(c)
+}
+
+// doubtStart notes how well the start of a change is known of which nothing but the first state
+// of its workload tells: it was since the workload was created.
+func (w *Workload) doubtStart(c *Change, created, seen time.Time) {
+	if c.Start.Earliest.IsZero() {
+		w.DoubtArrival(stream.Doubt{At: seen, Earliest: created, Latest: seen})
+	}
 }
 
 // NextState compares a state with the one before.
