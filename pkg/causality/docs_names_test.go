@@ -92,7 +92,7 @@ func namesAreInTables(t *testing.T, doc string, seen []spans.Span) {
 			if !slices.Contains(documented[of], name) {
 				t.Errorf("%s %q is in the table, and not documented", of, name)
 			}
-			if !used[of][name] {
+			if !used[of][name] && of != "Source" { // some are of dumps alone: see TestLawSnapshots
 				t.Errorf("%s %q is in the table, and no recording or scenario has it", of, name)
 			}
 		}

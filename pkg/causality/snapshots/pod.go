@@ -134,7 +134,7 @@ func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) {
 	}
 	earliest := pod.asked.Add(-graceOf(&pod.final.Spec))
 	for _, at := range said {
-		if at.Before(pod.asked) && !at.Before(earliest.Add(-time.Second)) {
+		if at.Before(pod.asked) && !at.Before(pod.born) {
 			pod.asked, pod.askedExact = at, true
 		}
 	}
