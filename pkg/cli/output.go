@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -195,7 +196,16 @@ func (c *conversion) export(log *slog.Logger, clusterUID string) (*export.Export
 	if err != nil {
 		return nil, err
 	}
-	return export.New(c.exporter, encoder, logr.FromSlogHandler(log.Handler()))
+	return c.exportWith(log, encoder, nil)
+}
+
+// exportWith is export for an encoder that is there, and with a queue on the disk; nil for none.
+func (c *conversion) exportWith(log *slog.Logger, encoder *otlp.Encoder, queue *journal.Queue) (*export.Exporter, error) {
+	config := c.exporter
+	if queue != nil {
+		config.Store = diskQueue{queue, encoder.Around()}
+	}
+	return export.New(config, encoder, logr.FromSlogHandler(log.Handler()))
 }
 
 func (c *conversion) newEncoder(clusterUID string) (*otlp.Encoder, error) {
@@ -227,7 +237,10 @@ func (o jsonOutput) Close(context.Context) error { return nil }
 
 // otlpOutput sends traces to a collector. It never waits: a watch must not
 // stand still because a collector does.
-type otlpOutput struct{ exporter *export.Exporter }
+type otlpOutput struct {
+	exporter *export.Exporter
+	queue    *journal.Queue // on the disk; nil for none
+}
 
 func (o otlpOutput) Deliver(t spans.Trace) error {
 	o.exporter.Enqueue([]spans.Trace{t.Sent()})
@@ -236,6 +249,9 @@ func (o otlpOutput) Deliver(t spans.Trace) error {
 
 func (o otlpOutput) Close(ctx context.Context) error {
 	_, err := o.exporter.Shutdown(ctx)
+	if o.queue != nil {
+		err = errors.Join(err, o.queue.Close())
+	}
 	return err
 }
 

@@ -106,6 +106,8 @@ type run struct {
 	hint bool
 	// exporter is there once there is a collector to send to.
 	exporter atomic.Pointer[export.Exporter]
+	// queue is what waits for the collector on the disk, if there is a data directory.
+	queue *journal.Queue
 }
 
 func (r *run) validate() error {
@@ -153,11 +155,13 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	if r.conversion.format == outputOTLP {
 		r.conversion.exporter.Gone = func(list []*otlp.Packed) { live.Acknowledge(keysOf(list)...) }
 	}
-	options.DataDir, options.DataDirMaxBytes, options.Acknowledges = r.dataDir, r.dataDirMost, r.conversion.format == outputOTLP
+	ofJournal, _ := r.shareDataDir()
+	options.DataDir, options.DataDirMaxBytes, options.Acknowledges = r.dataDir, ofJournal, r.conversion.format == outputOTLP
 	options.Namespaces, options.Engine, options.Log = r.namespaces, r.conversion.engine, r.log
+	options.Found = r.found
 	options.Budget = r.conversion.newBudget
 	options.Sink = func(clusterUID string) (watcher.Sink, error) {
-		sink, err := r.open(clusterUID, &registered)
+		sink, err := r.open(clusterUID, live, &registered)
 		if err != nil {
 			return nil, err
 		}
@@ -204,11 +208,31 @@ func (r *run) left(live *watcher.Live) []any {
 	return left
 }
 
-func (r *run) open(clusterUID string, registered *registry) (output, error) {
+// found are the spans that the queue on the disk knows.
+func (r *run) found() []journal.SpanKey {
+	if r.queue == nil {
+		return nil
+	}
+	return r.queue.Found()
+}
+
+func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) (output, error) {
 	if r.conversion.format != outputOTLP {
 		return r.conversion.print(r.Out, clusterUID)
 	}
-	exporter, err := r.conversion.export(r.log, clusterUID)
+	encoder, err := r.conversion.newEncoder(clusterUID)
+	if err != nil {
+		return nil, err
+	}
+	if r.dataDir != "" {
+		if r.queue, err = r.openQueue(live, r.log); err != nil {
+			return nil, err
+		}
+		if err := registered.add(metrics.NewQueue(r.queue.Stats)); err != nil {
+			return nil, err
+		}
+	}
+	exporter, err := r.conversion.exportWith(r.log, encoder, r.queue)
 	if err != nil {
 		return nil, err
 	}
@@ -218,9 +242,9 @@ func (r *run) open(clusterUID string, registered *registry) (output, error) {
 		return nil, err
 	}
 	if r.trees {
-		return bothOutputs{treeOutput{r.Out}, otlpOutput{exporter}}, nil
+		return bothOutputs{treeOutput{r.Out}, otlpOutput{exporter, r.queue}}, nil
 	}
-	return otlpOutput{exporter}, nil
+	return otlpOutput{exporter, r.queue}, nil
 }
 
 // bothOutputs prints traces, and sends them.

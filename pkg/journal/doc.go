@@ -20,6 +20,31 @@
 // engine. A segment begins with the version of the format. A program reads what older ones have
 // written, and refuses what newer ones have.
 //
+// # The queue
+//
+// What is handed out waits for the collector in a Queue, as it was encoded, so that whichever
+// version sends it sends the same bytes. It is two series of the same format in a directory of
+// its own: what waits, and up to where it is done. A frame of what waits is one record, which is
+// read without those before it: a damaged one costs itself only. A file is removed when nothing
+// in it waits.
+//
+// What was observed, the ledger and the queue are kept together by what is synced before what:
+//
+//  1. What was observed, before what is built of it is handed to the queue.
+//  2. What waits, before it is sent, and before the ledger has it as acknowledged (Kept). So
+//     what a machine forgets of the queue nobody has got, and a replay builds it again.
+//  3. The ledger, before a file of the queue is removed or written anew (Settle). A new process
+//     tells its ledger of all spans that the queue's files know, before it replays (Found). So
+//     what the ledger forgets the queue knows, and what was in the queue is not built again.
+//  4. What is done is written when the collector has answered, and not synced. So a process that
+//     dies sends again what it had sent and had no answer to, one request, and one whose machine
+//     dies also what was answered since the machine last wrote that file by itself (half a
+//     minute on Linux): in both cases the same bytes.
+//
+// Past its bound the queue loses the oldest records of the namespace that takes most. That is
+// final when their file is written anew; of what had to go before a process dies some may be
+// sent all the same.
+//
 // # How it is bounded
 //
 // Compaction (compact.go) leaves of what nothing is to be told of any more the newest
@@ -30,5 +55,5 @@
 // of its stream.
 //
 // This package knows the engine and the span model, and nothing of where objects come from or
-// where spans go. Begin with keeper.go.
+// where spans go. Begin with keeper.go, and with queue.go.
 package journal

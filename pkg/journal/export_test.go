@@ -68,3 +68,48 @@ func (k *Keeper) WaitCompacted() {
 	k.compacting <- c
 	k.compact()
 }
+
+// Fill makes files of a queue full when they have so many bytes.
+func (q *Queue) Fill(bytes int64) { q.data.full, q.done.full = bytes, 200 }
+
+// Files are the files of a queue.
+func (q *Queue) Files() []string { return append(pathsOf(q.data), pathsOf(q.done)...) }
+
+// Synced is how many bytes of its files the machine will not forget: those that are sealed, and
+// up to the last record that Kept was told of.
+func (q *Queue) Synced() map[string]int64 {
+	out := map[string]int64{}
+	for _, s := range []*series{q.data, q.done} {
+		for i, seg := range s.segments {
+			if i < len(s.segments)-1 {
+				out[seg.path] = seg.bytes
+			}
+		}
+	}
+	unsynced := map[uint64]bool{}
+	for _, k := range q.unsynced {
+		unsynced[k.record] = true
+	}
+	if n := len(q.data.segments); n > 0 {
+		last := q.data.segments[n-1]
+		out[last.path] = last.bytes
+		for r := q.first; r != nil; r = r.next {
+			if r.segment == last.index && unsynced[r.number] {
+				out[last.path] = min(out[last.path], r.offset)
+			}
+		}
+	}
+	return out
+}
+
+// Break has the disk of a queue fail.
+func (q *Queue) Break() { _ = q.data.file.Close() }
+
+// Kill leaves the files as a process leaves them that is killed.
+func (q *Queue) Kill() {
+	for _, s := range []*series{q.data, q.done} {
+		if s.file != nil {
+			_ = s.file.Close()
+		}
+	}
+}

@@ -28,6 +28,9 @@ const (
 const (
 	// compacted says that the segment is in the place of all that come before it, too.
 	compacted uint16 = 1 << iota
+	// apart says that each frame can be read without those before it, and has numbers of its
+	// own: where one is damaged the others are used.
+	apart
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

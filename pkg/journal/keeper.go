@@ -59,6 +59,9 @@ type Options struct {
 	// Redact replaces in an object, decoded from JSON, what nobody may see, before it is put
 	// into a file for people. Default: nothing.
 	Redact func(map[string]any)
+	// Found returns the spans that are known to a Queue: they are acknowledged as far as this
+	// journal is concerned. Default: none.
+	Found func() []SpanKey
 	// Observed is called for each observation of a journal, oldest first, before the engine
 	// gets it. Reset is called where the replay begins, which it may more than once.
 	Observed func(stream.Observation)
@@ -98,7 +101,9 @@ type Keeper struct {
 	ledger *ledger
 	// given are the spans that this process has handed out and that are not acknowledged.
 	given map[SpanKey]bool
-	stats Stats
+	// adopted says that the ledger knows what a Queue had found.
+	adopted bool
+	stats   Stats
 }
 
 // Stats say how a Keeper fares. All but Bytes only grow.
@@ -351,7 +356,7 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 		if known {
 			continue
 		}
-		seq := k.handed.append(encodeBuilt(nil, k.now, list))
+		seq := k.handed.append(encodeBuilt(nil, k.now, keys))
 		k.ledger.built(seq, k.now, keys)
 	}
 	if err := k.handed.flush(false); err != nil {

@@ -35,17 +35,16 @@ func KeysOf(t *spans.Trace) []SpanKey {
 // keyOf is the key of a span.
 func keyOf(s *spans.Span) SpanKey { return SpanKey{s.TraceID, s.SpanID} }
 
-// encodeBuilt appends spans of a trace: when, the trace's ID, and theirs.
-func encodeBuilt(to []byte, now time.Time, list []spans.Span) []byte {
+// encodeBuilt appends spans: when, their trace's ID, and theirs.
+func encodeBuilt(to []byte, now time.Time, keys []SpanKey) []byte {
 	to = appendTime(append(to, recBuilt), now)
 	last := trace.TraceID{}
-	for i := range list {
-		s := &list[i]
-		if s.TraceID != last {
-			last = s.TraceID
+	for i := range keys {
+		if keys[i].TraceID != last {
+			last = keys[i].TraceID
 			to = append(append(to, 1), last[:]...) // those that follow are of this trace
 		}
-		to = append(append(to, 0), s.SpanID[:]...)
+		to = append(append(to, 0), keys[i].SpanID[:]...)
 	}
 	return to
 }
@@ -173,6 +172,23 @@ func (l *ledger) acknowledge(keys []SpanKey) (taken []uint64) {
 		if len(r.left) == 0 {
 			taken = append(taken, seq)
 			l.forget(seq) // this process does not build them again
+		}
+	}
+	return taken
+}
+
+// take notes that spans are acknowledged, like acknowledge, but does not forget them: this
+// process may build them again.
+func (l *ledger) take(keys []SpanKey) (taken []uint64) {
+	for _, key := range keys {
+		seq, known := l.known[key]
+		r := l.records[seq]
+		if !known || r == nil || !r.left[key] {
+			continue
+		}
+		if delete(r.left, key); len(r.left) == 0 {
+			r.left = nil
+			taken = append(taken, seq)
 		}
 	}
 	return taken

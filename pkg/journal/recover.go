@@ -21,11 +21,13 @@ import (
 // handed out: what was not acknowledged. It returns an error only where hand does.
 func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 	if !k.Kept() {
+		k.adopt()
 		k.engine = k.options.New()
 		return nil
 	}
 	began := time.Now()
 	k.readLedger()
+	k.adopt()
 	for k.Kept() {
 		err := k.replayHealthy(hand)
 		var failed *handError

@@ -30,6 +30,7 @@ type entry struct {
 type series struct {
 	dir, name string
 	full      int64 // segmentBytes, or less in tests
+	apart     bool  // see the flag of that name
 
 	segments []segment // on the disk, the last of which is written if file is there
 	file     *os.File
@@ -177,6 +178,10 @@ func (s *series) write() error {
 			return err
 		}
 	}
+	if s.apart {
+		s.packer.reset()
+		s.last = 0
+	}
 	frame := s.packer.pack(s.pending)
 	if _, err := s.file.Write(frame); err != nil {
 		return err
@@ -205,7 +210,11 @@ func (s *series) begin() error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(header(0)); err != nil {
+	flags := uint16(0)
+	if s.apart {
+		flags = apart
+	}
+	if _, err := f.Write(header(flags)); err != nil {
 		return errors.Join(err, f.Close(), os.Remove(path))
 	}
 	if err := syncDir(s.dir); err != nil {

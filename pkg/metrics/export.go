@@ -53,6 +53,7 @@ func (e exporter) Collect(ch chan<- prometheus.Metric) {
 	counter(exportedDesc, s.Dropped.Refused, "refused")
 	counter(exportedDesc, s.Dropped.TooLarge, "too_large")
 	counter(exportedDesc, s.Dropped.Closed, "closed")
+	counter(exportedDesc, s.Dropped.Damaged, "damaged")
 	counter(requestsDesc, s.Requests)
 	counter(retriesDesc, s.Retries)
 	gauge(waitingDesc, s.Queued)

@@ -33,6 +33,9 @@ type Packed struct {
 	Resource int
 	// Root says that the span is the root of a trace, and final.
 	Root bool
+	// Around is what surrounds the span in a request, where that is not what the Encoder has
+	// that sends it, but another's Around; empty otherwise.
+	Around []byte
 }
 
 // Size is how many bytes are sent for the span, its Resource included.
@@ -154,15 +157,15 @@ func namespacesOf(list []spans.Span) []string {
 func (e *Encoder) Request(batch []*Packed) []*tracepb.ResourceSpans {
 	var out []*tracepb.ResourceSpans
 	var fields [][]byte
-	resources := map[string]int{}
+	type around struct{ resource, around string }
+	resources := map[around]int{}
 	for _, n := range batch {
-		i, ok := resources[string(n.ResourceWire())]
+		key := around{string(n.ResourceWire()), string(n.Around)}
+		i, ok := resources[key]
 		if !ok {
 			i = len(out)
-			resources[string(n.ResourceWire())] = i
-			resource := &resourcepb.Resource{}
-			resource.ProtoReflect().SetUnknown(slices.Concat(n.ResourceWire(), e.commonWire))
-			out = append(out, e.resourceSpans(resource))
+			resources[key] = i
+			out = append(out, e.around(n))
 			fields = append(fields, nil)
 		}
 		fields[i] = append(fields[i], n.Wire[n.Resource:]...)
@@ -173,6 +176,30 @@ func (e *Encoder) Request(batch []*Packed) []*tracepb.ResourceSpans {
 		of.ScopeSpans[0].ProtoReflect().SetUnknown(fields[i])
 	}
 	return out
+}
+
+// around is what surrounds a span in a request.
+func (e *Encoder) around(n *Packed) *tracepb.ResourceSpans {
+	common, out := e.commonWire, e.resourceSpans(&resourcepb.Resource{})
+	var others tracepb.ResourceSpans
+	if len(n.Around) > 0 && proto.Unmarshal(n.Around, &others) == nil && len(others.GetScopeSpans()) == 1 {
+		// What was encoded can be encoded again. As one encoder does it deterministically, so does
+		// another with the same bytes.
+		if wire, err := (proto.MarshalOptions{Deterministic: true}).Marshal(others.GetResource()); err == nil {
+			common, out = wire, &others
+			out.Resource = &resourcepb.Resource{}
+		}
+	}
+	out.Resource.ProtoReflect().SetUnknown(slices.Concat(n.ResourceWire(), common))
+	return out
+}
+
+// Around is what surrounds every span of this Encoder in a request, but for what is said of
+// its service and its object. Who keeps a span for another process keeps it, too, as that may
+// have another: see Packed.Around.
+func (e *Encoder) Around() []byte {
+	wire, _ := proto.MarshalOptions{Deterministic: true}.Marshal(e.resourceSpans(&resourcepb.Resource{Attributes: e.common})) // NewEncoder has tried
+	return wire
 }
 
 // ResourceBytes is how many bytes of a request each Resource takes at most, besides

@@ -53,6 +53,8 @@ type LiveOptions struct {
 	// Acknowledges says that Acknowledge is called for each span that has arrived, or never
 	// will; without it what Deliver took has.
 	Acknowledges bool
+	// Found returns the spans that a journal.Queue knows, when Sink was called. Default: none.
+	Found func() []journal.SpanKey
 	// Clock dates what arrives. Default: that of the machine.
 	Clock Clock
 	// Observed is called, if it is set, with each observation when it has been dated and

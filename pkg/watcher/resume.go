@@ -99,7 +99,7 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 	resumed := &resumption{}
 	resumed.reset()
 	o := journal.Options{
-		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(),
+		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(), Found: l.options.Found,
 		New: func() journal.Engine {
 			return watchedEngine{l.budgeted(l.newEngine(l.options.Engine), clusterUID), l.heartbeat}
 		},
@@ -177,6 +177,13 @@ func (l *Live) Acknowledge(keys ...journal.SpanKey) {
 	if h := l.handout.Load(); h != nil {
 		h.outbox.Acknowledge(keys...)
 	}
+}
+
+// Settle makes what Acknowledge was told survive the machine, and reports whether it does; see
+// journal.Keeper. It may be called from any goroutine.
+func (l *Live) Settle() bool {
+	k := l.keeper.Load()
+	return k != nil && k.Settle()
 }
 
 // journalStats are the counters of the journal.

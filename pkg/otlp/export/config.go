@@ -86,10 +86,13 @@ type Config struct {
 	// collector rejects some of a request it does not say which; then none of
 	// that request's spans are passed on.
 	Acknowledged func([]*spans.Span)
-	// Gone, if it is not nil, gets all spans that have left the queue for good: the
-	// collector has taken them or refused them, or others needed the room. Those that wait
-	// when Shutdown ends have not. It must not keep them, nor call the Exporter.
+	// Gone, if it is not nil, gets all spans that have left the queue for good and are not in
+	// Store: the collector has taken them or refused them, or others needed the room. Those that
+	// wait when Shutdown ends have not. It must not keep them, nor call the Exporter.
 	Gone func([]*otlp.Packed)
+	// Store, if it is not nil, keeps what waits on a disk, so that QueueSpans and QueueBytes
+	// bound only what of it is in memory. What it had at the beginning is sent first.
+	Store Store
 }
 
 // AddFlags adds a flag for each field of c that somebody who runs rollspan

@@ -43,6 +43,7 @@ type Exporter struct {
 
 	mu       sync.Mutex
 	queue    *queue
+	store    Store // nil for none
 	stats    Stats
 	overflow losses
 }
@@ -50,11 +51,14 @@ type Exporter struct {
 // Stats are the counters of an Exporter, all taken at one moment. Every span
 // is in one place:
 //
-//	Enqueued = Queued + Sent + Rejected + Dropped.Total()
+//	Enqueued = Queued + Behind + Sent + Rejected + Dropped.Total()
 type Stats struct {
-	// Enqueued is how many spans Enqueue was given.
+	// Enqueued is how many spans Enqueue was given, and how many the Store had at the
+	// beginning.
 	Enqueued int64
-	// Queued is how many spans wait or are in flight; QueuedBytes is their
+	// Behind is how many spans only the Store has.
+	Behind int
+	// Queued is how many spans wait in memory or are in flight; QueuedBytes is their
 	// size as they are sent. They are bounded by MaxQueued and MaxQueuedBytes,
 	// which what is in flight may exceed.
 	Queued, QueuedBytes       int
@@ -87,10 +91,12 @@ type Dropped struct {
 	TooLarge int64
 	// Closed: the span came after Shutdown had begun.
 	Closed int64
+	// Damaged: the Store cannot read the span any more.
+	Damaged int64
 }
 
 // Total is how many spans were dropped for whatever reason.
-func (d Dropped) Total() int64 { return d.QueueFull + d.Refused + d.TooLarge + d.Closed }
+func (d Dropped) Total() int64 { return d.QueueFull + d.Refused + d.TooLarge + d.Closed + d.Damaged }
 
 // New returns an Exporter that has begun to work; call Shutdown to end
 // it. It does not wait for the collector. An error is c's, as Validate would
@@ -125,6 +131,11 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.ResourceBytes()),
 	}
 	e.queue.keepEvicted = s.Gone != nil
+	if e.store = s.Store; e.store != nil {
+		e.queue.onDisk = e.store.Working()
+		found, _ := e.store.Behind()
+		e.stats.Enqueued = int64(found)
+	}
 	go newSender(e).run()
 	return e, nil
 }
@@ -154,7 +165,7 @@ func (e *Exporter) Enqueue(traces []spans.Trace) {
 		return
 	}
 	e.stats.Dropped.Refused += int64(given - len(items))
-	warn := e.dropped(e.queue.push(items))
+	warn := e.dropped(e.push(items))
 	e.mu.Unlock()
 
 	if err != nil {
@@ -179,9 +190,17 @@ func (e *Exporter) dropped(evicted map[string]int64) (warn func()) {
 	return func() {
 		e.gone(gone)
 		e.log.Error(errQueueFull, "Dropped the oldest spans of the namespaces that hold most of the queue; "+
-			"more room is given by --otlp-queue-spans and --otlp-queue-bytes",
+			"more room is given by "+e.roomFlags(),
 			"namespaces", namespaces, "spans", n, "total", total, "endpoint", e.settings.endpoint.target)
 	}
+}
+
+// roomFlags are what gives more room.
+func (e *Exporter) roomFlags() string {
+	if e.store != nil && e.store.Working() {
+		return "--data-dir-max-bytes"
+	}
+	return "--otlp-queue-spans and --otlp-queue-bytes"
 }
 
 // gone passes on what has left the queue for good.
@@ -200,14 +219,17 @@ func (e *Exporter) Stats() Stats {
 	out := e.stats
 	out.Queued = e.queue.len()
 	out.QueuedBytes = e.queue.bytes()
+	if e.store != nil {
+		out.Behind, _ = e.store.Behind()
+	}
 	out.MaxQueued, out.MaxQueuedBytes = e.queue.max[inSpans], e.queue.max[inBytes]
 	return out
 }
 
 // Shutdown ends the Exporter: what is queued is still sent, with retries, until
-// ctx ends. It returns how many spans were left, and if any were, an error that
-// says why. What was in flight when ctx ended counts as left, though it may
-// have arrived. Further calls return the same.
+// ctx ends. It returns how many spans were left, and if any were lost by that, an
+// error that says why: those in a Store are not. What was in flight when ctx ended
+// counts as left, though it may have arrived. Further calls return the same.
 func (e *Exporter) Shutdown(ctx context.Context) (left int, err error) {
 	e.mu.Lock()
 	first := !e.isClosing()
@@ -229,8 +251,15 @@ func (e *Exporter) Shutdown(ctx context.Context) (left int, err error) {
 		err = e.client.Stop(context.WithoutCancel(ctx))
 		e.cancel()
 	}
-	if stats := e.Stats(); stats.Queued > 0 {
-		left = stats.Queued
+	stats := e.Stats()
+	left = stats.Queued + stats.Behind
+	if e.store != nil && left > 0 && e.allStored() {
+		if first {
+			e.log.Info("Spans that the OTLP collector has not taken wait on the disk for the next run", "spans", left)
+		}
+		return left, err
+	}
+	if left > 0 {
 		why := stats.LastError
 		if why == "" {
 			why = "there was no time to send them"
@@ -238,6 +267,14 @@ func (e *Exporter) Shutdown(ctx context.Context) (left int, err error) {
 		err = fmt.Errorf("%d spans were not delivered to %s: %s", left, e.Endpoint(), why)
 	}
 	return left, err
+}
+
+// allStored makes what waits survive the machine, and says whether all of it does.
+func (e *Exporter) allStored() bool {
+	e.store.Sync()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.store.Working() && !e.queue.anyInMemory()
 }
 
 func (e *Exporter) isClosing() bool {

@@ -36,6 +36,8 @@ type queue struct {
 	// evicted are those that had to go, until takeEvicted; if somebody wants them.
 	evicted     []*otlp.Packed
 	keepEvicted bool
+	// onDisk says that a Store has all of it, and bounds it: nothing is evicted here.
+	onDisk bool
 }
 
 // takeEvicted returns the spans that had to go since the last time.
@@ -56,6 +58,7 @@ const (
 type node struct {
 	otlp.Packed
 	holder *holder
+	place  Place // in the Store
 	// prev and next are its neighbors among those that wait, after the next
 	// one of the same namespace.
 	prev, next, after *node
@@ -96,10 +99,55 @@ func (q *queue) len() int { return q.held[inSpans] }
 // bytes is their size.
 func (q *queue) bytes() int { return q.held[inBytes] }
 
+// fits says whether there is room for items.
+func (q *queue) fits(items []otlp.Packed) bool {
+	bytes := q.held[inBytes]
+	for i := range items {
+		bytes += items[i].Size()
+	}
+	return q.held[inSpans]+len(items) <= q.max[inSpans] && bytes <= q.max[inBytes]
+}
+
+// lastInFlight is where in the Store the newest span in flight is.
+func (q *queue) lastInFlight() (at Place) {
+	for _, n := range slices.Backward(q.inFlight) {
+		if n.place.Record > 0 {
+			return n.place
+		}
+	}
+	return at
+}
+
+// anyInMemory says whether something waits that is in no Store.
+func (q *queue) anyInMemory() bool {
+	for n := q.first; n != nil; n = n.next {
+		if n.place.Record == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// drop removes the spans that wait and are in a record of the Store, the oldest of its
+// namespace.
+func (q *queue) drop(namespace string, record uint64) {
+	h := q.holders[namespace]
+	for h != nil && h.first != nil && h.first.place.Record == record {
+		n := h.first
+		q.unlink(n)
+		q.count(n, -1)
+	}
+}
+
 // push appends items and returns how many spans it evicted to make room, by
 // namespace.
 func (q *queue) push(items []otlp.Packed) (evicted map[string]int64) {
-	for _, it := range items {
+	return q.pushAt(items, nil)
+}
+
+// pushAt is push for items that are in the Store, too, at places.
+func (q *queue) pushAt(items []otlp.Packed, places []Place) (evicted map[string]int64) {
+	for i, it := range items {
 		h := q.holders[it.Namespace]
 		if h == nil {
 			h = &holder{namespace: it.Namespace}
@@ -107,6 +155,9 @@ func (q *queue) push(items []otlp.Packed) (evicted map[string]int64) {
 		}
 		it.Namespace = h.namespace // One copy of the text is enough.
 		n := &node{Packed: it, holder: h, prev: q.last}
+		if i < len(places) {
+			n.place = places[i]
+		}
 		if q.last == nil {
 			q.first = n
 		} else {
@@ -155,6 +206,9 @@ func (q *queue) rank(h *holder) {
 
 // evict makes room where a limit is exceeded.
 func (q *queue) evict() (evicted map[string]int64) {
+	if q.onDisk {
+		return nil
+	}
 	for m := range q.ranks {
 		r := &q.ranks[m]
 		for q.held[m] > q.max[m] && len(r.holders) > 0 {
@@ -165,7 +219,7 @@ func (q *queue) evict() (evicted map[string]int64) {
 			n := most.first
 			q.unlink(n)
 			q.count(n, -1)
-			if q.keepEvicted {
+			if q.keepEvicted && n.place.Record == 0 {
 				q.evicted = append(q.evicted, &n.Packed)
 			}
 			if evicted == nil {

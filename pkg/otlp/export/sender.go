@@ -87,6 +87,7 @@ func (s *sender) run() {
 func (s *sender) next() (batch []*node, size int) {
 	for s.ctx.Err() == nil {
 		s.mu.Lock()
+		s.refill()
 		batch, size = s.queue.take(s.limitSpans, s.limitBytes.current)
 		end := len(batch) == 0 && s.isClosing()
 		s.mu.Unlock()
@@ -106,7 +107,12 @@ func (s *sender) next() (batch []*node, size int) {
 }
 
 // send makes one request.
-func (s *sender) send(batch []*node) answer { return s.request(s.ctx, batch) }
+func (s *sender) send(batch []*node) answer {
+	if s.store != nil {
+		s.store.Sync()
+	}
+	return s.request(s.ctx, batch)
+}
 
 func (s *sender) request(ctx context.Context, batch []*node) answer {
 	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout)
@@ -136,8 +142,7 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.acknowledge(batch, size, a)
 	case tooLarge, refused:
 		if len(batch) == 1 {
-			s.gone(packedOf(batch))
-			s.drop(batch[0].Decode(), a)
+			s.drop(batch, a)
 			return
 		}
 		s.giveBack(&a)
@@ -213,6 +218,7 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 
 	s.mu.Lock()
 	s.queue.remove()
+	s.noteDone(batch)
 	s.stats.Requests++
 	s.stats.Sent += int64(n) - rejected
 	s.stats.Rejected += rejected
@@ -220,9 +226,13 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	if rejected > 0 || a.words != "" {
 		s.failed(a)
 	}
-	waiting, dropped := n+s.queue.len(), s.stats.Dropped.Total()
+	behind := 0
+	if s.store != nil {
+		behind, _ = s.store.Behind()
+	}
+	waiting, dropped := n+s.queue.len()+behind, s.stats.Dropped.Total()
 	s.mu.Unlock()
-	s.gone(packedOf(batch))
+	s.gone(ofMemory(batch))
 	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {
 		var roots []*spans.Span
 		for _, n := range batch {
@@ -260,9 +270,12 @@ func (s *sender) back(waiting int, dropped int64) {
 }
 
 // drop lets the one span in flight go, undelivered.
-func (s *sender) drop(span *spans.Span, a answer) {
+func (s *sender) drop(batch []*node, a answer) {
+	span := batch[0].Decode()
+	s.gone(ofMemory(batch))
 	s.mu.Lock()
 	s.queue.remove()
+	s.noteDone(batch)
 	s.stats.Requests++
 	s.failed(a)
 	if a.verdict == tooLarge {
