@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/watcher"
@@ -24,7 +25,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	collectors := append(live.Collectors(),
 		metrics.NewChanges(metrics.Options{WorkloadName: true}),
-		metrics.NewExporter(func() export.Stats { return export.Stats{} }))
+		metrics.NewExporter(func() export.Stats { return export.Stats{} }),
+		metrics.NewQueue(func() journal.QueueStats { return journal.QueueStats{} }))
 	var (
 		described  = regexp.MustCompile(`fqName: "(\w+)".*?constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
 		word       = regexp.MustCompile(`(\w+)(?:="[^"]*")?`)

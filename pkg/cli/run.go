@@ -45,7 +45,7 @@ exits two seconds later. A second signal ends it at once.
 With --data-dir nothing of that is lost, however the process ends: what it sees is
 written to a journal there, which the next run with the same directory reads. That one
 goes on with what is open or has not settled, and sends what the collector has not
-taken, with the same IDs and content; what was sent is not sent again. On SIGTERM
+taken, which waits there, too, byte for byte; what was sent is not sent again. On SIGTERM
 nothing is sent early then: changes settle in the next run.`,
 		Example: `  # Watch the cluster kubectl points to, and print each rollout as a tree
   rollspan run

@@ -36,10 +36,9 @@
 //  3. The ledger, before a file of the queue is removed or written anew (Settle). A new process
 //     tells its ledger of all spans that the queue's files know, before it replays (Found). So
 //     what the ledger forgets the queue knows, and what was in the queue is not built again.
-//  4. What is done is written when the collector has answered, and not synced. So a process that
-//     dies sends again what it had sent and had no answer to, one request, and one whose machine
-//     dies also what was answered since the machine last wrote that file by itself (half a
-//     minute on Linux): in both cases the same bytes.
+//  4. What is done is written when the collector has answered, and synced within a second. So of
+//     a process that dies the next one sends again what had no answer, which is one request; if
+//     the machine dies, also what was answered in its last second: in both cases the same bytes.
 //
 // Past its bound the queue loses the oldest records of the namespace that takes most. That is
 // final when their file is written anew; of what had to go before a process dies some may be

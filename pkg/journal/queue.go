@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
 const (
@@ -17,6 +18,8 @@ const (
 	maxRecords = 400_000
 	// maxFound bounds how many spans are remembered of a process that is gone.
 	maxFound = 200_000
+	// syncDoneAfter is how long what is done may be forgotten by the machine.
+	syncDoneAfter = time.Second
 	// positionBytes is when the file is full that says how far all is done.
 	positionBytes = 64 << 10
 )
@@ -84,6 +87,7 @@ type Queue struct {
 	// found are the spans that were there at the beginning, waiting or done; the newest.
 	found    []SpanKey
 	unsynced []keysOfRecord
+	syncing  bool // syncDone is to run
 	body     []byte
 	stats    QueueStats
 }
@@ -366,6 +370,27 @@ func (q *Queue) notePosition() {
 		err = q.forgetPositions()
 	}
 	if err != nil {
+		q.fail(err)
+		return
+	}
+	if !q.syncing {
+		q.syncing = true
+		time.AfterFunc(syncDoneAfter, q.syncDone)
+	}
+}
+
+// syncDone makes what was done survive the machine.
+func (q *Queue) syncDone() {
+	q.mu.Lock()
+	q.syncing = false
+	file := q.done.file
+	q.mu.Unlock()
+	if file == nil {
+		return // it was sealed, which has synced it
+	}
+	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
 		q.fail(err)
 	}
 }

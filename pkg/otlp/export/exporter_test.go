@@ -75,7 +75,7 @@ func finish(t *testing.T, e *Exporter) Stats {
 func checkBalance(t *testing.T, e *Exporter) Stats {
 	t.Helper()
 	s := e.Stats()
-	if s.Enqueued != int64(s.Queued)+s.Sent+s.Rejected+s.Dropped.Total() {
+	if s.Enqueued != int64(s.Queued+s.Behind)+s.Sent+s.Rejected+s.Dropped.Total() {
 		t.Errorf("spans are unaccounted for: %+v", s)
 	}
 	return s
