@@ -258,10 +258,10 @@ func quotable(words string, known *secrets) string {
 // logged if there are any.
 func (a *answer) tell(s *settings) {
 	a.check = advice(a.verdict, s.protocol, a.status+" "+a.said)
-	if a.verdict == denied && len(s.headers) > 0 {
+	if a.verdict == denied && (len(s.headers) > 0 || s.headerFiles != nil) {
 		a.said = ""
 	}
-	a.said = quotable(a.said, s.secrets)
+	a.said = quotable(a.said, s.known())
 	a.words = a.said
 	if a.status != "" {
 		a.words = sentence(a.status, a.said)
@@ -272,7 +272,7 @@ func (a *answer) tell(s *settings) {
 func advice(v verdict, protocol, words string) string {
 	switch {
 	case v == denied:
-		return "check the credentials in OTEL_EXPORTER_OTLP_HEADERS or --otlp-headers, and that they may write traces; " +
+		return "check the credentials in OTEL_EXPORTER_OTLP_HEADERS, --otlp-headers, --otlp-headers-file or --otlp-bearer-token-file, and that they may write traces; " +
 			"the collector's own log may say more"
 	case v == throttled:
 		return "nothing is lost while the queue has room; if this lasts, the collector is too small or limits rollspan"

@@ -37,6 +37,9 @@ func newClient(s *settings) otlptrace.Client {
 	if s.protocol == ProtocolHTTP {
 		return newHTTPClient(s)
 	}
+	if s.tls != nil {
+		return &renewingClient{settings: s, version: s.tls.current(), client: newGRPCClient(s)}
+	}
 	return newGRPCClient(s)
 }
 
@@ -47,12 +50,16 @@ func newGRPCClient(s *settings) otlptrace.Client {
 	if s.gzip {
 		compressor = gzip.Name
 	}
+	intercept := []grpc.UnaryClientInterceptor{keepAnswer}
+	if s.headerFiles != nil {
+		intercept = append(intercept, s.headerFiles.intercept)
+	}
 	opts := []otlptracegrpc.Option{
 		otlptracegrpc.WithHeaders(s.headers),
 		otlptracegrpc.WithTimeout(s.timeout),
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}),
 		otlptracegrpc.WithDialOption(
-			grpc.WithChainUnaryInterceptor(keepAnswer),
+			grpc.WithChainUnaryInterceptor(intercept...),
 			grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor), grpc.MaxCallRecvMsgSize(maxGRPCAnswer)),
 			grpc.WithMaxHeaderListSize(maxAnswer),
 			// By default the library waits up to two minutes between two
@@ -87,6 +94,9 @@ func newHTTPClient(s *settings) otlptrace.Client {
 	var transport http.RoundTripper = &renewingTransport{settings: s}
 	if s.tls == nil {
 		transport = newTransport(s)
+	}
+	if s.headerFiles != nil {
+		transport = headerTransport{s.headerFiles, transport}
 	}
 	compression := otlptracehttp.NoCompression
 	if s.gzip {

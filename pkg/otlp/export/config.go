@@ -46,6 +46,10 @@ type Config struct {
 	// Headers are sent with every request; mostly credentials. They are never
 	// logged. Default none.
 	Headers Headers
+	// HeadersFile is a file with more headers, written like Headers or one a line, which win over
+	// Headers. BearerTokenFile is a file with a token, which is sent as "authorization: Bearer
+	// <token>". Both are read again for every request, so they can be renewed. Default none.
+	HeadersFile, BearerTokenFile string
 	// Insecure sends plain text to an Endpoint without a scheme. It says
 	// nothing about one that has a scheme. Default false.
 	Insecure bool
@@ -54,7 +58,7 @@ type Config struct {
 	Certificate string
 	// ClientCertificate and ClientKey are the files (PEM) with rollspan's own
 	// certificate for mutual TLS. Default none. All three files are read again
-	// for every connection, so they can be renewed.
+	// for every request, and where one was renewed the connection is made anew.
 	ClientCertificate, ClientKey string
 	// Timeout is how long one request may take. Default DefaultTimeout. (The
 	// variables give it in milliseconds.)
@@ -104,6 +108,10 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 		`"grpc" or "http/protobuf"; default grpc, or http/protobuf if the port is 4318 (env OTEL_EXPORTER_OTLP_PROTOCOL)`)
 	fs.Var(&c.Headers, "otlp-headers",
 		"headers of every request; other users of the machine can see flags, so give secrets in the environment (env OTEL_EXPORTER_OTLP_HEADERS)")
+	fs.StringVar(&c.HeadersFile, "otlp-headers-file", c.HeadersFile,
+		"`FILE` with headers of every request, name=value one a line, such as a mounted Secret; it may be renewed")
+	fs.StringVar(&c.BearerTokenFile, "otlp-bearer-token-file", c.BearerTokenFile,
+		"`FILE` with a token that is sent as 'authorization: Bearer <token>'; it may be renewed")
 	fs.BoolVar(&c.Insecure, "otlp-insecure", c.Insecure,
 		"no TLS, for a gRPC endpoint given as host:port (env OTEL_EXPORTER_OTLP_INSECURE)")
 	fs.StringVar(&c.Certificate, "otlp-certificate", c.Certificate,

@@ -112,6 +112,9 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 	if s.tls != nil {
 		s.tls.logTo(log)
 	}
+	if s.headerFiles != nil {
+		s.headerFiles.logTo(log)
+	}
 	s.warn(log)
 	client := newClient(s)
 	if err := client.Start(context.Background()); err != nil {

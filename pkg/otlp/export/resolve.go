@@ -27,6 +27,8 @@ type settings struct {
 	endpoint endpoint
 	headers  map[string]string
 	secrets  *secrets
+	// headerFiles have more headers; nil for none.
+	headerFiles *headerFiles
 	// tls is nil for plain text.
 	tls     *tlsFiles
 	timeout time.Duration
@@ -108,6 +110,9 @@ func (c *Config) resolve() (*settings, error) {
 	})
 	s.secrets = newSecrets(s.headers)
 	checkOverridden(&errs, endpoints, headers)
+	if err := s.resolveHeaderFiles(); err != nil {
+		errs = append(errs, err)
+	}
 	timeout := ""
 	if c.Timeout != 0 {
 		timeout = c.Timeout.String()
@@ -309,11 +314,12 @@ func (c *Config) resolveTLS(to endpoint) (*tlsFiles, error) {
 
 // warn says what can be read on the way to the collector, and ought not to be.
 func (s *settings) warn(log logr.Logger) {
-	if len(s.headers) == 0 || !s.endpoint.plain || s.endpoint.local() {
+	headers := s.headerCount()
+	if headers == 0 || !s.endpoint.plain || s.endpoint.local() {
 		return
 	}
 	slog.New(logr.ToSlogHandler(log)).Warn("Headers, which mostly are credentials, go to the OTLP collector in plain text: "+
-		"whoever is on the way can read them; use an endpoint with https://", "endpoint", s.endpoint.target, "headers", len(s.headers))
+		"whoever is on the way can read them; use an endpoint with https://", "endpoint", s.endpoint.target, "headers", headers)
 }
 
 // local says whether nobody can be on the way.

@@ -13,13 +13,15 @@ import (
 	"sync"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/credentials"
 )
 
 // tlsFiles are the certificates of a connection, which are in files and are
-// renewed there. They are read again for each connection. What cannot be read,
-// because it is being written, or has been broken, changes nothing: what was
-// read before stays in use.
+// renewed there. They are read again for each request, and for each connection.
+// What cannot be read, because it is being written, or has been broken, changes
+// nothing: what was read before stays in use.
 type tlsFiles struct {
 	// ca is the file that the collector's certificate is verified against;
 	// without a value it is the system's. cert and key are rollspan's own, or
@@ -33,9 +35,14 @@ type tlsFiles struct {
 	caText, certText, keyText []byte
 	roots                     *x509.CertPool
 	own                       *tls.Certificate
+	// version counts how often they have changed.
+	version int
 	// said holds what was logged about a file that cannot be read.
 	said map[string]string
 }
+
+// checkFile is what to do about a file that cannot be read.
+const checkFile = "check the path, that the file is mounted there, and that rollspan's user may read it"
 
 // read reads the files for the first time; its errors are about them.
 func (f *tlsFiles) read() error {
@@ -61,8 +68,18 @@ func (f *tlsFiles) config() *tls.Config {
 	return config
 }
 
+// current reads the files again, and counts how often what is in them has changed.
+func (f *tlsFiles) current() (version int) {
+	f.currentRoots()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed, err := f.readOwn()
+	f.report(f.cert, changed, err)
+	return f.version
+}
+
 // currentRoots are what the collector's certificate is verified against now; nil
-// for the system's. They are another pool only if the file has changed.
+// for the system's.
 func (f *tlsFiles) currentRoots() *x509.CertPool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,15 +95,16 @@ func (f *tlsFiles) readRoots() (changed bool, err error) {
 	text, err := os.ReadFile(f.ca.value)
 	switch {
 	case err != nil:
-		return false, fmt.Errorf("%s: %w", f.ca.name, err)
+		return false, fmt.Errorf("%s: %w; %s", f.ca.name, err, checkFile)
 	case bytes.Equal(text, f.caText):
 		return false, nil
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return false, fmt.Errorf("%s: %s holds no certificate in PEM format", f.ca.name, f.ca.value)
+		return false, fmt.Errorf("%s: %s holds no certificate in PEM format; it must have that of the authority that has signed the collector's", f.ca.name, f.ca.value)
 	}
 	f.caText, f.roots = text, roots
+	f.version++
 	return true, nil
 }
 
@@ -96,20 +114,21 @@ func (f *tlsFiles) readOwn() (changed bool, err error) {
 	}
 	certText, err := os.ReadFile(f.cert.value)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", f.cert.name, err)
+		return false, fmt.Errorf("%s: %w; %s", f.cert.name, err, checkFile)
 	}
 	keyText, err := os.ReadFile(f.key.value)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", f.key.name, err)
+		return false, fmt.Errorf("%s: %w; %s", f.key.name, err, checkFile)
 	}
 	if bytes.Equal(certText, f.certText) && bytes.Equal(keyText, f.keyText) {
 		return false, nil
 	}
 	pair, err := tls.X509KeyPair(certText, keyText)
 	if err != nil {
-		return false, fmt.Errorf("%s, %s: %w", f.cert.name, f.key.name, err)
+		return false, fmt.Errorf("%s, %s: %s and %s are no certificate and its key, both in PEM format: %w", f.cert.name, f.key.name, f.cert.value, f.key.value, err)
 	}
 	f.certText, f.keyText, f.own = certText, keyText, &pair
+	f.version++
 	return true, nil
 }
 
@@ -168,16 +187,42 @@ func (renewingCredentials) OverrideServerName(string) error {
 	return errors.New("the server's name is the endpoint's")
 }
 
-// renewingTransport is an HTTP transport that begins anew, with new connections,
-// when the file with the collector's authority has changed. (Its TLS
-// configuration cannot say so for one connection: where that has no host name,
-// but an address, a check of our own would not learn which.)
+// renewingClient is a gRPC client that begins anew, with a new connection, when certificates
+// have changed. It makes one request at a time.
+type renewingClient struct {
+	settings *settings
+	version  int
+	client   otlptrace.Client
+}
+
+// Start starts the client, which connects when there is something to send.
+func (c *renewingClient) Start(ctx context.Context) error { return c.client.Start(ctx) }
+
+// Stop stops it.
+func (c *renewingClient) Stop(ctx context.Context) error { return c.client.Stop(ctx) }
+
+// UploadTraces makes one request.
+func (c *renewingClient) UploadTraces(ctx context.Context, list []*tracepb.ResourceSpans) error {
+	if version := c.settings.tls.current(); version != c.version {
+		next := newGRPCClient(c.settings)
+		if err := next.Start(ctx); err != nil {
+			return err
+		}
+		_ = c.client.Stop(ctx) // nothing waits in there
+		c.client, c.version = next, version
+	}
+	return c.client.UploadTraces(ctx, list)
+}
+
+// renewingTransport is an HTTP transport that begins anew, with new connections, when
+// certificates have changed. (Its TLS configuration cannot say so for one connection:
+// where that has no host name, but an address, a check of our own would not learn which.)
 type renewingTransport struct {
 	settings *settings
 
 	mu      sync.Mutex
-	roots   *x509.CertPool
-	current *http.Transport
+	version int
+	last    *http.Transport
 }
 
 // RoundTrip makes one request.
@@ -186,14 +231,14 @@ func (t *renewingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (t *renewingTransport) now() *http.Transport {
-	roots := t.settings.tls.currentRoots()
+	version := t.settings.tls.current()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.current == nil || roots != t.roots {
-		if t.current != nil {
-			t.current.CloseIdleConnections()
+	if t.last == nil || version != t.version {
+		if t.last != nil {
+			t.last.CloseIdleConnections()
 		}
-		t.roots, t.current = roots, newTransport(t.settings)
+		t.version, t.last = version, newTransport(t.settings)
 	}
-	return t.current
+	return t.last
 }
