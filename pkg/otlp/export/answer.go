@@ -127,6 +127,12 @@ func speaksOfSize(message string) bool {
 		strings.Contains(m, "too large")
 }
 
+// speaksOfCompression recognizes what collectors say that do not know how a request is
+// compressed: gRPC's libraries in words, others by a status.
+func speaksOfCompression(words string) bool {
+	return strings.Contains(words, "ecompressor") || strings.Contains(words, "grpc-encoding") || strings.HasPrefix(words, "415 ")
+}
+
 // answerOfHTTP reads the outcome of a request that was answered.
 func answerOfHTTP(response *http.Response, body []byte) answer {
 	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
@@ -278,6 +284,8 @@ func advice(v verdict, protocol, words string) string {
 		return "nothing is lost while the queue has room; if this lasts, the collector is too small or limits rollspan"
 	case v == unsure:
 		return "look into the collector's own log"
+	case v == misdirected && speaksOfCompression(words):
+		return "the collector may take no compressed requests: set --otlp-compression=none"
 	case v == misdirected && protocol == ProtocolGRPC:
 		return "the endpoint takes no traces by gRPC; check host and port (mostly 4317), or set --otlp-protocol=http/protobuf"
 	case v == misdirected:

@@ -254,3 +254,51 @@ func FuzzAnswerOfHTTP(f *testing.F) {
 		}
 	})
 }
+
+// Compression is the default, but to this machine, and a collector that does not take it gets
+// its spans all the same: by an answer that says so, or by one that refuses what it cannot read.
+func TestCompressionByDefault(t *testing.T) {
+	for name, c := range map[string]struct {
+		host   string
+		refuse reply
+		want   []string // how requests come
+	}{
+		"this machine":     {host: "127.0.0.1", want: []string{"", ""}},
+		"another":          {host: "0.0.0.0", want: []string{"gzip", "gzip"}},
+		"one without":      {host: "0.0.0.0", refuse: reply{grpc: codes.Unimplemented, http: http.StatusUnsupportedMediaType, message: `grpc: Decompressor is not installed for grpc-encoding "gzip"`}, want: []string{"gzip", "", ""}},
+		"one that is lost": {host: "0.0.0.0", refuse: reply{grpc: codes.InvalidArgument, http: http.StatusBadRequest, message: "not protobuf"}, want: []string{"gzip", "", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, collector *collector) {
+				collector.up()
+				got := make(chan string, 100)
+				collector.on(func(r request) reply {
+					got <- strings.TrimPrefix(r.compression, "identity")
+					if r.compression == "gzip" {
+						return c.refuse
+					}
+					return reply{}
+				})
+				config := testConfig(collector)
+				// Who connects to 0.0.0.0 comes to this machine, too.
+				config.Endpoint = strings.Replace(config.Endpoint, "127.0.0.1", c.host, 1)
+				e, l := startExporter(t, config)
+				traces := numbered(0, 2)
+				e.Enqueue(traces[:1])
+				for i, want := range c.want {
+					if compression := <-got; compression != want {
+						t.Errorf("request %d is compressed by %q, want %q", i, compression, want)
+					}
+					if i == len(c.want)-2 {
+						e.Enqueue(traces[1:])
+					}
+				}
+				stats := finish(t, e)
+				wantSpans(t, collector.got(), ids(traces))
+				if want := len(c.want) - 2; l.count("--otlp-compression") != want || stats.Dropped.Total() != 0 {
+					t.Errorf("%+v\n%s", stats, l)
+				}
+			})
+		})
+	}
+}

@@ -63,7 +63,8 @@ type Config struct {
 	// Timeout is how long one request may take. Default DefaultTimeout. (The
 	// variables give it in milliseconds.)
 	Timeout time.Duration
-	// Compression is "gzip" or "none". Default "none".
+	// Compression is "gzip" or "none". Default "gzip", but "none" to this machine, and to a
+	// collector that turns out not to take the other.
 	Compression string
 
 	// QueueSpans and QueueBytes bound the spans that wait for the collector,
@@ -123,7 +124,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.Timeout, "otlp-timeout", c.Timeout,
 		"how long one request may take, default 10s (env OTEL_EXPORTER_OTLP_TIMEOUT, in milliseconds)")
 	fs.StringVar(&c.Compression, "otlp-compression", c.Compression,
-		`"gzip" or "none"; default none (env OTEL_EXPORTER_OTLP_COMPRESSION)`)
+		`"gzip" or "none"; default gzip, or none to this machine (env OTEL_EXPORTER_OTLP_COMPRESSION)`)
 	fs.IntVar(&c.QueueSpans, "otlp-queue-spans", orDefault(c.QueueSpans, DefaultQueueSpans),
 		"how many spans may wait for the collector before the namespace with most of them loses its oldest")
 	fs.IntVar(&c.QueueBytes, "otlp-queue-bytes", orDefault(c.QueueBytes, DefaultQueueBytes),

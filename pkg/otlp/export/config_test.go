@@ -66,34 +66,34 @@ func TestConfigSources(t *testing.T) {
 		},
 		"URL, grpc": {
 			env:  []string{"ENDPOINT=http://collector:4317"},
-			want: set(func(w *want) { w.target = "http://collector:4317" }),
+			want: set(func(w *want) { w.gzip, w.target = true, "http://collector:4317" }),
 		},
 		"URL, TLS": {
 			env:  []string{"ENDPOINT=https://collector.example"},
-			want: set(func(w *want) { w.target, w.plain = "https://collector.example", false }),
+			want: set(func(w *want) { w.gzip, w.target, w.plain = true, "https://collector.example", false }),
 		},
 		"port 4318 means HTTP": {
 			env:  []string{"ENDPOINT=http://collector:4318"},
-			want: set(func(w *want) { w.protocol, w.target = ProtocolHTTP, "http://collector:4318/v1/traces" }),
+			want: set(func(w *want) { w.gzip, w.protocol, w.target = true, ProtocolHTTP, "http://collector:4318/v1/traces" }),
 		},
 		"unless told otherwise": {
 			env:   []string{"ENDPOINT=http://collector:4318"},
 			flags: []string{"--otlp-protocol=grpc"},
-			want:  set(func(w *want) { w.target = "http://collector:4318" }),
+			want:  set(func(w *want) { w.gzip, w.target = true, "http://collector:4318" }),
 		},
 		"the base of all signals": {
 			env: []string{"ENDPOINT=https://vendor.example/otlp/", "PROTOCOL=http/protobuf"},
 			want: set(func(w *want) {
-				w.protocol, w.target, w.plain = ProtocolHTTP, "https://vendor.example/otlp/v1/traces", false
+				w.gzip, w.protocol, w.target, w.plain = true, ProtocolHTTP, "https://vendor.example/otlp/v1/traces", false
 			}),
 		},
 		"the path is there already": {
 			flags: []string{"--otlp-endpoint=http://collector:4318/v1/traces"},
-			want:  set(func(w *want) { w.protocol, w.target = ProtocolHTTP, "http://collector:4318/v1/traces" }),
+			want:  set(func(w *want) { w.gzip, w.protocol, w.target = true, ProtocolHTTP, "http://collector:4318/v1/traces" }),
 		},
 		"the URL of traces as it is": {
 			env:  []string{"TRACES_ENDPOINT=http://collector:4318", "ENDPOINT=http://other:4317", "TRACES_PROTOCOL=http/protobuf"},
-			want: set(func(w *want) { w.protocol, w.target = ProtocolHTTP, "http://collector:4318/" }),
+			want: set(func(w *want) { w.gzip, w.protocol, w.target = true, ProtocolHTTP, "http://collector:4318/" }),
 		},
 		"host:port has TLS": {
 			flags: []string{"--otlp-endpoint=127.0.0.1:4317"},
@@ -101,15 +101,19 @@ func TestConfigSources(t *testing.T) {
 		},
 		"host:port without": {
 			env:  []string{"ENDPOINT=collector:4317", "INSECURE=true"},
-			want: set(func(w *want) { w.target = "http://collector:4317" }),
+			want: set(func(w *want) { w.gzip, w.target = true, "http://collector:4317" }),
 		},
 		"insecure says nothing about a URL": {
 			flags: []string{"--otlp-insecure", "--otlp-endpoint=https://collector:4317"},
-			want:  set(func(w *want) { w.target, w.plain = "https://collector:4317", false }),
+			want:  set(func(w *want) { w.gzip, w.target, w.plain = true, "https://collector:4317", false }),
 		},
 		"a socket": {
 			flags: []string{"--otlp-endpoint=unix:///run/collector.sock"},
 			want:  set(func(w *want) { w.target = "unix:///run/collector.sock" }),
+		},
+		"compression off": {
+			env:  []string{"ENDPOINT=http://collector:4317", "COMPRESSION=none"},
+			want: set(func(w *want) { w.target = "http://collector:4317" }),
 		},
 		"flags win": {
 			env: []string{

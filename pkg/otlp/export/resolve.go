@@ -33,6 +33,8 @@ type settings struct {
 	tls     *tlsFiles
 	timeout time.Duration
 	gzip    bool
+	// gzipUnasked says that nobody has asked for gzip.
+	gzipUnasked bool
 }
 
 // source is one place that gives a setting: its text, and the name of the
@@ -118,7 +120,10 @@ func (c *Config) resolve() (*settings, error) {
 		timeout = c.Timeout.String()
 	}
 	s.timeout = pick(&errs, DefaultTimeout, sources(timeout, "TIMEOUT"), parseTimeout)
-	s.gzip = pick(&errs, false, sources(c.Compression, "COMPRESSION"), parseCompression)
+	compression := sources(c.Compression, "COMPRESSION")
+	// To this machine bytes cost less than their compression.
+	s.gzipUnasked = len(compression) == 0 && !s.endpoint.local()
+	s.gzip = pick(&errs, s.gzipUnasked, compression, parseCompression)
 
 	s.tls, err = c.resolveTLS(s.endpoint)
 	if err != nil {

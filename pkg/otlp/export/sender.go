@@ -39,6 +39,8 @@ type sender struct {
 	// failures counts the failed requests since the last success that were
 	// not answered by splitting; it sets the backoff.
 	failures int
+	// plain says that requests are not compressed though they were to be; see cannotUnzip.
+	plain bool
 	// unsures counts the requests in a row whose answer may not mean the spans.
 	unsures int
 
@@ -136,6 +138,11 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.giveBack(nil)
 		return
 	}
+	if s.cannotUnzip(a) {
+		s.giveBack(&a)
+		s.sendPlain(a)
+		return
+	}
 	s.doubt(&a, len(batch) == 1, size)
 	switch a.verdict {
 	case accepted:
@@ -157,6 +164,28 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.failures++
 		s.wait(max(s.backoff(a.verdict), min(a.after, maxAfter)))
 	}
+}
+
+// cannotUnzip says whether an answer may mean that the collector takes no compressed requests,
+// which nobody has asked for. One that has taken a request does.
+func (s *sender) cannotUnzip(a answer) bool {
+	return s.settings.gzipUnasked && !s.plain && s.limitBytes.taken == 0 &&
+		(a.verdict == refused || a.verdict == misdirected && speaksOfCompression(a.status+" "+a.said))
+}
+
+// sendPlain sends what comes without compression.
+func (s *sender) sendPlain(a answer) {
+	plain := *s.settings
+	plain.gzip = false
+	client := newClient(&plain)
+	if err := client.Start(s.ctx); err != nil {
+		s.log.Error(err, "The OTLP client cannot be made anew", "endpoint", plain.endpoint.target)
+		return
+	}
+	_ = s.client.Stop(s.ctx) // nothing waits in there
+	s.client, s.plain = client, true
+	s.log.Info("The OTLP collector did not take the first request, which was compressed; from now on they are not. "+
+		"--otlp-compression says whether they are to be", "endpoint", plain.endpoint.target, "said", a.words)
 }
 
 // doubt makes of an answer that may not mean the spans one that certainly does
