@@ -23,10 +23,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	collectors := append(live.Collectors(),
+	collectors := append(append(live.Collectors(), watcher.QueueMetrics(func() journal.QueueStats { return journal.QueueStats{} })...),
 		metrics.NewChanges(metrics.Options{WorkloadName: true}),
-		metrics.NewExporter(func() export.Stats { return export.Stats{} }),
-		metrics.NewQueue(func() journal.QueueStats { return journal.QueueStats{} }))
+		metrics.NewExporter(func() export.Stats { return export.Stats{} }))
 	var (
 		described  = regexp.MustCompile(`fqName: "(\w+)".*?constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
 		word       = regexp.MustCompile(`(\w+)(?:="[^"]*")?`)

@@ -228,7 +228,7 @@ func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) 
 		if r.queue, err = r.openQueue(live, r.log); err != nil {
 			return nil, err
 		}
-		if err := registered.add(metrics.NewQueue(r.queue.Stats)); err != nil {
+		if err := registered.add(watcher.QueueMetrics(r.queue.Stats)...); err != nil {
 			return nil, err
 		}
 	}

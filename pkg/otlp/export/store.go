@@ -1,6 +1,10 @@
 package export
 
-import "github.com/rollspan/rollspan/pkg/otlp"
+import (
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/otlp"
+)
 
 // Store keeps spans that wait on a disk, in the order in which they came, as they were encoded:
 // whatever process sends them, it sends the same bytes. Its methods are called from several
@@ -97,9 +101,9 @@ func (e *Exporter) noteDone(batch []*node) {
 	if e.store == nil {
 		return
 	}
-	for i := len(batch) - 1; i >= 0; i-- {
-		if batch[i].place.Record > 0 {
-			e.store.Done(batch[i].place)
+	for _, n := range slices.Backward(batch) {
+		if n.place.Record > 0 {
+			e.store.Done(n.place)
 			return
 		}
 	}

@@ -1,0 +1,83 @@
+package journal
+
+import "container/heap"
+
+// add puts a record behind all others. The caller holds the lock.
+func (q *Queue) add(r *record, namespace string) {
+	h := q.holders[namespace]
+	if h == nil {
+		h = &recordHolder{namespace: namespace, at: -1}
+		q.holders[namespace] = h
+	}
+	r.holder, r.before = h, q.last
+	if q.last == nil {
+		q.first = r
+	} else {
+		q.last.next = r
+	}
+	q.last = r
+	if h.first == nil {
+		h.first = r
+	} else {
+		h.last.after = r
+	}
+	h.last = r
+	use := q.segments[r.segment]
+	if use == nil {
+		use = &segmentUse{}
+		q.segments[r.segment] = use
+	}
+	use.bytes += int64(r.size)
+	use.records++
+	h.bytes += int64(r.size)
+	q.ranks.records++
+	if h.at < 0 {
+		heap.Push(&q.ranks, h)
+	} else {
+		heap.Fix(&q.ranks, h.at)
+	}
+	q.waits(int(r.items - r.done))
+}
+
+// remove forgets a record, which is the oldest of its holder. The caller holds the lock.
+func (q *Queue) remove(r *record) {
+	if q.unread == r {
+		q.unread = r.next
+	}
+	if !r.read {
+		q.behind(r, -1)
+	}
+	if r.before == nil {
+		q.first = r.next
+	} else {
+		r.before.next = r.next
+	}
+	if r.next == nil {
+		q.last = r.before
+	} else {
+		r.next.before = r.before
+	}
+	h := r.holder
+	h.unlink(r)
+	h.bytes -= int64(r.size)
+	q.ranks.records--
+	if h.first == nil {
+		heap.Remove(&q.ranks, h.at)
+		delete(q.holders, h.namespace)
+	} else {
+		heap.Fix(&q.ranks, h.at)
+	}
+	use := q.segments[r.segment]
+	use.bytes -= int64(r.size)
+	use.records--
+	q.waits(-int(r.items - r.done))
+}
+
+// waits counts items that wait.
+func (q *Queue) waits(n int) { q.stats.Items += n }
+
+// behind counts a record that only the disk knows, or does no more.
+func (q *Queue) behind(r *record, sign int) {
+	q.stats.Behind += sign * int(r.items-r.done)
+	q.stats.BehindBytes += sign * int(r.raw)
+}
