@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 )
 
 // What a record of a Queue is. The numbers are on disks.
@@ -94,6 +95,9 @@ func frameAt(content []byte, at int) (size int) {
 	return frameHead + int(length)
 }
 
+// inflaters are readers of DEFLATE, of which each has tables of some 40 KiB.
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
 // maxRatio is more than DEFLATE can compress.
 const maxRatio = 1100
 
@@ -103,7 +107,12 @@ func decodeRecord(frame []byte) (number uint64, items []QueueItem, err error) {
 		return 0, nil, errDamaged
 	}
 	raw := make([]byte, binary.LittleEndian.Uint32(frame[8:]))
-	if _, err := io.ReadFull(flate.NewReader(bytes.NewReader(frame[frameHead:])), raw); err != nil {
+	from := inflaters.Get().(io.ReadCloser)
+	defer inflaters.Put(from)
+	if err := from.(flate.Resetter).Reset(bytes.NewReader(frame[frameHead:]), nil); err != nil {
+		return 0, nil, errDamaged
+	}
+	if _, err := io.ReadFull(from, raw); err != nil {
 		return 0, nil, errDamaged
 	}
 	_, err = decodeFrame(raw, 0, func(e entry) error {

@@ -442,3 +442,38 @@ func TestQueueOfNewerVersion(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// BenchmarkQueue has what a span costs that waits on the disk, and how long a process takes to
+// find out what waits. The spans are those of a recording, a trace at once.
+func BenchmarkQueue(b *testing.B) {
+	to := undisturbed(b, load(b, oneRecording))
+	var items []journal.QueueItem
+	for key, wire := range to.bytes {
+		items = append(items, journal.QueueItem{Key: key, Namespace: "shop", Body: wire})
+	}
+	dir := b.TempDir()
+	q := openQueue(b, journal.QueueOptions{Dir: dir})
+	n := 0
+	b.Run("append", func(b *testing.B) {
+		for b.Loop() {
+			at := n % (len(items) - 20)
+			q.Append(items[at:at+20], false)
+			n += 20
+		}
+		b.ReportMetric(float64(q.Stats().Bytes)/float64(n), "disk-B/span")
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*20), "ns/span")
+	})
+	if err := q.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			again := openQueue(b, journal.QueueOptions{Dir: dir})
+			if again.Stats().Items != n {
+				b.Fatalf("%d of %d wait", again.Stats().Items, n)
+			}
+			again.Kill()
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/span")
+	})
+}
