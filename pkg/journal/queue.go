@@ -345,7 +345,11 @@ func (q *Queue) Done(at Place) {
 	}
 	q.position = Place{at.Record, at.At + 1}
 	q.notePosition()
-	q.tellDone(at.Record)
+	if q.first == nil || q.first.number > at.Record {
+		q.tellDone(at.Record + 1)
+	} else {
+		q.tellDone(at.Record)
+	}
 	q.reclaimDone()
 }
 
