@@ -78,7 +78,7 @@ func (e *Engine) awaitTold(d *nodes.Disruption, obj *podlife.Object) {
 
 // settled notes that no Event about an object waits any more.
 func (e *Engine) settled(obj *podlife.Object) {
-	e.unsettled.remove(obj)
+	e.unsettled.Remove(obj)
 	e.awaited.note(obj, awaits{})
 }
 
@@ -117,7 +117,7 @@ func (e *Engine) toldOf(d *nodes.Disruption) {
 func (e *Engine) lookAt(objs map[*podlife.Object]struct{}, at time.Time) {
 	e.worked += len(objs)
 	for obj := range objs {
-		e.unsettled.earlier(obj, at)
+		e.unsettled.Earlier(obj, at)
 		e.awaited.note(obj, awaits{})
 	}
 }

@@ -92,7 +92,7 @@ func TestEventsWaitForTheEndOfARollout(t *testing.T) {
 	l.see(watch.Modified, a.d)
 	l.pass(time.Minute)
 	l.pass(time.Minute)
-	if l.unsettled.len() != 0 || len(l.awaited.by) != 0 || l.traces["Pod activity"] != 0 {
-		t.Errorf("left are %d objects whose Events wait; told %v", l.unsettled.len(), l.traces)
+	if l.unsettled.Len() != 0 || len(l.awaited.by) != 0 || l.traces["Pod activity"] != 0 {
+		t.Errorf("left are %d objects whose Events wait; told %v", l.unsettled.Len(), l.traces)
 	}
 }

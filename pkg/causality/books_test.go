@@ -11,39 +11,33 @@ func (e *Engine) CheckBooks(t interface {
 	Errorf(string, ...any)
 }) {
 	t.Helper()
-	for _, ts := range []*timers[*podlife.Object]{&e.unsettled, &e.old, &e.orphans} {
-		checkHeap(t, ts)
-	}
-	checkHeap(t, &e.due)
-	checkHeap(t, &e.dueNodes)
-	checkHeap(t, &e.goneClaims)
 	for id, obj := range e.objects {
 		if len(obj.Events) == 0 && !e.knownByEventsOnly(obj) {
 			continue
 		}
-		if !e.old.has(obj) {
+		if !e.old.Has(obj) {
 			t.Errorf("nothing will forget what is known of %v", id)
 			continue
 		}
-		at := e.old.heap[e.old.at[obj]].time
+		at := e.old.At(obj)
 		for _, ev := range obj.Events {
 			if at.After(ev.LastArrival.Add(podlife.EventLife)) && at.After(e.now) {
 				t.Errorf("Event %s may have had its life before it is looked at", ev.Key)
 			}
 		}
 	}
-	for _, obj := range e.old.all() {
+	for _, obj := range e.old.All() {
 		if e.objects[obj.ObjectID] != obj {
 			t.Errorf("%v is forgotten, and would be again", obj.ObjectID)
 		}
 	}
-	for _, obj := range e.unsettled.all() {
+	for _, obj := range e.unsettled.All() {
 		if e.objects[obj.ObjectID] != obj {
 			t.Errorf("the Events about %v are forgotten, and would be told", obj.ObjectID)
 		}
 	}
 	for obj := range e.awaited.by {
-		if !e.unsettled.has(obj) {
+		if !e.unsettled.Has(obj) {
 			t.Errorf("%v waits for nothing, and for something", obj.ObjectID)
 		}
 	}
@@ -74,24 +68,13 @@ func (e *Engine) CheckBooks(t interface {
 		t.Errorf("%d changes are open, noted are %d", open, n)
 	}
 	for _, c := range e.claims.ByID {
-		if !c.GoneSeen.IsZero() && !e.goneClaims.has(c) {
+		if !c.GoneSeen.IsZero() && !e.goneClaims.Has(c) {
 			t.Errorf("nothing will forget claim %s", c.Name)
 		}
 	}
 	for _, n := range e.nodes.ByID {
-		if (n.Gone || len(n.Disruptions) > 0) && !e.old.has(n.Object) {
+		if (n.Gone || len(n.Disruptions) > 0) && !e.old.Has(n.Object) {
 			t.Errorf("nothing will forget what is known of node %s", n.Name)
-		}
-	}
-}
-
-func checkHeap[K comparable](t interface{ Errorf(string, ...any) }, ts *timers[K]) {
-	if len(ts.heap) != len(ts.at) {
-		t.Errorf("%d wait, at %d places", len(ts.heap), len(ts.at))
-	}
-	for i, timer := range ts.heap {
-		if ts.at[timer.of] != i || timer.time.Before(ts.heap[max(0, i-1)/2].time) {
-			t.Errorf("number %d of those that wait is not in its place", i)
 		}
 	}
 }
@@ -99,10 +82,10 @@ func checkHeap[K comparable](t interface{ Errorf(string, ...any) }, ts *timers[K
 // Stuck is how many objects have Events that wait for no time that is near, and for nothing that
 // is still to happen.
 func (e *Engine) Stuck() (stuck int) {
-	for _, obj := range e.unsettled.all() {
+	for _, obj := range e.unsettled.All() {
 		is := e.awaited.by[obj]
 		waits := is.review != nil && e.workloads[is.review.ObjectID] == is.review || is.told != nil && !is.told.Ledger.Sent
-		soon := e.unsettled.heap[e.unsettled.at[obj]].time.Before(e.now.Add(podlife.SweepInterval))
+		soon := e.unsettled.At(obj).Before(e.now.Add(podlife.SweepInterval))
 		if !waits && !soon {
 			stuck++
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/timers"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -65,7 +66,7 @@ type Engine struct {
 
 	// orphans are pods and ReplicaSets that are gone and whose workload, if they have
 	// one, is not known, until they will be forgotten.
-	orphans timers[*podlife.Object]
+	orphans timers.Timers[*podlife.Object]
 
 	// held says that time passes without consequences: see Hold.
 	held bool
@@ -78,14 +79,14 @@ type Engine struct {
 	// due are the workloads to review when their time comes, dueNodes those Nodes that may
 	// have disruptions to hand out then, unsettled the objects that have Events which no
 	// span has claimed.
-	due       timers[*workloads.Workload]
-	dueNodes  timers[*nodes.Record]
-	unsettled timers[*podlife.Object]
+	due       timers.Timers[*workloads.Workload]
+	dueNodes  timers.Timers[*nodes.Record]
+	unsettled timers.Timers[*podlife.Object]
 	awaited   awaited
 	// old are the objects of which something may be so old that it is to be forgotten.
-	old timers[*podlife.Object]
+	old timers.Timers[*podlife.Object]
 	// goneClaims are the volume claims that are gone, until nothing can want them.
-	goneClaims timers[*podlife.VolumeClaim]
+	goneClaims timers.Timers[*podlife.VolumeClaim]
 	lost       lostPods
 	// open are the workloads that may have a change which is still to be handed out.
 	open map[*workloads.Workload]struct{}
@@ -250,7 +251,7 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 	}
 	obj := e.observeEvent(o, in)
 	e.stir(e.pods[obj.ObjectID])
-	e.unsettled.earlier(obj, o.Time.Add(e.opts.Quiet))
+	e.unsettled.Earlier(obj, o.Time.Add(e.opts.Quiet))
 	e.touch(e.workloadOf(obj))
 	e.touchNode(obj)
 }
@@ -277,11 +278,11 @@ func (e *Engine) observeOther(o Observation, meta metav1.Object) {
 func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	if obj := e.objects[id]; obj != nil {
 		obj.Exists = false // what is left of it goes with its last Events
-		e.old.earlier(obj, o.Time)
+		e.old.Earlier(obj, o.Time)
 	}
 	e.claims.Vanish(id, o.Time)
 	if c := e.claims.ByID[id]; c != nil {
-		e.goneClaims.set(c, o.Time.Add(e.opts.Linger+e.opts.Quiet+time.Nanosecond))
+		e.goneClaims.Set(c, o.Time.Add(e.opts.Linger+e.opts.Quiet+time.Nanosecond))
 	}
 	e.touch(e.releaseRevision(id, o.Time))
 	if w := e.workloads[id]; w != nil && e.pods[id] == nil {
@@ -355,16 +356,16 @@ func (e *Engine) touchOwner(obj *podlife.Object, gone bool) {
 	if w := e.workloadOf(obj); w != nil {
 		e.touch(w)
 	} else if gone {
-		e.orphans.set(obj, e.now.Add(e.opts.Linger+e.opts.Quiet))
+		e.orphans.Set(obj, e.now.Add(e.opts.Linger+e.opts.Quiet))
 	}
 }
 
 // forgetOrphans drops what is gone and never found its workload; one that was
 // found meanwhile looks after its own.
 func (e *Engine) forgetOrphans() {
-	for _, obj := range e.orphans.come(e.now) {
+	for _, obj := range e.orphans.Come(e.now) {
 		e.work.Spend(1)
-		e.orphans.remove(obj)
+		e.orphans.Remove(obj)
 		if e.workloadOf(obj) != nil {
 			continue
 		}
@@ -384,7 +385,7 @@ func (e *Engine) touch(w *workloads.Workload) {
 		return
 	}
 	e.open[w] = struct{}{}
-	e.due.earlier(w, evidence.Latest(e.now.Add(e.opts.Settle), w.RestUntil))
+	e.due.Earlier(w, evidence.Latest(e.now.Add(e.opts.Settle), w.RestUntil))
 }
 
 // Advance moves stream time to now and returns what that finished. Time does
@@ -405,7 +406,7 @@ func (e *Engine) advance(now time.Time) []spans.Trace {
 	if f := e.guard(e.sweep); f != nil {
 		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
-	if !e.due.ready(e.now) && !e.dueNodes.ready(e.now) && !e.unsettled.ready(e.now) && !e.orphans.ready(e.now) {
+	if !e.due.Ready(e.now) && !e.dueNodes.Ready(e.now) && !e.unsettled.Ready(e.now) && !e.orphans.Ready(e.now) {
 		return nil
 	}
 	out := e.reviewDue(whatSettled)
@@ -423,10 +424,10 @@ func (e *Engine) reviewDue(wanted extent) (out []spans.Trace) {
 		e.takeLastNews(wanted)
 	}
 	for _, w := range e.dueWorkloads(wanted) {
-		if !e.due.has(w) {
+		if !e.due.Has(w) {
 			continue // it was dropped when another was looked at
 		}
-		e.due.remove(w)
+		e.due.Remove(w)
 		out = append(out, e.reviewGuarded(w, wanted)...)
 	}
 	return out
@@ -440,10 +441,10 @@ func (e *Engine) dueWorkloads(wanted extent) []*workloads.Workload {
 
 // ready are those that wait whose time has come, in an order; all of them where the stream
 // does not go on.
-func ready[K comparable](e *Engine, ts *timers[K], wanted extent, order func(a, b K) int) []K {
-	found := ts.come(e.now)
+func ready[K comparable](e *Engine, ts *timers.Timers[K], wanted extent, order func(a, b K) int) []K {
+	found := ts.Come(e.now)
 	if wanted != whatSettled {
-		found = ts.all()
+		found = ts.All()
 	}
 	slices.SortFunc(found, order)
 	e.worked += len(found)
@@ -454,7 +455,7 @@ func ready[K comparable](e *Engine, ts *timers[K], wanted extent, order func(a, 
 // open with the outcome "open". The engine must not be used afterwards.
 func (e *Engine) Flush() []spans.Trace {
 	for _, w := range e.workloads {
-		e.due.set(w, e.now)
+		e.due.Set(w, e.now)
 	}
 	out := e.reviewDue(everything)
 	out = append(out, e.disruptions(everything)...)

@@ -136,7 +136,7 @@ func (e *Engine) reviewGuarded(w *workloads.Workload, wanted extent) (out []span
 // whichever of them comes first may link to another.
 func (e *Engine) takeLastNews(wanted extent) {
 	for _, w := range e.dueWorkloads(wanted) {
-		if w.Composition == nil || !e.due.has(w) {
+		if w.Composition == nil || !e.due.Has(w) {
 			continue
 		}
 		if f := e.guard(func() { e.takeNews(w, wanted) }); f != nil {
@@ -201,7 +201,7 @@ func (e *Engine) dropWorkload(w *workloads.Workload) {
 	}
 	delete(e.setsOf, w.ObjectID)
 	e.drop(w.ObjectID)
-	e.due.remove(w)
+	e.due.Remove(w)
 }
 
 // dropObserved forgets the object that an observation is of, and its workload's.
@@ -256,7 +256,7 @@ func (e *Engine) dropRecord(id kube.ObjectID) {
 		e.forgetOpen(w)
 	}
 	if obj := e.objects[id]; obj != nil {
-		e.orphans.remove(obj)
+		e.orphans.Remove(obj)
 		e.settled(obj)
 		e.forget(obj)
 	}

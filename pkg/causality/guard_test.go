@@ -27,7 +27,7 @@ func guarded() (l *life, faults *[]Fault) {
 
 // records are the numbers of what the engine keeps of workloads and pods.
 func (l *life) records() string {
-	return fmt.Sprint(len(l.workloads), len(l.sets), len(l.setsOf), len(l.pods), len(l.podsOf), l.due.len())
+	return fmt.Sprint(len(l.workloads), len(l.sets), len(l.setsOf), len(l.pods), len(l.podsOf), l.due.Len())
 }
 
 // TestAPanicInAReviewCostsOneTrace has one of three rollouts run into a fault of the
@@ -132,7 +132,7 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, UID: node.UID}].Disruptions = []*nodes.Disruption{nil}
 	l.rollOut("a")
 	l.event(&corev1.Pod{ObjectMeta: l.meta("pod", "cm", nil)}, "Odd") // a pod that nobody has seen
-	for _, obj := range l.unsettled.all() {
+	for _, obj := range l.unsettled.All() {
 		if obj.Name == "cm" {
 			obj.Events[0].Occurrences = nil
 		}
@@ -149,8 +149,8 @@ func TestAPanicAboutANodeOrAnEventCostsThat(t *testing.T) {
 	if l.traces["Deployment rollout"] != 1 {
 		t.Errorf("told: %v, want the rollout of a", l.traces)
 	}
-	if len(l.nodes.ByID)+len(l.nodes.Named)+l.dueNodes.len() != 0 || l.unsettled.len() != 0 {
-		t.Errorf("kept: nodes %v, unsettled %v", l.nodes, l.unsettled.all())
+	if len(l.nodes.ByID)+len(l.nodes.Named)+l.dueNodes.Len() != 0 || l.unsettled.Len() != 0 {
+		t.Errorf("kept: nodes %v, unsettled %v", l.nodes, l.unsettled.All())
 	}
 }
 

@@ -18,7 +18,7 @@ func (e *Engine) Release() { e.held = false }
 // with a list of what is there knows as much as this one.
 func (e *Engine) Unsettled() []types.UID {
 	unsettled := map[types.UID]bool{}
-	for _, w := range e.due.all() {
+	for _, w := range e.due.All() {
 		unsettled[w.UID] = true
 	}
 	for id, w := range e.workloads {
@@ -36,10 +36,10 @@ func (e *Engine) Unsettled() []types.UID {
 			unsettled[id.UID] = true
 		}
 	}
-	for _, obj := range e.unsettled.all() {
+	for _, obj := range e.unsettled.All() {
 		unsettled[obj.UID] = true
 	}
-	for _, obj := range e.orphans.all() {
+	for _, obj := range e.orphans.All() {
 		unsettled[obj.UID] = true
 	}
 	for id, n := range e.nodes.ByID {

@@ -106,10 +106,10 @@ func (e *Engine) track(id kube.ObjectID, name string) *podlife.Object {
 			ev.Object = obj
 		}
 		obj.Events = append(obj.Events, orphan.Events...)
-		e.old.earlier(obj, e.now)
+		e.old.Earlier(obj, e.now)
 		slices.SortStableFunc(obj.Events, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
 		delete(e.objects, known)
-		e.old.remove(orphan)
+		e.old.Remove(orphan)
 		e.settled(orphan)
 		e.observeAnnouncements(obj, orphan.Events)
 	}
@@ -122,7 +122,7 @@ func (e *Engine) forget(obj *podlife.Object) {
 		e.dropEvent(ev)
 	}
 	delete(e.objects, obj.ObjectID)
-	e.old.remove(obj)
+	e.old.Remove(obj)
 	e.settled(obj)
 	e.setTarget(obj, kube.NameKey{})
 	if e.names[obj.NameKey()] == obj.ObjectID {

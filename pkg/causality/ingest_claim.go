@@ -44,7 +44,7 @@ func (e *Engine) observeClaim(o Observation, in *corev1.PersistentVolumeClaim) {
 // sweepClaims forgets the claims that are gone, once nothing can want them.
 func (e *Engine) sweepClaims() {
 	cs := e.claims
-	for _, c := range e.goneClaims.come(e.now) {
+	for _, c := range e.goneClaims.Come(e.now) {
 		e.worked++
 		if cs.ByID[c.ObjectID] == c {
 			if len(cs.Users[podlife.ClaimKey(c.Namespace, c.Name)]) > 0 {
@@ -52,6 +52,6 @@ func (e *Engine) sweepClaims() {
 			}
 			cs.Forget(c.ObjectID)
 		}
-		e.goneClaims.remove(c)
+		e.goneClaims.Remove(c)
 	}
 }

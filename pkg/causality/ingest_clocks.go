@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -66,7 +64,7 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 	}
 	mirror := in.Annotations[corev1.MirrorPodAnnotationKey] != ""
 	stated := make([]clocks.Stated, 0, len(in.Status.Conditions)+4*len(in.Status.ContainerStatuses))
-	kubeletTimes(&in.Status, mirror, func(what, of string, t *metav1.Time) {
+	kube.KubeletTimes(&in.Status, mirror, func(what, of string, t *metav1.Time) {
 		stated = append(stated, clocks.Stated{What: what, Of: of, Time: t.Time})
 	})
 	if len(stated) == 0 {
@@ -77,7 +75,7 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 		s := clocks.Statement{Time: at, Rounded: time.Second, By: o.Time}
 		if runs == nil {
 			runs = map[int64]bool{}
-			runTimes(&in.Status, func(_, _ string, t *metav1.Time) { runs[t.Unix()] = true })
+			kube.RunTimes(&in.Status, func(_, _ string, t *metav1.Time) { runs[t.Unix()] = true })
 		}
 		if !mirror && !o.Initial { // a static pod runs before the API knows it
 			s.After = evidence.Latest(in.CreationTimestamp.Time, pod.Scheduled.Earliest)
@@ -91,13 +89,13 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 	dated := func(what, of string, t *metav1.Time) time.Time {
 		return pod.Told.Time(clocks.Stated{What: what, Of: of, Time: t.Time})
 	}
-	runTimes(&in.Status, func(what, of string, t *metav1.Time) { pod.Ran = evidence.Latest(pod.Ran, dated(what, of, t)) })
+	kube.RunTimes(&in.Status, func(what, of string, t *metav1.Time) { pod.Ran = evidence.Latest(pod.Ran, dated(what, of, t)) })
 	if !corrected {
 		return in
 	}
 	out := *in
 	out.Status = *in.Status.DeepCopy()
-	kubeletTimes(&out.Status, mirror, func(what, of string, t *metav1.Time) { t.Time = dated(what, of, t) })
+	kube.KubeletTimes(&out.Status, mirror, func(what, of string, t *metav1.Time) { t.Time = dated(what, of, t) })
 	return &out
 }
 
@@ -114,52 +112,6 @@ func (e *Engine) correct(told *clocks.Told, namespace string, by clocks.Source, 
 		told.Note(cmp.Or(by.Component, attr.ServiceKubelet), told.Latest())
 	}
 	return corrected
-}
-
-// kubeletTimes are the times in a pod's status that its kubelet states, and of what. That the
-// pod has a node is dated by the API server, when it is bound
-// (k8s.io/kubernetes/pkg/registry/core/pod/storage, assignPod), but of a static pod by the
-// kubelet, too.
-func kubeletTimes(status *corev1.PodStatus, mirror bool, each func(what, of string, t *metav1.Time)) {
-	for i := range status.Conditions {
-		c := &status.Conditions[i]
-		switch c.Type {
-		case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodReadyToStartContainers:
-		case corev1.PodScheduled:
-			if !mirror {
-				continue
-			}
-		default:
-			continue
-		}
-		if !c.LastTransitionTime.IsZero() {
-			each(string(c.Type), string(c.Status), &c.LastTransitionTime)
-		}
-	}
-	runTimes(status, each)
-}
-
-// runTimes are those of them at which containers started and ended.
-func runTimes(status *corev1.PodStatus, each func(what, of string, t *metav1.Time)) {
-	visit := func(what, of string, t *metav1.Time) {
-		if t.Unix() > 0 { // of what never was, a kubelet states 1970
-			each(what, of, t)
-		}
-	}
-	for _, statuses := range [...][]corev1.ContainerStatus{status.InitContainerStatuses, status.ContainerStatuses} {
-		for i := range statuses {
-			s := &statuses[i]
-			for _, state := range [...]*corev1.ContainerState{&s.State, &s.LastTerminationState} {
-				if state.Running != nil {
-					visit("started ", s.ContainerID, &state.Running.StartedAt)
-				}
-				if t := state.Terminated; t != nil {
-					visit("started ", t.ContainerID, &t.StartedAt)
-					visit("finished ", t.ContainerID, &t.FinishedAt)
-				}
-			}
-		}
-	}
 }
 
 // nodeOffset is by how much the times are to be corrected that the kubelet of a Node states
@@ -184,7 +136,7 @@ func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation
 	object := o.Object.(metav1.Object)
 	told := &w.Told
 	var stated []clocks.Stated
-	controllerTimes(object, func(of string, t *metav1.Time) { stated = append(stated, clocks.Stated{Of: of, Time: t.Time}) })
+	kube.ControllerTimes(object, func(of string, t *metav1.Time) { stated = append(stated, clocks.Stated{Of: of, Time: t.Time}) })
 	if o.Inferred || len(stated) == 0 {
 		return o
 	}
@@ -202,35 +154,10 @@ func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation
 		return o
 	}
 	o.Object = o.Object.DeepCopyObject()
-	controllerTimes(o.Object.(metav1.Object), func(of string, t *metav1.Time) {
+	kube.ControllerTimes(o.Object.(metav1.Object), func(of string, t *metav1.Time) {
 		t.Time = told.Time(clocks.Stated{Of: of, Time: t.Time})
 	})
 	return o
-}
-
-// controllerTimes are the times in a workload's status that its controller states, and of
-// what. When a Job was resumed is its identity, and stays as it is stated.
-func controllerTimes(object metav1.Object, each func(of string, t *metav1.Time)) {
-	visit := func(of string, t *metav1.Time) {
-		if t != nil && !t.IsZero() {
-			each(of, t)
-		}
-	}
-	switch in := object.(type) {
-	case *appsv1.Deployment:
-		for i := range in.Status.Conditions {
-			c := &in.Status.Conditions[i]
-			visit(string(c.Type)+string(c.Status), &c.LastTransitionTime)
-			visit("update "+string(c.Type)+string(c.Status), &c.LastUpdateTime)
-		}
-	case *batchv1.Job:
-		visit("completion", in.Status.CompletionTime)
-		for i := range in.Status.Conditions {
-			if c := &in.Status.Conditions[i]; c.Type != batchv1.JobSuspended {
-				visit(string(c.Type)+string(c.Status), &c.LastTransitionTime)
-			}
-		}
-	}
 }
 
 // eventTimes are when an Event happened first and last, by the API server's clock, and how

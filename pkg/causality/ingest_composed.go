@@ -124,7 +124,7 @@ func (e *Engine) forgetUnseen(id kube.ObjectID) {
 	delete(e.unseenOf, id)
 	u := e.unseen[owner]
 	if set := u.Sets[id]; set != nil {
-		e.old.earlier(set.Object, e.now)
+		e.old.Earlier(set.Object, e.now)
 	}
 	delete(u.Sets, id)
 	delete(u.News, id)
@@ -146,7 +146,7 @@ func (e *Engine) claimSets(w *workloads.Workload) {
 		if own := e.workloads[id]; own != nil {
 			e.issued.ForgetCurrent(&own.Ledger)
 			delete(e.workloads, id)
-			e.due.remove(own)
+			e.due.Remove(own)
 			e.forgetOpen(own)
 		}
 		if was := e.sets[id]; was != nil {

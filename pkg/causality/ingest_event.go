@@ -24,7 +24,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	id, static := e.involvedObject(in, first)
 	obj := e.object(id, in.InvolvedObject.Name)
 	if ev == nil && e.seenBefore(in, o, last) {
-		e.old.earlier(obj, o.Time) // it may be known by this alone
+		e.old.Earlier(obj, o.Time) // it may be known by this alone
 		return obj
 	}
 	obj.Touched = o.Time
@@ -51,7 +51,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		}
 		e.events[key] = ev
 		obj.Events = append(obj.Events, ev)
-		e.old.earlier(obj, o.Time.Add(podlife.EventLife))
+		e.old.Earlier(obj, o.Time.Add(podlife.EventLife))
 		e.holdings.Put(ev, in)
 		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[0])
 		e.boundEvents(obj)

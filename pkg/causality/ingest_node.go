@@ -60,14 +60,14 @@ func (e *Engine) touchNode(obj *podlife.Object) {
 		if n.Begun != begun {
 			e.losses = nil
 		}
-		e.dueNodes.earlier(n, e.now.Add(e.opts.Settle))
+		e.dueNodes.Earlier(n, e.now.Add(e.opts.Settle))
 		e.mayGrowOld(n)
 	}
 }
 
 func (e *Engine) forgetNode(n *nodes.Record) {
 	delete(e.nodes.ByID, n.ObjectID)
-	e.dueNodes.remove(n)
+	e.dueNodes.Remove(n)
 	e.losses = nil
 	for _, d := range n.Disruptions {
 		e.toldOf(d)

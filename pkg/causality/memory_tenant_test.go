@@ -61,14 +61,14 @@ func TestEventsWaitApartFromWorkloads(t *testing.T) {
 	l := newLife()
 	l.event(&corev1.Pod{ObjectMeta: l.meta("pod", "cm", nil)}, "Odd")
 	stale := &podlife.Object{Name: "forgotten"}
-	l.unsettled.set(stale, l.at.Add(l.opts.Quiet))
+	l.unsettled.Set(stale, l.at.Add(l.opts.Quiet))
 	l.rollOut("a")
 	l.pass(10 * time.Second)
-	if l.traces["Deployment rollout"] != 1 || !l.unsettled.has(stale) {
-		t.Errorf("told: %v, want the rollout; Events that have time are left alone: %v", l.traces, l.unsettled.has(stale))
+	if l.traces["Deployment rollout"] != 1 || !l.unsettled.Has(stale) {
+		t.Errorf("told: %v, want the rollout; Events that have time are left alone: %v", l.traces, l.unsettled.Has(stale))
 	}
 	l.pass(time.Minute)
-	if l.unsettled.len() != 0 {
-		t.Errorf("Events that are due are not told: %v", l.unsettled.all())
+	if l.unsettled.Len() != 0 {
+		t.Errorf("Events that are due are not told: %v", l.unsettled.All())
 	}
 }

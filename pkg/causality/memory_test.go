@@ -184,7 +184,7 @@ func (l *life) nothingIsLeft(t *testing.T) {
 	for what, n := range map[string]int{
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events),
 		"Deployments": len(l.workloads), "ReplicaSets": len(l.sets), "owners of ReplicaSets": len(l.setsOf),
-		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": l.orphans.len(), "revisions": len(l.revisions), "workloads of revisions": len(l.revisionOf), "versions of Events": len(l.eventVersions), "due": l.due.len(), "unsettled": l.unsettled.len(), "autoscalers": len(l.scalers),
+		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": l.orphans.Len(), "revisions": len(l.revisions), "workloads of revisions": len(l.revisionOf), "versions of Events": len(l.eventVersions), "due": l.due.Len(), "unsettled": l.unsettled.Len(), "autoscalers": len(l.scalers),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)

@@ -36,12 +36,12 @@ func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
 			}
 			return moves
 		})
-		e.old.earlier(obj, e.now)
+		e.old.Earlier(obj, e.now)
 	}
 	if len(pod.Events) > 0 {
 		slices.SortStableFunc(pod.Events, func(a, b *podlife.Event) int { return a.First().Compare(b.First()) })
-		e.unsettled.earlier(pod.Object, e.now.Add(e.opts.Quiet))
-		e.old.earlier(pod.Object, e.now)
+		e.unsettled.Earlier(pod.Object, e.now.Add(e.opts.Quiet))
+		e.old.Earlier(pod.Object, e.now)
 	}
 }
 

@@ -65,8 +65,8 @@ func TestNothingIsKeptOfNodesThatAreGone(t *testing.T) {
 		l.pass(10 * time.Minute)
 	}
 	for what, n := range map[string]int{
-		"nodes": len(l.nodes.ByID), "names of nodes": len(l.nodes.Named), "nodes due": l.dueNodes.len(),
-		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "unsettled": l.unsettled.len(),
+		"nodes": len(l.nodes.ByID), "names of nodes": len(l.nodes.Named), "nodes due": l.dueNodes.Len(),
+		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "unsettled": l.unsettled.Len(),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)

@@ -42,7 +42,7 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	r.rest()
 	w.RestUntil = e.now.Add(e.rest())
 	if !r.nextReview.IsZero() && wanted == whatSettled {
-		e.due.set(w, evidence.Latest(r.nextReview, w.RestUntil))
+		e.due.Set(w, evidence.Latest(r.nextReview, w.RestUntil))
 	}
 	e.noteOpen(w)
 	return r.out
@@ -233,7 +233,7 @@ func (r *reviewer) forget() {
 	for _, pod := range r.plan.Pods {
 		switch {
 		case !pod.Gone.Known() || r.pending(pod) || !old(pod.Touched):
-		case r.engine.unsettled.has(pod.Object) && r.wanted != everything:
+		case r.engine.unsettled.Has(pod.Object) && r.wanted != everything:
 			// Its last Events are still to be handed out. Then the workload is looked at again.
 		default:
 			r.noteFilled(pod)

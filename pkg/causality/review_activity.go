@@ -86,7 +86,7 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 			e.touch(e.workloadOf(obj)) // the pod may have been kept for them: see forget
 		}
 	} else {
-		e.unsettled.set(obj, again)
+		e.unsettled.Set(obj, again)
 	}
 	return out
 }

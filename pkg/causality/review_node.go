@@ -23,12 +23,12 @@ import (
 func (e *Engine) disruptions(wanted extent) []spans.Trace {
 	if wanted == everything {
 		for _, n := range e.nodes.ByID {
-			e.dueNodes.set(n, e.now)
+			e.dueNodes.Set(n, e.now)
 		}
 	}
 	var out []spans.Trace
 	for _, n := range ready(e, &e.dueNodes, wanted, func(a, b *nodes.Record) int { return a.Compare(b.ObjectID) }) {
-		e.dueNodes.remove(n)
+		e.dueNodes.Remove(n)
 		var emitted []spans.Trace
 		if f := e.guard(func() { emitted = e.disruptionsOf(n, wanted) }); f != nil {
 			e.contain(f, "disruption", n.ObjectID, n.Name)
@@ -60,10 +60,10 @@ func (e *Engine) disruptionsOf(n *nodes.Record, wanted extent) (out []spans.Trac
 		}
 	}
 	if !again.IsZero() {
-		e.dueNodes.earlier(n, evidence.Latest(again, e.now.Add(time.Nanosecond)))
+		e.dueNodes.Earlier(n, evidence.Latest(again, e.now.Add(time.Nanosecond)))
 	}
 	if len(n.Untold()) > 0 {
-		e.unsettled.earlier(n.Object, e.now.Add(soon)) // Events may have been waiting for a disruption
+		e.unsettled.Earlier(n.Object, e.now.Add(soon)) // Events may have been waiting for a disruption
 	}
 	return out
 }

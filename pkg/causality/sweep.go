@@ -23,11 +23,11 @@ func (e *Engine) sweep() {
 			delete(e.eventVersions, namespace)
 		}
 	}
-	for _, obj := range e.old.come(e.now) {
+	for _, obj := range e.old.Come(e.now) {
 		e.worked++
-		e.old.remove(obj)
+		e.old.Remove(obj)
 		if at := e.forgetOld(obj); !at.IsZero() && e.objects[obj.ObjectID] == obj {
-			e.old.set(obj, at)
+			e.old.Set(obj, at)
 		}
 	}
 	e.clocks.Sweep(e.now.Add(-podlife.EventLife))
@@ -85,6 +85,6 @@ func (e *Engine) sweepNode(n *nodes.Record) (again time.Time) {
 // mayGrowOld has a Node looked at by the next sweep, if there is anything to forget of it.
 func (e *Engine) mayGrowOld(n *nodes.Record) {
 	if n.Gone || len(n.Disruptions) > 0 {
-		e.old.earlier(n.Object, e.now)
+		e.old.Earlier(n.Object, e.now)
 	}
 }

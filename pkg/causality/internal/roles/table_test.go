@@ -9,7 +9,7 @@ var engineRules = rules{
 	books: []string{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept", "Engine.worked",
 		"Engine.held", "Engine.due", "Engine.dueNodes", "Engine.unsettled", "Engine.awaited", "Engine.orphans", "Engine.old", "Engine.goneClaims", "Engine.open",
-		"timers.heap", "timers.at", "timer.time", "awaited.by", "awaited.reviews", "awaited.told", "Engine.reread", "Engine.issued", "Engine.handed",
+		"timers.Timers.heap", "timers.Timers.at", "timers.timer.time", "awaited.by", "awaited.reviews", "awaited.told", "Engine.reread", "Engine.issued", "Engine.handed",
 		"workloads.Workload.RestUntil", "allResting.resting",
 	},
 	packages: map[string]role{
@@ -23,6 +23,7 @@ var engineRules = rules{
 		"internal/nodes":     observes,
 		"internal/plans":     deduces,
 		"internal/critpath":  deduces,
+		"internal/timers":    runs,
 		"internal/build":     delivers,
 		"snapshots":          deduces,
 		".":                  observes,

@@ -1,12 +1,13 @@
-package causality
+// Package timers is a heap of what waits for a time.
+package timers
 
 import (
 	"time"
 )
 
-// timers are what waits for a time, each once, in a heap that has the first of them first. So
+// Timers are what waits for a time, each once, in a heap that has the first of them first. So
 // to know that the time of none has come takes one look, however many wait.
-type timers[K comparable] struct {
+type Timers[K comparable] struct {
 	heap []timer[K]
 	at   map[K]int // where in the heap each is
 }
@@ -16,17 +17,26 @@ type timer[K comparable] struct {
 	of   K
 }
 
-// len is how many wait.
-func (ts *timers[K]) len() int { return len(ts.heap) }
+// Len is how many wait.
+func (ts *Timers[K]) Len() int { return len(ts.heap) }
 
-// has reports whether one waits.
-func (ts *timers[K]) has(k K) bool {
+// Has reports whether one waits.
+func (ts *Timers[K]) Has(k K) bool {
 	_, ok := ts.at[k]
 	return ok
 }
 
-// set has one wait until a time, whatever time it waited for before.
-func (ts *timers[K]) set(k K, at time.Time) {
+// At is the time that one waits until, zero if it does not wait.
+func (ts *Timers[K]) At(k K) time.Time {
+	i, ok := ts.at[k]
+	if !ok {
+		return time.Time{}
+	}
+	return ts.heap[i].time
+}
+
+// Set has one wait until a time, whatever time it waited for before.
+func (ts *Timers[K]) Set(k K, at time.Time) {
 	i, ok := ts.at[k]
 	if !ok {
 		if ts.at == nil {
@@ -40,15 +50,15 @@ func (ts *timers[K]) set(k K, at time.Time) {
 	ts.place(i)
 }
 
-// earlier has one wait until a time, if it does not wait for an earlier one.
-func (ts *timers[K]) earlier(k K, at time.Time) {
+// Earlier has one wait until a time, if it does not wait for an earlier one.
+func (ts *Timers[K]) Earlier(k K, at time.Time) {
 	if i, ok := ts.at[k]; !ok || at.Before(ts.heap[i].time) {
-		ts.set(k, at)
+		ts.Set(k, at)
 	}
 }
 
-// remove has one wait no longer.
-func (ts *timers[K]) remove(k K) {
+// Remove has one wait no longer.
+func (ts *Timers[K]) Remove(k K) {
 	i, ok := ts.at[k]
 	if !ok {
 		return
@@ -67,7 +77,7 @@ func (ts *timers[K]) remove(k K) {
 }
 
 // place moves what is at i to where its time belongs.
-func (ts *timers[K]) place(i int) {
+func (ts *Timers[K]) place(i int) {
 	for up := (i - 1) / 2; i > 0 && ts.before(i, up); i, up = up, (up-1)/2 {
 		ts.swap(i, up)
 	}
@@ -86,21 +96,21 @@ func (ts *timers[K]) place(i int) {
 	}
 }
 
-func (ts *timers[K]) before(i, j int) bool { return ts.heap[i].time.Before(ts.heap[j].time) }
+func (ts *Timers[K]) before(i, j int) bool { return ts.heap[i].time.Before(ts.heap[j].time) }
 
-func (ts *timers[K]) swap(i, j int) {
+func (ts *Timers[K]) swap(i, j int) {
 	ts.heap[i], ts.heap[j] = ts.heap[j], ts.heap[i]
 	ts.at[ts.heap[i].of], ts.at[ts.heap[j].of] = i, j
 }
 
-// ready reports whether the time of any has come.
-func (ts *timers[K]) ready(now time.Time) bool {
+// Ready reports whether the time of any has come.
+func (ts *Timers[K]) Ready(now time.Time) bool {
 	return len(ts.heap) > 0 && !now.Before(ts.heap[0].time)
 }
 
-// come are those whose time has come, in no order. They go on waiting until they are set anew
+// Come are those whose time has come, in no order. They go on waiting until they are set anew
 // or removed.
-func (ts *timers[K]) come(now time.Time) []K {
+func (ts *Timers[K]) Come(now time.Time) []K {
 	var come []K
 	var from func(i int)
 	from = func(i int) {
@@ -115,8 +125,8 @@ func (ts *timers[K]) come(now time.Time) []K {
 	return come
 }
 
-// all are all that wait, in no order.
-func (ts *timers[K]) all() []K {
+// All are all that wait, in no order.
+func (ts *Timers[K]) All() []K {
 	all := make([]K, 0, len(ts.heap))
 	for i := range ts.heap {
 		all = append(all, ts.heap[i].of)
