@@ -26,8 +26,8 @@ const (
 
 // Demo is a cluster in which that happens which was recorded.
 type Demo struct {
-	*Server
-	events []Event
+	*server
+	events []recorded
 	clock  *playedClock
 	// observed has room for the one event that is on its way.
 	observed chan struct{}
@@ -46,12 +46,12 @@ func New(speed float64) (*Demo, error) {
 	if err := move(events, time.Now().Add(took).Sub(last)); err != nil {
 		return nil, err
 	}
-	server, err := NewServer()
+	server, err := newServer()
 	if err != nil {
 		return nil, err
 	}
 	return &Demo{
-		Server: server, events: events, observed: make(chan struct{}, 1),
+		server: server, events: events, observed: make(chan struct{}, 1),
 		clock: newClock(events[0].At.Add(-lead), speed),
 	}, nil
 }
@@ -103,13 +103,13 @@ func (d *Demo) Play(ctx context.Context) error {
 }
 
 // happen waits until an event was observed.
-func (d *Demo) happen(ctx context.Context, e *Event) error {
+func (d *Demo) happen(ctx context.Context, e *recorded) error {
 	select {
 	case <-d.observed: // of something that was waited for in vain
 	default:
 	}
 	expired := e.Kind == "Event" && e.Type == "DELETED" // which rollspan makes nothing of
-	d.Publish(e)
+	d.publish(e)
 	if expired {
 		return nil
 	}

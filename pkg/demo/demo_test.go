@@ -50,7 +50,7 @@ func TestPlayedAsRecorded(t *testing.T) {
 
 	var want trees
 	engine := causality.New(causality.Options{})
-	recording := watcher.NewRecordingReader(recorded(t, d.events), "played")
+	recording := watcher.NewRecordingReader(lines(t, d.events), "played")
 	for {
 		o, err := recording.Next()
 		if errors.Is(err, io.EOF) {
@@ -98,8 +98,8 @@ func (all *trees) deliver(t *testing.T, traces []spans.Trace) {
 	}
 }
 
-// recorded is events as a recording.
-func recorded(t *testing.T, events []Event) io.Reader {
+// lines is events as a recording.
+func lines(t *testing.T, events []recorded) io.Reader {
 	t.Helper()
 	var b bytes.Buffer
 	for _, e := range events {

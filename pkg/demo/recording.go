@@ -26,8 +26,8 @@ import (
 //go:embed recordings/*.jsonl.gz
 var recordings embed.FS
 
-// Event is one watch event of a real cluster, moved to another time and another cluster.
-type Event struct {
+// recorded is one watch event of a real cluster, moved to another time and another cluster.
+type recorded struct {
 	// At is when it arrived.
 	At time.Time
 	// Type is ADDED, MODIFIED or DELETED.
@@ -35,11 +35,11 @@ type Event struct {
 	// Object is the object as JSON.
 	Object json.RawMessage
 
-	meta
+	about
 }
 
-// meta is what the server has to know of an object.
-type meta struct {
+// about is what the server has to know of an object.
+type about struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Metadata   struct {
@@ -51,18 +51,18 @@ type meta struct {
 }
 
 // version is the resource version as a number: those of etcd are.
-func (m *meta) version() int64 {
+func (m *about) version() int64 {
 	n, _ := strconv.ParseInt(m.Metadata.ResourceVersion, 10, 64)
 	return n
 }
 
 // load returns the events of all recordings in the order of their arrival.
-func load() ([]Event, error) {
+func load() ([]recorded, error) {
 	files, err := recordings.ReadDir("recordings")
 	if err != nil {
 		return nil, err
 	}
-	var all []Event
+	var all []recorded
 	for _, file := range files {
 		events, err := read(path.Join("recordings", file.Name()))
 		if err != nil {
@@ -70,13 +70,13 @@ func load() ([]Event, error) {
 		}
 		all = append(all, events...)
 	}
-	slices.SortStableFunc(all, func(a, b Event) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(all, func(a, b recorded) int { return a.At.Compare(b.At) })
 	return all, nil
 }
 
 // move moves events to another time. The UIDs are others after each move, as rollspan makes
 // trace IDs of them.
-func move(events []Event, by time.Duration) error {
+func move(events []recorded, by time.Duration) error {
 	m := mover{by: by.Truncate(time.Second), run: uuid.New()} // most times of the API are whole seconds
 	for i := range events {
 		if err := m.move(&events[i]); err != nil {
@@ -86,7 +86,7 @@ func move(events []Event, by time.Duration) error {
 	return nil
 }
 
-func read(name string) ([]Event, error) {
+func read(name string) ([]recorded, error) {
 	file, err := recordings.Open(name)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func read(name string) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	var events []Event
+	var events []recorded
 	in := bufio.NewReader(text)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -109,8 +109,8 @@ func read(name string) ([]Event, error) {
 			if err := json.Unmarshal(line, &e); err != nil {
 				return nil, err
 			}
-			event := Event{At: e.Time, Type: e.Type, Object: e.Object}
-			if err := json.Unmarshal(e.Object, &event.meta); err != nil {
+			event := recorded{At: e.Time, Type: e.Type, Object: e.Object}
+			if err := json.Unmarshal(e.Object, &event.about); err != nil {
 				return nil, err
 			}
 			if event.Kind != "Namespace" { // which rollspan does not watch
@@ -140,13 +140,13 @@ type mover struct {
 	run uuid.UUID
 }
 
-func (m mover) move(e *Event) error {
+func (m mover) move(e *recorded) error {
 	e.At = e.At.Add(m.by)
 	e.Object = stated.ReplaceAllFunc(e.Object, m.time)
 	e.Object = uid.ReplaceAllFunc(e.Object, func(old []byte) []byte {
 		return []byte(uuid.NewSHA1(m.run, old).String())
 	})
-	if err := json.Unmarshal(e.Object, &e.meta); err != nil {
+	if err := json.Unmarshal(e.Object, &e.about); err != nil {
 		return err
 	}
 	if e.Kind != "Event" {
@@ -185,7 +185,7 @@ func (m mover) name(old string) string {
 }
 
 // resource is the path under which the API has objects of the kind, in all namespaces.
-func (m *meta) resource() string {
+func (m *about) resource() string {
 	gvk := schema.FromAPIVersionAndKind(m.APIVersion, m.Kind)
 	plural, _ := apimeta.UnsafeGuessKindToResource(gvk)
 	if gvk.Group == "" {

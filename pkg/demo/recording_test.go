@@ -18,7 +18,7 @@ func TestMoved(t *testing.T) {
 			`"eventTime":"` + micro + `","message":"restarted at \"` + offset + `\" on 2026-11-21"}`
 	}
 	m := mover{by: time.Hour + time.Second, run: uuid.New()}
-	e := Event{
+	e := recorded{
 		At:     time.Date(2026, 11, 21, 23, 30, 0, 5, time.UTC),
 		Object: json.RawMessage(event("web.18ea023fdfc65df0", "2026-11-21T23:30:00Z", "2026-11-21T21:30:00-02:00", "2026-11-21T23:30:00.120450Z")),
 	}

@@ -24,9 +24,9 @@ import (
 // before those has to list.
 const kept = 1000
 
-// Server is an API server on the loopback interface: of what it is given it serves lists
+// server is an API server on the loopback interface: of what it is given it serves lists
 // and watches, with resource versions and bookmarks, as JSON. It takes no writes.
-type Server struct {
+type server struct {
 	listener net.Listener
 	http     *http.Server
 	cluster  string
@@ -41,46 +41,46 @@ type Server struct {
 type resource struct {
 	schema.GroupVersionKind
 	// objects are those that exist, by namespace and name.
-	objects map[string]*Event
+	objects map[string]*recorded
 	// log has the newest events, of which the first is number first. compacted is the newest
 	// version that it lost. Versions do not always come in order: several watches were
 	// recorded, and brought together by when things arrived.
-	log       []*Event
+	log       []*recorded
 	first     int
 	compacted int64
 	watchers  map[chan struct{}]struct{}
 }
 
-// NewServer starts a server that has nothing yet.
-func NewServer() (*Server, error) {
+// newServer starts a server that has nothing yet.
+func newServer() (*server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{listener: listener, cluster: uuid.NewString(), resources: map[string]*resource{}, version: 1}
+	s := &server{listener: listener, cluster: uuid.NewString(), resources: map[string]*resource{}, version: 1}
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	go func() { _ = s.http.Serve(listener) }() // it ends with Close
 	return s, nil
 }
 
 // Config is how to reach the server.
-func (s *Server) Config() *rest.Config {
+func (s *server) Config() *rest.Config {
 	return &rest.Config{Host: "http://" + s.listener.Addr().String(), QPS: -1}
 }
 
 // Close ends all watches, too.
-func (s *Server) Close() error { return s.http.Close() }
+func (s *server) Close() error { return s.http.Close() }
 
 // watched says whether somebody watches what is under a path.
-func (s *Server) watched(at string) bool {
+func (s *server) watched(at string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.resource(at)
 	return r != nil && len(r.watchers) > 0
 }
 
-// Publish makes an event happen.
-func (s *Server) Publish(e *Event) {
+// publish makes an event happen.
+func (s *server) publish(e *recorded) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.resource(e.resource())
@@ -110,7 +110,7 @@ func (s *Server) Publish(e *Event) {
 
 // resource is what there is under a path, such as /apis/apps/v1/deployments; nil if that is
 // the path of no kind that Kubernetes has.
-func (s *Server) resource(at string) *resource {
+func (s *server) resource(at string) *resource {
 	if r := s.resources[at]; r != nil {
 		return r
 	}
@@ -125,7 +125,7 @@ func (s *Server) resource(at string) *resource {
 	for kind := range scheme.Scheme.KnownTypes(gv) {
 		gvk := gv.WithKind(kind)
 		if plural, _ := apimeta.UnsafeGuessKindToResource(gvk); plural.Resource == path.Base(at) {
-			r := &resource{GroupVersionKind: gvk, objects: map[string]*Event{}, watchers: map[chan struct{}]struct{}{}}
+			r := &resource{GroupVersionKind: gvk, objects: map[string]*recorded{}, watchers: map[chan struct{}]struct{}{}}
 			s.resources[at] = r
 			return r
 		}
@@ -134,7 +134,7 @@ func (s *Server) resource(at string) *resource {
 }
 
 // ServeHTTP is the API.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at, namespace := r.URL.Path, ""
 	if before, after, ok := strings.Cut(at, "/namespaces/"); ok && strings.Contains(after, "/") {
 		var rest string
@@ -169,7 +169,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) list(w http.ResponseWriter, of *resource, namespace string) {
+func (s *server) list(w http.ResponseWriter, of *resource, namespace string) {
 	s.mu.Lock()
 	items, version := of.items(namespace), s.version
 	s.mu.Unlock()
@@ -182,13 +182,13 @@ func (s *Server) list(w http.ResponseWriter, of *resource, namespace string) {
 
 // items are the objects that there are, in the order of their last change.
 func (r *resource) items(namespace string) []json.RawMessage {
-	var there []*Event
+	var there []*recorded
 	for _, e := range r.objects {
 		if namespace == "" || e.Metadata.Namespace == namespace {
 			there = append(there, e)
 		}
 	}
-	slices.SortFunc(there, func(a, b *Event) int { return int(a.version() - b.version()) })
+	slices.SortFunc(there, func(a, b *recorded) int { return int(a.version() - b.version()) })
 	items := make([]json.RawMessage, len(there))
 	for i, e := range there {
 		items[i] = e.Object
@@ -197,7 +197,7 @@ func (r *resource) items(namespace string) []json.RawMessage {
 }
 
 // watch sends what has happened since a resource version, and goes on with what happens.
-func (s *Server) watch(w http.ResponseWriter, r *http.Request, of *resource, namespace string) {
+func (s *server) watch(w http.ResponseWriter, r *http.Request, of *resource, namespace string) {
 	query := r.URL.Query()
 	since, _ := strconv.ParseInt(query.Get("resourceVersion"), 10, 64) // none is 0: from now on
 	wake := make(chan struct{}, 1)

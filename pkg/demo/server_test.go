@@ -13,7 +13,7 @@ import (
 // TestServer asks it what client-go's reflectors ask when something goes wrong: a watch from
 // where one broke off, and one from before anything is kept of.
 func TestServer(t *testing.T) {
-	s, err := NewServer()
+	s, err := newServer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,10 +23,10 @@ func TestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish := func(t string, version int) {
-		e := &Event{Type: t, Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"web","resourceVersion":"` + strconv.Itoa(version) + `"}}`)}
+		e := &recorded{Type: t, Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"web","resourceVersion":"` + strconv.Itoa(version) + `"}}`)}
 		e.APIVersion, e.Kind = "v1", "Pod"
 		e.Metadata.Namespace, e.Metadata.Name, e.Metadata.ResourceVersion = "shop", "web", strconv.Itoa(version)
-		s.Publish(e)
+		s.publish(e)
 	}
 	publish("ADDED", 10)
 	publish("MODIFIED", 20)
