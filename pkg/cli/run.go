@@ -29,18 +29,23 @@ func (a *app) runCommand() *cobra.Command {
 takes longer than a minute, spans 'in progress' say meanwhile what it waits for.
 
 Where no collector is named (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT), the
-traces are printed as trees. rollspan only ever lists and watches: workloads and
-their pods, Events, nodes, volume claims and autoscalers; and of what else owns
-those, the metadata. It needs to read Deployments, ReplicaSets and Pods; what
-traces lose without another kind it says, and goes on. While the API server does
-not answer, it keeps trying.
+traces are printed as trees. rollspan lists and watches workloads and their pods,
+Events, nodes, volume claims and autoscalers; and of what else owns those, the
+metadata. It needs to read Deployments, ReplicaSets and Pods; what traces lose
+without another kind it says, and goes on. While the API server does not answer, it
+keeps trying.
+
+It writes nothing but a Lease: in a pod, in the pod's namespace, and elsewhere only with
+--leader-elect-namespace. That says what was sent, so that the next run tells what ended
+meanwhile, as far as it is proven. With --leader-elect several replicas share one Lease:
+all watch, and one sends.
 
 On SIGINT or SIGTERM it stops watching, and sends what is over by then: changes that
 have ended are not waited for to settle, so Events that are late, and pods that still
 stop, are not in their traces. Changes that are still open are left to the next run,
 which finds them again. All of it takes --drain-timeout at most; what the collector
-has not taken by then is lost, which is logged. Whatever is stuck then, the process
-exits two seconds later. A second signal ends it at once.
+has not taken by then is lost without --data-dir, which is logged. Whatever is stuck
+then, the process exits two seconds later. A second signal ends it at once.
 
 With --data-dir nothing of that is lost, however the process ends: what it sees is
 written to a journal there, which the next run with the same directory reads. That one
@@ -56,7 +61,7 @@ nothing is sent early then: changes settle in the next run.`,
   # With all flags in a file: each by its name, as in 'otlp-endpoint: http://collector:4317'
   rollspan run --config rollspan.yaml
 
-  # In a cluster, two replicas of which one works
+  # In a cluster, in each of two replicas, of which one sends
   rollspan run --leader-elect --health-address :8081 --metrics-address :8080`,
 		Args: cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
@@ -78,10 +83,10 @@ nothing is sent early then: changes settle in the next run.`,
 	r.connection.AddFlags(fs)
 	r.conversion.addFlags(fs, time.Minute, 10*time.Second)
 	fs.StringVar(&r.dataDir, "data-dir", "", "`DIRECTORY` of this process's own that outlives it, to go on after a restart where it stopped; default none")
-	fs.StringVar(&r.dataDirMaxBytes, "data-dir-max-bytes", "1Gi", "how much that may take on the disk")
+	fs.StringVar(&r.dataDirMaxBytes, "data-dir-max-bytes", "1Gi", "how much that may take on the disk: half for what was seen, half for spans that wait for the collector")
 	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that sends what all of them see")
-	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "namespace of the Leases; default the pod's own, and outside of a cluster none")
-	fs.StringVar(&r.manager.LeaderElectName, "leader-elect-name", "rollspan", "`NAME` of the Lease; of all that have the same one sends")
+	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "`NAMESPACE` of the Leases; default the pod's own, and outside of a pod there are none")
+	fs.StringVar(&r.manager.LeaderElectName, "leader-elect-name", "rollspan", "`NAME` of the Lease that replicas compete for; of all with the same name, one sends")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
 	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
 	fs.StringVar(&r.manager.PprofAddress, "pprof-address", "", "`HOST:PORT` to serve profiles of the process on (/debug/pprof/); whoever reaches it may read its memory; default none")

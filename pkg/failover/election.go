@@ -240,7 +240,7 @@ func (e *Election) notice(found map[string]bool) {
 	for _, holder := range slices.Sorted(maps.Keys(found)) {
 		if !e.others[holder] {
 			e.Log.Warn("another rollspan watches the same, and does not know of this one: what both see is sent twice; "+
-				"start all of them with --leader-elect, so that one works", "other", holder)
+				"start all of them with --leader-elect and the same --leader-elect-name, so that one sends", "other", holder)
 		}
 	}
 	e.others = found
