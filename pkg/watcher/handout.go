@@ -52,7 +52,7 @@ func (l *Live) lease(o *ManagerOptions) (*failover.Election, error) {
 		if err != nil && !o.LeaderElect {
 			return nil, nil
 		} else if err != nil {
-			return nil, errors.New("leader election outside of a cluster needs --leader-elect-namespace")
+			return nil, errors.New("--leader-elect: outside of a pod it needs --leader-elect-namespace, where the Lease is to be")
 		}
 		namespace = strings.TrimSpace(string(own))
 	}
