@@ -69,6 +69,7 @@ func TestUsage(t *testing.T) {
 		"qps":               {[]string{"run", "--qps=-1"}, ExitUsage, "--qps: -1 is not a rate"},
 		"burst":             {[]string{"record", "--burst=-3"}, ExitUsage, "--burst: -3 is not a number of requests"},
 		"no port":           {[]string{"run", "--metrics-address=localhost"}, ExitUsage, `--metrics-address: "localhost" is not HOST:PORT, such as :8080`},
+		"name, no election": {[]string{"run", "--leader-elect-name=blue"}, ExitUsage, `--leader-elect-name: "blue" is of no use without --leader-elect; give that, too`},
 		"port too high":     {[]string{"run", "--health-address=:99999"}, ExitUsage, `--health-address: ":99999" is not HOST:PORT`},
 		"help for what":     {[]string{"help", "rpelay"}, ExitUsage, `unknown command "rpelay"`},
 	} {
