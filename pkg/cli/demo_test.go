@@ -8,10 +8,9 @@ import (
 // TestDemo is what somebody sees who has just built rollspan. That the trees are those of
 // the recordings is tested in package demo.
 func TestDemo(t *testing.T) {
-	out, errs, code := rollspan(t, "", "demo", "--speed", "100")
-	if code != ExitOK {
-		t.Fatalf("exit code %d, stderr:\n%s", code, errs)
-	}
+	program := start(t, "demo", "--speed", "100")
+	program.ends(t, ExitOK)
+	out, errs := program.out.String(), program.errs.String()
 	for _, want := range []string{
 		"10.685s | Deployment rollout  deployment/big",
 		"ERROR: 1 of 1 new pods: ImagePullBackOff: 127.0.0.1:5000/app:nope: not found",
@@ -23,7 +22,7 @@ func TestDemo(t *testing.T) {
 	if want := "rollspan run "; !strings.Contains(errs, want) {
 		t.Errorf("nothing says how to go on (%q):\n%s", want, errs)
 	}
-	_, errs, code = rollspan(t, "", "demo", "--speed", "0")
+	_, errs, code := rollspan(t, "", "demo", "--speed", "0")
 	if want := "--speed: 0 is not a speed to play at"; code != ExitUsage || !strings.Contains(errs, want) {
 		t.Errorf("exit code %d, stderr %q, want %d and %q", code, errs, ExitUsage, want)
 	}

@@ -27,6 +27,8 @@ type receiver struct {
 
 	mu   sync.Mutex
 	away bool
+	// refused says that spans have come while it was away.
+	refused bool
 	// clusters has of each span the cluster's name that it came with, each time it came.
 	clusters map[string][]string
 	rollouts int
@@ -43,10 +45,6 @@ func newReceiver(t *testing.T) *receiver {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.away {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
 	var body io.Reader = request.Body
 	if request.Header.Get("Content-Encoding") == "gzip" {
 		unzipped, err := gzip.NewReader(body)
@@ -60,6 +58,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	var message coltracepb.ExportTraceServiceRequest
 	if err != nil || proto.Unmarshal(wire, &message) != nil {
 		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if r.away {
+		r.refused = r.refused || len(message.ResourceSpans) > 0
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	for _, rs := range message.ResourceSpans {
@@ -84,6 +87,12 @@ func (r *receiver) back() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.away = false
+}
+
+func (r *receiver) hasRefused() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused
 }
 
 func (r *receiver) has(rollouts int) func() bool {
@@ -116,7 +125,7 @@ func TestKilledWithBacklog(t *testing.T) {
 
 	first := run("first")
 	rollout(1, web)
-	until(t, "spans to wait", func() bool { return strings.Contains(first.errs.String(), "spans wait") })
+	until(t, "spans to wait", collector.hasRefused)
 	if err := first.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

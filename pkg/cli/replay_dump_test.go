@@ -15,7 +15,7 @@ func TestDumpTellsItsStory(t *testing.T) {
 	}
 	for _, want := range []string{
 		"deployment/api  revision 1  complete  cause create  1  of 1 ready",
-		"deployment/api  revision 2  superseded  cause template  1 wanted\n",
+		"deployment/api  revision 2  superseded  cause template  1 wanted  ended within 300.000s  (inferred)\n",
 		"deployment/api  revision 3  complete  cause rollback  to revision 1",
 		"deployment/api  revision 4  open  cause rollback  to revision 2",
 		"Pod start  pod/api-new-bbbbb  ERROR: CrashLoopBackOff: exit code 3",

@@ -303,7 +303,7 @@ func (q *question) reach(objects []runtime.Object) {
 // what names a change: "rollout of revision 3".
 func what(root *spans.Span) string {
 	name, _ := root.Attribute(attr.ChangeKey)
-	change := cmp.Or(name.AsString(), root.Name)
+	change := name.AsString()
 	if revision, ok := root.Attribute(attr.RevisionKey); ok && root.Kind == kind.Rollout {
 		change += fmt.Sprintf(" of revision %d", revision.AsInt64())
 	}
@@ -312,7 +312,7 @@ func what(root *spans.Span) string {
 
 func outcomeOf(root *spans.Span) string {
 	if open, ok := root.Attribute(attr.InProgressKey); ok && open.AsBool() {
-		return "in progress"
+		return "not over yet"
 	}
 	outcome, _ := root.Attribute(attr.OutcomeKey)
 	return cmp.Or(outcome.AsString(), "over")
