@@ -110,7 +110,10 @@ type Outbox struct {
 	saved  time.Time
 	full   bool
 	failed error
-	stats  Stats
+	// handing says that what was recorded is being handed out, and ended that nothing is any
+	// more.
+	handing, ended bool
+	stats          Stats
 }
 
 // NewOutbox returns an Outbox that knows nothing, and leads nobody.
@@ -273,23 +276,25 @@ func (o *Outbox) Run(ctx context.Context) {
 	}
 }
 
-// Flush waits until nothing waits, this process does not lead, or ctx is done.
+// Flush waits until nothing waits, this process does not lead, or ctx is done. Nothing is recorded
+// or handed out after it, so that where it goes to may be closed: what waits still is for the
+// next process. What was recorded by then is handed out all the same, which takes no time.
 func (o *Outbox) Flush(ctx context.Context) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		o.mu.Lock()
-		over := len(o.waiting) == 0 && len(o.pending) == 0 || !o.leading || o.failed != nil
-		o.mu.Unlock()
-		if over {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for !o.end(ctx.Err() != nil) {
+		<-ticker.C
 	}
+}
+
+// end ends the handing out where there is nothing to do, or no time for it. It reports false
+// while there is time, or while something is handed out that was recorded.
+func (o *Outbox) end(now bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	idle := len(o.waiting) == 0 && len(o.pending) == 0 || !o.leading || o.failed != nil
+	o.ended = !o.handing && (idle || now)
+	return o.ended
 }
 
 // step hands a batch out, and reports whether there may be more at once.
@@ -306,16 +311,18 @@ func (o *Outbox) step(ctx context.Context) bool {
 			return false
 		}
 	}
-	o.committed(batch)
-	for _, it := range batch {
-		if err := o.options.Deliver(it.Trace); err != nil {
-			o.mu.Lock()
-			o.failed = err
-			o.mu.Unlock()
-			return false
-		}
+	if !o.committed(batch) {
+		o.putBack(batch) // the next write of the Lease does not have them
+		return false
 	}
-	return true
+	var failed error
+	for i := 0; i < len(batch) && failed == nil; i++ {
+		failed = o.options.Deliver(batch[i].Trace)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.handing, o.failed = false, failed
+	return failed == nil
 }
 
 // next are the traces to be recorded now; none while it is not their time.
@@ -325,7 +332,7 @@ func (o *Outbox) next() (batch []item, save func(context.Context) error, taken [
 	now := o.options.Now()
 	crowded := o.spans > crowdedAt // what is recorded then waits in the queue, and may be in doubt
 	switch {
-	case !o.leading || len(o.waiting) == 0 || o.failed != nil,
+	case !o.leading || o.ended || len(o.waiting) == 0 || o.failed != nil,
 		!o.alone && now.Sub(o.saved) < saveEvery,
 		!o.alone && len(o.open) > 0 && !crowded:
 		return nil, nil, nil
@@ -367,14 +374,18 @@ func (o *Outbox) putBack(batch []item) {
 	}
 }
 
-// committed notes that a batch is recorded.
-func (o *Outbox) committed(batch []item) {
+// committed notes that a batch is recorded, and reports whether it is to be handed out.
+func (o *Outbox) committed(batch []item) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ended {
+		return false
+	}
+	o.handing = true
 	pending := o.pending
 	o.pending = nil
 	if o.alone {
-		return
+		return true
 	}
 	now := o.options.Now()
 	for i := range batch {
@@ -391,6 +402,7 @@ func (o *Outbox) committed(batch []item) {
 	}
 	o.record.Entries = append(o.record.Entries, pending...)
 	o.forget(now)
+	return true
 }
 
 // Stats returns the counters so far.

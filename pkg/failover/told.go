@@ -125,6 +125,9 @@ func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey
 		}
 		left.Spans = append(left.Spans, t.Spans[i])
 	}
+	if t.Selection != nil { // all that is here is sent; the rest never came here
+		left.Selection = &spans.Selection{Spans: left.Spans, LeftOut: t.Selection.LeftOut}
+	}
 	return left, gone
 }
 

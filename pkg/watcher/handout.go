@@ -133,6 +133,9 @@ func (h *handout) conclude() {
 	ctx, cancel := context.WithTimeout(context.Background(), h.flush)
 	defer cancel()
 	h.outbox.Flush(ctx)
+	if left := h.outbox.Stats(); left.Leading && left.Waiting > 0 {
+		h.election.Log.Warn("there was no time to record in the Lease, and to send, all that is over; the rest is left to the next run", "spans", left.Waiting)
+	}
 }
 
 // releaseWithin is how long it may take to give the Lease up. Where the API server is away, it
