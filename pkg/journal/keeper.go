@@ -69,7 +69,7 @@ type Options struct {
 }
 
 // Keeper has an engine and its journal: what goes in is on the disk before it goes in. Its
-// methods are for one goroutine, but for Acknowledge and Stats.
+// methods are for one goroutine, but for Acknowledge, Settle, Stats and Close.
 //
 // A disk that fails does not end the program: the failure is logged once and counted, and the
 // engine goes on in memory alone. The journal, which lacks what came since, is removed as far
@@ -103,7 +103,9 @@ type Keeper struct {
 	given map[SpanKey]bool
 	// adopted says that the ledger knows what a Queue had found.
 	adopted bool
-	stats   Stats
+	// unsettled is what a write of the ledger has failed with.
+	unsettled error
+	stats     Stats
 }
 
 // Stats say how a Keeper fares. All but Bytes only grow.
@@ -359,7 +361,7 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 		seq := k.handed.append(encodeBuilt(nil, k.now, keys))
 		k.ledger.built(seq, k.now, keys)
 	}
-	if err := k.handed.flush(false); err != nil {
+	if err := k.flushLedger(false); err != nil {
 		k.failLocked(err)
 	}
 	return out
@@ -443,7 +445,7 @@ func (k *Keeper) syncLedger() {
 	if k.handed == nil {
 		return // the disk has failed
 	}
-	if err := k.handed.flush(true); err != nil {
+	if err := k.flushLedger(true); err != nil {
 		k.failLocked(err)
 	}
 }
