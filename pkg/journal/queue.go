@@ -29,8 +29,9 @@ type QueueOptions struct {
 	Dir string
 	// MaxBytes is how much it may take on the disk. Default DefaultMaxBytes.
 	MaxBytes int64
-	// Kept is called for spans that the disk has for good: nothing else is needed any more for
-	// them to arrive. It must not call the Queue. Default: nothing.
+	// Kept is called for spans that the disk has for good, so that nothing else is needed any
+	// more for them to arrive, and for those that nobody will ever send. It must not call the
+	// Queue. Default: nothing.
 	Kept func([]SpanKey)
 	// Settle makes what Kept was told survive the machine, and reports whether it does. Until
 	// then no file is removed that knows those spans. Default: it does.
@@ -318,6 +319,7 @@ func (q *Queue) Sync() {
 	failed := q.broken // by now, be it by what has sealed the file meanwhile
 	if failed {
 		q.unsynced = append(kept, q.unsynced...)
+		q.tellGone()
 	}
 	q.mu.Unlock()
 	if failed {
@@ -345,21 +347,7 @@ func (q *Queue) Done(at Place) {
 	}
 	q.position = Place{at.Record, at.At + 1}
 	q.notePosition()
-	if q.first == nil || q.first.number > at.Record {
-		q.tellDone(at.Record + 1)
-	} else {
-		q.tellDone(at.Record)
-	}
 	q.reclaimDone()
-}
-
-// tellDone tells Kept of what was done and never synced, as the disk has failed. The caller
-// holds the lock.
-func (q *Queue) tellDone(number uint64) {
-	for len(q.unsynced) > 0 && q.unsynced[0].record < number {
-		q.options.Kept(q.unsynced[0].keys)
-		q.unsynced = q.unsynced[1:]
-	}
 }
 
 // notePosition writes down how far all is done. The caller holds the lock.

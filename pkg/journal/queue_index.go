@@ -1,6 +1,10 @@
 package journal
 
-import "container/heap"
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+)
 
 // add puts a record behind all others. The caller holds the lock.
 func (q *Queue) add(r *record, namespace string) {
@@ -71,6 +75,30 @@ func (q *Queue) remove(r *record) {
 	use.bytes -= int64(r.size)
 	use.records--
 	q.waits(-int(r.items - r.done))
+	q.tell(r.number)
+}
+
+// tell tells Kept of a record that is gone, if it was not synced: nobody will ever send it, or
+// the collector has it though the disk has failed. The caller holds the lock.
+func (q *Queue) tell(number uint64) {
+	i, there := slices.BinarySearchFunc(q.unsynced, number, func(k keysOfRecord, n uint64) int { return cmp.Compare(k.record, n) })
+	if there {
+		q.options.Kept(q.unsynced[i].keys)
+		q.unsynced = slices.Delete(q.unsynced, i, i+1)
+	}
+}
+
+// tellGone tells that of what went meanwhile. The caller holds the lock.
+func (q *Queue) tellGone() {
+	there := map[uint64]bool{}
+	for r := q.first; r != nil; r = r.next {
+		there[r.number] = true
+	}
+	for _, k := range slices.Clone(q.unsynced) {
+		if !there[k.record] {
+			q.tell(k.record)
+		}
+	}
 }
 
 // waits counts items that wait.

@@ -219,7 +219,7 @@ func (q *queue) evict() (evicted map[string]int64) {
 			n := most.first
 			q.unlink(n)
 			q.count(n, -1)
-			if q.keepEvicted && n.place.Record == 0 {
+			if q.keepEvicted { // its Store has failed, if it had one
 				q.evicted = append(q.evicted, &n.Packed)
 			}
 			if evicted == nil {
