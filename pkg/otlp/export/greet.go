@@ -24,6 +24,12 @@ func (s *sender) greet() {
 		s.greeting = false
 		return
 	}
+	if a.verdict == misdirected && s.cannotUnzip(a) {
+		if s.sendPlain(a); s.plain {
+			s.greeted(nil, false)
+			return
+		}
+	}
 	switch a.verdict {
 	case unreachable, throttled, denied, misdirected:
 		s.greeted(&a, true)

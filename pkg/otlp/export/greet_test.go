@@ -2,6 +2,7 @@ package export
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -87,5 +88,30 @@ func TestGreetWhoMinds(t *testing.T) {
 		c.on(func(request) reply { return reply{grpc: codes.InvalidArgument, http: http.StatusBadRequest} })
 		_, l = startExporter(t, greeting(c))
 		l.await(t, "The OTLP collector answers, but minds a request without spans")
+	})
+}
+
+// TestGreetWhoCannotUnzip sends without compression from the first request on, if the collector
+// says of the one without spans that it takes none that is compressed: that is no outage.
+func TestGreetWhoCannotUnzip(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.on(func(r request) reply {
+			if r.compression == "gzip" {
+				return reply{grpc: codes.Unimplemented, http: http.StatusUnsupportedMediaType, message: `grpc: Decompressor is not installed for grpc-encoding "gzip"`}
+			}
+			return reply{}
+		})
+		c.up()
+		config := greeting(c)
+		config.Endpoint = strings.Replace(config.Endpoint, "127.0.0.1", "0.0.0.0", 1) // to another machine it is compressed
+		e, l := startExporter(t, config)
+		l.await(t, "The OTLP collector answers")
+		sent := numbered(0, 3)
+		e.Enqueue(sent)
+		stats := finish(t, e)
+		wantSpans(t, c.got(), ids(sent))
+		if stats.Down || l.count("takes no traces") != 0 || l.count("from now on they are not") != 1 {
+			t.Errorf("%+v\n%s", stats, l)
+		}
 	})
 }
