@@ -81,7 +81,10 @@ func (d *demonstration) show(ctx context.Context) error {
 	}()
 	err = d.watch(watching, watcher.LiveOptions{Config: played.Config(), Clock: played, Observed: played.Observed})
 	stop()
-	if err := errors.Join(err, <-ended); err != nil || ctx.Err() != nil {
+	if unplayed := <-ended; err == nil && ctx.Err() == nil && !errors.Is(unplayed, context.Canceled) {
+		err = unplayed // else it was told to stop
+	}
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
 	fmt.Fprint(d.Err, `Each tree is one trace: when a span began, how long it took, what it was, and to which

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -25,5 +26,14 @@ func TestDemo(t *testing.T) {
 	_, errs, code := rollspan(t, "", "demo", "--speed", "0")
 	if want := "--speed: 0 is not a speed to play at"; code != ExitUsage || !strings.Contains(errs, want) {
 		t.Errorf("exit code %d, stderr %q, want %d and %q", code, errs, ExitUsage, want)
+	}
+}
+
+// TestDemoCannotPrint says what is wrong, and not that the demonstration was stopped for it.
+func TestDemoCannotPrint(t *testing.T) {
+	var stderr bytes.Buffer
+	code := Main(t.Context(), []string{"demo", "--speed", "100"}, Streams{In: strings.NewReader(""), Out: fullDisk{}, Err: &stderr})
+	if code != ExitError || !strings.Contains(stderr.String(), errFull.Error()) || strings.Contains(stderr.String(), "canceled") {
+		t.Errorf("exit %d, stderr: %s", code, &stderr)
 	}
 }
