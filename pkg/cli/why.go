@@ -251,7 +251,10 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	}
 	fmt.Fprintln(q.Out)
 	out := bufio.NewWriter(q.Out)
-	if err := errors.Join(treeOutput{out}.Deliver(last), out.Flush()); err != nil {
+	if err := (treeOutput{out}).Deliver(last); err != nil {
+		return err
+	}
+	if err := out.Flush(); err != nil {
 		return err
 	}
 	q.reach(objects)
