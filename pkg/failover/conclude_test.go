@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -36,7 +37,9 @@ func TestFlushWaitsForWhatIsRecorded(t *testing.T) {
 		defer cancel()
 		go func() {
 			defer close(flushed)
-			b.Flush(over)
+			if err := b.Flush(over); err != nil {
+				t.Error(err)
+			}
 		}()
 		time.Sleep(2 * time.Second) // of the bubble's clock: it gives up what waits, and not that
 		select {
@@ -61,8 +64,7 @@ func TestNothingIsHandedOutAfterFlush(t *testing.T) {
 	cancel()
 	b.lead(func(context.Context) error {
 		record = b.content()
-		b.Flush(over)
-		return nil
+		return b.Flush(over)
 	})
 	last := traceOf(1, 1, recorded)
 	if err := b.Put([]spans.Trace{last}); err != nil {
@@ -108,5 +110,19 @@ func TestBudgetedTraceInParts(t *testing.T) {
 	b.Acknowledge(journal.KeysOf(&sent[0])...)
 	if len(b.open) != 0 {
 		t.Errorf("%d spans are open", len(b.open))
+	}
+}
+
+// Who is told nothing else any more is told at the end what the delivery has failed with.
+func TestFlushTellsOfFailure(t *testing.T) {
+	full := errors.New("no space left on device")
+	b := NewOutbox(Options{Log: slog.New(slog.DiscardHandler), Deliver: func(spans.Trace) error { return full }})
+	b.LeadAlone()
+	if err := b.Put([]spans.Trace{traceOf(1, 1, recorded)}); err != nil {
+		t.Fatal(err)
+	}
+	b.step(t.Context())
+	if err := b.Flush(t.Context()); !errors.Is(err, full) {
+		t.Errorf("it ends with %v", err)
 	}
 }

@@ -279,12 +279,16 @@ func (o *Outbox) Run(ctx context.Context) {
 // Flush waits until nothing waits, this process does not lead, or ctx is done. Nothing is recorded
 // or handed out after it, so that where it goes to may be closed: what waits still is for the
 // next process. What was recorded by then is handed out all the same, which takes no time.
-func (o *Outbox) Flush(ctx context.Context) {
+// The error is Deliver's.
+func (o *Outbox) Flush(ctx context.Context) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for !o.end(ctx.Err() != nil) {
 		<-ticker.C
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed
 }
 
 // end ends the handing out where there is nothing to do, or no time for it. It reports false

@@ -125,17 +125,19 @@ func (h *handout) begin(ctx context.Context, resumed bool) {
 	h.running.Go(func() { h.election.Run(ctx) })
 }
 
-// conclude waits for what waits, for a while. The Lease is held on, until end.
-func (h *handout) conclude() {
+// conclude waits for what waits, for a while. The Lease is held on, until end. The error is the
+// sink's.
+func (h *handout) conclude() error {
 	if h == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), h.flush)
 	defer cancel()
-	h.outbox.Flush(ctx)
+	err := h.outbox.Flush(ctx)
 	if left := h.outbox.Stats(); left.Leading && left.Waiting > 0 {
 		h.election.Log.Warn("there was no time to record in the Lease, and to send, all that is over; the rest is left to the next run", "spans", left.Waiting)
 	}
+	return err
 }
 
 // releaseWithin is how long it may take to give the Lease up. Where the API server is away, it

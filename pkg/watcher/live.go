@@ -204,7 +204,9 @@ func (l *Live) Start(ctx context.Context) error {
 	}()
 
 	err = errors.Join(l.feed(keeper, sink, stopped), keeper.Rest())
-	out.conclude()
+	if failed := out.conclude(); err == nil {
+		err = failed // else it is the same, or there is something worse
+	}
 	stop(err)
 	<-stopped
 	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
