@@ -27,12 +27,13 @@ type receiver struct {
 
 	mu   sync.Mutex
 	away bool
-	// refused says that spans have come while it was away.
-	refused bool
 	// clusters has of each span the cluster's name that it came with, each time it came.
 	clusters map[string][]string
-	rollouts int
+	// rollouts have arrived, and offered are those that came while it was away.
+	rollouts, offered int
 }
+
+const rolloutOfWeb = "Deployment rollout shop/web"
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
@@ -61,7 +62,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	if r.away {
-		r.refused = r.refused || len(message.ResourceSpans) > 0
+		r.offered += strings.Count(string(wire), rolloutOfWeb)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -75,7 +76,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		for _, s := range rs.ScopeSpans[0].Spans {
 			id := hex.EncodeToString(s.TraceId) + hex.EncodeToString(s.SpanId)
 			r.clusters[id] = append(r.clusters[id], cluster)
-			if s.Name == "Deployment rollout shop/web" {
+			if s.Name == rolloutOfWeb {
 				r.rollouts++
 			}
 		}
@@ -89,18 +90,19 @@ func (r *receiver) back() {
 	r.away = false
 }
 
-func (r *receiver) hasRefused() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.refused
-}
-
 func (r *receiver) has(rollouts int) func() bool {
 	return func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.rollouts >= rollouts
 	}
+}
+
+// wasOffered says that a rollout came while it was away.
+func (r *receiver) wasOffered() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.offered > 0
 }
 
 // TestKilledWithBacklog kills rollspan while the collector is away. The next one, which encodes
@@ -125,7 +127,7 @@ func TestKilledWithBacklog(t *testing.T) {
 
 	first := run("first")
 	rollout(1, web)
-	until(t, "spans to wait", collector.hasRefused)
+	until(t, "its spans to wait", collector.wasOffered)
 	if err := first.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
