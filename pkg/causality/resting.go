@@ -256,6 +256,9 @@ func (r *reviewer) rest() {
 		return
 	}
 	rest := e.resting[w.ObjectID]
+	if rest == nil && r.plan.Awake() {
+		return // a set was forgotten in this review, so the next one looks at all pods
+	}
 	if !r.plan.Awake() {
 		if len(r.plan.Pods) < e.fewPods {
 			delete(e.resting, w.ObjectID)

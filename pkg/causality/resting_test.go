@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
 	"pgregory.net/rapid"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -99,5 +100,24 @@ func (f *fleet) happens(t *rapid.T) {
 func (f *fleet) lost() {
 	if len(f.pods) > 0 {
 		f.deleteFirst()
+	}
+}
+
+// TestOldReplicaSetIsForgottenWhilePodsAreAtRest has the Deployment controller delete a
+// ReplicaSet that is beyond the revision history, while the pods of the latest are at rest.
+func TestOldReplicaSetIsForgottenWhilePodsAreAtRest(t *testing.T) {
+	f := newFleet()
+	f.engine.opts.OnFault = func(fault Fault) {
+		t.Errorf("%s for %s: %s at %s", fault.Doing, fault.Object, fault.Reason, fault.Place)
+	}
+	f.settled(2 * fewPods).update(fewPods)
+	f.pass(5 * time.Minute)
+	f.see(watch.Deleted, f.sets[0])
+	f.pass(5 * time.Minute)
+	f.sets = f.sets[1:]
+	f.status()
+	f.pass(time.Minute)
+	if len(f.engine.sets) != 1 || f.engine.AtRest() == 0 {
+		t.Errorf("%d ReplicaSets are known, and %d pods are at rest, want one, and some", len(f.engine.sets), f.engine.AtRest())
 	}
 }
