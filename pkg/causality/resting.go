@@ -346,6 +346,9 @@ func (r *reviewer) atRest(open *workloads.Change) map[*podlife.Pod]rested {
 		if r.engine.pods[pod.ObjectID] != pod || !r.restsAfter(pod, start, open) || pod.Lost() && !restsGone(open, pod, stop) {
 			continue
 		}
+		if pod.Gone.Known() && !r.pending(pod) && r.engine.unsettled.Has(pod.Object) {
+			continue // it is forgotten when its last Events are told, and not at a time
+		}
 		at := rested{set: start.Set}
 		if start.Filled {
 			at.steps[0] = start.Step

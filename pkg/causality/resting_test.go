@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"pgregory.net/rapid"
 
@@ -119,5 +121,45 @@ func TestOldReplicaSetIsForgottenWhilePodsAreAtRest(t *testing.T) {
 	f.pass(time.Minute)
 	if len(f.engine.sets) != 1 || f.engine.AtRest() == 0 {
 		t.Errorf("%d ReplicaSets are known, and %d pods are at rest, want one, and some", len(f.engine.sets), f.engine.AtRest())
+	}
+}
+
+// TestAGonePodWithEventsIsNotLookedAtAllTheTime has a late Event about a pod that was replaced
+// before a rollout began, which does not end. The Event waits for the rollout, and the pod is
+// remembered for it; nothing else is to be done meanwhile. At the end of the stream it is told.
+func TestAGonePodWithEventsIsNotLookedAtAllTheTime(t *testing.T) {
+	f := newFleet().settled(2 * fewPods)
+	lost := f.pods[0]
+	f.deleteFirst()
+	f.status()
+	f.pass(2 * time.Second)
+	f.run(f.start())
+	f.end()
+	f.status()
+	f.pass(20 * time.Second)
+	f.roll(2 * fewPods)
+	f.see(watch.Added, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: "shop", Name: "late"},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: "shop", Name: lost.Name, UID: lost.UID},
+		Reason:         "Killing", FirstTimestamp: *lost.DeletionTimestamp, LastTimestamp: *lost.DeletionTimestamp, Count: 1,
+	})
+	f.pass(3 * time.Minute)
+	if len(f.engine.pods) != len(f.pods)+1 || f.engine.AtRest() == 0 {
+		t.Fatalf("%d pods are remembered, and %d are at rest, want one more than the %d that are there, and some", len(f.engine.pods), f.engine.AtRest(), len(f.pods))
+	}
+	before := f.engine.WorkDone()
+	f.pass(10 * time.Minute)
+	if did := f.engine.WorkDone() - before; did > 100 {
+		t.Errorf("in ten minutes without news %d units of work were done, want at most 100", did)
+	}
+	told := slices.Concat(f.told, f.engine.Flush())
+	with := 0
+	for _, t := range told {
+		for i := range t.Spans {
+			with += len(t.Spans[i].Events)
+		}
+	}
+	if with != 1 {
+		t.Errorf("the Event is told %d times, want once", with)
 	}
 }

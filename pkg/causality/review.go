@@ -233,7 +233,7 @@ func (r *reviewer) forget() {
 	for _, pod := range r.plan.Pods {
 		switch {
 		case !pod.Gone.Known() || r.pending(pod) || !old(pod.Touched):
-		case r.engine.unsettled.Has(pod.Object) && r.wanted != everything:
+		case r.engine.unsettled.Has(pod.Object):
 			// Its last Events are still to be handed out. Then the workload is looked at again.
 		default:
 			r.noteFilled(pod)
