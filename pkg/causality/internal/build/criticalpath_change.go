@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -125,7 +126,10 @@ func (b *changeBuilder) blockers() []blocker {
 		}
 	}
 	slices.SortFunc(blockers, func(x, y blocker) int {
-		return cmp.Or(x.open.Compare(y.open), y.span.Start.Compare(x.span.Start), strings.Compare(x.span.Subject, y.span.Subject))
+		return cmp.Or(
+			x.open.Compare(y.open), y.span.Start.Compare(x.span.Start),
+			strings.Compare(x.span.Subject, y.span.Subject), bytes.Compare(x.span.SpanID[:], y.span.SpanID[:]), // pods may have the same name
+		)
 	})
 	b.longest = longestOf(blockers)
 	b.blockerOf = make(map[trace.SpanID]*blocker, len(blockers))
