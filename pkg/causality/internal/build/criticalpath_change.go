@@ -1,8 +1,8 @@
 package build
 
 import (
-	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -97,10 +97,16 @@ func (b *changeBuilder) addCriticalPath() {
 	b.comparePrevious()
 }
 
+// inOrder are the pods in a fixed order: those of one name would else block by chance.
+func inOrder(of map[*podlife.Pod]*spans.Span) []*podlife.Pod {
+	return slices.SortedFunc(maps.Keys(of), func(x, y *podlife.Pod) int { return x.Compare(y.ObjectID) })
+}
+
 // blockers are in the order in which they let the controller go on.
 func (b *changeBuilder) blockers() []blocker {
 	var blockers []blocker
-	for pod, s := range b.startSpans {
+	for _, pod := range inOrder(b.startSpans) {
+		s := b.startSpans[pod]
 		if len(b.attempts[pod]) > 0 {
 			blockers = append(blockers, b.attemptBlockers(pod)...)
 			continue
@@ -115,7 +121,8 @@ func (b *changeBuilder) blockers() []blocker {
 		})
 	}
 	if b.waitsForStops() {
-		for pod, s := range b.stopSpans {
+		for _, pod := range inOrder(b.stopSpans) {
+			s := b.stopSpans[pod]
 			open := b.outOfTheWay(pod, s.End)
 			blockers = append(blockers, blocker{span: s, available: open, open: open, pod: pod})
 		}
@@ -125,11 +132,8 @@ func (b *changeBuilder) blockers() []blocker {
 			blockers = append(blockers, blocker{span: s, available: s.End, open: s.End})
 		}
 	}
-	slices.SortFunc(blockers, func(x, y blocker) int {
-		return cmp.Or(
-			x.open.Compare(y.open), y.span.Start.Compare(x.span.Start),
-			strings.Compare(x.span.Subject, y.span.Subject), bytes.Compare(x.span.SpanID[:], y.span.SpanID[:]), // pods may have the same name
-		)
+	slices.SortStableFunc(blockers, func(x, y blocker) int {
+		return cmp.Or(x.open.Compare(y.open), y.span.Start.Compare(x.span.Start), strings.Compare(x.span.Subject, y.span.Subject))
 	})
 	b.longest = longestOf(blockers)
 	b.blockerOf = make(map[trace.SpanID]*blocker, len(blockers))
