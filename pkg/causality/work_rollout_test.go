@@ -1,9 +1,12 @@
 package causality_test
 
 import (
+	"maps"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -55,5 +58,34 @@ func TestRecordingsWithPodsAtRest(t *testing.T) {
 	}
 	if rested == 0 {
 		t.Error("no pod was at rest")
+	}
+}
+
+// TestPodsAtRestWhateverComesFirst has observations come later than others, by as much as the
+// settle period has room for, in all recordings and scenarios: what is told with pods at rest is
+// what is told without.
+func TestPodsAtRestWhateverComesFirst(t *testing.T) {
+	streams := map[string][]causality.Observation{}
+	for _, name := range recordings(t) {
+		streams[name] = load(t, name)
+	}
+	maps.Insert(streams, scenarioStreams(t))
+	for name, obs := range streams {
+		for seed := range uint64(2) {
+			draw := rand.New(rand.NewPCG(seed, 0))
+			late := deliver(obs, func(causality.Observation) time.Duration {
+				return time.Duration(max(0, draw.Int64N(3*int64(maxLag))-2*int64(maxLag))) // of three one is late
+			})
+			engine := newEngine(causality.Options{})
+			engine.CompareAwakePlans(func(what string) { t.Errorf("%s, seed %d: %s", name, seed, what) })
+			var out []spans.Trace
+			for _, o := range late {
+				out = append(out, engine.Observe(o)...)
+			}
+			diff(t, canonical(replay(late)), canonical(append(out, engine.Flush()...)))
+			if t.Failed() {
+				t.Fatalf("%s, seed %d: that is told with pods at rest", name, seed)
+			}
+		}
 	}
 }
