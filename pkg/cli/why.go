@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -239,12 +240,19 @@ func (c *changesOf) Close(context.Context) error { return nil }
 func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	last := changes[len(changes)-1]
 	root := last.Root()
-	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s and took %s.\n", q.subject(), q.namespace,
-		what(root), outcomeOf(root), root.Start.UTC().Format(time.RFC3339), took(root))
+	ended := "and took"
+	if isOpen(root) {
+		ended = "and is open for"
+	}
+	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s %s %s.\n", q.subject(), q.namespace,
+		what(root), outcomeOf(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
 	if why := root.Message; why != "" {
 		fmt.Fprintf(q.Out, "The reason: %s.\n", terminal.Line(strings.TrimSuffix(why, ".")))
 	} else if waits, ok := root.Attribute(attr.WaitingForKey); ok {
 		fmt.Fprintf(q.Out, "It waits for: %s.\n", terminal.Line(waits.AsString()))
+	}
+	if on := goingOn(&last); isOpen(root) && len(on) > 0 {
+		fmt.Fprintf(q.Out, "What goes on: %s.\n", terminal.Line(strings.Join(on[:min(3, len(on))], "; ")))
 	}
 	if phases := longest(root); len(phases) > 0 {
 		fmt.Fprintf(q.Out, "It waited most for: %s.\n", strings.Join(phases[:min(3, len(phases))], ", "))
@@ -314,15 +322,41 @@ func what(root *spans.Span) string {
 }
 
 func outcomeOf(root *spans.Span) string {
-	if open, ok := root.Attribute(attr.InProgressKey); ok && open.AsBool() {
-		return "not over yet"
-	}
 	outcome, _ := root.Attribute(attr.OutcomeKey)
 	return cmp.Or(outcome.AsString(), "over")
 }
 
+func isOpen(root *spans.Span) bool {
+	outcome, _ := root.Attribute(attr.OutcomeKey)
+	return attr.Outcome(outcome.AsString()) == attr.OutcomeOpen
+}
+
+// took is how long a change took, or has taken until now.
 func took(root *spans.Span) string {
+	if isOpen(root) {
+		return time.Since(root.Start).Round(time.Second).String()
+	}
 	return root.End.Sub(root.Start).Round(time.Millisecond).String()
+}
+
+// goingOn is what of an open change has not ended, the latest first: spans without parts that end
+// where the change does, as nobody knows of more.
+func goingOn(t *spans.Trace) (on []string) {
+	parents := map[trace.SpanID]bool{}
+	for i := range t.Spans {
+		parents[t.Spans[i].ParentID] = true
+	}
+	var open []*spans.Span
+	for i := range t.Spans {
+		if s := &t.Spans[i]; i > 0 && !parents[s.SpanID] && s.End.Equal(t.Root().End) {
+			open = append(open, s)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b *spans.Span) int { return b.Start.Compare(a.Start) })
+	for _, s := range open {
+		on = append(on, s.Kind.String()+" "+s.Subject)
+	}
+	return on
 }
 
 // longest are the phases of the critical path with their times, the longest first.

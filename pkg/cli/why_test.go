@@ -24,9 +24,9 @@ import (
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
-// asLeft is a server of what a recording left behind, in pages of ten, without the resources
-// in forbidden. It returns a kubeconfig for it whose context is in a namespace.
-func asLeft(t *testing.T, recording, namespace string, forbidden ...string) string {
+// asLeft is a server of what so many lines of a recording left behind, in pages of ten, without
+// the resources in forbidden. It returns a kubeconfig for it whose context is in a namespace.
+func asLeft(t *testing.T, recording string, lines int, namespace string, forbidden ...string) string {
 	t.Helper()
 	file, err := os.Open(filepath.Join("../../test/recordings", recording+".jsonl"))
 	if err != nil {
@@ -35,7 +35,7 @@ func asLeft(t *testing.T, recording, namespace string, forbidden ...string) stri
 	defer func() { _ = file.Close() }()
 	lists, kinds := map[string][]runtime.Object{}, map[string]schema.GroupVersionKind{}
 	in := watcher.NewRecordingReader(file, recording)
-	for {
+	for in.Line() < lines {
 		o, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -94,10 +94,11 @@ func asLeft(t *testing.T, recording, namespace string, forbidden ...string) stri
 // TestWhy asks about what recordings left behind. They are older than any --since that one
 // would give.
 func TestWhy(t *testing.T) {
-	const ever = "100000h"
-	bigpull := asLeft(t, "slow-image-pull", "bigpull")
-	superseded := asLeft(t, "superseded-rollouts", "supersede")
-	blind := asLeft(t, "slow-image-pull", "bigpull", "events", "pods")
+	const ever, all = "100000h", 1000
+	pulling := asLeft(t, "slow-image-pull", 16, "bigpull")
+	bigpull := asLeft(t, "slow-image-pull", all, "bigpull")
+	superseded := asLeft(t, "superseded-rollouts", all, "supersede")
+	blind := asLeft(t, "slow-image-pull", all, "bigpull", "events", "pods")
 	for name, test := range map[string]struct {
 		args      []string
 		code      int
@@ -110,6 +111,10 @@ func TestWhy(t *testing.T) {
 				"It waited most for: pull image 6.9s (", "pull image  pod/big-5459ccc858-zbjd4",
 			},
 			errs: []string{"The Events of the namespace reach back to 2026-11-21T08:31:"},
+		},
+		"while it is open": {
+			args: []string{"why", "deployment/big", "--kubeconfig", pulling, "--since", ever},
+			out:  []string{"rollout of revision 1, open, began 2026-11-21T08:31:14Z and is open for ", "What goes on: pull image pod/big-5459ccc858-zbjd4 container/big."},
 		},
 		"as kubectl has it": {
 			args: []string{"why", "deploy", "big", "-n", "bigpull", "--kubeconfig", bigpull, "--since", ever},
