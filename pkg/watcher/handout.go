@@ -221,7 +221,7 @@ func (l *leaseReports) report(err error) {
 		what := "without them a restart does not tell what ended meanwhile, and another rollspan is not noticed; " +
 			"for them rollspan needs the permission to get, list, create, update leases.coordination.k8s.io"
 		if l.elect {
-			level, what = slog.LevelWarn, "the leader election needs the permission to get, create, update leases.coordination.k8s.io"
+			level, what = slog.LevelWarn, "the leader election needs the permission to get, list, create, update leases.coordination.k8s.io"
 		}
 		l.trouble.failed(level, l.name, err, what)
 	case clusterWide(err) != "", errors.As(err, &status):

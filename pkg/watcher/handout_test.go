@@ -27,7 +27,7 @@ func TestLeaseReports(t *testing.T) {
 		{apierrors.NewConflict(leases, "rollspan", errors.New("changed")), nil},
 		{apierrors.NewAlreadyExists(leases, "rollspan"), nil},
 		{apierrors.NewForbidden(leases, "rollspan", errors.New("RBAC")),
-			[]string{`level=WARN msg="cannot read leases; the leader election needs the permission to get, create, update leases.coordination.k8s.io; trying again"`}},
+			[]string{`level=WARN msg="cannot read leases; the leader election needs the permission to get, list, create, update leases.coordination.k8s.io; trying again"`}},
 		{nil, []string{`level=INFO msg="reading leases again"`}},
 		{apierrors.NewInternalError(errors.New("etcd")), []string{`level=WARN msg="cannot read leases; trying again"`}},
 		{nil, []string{`level=INFO msg="reading leases again"`}},
