@@ -268,8 +268,9 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
-// A disk that fails only when rollspan ends is no more than a disk that fails.
-func TestDiskFailsAtTheEnd(t *testing.T) {
+// withoutDisk is a Keeper that has a ledger which is not synced, and whose disk is gone.
+func withoutDisk(t *testing.T) *journal.Keeper {
+	t.Helper()
 	k, _ := quietly(t, t.TempDir(), newEngine, newTold(t))
 	k.LogTo(slog.New(slog.DiscardHandler))
 	l := &life{k, newTold(t), always}
@@ -281,6 +282,12 @@ func TestDiskFailsAtTheEnd(t *testing.T) {
 		}
 	}
 	k.Kill()
+	return k
+}
+
+// A disk that fails only when rollspan ends is no more than a disk that fails.
+func TestDiskFailsAtTheEnd(t *testing.T) {
+	k := withoutDisk(t)
 	if err := errors.Join(k.Rest(), k.Close()); err != nil {
 		t.Error(err)
 	}

@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -46,17 +45,7 @@ func TestFoundWhileTheQueueSettles(t *testing.T) {
 // A disk that fails where the queue settles, in the goroutine of who sends, ends the keeping in
 // the goroutine whose the Keeper is: it may be about to write.
 func TestDiskFailsWhereItSettles(t *testing.T) {
-	k, _ := quietly(t, t.TempDir(), newEngine, newTold(t))
-	k.LogTo(slog.New(slog.DiscardHandler))
-	l := &life{k, newTold(t), always}
-	for _, s := range load(t, oneRecording) { // without a tick, so that the ledger has what is not synced
-		if s.observation.Object != nil {
-			l.hand(l.Observe(s.observation))
-		} else {
-			l.hand(l.Advance(s.now))
-		}
-	}
-	k.Kill()
+	k := withoutDisk(t)
 	for range 2 {
 		if k.Settle() || !k.Kept() || k.Stats().Failures != 0 {
 			t.Fatal("it settles, or takes from the other goroutine what that may be writing")
