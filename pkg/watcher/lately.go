@@ -116,6 +116,18 @@ func (l *Live) notePassed(at time.Time) {
 	}
 }
 
+// nothingLately feeds what was kept as soon as the Lease says that nobody has told anything
+// before: there is nothing to find out then, and what is kept here is in no journal.
+func (l *Live) nothingLately(k *journal.Keeper) []spans.Trace {
+	if l.spool == nil {
+		return nil
+	}
+	if since, read := l.handout.Load().outbox.Watermark(); !read || !since.IsZero() {
+		return nil
+	}
+	return l.tellLately(k)
+}
+
 // tellLately feeds what was kept. What ended since the watermark of the Lease is told as far as
 // objects and Events prove it; all else is what there is.
 func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {

@@ -80,6 +80,48 @@ func TestWhatEndedLatelyIsTold(t *testing.T) {
 	}
 }
 
+// What was seen is in the engine, and in its journal, as soon as it is known that there is no
+// watermark, and not when all lists are through.
+func TestNothingIsKeptWithoutAWatermark(t *testing.T) {
+	first := recorded(t, "slow-image-pull.jsonl")[0]
+	for name, test := range map[string]struct {
+		lease func(*failover.Outbox)
+		fed   bool
+	}{
+		"the Lease is not read yet": {func(*failover.Outbox) {}, false},
+		"it has no watermark":       {func(o *failover.Outbox) { o.LeadAlone() }, true},
+		"it has one": {func(o *failover.Outbox) {
+			o.LeadAlone()
+			o.IgnoreBefore(first.Time)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newTestLive(t)
+			outbox := failover.NewOutbox(failover.Options{})
+			test.lease(outbox)
+			l.handout.Store(&handout{outbox: outbox})
+			l.spool = newSpool()
+			l.spool.add(first)
+			engine := &observing{Engine: causality.New(causality.Options{})}
+			l.nothingLately(remembering(t, engine))
+			if fed := engine.observed == 1 && l.spool == nil; fed != test.fed {
+				t.Errorf("the engine has %d observations, and the spool is there: %t", engine.observed, l.spool != nil)
+			}
+		})
+	}
+}
+
+// observing counts what an engine has observed.
+type observing struct {
+	*causality.Engine
+	observed int
+}
+
+func (e *observing) Observe(o causality.Observation) []spans.Trace {
+	e.observed++
+	return e.Engine.Observe(o)
+}
+
 func isRollout(s *spans.Span) bool {
 	change, _ := s.Attribute("rollspan.change")
 	return change.AsString() == "rollout"

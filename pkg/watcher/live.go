@@ -249,7 +249,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		var passed time.Time
 		select {
 		case in := <-l.queue.out():
-			finished = keeper.Observe(l.batch(in)...)
+			finished = append(keeper.Observe(l.batch(in)...), l.nothingLately(keeper)...)
 		case now := <-ticker.C():
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
