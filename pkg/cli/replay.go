@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/budget"
@@ -22,7 +21,7 @@ import (
 )
 
 func (a *app) replayCommand() *cobra.Command {
-	r := replay{app: a}
+	r := replay{feeder: feeder{app: a}}
 	cmd := &cobra.Command{
 		Use:   "replay [flags] PATH...",
 		Short: "Turn recordings, or dumps of a cluster, into traces",
@@ -96,15 +95,12 @@ minutes ago by their trace's ID, but hardly by a search: see docs/tempo.md.`,
 }
 
 type replay struct {
-	*app
+	feeder
 	conversion conversion
 	clusterUID string
 	lenient    bool
 	since      time.Duration
-	// faults is how often the engine had to give up on an object.
-	faults    int64
-	maxMemory string
-	memory    memoryLimit
+	maxMemory  string
 	// cut are the inputs that were not read to the end, as that would have taken
 	// too much memory.
 	cut []string
@@ -164,9 +160,12 @@ func (r *replay) run(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// tooMuch is the error of what becomes more than was expected when it was read.
-func (r *replay) tooMuch(label string) error {
-	return fmt.Errorf("%q: what becomes of it takes more than --max-memory %s; not all of it was converted", label, r.maxMemory)
+// tooMuch says of errTooMuch what it is about, and which flag there is.
+func (r *replay) tooMuch(label string, err error) error {
+	if errors.Is(err, errTooMuch) {
+		return fmt.Errorf("%q: what becomes of it takes more than --max-memory %s; not all of it was converted", label, r.maxMemory)
+	}
+	return err
 }
 
 // hinted says of an error that is one of memory which flag there is.
@@ -226,7 +225,7 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 	reader := watcher.NewRecordingReader(in, label)
 	reader.LimitMemory(r.memory.most)
 	observations, broken, err := r.convert(ctx, reader, label, to)
-	err = errors.Join(err, to.close())
+	err = errors.Join(r.tooMuch(label, err), to.close())
 	r.say("%s: %s, %s, %s", label, counted(observations, "observation"), counted(to.changes, "change"), counted(broken, "broken line"))
 	switch {
 	case err != nil || observations > 0:
@@ -243,16 +242,17 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label
 	engine := r.newEngine(r.conversion.engine)
 	defer func() { r.noteFaults(engine) }()
 	wrong := complaints{say: r.say}
+	var now time.Time
 	for ctx.Err() == nil {
 		if r.memory.enough() {
 			r.cut = append(r.cut, fmt.Sprintf("%q (behind line %d)", label, in.Line()))
-			return observations, broken, r.flush(engine, label, to)
+			return observations, broken, r.flush(engine, now, to.deliver)
 		}
 		o, err := in.Next()
 		var line *watcher.LineError
 		switch {
 		case errors.Is(err, io.EOF):
-			return observations, broken, r.flush(engine, label, to)
+			return observations, broken, r.flush(engine, now, to.deliver)
 		case errors.As(err, &line):
 			broken++
 			wrong.add(hinted(line))
@@ -263,35 +263,13 @@ func (r *replay) convert(ctx context.Context, in *watcher.RecordingReader, label
 			continue
 		}
 		observations++
-		to.now = o.Time
+		now = o.Time
 		to.notice(o.Object)
-		if err := to.deliver(engine.Observe(o)); err != nil {
+		if err := to.deliver(now, engine.Observe(o)); err != nil {
 			return observations, broken, err
 		}
 	}
 	return observations, broken, ctx.Err()
-}
-
-// newEngine returns an engine whose faults are logged.
-func (r *replay) newEngine(options causality.Options) *causality.Engine {
-	options.OnFault, options.OnClock = watcher.LogFaults(r.log), watcher.LogClocks(r.log)
-	return causality.New(options)
-}
-
-// noteFaults counts on how many objects an engine gave up.
-func (r *replay) noteFaults(engine *causality.Engine) {
-	for _, n := range engine.Stats().Faults {
-		r.faults += n
-	}
-}
-
-// flush delivers what the engine has left.
-func (r *replay) flush(engine *causality.Engine, label string, to *replayOutput) error {
-	left, ok := within(r.memory, engine.Flush)
-	if !ok {
-		return r.tooMuch(label)
-	}
-	return to.deliver(left)
 }
 
 // replayOutput opens a recording's output with its first trace: by then the
@@ -303,9 +281,7 @@ type replayOutput struct {
 	clusterUID string
 	out        output
 	changes    int
-	// now is the time up to which observations were taken in. budget is nil where traces are
-	// printed.
-	now    time.Time
+	// budget is nil where traces are printed.
 	budget *budget.Budget
 }
 
@@ -321,14 +297,14 @@ func (o *replayOutput) notice(object runtime.Object) {
 	}
 }
 
-func (o *replayOutput) deliver(finished []spans.Trace) error {
+func (o *replayOutput) deliver(now time.Time, finished []spans.Trace) error {
 	if len(finished) > 0 {
 		if err := o.open(); err != nil {
 			return err
 		}
 	}
 	if o.budget != nil {
-		finished = o.budget.Apply(o.now, finished)
+		finished = o.budget.Apply(now, finished)
 	}
 	return o.hand(finished)
 }

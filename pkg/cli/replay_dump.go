@@ -10,7 +10,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -77,18 +76,18 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	if len(s.names) == 0 {
 		return nil
 	}
-	objects := s.dump.Objects()
+	label, objects := strings.Join(s.names, ", "), s.dump.Objects()
 	s.tellFull()
 	s.tellCounts(objects)
 	if len(objects) == 0 {
 		return errors.New("the dump holds no objects of a cluster")
 	}
 	if lacks := lacking(objects); lacks != "" {
-		s.say("%s: there are %s; rollspan replay --help shows how to collect them", strings.Join(s.names, ", "), lacks)
+		s.say("%s: there are %s; rollspan replay --help shows how to collect them", label, lacks)
 	}
 	history, ok := within(s.memory, func() snapshots.History { return snapshots.Reconstruct(objects, s.since, time.Now()) })
 	if !ok {
-		return s.tooMuch(strings.Join(s.names, ", "))
+		return s.tooMuch(label, errTooMuch)
 	}
 	to := s.newOutput(ctx)
 	for _, o := range objects {
@@ -96,7 +95,7 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	}
 	s.dump.Release()
 	clear(objects)
-	err := errors.Join(s.feed(ctx, history, to), to.close())
+	err := errors.Join(s.tooMuch(label, s.feed(ctx, history, s.conversion.engine, to.deliver)), to.close())
 	s.say("snapshot of %s: %s%s", history.End.UTC().Format(time.RFC3339), counted(to.changes, "change"), s.notTold(history))
 	return err
 }
@@ -114,30 +113,6 @@ func (s *snapshot) notTold(h snapshots.History) string {
 		return ""
 	}
 	return "; not told: " + strings.Join(parts, ", ")
-}
-
-func (s *snapshot) feed(ctx context.Context, history snapshots.History, to *replayOutput) error {
-	options := s.conversion.engine
-	options.InProgressAfter = 0 // nobody was there to say what was going on
-	engine := s.newEngine(options)
-	defer func() { s.noteFaults(engine) }()
-	for i, o := range history.Observations {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if s.memory.exceeded() {
-			return s.tooMuch(strings.Join(s.names, ", "))
-		}
-		to.now = o.Time
-		history.Observations[i] = causality.Observation{} // it may be many times what the engine keeps
-		if err := to.deliver(engine.Observe(o)); err != nil {
-			return err
-		}
-	}
-	if err := to.deliver(engine.Advance(history.End)); err != nil {
-		return err
-	}
-	return s.flush(engine, strings.Join(s.names, ", "), to)
 }
 
 // lacking says what a dump tells little without, "" if it has all of that.

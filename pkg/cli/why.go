@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -152,32 +153,39 @@ func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, 
 	if q.namespace == "" {
 		q.namespace = q.connection.Namespace()
 	}
-	r := &replay{app: q.app, since: q.since}
-	r.memory.most = watcher.DefaultMemory
-	release := r.memory.hold()
+	f := feeder{app: q.app, memory: memoryLimit{watcher.DefaultMemory}}
+	release := f.memory.hold()
 	defer release()
-	now := newSnapshot(r)
-	without, err := watcher.Collect(ctx, config, q.namespace, now.dump)
+	wrong := complaints{say: q.say}
+	now := watcher.NewDump(wrong.add)
+	without, err := watcher.Collect(ctx, config, q.namespace, now)
 	if err != nil {
 		return err
 	}
 	for _, what := range without {
 		q.say("%s", what)
 	}
-	if full := now.dump.Full(); full != nil {
+	if full := now.Full(); full != nil {
 		return fmt.Errorf("namespace %s: what is there takes more memory than a dump may: %w", q.namespace, full)
 	}
-	objects := now.dump.Objects()
+	objects := now.Objects()
 	history := snapshots.Reconstruct(slices.Clone(objects), q.since, time.Now())
-	to := r.newOutput(ctx)
-	var found changesOf
-	found.question, to.out = q, &found
-	if err := now.feed(ctx, history, to); err != nil {
-		return err
+	var changes []spans.Trace
+	err = f.feed(ctx, history, causality.Options{}, func(_ time.Time, finished []spans.Trace) error {
+		for _, t := range finished {
+			if q.isAbout(&t) {
+				changes = append(changes, t)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("namespace %s: %w", q.namespace, err)
 	}
+	slices.SortStableFunc(changes, func(a, b spans.Trace) int { return a.Root().Start.Compare(b.Root().Start) })
 	switch {
-	case len(found.changes) > 0:
-		return tell(found.changes, objects)
+	case len(changes) > 0:
+		return tell(changes, objects)
 	case !slices.Contains(q.ofKind(objects), q.name):
 		return q.unknown(objects)
 	default:
@@ -211,30 +219,17 @@ func (q *question) unknown(objects []runtime.Object) error {
 	return fmt.Errorf("there is no %s in namespace %s; of the kind %s there is %s (-n names another namespace)", q.subject(), q.namespace, q.kind, there)
 }
 
-// changesOf is an output that keeps the traces that are about the object.
-type changesOf struct {
-	*question
-	changes []spans.Trace
-}
-
-// Deliver keeps a trace if its root, or what came later of it, is about the object.
-func (c *changesOf) Deliver(t spans.Trace) error {
+// isAbout reports whether a trace is a change of the object: its root has the object's name.
+func (q *question) isAbout(t *spans.Trace) bool {
 	root := t.Root()
-	if root == nil || t.Late || root.Kind == kind.Activity || !c.has(root, c.key, c.name) || !c.has(root, semconv.K8SNamespaceNameKey, c.namespace) {
-		return nil
-	}
-	c.changes = append(c.changes, t)
-	slices.SortStableFunc(c.changes, func(a, b spans.Trace) int { return a.Root().Start.Compare(b.Root().Start) })
-	return nil
+	return root != nil && !t.Late && root.Kind != kind.Activity &&
+		has(root, q.key, q.name) && has(root, semconv.K8SNamespaceNameKey, q.namespace)
 }
 
-func (c *changesOf) has(s *spans.Span, key attribute.Key, value string) bool {
+func has(s *spans.Span, key attribute.Key, value string) bool {
 	v, ok := s.Attribute(key)
 	return ok && v.AsString() == value
 }
-
-// Close has nothing to do.
-func (c *changesOf) Close(context.Context) error { return nil }
 
 // why tells of the last change.
 func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
