@@ -86,11 +86,10 @@ func (r *record) validate() error {
 }
 
 func (r *record) run(ctx context.Context) (err error) {
-	config, err := r.connection.RESTConfig()
+	config, err := restConfig(&r.connection)
 	if err != nil {
 		return err
 	}
-	config.UserAgent = "rollspan/" + buildVersion()
 	r.options.Config, r.options.Out, r.options.Log = config, r.Out, r.log
 	if r.file != "-" {
 		// Never over another recording: it cannot be made again. And for the

@@ -144,11 +144,10 @@ func (r *run) validateElection() error {
 }
 
 func (r *run) run(ctx context.Context) error {
-	config, err := r.connection.RESTConfig()
+	config, err := restConfig(&r.connection)
 	if err != nil {
 		return err
 	}
-	config.UserAgent = "rollspan/" + buildVersion()
 	return r.watch(ctx, watcher.LiveOptions{Config: config})
 }
 

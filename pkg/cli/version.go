@@ -5,6 +5,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+
+	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
 // version is set by release builds:
@@ -21,6 +24,16 @@ func buildVersion() string {
 		return info.Main.Version
 	}
 	return "devel"
+}
+
+// restConfig is how to reach the API server, which is told whose requests they are.
+func restConfig(c *watcher.Connection) (*rest.Config, error) {
+	config, err := c.RESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "rollspan/" + buildVersion()
+	return config, nil
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -145,11 +145,10 @@ func (q *question) subject() string { return q.names[0] + "/" + q.name }
 
 // answer looks at the cluster, and tells what it finds.
 func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, objects []runtime.Object) error) error {
-	config, err := q.connection.RESTConfig()
+	config, err := restConfig(&q.connection)
 	if err != nil {
 		return err
 	}
-	config.UserAgent = "rollspan/" + buildVersion()
 	if q.namespace == "" {
 		q.namespace = q.connection.Namespace()
 	}
