@@ -62,6 +62,16 @@ func (l Link) TraceIDKey() attribute.Key { return attribute.Key(linkPrefix + str
 // rollspan.link.supersedes.span_id.
 func (l Link) SpanIDKey() attribute.Key { return attribute.Key(linkPrefix + string(l) + ".span_id") }
 
+// LinkType is the meaning of a link with these attributes; empty if they do not say.
+func LinkType(attributes []attribute.KeyValue) Link {
+	for _, kv := range attributes {
+		if kv.Key == LinkTypeKey {
+			return Link(kv.Value.AsString())
+		}
+	}
+	return ""
+}
+
 // LinkOf is the meaning of the link whose trace or span a key has the ID of; ok is false
 // for other keys.
 func LinkOf(key attribute.Key) (l Link, ok bool) {

@@ -114,25 +114,16 @@ func (m *moved) addTo(s *spans.Span) {
 	s.Links = append(slices.Clone(s.Links), m.links...)
 	for i := range m.links {
 		l := &m.links[i]
-		meaning := attr.Link(meaningOf(l))
+		meaning := attr.LinkType(l.Attributes)
 		if _, has := s.Attribute(meaning.TraceIDKey()); !has && meaning != "" {
 			s.Attributes = append(s.Attributes, meaning.TraceIDKey().String(l.TraceID.String()), meaning.SpanIDKey().String(l.SpanID.String()))
 		}
 	}
 }
 
-func meaningOf(l *spans.Link) string {
-	for _, kv := range l.Attributes {
-		if kv.Key == attr.LinkTypeKey {
-			return kv.Value.AsString()
-		}
-	}
-	return ""
-}
-
 // linkKey tells apart where links lead, and what they mean.
 func linkKey(l *spans.Link) string {
-	return string(l.TraceID[:]) + string(l.SpanID[:]) + meaningOf(l)
+	return string(l.TraceID[:]) + string(l.SpanID[:]) + string(attr.LinkType(l.Attributes))
 }
 
 // leadTo is a link to a span that was left out, which leads to one above that.

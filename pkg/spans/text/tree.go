@@ -6,6 +6,7 @@ package text
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -109,7 +110,7 @@ func (w *treeWriter) span(s *spans.Span) {
 	w.changed(depth+1, s)
 	for _, l := range s.Links {
 		w.columns("", "")
-		fmt.Fprintf(w, "  %s-> %s %s", indent(depth+1), linkKind(l), w.target(l, s.TraceID))
+		fmt.Fprintf(w, "  %s-> %s %s", indent(depth+1), cmp.Or(attr.LinkType(l.Attributes), "link"), w.target(l, s.TraceID))
 		w.end()
 	}
 	for _, e := range s.Events {
@@ -261,15 +262,6 @@ func notes(s *spans.Span) []string {
 		out = append(out, "waited for: "+oneLine(waits.AsString()))
 	}
 	return out
-}
-
-func linkKind(l spans.Link) string {
-	for _, kv := range l.Attributes {
-		if kv.Key == attr.LinkTypeKey {
-			return kv.Value.AsString()
-		}
-	}
-	return "link"
 }
 
 func indent(depth int) string { return strings.Repeat("  ", depth) }
