@@ -17,7 +17,7 @@ type traceBudget struct {
 }
 
 func (b *traceBudget) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&b.bytes, "max-trace-bytes", "4M",
+	fs.StringVar(&b.bytes, "max-trace-bytes", resource.NewQuantity(budget.DefaultMaxBytes, resource.DecimalSI).String(),
 		"how large a trace may be, as Tempo counts it against its max_bytes_per_trace; what is left out beyond that is summed up; 0 for any size")
 	fs.IntVar(&b.MaxSpans, "max-trace-spans", budget.DefaultMaxSpans,
 		"how many spans a trace may have; 0 for any number")
