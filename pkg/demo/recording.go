@@ -45,7 +45,6 @@ type about struct {
 	Metadata   struct {
 		Namespace       string `json:"namespace"`
 		Name            string `json:"name"`
-		UID             string `json:"uid"`
 		ResourceVersion string `json:"resourceVersion"`
 	} `json:"metadata"`
 }
