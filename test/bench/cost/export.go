@@ -19,6 +19,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
+	"github.com/rollspan/rollspan/test/bench/proc"
 	"github.com/rollspan/rollspan/test/controlplane"
 	"github.com/rollspan/rollspan/test/e2e/harness"
 )
@@ -121,7 +122,7 @@ func send(ctx context.Context, endpoint, compression string, traces []spans.Trac
 	if err != nil {
 		return e, err
 	}
-	used, err := cpuOf("self")
+	used, err := proc.CPU("self")
 	if err != nil {
 		return e, err
 	}
@@ -147,7 +148,7 @@ func send(ctx context.Context, endpoint, compression string, traces []spans.Trac
 		return e, fmt.Errorf("%d of %d spans were sent; %s", stats.Sent, sent, stats.LastError)
 	}
 	e = Export{Compression: compression, Spans: sent, Seconds: time.Since(began).Seconds(), Bytes: counted.bytes.Load()}
-	now, err := cpuOf("self")
+	now, err := proc.CPU("self")
 	e.CPUSeconds = (now - used).Seconds()
 	return e, err
 }

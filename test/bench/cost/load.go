@@ -236,17 +236,12 @@ func (l load) rolledOut(ctx context.Context, generation int64) error {
 		}
 		done := 0
 		for i := range list.Items {
-			if d := &list.Items[i]; d.Generation >= generation && isRolledOut(d) && isOfLoad(d, l.generation) {
+			if d := &list.Items[i]; d.Generation >= generation && isRolledOut(d) && strings.HasPrefix(d.Namespace, loadPrefix+l.generation) {
 				done++
 			}
 		}
 		return done == l.n, nil
 	})
-}
-
-func isOfLoad(d *appsv1.Deployment, generation string) bool {
-	prefix := loadPrefix + generation
-	return len(d.Namespace) > len(prefix) && d.Namespace[:len(prefix)] == prefix
 }
 
 func isRolledOut(d *appsv1.Deployment) bool {

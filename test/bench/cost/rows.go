@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // A row is a line of the table. The ratio is NaN where there is nothing to compare with.
@@ -110,7 +111,7 @@ func (e Export) rows(none Export, first bool) []row {
 func (s Series) row() row {
 	first, last := s.Points[0], s.Points[len(s.Points)-1]
 	aim := most2
-	if len(s.Unit) < 3 || s.Unit[:3] != "ns/" {
+	if !strings.HasPrefix(s.Unit, "ns/") {
 		aim = most1
 	}
 	at := func(p Point) string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollspan/rollspan/test/bench/proc"
 	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
@@ -56,11 +57,11 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 	if m.floor, err = startFloor(ctx, p.floor, c.kubeconfig[floorUser]); err != nil {
 		return nil, nil, err
 	}
-	defer m.floor.kill()
+	defer m.floor.Kill()
 	if m.ours, err = startRollspan(ctx, p.rollspan, c.kubeconfig[rollspanUser], m.sink.endpoint(), flags); err != nil {
 		return nil, nil, err
 	}
-	defer func() { m.ours.kill() }()
+	defer func() { m.ours.Kill() }()
 
 	if err := c.rest(ctx, m.census); err != nil {
 		return nil, nil, fmt.Errorf("rollouts at rest: %w", err)
@@ -190,7 +191,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	r.SpansInLoad, r.BytesInLoad = m.usage().spans-before.spans, m.usage().bytes-before.bytes
 	r.SpansPerSecond = float64(r.SpansInLoad) / time.Since(began).Seconds()
 	m.note(rollouts, deletes)
-	values, err := m.ours.scrape(ctx)
+	values, err := proc.Scrape(ctx, m.ours.metrics)
 	r.Observations, r.QueueWaits = int64(values["rollspan_observations_total"]), int64(values["rollspan_queue_waits_total"])
 	r.Relists, r.JournalBytes = int64(values["rollspan_relists_total"]), int64(values["rollspan_journal_bytes"])
 	if err != nil {
@@ -248,7 +249,7 @@ func (p *program) cost(before time.Duration) (c Cost, err error) {
 		return c, err
 	}
 	c.CPUSeconds = (used - before).Seconds()
-	c.PeakBytes, c.EndBytes, err = p.memory()
+	c.PeakBytes, c.EndBytes, err = proc.Memory(p.Pid())
 	return c, err
 }
 
@@ -273,7 +274,7 @@ func (m *measurement) restart(ctx context.Context, flags []string, recovers bool
 			return err
 		}
 		s.CPUSeconds = used.Seconds()
-		s.PeakBytes, _, err = p.memory()
+		s.PeakBytes, _, err = proc.Memory(p.Pid())
 		out = append(out, s)
 		return err
 	}
@@ -281,7 +282,7 @@ func (m *measurement) restart(ctx context.Context, flags []string, recovers bool
 	if err != nil {
 		return nil, err
 	}
-	defer floor.kill()
+	defer floor.Kill()
 	if err := add(firstListsOfFloor, floor); err != nil {
 		return out, err
 	}
@@ -290,17 +291,17 @@ func (m *measurement) restart(ctx context.Context, flags []string, recovers bool
 		if err != nil {
 			return out, err
 		}
-		defer again.kill()
+		defer again.Kill()
 		return out, add("first lists, rollspan", again.program)
 	}
-	m.ours.kill()
+	m.ours.Kill()
 	if m.ours, err = startRollspan(ctx, m.programs.rollspan, m.kubeconfig[rollspanUser], m.sink.endpoint(), flags); err != nil {
 		return out, err
 	}
 	if err := add("recovery and first lists, rollspan", m.ours.program); err != nil {
 		return out, err
 	}
-	values, err := m.ours.scrape(ctx)
+	values, err := proc.Scrape(ctx, m.ours.metrics)
 	s := &out[len(out)-1]
 	s.RecoverySeconds, s.Recovered = values["rollspan_journal_recovery_seconds"], int64(values["rollspan_journal_recovered_observations"])
 	return out, err

@@ -12,12 +12,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,6 +30,9 @@ import (
 
 	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/rollspan/rollspan/test/bench/proc"
+	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
 func main() {
@@ -115,7 +116,11 @@ type measured struct {
 func measure(ctx context.Context, rollspan, kubeconfig, limit string) (m measured, err error) {
 	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer collector.Close()
-	health, metrics := freeAddress(), freeAddress()
+	addresses, err := harness.FreeAddresses(2)
+	if err != nil {
+		return m, err
+	}
+	health, metrics := addresses[0], addresses[1]
 	program := exec.Command(rollspan, "run", "--kubeconfig", kubeconfig, "--log-level", "warn",
 		"--health-address", health, "--metrics-address", metrics,
 		"--otlp-endpoint", collector.URL, "--otlp-protocol", "http/protobuf")
@@ -153,9 +158,9 @@ func measure(ctx context.Context, rollspan, kubeconfig, limit string) (m measure
 	var collections float64
 	for i := range 2 {
 		if err := eventually(ctx, ended, func() bool {
-			values := scrape(metrics)
+			values, err := proc.Scrape(ctx, metrics)
 			now := values["go_gc_duration_seconds_count"]
-			if values["rollspan_queue_length"] > 0 || now <= collections && i > 0 {
+			if err != nil || values["rollspan_queue_length"] > 0 || now <= collections && i > 0 {
 				return false
 			}
 			collections, m.heap = now, int64(values["go_memstats_heap_alloc_bytes"])
@@ -164,7 +169,7 @@ func measure(ctx context.Context, rollspan, kubeconfig, limit string) (m measure
 			return m, err
 		}
 	}
-	m.peak, err = peakOf(program.Process.Pid)
+	m.peak, _, err = proc.Memory(program.Process.Pid)
 	return m, err
 }
 
@@ -179,48 +184,4 @@ func eventually(ctx context.Context, ended chan error, condition func() bool) er
 			return condition(), nil
 		}
 	})
-}
-
-// scrape returns the metrics without labels. What cannot be read is not there.
-func scrape(address string) map[string]float64 {
-	values := map[string]float64{}
-	response, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		return values
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		if name, value, ok := strings.Cut(lines.Text(), " "); ok {
-			if v, err := strconv.ParseFloat(value, 64); err == nil {
-				values[name] = v
-			}
-		}
-	}
-	return values
-}
-
-// peakOf is the highest resident memory that a process had, in bytes.
-func peakOf(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, errors.New("the kernel does not say what the peak was")
-}
-
-// freeAddress is a port that nobody listens on.
-func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

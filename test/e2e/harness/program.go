@@ -54,10 +54,10 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return binary, nil
 }
 
-// A Program is a rollspan that was started.
+// A Program is a rollspan, or what is measured beside it, that was started.
 type Program struct {
 	cmd    *exec.Cmd
-	stderr output
+	stderr Output
 	exited chan struct{}
 }
 
@@ -65,13 +65,22 @@ type Program struct {
 // settings: where it sends is in its arguments. Standard output goes to stdout,
 // if that is not nil.
 func Start(binary string, stdout io.Writer, args ...string) (*Program, error) {
-	p := &Program{cmd: exec.Command(binary, args...), exited: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = stdout, &p.stderr
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
+	return StartIn(Environ(), binary, stdout, args...)
+}
+
+// Environ is this machine's environment without its telemetry settings.
+func Environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "OTEL_")
 	})
+}
+
+// StartIn is Start in an environment, for rollspan or another program.
+func StartIn(env []string, binary string, stdout io.Writer, args ...string) (*Program, error) {
+	p := &Program{cmd: exec.Command(binary, args...), exited: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, stdout, &p.stderr
 	if err := child.Start(p.cmd); err != nil {
-		return nil, fmt.Errorf("start rollspan: %w", err)
+		return nil, fmt.Errorf("start %s: %w", p.name(), err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // how it ended is in ProcessState
@@ -79,6 +88,11 @@ func Start(binary string, stdout io.Writer, args ...string) (*Program, error) {
 	}()
 	return p, nil
 }
+
+func (p *Program) name() string { return filepath.Base(p.cmd.Path) }
+
+// Pid is its process ID.
+func (p *Program) Pid() int { return p.cmd.Process.Pid }
 
 // Stderr is what the program has written to standard error so far.
 func (p *Program) Stderr() string { return p.stderr.String() }
@@ -160,16 +174,16 @@ func (p *Program) ExitCode() int {
 func (p *Program) Stop(ctx context.Context) error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.Kill()
-		return fmt.Errorf("stop rollspan: %w", err)
+		return fmt.Errorf("stop %s: %w", p.name(), err)
 	}
 	select {
 	case <-p.exited:
 	case <-ctx.Done():
 		p.Kill()
-		return fmt.Errorf("rollspan did not stop: %w", context.Cause(ctx))
+		return fmt.Errorf("%s did not stop: %w", p.name(), context.Cause(ctx))
 	}
 	if code := p.ExitCode(); code != 0 {
-		return fmt.Errorf("rollspan ended with code %d when it was stopped", code)
+		return fmt.Errorf("%s ended with code %d when it was stopped", p.name(), code)
 	}
 	return nil
 }
@@ -181,21 +195,21 @@ func (p *Program) Kill() {
 	<-p.exited
 }
 
-// output is a buffer that can be read while it is written to.
-type output struct {
+// Output is a buffer that can be read while it is written to.
+type Output struct {
 	mu      sync.Mutex
 	content bytes.Buffer
 }
 
 // Write appends.
-func (o *output) Write(p []byte) (int, error) {
+func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.content.Write(p)
 }
 
 // String is what was written so far.
-func (o *output) String() string {
+func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.content.String()
