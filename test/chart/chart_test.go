@@ -1,12 +1,10 @@
 package chart
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,17 +36,7 @@ func combinations(t *testing.T) []string {
 // helm runs the real helm, which finds nothing of this machine's: no cluster, no settings.
 func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	bin, err := controlplane.Helm.Build(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), args...)
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+home+"/none")
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
-	return out.String(), errs.String(), err
+	return controlplane.HelmForTest(t, filepath.Join(t.TempDir(), "none"), args...)
 }
 
 // rendered is the release "rollspan" in the namespace "rollspan", an object a document.

@@ -1,8 +1,11 @@
 package controlplane
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"os/exec"
+	"path/filepath"
 )
 
 // TB is the part of testing.TB that the helpers need; taking it as an interface
@@ -11,6 +14,7 @@ type TB interface {
 	Helper()
 	Cleanup(func())
 	Context() context.Context
+	TempDir() string
 	Failed() bool
 	Logf(format string, args ...any)
 	Fatalf(format string, args ...any)
@@ -77,4 +81,21 @@ func StartCollectorForTest(t TB, o Options, kubeconfig string, configs ...string
 		c.Stop()
 	})
 	return c
+}
+
+// HelmForTest runs the real helm, which finds nothing of this machine's: no settings, and no
+// cluster but that of the kubeconfig.
+func HelmForTest(t TB, kubeconfig string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	bin, err := Helm.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	home := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), args...)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+kubeconfig)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
 }

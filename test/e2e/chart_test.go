@@ -1,13 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,19 +23,11 @@ import (
 // helm runs the real helm as the administrator.
 func (s *space) helm(args ...string) (string, error) {
 	s.t.Helper()
-	bin, err := controlplane.Helm.Build(s.t.Context(), os.Stderr)
+	out, errs, err := controlplane.HelmForTest(s.t, s.cluster.Kubeconfig(), args...)
 	if err != nil {
-		s.t.Fatal(err)
+		return "", fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, errs)
 	}
-	home := s.t.TempDir()
-	cmd := exec.CommandContext(s.t.Context(), filepath.Join(bin, "helm"), append([]string{"--kubeconfig", s.cluster.Kubeconfig()}, args...)...)
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, &errs)
-	}
-	return out.String(), nil
+	return out, nil
 }
 
 // chart is the chart's folder.
@@ -255,16 +245,15 @@ func (s *space) uninstall(d *appsv1.Deployment) {
 	if _, err := s.helm("uninstall", name, "--namespace", d.Namespace, "--wait"); err != nil {
 		s.t.Error(err)
 	}
-	for _, where := range [][]string{{"-n", d.Namespace}, {"-n", s.name}} {
-		cmd := exec.CommandContext(s.t.Context(), s.cluster.Kubectl(), append([]string{"--kubeconfig", s.cluster.Kubeconfig(),
+	for _, namespace := range []string{d.Namespace, s.name} {
+		left, err := s.kubectlSays(s.t.Context(), "-n", namespace,
 			"get", "deployments,services,serviceaccounts,configmaps,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies,poddisruptionbudgets",
-			"-l", "app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance=" + name, "-o", "name"}, where...)...)
-		left, err := cmd.Output()
+			"-l", "app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance="+name, "-o", "name")
 		if err != nil {
 			s.t.Error(err)
 		}
 		// Another test may have a release of this name.
-		for line := range strings.Lines(string(left)) {
+		for line := range strings.Lines(left) {
 			s.t.Errorf("of the release %s is left: %s", name, line)
 		}
 	}

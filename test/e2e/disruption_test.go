@@ -113,14 +113,7 @@ func (s *space) loseNode() (lost corev1.Pod) {
 	lost = s.onlyPod()
 	s.cluster.FailNode(lost.Spec.NodeName)
 	s.waits("node/"+lost.Spec.NodeName, "condition=Ready=Unknown")
-	s.eventually("another pod is ready", func() error {
-		for _, p := range s.pods("1") {
-			if p.UID != lost.UID && readyCondition(&p) {
-				return nil
-			}
-		}
-		return fmt.Errorf("none is")
-	})
+	s.somePod("1", "takes its place", func(p corev1.Pod) bool { return p.UID != lost.UID && readyCondition(&p) })
 	return lost
 }
 

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,12 +77,7 @@ func TestFailover(t *testing.T) {
 	s.create(app{replicas: 2, probe: true, gated: true})
 	s.completeGated(1, "1")
 	s.update("2")
-	s.eventually("a pod of the second rollout", func() error {
-		if len(s.pods("2")) == 0 {
-			return errors.New("there is none")
-		}
-		return nil
-	})
+	s.somePod("2", "is there", func(corev1.Pod) bool { return true })
 	first.Kill()
 	s.says(second, holdsLease)
 	s.completeGated(2, "2")
@@ -146,14 +140,7 @@ func TestJournalAndLease(t *testing.T) {
 	s.create(app{replicas: 2, gated: true})
 	s.completeGated(1, "1")
 	s.update("2")
-	s.eventually("a pod of the second rollout runs", func() error {
-		for _, p := range s.pods("2") {
-			if p.Status.Phase == corev1.PodRunning {
-				return nil
-			}
-		}
-		return errors.New("there is none")
-	})
+	s.somePod("2", "runs", func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
 	first.Kill()
 	second := s.runApart(flags...)
 	s.says(second, "going on where the run before has stopped")

@@ -10,6 +10,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -213,13 +214,21 @@ func (w *world) stop(failed bool) {
 
 // kubectl runs the real kubectl as the administrator.
 func (w *world) kubectl(ctx context.Context, args ...string) error {
+	_, err := w.kubectlSays(ctx, args...)
+	return err
+}
+
+// kubectlSays is kubectl, and what it prints.
+func (w *world) kubectlSays(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, w.cluster.Kubectl(), append([]string{
 		"--kubeconfig", w.cluster.Kubeconfig(), "--cache-dir", filepath.Join(w.dir, "kubectl"),
 	}, args...)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("kubectl %s: %w\n%s%s", strings.Join(args, " "), err, &out, &errs)
 	}
-	return nil
+	return out.String(), nil
 }
 
 // final is an error that no waiting will mend.

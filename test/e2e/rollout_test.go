@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -314,12 +312,7 @@ func TestSuperseded(t *testing.T) {
 	s.create(app{replicas: 2, probe: true})
 	s.complete(1)
 	s.updateBooting("2", "1h")
-	s.eventually("a pod of the second revision", func() error {
-		if n := len(s.pods("2")); n == 0 {
-			return fmt.Errorf("%d pods", n)
-		}
-		return nil
-	})
+	s.somePod("2", "is there", func(corev1.Pod) bool { return true })
 	s.updateBooting("3", "0s")
 	s.complete(3)
 	second, third := s.rollout(2), s.rollout(3)
@@ -499,16 +492,7 @@ func (s *space) metric(sample string) float64 {
 // metricIfAny is one that there need not be yet.
 func (s *space) metricIfAny(sample string) (v float64, ok bool) {
 	s.t.Helper()
-	resp, err := http.Get(s.metrics)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(s.get(s.metrics)) {
 		if rest, ok := strings.CutPrefix(line, sample+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
 			if err != nil {

@@ -28,15 +28,22 @@ const shortDeadline, longDeadline = 5, 600 // seconds
 // stuck waits until a pod with the image that has this tag waits for that reason.
 func (s *space) stuck(tag, reason string) {
 	s.t.Helper()
-	s.eventually("a pod waits: "+reason, func() error {
-		for _, p := range s.pods(tag) {
-			for _, c := range p.Status.ContainerStatuses {
-				if c.State.Waiting != nil && c.State.Waiting.Reason == reason {
-					return nil
-				}
-			}
+	s.somePod(tag, "waits: "+reason, func(p corev1.Pod) bool {
+		return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return c.State.Waiting != nil && c.State.Waiting.Reason == reason
+		})
+	})
+}
+
+// somePod waits until one of the pods with the image that has this tag is as wanted.
+func (s *space) somePod(tag, what string, wanted func(corev1.Pod) bool) {
+	s.t.Helper()
+	s.eventually("a pod with the image "+tag+" "+what, func() error {
+		pods := s.pods(tag)
+		if !slices.ContainsFunc(pods, wanted) {
+			return fmt.Errorf("none of %d does", len(pods))
 		}
-		return fmt.Errorf("none does")
+		return nil
 	})
 }
 
