@@ -362,10 +362,7 @@ func TestKilledInMidRollout(t *testing.T) {
 	for revision := 1; revision <= revisions; revision++ {
 		for i, step := range web.rollout(revision) {
 			if i == revision%len(web.rollout(revision)) {
-				if err := killed.cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-				_ = killed.cmd.Wait() // it was killed
+				killed.kill(t)
 				spanLines(t, killed.out.String(), got)
 				step() // while nobody looks
 				killed = run("--data-dir", dir)

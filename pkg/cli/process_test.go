@@ -61,6 +61,13 @@ func (c *command) send(t *testing.T, s os.Signal) {
 	}
 }
 
+// kill ends the command at once.
+func (c *command) kill(t *testing.T) {
+	t.Helper()
+	c.send(t, os.Kill)
+	_ = c.cmd.Wait() // it was killed
+}
+
 // ends waits for the command and checks its exit code.
 func (c *command) ends(t *testing.T, code int) {
 	t.Helper()

@@ -128,10 +128,7 @@ func TestKilledWithBacklog(t *testing.T) {
 	first := run("first")
 	rollout(1, web)
 	until(t, "its spans to wait", collector.wasOffered)
-	if err := first.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = first.cmd.Wait() // it was killed
+	first.kill(t)
 
 	// It ends with a backlog, too, and loses nothing by that.
 	second := run("second")
@@ -146,10 +143,7 @@ func TestKilledWithBacklog(t *testing.T) {
 	until(t, "the first rollout to arrive", collector.has(1))
 	rollout(2, web)
 	until(t, "the second rollout to arrive", collector.has(2))
-	if err := third.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = third.cmd.Wait() // it was killed
+	third.kill(t)
 
 	fourth := run("fourth")
 	rollout(3, web)
