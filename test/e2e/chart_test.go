@@ -120,10 +120,7 @@ func TestChart(t *testing.T) {
 	s.complete(1)
 	s.hasItsPods(s.rollout(1).ID, s.pods("1"))
 
-	lease, err := s.client.CoordinationV1().Leases(d.Namespace).Get(t.Context(), d.Name, metav1.GetOptions{})
-	if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		t.Errorf("the lease %+v has no holder: %v", lease, err)
-	}
+	s.isHeld(d.Namespace, d.Name)
 	requests := s.get(metrics)
 	if !strings.Contains(requests, `rest_client_requests_total{code="200"`) || strings.Contains(requests, `rest_client_requests_total{code="403"`) {
 		t.Errorf("the API server answered:\n%s", requests)

@@ -39,6 +39,15 @@ func (s *space) leases() []string {
 	return []string{"--leader-elect-namespace", s.name}
 }
 
+// isHeld checks that a Lease has a holder.
+func (s *space) isHeld(namespace, name string) {
+	s.t.Helper()
+	lease, err := s.client.CoordinationV1().Leases(namespace).Get(s.t.Context(), name, metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+		s.t.Errorf("the lease %+v has no holder: %v", lease, err)
+	}
+}
+
 // onceAs checks that a trace is the same as the common rollspan's, which was there all the
 // time, and that each span was sent once.
 func (s *space) onceAs(got *trace, revision int64) {
