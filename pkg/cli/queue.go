@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"encoding/binary"
-	"log/slog"
 	"path/filepath"
 
 	"github.com/rollspan/rollspan/pkg/journal"
@@ -27,10 +26,10 @@ func (r *run) shareDataDir() (ofJournal, ofQueue int64) {
 
 // openQueue opens the queue of spans for the collector that is in the data directory, which is
 // locked by now.
-func (r *run) openQueue(live *watcher.Live, log *slog.Logger) (*journal.Queue, error) {
+func (r *run) openQueue(live *watcher.Live) (*journal.Queue, error) {
 	_, most := r.shareDataDir()
 	return journal.OpenQueue(journal.QueueOptions{
-		Dir: filepath.Join(r.dataDir, "queue"), MaxBytes: most, Log: log,
+		Dir: filepath.Join(r.dataDir, "queue"), MaxBytes: most, Log: r.log,
 		Kept:   func(keys []journal.SpanKey) { live.Acknowledge(keys...) },
 		Settle: live.Settle,
 	})

@@ -243,7 +243,7 @@ func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) 
 		return nil, err
 	}
 	if r.dataDir != "" {
-		if r.queue, err = r.openQueue(live, r.log); err != nil {
+		if r.queue, err = r.openQueue(live); err != nil {
 			return nil, err
 		}
 		if err := registered.add(watcher.QueueMetrics(r.queue.Stats)...); err != nil {
