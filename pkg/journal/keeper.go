@@ -343,17 +343,15 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 	passed := !k.end.IsZero() && k.now.Before(k.end.Add(-recent))
 	for _, t := range built {
 		t = k.untold(t, passed)
-		list := told(&t)
-		if len(list) == 0 {
+		keys := KeysOf(&t)
+		if len(keys) == 0 {
 			continue
 		}
 		out = append(out, t)
 		known := true
-		keys := make([]SpanKey, len(list))
-		for i := range list {
-			keys[i] = keyOf(&list[i])
-			known = known && k.ledger.isBuilt(keys[i])
-			k.given[keys[i]] = true
+		for _, key := range keys {
+			known = known && k.ledger.isBuilt(key)
+			k.given[key] = true
 		}
 		if known {
 			continue
@@ -371,9 +369,8 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 // the lock.
 func (k *Keeper) untold(t spans.Trace, passed bool) spans.Trace {
 	left := map[SpanKey]bool{}
-	list := told(&t)
-	for i := range list {
-		key := keyOf(&list[i])
+	keys := KeysOf(&t)
+	for i, key := range keys {
 		switch {
 		case k.given[key]:
 		case k.ledger.isTaken(key):
@@ -388,7 +385,7 @@ func (k *Keeper) untold(t spans.Trace, passed bool) spans.Trace {
 			t.Late = true // its root went out before
 		}
 	}
-	if len(left) == len(list) {
+	if len(left) == len(keys) {
 		return t
 	}
 	t.Spans = only(left, t.Spans)

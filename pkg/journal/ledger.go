@@ -162,17 +162,9 @@ func (l *ledger) built(seq uint64, now time.Time, keys []SpanKey) {
 // acknowledge notes that spans are acknowledged, and returns the records of which all are
 // now.
 func (l *ledger) acknowledge(keys []SpanKey) (taken []uint64) {
-	for _, key := range keys {
-		seq, known := l.known[key]
-		r := l.records[seq]
-		if !known || r == nil || !r.left[key] {
-			continue
-		}
-		delete(r.left, key)
-		if len(r.left) == 0 {
-			taken = append(taken, seq)
-			l.forget(seq) // this process does not build them again
-		}
+	taken = l.take(keys)
+	for _, seq := range taken {
+		l.forget(seq) // this process does not build them again
 	}
 	return taken
 }
