@@ -208,7 +208,7 @@ var together = map[string]bool{
 // about says of which object an observation is, and which others belong to it. An Event counts
 // as a state of its own, of the group of what it is about.
 func about(body []byte) (uid types.UID, owners []types.UID, gone, ok bool) {
-	o, err := decodeObservation(body)
+	o, err := DecodeObservation(body)
 	if err != nil || o.Object == nil {
 		return "", nil, false, false
 	}

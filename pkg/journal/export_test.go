@@ -3,6 +3,8 @@ package journal
 import (
 	"log/slog"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 // Replayed is how many observations and times the last replay had.
@@ -19,6 +21,15 @@ func pathsOf(s *series) (paths []string) {
 		paths = append(paths, seg.path)
 	}
 	return paths
+}
+
+// AcknowledgeAll notes that for all spans of traces.
+func (k *Keeper) AcknowledgeAll(traces []spans.Trace) {
+	var keys []SpanKey
+	for i := range traces {
+		keys = append(keys, KeysOf(&traces[i])...)
+	}
+	k.Acknowledge(keys...)
 }
 
 // Fill makes segments full when they have so many bytes.

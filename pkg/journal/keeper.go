@@ -232,7 +232,7 @@ func (k *Keeper) write(batch []stream.Observation) {
 		return
 	}
 	for _, o := range batch {
-		body, err := encodeObservation(k.body[:0], o)
+		body, err := EncodeObservation(k.body[:0], o)
 		if err != nil {
 			k.fail(err)
 			return
@@ -409,15 +409,6 @@ func (k *Keeper) Acknowledge(keys ...SpanKey) {
 	if len(taken) > 0 && k.handed != nil {
 		k.handed.append(encodeNumbers(recTaken, taken...))
 	}
-}
-
-// AcknowledgeAll notes that for all spans of traces.
-func (k *Keeper) AcknowledgeAll(traces []spans.Trace) {
-	var keys []SpanKey
-	for i := range traces {
-		keys = append(keys, KeysOf(&traces[i])...)
-	}
-	k.Acknowledge(keys...)
 }
 
 // Tick is to be called about once a second: it writes what was acknowledged, and has the

@@ -28,7 +28,7 @@ func encodeItems(to []byte, items []QueueItem) []byte {
 	for i := range items {
 		to = append(to, items[i].Key.TraceID[:]...)
 		to = append(to, items[i].Key.SpanID[:]...)
-		to = appendText(to, string(items[i].Body))
+		to = appendText(to, items[i].Body)
 	}
 	return to
 }
@@ -56,7 +56,7 @@ func decodeItems(body []byte) (items []QueueItem, err error) {
 	return items, nil
 }
 
-func appendText(to []byte, s string) []byte {
+func appendText[T string | []byte](to []byte, s T) []byte {
 	return append(binary.AppendUvarint(to, uint64(len(s))), s...)
 }
 

@@ -48,10 +48,12 @@ type protobuf interface {
 	Unmarshal([]byte) error
 }
 
-// encodeObservation appends an observation to a record:
+// EncodeObservation appends an observation to a record:
 //
 //	kind, flags, time in ns, "apps/v1 Deployment", 0, object
-func encodeObservation(to []byte, o stream.Observation) ([]byte, error) {
+//
+// The error is that of an object that cannot be encoded.
+func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
 	flags := byte(0)
 	switch o.Type {
 	case watch.Modified:
@@ -109,8 +111,9 @@ func isTypeOf(object runtime.Object, name string) bool {
 // typesByKind are the types of the kinds that stream.NewObject knows.
 var typesByKind sync.Map
 
-// decodeObservation reads what encodeObservation has written.
-func decodeObservation(body []byte) (o stream.Observation, err error) {
+// DecodeObservation reads what EncodeObservation has written. The error is that of what is
+// damaged.
+func DecodeObservation(body []byte) (o stream.Observation, err error) {
 	if len(body) < 2 {
 		return o, errDamaged
 	}
@@ -218,12 +221,3 @@ func timeOfRecord(body []byte) time.Time {
 
 // errUnknown says that a record is of a kind that this version does not know.
 var errUnknown = errors.New("unknown kind of record")
-
-// EncodeObservation and DecodeObservation are for who keeps observations for a while, in
-// memory.
-func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
-	return encodeObservation(to, o)
-}
-
-// DecodeObservation reads what EncodeObservation has written.
-func DecodeObservation(body []byte) (stream.Observation, error) { return decodeObservation(body) }

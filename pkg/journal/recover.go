@@ -259,7 +259,7 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 	}
 	switch e.body[0] {
 	case recObserved:
-		o, wrong := decodeObservation(e.body)
+		o, wrong := DecodeObservation(e.body)
 		if wrong != nil {
 			return nil, wrong
 		}

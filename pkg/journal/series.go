@@ -150,9 +150,7 @@ func (s *series) append(body []byte) uint64 {
 
 // encode appends a record to a frame; last is the number of the one before it.
 func encode(to []byte, e entry, last uint64) []byte {
-	to = binary.AppendUvarint(to, e.seq-last)
-	to = binary.AppendUvarint(to, uint64(len(e.body)))
-	return append(to, e.body...)
+	return appendText(binary.AppendUvarint(to, e.seq-last), e.body)
 }
 
 // flush writes what was appended, so that it survives the process; with sync, the machine.
@@ -375,16 +373,15 @@ func decodeFrame(raw []byte, last uint64, each func(entry) error) (uint64, error
 		if n <= 0 {
 			return last, errDamaged
 		}
-		raw = raw[n:]
-		length, n := binary.Uvarint(raw)
-		if n <= 0 || length > uint64(len(raw)-n) {
+		body, rest, ok := cutText(raw[n:])
+		if !ok {
 			return last, errDamaged
 		}
 		last += step
-		if err := each(entry{last, raw[n : n+int(length)]}); err != nil { //nolint:gosec // It is not more than there is.
+		if err := each(entry{last, body}); err != nil {
 			return last, err
 		}
-		raw = raw[n+int(length):] //nolint:gosec // As above.
+		raw = rest
 	}
 	return last, nil
 }

@@ -312,7 +312,7 @@ func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace
 		case l.options.Acknowledges:
 			keeper.AcknowledgeLeftOut(&t)
 		default:
-			keeper.AcknowledgeAll([]spans.Trace{t})
+			keeper.Acknowledge(journal.KeysOf(&t)...)
 		}
 		errs = append(errs, err)
 	}
