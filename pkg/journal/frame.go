@@ -110,6 +110,12 @@ func (p *packer) pack(raw []byte) []byte {
 	return p.frame
 }
 
+// readFrameHead reads what the head of a frame says: how long its body is, with which checksum,
+// and how much it holds.
+func readFrameHead(head []byte) (length int64, sum uint32, holds int64) {
+	return int64(binary.LittleEndian.Uint32(head)), binary.LittleEndian.Uint32(head[4:]), int64(binary.LittleEndian.Uint32(head[8:]))
+}
+
 // unpacker reads frames.
 type unpacker struct {
 	in    *bufio.Reader
@@ -139,9 +145,7 @@ func (u *unpacker) next() ([]byte, error) {
 	if _, err := io.ReadFull(u.in, head[:]); err != nil {
 		return nil, err
 	}
-	length := int64(binary.LittleEndian.Uint32(head[0:]))
-	sum := binary.LittleEndian.Uint32(head[4:])
-	holds := int64(binary.LittleEndian.Uint32(head[8:]))
+	length, sum, holds := readFrameHead(head[:])
 	if frameHead+length > u.left {
 		return nil, errTorn
 	}

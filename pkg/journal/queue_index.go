@@ -43,7 +43,8 @@ func (q *Queue) add(r *record, namespace string) {
 	q.waits(int(r.items - r.done))
 }
 
-// remove forgets a record, which is the oldest of its holder. The caller holds the lock.
+// remove forgets a record, which is the oldest of its holder, but for some that are being sent.
+// The caller holds the lock.
 func (q *Queue) remove(r *record) {
 	if q.unread == r {
 		q.unread = r.next

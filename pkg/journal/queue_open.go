@@ -83,13 +83,12 @@ func frameAt(content []byte, at int) (size int) {
 	if len(content)-at < frameHead {
 		return 0
 	}
-	length := int64(binary.LittleEndian.Uint32(content[at:]))
-	holds := int64(binary.LittleEndian.Uint32(content[at+8:]))
+	length, sum, holds := readFrameHead(content[at:])
 	if length == 0 || length > int64(len(content)-at-frameHead) || holds > maxFrame || holds > length*maxRatio {
 		return 0
 	}
 	body := content[at+frameHead:][:length]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(content[at+4:]) {
+	if crc32.Checksum(body, castagnoli) != sum {
 		return 0
 	}
 	return frameHead + int(length)
@@ -106,7 +105,8 @@ func decodeRecord(frame []byte) (number uint64, items []QueueItem, err error) {
 	if frameAt(frame, 0) != len(frame) {
 		return 0, nil, errDamaged
 	}
-	raw := make([]byte, binary.LittleEndian.Uint32(frame[8:]))
+	_, _, holds := readFrameHead(frame)
+	raw := make([]byte, holds)
 	from := inflaters.Get().(io.ReadCloser)
 	defer inflaters.Put(from)
 	if err := from.(flate.Resetter).Reset(bytes.NewReader(frame[frameHead:]), nil); err != nil {
