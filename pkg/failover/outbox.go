@@ -428,14 +428,6 @@ func (o *Outbox) wrote(err error) {
 	}
 }
 
-// endOf is the latest end of a trace's spans.
-func endOf(t *spans.Trace) (end time.Time) {
-	for i := range t.Spans {
-		end = latest(end, t.Spans[i].End)
-	}
-	return end
-}
-
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

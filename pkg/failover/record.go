@@ -75,13 +75,10 @@ type Record struct {
 
 // entryOf is the entry of spans of one trace.
 func entryOf(t *spans.Trace) Entry {
-	e := Entry{Trace: traceHash(t.Root()), Count: len(t.Spans), Open: true}
-	for i := range t.Spans {
-		if e.Count <= mostNamed {
+	e := Entry{Trace: traceHash(t.Root()), End: t.End(), Count: len(t.Spans), Open: true}
+	if e.Count <= mostNamed {
+		for i := range t.Spans {
 			e.Spans = append(e.Spans, spanHash(&t.Spans[i]))
-		}
-		if end := t.Spans[i].End; end.After(e.End) {
-			e.End = end
 		}
 	}
 	if second := e.End.Truncate(time.Second); !second.Equal(e.End) {

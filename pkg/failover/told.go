@@ -88,7 +88,7 @@ func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
 	for _, it := range o.waiting {
 		var gone []journal.SpanKey
 		it.Trace, gone = o.untold(it.Trace)
-		if len(it.Spans) > 0 && now.Sub(it.put) > passedAfter && endOf(&it.Trace).Before(o.record.Watermark) {
+		if len(it.Spans) > 0 && now.Sub(it.put) > passedAfter && it.End().Before(o.record.Watermark) {
 			o.stats.Passed += int64(len(it.Spans))
 			gone = append(gone, journal.KeysOf(&it.Trace)...)
 			it.Spans = nil
@@ -149,9 +149,7 @@ func (o *Outbox) content() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.record.Writer = o.options.Writer
-	if at := o.watermark(); at.After(o.record.Watermark) {
-		o.record.Watermark = at
-	}
+	o.record.Watermark = latest(o.record.Watermark, o.watermark())
 	o.record.prune(o.options.Now())
 	out := o.record.clone()
 	out.Entries = append(out.Entries, o.pending...)

@@ -139,6 +139,16 @@ func (t *Trace) Root() *Span {
 	return &t.Spans[0]
 }
 
+// End returns the latest end of the trace's spans, which is zero without any.
+func (t *Trace) End() (end time.Time) {
+	for i := range t.Spans {
+		if at := t.Spans[i].End; at.After(end) {
+			end = at
+		}
+	}
+	return end
+}
+
 // Attribute returns the value that a span, or else its Resource, has for a key.
 func (s *Span) Attribute(key attribute.Key) (attribute.Value, bool) {
 	for _, list := range [...][]attribute.KeyValue{s.Attributes, s.Resource} {

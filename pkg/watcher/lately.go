@@ -238,7 +238,7 @@ func (t *lately) active(o runtime.Object) bool {
 func (t *lately) provenIn(traces []spans.Trace) (proven []spans.Trace, left int) {
 	for i := range traces {
 		switch root := traces[i].Root(); {
-		case root.Kind == spankind.InProgress, endOf(&traces[i]).Before(t.since):
+		case root.Kind == spankind.InProgress, traces[i].End().Before(t.since):
 		case t.unclear(root):
 			left++
 		default:
@@ -266,14 +266,4 @@ func (t *lately) unclear(root *spans.Span) bool {
 		return ok && t.since.Sub(root.Start) >= deadline
 	}
 	return false
-}
-
-// endOf is the latest end of a trace's spans.
-func endOf(t *spans.Trace) (end time.Time) {
-	for i := range t.Spans {
-		if t.Spans[i].End.After(end) {
-			end = t.Spans[i].End
-		}
-	}
-	return end
 }
