@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/rollspan/rollspan/pkg/failover"
 	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
@@ -87,7 +88,7 @@ nothing is sent early then: changes settle in the next run.`,
 	fs.StringVar(&r.dataDirMaxBytes, "data-dir-max-bytes", "1Gi", "how much that may take on the disk: half for what was seen, half for spans that wait for the collector")
 	fs.BoolVar(&r.manager.LeaderElect, "leader-elect", false, "let replicas elect the one that sends what all of them see")
 	fs.StringVar(&r.manager.LeaderElectNamespace, "leader-elect-namespace", "", "`NAMESPACE` of the Leases; default the pod's own, and outside of a pod there are none")
-	fs.StringVar(&r.manager.LeaderElectName, "leader-elect-name", defaultLeaseName, "`NAME` of the Lease that replicas compete for; of all with the same name, one sends")
+	fs.StringVar(&r.manager.LeaderElectName, "leader-elect-name", failover.DefaultLease, "`NAME` of the Lease that replicas compete for; of all with the same name, one sends")
 	fs.StringVar(&r.manager.HealthAddress, "health-address", "", "`HOST:PORT` to serve /healthz and /readyz on; default none")
 	fs.StringVar(&r.manager.MetricsAddress, "metrics-address", "", "`HOST:PORT` to serve /metrics on, for Prometheus; default none")
 	fs.StringVar(&r.manager.PprofAddress, "pprof-address", "", "`HOST:PORT` to serve profiles of the process on (/debug/pprof/); whoever reaches it may read its memory; default none")
@@ -95,9 +96,6 @@ nothing is sent early then: changes settle in the next run.`,
 		"label the metrics of changes with the name of what changed, which makes many more of them")
 	return cmd
 }
-
-// defaultLeaseName is the Lease that replicas compete for.
-const defaultLeaseName = "rollspan"
 
 type run struct {
 	*app
@@ -137,7 +135,7 @@ func (r *run) validate() error {
 // validateElection finds a name for a Lease that nobody would compete for: whoever gives it
 // means that one of several sends, and all of them would.
 func (r *run) validateElection() error {
-	if name := r.manager.LeaderElectName; !r.manager.LeaderElect && name != defaultLeaseName {
+	if name := r.manager.LeaderElectName; !r.manager.LeaderElect && name != failover.DefaultLease {
 		return fmt.Errorf("--leader-elect-name: %q is of no use without --leader-elect; give that, too", name)
 	}
 	return nil

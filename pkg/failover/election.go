@@ -37,6 +37,9 @@ const lookEvery = 30 * time.Second
 // Every Lease of rollspan has this label, so that they are found.
 const leaseLabel, leaseLabelValue = "app.kubernetes.io/name", "rollspan"
 
+// allLeases is what finds them.
+var allLeases = metav1.ListOptions{LabelSelector: leaseLabel + "=" + leaseLabelValue}
+
 // Election has an Outbox lead while a Lease is held.
 type Election struct {
 	// Client is for Leases of a namespace.
@@ -154,7 +157,7 @@ func (e *Election) own(ctx context.Context) (name string, ok bool) {
 // not be read: then what is seen is sent, whoever else does.
 func (e *Election) list(ctx context.Context) ([]coordinationv1.Lease, bool) {
 	for {
-		leases, err := e.Client.List(ctx, metav1.ListOptions{LabelSelector: leaseLabel + "=" + leaseLabelValue})
+		leases, err := e.Client.List(ctx, allLeases)
 		e.report(err)
 		switch {
 		case err == nil:
@@ -176,7 +179,7 @@ func (e *Election) list(ctx context.Context) ([]coordinationv1.Lease, bool) {
 func (e *Election) before(leases []coordinationv1.Lease) (last *coordinationv1.Lease) {
 	for i := range leases {
 		l := &leases[i]
-		if scope, ok := l.Annotations[scopeAnnotation]; !ok || scope != e.Scope || l.Name == leaseOfReplicas || l.Spec.RenewTime == nil {
+		if scope, ok := l.Annotations[scopeAnnotation]; !ok || scope != e.Scope || l.Name == DefaultLease || l.Spec.RenewTime == nil {
 			continue
 		}
 		if last == nil || last.Spec.RenewTime.Before(l.Spec.RenewTime) {
@@ -186,8 +189,8 @@ func (e *Election) before(leases []coordinationv1.Lease) (last *coordinationv1.L
 	return last
 }
 
-// leaseOfReplicas is the Lease that replicas compete for.
-const leaseOfReplicas = "rollspan"
+// DefaultLease is the Lease that replicas compete for where they are not told another.
+const DefaultLease = "rollspan"
 
 // look looks for others from time to time.
 func (e *Election) look(ctx context.Context) {
@@ -199,7 +202,7 @@ func (e *Election) look(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		leases, err := e.Client.List(ctx, metav1.ListOptions{LabelSelector: leaseLabel + "=" + leaseLabelValue})
+		leases, err := e.Client.List(ctx, allLeases)
 		if err == nil {
 			e.notice(e.overlapping(leases.Items, time.Now()))
 		}

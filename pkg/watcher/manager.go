@@ -16,9 +16,6 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// defaultLeaseName is the Lease that replicas compete for.
-const defaultLeaseName = "rollspan"
-
 // ManagerOptions say how a Live is run. The zero value runs it at once, with
 // no server.
 type ManagerOptions struct {
