@@ -78,10 +78,7 @@ func (c *Connection) RESTConfig() (*rest.Config, error) {
 // Namespace is that of the kubeconfig's context, as for kubectl; "default" where there is
 // none.
 func (c *Connection) Namespace() string {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.Warner = func(error) {} // RESTConfig tells of a missing file
-	rules.ExplicitPath = c.Kubeconfig
-	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
+	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(c.rules(), &clientcmd.ConfigOverrides{CurrentContext: c.Context})
 	namespace, _, err := config.Namespace()
 	if err != nil || namespace == "" {
 		return metav1.NamespaceDefault
@@ -89,10 +86,16 @@ func (c *Connection) Namespace() string {
 	return namespace
 }
 
-func (c *Connection) load() (*rest.Config, error) {
+// rules say which kubeconfig is loaded.
+func (c *Connection) rules() *clientcmd.ClientConfigLoadingRules {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.Warner = func(error) {} // a missing file is in the error below
+	rules.Warner = func(error) {} // a missing file is in load's error
 	rules.ExplicitPath = c.Kubeconfig
+	return rules
+}
+
+func (c *Connection) load() (*rest.Config, error) {
+	rules := c.rules()
 	fromEnv := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
 	if c.Kubeconfig == "" && c.Context == "" && fromEnv == "" {
 		if config, err := rest.InClusterConfig(); err == nil {

@@ -72,7 +72,7 @@ func (l *Live) lease(o *ManagerOptions) (*failover.Election, error) {
 		Report: (&leaseReports{trouble: l.streams.trouble, name: "leases in namespace " + namespace, elect: o.LeaderElect}).report,
 	}
 	if o.LeaderElect {
-		e.Name = cmp.Or(o.LeaderElectName, defaultLeaseName)
+		e.Name = cmp.Or(o.LeaderElectName, failover.DefaultLease)
 		l.options.Log.Info("waiting to be elected", "lease", namespace+"/"+e.Name)
 	}
 	return e, nil
@@ -92,7 +92,6 @@ func (l *Live) handOver(sink Sink) error {
 	h.outbox = failover.NewOutbox(failover.Options{
 		Writer: writer, Log: l.options.Log, Lag: handoutLag + l.options.Engine.Settle,
 		Deliver: func(t spans.Trace) error {
-			t = onlySent(&t)
 			err := sink.Deliver(t)
 			if err == nil && !l.options.Acknowledges {
 				l.Acknowledge(journal.KeysOf(&t)...)
