@@ -7,12 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"slices"
 	"strings"
-	"sync"
 
-	"github.com/go-logr/logr"
 	"golang.org/x/net/http/httpguts"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -28,13 +24,11 @@ type headerFiles struct {
 	// fixed are the headers that are not in files, whose values are secrets, too.
 	fixed map[string]string
 
-	mu        sync.Mutex
-	log       logr.Logger
+	renewed
 	texts     map[string][]byte // what the files held when they could be used last
 	headers   map[string]string
 	fromToken string
 	secrets   *secrets
-	said      map[string]string
 }
 
 // maxHeaderFile is far more than servers take of headers.
@@ -42,7 +36,7 @@ const maxHeaderFile = 1 << 20
 
 // read reads the files for the first time; its errors are about them.
 func (f *headerFiles) read() error {
-	f.texts, f.said = map[string][]byte{}, map[string]string{}
+	f.texts = map[string][]byte{}
 	_, errList := f.readList()
 	_, errToken := f.readToken()
 	for name := range f.headers {
@@ -56,13 +50,7 @@ func (f *headerFiles) read() error {
 
 // know takes note of what is secret now, and was a moment ago: whoever answers may repeat either.
 func (f *headerFiles) know(before map[string]string) {
-	all := map[string]string{}
-	for i, headers := range []map[string]string{before, f.fixed, f.all()} {
-		for name, value := range headers {
-			all[fmt.Sprint(i, name)] = value
-		}
-	}
-	f.secrets = newSecrets(all)
+	f.secrets = newSecrets(before, f.fixed, f.all())
 }
 
 // all are the headers that the files hold.
@@ -134,36 +122,15 @@ func (f *headerFiles) readFile(from source) (text []byte, changed bool, err erro
 	if from.value == "" {
 		return nil, false, nil
 	}
-	text, err = os.ReadFile(from.value)
+	text, err = from.read()
 	switch {
 	case err != nil:
-		return nil, false, fmt.Errorf("%s: %w; %s", from.name, err, checkFile)
+		return nil, false, err
 	case len(text) > maxHeaderFile:
 		return nil, false, fmt.Errorf("%s: %s has more than %d bytes, and holds no headers", from.name, from.value, maxHeaderFile)
 	}
 	old, known := f.texts[from.name]
 	return text, !known || !bytes.Equal(text, old), nil
-}
-
-// report logs what became of reading a file again: each error once, until it is another or
-// there is none.
-func (f *headerFiles) report(from source, changed bool, err error) {
-	switch {
-	case err == nil:
-		delete(f.said, from.name)
-		if changed {
-			f.log.Info("Read renewed headers", "file", from.value, "setting", from.name)
-		}
-	case f.said[from.name] != err.Error():
-		f.said[from.name] = err.Error()
-		f.log.Error(err, "The headers cannot be read again; those that were read before stay in use", "file", from.value)
-	}
-}
-
-func (f *headerFiles) logTo(log logr.Logger) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.log = log
 }
 
 // intercept gives a call by gRPC the headers; those in files win.
@@ -194,6 +161,8 @@ func (t headerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // resolveHeaderFiles reads the files with headers; nil if there are none.
 func (s *settings) resolveHeaderFiles() error {
 	f := &headerFiles{
+		renewed: renewed{what: "headers"},
+
 		list:  source{strings.TrimSpace(s.HeadersFile), "--otlp-headers-file"},
 		token: source{strings.TrimSpace(s.BearerTokenFile), "--otlp-bearer-token-file"},
 		fixed: s.headers,
@@ -207,15 +176,18 @@ func (s *settings) resolveHeaderFiles() error {
 
 // headerCount is how many headers a request has.
 func (s *settings) headerCount() int {
-	n := len(s.headers)
-	if s.headerFiles != nil {
-		for name := range s.headerFiles.now() {
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(s.headers)), func(other string) bool { return strings.EqualFold(name, other) }) {
-				n++
-			}
+	names := map[string]bool{}
+	for name := range s.headers {
+		names[strings.ToLower(name)] = true
+	}
+	if f := s.headerFiles; f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for name := range f.all() {
+			names[strings.ToLower(name)] = true
 		}
 	}
-	return n
+	return len(names)
 }
 
 // known are the secrets that must not be logged.

@@ -41,6 +41,15 @@ type settings struct {
 // flag or variable that it came from.
 type source struct{ value, name string }
 
+// read reads the file that a setting names.
+func (s source) read() ([]byte, error) {
+	text, err := os.ReadFile(s.value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; check the path, that the file is mounted there, and that rollspan's user may read it", s.name, err)
+	}
+	return text, nil
+}
+
 // sources lists what was given for a setting, the one that wins first. Names
 // of flags and variables differ only in spelling.
 func sources(field, key string) []source {
@@ -313,7 +322,7 @@ func (c *Config) resolveTLS(to endpoint) (*tlsFiles, error) {
 	case cert.value != "" && key.value == "":
 		return nil, fmt.Errorf("%s: a certificate needs its key; set --otlp-client-key too", cert.name)
 	}
-	files := &tlsFiles{ca: ca, cert: cert, key: key}
+	files := &tlsFiles{renewed: renewed{what: "certificates"}, ca: ca, cert: cert, key: key}
 	return files, files.read()
 }
 

@@ -47,10 +47,12 @@ const run = 6
 
 // newSecrets returns the secrets in the values of headers, and in the
 // addresses of proxies.
-func newSecrets(headers map[string]string) *secrets {
+func newSecrets(headers ...map[string]string) *secrets {
 	var values []string
-	for _, v := range headers {
-		values = append(values, secretParts(v)...)
+	for _, some := range headers {
+		for _, v := range some {
+			values = append(values, secretParts(v)...)
+		}
 	}
 	values = append(values, proxyPasswords()...)
 	var words, symbols, numbers, base64s, base64Symbols []string

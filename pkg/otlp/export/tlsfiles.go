@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 
-	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/credentials"
@@ -28,8 +26,7 @@ type tlsFiles struct {
 	// both are without a value.
 	ca, cert, key source
 
-	mu  sync.Mutex
-	log logr.Logger
+	renewed
 	// caText, certText and keyText are what the files held when they could be
 	// used last, and roots and own what was in them.
 	caText, certText, keyText []byte
@@ -37,12 +34,7 @@ type tlsFiles struct {
 	own                       *tls.Certificate
 	// version counts how often they have changed.
 	version int
-	// said holds what was logged about a file that cannot be read.
-	said map[string]string
 }
-
-// checkFile is what to do about a file that cannot be read.
-const checkFile = "check the path, that the file is mounted there, and that rollspan's user may read it"
 
 // read reads the files for the first time; its errors are about them.
 func (f *tlsFiles) read() error {
@@ -92,10 +84,10 @@ func (f *tlsFiles) readRoots() (changed bool, err error) {
 	if f.ca.value == "" {
 		return false, nil
 	}
-	text, err := os.ReadFile(f.ca.value)
+	text, err := f.ca.read()
 	switch {
 	case err != nil:
-		return false, fmt.Errorf("%s: %w; %s", f.ca.name, err, checkFile)
+		return false, err
 	case bytes.Equal(text, f.caText):
 		return false, nil
 	}
@@ -112,13 +104,13 @@ func (f *tlsFiles) readOwn() (changed bool, err error) {
 	if f.cert.value == "" {
 		return false, nil
 	}
-	certText, err := os.ReadFile(f.cert.value)
+	certText, err := f.cert.read()
 	if err != nil {
-		return false, fmt.Errorf("%s: %w; %s", f.cert.name, err, checkFile)
+		return false, err
 	}
-	keyText, err := os.ReadFile(f.key.value)
+	keyText, err := f.key.read()
 	if err != nil {
-		return false, fmt.Errorf("%s: %w; %s", f.key.name, err, checkFile)
+		return false, err
 	}
 	if bytes.Equal(certText, f.certText) && bytes.Equal(keyText, f.keyText) {
 		return false, nil
@@ -130,30 +122,6 @@ func (f *tlsFiles) readOwn() (changed bool, err error) {
 	f.certText, f.keyText, f.own = certText, keyText, &pair
 	f.version++
 	return true, nil
-}
-
-// report logs what became of reading a file again: each error once, until it is
-// another or there is none.
-func (f *tlsFiles) report(file source, changed bool, err error) {
-	switch {
-	case err == nil:
-		delete(f.said, file.name)
-		if changed {
-			f.log.Info("Read renewed certificates", "file", file.value, "setting", file.name)
-		}
-	case f.said[file.name] != err.Error():
-		if f.said == nil {
-			f.said = map[string]string{}
-		}
-		f.said[file.name] = err.Error()
-		f.log.Error(err, "The certificates cannot be read again; those that were read before stay in use", "file", file.value)
-	}
-}
-
-func (f *tlsFiles) logTo(log logr.Logger) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.log = log
 }
 
 // renewingCredentials are gRPC's credentials of the files as they are when a
