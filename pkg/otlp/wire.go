@@ -160,11 +160,10 @@ func (e *Encoder) Request(batch []*Packed) []*tracepb.ResourceSpans {
 	type around struct{ resource, around string }
 	resources := map[around]int{}
 	for _, n := range batch {
-		key := around{string(n.ResourceWire()), string(n.Around)}
-		i, ok := resources[key]
+		i, ok := resources[around{string(n.ResourceWire()), string(n.Around)}] // without a copy
 		if !ok {
 			i = len(out)
-			resources[key] = i
+			resources[around{string(n.ResourceWire()), string(n.Around)}] = i
 			out = append(out, e.around(n))
 			fields = append(fields, nil)
 		}
