@@ -105,7 +105,6 @@ type record struct {
 	offset       int64  // of its frame
 	size         uint32 // of its frame
 	items, done  uint32
-	raw          uint32 // what its items take
 	read         bool
 	holder       *recordHolder
 	before, next *record
@@ -122,8 +121,8 @@ type segmentUse struct {
 type QueueStats struct {
 	// Bytes is what it takes on the disk, of MaxBytes.
 	Bytes, MaxBytes int64
-	// Items is how many wait, and Behind of how many, and how many bytes, only the disk knows.
-	Items, Behind, BehindBytes int
+	// Items is how many wait, and Behind of how many only the disk knows.
+	Items, Behind int
 	// Found is how many waited at the beginning.
 	Found int
 
@@ -211,7 +210,7 @@ func (q *Queue) write(items []QueueItem) (*record, error) {
 	if q.broken {
 		return nil, errBroken
 	}
-	r := &record{items: uint32(len(items)), raw: rawOf(items)} //nolint:gosec // A record is not large.
+	r := &record{items: uint32(len(items))} //nolint:gosec // A record is not large.
 	q.body = encodeItems(q.body[:0], items)
 	before := q.data.bytes()
 	if q.data.file == nil {
@@ -414,11 +413,11 @@ func (q *Queue) Found() []SpanKey {
 	return out
 }
 
-// Behind is how many items, of how many bytes, Next will return.
-func (q *Queue) Behind() (items, bytes int) {
+// Behind is how many items Next will return.
+func (q *Queue) Behind() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.stats.Behind, q.stats.BehindBytes
+	return q.stats.Behind
 }
 
 // Kept reports whether what is appended is kept.

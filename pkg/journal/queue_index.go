@@ -108,5 +108,4 @@ func (q *Queue) waits(n int) { q.stats.Items += n }
 // behind counts a record that only the disk knows, or does no more.
 func (q *Queue) behind(r *record, sign int) {
 	q.stats.Behind += sign * int(r.items-r.done)
-	q.stats.BehindBytes += sign * int(r.raw)
 }

@@ -69,14 +69,6 @@ func cutText(from []byte) (text, rest []byte, ok bool) {
 	return from[n:end:end], from[end:], true
 }
 
-// rawOf is what items take.
-func rawOf(items []QueueItem) (n uint32) {
-	for i := range items {
-		n += uint32(len(items[i].Body)) //nolint:gosec // A record is not large.
-	}
-	return n
-}
-
 // frameAt is how long the frame is that begins in content at an offset; 0 if none does that is
 // whole.
 func frameAt(content []byte, at int) (size int) {
@@ -284,7 +276,7 @@ func (q *Queue) note(seg *segment, offset int64, frame []byte) (ok bool) {
 	}
 	r := &record{
 		number: number, segment: seg.index, offset: offset, size: uint32(len(frame)), //nolint:gosec // It is not large.
-		items: uint32(len(items)), done: uint32(done), raw: rawOf(items), //nolint:gosec // Nor is this.
+		items: uint32(len(items)), done: uint32(done), //nolint:gosec // Nor is this.
 	}
 	q.add(r, items[0].Namespace)
 	q.behind(r, +1)

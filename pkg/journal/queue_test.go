@@ -139,8 +139,7 @@ func TestQueueKilledAnywhere(t *testing.T) {
 						it := span(r, len(all))
 						items, all[it.Key], waits = append(items, it), it, append(waits, it.Key)
 					}
-					behind, _ := q.Behind()
-					read := behind == 0 && r.IntN(2) == 0
+					read := q.Behind() == 0 && r.IntN(2) == 0
 					places := q.Append(items, read)
 					if read {
 						front.items, front.places = append(front.items, items...), append(front.places, places...)

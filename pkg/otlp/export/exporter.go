@@ -136,8 +136,7 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 	e.queue.keepEvicted = s.Gone != nil
 	if e.store = s.Store; e.store != nil {
 		e.queue.onDisk = e.store.Working()
-		found, _ := e.store.Behind()
-		e.stats.Enqueued = int64(found)
+		e.stats.Enqueued = int64(e.behind())
 	}
 	go newSender(e).run()
 	return e, nil
@@ -222,9 +221,7 @@ func (e *Exporter) Stats() Stats {
 	out := e.stats
 	out.Queued = e.queue.len()
 	out.QueuedBytes = e.queue.bytes()
-	if e.store != nil {
-		out.Behind, _ = e.store.Behind()
-	}
+	out.Behind = e.behind()
 	out.MaxQueued, out.MaxQueuedBytes = e.queue.max[inSpans], e.queue.max[inBytes]
 	return out
 }

@@ -255,11 +255,7 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 	if rejected > 0 || a.words != "" {
 		s.failed(a)
 	}
-	behind := 0
-	if s.store != nil {
-		behind, _ = s.store.Behind()
-	}
-	waiting, dropped := n+s.queue.len()+behind, s.stats.Dropped.Total()
+	waiting, dropped := n+s.queue.len()+s.behind(), s.stats.Dropped.Total()
 	s.mu.Unlock()
 	s.gone(ofMemory(batch))
 	if taken := s.settings.Acknowledged; taken != nil && rejected == 0 {

@@ -24,8 +24,8 @@ type Store interface {
 	Sync()
 	// Done says that nothing up to a place, and of what is there, is to be sent any more.
 	Done(Place)
-	// Behind is how many spans, and how many bytes of them, Next will return.
-	Behind() (spans, bytes int)
+	// Behind is how many spans Next will return.
+	Behind() int
 	// Working reports whether the disk has not failed.
 	Working() bool
 }
@@ -52,8 +52,7 @@ func (e *Exporter) push(items []otlp.Packed) (evicted map[string]int64) {
 	if e.store == nil {
 		return e.queue.push(items)
 	}
-	behind, _ := e.store.Behind()
-	read := behind == 0 && e.queue.fits(items)
+	read := e.behind() == 0 && e.queue.fits(items)
 	places := e.store.Append(items, read)
 	if !read && len(places) > 0 {
 		// Memory is the front only; what the disk has not taken is there all the same.
@@ -73,6 +72,14 @@ func (e *Exporter) push(items []otlp.Packed) (evicted map[string]int64) {
 		evicted[gone.Namespace] += int64(gone.Spans)
 	}
 	return evicted
+}
+
+// behind is how many spans only the Store has.
+func (e *Exporter) behind() int {
+	if e.store == nil {
+		return 0
+	}
+	return e.store.Behind()
 }
 
 // refillBatches is how many requests are in memory at least, if there are spans for so many.

@@ -96,16 +96,15 @@ func (s *shelf) Done(at Place) {
 	s.done = max(s.done, at.Record)
 }
 
-func (s *shelf) Behind() (spans, bytes int) {
+func (s *shelf) Behind() (spans int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := s.read; i < len(s.items); i++ {
 		if !s.gone[uint64(i)+1] {
 			spans++
-			bytes += s.items[i].Size()
 		}
 	}
-	return spans, bytes
+	return spans
 }
 
 func (s *shelf) Working() bool {
