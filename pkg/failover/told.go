@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/journal"
@@ -109,14 +110,21 @@ func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
 // If its root was, so was all that had ended by then, as another process has built it: parts of
 // it may have other IDs there, where the two did not see the same.
 func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey) {
-	left = t
-	left.Spans = nil
 	var until time.Time
 	if root, known := o.known[spanHash(t.Root())]; known && !t.Late {
 		until = root.end
 	}
 	old := t.Late || t.Root().End.Before(o.floor)
-	for i := range t.Spans {
+	n := 0
+	for n < len(t.Spans) && !o.isTold(&t.Spans[n], until, old) {
+		n++
+	}
+	if n == len(t.Spans) { // mostly: a standby looks at all that waits each time that it reads the record
+		return t, nil
+	}
+	left = t
+	left.Spans = slices.Clone(t.Spans[:n])
+	for i := n; i < len(t.Spans); i++ {
 		if s := &t.Spans[i]; o.isTold(s, until, old) {
 			o.stats.Told++
 			gone = append(gone, journal.SpanKey{TraceID: s.TraceID, SpanID: s.SpanID})
