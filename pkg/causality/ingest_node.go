@@ -32,12 +32,6 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 	if n.Gone {
 		return
 	}
-	begun := n.Begun
-	defer func() {
-		if n.Begun != begun {
-			e.losses = nil
-		}
-	}()
 	arrival := o.Arrival()
 	n.ObserveBoot(in.Status.NodeInfo.BootID, o.Time)
 	for i := range in.Status.Conditions {
@@ -55,10 +49,9 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 // touchNode has a Node looked at: it, or an Event about it, has been seen.
 func (e *Engine) touchNode(obj *podlife.Object) {
 	if n := e.nodes.ByID[obj.ObjectID]; n != nil {
-		begun := n.Begun
 		n.ObserveKubelet()
-		if n.Begun != begun {
-			e.losses = nil
+		if n.Begun {
+			n.Begun, e.losses = false, nil
 		}
 		e.dueNodes.Earlier(n, e.now.Add(e.opts.Settle))
 		e.mayGrowOld(n)

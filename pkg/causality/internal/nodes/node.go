@@ -38,7 +38,7 @@ type Record struct {
 	bootID      string
 	reboot      *Disruption // the reboot after which it is not Ready yet
 	Disruptions []*Disruption
-	Begun       int // how many disruptions have begun
+	Begun       bool // whether a disruption has begun since this was last set to false
 	Gone        bool
 }
 
@@ -184,7 +184,7 @@ func (n *Record) begin(d *Disruption) *Disruption {
 			return other
 		}
 	}
-	n.Begun++
+	n.Begun = true
 	n.Disruptions = append(n.Disruptions, d)
 	if len(n.Disruptions) > MaxDisruptions {
 		i := max(0, slices.IndexFunc(n.Disruptions, func(d *Disruption) bool { return d.Ledger.Sent || d.Over }))
