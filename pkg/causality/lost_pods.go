@@ -16,21 +16,24 @@ type lostPods struct {
 
 // note files a pod, if it is lost.
 func (l *lostPods) note(pod *podlife.Pod) {
-	node, filed := l.of[pod]
-	if lost := pod.Lost() && pod.Node != ""; filed == lost && (!lost || node == pod.Node) {
+	node := ""
+	if pod.Lost() {
+		node = pod.Node
+	}
+	if l.of[pod] == node {
 		return
 	}
 	l.forget(pod)
-	if !pod.Lost() || pod.Node == "" {
+	if node == "" {
 		return
 	}
 	if l.of == nil {
 		l.on, l.of = map[string]map[*podlife.Pod]struct{}{}, map[*podlife.Pod]string{}
 	}
-	if l.on[pod.Node] == nil {
-		l.on[pod.Node] = map[*podlife.Pod]struct{}{}
+	if l.on[node] == nil {
+		l.on[node] = map[*podlife.Pod]struct{}{}
 	}
-	l.on[pod.Node][pod], l.of[pod] = struct{}{}, pod.Node
+	l.on[node][pod], l.of[pod] = struct{}{}, node
 }
 
 // forget drops a pod.
