@@ -70,9 +70,7 @@ func (e *Engine) endAsWorkload(set *workloads.PodSet, in *appsv1.ReplicaSet, o O
 			c.Finish(attr.OutcomeSuperseded, evidence.Arrived(o.Time), evidence.NewWrite(in.ResourceVersion, o))
 		}
 		e.touch(w) // for the last time
-		e.issued.ForgetCurrent(&w.Ledger)
-		delete(e.workloads, set.ObjectID)
-		e.forgetOpen(w)
+		e.forgetWorkload(w)
 	}
 }
 

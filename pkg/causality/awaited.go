@@ -91,35 +91,42 @@ func (e *Engine) noteOpen(w *workloads.Workload) {
 		delete(e.open, w)
 	}
 	if !isOpen(w) {
-		e.lookAt(e.awaited.reviews[w], e.now)
+		e.lookAtAll(e.awaited.reviews[w], e.now)
 		return
 	}
 	for obj := range e.awaited.reviews[w] {
 		e.worked++
 		if obj.Kind == kube.KindClaim { // it waits for the start of one pod: see wantedByPod
-			e.lookAt(map[*podlife.Object]struct{}{obj: {}}, e.now)
+			e.lookAt(obj, e.now)
 		}
 	}
 }
 
-// forgetOpen has the Events looked at that waited for a workload which is forgotten.
-func (e *Engine) forgetOpen(w *workloads.Workload) {
+// forgetWorkload forgets that an object is a workload. The Events are looked at that waited for
+// it; a review that is due still takes place.
+func (e *Engine) forgetWorkload(w *workloads.Workload) {
+	e.issued.ForgetCurrent(&w.Ledger)
+	delete(e.workloads, w.ObjectID)
 	delete(e.open, w)
-	e.lookAt(e.awaited.reviews[w], e.now)
+	e.lookAtAll(e.awaited.reviews[w], e.now)
 }
 
 // toldOf has the Events looked at that waited for a disruption: it is told, or will not be.
 func (e *Engine) toldOf(d *nodes.Disruption) {
-	e.lookAt(e.awaited.told[d], e.now.Add(e.opts.Settle))
+	e.lookAtAll(e.awaited.told[d], e.now.Add(e.opts.Settle))
 }
 
-// lookAt has the Events about objects looked at when a time has come.
-func (e *Engine) lookAt(objs map[*podlife.Object]struct{}, at time.Time) {
-	e.worked += len(objs)
+// lookAtAll has the Events about objects looked at when a time has come.
+func (e *Engine) lookAtAll(objs map[*podlife.Object]struct{}, at time.Time) {
 	for obj := range objs {
-		e.unsettled.Earlier(obj, at)
-		e.awaited.note(obj, awaits{})
+		e.lookAt(obj, at)
 	}
+}
+
+func (e *Engine) lookAt(obj *podlife.Object, at time.Time) {
+	e.worked++
+	e.unsettled.Earlier(obj, at)
+	e.awaited.note(obj, awaits{})
 }
 
 // isOpen reports whether something of a workload's changes is still to be handed out, by which

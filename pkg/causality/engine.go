@@ -282,7 +282,7 @@ func (e *Engine) vanished(o Observation, id kube.ObjectID) {
 	}
 	e.claims.Vanish(id, o.Time)
 	if c := e.claims.ByID[id]; c != nil {
-		e.goneClaims.Set(c, o.Time.Add(e.opts.Linger+e.opts.Quiet+time.Nanosecond))
+		e.goneClaims.Set(c, e.forgottenAfter(o.Time).Add(time.Nanosecond))
 	}
 	e.touch(e.releaseRevision(id, o.Time))
 	if w := e.workloads[id]; w != nil && e.pods[id] == nil {
@@ -356,7 +356,7 @@ func (e *Engine) touchOwner(obj *podlife.Object, gone bool) {
 	if w := e.workloadOf(obj); w != nil {
 		e.touch(w)
 	} else if gone {
-		e.orphans.Set(obj, e.now.Add(e.opts.Linger+e.opts.Quiet))
+		e.orphans.Set(obj, e.forgottenAfter(e.now))
 	}
 }
 

@@ -251,9 +251,7 @@ func (e *Engine) dropRecord(id kube.ObjectID) {
 	}
 	e.claims.Forget(id)
 	if w := e.workloads[id]; w != nil {
-		e.issued.ForgetCurrent(&w.Ledger)
-		delete(e.workloads, id)
-		e.forgetOpen(w)
+		e.forgetWorkload(w)
 	}
 	if obj := e.objects[id]; obj != nil {
 		e.orphans.Remove(obj)

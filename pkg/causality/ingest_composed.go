@@ -144,10 +144,8 @@ func (e *Engine) claimSets(w *workloads.Workload) {
 	for id, set := range u.Sets {
 		delete(e.unseenOf, id)
 		if own := e.workloads[id]; own != nil {
-			e.issued.ForgetCurrent(&own.Ledger)
-			delete(e.workloads, id)
 			e.due.Remove(own)
-			e.forgetOpen(own)
+			e.forgetWorkload(own)
 		}
 		if was := e.sets[id]; was != nil {
 			e.releaseSet(was)

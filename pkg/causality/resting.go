@@ -296,11 +296,6 @@ func (r *reviewer) rest() {
 	}
 }
 
-// forgottenAfter is how long what is gone, and was touched at a time, is remembered.
-func (e *Engine) forgottenAfter(touched time.Time) time.Time {
-	return touched.Add(e.opts.Linger + e.opts.Quiet)
-}
-
 // pushGone and popGone keep those that are gone as a heap, as package container/heap does.
 func (rest *resting) pushGone(g goneAtRest) {
 	rest.gone = append(rest.gone, g)

@@ -223,7 +223,7 @@ func (r *reviewer) forget() {
 		r.plan.Workload.ForgetChange()
 	}
 	old := func(seen time.Time) bool {
-		at := seen.Add(r.engine.opts.Linger + r.engine.opts.Quiet)
+		at := r.engine.forgottenAfter(seen)
 		if r.engine.now.After(at) {
 			return true
 		}
@@ -248,12 +248,15 @@ func (r *reviewer) forget() {
 		}
 	}
 	if r.over() && len(r.engine.setsOf[r.plan.Workload.ObjectID]) == 0 && old(r.plan.Workload.Touched) {
-		r.engine.issued.ForgetCurrent(&r.plan.Workload.Ledger)
-		delete(r.engine.workloads, r.plan.Workload.ObjectID)
-		r.engine.forgetOpen(r.plan.Workload)
+		r.engine.forgetWorkload(r.plan.Workload)
 		delete(r.engine.revisions, r.plan.Workload.ObjectID)
 		r.engine.forget(r.plan.Workload.Object)
 	}
+}
+
+// forgottenAfter is until when what is gone, and was touched at a time, is remembered.
+func (e *Engine) forgottenAfter(touched time.Time) time.Time {
+	return touched.Add(e.opts.Linger + e.opts.Quiet)
 }
 
 // noteFilled notes what a pod that is about to be forgotten filled: its place in a step,
