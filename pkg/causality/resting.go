@@ -8,6 +8,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/timers"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -45,14 +46,8 @@ type resting struct {
 	awake  map[kube.ObjectID][]*podlife.Pod
 	counts plans.AtRest
 	as     outline // what else the workload was when they came to rest
-	// gone are those that were told of and wait to be forgotten, the first one first.
-	gone []goneAtRest
-}
-
-// goneAtRest is a pod that is gone, as of when it was touched last.
-type goneAtRest struct {
-	pod     *podlife.Pod
-	touched time.Time
+	// gone are those of them that were told of, and are to be forgotten when their time comes.
+	gone timers.Timers[*podlife.Pod]
 }
 
 // rested is the part of one pod in the plan in which it came to rest.
@@ -142,11 +137,8 @@ func (e *Engine) awakePlan(w *workloads.Workload) *plans.Plan {
 	if w.Controller.Replaces.InTheWay() && rest.lostFirst() {
 		return nil
 	}
-	for len(rest.gone) > 0 && e.now.After(e.forgottenAfter(rest.gone[0].touched)) {
-		if pod := rest.gone[0].pod; pod.Touched.Equal(rest.gone[0].touched) {
-			e.stir(pod)
-		}
-		rest.popGone()
+	for _, pod := range rest.gone.Come(e.now) {
+		e.stir(pod)
 	}
 	p := e.newPlan(w)
 	p.AtRest = rest.counts
@@ -208,6 +200,7 @@ func (e *Engine) isAtRest(w *workloads.Workload, pod *podlife.Pod) bool {
 // wake takes a pod from those at rest.
 func (rest *resting) wake(pod *podlife.Pod, at rested) {
 	delete(rest.pods, pod)
+	rest.gone.Remove(pod)
 	rest.count(pod, at, -1)
 	rest.awake[at.set.ObjectID] = append(rest.awake[at.set.ObjectID], pod)
 }
@@ -280,7 +273,7 @@ func (r *reviewer) rest() {
 		rest.pods[pod] = at
 		rest.count(pod, at, 1)
 		if pod.Gone.Known() && !r.pending(pod) {
-			rest.pushGone(goneAtRest{pod, pod.Touched})
+			rest.gone.Set(pod, e.forgottenAfter(pod.Touched).Add(time.Nanosecond))
 		}
 	}
 	for set, pods := range rest.awake {
@@ -291,38 +284,8 @@ func (r *reviewer) rest() {
 	}
 	rest.as = e.outlineOf(w)
 	e.resting[w.ObjectID] = rest
-	if len(rest.gone) > 0 {
-		r.nextReview = evidence.Earliest(r.nextReview, e.forgottenAfter(rest.gone[0].touched).Add(time.Second))
-	}
-}
-
-// pushGone and popGone keep those that are gone as a heap, as package container/heap does.
-func (rest *resting) pushGone(g goneAtRest) {
-	rest.gone = append(rest.gone, g)
-	for i := len(rest.gone) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !rest.gone[i].touched.Before(rest.gone[up].touched) {
-			return
-		}
-		rest.gone[i], rest.gone[up] = rest.gone[up], rest.gone[i]
-		i = up
-	}
-}
-
-func (rest *resting) popGone() {
-	n := len(rest.gone) - 1
-	rest.gone[0] = rest.gone[n]
-	rest.gone = rest.gone[:n]
-	for i := 0; ; {
-		down := 2*i + 1
-		if down+1 < n && rest.gone[down+1].touched.Before(rest.gone[down].touched) {
-			down++
-		}
-		if down >= n || !rest.gone[down].touched.Before(rest.gone[i].touched) {
-			return
-		}
-		rest.gone[i], rest.gone[down] = rest.gone[down], rest.gone[i]
-		i = down
+	if first := rest.gone.First(); !first.IsZero() {
+		r.nextReview = evidence.Earliest(r.nextReview, first.Add(time.Second))
 	}
 }
 

@@ -35,6 +35,14 @@ func (ts *Timers[K]) At(k K) time.Time {
 	return ts.heap[i].time
 }
 
+// First is the first time that any waits until, zero if none does.
+func (ts *Timers[K]) First() time.Time {
+	if len(ts.heap) == 0 {
+		return time.Time{}
+	}
+	return ts.heap[0].time
+}
+
 // Set has one wait until a time, whatever time it waited for before.
 func (ts *Timers[K]) Set(k K, at time.Time) {
 	i, ok := ts.at[k]

@@ -36,8 +36,12 @@ func TestTimers(t *testing.T) {
 
 func compare(t *rapid.T, ts *Timers[int], want map[int]time.Time, now time.Time) {
 	var all, come []int
+	var first time.Time
 	for k, at := range want {
 		all = append(all, k)
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
 		if !now.Before(at) {
 			come = append(come, k)
 		}
@@ -51,6 +55,9 @@ func compare(t *rapid.T, ts *Timers[int], want map[int]time.Time, now time.Time)
 		if !slices.Equal(lists[0], lists[1]) {
 			t.Fatalf("%s are %v, want %v", what, lists[0], lists[1])
 		}
+	}
+	if !ts.First().Equal(first) {
+		t.Fatalf("the first waits until %s, want %s", ts.First(), first)
 	}
 	if ts.Len() != len(want) || ts.Ready(now) != (len(come) > 0) {
 		t.Fatalf("%d wait, ready %v, want %d and %d that have come", ts.Len(), ts.Ready(now), len(want), len(come))
