@@ -125,9 +125,6 @@ func (e *Engine) AtRest() (n int) {
 	return n
 }
 
-// SpentWork is how much work was done so far, in the units of evidence.Work.
-func (e *Engine) SpentWork() int { return e.work.Done }
-
 // WorkDone is how much work was done so far, in the units of evidence.Work, and how many
-// objects were looked at.
+// objects were looked at. Of each observation one unit is that it was observed.
 func (e *Engine) WorkDone() int { return e.worked }

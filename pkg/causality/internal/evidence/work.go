@@ -4,10 +4,7 @@ package evidence
 // given up. It is counted in units and not in time, so that a replay gives up where the
 // live run did. A unit is a span that is built, an Event that is put on one, or a look at
 // one of many.
-type Work struct {
-	Left int
-	Done int // all that was done so far, in whatever boundary
-}
+type Work struct{ Left int }
 
 // Exhausted is what the panic carries by which Spend ends work that is too much.
 type Exhausted struct{}
@@ -18,7 +15,6 @@ func (w *Work) Spend(n int) {
 	if w == nil {
 		return
 	}
-	w.Done += n
 	if w.Left -= n; w.Left < 0 {
 		panic(Exhausted{})
 	}
