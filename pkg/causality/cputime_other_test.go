@@ -1,8 +1,8 @@
 //go:build !unix
 
-package causality_test
+package causality
 
 import "time"
 
-// cpuTime is the time on the wall where that of the CPUs cannot be had.
-func cpuTime() time.Duration { return time.Since(day) }
+// CPUTime is the time on the wall where that of the CPUs cannot be had.
+func CPUTime() time.Duration { return time.Since(fleetDay) }

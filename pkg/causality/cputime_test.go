@@ -1,15 +1,15 @@
 //go:build unix
 
-package causality_test
+package causality
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what the process has taken of all CPUs so far. Unlike the time on the wall it is
+// CPUTime is what the process has taken of all CPUs so far. Unlike the time on the wall it is
 // much the same where others use them, too.
-func cpuTime() time.Duration {
+func CPUTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		panic(err)

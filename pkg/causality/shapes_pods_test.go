@@ -4,7 +4,6 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -265,13 +264,6 @@ func (f *fleet) rewrite(kib, times int, other bool) {
 	}
 }
 
-// cpuTime is what this process has taken: on a machine with other work the clock says less.
-func cpuTime() time.Duration {
-	var used syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used) // it has no reason to fail
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}
-
 // podShapes are what happens within one workload.
 var podShapes = map[string]struct {
 	sizes   [3]int // the first two are compared by what they cost
@@ -321,10 +313,10 @@ func BenchmarkPods(b *testing.B) {
 					f := newFleet()
 					shape.prepare(f, n)
 					goruntime.GC()
-					seen, done, took = f.seen, f.engine.WorkDone()-f.seen, took-cpuTime()
+					seen, done, took = f.seen, f.engine.WorkDone()-f.seen, took-CPUTime()
 					b.StartTimer()
 					shape.happen(f, n)
-					seen, done, took = f.seen-seen, f.engine.WorkDone()-f.seen-done, took+cpuTime()
+					seen, done, took = f.seen-seen, f.engine.WorkDone()-f.seen-done, took+CPUTime()
 				}
 				b.ReportMetric(float64(took.Microseconds())/float64(b.N)/float64(seen), "cpu-µs/observation")
 				b.ReportMetric(float64(done)/float64(seen), "work/observation")
@@ -341,11 +333,11 @@ func BenchmarkTemplates(b *testing.B) {
 				f := newFleet()
 				f.settled(10)
 				f.rewrite(kib, 1, true)
-				took := cpuTime()
+				took := CPUTime()
 				for b.Loop() {
 					f.rewrite(kib, 20, other)
 				}
-				each := float64((cpuTime() - took).Microseconds()) / float64(b.N) / 20
+				each := float64((CPUTime() - took).Microseconds()) / float64(b.N) / 20
 				b.ReportMetric(each, "cpu-µs/observation")
 				b.ReportMetric(each/float64(kib), "cpu-µs/KiB")
 			})

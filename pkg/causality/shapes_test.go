@@ -60,10 +60,10 @@ func BenchmarkShapes(b *testing.B) {
 					engine := newEngine(causality.Options{})
 					obs := grown(engine, s, n)
 					runtime.GC()
-					spent, before := engine.WorkDone(), cpuTime()
+					spent, before := engine.WorkDone(), causality.CPUTime()
 					count += feedShape(engine, obs)
 					work += engine.WorkDone() - spent
-					cpu += cpuTime() - before
+					cpu += causality.CPUTime() - before
 				}
 				b.ReportMetric(0, "ns/op")
 				b.ReportMetric(float64(cpu.Nanoseconds())/1000/float64(count), "cpu-µs/observation")
