@@ -347,15 +347,20 @@ func rolledAll(c *shaped, n int) {
 	c.pass(2 * time.Minute)
 }
 
-// roll rolls a Deployment of one pod, at once.
-func (c *shaped) roll(w *web) {
+// begin begins to roll a Deployment: it has a new template, and a ReplicaSet without pods.
+func (c *shaped) begin(w *web) {
 	w.d.Generation++
 	w.d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: fmt.Sprint("web:", w.d.Generation)}}
 	c.write(w.d)
-	old, was := w.rs, w.pods[0]
 	c.newSet(w, fmt.Sprint(w.d.Generation))
 	c.put(watch.Added, false, w.rs)
 	c.write(w.d)
+}
+
+// roll rolls a Deployment of one pod, at once.
+func (c *shaped) roll(w *web) {
+	old, was := w.rs, w.pods[0]
+	c.begin(w)
 	p := c.newPod(w.rs, w.rs.Name+"-0", "node-a")
 	c.put(watch.Added, false, p)
 	c.event(w.rs, "ReplicaSet", "SuccessfulCreate", "Created pod: "+p.Name)
@@ -411,12 +416,7 @@ func longLists(c *shaped, n int) {
 func (c *shaped) heldUp(prefix string, n int) []*corev1.Pod {
 	var held []*corev1.Pod
 	for _, w := range c.listed(prefix, n, 1, oneNode) {
-		w.d.Generation++
-		w.d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:2"}}
-		c.write(w.d)
-		c.newSet(w, "2")
-		c.put(watch.Added, false, w.rs)
-		c.write(w.d)
+		c.begin(w)
 		p := c.newPod(w.rs, w.rs.Name+"-0", "")
 		c.put(watch.Added, false, p)
 		held = append(held, p)
@@ -588,12 +588,7 @@ func preemptedBeside(c *shaped, n int) {
 	c.settle()
 	c.each(many, 50*time.Second, func(i int) {
 		w := high[i]
-		w.d.Generation++
-		w.d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:2"}}
-		c.write(w.d)
-		c.newSet(w, "2")
-		c.put(watch.Added, false, w.rs)
-		c.write(w.d)
+		c.begin(w)
 		p := c.newPod(w.rs, w.rs.Name+"-0", "")
 		c.put(watch.Added, false, p)
 		p.Status.NominatedNodeName = on(i)
