@@ -11,14 +11,14 @@ import (
 
 // doubt notes of a time of an object that it was not before one and not after another.
 func (snap *snapshot) doubt(of types.UID, d stream.Doubt) {
-	if isDoubt(d) {
+	if d.BeyondSecond() {
 		snap.doubts[of] = append(snap.doubts[of], d)
 	}
 }
 
 // doubt notes the same of a time of a pod.
 func (pod *snapshotPod) doubt(d stream.Doubt) {
-	if isDoubt(d) {
+	if d.BeyondSecond() {
 		pod.doubts = append(pod.doubts, d)
 	}
 }
@@ -82,9 +82,4 @@ func (snap *snapshot) doubtGone() {
 			pod.doubt(stream.Doubt{At: pod.asked, Earliest: pod.asked, Latest: by})
 		}
 	}
-}
-
-// isDoubt reports whether a time is known worse than to the second, and the bounds are.
-func isDoubt(d stream.Doubt) bool {
-	return !d.At.IsZero() && !d.Earliest.IsZero() && d.Latest.Sub(d.Earliest) > time.Second
 }

@@ -14,6 +14,12 @@ type Doubt struct {
 	Stated bool
 }
 
+// BeyondSecond reports whether the time is known worse than to the second, and there is such a
+// time, and one that it was not before.
+func (d Doubt) BeyondSecond() bool {
+	return !d.At.IsZero() && !d.Earliest.IsZero() && d.Latest.Sub(d.Earliest) > time.Second
+}
+
 // DoubtOf is what happened at a time that is in doubt. What else happened then is not.
 type DoubtOf int
 

@@ -25,7 +25,7 @@ const maxDoubts = 64
 
 // With are these doubts and one more, unless the time is known to the second.
 func (ds Doubts) With(d Doubt) Doubts {
-	if d.Latest.Sub(d.Earliest) <= time.Second || d.At.IsZero() || d.Earliest.IsZero() || slices.Contains(ds, d) {
+	if !d.BeyondSecond() || slices.Contains(ds, d) {
 		return ds
 	}
 	if len(ds) >= maxDoubts {
