@@ -3,7 +3,6 @@ package snapshots
 import (
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -92,8 +91,7 @@ func endedUndated(in *corev1.Pod) bool {
 func (snap *snapshot) endBegan(pod *snapshotPod) time.Time {
 	var began time.Time
 	for _, ev := range snap.eventsOf[pod.uid] {
-		stops := ev.Reason == podlife.ReasonKilling && strings.HasPrefix(ev.Message, "Stopping container ")
-		if ev.Reason == "Evicted" || ev.Reason == "Preempting" || stops {
+		if ev.Reason == "Evicted" || ev.Reason == "Preempting" || ev.stopsPod() {
 			began = evidence.Earliest(began, ev.first)
 		}
 	}

@@ -3,7 +3,6 @@ package snapshots
 import (
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -128,7 +127,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) {
 	said := removal
 	for _, ev := range events.all {
-		if ev.Reason == podlife.ReasonKilling && strings.HasPrefix(ev.Message, "Stopping container ") {
+		if ev.stopsPod() {
 			said = append(slices.Clip(said), ev.first)
 		}
 	}

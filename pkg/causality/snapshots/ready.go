@@ -147,18 +147,10 @@ func (pod *snapshotPod) isFirst(ready time.Time, events *podEvents) bool {
 func readinessProbes(spec *corev1.PodSpec) (n int, every time.Duration) {
 	for i := range spec.Containers {
 		if p := spec.Containers[i].ReadinessProbe; p != nil {
-			n, every = n+1, probePeriod(p)
+			n, every = n+1, podlife.ProbePeriod(p)
 		}
 	}
 	return n, every
-}
-
-// probePeriod is how often a probe is tried. The API's default is ten seconds.
-func probePeriod(p *corev1.Probe) time.Duration {
-	if p.PeriodSeconds <= 0 {
-		return 10 * time.Second
-	}
-	return time.Duration(p.PeriodSeconds) * time.Second
 }
 
 // neverReady is when a run of a container was given up for the last time that had not been Ready:
@@ -361,11 +353,11 @@ func probeFailures(events []*snapshotEvent) []*snapshotEvent {
 func firstFailures(spec *corev1.PodSpec, started time.Time) time.Time {
 	until := started
 	if len(spec.Containers) == 0 { // nothing tells what made the pod
-		until = started.Add(3 * probePeriod(&corev1.Probe{}))
+		until = started.Add(3 * podlife.ProbePeriod(&corev1.Probe{}))
 	}
 	for i := range spec.Containers {
 		if p := spec.Containers[i].ReadinessProbe; p != nil {
-			until = evidence.Latest(until, started.Add(time.Duration(max(p.InitialDelaySeconds, 0))*time.Second+3*probePeriod(p)))
+			until = evidence.Latest(until, started.Add(time.Duration(max(p.InitialDelaySeconds, 0))*time.Second+3*podlife.ProbePeriod(p)))
 		}
 	}
 	return until

@@ -339,6 +339,11 @@ func (ev *snapshotEvent) last() time.Time {
 	return ev.first
 }
 
+// stopsPod reports whether the kubelet says that it stops a container as it ends the pod.
+func (ev *snapshotEvent) stopsPod() bool {
+	return ev.Reason == podlife.ReasonKilling && strings.HasPrefix(ev.Message, podlife.StoppingWords)
+}
+
 // occurrences are the times that are known.
 func (ev *snapshotEvent) occurrences() []time.Time {
 	return append([]time.Time{ev.first}, ev.repeats...)

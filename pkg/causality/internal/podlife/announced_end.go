@@ -54,7 +54,7 @@ const maxKillReach = time.Hour
 // began to stop its containers for that, of what no span has; zero if nobody did.
 func (p *Pod) LossAnnounced() (first time.Time) {
 	for _, ev := range p.Untold() {
-		stops := ev.Reason == ReasonKilling && strings.Contains(ev.Message(), stoppingWords)
+		stops := ev.Reason == ReasonKilling && strings.Contains(ev.Message(), StoppingWords)
 		if stops || ev.announcesLoss() {
 			return ev.First()
 		}

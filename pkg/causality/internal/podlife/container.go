@@ -176,7 +176,7 @@ func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
 		HasStartupProbe:   s.StartupProbe != nil,
 		HasReadinessProbe: s.ReadinessProbe != nil,
 		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,
-		probePeriod:       max(probePeriod(s.StartupProbe), probePeriod(s.ReadinessProbe)),
+		probePeriod:       max(ProbePeriod(s.StartupProbe), ProbePeriod(s.ReadinessProbe)),
 		longestKill:       longestKill(in, s),
 	}
 	c.readProbes(s)

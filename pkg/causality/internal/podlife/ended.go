@@ -68,7 +68,7 @@ func (p *Pod) announced(by time.Time) time.Time {
 			continue
 		}
 		for _, o := range ev.Occurrences {
-			if stops && !strings.Contains(o.Message, stoppingWords) || o.At.Before(since) {
+			if stops && !strings.Contains(o.Message, StoppingWords) || o.At.Before(since) {
 				continue
 			}
 			by = evidence.Earliest(by, o.At)

@@ -13,7 +13,8 @@ import (
 // (k8s.io/kubernetes/pkg/apis/core/v1: SetDefaults_Probe).
 const defaultProbePeriod = 10 * time.Second
 
-func probePeriod(probe *corev1.Probe) time.Duration {
+// ProbePeriod is how often a probe is tried, zero if there is none.
+func ProbePeriod(probe *corev1.Probe) time.Duration {
 	switch {
 	case probe == nil:
 		return 0
@@ -37,7 +38,7 @@ func (c *Container) readProbes(s *corev1.Container) {
 		if probe == nil {
 			continue
 		}
-		gap := min(probePeriod(probe)+time.Duration(max(probe.TimeoutSeconds, 1))*time.Second, maxKillReach)
+		gap := min(ProbePeriod(probe)+time.Duration(max(probe.TimeoutSeconds, 1))*time.Second, maxKillReach)
 		times := max(cmp.Or(probe.FailureThreshold, 3), 1)
 		c.probeGap = max(c.probeGap, gap)
 		c.killReach = max(c.killReach, min(time.Duration(times)*gap, maxKillReach))

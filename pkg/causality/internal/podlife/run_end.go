@@ -53,7 +53,7 @@ func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
 	if p.Failed.Known() && p.Reason != "" {
 		return evidence.Failure{Reason: p.Reason, Message: exit.Message} // it was stopped with its pod: Evicted, DeadlineExceeded
 	}
-	if strings.HasPrefix(kill.Message, stoppingWords) {
+	if strings.HasPrefix(kill.Message, StoppingWords) {
 		return exit // with its pod, and the kubelet has no more to say of it
 	}
 	return evidence.Failure{Reason: exit.Reason, Message: exit.Message + ": " + kill.Message}

@@ -28,16 +28,16 @@ var stopReasons = []stopReason{
 	{"PostStartHook", attr.CauseHook, postStartHookError, ""},
 	{"resize requires restart", attr.CauseResize, "", ""},
 	{"definition changed", attr.CauseImage, "", ""}, // of what it compares only the image can change
-	{stoppingWords, attr.CauseSandbox, "", ""},
+	{StoppingWords, attr.CauseSandbox, "", ""},
 	{"try killing it before restart", attr.CauseVanished, "", ""},
 }
 
 // restartAllWords are all that the kubelet says where it restarts all containers.
 const restartAllWords = "killing"
 
-// stoppingWords are what the kubelet says where it stops all of a pod: to end it, or
+// StoppingWords are what the kubelet says where it stops all of a pod: to end it, or
 // to give it another sandbox.
-const stoppingWords = "Stopping container "
+const StoppingWords = "Stopping container "
 
 // StopReasonFor is what the message of an Event Killing, or the failure of a probe, says that
 // the kubelet killed a container for.
@@ -102,7 +102,7 @@ func (p *Pod) StopsBy(ev *Event) bool {
 		return false
 	}
 	from := evidence.Earliest(p.DeleteAsked.Earliest.Add(-clockSlack), p.StopFrom())
-	return strings.Contains(ev.Message(), stoppingWords) && at.After(last.Started.At()) &&
+	return strings.Contains(ev.Message(), StoppingWords) && at.After(last.Started.At()) &&
 		!at.Before(from)
 }
 
@@ -147,5 +147,5 @@ func (p *Pod) StoppedWith(container *Container, r *Run) bool {
 		return true
 	}
 	kill, ok := p.killed(container, r)
-	return ok && !container.ranAfter(r) && strings.Contains(kill.Message, stoppingWords) && !end.Before(asked.Add(-clockSlack))
+	return ok && !container.ranAfter(r) && strings.Contains(kill.Message, StoppingWords) && !end.Before(asked.Add(-clockSlack))
 }
