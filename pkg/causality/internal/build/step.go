@@ -43,10 +43,10 @@ func (b *changeBuilder) addSteps(now time.Time) {
 // stepProof is how well the end of a step is known, of which pods are nowhere in a snapshot: it
 // was between the last that is known of it and the end of the change.
 func (b *changeBuilder) stepProof(at plans.Attribution, start, end time.Time) evidence.Proof {
-	switch unknown := at.Step.Up() && b.stepUnknown(at); {
+	switch {
 	case b.end.Sub(end) < time.Second && b.plan.Workload.Inferred && b.change.Outcome() == attr.OutcomeSuperseded:
 		return evidence.Proof{Precision: end.Sub(start), Source: attr.SourceInferred}
-	case unknown:
+	case at.Step.Up() && b.stepUnknown(at):
 		return evidence.Proof{Precision: b.end.Sub(end), Source: attr.SourceInferred}
 	}
 	return evidence.Proof{}
