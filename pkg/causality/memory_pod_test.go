@@ -64,12 +64,13 @@ func TestNothingIsKeptOfClaimsThatAreGone(t *testing.T) {
 	}
 	for what, n := range map[string]int{
 		"claims": len(l.claims.ByID), "names of claims": len(l.claims.ByName), "users of claims": len(l.claims.Users), "nominated": len(l.nominated), "current trace IDs": len(l.issued.Current),
-		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "pods": len(l.pods), "unsettled": l.unsettled.Len(),
+		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events), "pods": len(l.pods),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)
 		}
 	}
+	l.nothingIsNoted(t)
 	if l.spans < 100 {
 		t.Errorf("only %d spans came out", l.spans)
 	}

@@ -184,7 +184,22 @@ func (l *life) nothingIsLeft(t *testing.T) {
 	for what, n := range map[string]int{
 		"objects": len(l.objects), "names": len(l.names), "Events": len(l.events),
 		"Deployments": len(l.workloads), "ReplicaSets": len(l.sets), "owners of ReplicaSets": len(l.setsOf),
-		"pods": len(l.pods), "owners of pods": len(l.podsOf), "strays": l.orphans.Len(), "revisions": len(l.revisions), "workloads of revisions": len(l.revisionOf), "versions of Events": len(l.eventVersions), "due": l.due.Len(), "unsettled": l.unsettled.Len(), "autoscalers": len(l.scalers),
+		"pods": len(l.pods), "owners of pods": len(l.podsOf), "revisions": len(l.revisions), "workloads of revisions": len(l.revisionOf), "versions of Events": len(l.eventVersions), "autoscalers": len(l.scalers),
+	} {
+		if n != 0 {
+			t.Errorf("%d %s are left", n, what)
+		}
+	}
+	l.nothingIsNoted(t)
+}
+
+// nothingIsNoted holds that no notes are left of what is to be looked at, and when.
+func (l *life) nothingIsNoted(t *testing.T) {
+	t.Helper()
+	for what, n := range map[string]int{
+		"workloads due": l.due.Len(), "nodes due": l.dueNodes.Len(), "unsettled": l.unsettled.Len(), "strays": l.orphans.Len(), "old objects": l.old.Len(),
+		"claims that are gone": l.goneClaims.Len(), "open workloads": len(l.open), "lost pods": len(l.lost.of), "nodes of lost pods": len(l.lost.on),
+		"objects that wait": len(l.awaited.by), "awaited reviews": len(l.awaited.reviews), "awaited disruptions": len(l.awaited.told), "workloads with pods at rest": len(l.resting),
 	} {
 		if n != 0 {
 			t.Errorf("%d %s are left", n, what)
