@@ -102,12 +102,9 @@ func atRest(o runtime.Object, now time.Time) bool {
 	switch in := o.(type) {
 	case *appsv1.Deployment:
 		n := workloads.WantedReplicas(in.Spec.Replicas)
-		s := &in.Status
-		return !in.Spec.Paused && s.ObservedGeneration >= in.Generation && s.UpdatedReplicas == n && s.Replicas == n && s.AvailableReplicas == n
+		return !in.Spec.Paused && workloads.DeploymentIsComplete(in, n) && in.Status.UpdatedReplicas == n // it has none too many
 	case *batchv1.Job:
-		return slices.ContainsFunc(in.Status.Conditions, func(c batchv1.JobCondition) bool {
-			return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
-		})
+		return workloads.FinishedJobCondition(in) != nil
 	case *corev1.Pod:
 		return in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed ||
 			slices.ContainsFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue })
