@@ -85,12 +85,12 @@ func (e *Engine) settled(obj *podlife.Object) {
 // noteOpen notes, after a review of a workload, whether anything of its changes is open. If
 // nothing is, the Events are looked at that waited for it.
 func (e *Engine) noteOpen(w *workloads.Workload) {
-	if unsent(w) > 0 && e.workloads[w.ObjectID] == w {
+	if w.Unsent() > 0 && e.workloads[w.ObjectID] == w {
 		e.open[w] = struct{}{}
 	} else {
 		delete(e.open, w)
 	}
-	if !isOpen(w) {
+	if !w.IsOpen() {
 		e.lookAtAll(e.awaited.reviews[w], e.now)
 		return
 	}
@@ -127,21 +127,4 @@ func (e *Engine) lookAt(obj *podlife.Object, at time.Time) {
 	e.worked++
 	e.unsettled.Earlier(obj, at)
 	e.awaited.note(obj, awaits{})
-}
-
-// isOpen reports whether something of a workload's changes is still to be handed out, by which
-// Events about what belongs to it may be told.
-func isOpen(w *workloads.Workload) bool {
-	c := w.Current()
-	return unsent(w) > 0 || c != nil && c.BeingRetried()
-}
-
-// unsent is how many changes of a workload are still to be handed out.
-func unsent(w *workloads.Workload) (n int) {
-	for _, c := range w.Changes {
-		if !c.Ledger.Sent {
-			n++
-		}
-	}
-	return n
 }

@@ -62,7 +62,7 @@ func (e *Engine) CheckBooks(t interface {
 	}
 	open := int64(0)
 	for _, w := range e.workloads {
-		open += int64(unsent(w))
+		open += int64(w.Unsent())
 	}
 	if n := e.Stats().Open; n != open {
 		t.Errorf("%d changes are open, noted are %d", open, n)

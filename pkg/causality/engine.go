@@ -473,7 +473,7 @@ func (e *Engine) Stats() Stats {
 	s.Clocks = e.wrongClocks()
 	for w := range e.open {
 		if e.workloads[w.ObjectID] == w {
-			s.Open += int64(unsent(w))
+			s.Open += int64(w.Unsent())
 		}
 	}
 	return s

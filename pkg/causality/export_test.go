@@ -98,7 +98,7 @@ func (e *Engine) CompareAwakePlans(differ func(string)) {
 		work := e.work
 		all := e.plan(p.Workload)
 		e.work = work
-		open, _ := openAlone(p.Workload)
+		open, _ := p.Workload.OpenAlone()
 		for _, pod := range p.Pods {
 			for what, at := range map[string][2]plans.Attribution{"start": {all.Starts[pod], p.Starts[pod]}, "stop": {all.Stops[pod], p.Stops[pod]}} {
 				if at[0] != at[1] && (open == nil || at[0].Change != open || at[1].Change != open) {

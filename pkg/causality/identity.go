@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // involvedObject is the identity of what an Event is about. It is an object of the
@@ -19,7 +20,7 @@ import (
 // does not have: static is set if it may be one.
 func (e *Engine) involvedObject(in *corev1.Event, first time.Time) (id kube.ObjectID, static bool) {
 	ref := &in.InvolvedObject
-	id = kube.ObjectID{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: scopeOf(in), UID: ref.UID}
+	id = kube.ObjectID{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: workloads.EventScope(in), UID: ref.UID}
 	if ref.Kind == kube.KindNode && string(id.UID) == ref.Name || podlife.ByName(id) {
 		id.UID = "" // no API server gives such a UID
 	}

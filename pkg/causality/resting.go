@@ -10,7 +10,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/timers"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
-	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // A workload may have ten thousand pods of which one is replaced now and then. So a review
@@ -45,7 +44,7 @@ type resting struct {
 	// awake are the others, by their set.
 	awake  map[kube.ObjectID][]*podlife.Pod
 	counts plans.AtRest
-	as     outline // what else the workload was when they came to rest
+	as     workloads.Outline // what else the workload was when they came to rest
 	// gone are those of them that were told of, and are to be forgotten when their time comes.
 	gone timers.Timers[*podlife.Pod]
 }
@@ -59,79 +58,11 @@ type rested struct {
 	others [2]*podlife.Pod
 }
 
-// outline is all that a plan depends on but pods. While it is the same, so is what a plan says
-// of pods that are the same.
-type outline struct {
-	pending  *workloads.Change
-	opened   evidence.Write // of the pending one
-	revision int64
-	changes  []changeOutline
-	sets     []setOutline
-}
-
-type changeOutline struct {
-	change                     *workloads.Change
-	opened, ended, retried     evidence.Write
-	outcome                    attr.Outcome
-	fewer                      int32
-	over, sent, told, recovery bool
-}
-
-type setOutline struct {
-	set               *workloads.PodSet
-	first             *workloads.Step // steps that are added leave those before as they are
-	revision          int64
-	listed            int32
-	gone              bool
-	released, deleted evidence.Write
-}
-
-func (e *Engine) outlineOf(w *workloads.Workload) outline {
-	o := outline{pending: w.Pending, revision: w.Revision}
-	if w.Pending != nil {
-		o.opened = w.Pending.Opened
-	}
-	for _, c := range w.Changes {
-		o.changes = append(o.changes, changeOutline{
-			change: c, opened: c.Opened, ended: c.EndedBy, retried: c.RetriedBy, outcome: c.Outcome(), fewer: c.Fewer,
-			over: c.Over(), sent: c.Ledger.Sent, told: c.Ledger.Root != nil, recovery: c.Recovered,
-		})
-	}
-	for _, set := range e.setsOf[w.ObjectID] {
-		s := setOutline{set: set, revision: set.Revision, listed: set.Listed, gone: set.Gone, released: set.ReleasedBy, deleted: set.DeletedBy}
-		if len(set.Steps) > 0 {
-			s.first = set.Steps[0]
-		}
-		o.sets = append(o.sets, s)
-	}
-	return o
-}
-
-func (o *outline) equal(other outline) bool {
-	return o.pending == other.pending && o.opened == other.opened && o.revision == other.revision &&
-		slices.Equal(o.changes, other.changes) && slices.Equal(o.sets, other.sets)
-}
-
-// openAlone is the change that is open while all before it were handed out; ok is false where
-// others are still to be, or more is to be told of one that was.
-func openAlone(w *workloads.Workload) (open *workloads.Change, ok bool) {
-	for _, c := range w.Changes {
-		switch {
-		case c.Ledger.Sent && c.Ledger.Root != nil && !c.BeingRetried() && (!c.Recovered || c.Ledger.RecoverySent):
-		case c == w.Current() && !c.Ledger.Sent && !c.Over() && c.Kind != attr.ChangeDelete && !c.BeingRetried():
-			open = c
-		default:
-			return nil, false
-		}
-	}
-	return open, true
-}
-
 // awakePlan is the plan of those pods of a workload that are not at rest; nil if all are to be
 // looked at.
 func (e *Engine) awakePlan(w *workloads.Workload) *plans.Plan {
 	rest := e.resting[w.ObjectID]
-	if rest == nil || !mayRest(w) || !rest.as.equal(e.outlineOf(w)) {
+	if rest == nil || !mayRest(w) || !rest.as.Equal(w.Outline(e.setsOf[w.ObjectID])) {
 		return nil
 	}
 	if w.Controller.Replaces.InTheWay() && rest.lostFirst() {
@@ -243,7 +174,7 @@ func (e *Engine) leaveAwake(pod *podlife.Pod) {
 // rest notes which pods are at rest after a review.
 func (r *reviewer) rest() {
 	e, w := r.engine, r.plan.Workload
-	open, alone := openAlone(w)
+	open, alone := w.OpenAlone()
 	if r.wanted != whatSettled || !alone || !mayRest(w) || e.workloads[w.ObjectID] != w {
 		delete(e.resting, w.ObjectID)
 		return
@@ -282,7 +213,7 @@ func (r *reviewer) rest() {
 			return resting
 		})
 	}
-	rest.as = e.outlineOf(w)
+	rest.as = w.Outline(e.setsOf[w.ObjectID])
 	e.resting[w.ObjectID] = rest
 	if first := rest.gone.First(); !first.IsZero() {
 		r.nextReview = evidence.Earliest(r.nextReview, first.Add(time.Second))

@@ -60,7 +60,7 @@ type reviewer struct {
 // awakeReviewer looks at the pods of a workload that are not at rest. It is nil if all of them
 // are to be looked at.
 func (e *Engine) awakeReviewer(w *workloads.Workload, wanted extent) *reviewer {
-	open, alone := openAlone(w)
+	open, alone := w.OpenAlone()
 	if wanted != whatSettled || !alone {
 		return nil
 	}

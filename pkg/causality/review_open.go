@@ -30,7 +30,7 @@ func (e *Engine) claimable(obj *podlife.Object) (open bool, by *workloads.Worklo
 	switch {
 	case w == nil:
 		return false, nil
-	case isOpen(w):
+	case w.IsOpen():
 		return true, w
 	case e.now.Before(obj.Touched.Add(e.opts.Settle)):
 		return true, nil // a review is due

@@ -1,11 +1,10 @@
-package causality
+package workloads
 
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // clusterScoped are the kinds of Kubernetes' own that Events are about and that are
@@ -21,7 +20,7 @@ var clusterScoped = map[string]bool{
 // isNamespaced reports whether a kind of Kubernetes' own is known to have its objects in
 // namespaces.
 func isNamespaced(kind string) bool {
-	return namespaced[kind] || workloads.ControllerOf(kind, "") != nil
+	return namespaced[kind] || ControllerOf(kind, "") != nil
 }
 
 // namespaced are the kinds of Kubernetes' own, other than workloads, that Events are
@@ -32,11 +31,11 @@ var namespaced = map[string]bool{
 	"ConfigMap": true, "Secret": true, "ServiceAccount": true, "Lease": true, "ResourceQuota": true,
 }
 
-// scopeOf is the namespace of the objects that an Event can be about: its own. Those
+// EventScope is the namespace of the objects that an Event can be about: its own. Those
 // about cluster-scoped objects are written to the namespace default, or to
 // kube-system (k8s.io/kubernetes/pkg/apis/core/validation/events.go); in any other
 // namespace they count for nothing that is the cluster's.
-func scopeOf(ev *corev1.Event) string {
+func EventScope(ev *corev1.Event) string {
 	switch ev.Namespace {
 	case "", metav1.NamespaceDefault, metav1.NamespaceSystem:
 	default:
