@@ -144,7 +144,7 @@ func New(opts Options) *Engine {
 		claims:        podlife.NewVolumeClaims(),
 		revisions:     map[kube.ObjectID]map[types.UID]*workloads.ControllerRevision{},
 		revisionOf:    map[kube.ObjectID]kube.ObjectID{},
-		nodes:         nodes.NewNodes(),
+		nodes:         nodes.NewNodes(opts.NodeProblemConditions),
 		clocks:        clocks.New(opts.clockFound()),
 		scalers:       map[kube.NameKey][]*podlife.Object{},
 		allResting:    newAllResting(),
@@ -471,6 +471,7 @@ func (e *Engine) Stats() Stats {
 	s.Shed = maps.Clone(e.stats.Shed)
 	s.EventBytes = int64(e.holdings.Total)
 	s.Clocks = e.wrongClocks()
+	s.Disruptions, s.Rollouts = e.nodes.Ongoing(), workloads.OpenRollouts(maps.Keys(e.open))
 	for w := range e.open {
 		if e.workloads[w.ObjectID] == w {
 			s.Open += int64(w.Unsent())

@@ -23,6 +23,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 		n = &nodes.Record{
 			Object:     e.track(id, in.Name),
 			Created:    in.CreationTimestamp.Time,
+			Problems:   e.nodes.Problems,
 			Conditions: map[corev1.NodeConditionType]*nodes.Condition{},
 		}
 		e.nodes.ByID[id] = n
@@ -50,6 +51,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 func (e *Engine) touchNode(obj *podlife.Object) {
 	if n := e.nodes.ByID[obj.ObjectID]; n != nil {
 		n.ObserveKubelet()
+		n.ObserveWarnings()
 		if n.Begun {
 			n.Begun, e.losses = false, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
@@ -51,6 +52,10 @@ type Options struct {
 	// the engine estimates it. Beyond it Events are forgotten, of the namespace that
 	// has most of them; see ShedReason. Default 128 MiB, which holds some 100,000.
 	EventBytes int
+	// NodeProblemConditions are the conditions of Nodes that are disruptions when they are
+	// True, beside Kubernetes' own and those that node-problem-detector ships. Of the
+	// others a Warning about the Node must say so.
+	NodeProblemConditions []string
 }
 
 // IsCopy reports whether an annotation holds a copy of the object that has it, as tools that
@@ -76,6 +81,9 @@ func shownBy(opts *Options) workloads.Shown {
 		Annotations: slices.DeleteFunc(once(opts.WorkloadAnnotations), IsCopy),
 	}
 }
+
+// IsNodeProblem reports whether a text can be one of Options.NodeProblemConditions.
+func IsNodeProblem(name string) bool { return nodes.IsConditionType(name) }
 
 // ShedReason is why an Event was forgotten before its time. The zero value is none.
 type ShedReason string
@@ -131,7 +139,16 @@ type Stats struct {
 	Clocks []Clock
 	// Open is how many changes are open or not handed out yet.
 	Open int64
+	// Rollouts are those that go on, and Disruptions what ails nodes now, in no order.
+	Rollouts    []OpenRollout
+	Disruptions []Ongoing
 }
+
+// OpenRollout is a rollout that goes on, Ongoing a disruption.
+type (
+	OpenRollout = workloads.OpenRollout
+	Ongoing     = nodes.Ongoing
+)
 
 // TraceContextMode is what becomes of the trace context that a deployer leaves
 // on a workload.

@@ -30,6 +30,11 @@ func contextOptions(t *testing.T, d *datadriven.TestData) (options causality.Opt
 		d.ScanArgs(t, "namespaces", &namespaces)
 		options.TraceContextNamespaces = strings.Split(namespaces, "+")
 	}
+	if d.HasArg("node-problem-conditions") {
+		var conditions string
+		d.ScanArgs(t, "node-problem-conditions", &conditions)
+		options.NodeProblemConditions = strings.Split(conditions, "+")
+	}
 	return options
 }
 

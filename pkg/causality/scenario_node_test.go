@@ -2,6 +2,7 @@ package causality_test
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,6 +52,10 @@ func setNode(_ *world, obj runtime.Object, key, val string, now time.Time) {
 		condition(corev1.NodeNetworkUnavailable, corev1.ConditionTrue, "NoRouteCreated", "RouteController failed to create a route")
 	case "network":
 		condition(corev1.NodeNetworkUnavailable, corev1.ConditionFalse, "RouteCreated", "RouteController created a route")
+	case "condition": // of anybody: type,status,reason,since
+		of := strings.Split(val, ",")
+		val = of[3]
+		condition(corev1.NodeConditionType(of[0]), corev1.ConditionStatus(of[1]), of[2], "it says "+of[2])
 	case "boot":
 		n.Status.NodeInfo.BootID = val
 	case "registered-cordoned": // by whom

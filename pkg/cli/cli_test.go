@@ -47,6 +47,7 @@ func TestUsage(t *testing.T) {
 		"two services":      {[]string{"replay", "--service-name-from=workload", "--service-name=a", "x"}, ExitUsage, "leave one of them out"},
 		"context key":       {[]string{"replay", "--trace-context-keys=a b", "x"}, ExitUsage, `--trace-context-keys: "a b" is not the key of an annotation`},
 		"context namespace": {[]string{"replay", "--trace-context-namespaces=Shop", "x"}, ExitUsage, `--trace-context-namespaces: "Shop" is not the name of a namespace`},
+		"condition":         {[]string{"replay", "--node-problem-conditions=GPU hung", "x"}, ExitUsage, `--node-problem-conditions: "GPU hung" cannot be a problem's`},
 		"label":             {[]string{"replay", "--workload-labels=a b", "x"}, ExitUsage, `--workload-labels: "a b" is not the key of a label`},
 		"annotation":        {[]string{"replay", "--workload-annotations=a b", "x"}, ExitUsage, `--workload-annotations: "a b" is not the key of an annotation`},
 		"copy":              {[]string{"replay", "--workload-annotations=kubectl.kubernetes.io/last-applied-configuration", "x"}, ExitUsage, `--workload-annotations: kubectl.kubernetes.io/last-applied-configuration is a copy of the object`},

@@ -80,6 +80,7 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 		"whose name the service.name of a span is: that of the component that did the work (component), or that of the service which the workload's pods run, from their labels and annotations (workload)")
 	fs.BoolVar(&c.encoder.ObjectNames, "object-names", false, "put the names of objects into the names of all spans")
 	fs.DurationVar(&c.drain, "drain-timeout", drain, "how long to wait at the end until the collector has all spans")
+	c.addNodeFlags(fs)
 	c.budget.addFlags(fs)
 	c.exporter.AddFlags(fs)
 }
@@ -98,7 +99,7 @@ func (c *conversion) validate() error {
 	if err := c.validateTraceContext(); err != nil {
 		return err
 	}
-	if err := c.validateShown(); err != nil {
+	if err := errors.Join(c.validateShown(), c.validateNodeFlags()); err != nil {
 		return err
 	}
 	if names := c.encoder.SpanNames; names != otlp.SpanNamesObject && names != otlp.SpanNamesKind {

@@ -174,6 +174,7 @@ const (
 	ServiceScheduler             = "default-scheduler"
 	ServiceKubelet               = "kubelet"
 	ServiceNode                  = "node-controller" // the node lifecycle controller
+	ServiceNodeProblemDetector   = "node-problem-detector"
 	ServiceVolumeBinder          = "persistentvolume-controller"
 	ServiceVolumeAttacher        = "attachdetach-controller"
 	ServiceRollout               = "rollouts-controller" // of Argo Rollouts

@@ -44,8 +44,8 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 		Kind: kind.NodeDisruption, Service: disruptionService(d), Subject: d.Node.Subject(),
 		Start: start, End: evidence.Latest(over.At(), d.Start.At()), Attrs: attrs,
 	})
-	switch d.Kind {
-	case nodes.NotReady, nodes.Unreachable, nodes.NetworkUnavailable:
+	switch {
+	case d.Kind == nodes.NotReady, d.Kind == nodes.Unreachable, d.Kind == nodes.NetworkUnavailable, d.IsProblem():
 		fail(root, evidence.Failure{Reason: cmp.Or(d.Reason, string(d.Kind)), Message: d.Message})
 	}
 	for _, ev := range events {
@@ -57,6 +57,9 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 
 // disruptionService is who found the node so, or made it so.
 func disruptionService(d *nodes.Disruption) string {
+	if d.IsProblem() {
+		return d.FoundBy()
+	}
 	switch d.Kind {
 	case nodes.Cordoned:
 		return cmp.Or(d.Manager, attr.ServiceNode)

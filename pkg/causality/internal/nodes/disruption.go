@@ -50,6 +50,8 @@ type Disruption struct {
 	Manager         string         // who cordoned the node
 	tainted         bool           // key is the time of the cordon's taint, which every watcher sees
 	event           *podlife.Event // the Event that is all that is known of a kubelet's restart
+	problem         bool           // it is a condition that is not Kubernetes' own
+	by              string         // who warned of it, where only that makes it a problem
 
 	Ledger ledger.Disruption
 }
@@ -67,6 +69,9 @@ func (d *Disruption) Condition() []attribute.KeyValue {
 			semconv.K8SNodeConditionTypeKey.String(string(d.Kind)), // they are named after it
 			semconv.K8SNodeConditionStatusConditionTrue,
 		}
+	}
+	if d.problem {
+		return []attribute.KeyValue{semconv.K8SNodeConditionTypeKey.String(string(d.Kind)), semconv.K8SNodeConditionStatusConditionTrue}
 	}
 	return nil
 }

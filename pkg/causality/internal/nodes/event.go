@@ -60,6 +60,9 @@ func (n *Record) DisruptionOf(ev *podlife.Event) *Disruption {
 	if resource, ok := strings.CutPrefix(ev.Message(), "Attempting to reclaim "); ok && ev.Reason == "EvictionThresholdMet" {
 		kinds = []disruptionKind{pressureOn(resource)}
 	}
+	if kinds == nil {
+		kinds = n.problemsNamedBy(ev)
+	}
 	d := n.fitting(ev, kinds)
 	if d == nil && ev.Component == attr.ServiceKubelet {
 		d = n.fitting(ev, []disruptionKind{Rebooted, KubeletRestarted})

@@ -17,13 +17,18 @@ import (
 type Nodes struct {
 	ByID  map[kube.ObjectID]*Record
 	Named map[string][]*Record
+	// Problems are the conditions that are disruptions when they are True, beside
+	// Kubernetes' own.
+	Problems []corev1.NodeConditionType
 }
 
-// NewNodes returns what is known before a Node was seen: nothing.
-func NewNodes() Nodes {
+// NewNodes returns what is known before a Node was seen: nothing, but which conditions are
+// problems beside those of node-problem-detector.
+func NewNodes(problems []string) Nodes {
 	return Nodes{
-		ByID:  map[kube.ObjectID]*Record{},
-		Named: map[string][]*Record{},
+		ByID:     map[kube.ObjectID]*Record{},
+		Named:    map[string][]*Record{},
+		Problems: problemConditions(problems),
 	}
 }
 
@@ -32,6 +37,7 @@ func NewNodes() Nodes {
 type Record struct {
 	*podlife.Object
 	Created     time.Time
+	Problems    []corev1.NodeConditionType // those of Nodes
 	Conditions  map[corev1.NodeConditionType]*Condition
 	unscheduled bool        // spec.unschedulable
 	Cordon      *Disruption // the cordon that is on, if it is to be handed out
@@ -49,6 +55,9 @@ type Condition struct {
 	since  time.Time
 	well   bool        // it has been in the state that pods need, as Ready is True
 	open   *Disruption // the disruption that it states now; nil if it states none
+	// doubtful is the latest time in which it was True, where nobody has said yet that
+	// this is a problem.
+	doubtful *Disruption
 }
 
 // joining is how soon after its creation a Node states what it has never been
@@ -88,6 +97,10 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 // ahead says by how much the clock is that dates it.
 func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Duration, arrival, seen time.Time) {
 	kind, known := conditionKind(in)
+	certain, problem := true, !known
+	if problem {
+		kind, certain, known = n.problemKind(in)
+	}
 	if !known {
 		return
 	}
@@ -98,7 +111,7 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Du
 	}
 	stated := in.LastTransitionTime.Time
 	if c.status == in.Status && stated.Equal(c.stated) {
-		c.open.describe(in)
+		c.describe(in)
 		return
 	}
 	since := stated
@@ -106,7 +119,7 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Du
 		since = stated.Add(-ahead())
 	}
 	if c.status == in.Status && !since.After(c.since) {
-		c.open.describe(in)
+		c.describe(in)
 		return
 	}
 	at, key := evidence.InSecond(since, arrival), secondKey(stated)
@@ -117,12 +130,26 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Du
 	}
 	// A state that the watch missed ended by the time this one began.
 	c.open.finish(attr.OutcomeComplete, at, seen)
+	c.doubtful.finish(attr.OutcomeComplete, at, seen)
 	c.status, c.stated, c.since, c.open = in.Status, stated, EarliestOf(at), nil
 	if kind == "" {
 		c.well = c.well || in.Reason != neverUpdated
 	} else if c.well || EarliestOf(at).After(n.Created.Add(joining)) {
-		c.open = n.begin(&Disruption{Kind: kind, key: key, Start: at, Seen: seen})
-		c.open.describe(in)
+		d := &Disruption{Node: n, Kind: kind, key: key, Start: at, Seen: seen, problem: problem}
+		if certain {
+			c.open = n.begin(d)
+		} else {
+			c.doubtful = d
+		}
+		c.describe(in)
+	}
+}
+
+// describe has the disruption that the condition states, or may state, take over its reason.
+func (c *Condition) describe(in *corev1.NodeCondition) {
+	c.open.describe(in)
+	if c.doubtful != nil && !c.doubtful.Over {
+		c.doubtful.describe(in)
 	}
 }
 
