@@ -24,7 +24,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	collectors := append(append(live.Collectors(), watcher.QueueMetrics(func() journal.QueueStats { return journal.QueueStats{} })...),
-		metrics.NewChanges(metrics.Options{WorkloadName: true}),
+		metrics.NewChanges(metrics.Options{WorkloadName: true}), metrics.NewAlarms(metrics.Options{WorkloadName: true}, nil),
 		metrics.NewExporter(func() export.Stats { return export.Stats{} }))
 	var (
 		described  = regexp.MustCompile(`fqName: "(\w+)".*?constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)

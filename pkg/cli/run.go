@@ -160,7 +160,8 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	r.conversion.exporter.Greet = true
 	registered := registry{}
 	defer registered.clear()
-	if err := registered.add(changes, collectors.NewGoCollector(),
+	alarmed := newAlarmed(r.measure)
+	if err := registered.add(changes, alarmed.metrics, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})); err != nil {
 		return err
 	}
@@ -181,14 +182,16 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		if err != nil {
 			return nil, err
 		}
-		out := measuredOutput{sink, changes}
+		out := measuredOutput{sink, changes, alarmed}
 		opened <- out
 		return out, nil
 	}
+	options.Observed, options.Ticked = alarmed.watch.Observe, alarmed.tick
 	live, err = watcher.NewLive(options)
 	if err != nil {
 		return err
 	}
+	alarmed.live.Store(live)
 	r.manager.Grace = r.conversion.drain
 	r.life.drains(r.conversion.drain, func() []any { return r.left(live) })
 	// The watch and the output have to end in the same time, which begins now if
@@ -278,10 +281,12 @@ func (o bothOutputs) Deliver(t spans.Trace) error {
 type measuredOutput struct {
 	output
 	changes *metrics.Changes
+	alarmed *alarmed
 }
 
 func (o measuredOutput) Deliver(t spans.Trace) error {
 	o.changes.Finished(t)
+	o.alarmed.watch.Finished(t)
 	return o.output.Deliver(t)
 }
 

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"slices"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -101,4 +102,21 @@ func subject(s *spans.Span) (kind, name string) {
 		return k.kind, text(s, semconv.K8SCronJobNameKey)
 	}
 	return other, ""
+}
+
+// Change is what a root span says of a change that is over.
+type Change struct {
+	// Namespace, Kind and Workload are as the labels of metrics have them.
+	Namespace, Kind, Workload string
+	Change                    attr.Change
+	Outcome                   attr.Outcome
+	// Reason is why it failed; empty if it did not.
+	Reason string
+	Took   time.Duration
+}
+
+// ReadChange reads the root span of a change that is over; of other spans it returns false.
+func ReadChange(s *spans.Span) (Change, bool) {
+	c, ok := readChange(s)
+	return Change{c.namespace, c.kind, c.workload, c.change, c.outcome, c.reason, s.End.Sub(s.Start)}, ok
 }

@@ -191,6 +191,9 @@ func (l *Live) handoutStats() failover.Stats {
 	return failover.Stats{Leading: l.started.Load()}
 }
 
+// Leading reports whether this process hands out what it sees.
+func (l *Live) Leading() bool { return l.handoutStats().Leading }
+
 // others is how many other processes watch the same.
 func (l *Live) others() int {
 	if h := l.handout.Load(); h != nil {

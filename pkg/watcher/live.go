@@ -60,6 +60,9 @@ type LiveOptions struct {
 	// Observed is called, if it is set, with each observation when it has been dated and
 	// waits for the engine, from several goroutines.
 	Observed func(causality.Observation)
+	// Ticked is called, if it is set, once a second with what the engine counts, from the
+	// goroutine that feeds it.
+	Ticked func(now time.Time, stats *causality.Stats)
 	// Log is where messages go. Default: slog's default.
 	Log *slog.Logger
 }
@@ -253,6 +256,9 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		case now := <-ticker.C():
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
+			if l.options.Ticked != nil {
+				l.options.Ticked(now, &stats)
+			}
 			shed.note(&stats, now)
 			l.noteListed(keeper)
 			keeper.Tick()

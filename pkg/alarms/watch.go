@@ -1,0 +1,384 @@
+package alarms
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/metrics"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+const (
+	// TooLong is how long a rollout may be open.
+	TooLong = 30 * time.Minute
+	// loopsFrom is from which restart on a container that the kubelet backs off from is in a
+	// crash loop, and loopsFor for how long after that it still is: the kubelet backs off for
+	// five minutes at most.
+	loopsFrom = 3
+	loopsFor  = 10 * time.Minute
+	// maxActive is how many alarms are known to be on, and maxLoops how many pods in crash loops.
+	maxActive = 4096
+	maxLoops  = 2000
+	// maxPending is how many alarms wait to be told, for a second.
+	maxPending = 1024
+)
+
+// Options of a Watch.
+type Options struct {
+	// Metrics are what is counted. Required.
+	Metrics *metrics.Alarms
+	// Sink is told of alarms. Default: nobody is.
+	Sink Sink
+	// Leading says whether this process is the one that tells, of several. Default: it is.
+	Leading func() bool
+	// About fills in what is known of an alarm's object beside what the Event says: Workload,
+	// Node, Resource, and TraceID and SpanID. It is called in Tick. Default: nothing is known.
+	About func(*Alarm)
+}
+
+// Watch raises alarms, and counts what they go by. Its methods may be called by several
+// goroutines.
+type Watch struct {
+	options Options
+
+	mu      sync.Mutex
+	since   time.Time // of the first observation
+	counts  *counts
+	active  map[key]*state
+	pending []Alarm
+	loops   map[types.UID][]loop // by pod
+	slow    durations
+}
+
+// key is what an alarm is known by while it is on.
+type key struct {
+	alarm  string
+	object Object
+}
+
+// state is that of an alarm which is on.
+type state struct {
+	last  time.Time // when it was heard of last
+	times int       // how often an Event has happened
+	began bool
+}
+
+// loop is a container in a crash loop.
+type loop struct {
+	metrics.CrashLoop
+	seen time.Time
+}
+
+// New returns a Watch that has seen nothing.
+func New(o Options) *Watch {
+	if o.Leading == nil {
+		o.Leading = func() bool { return true }
+	}
+	return &Watch{options: o, counts: newCounts(), active: map[key]*state{}, loops: map[types.UID][]loop{}, slow: durations{}}
+}
+
+// Observe takes in what the engine is given, or will be.
+func (w *Watch) Observe(o causality.Observation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		w.since = o.Time
+	}
+	switch in := o.Object.(type) {
+	case *corev1.Event:
+		if o.Type != watch.Deleted {
+			w.event(o, in)
+		}
+	case *corev1.Pod:
+		w.pod(o, in)
+	case metav1.Object:
+		if o.Type == watch.Deleted {
+			delete(w.loops, in.GetUID()) // a deletion that was missed may be of anything
+		}
+	}
+}
+
+func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
+	n := w.counts.anew(ev, o.Initial, w.since)
+	if n == 0 {
+		return
+	}
+	about := &ev.InvolvedObject
+	w.options.Metrics.Event(about.Namespace, ev.Type, ev.Reason, about.Kind, n)
+	var lacks []string
+	if ev.Reason == failedScheduling && about.Kind == "Pod" {
+		lacks = lacking(ev.Message)
+		for _, resource := range lacks {
+			w.options.Metrics.Unschedulable(about.Namespace, resource, n)
+		}
+	}
+	for i := range eventAlarms {
+		a := &eventAlarms[i]
+		if a.kind != about.Kind || !slices.Contains(a.reasons, ev.Reason) || a.lacks != "" && !slices.Contains(lacks, a.lacks) {
+			continue
+		}
+		object := Object{Kind: about.Kind, Namespace: about.Namespace, Name: about.Name, UID: string(about.UID)}
+		node := ev.Source.Host
+		if about.Kind == "Node" {
+			object.UID, node = "", about.Name // kubelets give the node's name for it
+		}
+		s := w.heard(key{a.name, object}, o.Time)
+		if s.times += n; s.began || s.times < a.from {
+			continue
+		}
+		s.began = true
+		w.begin(Alarm{
+			Name: a.name, Severity: a.severity, Object: object, Node: node, Reason: ev.Reason, Message: ev.Message,
+			Since: lastOf(ev, o.Time), Count: s.times, Resource: resourceOf(object),
+		})
+	}
+}
+
+func (w *Watch) pod(o causality.Observation, pod *corev1.Pod) {
+	if o.Type == watch.Deleted {
+		delete(w.loops, pod.UID)
+		return
+	}
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for i := range list {
+			c := &list[i]
+			if waits := c.State.Waiting; waits != nil && waits.Reason == "CrashLoopBackOff" && c.RestartCount >= loopsFrom {
+				w.crashLoop(o, pod, c)
+			}
+		}
+	}
+}
+
+func (w *Watch) crashLoop(o causality.Observation, pod *corev1.Pod, c *corev1.ContainerStatus) {
+	of := metrics.CrashLoop{Namespace: pod.Namespace, Pod: pod.Name, Container: c.Name}
+	loops := w.loops[pod.UID]
+	i := slices.IndexFunc(loops, func(l loop) bool { return l.CrashLoop == of })
+	switch {
+	case i >= 0:
+		loops[i].seen = o.Time
+	case len(w.loops) < maxLoops || loops != nil:
+		w.loops[pod.UID] = append(loops, loop{of, o.Time})
+	}
+	object := Object{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: string(pod.UID)}
+	s := w.heard(key{CrashLoop, object}, o.Time)
+	if s.began {
+		return
+	}
+	s.began = true
+	if o.Initial {
+		return
+	}
+	w.begin(Alarm{
+		Name: CrashLoop, Severity: severities[CrashLoop], Object: object, Node: pod.Spec.NodeName,
+		Reason: c.State.Waiting.Reason, Message: c.State.Waiting.Message, Since: o.Time, Count: 1,
+		Resource: append(resourceOf(object), semconv.K8SContainerName(c.Name)),
+	})
+}
+
+// Finished takes in a trace that is handed out.
+func (w *Watch) Finished(t spans.Trace) {
+	root := t.Root()
+	if root == nil || t.Late {
+		return
+	}
+	c, ok := metrics.ReadChange(root)
+	if !ok || c.Change != attr.ChangeRollout {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	of := Object{Kind: c.Kind, Namespace: c.Namespace, Name: c.Workload}
+	a := Alarm{
+		Object: of, Workload: of, Since: root.End, Count: 1, Resource: root.Resource, TraceID: root.TraceID, SpanID: root.SpanID,
+		Reason: c.Reason, Message: root.Message,
+	}
+	switch c.Outcome {
+	case attr.OutcomeFailed:
+		a.Name = RolloutFailed
+	case attr.OutcomeComplete:
+		median, slow := w.slow.add(of, c.Took, root.End)
+		w.options.Metrics.Rollout(of.Namespace, of.Name, of.Kind, slow)
+		if !slow {
+			return
+		}
+		a.Name, a.Reason = RolloutSlow, "Slow"
+		a.Message = fmt.Sprintf("it took %s, and those before took %s", c.Took.Round(time.Second), median.Round(time.Second))
+	default:
+		return
+	}
+	a.Severity = severities[a.Name]
+	w.begin(a)
+}
+
+// Tick says what time it is, and what goes on.
+func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruptions []causality.Ongoing) {
+	w.mu.Lock()
+	var states metrics.States
+	for i := range rollouts {
+		r := &rollouts[i]
+		if r.Waits {
+			continue
+		}
+		states.Rollouts = append(states.Rollouts, metrics.RolloutState{Namespace: r.Namespace, Kind: r.Kind, Workload: r.Name, Since: r.Since})
+		if open := now.Sub(r.Since); open >= TooLong {
+			of := Object{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, UID: string(r.UID)}
+			w.goesOn(now, r.Since.Add(TooLong), Alarm{
+				Name: RolloutTooLong, Object: of, Workload: of, Reason: "InProgress",
+				Message: fmt.Sprintf("it is open since %s", r.Since.UTC().Format(time.RFC3339)), Since: r.Since,
+			})
+		}
+	}
+	for _, d := range disruptions {
+		states.Nodes = append(states.Nodes, metrics.NodeState{Node: d.Node, Cause: d.Cause})
+		if name := ofNode(d.Cause); name != "" {
+			reason := d.Reason
+			if reason == "" {
+				reason = d.Cause
+			}
+			w.goesOn(now, d.Since, Alarm{
+				Name: name, Object: Object{Kind: "Node", Name: d.Node, UID: d.UID}, Node: d.Node,
+				Reason: reason, Message: d.Message, Since: d.Since,
+			})
+		}
+	}
+	for uid, loops := range w.loops {
+		loops = slices.DeleteFunc(loops, func(l loop) bool { return now.Sub(l.seen) > loopsFor })
+		if w.loops[uid] = loops; len(loops) == 0 {
+			delete(w.loops, uid)
+		}
+		for _, l := range loops {
+			states.CrashLoops = append(states.CrashLoops, l.CrashLoop)
+		}
+	}
+	for k, s := range w.active {
+		if now.Sub(s.last) > Quiet {
+			delete(w.active, k)
+		}
+	}
+	pending := w.pending
+	w.pending = nil
+	w.mu.Unlock()
+	w.options.Metrics.Set(states)
+	w.tell(pending)
+}
+
+// goesOn notes a state that an alarm is for, and begins the alarm, if the state began after
+// rollspan did.
+func (w *Watch) goesOn(now, began time.Time, a Alarm) {
+	k := key{a.Name, a.Object}
+	if a.Name == NodeProblem {
+		k.alarm += " " + a.Reason
+	}
+	s := w.heard(k, now)
+	if s.began {
+		return
+	}
+	s.began = true
+	if w.since.IsZero() || began.Before(w.since) {
+		return
+	}
+	a.Severity, a.Count, a.Resource = severities[a.Name], 1, resourceOf(a.Object)
+	w.begin(a)
+}
+
+// heard is the state of an alarm that is on.
+func (w *Watch) heard(k key, now time.Time) *state {
+	s := w.active[k]
+	if s == nil || now.Sub(s.last) > Quiet {
+		if s == nil && len(w.active) >= maxActive {
+			w.forget()
+		}
+		s = &state{}
+		w.active[k] = s
+	}
+	s.last = now
+	return s
+}
+
+// forget forgets the alarm that was heard of longest ago.
+func (w *Watch) forget() {
+	var oldest key
+	var at time.Time
+	for k, s := range w.active {
+		if at.IsZero() || s.last.Before(at) {
+			oldest, at = k, s.last
+		}
+	}
+	delete(w.active, oldest)
+}
+
+// begin has an alarm told with the next Tick, when the engine has seen what raised it.
+func (w *Watch) begin(a Alarm) {
+	if len(w.pending) < maxPending {
+		a.Message = cleaned(a.Message)
+		w.pending = append(w.pending, a)
+	}
+}
+
+func (w *Watch) tell(pending []Alarm) {
+	leading := w.options.Leading()
+	for i := range pending {
+		w.options.Metrics.Began(pending[i].Name)
+		if !leading || w.options.Sink == nil {
+			continue
+		}
+		if w.options.About != nil {
+			w.options.About(&pending[i])
+		}
+		w.options.Sink.Begin(pending[i])
+	}
+}
+
+// cleaned is a text without what terminals and chats make something of, cut to MaxMessage.
+func cleaned(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsControl(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+	return spans.CutTo(strings.TrimSpace(text), MaxMessage)
+}
+
+// resourceOf describes an object by the semantic conventions.
+func resourceOf(o Object) (attrs []attribute.KeyValue) {
+	add := func(k attribute.Key, v string) {
+		if v != "" {
+			attrs = append(attrs, k.String(v))
+		}
+	}
+	add(semconv.K8SNamespaceNameKey, o.Namespace)
+	keys := map[string][2]attribute.Key{
+		"Pod":                   {semconv.K8SPodNameKey, semconv.K8SPodUIDKey},
+		"Node":                  {semconv.K8SNodeNameKey, semconv.K8SNodeUIDKey},
+		"Deployment":            {semconv.K8SDeploymentNameKey, semconv.K8SDeploymentUIDKey},
+		"StatefulSet":           {semconv.K8SStatefulSetNameKey, semconv.K8SStatefulSetUIDKey},
+		"DaemonSet":             {semconv.K8SDaemonSetNameKey, semconv.K8SDaemonSetUIDKey},
+		"ReplicaSet":            {semconv.K8SReplicaSetNameKey, semconv.K8SReplicaSetUIDKey},
+		"ReplicationController": {semconv.K8SReplicationControllerNameKey, semconv.K8SReplicationControllerUIDKey},
+	}
+	of, ok := keys[o.Kind]
+	if !ok {
+		add(attr.ObjectKindKey, o.Kind)
+		of = [2]attribute.Key{attr.ObjectNameKey, attr.ObjectUIDKey}
+	}
+	add(of[0], o.Name)
+	add(of[1], o.UID)
+	return attrs
+}
