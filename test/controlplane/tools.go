@@ -32,13 +32,14 @@ const (
 	Jaeger2    Tool = "jaeger"
 	Collector  Tool = "collector"
 	Helm       Tool = "helm"
+	Alerts     Tool = "alerts"
 )
 
 // Kwok plays the nodes of the benchmarks. No test needs it, so Tools leaves it out.
 const Kwok Tool = "kwok"
 
 // Tools lists every tool that a test needs, those that build fastest first.
-func Tools() []Tool { return []Tool{Etcd, Helm, Kubernetes, Collector, Jaeger2} }
+func Tools() []Tool { return []Tool{Etcd, Alerts, Helm, Kubernetes, Collector, Jaeger2} }
 
 // program is the name of an executable and the main package it is built from.
 type program struct{ name, pkg string }
@@ -54,6 +55,7 @@ var programs = map[Tool][]program{
 	Jaeger2:   {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
 	Collector: {{"collector", "."}},
 	Kwok:      {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
+	Alerts:    {{"alerts", "."}},
 	Helm:      {{"helm", "helm.sh/helm/v4/cmd/helm"}},
 }
 

@@ -53,6 +53,20 @@
 {{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled }}
 {{- $wrong = append $wrong "serviceMonitor.enabled and podMonitor.enabled: everything would be counted twice; set one of them." }}
 {{- end }}
+{{- if and $v.prometheusRule.enabled (not $v.metrics.enabled) }}
+{{- $wrong = append $wrong "prometheusRule.enabled: there are no metrics to alert by; set metrics.enabled=true." }}
+{{- end }}
+{{- $alerts := list }}
+{{- range (.Files.Get "files/alerts.yaml" | fromYaml).groups }}
+{{- range .rules }}
+{{- $alerts = append $alerts .alert }}
+{{- end }}
+{{- end }}
+{{- range $name := $v.prometheusRule.disabled }}
+{{- if not (has $name $alerts) }}
+{{- $wrong = append $wrong (printf "prometheusRule.disabled: there is no alert %q; docs/alerts.md has their names." $name) }}
+{{- end }}
+{{- end }}
 {{- if and (not $v.rbac.create) (or $v.rbac.extraRules $v.rbac.owners.enabled $v.rbac.clusterScoped) }}
 {{- $wrong = append $wrong "rbac.create=false: no rules are made, so rbac.extraRules, rbac.owners and rbac.clusterScoped do nothing; leave them out." }}
 {{- end }}
