@@ -113,16 +113,26 @@ func placeOfKey(key []byte) (p place, ok bool) {
 	return p, true
 }
 
+// MarshalText is the key in hex.
+func (p place) MarshalText() ([]byte, error) { return []byte(p.cursor()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (p *place) UnmarshalText(text []byte) error {
+	key, err := hex.DecodeString(string(text))
+	var ok bool
+	if *p, ok = placeOfKey(key); err != nil || !ok {
+		return errDamaged
+	}
+	return nil
+}
+
 // after is where a page begins, if it is not the first one.
 func (q *Query) after() (p place, first bool, err error) {
 	if q.After == "" {
 		return place{}, true, nil
 	}
-	key, err := hex.DecodeString(q.After)
-	if err == nil {
-		if p, ok := placeOfKey(key); ok {
-			return p, false, nil
-		}
+	if p.UnmarshalText([]byte(q.After)) == nil {
+		return p, false, nil
 	}
 	return place{}, false, errors.New("the place where the page begins is not what a page before it said")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -26,6 +27,15 @@ type ID struct {
 
 // String is the ID as permalinks have it: both IDs in hex, with a hyphen between them.
 func (id ID) String() string { return id.Trace.String() + "-" + id.Root.String() }
+
+// MarshalText is String.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is ParseID.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
 
 // ParseID reads what String wrote.
 func ParseID(text string) (id ID, err error) {
@@ -90,6 +100,8 @@ type Options struct {
 	InProgress func(context.Context) ([]spans.Trace, error)
 	// Now is what ages are counted from. Default time.Now.
 	Now func() time.Time
+	// Log is where it is said that the history is not kept, and why. Default: nowhere.
+	Log *slog.Logger
 }
 
 // Bounds of a Store by default.

@@ -1,0 +1,314 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// Bounds of what waits to be kept.
+const (
+	maxWaiting      = 4096
+	maxWaitingSpans = 200_000
+	// maxBatch is how many traces are kept at once, so that a disk is synced once for them.
+	maxBatch      = 64
+	maxBatchSpans = 10_000
+)
+
+// store is a Store on tables. One goroutine writes to them.
+type store struct {
+	options Options
+	codec   *codec
+	// anew makes tables without anything in them, where those that there were are damaged.
+	anew func() (tables, error)
+
+	mu     sync.Mutex
+	tables tables
+	// waiting is what waits to be kept, of so many spans.
+	waiting      []spans.Trace
+	waitingSpans int
+	// added and done count what was added and what of it is kept, or could not be; moved is
+	// closed when done is another.
+	added, done uint64
+	moved       chan struct{}
+	stats       Stats
+	damaged     error // what a reader found
+
+	wake   chan struct{}
+	closed bool
+	ended  chan struct{}
+	// using are those who read the tables.
+	using sync.WaitGroup
+}
+
+// NewMemory returns a Store that keeps all in memory.
+func NewMemory(o Options) Store {
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMemoryBytes)
+	anew := func() (tables, error) { return newMemoryTables(), nil }
+	return newStore(o, newMemoryTables(), anew)
+}
+
+func newStore(o Options, t tables, anew func() (tables, error)) *store {
+	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &store{
+		options: o, codec: newCodec(), anew: anew, tables: t,
+		moved: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	go s.run()
+	return s
+}
+
+// Add has a trace kept.
+func (s *store) Add(t spans.Trace) {
+	if len(t.Spans) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) > 0 && (len(s.waiting) >= maxWaiting || s.waitingSpans+len(t.Spans) > maxWaitingSpans) || s.closed {
+		s.stats.Shed++
+		return
+	}
+	s.waiting = append(s.waiting, t)
+	s.waitingSpans += len(t.Spans)
+	s.added++
+	s.nudge()
+}
+
+func (s *store) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// forgetEvery is how often what is too old is looked for where nothing is told.
+const forgetEvery = time.Minute
+
+// run keeps what waits, until the store is closed.
+func (s *store) run() {
+	defer close(s.ended)
+	ticker := time.NewTicker(forgetEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.wake:
+		case <-ticker.C:
+			s.keep(nil)
+		}
+		for {
+			batch, closed := s.next()
+			if len(batch) > 0 || s.isDamaged() {
+				s.keep(batch)
+				continue
+			}
+			if closed {
+				return
+			}
+			break
+		}
+	}
+}
+
+// next takes from what waits.
+func (s *store) next() (batch []spans.Trace, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, of := 0, 0
+	for n < min(len(s.waiting), maxBatch) && of < maxBatchSpans {
+		of += len(s.waiting[n].Spans)
+		n++
+	}
+	batch, s.waiting = slices.Clone(s.waiting[:n]), slices.Delete(s.waiting, 0, n)
+	s.waitingSpans -= of
+	return batch, s.closed
+}
+
+func (s *store) isDamaged() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.damaged != nil
+}
+
+// keep writes a batch, and makes room.
+func (s *store) keep(batch []spans.Trace) {
+	err := s.write(batch)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done += uint64(len(batch))
+	if len(batch) > 0 {
+		close(s.moved)
+		s.moved = make(chan struct{})
+	}
+	switch {
+	case err == nil && s.stats.Trouble != "" && len(batch) > 0:
+		s.stats.Trouble = ""
+		s.options.Log.Info("the history of changes is kept again")
+	case err != nil:
+		s.stats.Failed += int64(len(batch))
+		if s.stats.Trouble == "" {
+			s.options.Log.Error("the history of changes is not kept; all else goes on, and it is tried again with each change", "error", err)
+		}
+		s.stats.Trouble = err.Error()
+	}
+}
+
+func (s *store) write(batch []spans.Trace) error {
+	if err := s.renew(); err != nil {
+		return err
+	}
+	var oldest time.Time
+	if s.options.MaxAge > 0 {
+		oldest = s.options.Now().Add(-s.options.MaxAge)
+	}
+	err := keep(s.tables, s.codec, batch, oldest)
+	for some := true; some && errors.Is(err, errFull); {
+		if some, err = shrink(s.tables, s.codec, maxBatch); err == nil {
+			err = keep(s.tables, s.codec, batch, oldest)
+		}
+	}
+	for some := true; err == nil && some && s.tables.used() > s.options.MaxBytes; {
+		// Some at once, as each time is synced; few, as some are large.
+		some, err = shrink(s.tables, s.codec, 16)
+	}
+	s.noteDamage(err)
+	if errors.Is(err, errDamaged) {
+		if err = s.renew(); err == nil {
+			err = keep(s.tables, s.codec, batch, oldest)
+		}
+	}
+	return err
+}
+
+func (s *store) noteDamage(err error) {
+	if errors.Is(err, errDamaged) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.damaged == nil {
+			s.damaged = err
+			s.nudge()
+		}
+	}
+}
+
+// renew begins anew where the tables are damaged.
+func (s *store) renew() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damaged == nil {
+		return nil
+	}
+	t, err := s.anew()
+	if err != nil {
+		return err
+	}
+	s.options.Log.Error("the history of changes is damaged, and begins anew", "error", s.damaged)
+	s.tables, s.damaged = t, nil
+	return nil
+}
+
+// view has a snapshot of the tables read.
+func (s *store) view(read func(reader) error) error {
+	s.mu.Lock()
+	t, closed := s.tables, s.closed
+	if !closed {
+		s.using.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		return errClosed
+	}
+	defer s.using.Done()
+	err := t.view(read)
+	s.noteDamage(err)
+	return err
+}
+
+var errClosed = errors.New("the history of changes is closed")
+
+// settled waits until what was added before is kept.
+func (s *store) settled(ctx context.Context) error {
+	s.mu.Lock()
+	upTo := s.added
+	for s.done < upTo {
+		moved := s.moved
+		s.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// Wait waits for what is added.
+func (s *store) Wait(ctx context.Context, since uint64) uint64 {
+	for {
+		s.mu.Lock()
+		now, moved := s.done+1, s.moved
+		s.mu.Unlock()
+		if now != since {
+			return now
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return since
+		}
+	}
+}
+
+// Stats are the counters so far.
+func (s *store) Stats() Stats {
+	s.mu.Lock()
+	stats := s.stats
+	s.mu.Unlock()
+	_ = s.view(func(r reader) error { // what is damaged is said elsewhere
+		var c counters
+		err := load(r, tableMeta, keyCounters, &c)
+		stats.Changes, stats.Forgotten = c.Changes, c.Forgotten
+		for key := range from(r, tableEnds, nil) {
+			if last, _, ok := cutEndKey(key); ok {
+				stats.Oldest = time.Unix(0, last).UTC()
+			}
+			break
+		}
+		return err
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		stats.Bytes = s.tables.used()
+	}
+	return stats
+}
+
+// Close keeps what waits, until ctx is done.
+func (s *store) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.nudge()
+	s.mu.Unlock()
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		return ctx.Err() // whoever writes still has the tables
+	}
+	s.using.Wait()
+	return s.tables.close()
+}
