@@ -139,10 +139,14 @@ func (k *keeping) trace(t *spans.Trace) {
 			record.Last = end
 		}
 	}
+	joined := true
 	if !t.Late && told[0].SpanID == t.Spans[0].SpanID {
 		k.begin(in, told)
 	} else {
-		k.join(in, told)
+		joined = k.join(in, told)
+	}
+	if joined && len(record.Early) > 0 {
+		k.joinEarly(in)
 	}
 	k.store(tableTraces, id[:], &record)
 	if existed {
@@ -197,10 +201,9 @@ func (k *keeping) begin(in *kept, list []spans.Span) {
 	k.write(tableObjects, append(objectKey(&s), p.key()...), nil)
 	k.counters.Changes++
 	k.counters.Longest = max(k.counters.Longest, s.Took())
-	k.joinEarly(in)
 }
 
-// joinEarly gives a change the spans that were told before it.
+// joinEarly gives changes the spans that were told before what is above them.
 func (k *keeping) joinEarly(in *kept) {
 	early := in.record.Early
 	in.record.Early = nil
@@ -217,8 +220,9 @@ func (k *keeping) joinEarly(in *kept) {
 	k.join(in, list)
 }
 
-// join takes in spans that were told apart from their change.
-func (k *keeping) join(in *kept, list []spans.Span) {
+// join takes in spans that were told apart from their change. It reports whether any are below
+// what was told.
+func (k *keeping) join(in *kept, list []spans.Span) (joined bool) {
 	parts := map[place][]spans.Span{}
 	for len(list) > 0 {
 		var left []spans.Span
@@ -252,6 +256,7 @@ func (k *keeping) join(in *kept, list []spans.Span) {
 		k.write(tableEarly, numbered(in.id[:], in.record.Next), packed)
 		in.record.Next++
 	}
+	return len(parts) > 0
 }
 
 // part writes spans of a change.

@@ -1,11 +1,13 @@
 package history_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +20,20 @@ import (
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
+// opener opens a Store that has nothing, which is closed when the test is over.
+type opener func(history.Options) history.Store
+
 // forEachStore runs a test with each kind of Store.
-func forEachStore(t *testing.T, test func(t *testing.T, open func(testing.TB, history.Options) history.Store)) {
+func forEachStore(t *testing.T, test func(t *testing.T, open opener)) {
 	t.Run("memory", func(t *testing.T) {
-		test(t, func(t testing.TB, o history.Options) history.Store { return closed(t, history.NewMemory(o)) })
+		test(t, func(o history.Options) history.Store { return closed(t, history.NewMemory(o)) })
 	})
 	t.Run("disk", func(t *testing.T) {
-		test(t, func(t testing.TB, o history.Options) history.Store { return closed(t, onDisk(t, t.TempDir(), o)) })
+		dir, n := t.TempDir(), 0
+		test(t, func(o history.Options) history.Store {
+			n++
+			return closed(t, onDisk(t, filepath.Join(dir, strconv.Itoa(n)), o))
+		})
 	})
 }
 
@@ -37,14 +46,20 @@ func onDisk(t testing.TB, dir string, o history.Options) history.Store {
 	return s
 }
 
-// closed has a Store closed when the test is over.
 func closed(t testing.TB, s history.Store) history.Store {
 	t.Cleanup(func() {
-		if err := s.Close(t.Context()); err != nil && !errors.Is(err, t.Context().Err()) {
+		if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
 	return s
+}
+
+// asker is a testing.T, or that of a property.
+type asker interface {
+	Helper()
+	Fatal(...any)
+	Context() context.Context
 }
 
 // tell are the traces of a recording, in the portions in which the engine hands them out.
@@ -73,8 +88,8 @@ const recordings = "../../test/recordings/"
 // Of a rollout that pulled a large image the list says so, its spans are found by its ID, and
 // the overview has its pod on its node.
 func TestSlowImagePull(t *testing.T) {
-	forEachStore(t, func(t *testing.T, open func(testing.TB, history.Options) history.Store) {
-		store := open(t, history.Options{MaxAge: -1})
+	forEachStore(t, func(t *testing.T, open opener) {
+		store := open(history.Options{MaxAge: -1})
 		for _, trace := range tell(t, recordings+"slow-image-pull.jsonl") {
 			store.Add(trace)
 		}
@@ -114,8 +129,8 @@ func TestSpansAreReadBack(t *testing.T) {
 	for _, file := range files {
 		told[file] = tell(t, file)
 	}
-	forEachStore(t, func(t *testing.T, open func(testing.TB, history.Options) history.Store) {
-		store := open(t, history.Options{MaxAge: -1})
+	forEachStore(t, func(t *testing.T, open opener) {
+		store := open(history.Options{MaxAge: -1})
 		want := map[trace.SpanID]*spans.Span{}
 		roots := map[history.ID]bool{}
 		for _, file := range files {
@@ -171,7 +186,7 @@ func comparable(s *spans.Span) spans.Span {
 }
 
 // everything is the whole list, by pages of a few.
-func everything(t testing.TB, r history.Reader, f history.Filter) (list []history.Summary) {
+func everything(t asker, r history.Reader, f history.Filter) (list []history.Summary) {
 	t.Helper()
 	q := history.Query{Filter: f, Limit: 3}
 	for {
