@@ -211,7 +211,9 @@ func (s *store) Change(ctx context.Context, id ID) (c *Change, err error) {
 		if err := loadRow(a, *p, &c.Summary); err != nil {
 			return err
 		}
-		c.Spans, err = a.spans(p)
+		if c.Spans, err = a.spans(p); err == nil && len(c.Spans) != c.Summary.Spans {
+			err = fmt.Errorf("table %s: %w", tableParts, errDamaged)
+		}
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -61,13 +62,21 @@ func keep(t tables, c *codec, traces []spans.Trace, oldest time.Time) error {
 	})
 }
 
-// shrink drops the traces that have ended first, so many of them at most. It reports whether
-// there were any.
-func shrink(t tables, c *codec, most int) (some bool, err error) {
+// shrink drops the traces that have ended first: about so many that what is left takes no more
+// than it may, if all are alike. It reports whether there were any.
+func shrink(t tables, c *codec, target int64) (some bool, err error) {
+	used := max(t.used(), 1)
+	defer func() {
+		if errors.Is(err, errFull) {
+			err = fmt.Errorf("%w: there is no room left to drop anything: %v", errDamaged, err)
+		}
+		some = some && err == nil
+	}()
 	err = t.update(func(tx writer) error {
 		k := &keeping{writer: tx, codec: c}
 		k.err = load(tx, tableMeta, keyCounters, &k.counters)
-		n := 0
+		most := int64(float64(k.counters.Changes)*float64(used-target)/float64(used)) + 1
+		n := int64(0)
 		k.forget(func(int64) bool {
 			n++
 			return n <= most

@@ -175,13 +175,12 @@ func (s *store) write(batch []spans.Trace) error {
 	}
 	err := keep(s.tables, s.codec, batch, oldest)
 	for some := true; some && errors.Is(err, errFull); {
-		if some, err = shrink(s.tables, s.codec, maxBatch); err == nil {
+		if some, err = shrink(s.tables, s.codec, s.tables.used()*15/16); err == nil {
 			err = keep(s.tables, s.codec, batch, oldest)
 		}
 	}
 	for some := true; err == nil && some && s.tables.used() > s.options.MaxBytes; {
-		// Some at once, as each time is synced; few, as some are large.
-		some, err = shrink(s.tables, s.codec, 16)
+		some, err = shrink(s.tables, s.codec, s.options.MaxBytes)
 	}
 	s.noteDamage(err)
 	if errors.Is(err, errDamaged) {

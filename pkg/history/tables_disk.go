@@ -18,14 +18,16 @@ const (
 	fileName = "history.db"
 	// format is the version of what is in it.
 	format = "1"
-	// headroom is which part of the bound is left free, for what a change of the tables takes
-	// until it is through.
-	headroom = 8
+	// headroom is how much of the bound is left free, half of it at most, for what a change of
+	// the tables takes until it is through: pages are not written over.
+	headroom = 4 << 20
 	// pageBytes is the size of a page: on every system the same, so that a directory can be
 	// moved to another.
 	pageBytes = 4096
-	// growBy is by how much the file grows at once.
-	growBy = 1 << 20
+	// growBy is which part of the bound the file grows by at once.
+	growBy = 64
+	// copyBytes is how much is copied at once to a file that is written anew.
+	copyBytes = 1 << 20
 )
 
 // NewerError says that a newer version of rollspan has written a database.
@@ -44,7 +46,7 @@ func Open(dir string, o Options) (Store, error) {
 		o.MaxBytes = DefaultDiskBytes
 	}
 	most := o.MaxBytes
-	o.MaxBytes -= most / headroom
+	o.MaxBytes -= min(headroom, most/2)
 	path := filepath.Join(dir, fileName)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the history of changes: %w", err)
@@ -93,16 +95,18 @@ func openSmaller(path string, most, target int64) (tables, error) {
 		return nil, err
 	}
 	for some := true; some && large.used() > target; {
-		if some, err = shrink(large, newCodec(), 16); err != nil {
+		if some, err = shrink(large, newCodec(), target); err != nil {
 			return nil, errors.Join(err, large.close())
 		}
 	}
-	small, err := openDisk(smaller, most)
-	if err != nil {
-		return nil, errors.Join(err, large.close())
-	}
-	err = guarded(func() error { return bolt.Compact(small.db, large.db, growBy) })
-	if err = errors.Join(err, small.close(), large.close()); err != nil {
+	err = guarded(func() error {
+		small, err := openFile(smaller, most)
+		if err != nil {
+			return err
+		}
+		return errors.Join(bolt.Compact(small, large.db, copyBytes), small.Close())
+	})
+	if err = errors.Join(err, large.close()); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(smaller, path); err != nil {
@@ -122,13 +126,10 @@ type diskTables struct{ db *bolt.DB }
 
 func openDisk(path string, most int64) (t *diskTables, err error) {
 	err = guarded(func() error {
-		db, err := bolt.Open(path, 0o600, &bolt.Options{
-			Timeout: time.Second, FreelistType: bolt.FreelistMapType, PageSize: pageBytes, MaxSize: int(most),
-		})
+		db, err := openFile(path, most)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return err
 		}
-		db.AllocSize = growBy
 		t = &diskTables{db}
 		if err := t.begin(path); err != nil {
 			_ = db.Close() // the error is what matters
@@ -137,6 +138,19 @@ func openDisk(path string, most int64) (t *diskTables, err error) {
 		return nil
 	})
 	return t, err
+}
+
+func openFile(path string, most int64) (*bolt.DB, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout: time.Second, FreelistType: bolt.FreelistMapType, PageSize: pageBytes, MaxSize: int(most),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if most > 0 {
+		db.AllocSize = int(most / growBy)
+	}
+	return db, nil
 }
 
 // begin makes the tables, and looks at the version.
