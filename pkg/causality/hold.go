@@ -1,8 +1,28 @@
 package causality
 
 import (
+	"maps"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/preview"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
+
+// Preview returns what is still to be handed out as it is known now: see package preview. It
+// changes nothing of what is handed out later.
+func (e *Engine) Preview() []spans.Trace {
+	v, budget, worked := preview.New(e.now, e.issued, e.events), e.budget, e.worked
+	e.budget = min(budget, preview.Work)
+	for _, w := range slices.SortedFunc(maps.Keys(e.open), func(a, b *workloads.Workload) int { return a.Compare(b.ObjectID) }) {
+		_ = e.guard(func() { v.Add(e.plan(w)) }) // what fails has no preview
+		e.budget = max(e.work.Left, 0)
+	}
+	e.budget, e.worked, e.plans = budget, worked, nil
+	return v.End()
+}
 
 // Hold has time pass without consequences until Release: observations are taken in, and
 // nothing is handed out. It is for who looks again at a cluster after nobody has for a

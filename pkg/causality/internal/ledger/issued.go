@@ -18,6 +18,7 @@ type Issued struct {
 	// Current are the IDs of the workloads' current changes. However many others were
 	// given since, these are remembered.
 	Current map[trace.TraceID]bool
+	over    *Issued // see Over
 }
 
 // Add remembers a trace ID.
@@ -35,7 +36,7 @@ func (s *Issued) Add(id trace.TraceID) {
 func (s *Issued) Has(id trace.TraceID) bool {
 	_, recent := s.recent[id]
 	_, before := s.before[id]
-	return recent || before || s.Current[id]
+	return recent || before || s.Current[id] || s.over != nil && s.over.Has(id)
 }
 
 // SetCurrent notes the trace ID of a workload's current change.

@@ -25,6 +25,7 @@ var engineRules = rules{
 		"internal/critpath":  deduces,
 		"internal/timers":    runs,
 		"internal/build":     delivers,
+		"internal/preview":   delivers,
 		"snapshots":          deduces,
 		".":                  observes,
 	},
