@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,8 +23,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/spans"
-	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -235,21 +234,13 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	last := changes[len(changes)-1]
 	root := last.Root()
 	ended := "and took"
-	if isOpen(root) {
+	if text.IsOpen(root) {
 		ended = "and is open for"
 	}
 	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s %s %s.\n", q.subject(), q.namespace,
-		what(root), outcomeOf(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
-	if why := root.Message; why != "" {
-		fmt.Fprintf(q.Out, "The reason: %s.\n", terminal.Line(strings.TrimSuffix(why, ".")))
-	} else if waits, ok := root.Attribute(attr.WaitingForKey); ok {
-		fmt.Fprintf(q.Out, "It waits for: %s.\n", terminal.Line(waits.AsString()))
-	}
-	if on := goingOn(&last); isOpen(root) && len(on) > 0 {
-		fmt.Fprintf(q.Out, "What goes on: %s.\n", terminal.Line(strings.Join(on[:min(3, len(on))], "; ")))
-	}
-	if phases := longest(root); len(phases) > 0 {
-		fmt.Fprintf(q.Out, "It waited most for: %s.\n", strings.Join(phases[:min(3, len(phases))], ", "))
+		text.Change(root), text.Outcome(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
+	for _, sentence := range text.Why(&last) {
+		fmt.Fprintln(q.Out, terminal.Line(sentence))
 	}
 	fmt.Fprintln(q.Out)
 	out := bufio.NewWriter(q.Out)
@@ -270,13 +261,13 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 	for _, c := range changes {
 		root := c.Root()
 		most := "-"
-		if phases := longest(root); len(phases) > 0 {
-			most = phases[0]
+		if phases := text.Phases(root); len(phases) > 0 {
+			most = phases[0].String()
 		}
 		if why := root.Message; why != "" {
 			most += "; " + terminal.Line(why)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", root.Start.UTC().Format(time.RFC3339), took(root), what(root), outcomeOf(root), most)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", root.Start.UTC().Format(time.RFC3339), took(root), text.Change(root), text.Outcome(root), most)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -305,75 +296,10 @@ func (q *question) reach(objects []runtime.Object) {
 	q.say("The Events of the namespace reach back to %s; times before that are those that the objects state.", first.UTC().Format(time.RFC3339))
 }
 
-// what names a change: "rollout of revision 3".
-func what(root *spans.Span) string {
-	name, _ := root.Attribute(attr.ChangeKey)
-	change := name.AsString()
-	if revision, ok := root.Attribute(attr.RevisionKey); ok && root.Kind == kind.Rollout {
-		change += fmt.Sprintf(" of revision %d", revision.AsInt64())
-	}
-	return change
-}
-
-func outcomeOf(root *spans.Span) string {
-	outcome, _ := root.Attribute(attr.OutcomeKey)
-	return cmp.Or(outcome.AsString(), "over")
-}
-
-func isOpen(root *spans.Span) bool {
-	outcome, _ := root.Attribute(attr.OutcomeKey)
-	return attr.Outcome(outcome.AsString()) == attr.OutcomeOpen
-}
-
 // took is how long a change took, or has taken until now.
 func took(root *spans.Span) string {
-	if isOpen(root) {
+	if text.IsOpen(root) {
 		return time.Since(root.Start).Round(time.Second).String()
 	}
 	return root.End.Sub(root.Start).Round(time.Millisecond).String()
-}
-
-// goingOn is what of an open change has not ended, the latest first: spans without parts that end
-// where the change does, as nobody knows of more.
-func goingOn(t *spans.Trace) (on []string) {
-	parents := map[trace.SpanID]bool{}
-	for i := range t.Spans {
-		parents[t.Spans[i].ParentID] = true
-	}
-	var open []*spans.Span
-	for i := range t.Spans {
-		if s := &t.Spans[i]; i > 0 && !parents[s.SpanID] && s.End.Equal(t.Root().End) {
-			open = append(open, s)
-		}
-	}
-	slices.SortStableFunc(open, func(a, b *spans.Span) int { return b.Start.Compare(a.Start) })
-	for _, s := range open {
-		on = append(on, s.Kind.String()+" "+s.Subject)
-	}
-	return on
-}
-
-// longest are the phases of the critical path with their times, the longest first.
-func longest(root *spans.Span) []string {
-	type phase struct {
-		attr.Phase
-		seconds float64
-	}
-	var phases []phase
-	for _, kv := range root.Attributes {
-		if p, ok := attr.PhaseOf(kv.Key); ok && kv.Value.Type() == attribute.FLOAT64 {
-			phases = append(phases, phase{p, kv.Value.AsFloat64()})
-		}
-	}
-	slices.SortStableFunc(phases, func(a, b phase) int { return cmp.Compare(b.seconds, a.seconds) })
-	whole := root.End.Sub(root.Start).Seconds()
-	var words []string
-	for _, p := range phases {
-		share := ""
-		if whole > 0 {
-			share = fmt.Sprintf(" (%.0f %%)", 100*p.seconds/whole)
-		}
-		words = append(words, fmt.Sprintf("%s %.1fs%s", p.Phase, p.seconds, share))
-	}
-	return words
 }

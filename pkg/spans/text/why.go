@@ -1,0 +1,117 @@
+package text
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// Change names a change: "rollout of revision 3".
+func Change(root *spans.Span) string {
+	name, _ := root.Attribute(attr.ChangeKey)
+	change := name.AsString()
+	if revision, ok := root.Attribute(attr.RevisionKey); ok && attr.Change(change) == attr.ChangeRollout {
+		change += fmt.Sprintf(" of revision %d", revision.AsInt64())
+	}
+	return change
+}
+
+// Outcome is how a change ended: "complete". One that has no outcome is "over".
+func Outcome(root *spans.Span) string {
+	outcome, _ := root.Attribute(attr.OutcomeKey)
+	return cmp.Or(outcome.AsString(), "over")
+}
+
+// IsOpen reports whether a change was open when it was last seen.
+func IsOpen(root *spans.Span) bool { return attr.Outcome(Outcome(root)) == attr.OutcomeOpen }
+
+// PhaseTime is how long a change waited for a phase of its critical path.
+type PhaseTime struct {
+	Phase attr.Phase
+	// Took is the time, and Share the part of the change's duration that it is, 0 to 1.
+	Took  time.Duration
+	Share float64
+}
+
+// String is the phase in words: "pull image 6.9s (65 %)".
+func (p PhaseTime) String() string {
+	share := ""
+	if p.Share > 0 {
+		share = fmt.Sprintf(" (%.0f %%)", 100*p.Share)
+	}
+	return fmt.Sprintf("%s %.1fs%s", p.Phase, p.Took.Seconds(), share)
+}
+
+// Phases are the phases of a change's critical path, the longest first.
+func Phases(root *spans.Span) []PhaseTime {
+	var phases []PhaseTime
+	whole := root.End.Sub(root.Start).Seconds()
+	for _, kv := range root.Attributes {
+		p, ok := attr.PhaseOf(kv.Key)
+		if !ok || kv.Value.Type() != attribute.FLOAT64 {
+			continue
+		}
+		took := PhaseTime{Phase: p, Took: time.Duration(kv.Value.AsFloat64() * float64(time.Second))}
+		if whole > 0 {
+			took.Share = kv.Value.AsFloat64() / whole
+		}
+		phases = append(phases, took)
+	}
+	slices.SortStableFunc(phases, func(a, b PhaseTime) int { return cmp.Compare(b.Took, a.Took) })
+	return phases
+}
+
+// Why says in sentences why a change failed, or what it waits or waited for. It is text of
+// the cluster's: who shows it makes it safe.
+func Why(t *spans.Trace) (sentences []string) {
+	root := t.Root()
+	if why := root.Message; why != "" {
+		sentences = append(sentences, "The reason: "+oneLine(strings.TrimSuffix(why, "."))+".")
+	} else if waits, ok := root.Attribute(attr.WaitingForKey); ok {
+		sentences = append(sentences, "It waits for: "+oneLine(waits.AsString())+".")
+	}
+	if on := goingOn(t); IsOpen(root) && len(on) > 0 {
+		sentences = append(sentences, "What goes on: "+strings.Join(on[:min(3, len(on))], "; ")+".")
+	}
+	if phases := Phases(root); len(phases) > 0 {
+		var words []string
+		for _, p := range phases[:min(3, len(phases))] {
+			words = append(words, p.String())
+		}
+		sentences = append(sentences, "It waited most for: "+strings.Join(words, ", ")+".")
+	}
+	return sentences
+}
+
+// goingOn is what of an open change has not ended, the latest first: spans without parts that end
+// where the change does, as nobody knows of more.
+func goingOn(t *spans.Trace) (on []string) {
+	parents := map[trace.SpanID]bool{}
+	for i := range t.Spans {
+		parents[t.Spans[i].ParentID] = true
+	}
+	var open []*spans.Span
+	for i := range t.Spans {
+		if s := &t.Spans[i]; i > 0 && !parents[s.SpanID] && s.End.Equal(t.Root().End) {
+			open = append(open, s)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b *spans.Span) int { return b.Start.Compare(a.Start) })
+	for _, s := range open {
+		name := s.Name
+		if s.Kind != 0 {
+			name = s.Kind.String()
+		}
+		on = append(on, name+" "+s.Subject)
+	}
+	return on
+}
+
