@@ -114,4 +114,3 @@ func goingOn(t *spans.Trace) (on []string) {
 	}
 	return on
 }
-
