@@ -23,8 +23,10 @@ cluster: an API server inside the program plays recordings, and rollspan watches
 as it would any other. What is printed are the durations that were recorded; playing
 is faster, by --speed.
 
-With --otlp-endpoint the traces are sent to a collector, too, such as that of Jaeger.`,
-		Example: `  # As trees, which takes some twenty seconds
+They are on a page, too, which is there until Ctrl-C; with --ui-address= there is none, and
+the demonstration ends by itself. With --otlp-endpoint the traces are sent to a collector
+as well, such as that of Jaeger.`,
+		Example: `  # As trees and on a page, which takes some twenty seconds
   rollspan demo
 
   # As it happened, in two minutes and a half
@@ -45,6 +47,8 @@ With --otlp-endpoint the traces are sent to a collector, too, such as that of Ja
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.Float64Var(&d.speed, "speed", 10, "how many times faster than it was recorded all is played")
+	d.page.addFlags(fs, pageAddress)
+	d.page.about = "recorded rollouts"
 	d.conversion.addFlags(fs, 0, 10*time.Second)
 	return cmd
 }
@@ -62,7 +66,7 @@ func (d *demonstration) validate() error {
 	if !(d.speed > 0 && d.speed <= mostSpeed) {
 		return fmt.Errorf("--speed: %v is not a speed to play at; it must be more than 0, and at most %d", d.speed, mostSpeed)
 	}
-	return d.conversion.validate()
+	return errors.Join(d.conversion.validate(), d.page.validate())
 }
 
 func (d *demonstration) show(ctx context.Context) error {
@@ -72,6 +76,11 @@ func (d *demonstration) show(ctx context.Context) error {
 	}
 	defer func() { _ = played.Close() }() // it ends with the program at the latest
 	d.say("This was recorded in a real cluster. It is played %g times faster; the times are those of the recording.", d.speed)
+	hide, err := d.keep(ctx)
+	if err != nil {
+		return err
+	}
+	defer hide()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -94,5 +103,9 @@ object. The critical path is what the change waited for; its parts add up to the
   rollspan run --otlp-endpoint http://localhost:4317  sends it to a collector
   rollspan help                                       has the rest
 `)
+	if d.page.on() {
+		d.say("All of it is on the page. Press Ctrl-C to end.")
+		<-ctx.Done()
+	}
 	return nil
 }

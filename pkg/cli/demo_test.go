@@ -9,7 +9,7 @@ import (
 // TestDemo is what somebody sees who has just built rollspan. That the trees are those of
 // the recordings is tested in package demo.
 func TestDemo(t *testing.T) {
-	program := start(t, "demo", "--speed", "100")
+	program := start(t, "demo", "--ui-address=", "--speed", "100")
 	program.ends(t, ExitOK)
 	out, errs := program.out.String(), program.errs.String()
 	for _, want := range []string{
@@ -36,7 +36,7 @@ func TestDemoCannotPrint(t *testing.T) {
 		t.Skipf("this system has no disk that is always full: %v", err)
 	}
 	defer func() { _ = full.Close() }() // nothing is in there
-	program := startAs(t, "rollspan", full, "demo", "--speed", "100")
+	program := startAs(t, "rollspan", full, "demo", "--ui-address=", "--speed", "100")
 	program.ends(t, ExitError)
 	if errs := program.errs.String(); !strings.Contains(errs, errFull.Error()) || strings.Contains(errs, "canceled") {
 		t.Errorf("it says %s", errs)

@@ -106,6 +106,8 @@ type replay struct {
 	cut []string
 	// useless are the inputs that are neither recordings nor dumps.
 	useless []string
+	// into takes the traces, if it is set; else they are printed or sent.
+	into output
 }
 
 func (r *replay) validate() error {
@@ -324,6 +326,10 @@ func (o *replayOutput) hand(finished []spans.Trace) error {
 
 func (o *replayOutput) open() (err error) {
 	if o.out != nil {
+		return nil
+	}
+	if o.into != nil {
+		o.out = o.into
 		return nil
 	}
 	o.budget = o.conversion.newBudget(o.clusterUID)

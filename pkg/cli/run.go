@@ -13,6 +13,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/rollspan/rollspan/pkg/failover"
+	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/interrupt"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
@@ -94,6 +95,7 @@ nothing is sent early then: changes settle in the next run.`,
 	fs.StringVar(&r.manager.PprofAddress, "pprof-address", "", "`HOST:PORT` to serve profiles of the process on (/debug/pprof/); whoever reaches it may read its memory; default none")
 	fs.BoolVar(&r.measure.WorkloadName, "metrics-workload-name", false,
 		"label the metrics of changes with the name of what changed, which makes many more of them")
+	r.page.addFlags(fs, "")
 	return cmd
 }
 
@@ -104,9 +106,12 @@ type run struct {
 	conversion conversion
 	manager    watcher.ManagerOptions
 	measure    metrics.Options
+	page       page
 	// dataDir is where the journal is; empty for none.
 	dataDir, dataDirMaxBytes string
 	dataDirMost              int64 // dataDirMaxBytes as a number
+	// history has what the page shows; nil without one.
+	history history.Store
 	// trees says that traces are printed besides being sent.
 	trees bool
 	// hint says that trees are printed because no collector was named.
@@ -129,6 +134,7 @@ func (r *run) validate() error {
 		validateAddress("metrics-address", r.manager.MetricsAddress),
 		validateAddress("pprof-address", r.manager.PprofAddress),
 		r.conversion.validate(),
+		r.page.validate(),
 	)
 }
 
@@ -146,6 +152,11 @@ func (r *run) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hide, err := r.keep(ctx)
+	if err != nil {
+		return err
+	}
+	defer hide()
 	return r.watch(ctx, watcher.LiveOptions{Config: config})
 }
 
@@ -182,7 +193,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		if err != nil {
 			return nil, err
 		}
-		out := measuredOutput{sink, changes, alarmed}
+		out := measuredOutput{r.kept(sink), changes, alarmed}
 		opened <- out
 		return out, nil
 	}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/ui"
+)
+
+// pageAddress is where the page is served by commands that are there for it.
+const pageAddress = "127.0.0.1:7655"
+
+// page is the embedded page of a command.
+type page struct {
+	address, tokenFile string
+	// usual is the address that was not asked for: if it is taken, another one does.
+	usual string
+	// about says what is watched.
+	about string
+}
+
+func (p *page) addFlags(fs *pflag.FlagSet, usual string) {
+	p.usual = usual
+	words := "`HOST:PORT` to serve a page on that shows what has changed and why; default none"
+	if usual != "" {
+		words = "`HOST:PORT` to serve a page on that shows what has changed and why; empty for none"
+	}
+	fs.StringVar(&p.address, "ui-address", usual, words)
+	fs.StringVar(&p.tokenFile, "ui-token-file", "", "`FILE` with a token that who looks at the page has to know; needed where --ui-address is not a loopback address")
+}
+
+// on reports whether there is a page.
+func (p *page) on() bool { return p.address != "" }
+
+func (p *page) validate() error {
+	if err := validateAddress("ui-address", p.address); err != nil {
+		return err
+	}
+	if !p.on() {
+		if p.tokenFile != "" {
+			return errors.New("--ui-token-file: it is of no use without --ui-address; give that, too")
+		}
+		return nil
+	}
+	if p.tokenFile != "" {
+		if _, err := ui.ReadToken(p.tokenFile); err != nil {
+			return fmt.Errorf("--ui-token-file: %w", err)
+		}
+		return nil
+	}
+	if local, err := ui.IsLoopback(p.address); err == nil && !local {
+		return fmt.Errorf("--ui-address: %s can be reached from other machines; name a file with a token (--ui-token-file), or serve it on 127.0.0.1", p.address)
+	}
+	return nil
+}
+
+// listen begins to listen. Where the usual address is taken another port does.
+func (p *page) listen(ctx context.Context) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", p.address)
+	if errors.Is(err, syscall.EADDRINUSE) && p.address == p.usual {
+		host, _, _ := net.SplitHostPort(p.address)
+		l, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--ui-address: %w", err)
+	}
+	return l, nil
+}
+
+// serve serves the page until ctx is done, and says where it is. What it returns waits until it
+// is closed.
+func (p *page) serve(ctx context.Context, a *app, o ui.Options) (closed func(), err error) {
+	listener, err := p.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.TokenFile, o.Log = p.tokenFile, a.log
+	o.Loopback, _ = ui.IsLoopback(p.address)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := ui.Serve(ctx, listener, o); err != nil {
+			a.log.Error("the page is served no more", "error", err)
+		}
+	}()
+	a.say("The page: http://%s/", shownAddress(listener.Addr()))
+	return func() { <-done }, nil
+}
+
+// shownAddress is an address that a browser on this machine takes.
+func shownAddress(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// keptOutput keeps traces for the page on their way.
+type keptOutput struct {
+	output
+	store history.Store
+}
+
+func (o keptOutput) Deliver(t spans.Trace) error {
+	o.store.Add(t)
+	return o.output.Deliver(t)
+}
+
+// historyOutput keeps traces for the page, and does nothing else with them.
+type historyOutput struct{ store history.Store }
+
+func (o historyOutput) Deliver(t spans.Trace) error {
+	o.store.Add(t)
+	return nil
+}
+
+func (o historyOutput) Close(context.Context) error { return nil }
+
+// keep begins to keep what becomes of a run for its page, if it has one, and serves that until
+// ctx is done. What it returns waits until the page is closed.
+func (r *run) keep(ctx context.Context) (hide func(), err error) {
+	if !r.page.on() {
+		return func() {}, nil
+	}
+	r.history = history.NewMemory(history.Options{})
+	serving, stop := context.WithCancel(ctx)
+	closed, err := r.page.serve(serving, r.app, ui.Options{
+		History: r.history, About: r.page.about,
+		Empty: "What changes from now on is here when it is over. To see one, roll something out: kubectl rollout restart deployment/NAME",
+	})
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return func() {
+		stop()
+		closed()
+		_ = r.history.Close(context.WithoutCancel(ctx)) // it is in memory
+	}, nil
+}
+
+// kept puts the page before an output.
+func (r *run) kept(out output) output {
+	if r.history == nil {
+		return out
+	}
+	return keptOutput{out, r.history}
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/ui"
+)
+
+func (a *app) uiCommand() *cobra.Command {
+	u := looking{replay: replay{feeder: feeder{app: a}}}
+	cmd := &cobra.Command{
+		Use:   "ui [flags] PATH...",
+		Short: "Look at recordings, or dumps of a cluster, on a page",
+		Long: `Show what recordings (see rollspan record) and dumps tell on a page: the list of
+changes, what each waited for, and what happened at the same time. PATH is what
+rollspan replay takes. The page is there until Ctrl-C. It needs no network, and nothing
+is written.`,
+		Example: `  # A recording
+  rollspan ui rollout.jsonl
+
+  # A support bundle, with all of the week before it
+  rollspan ui --since 168h support-bundle.tar.gz`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no recording or dump named; for example: rollspan ui rollout.jsonl")
+			}
+			return nil
+		},
+		PreRunE: func(*cobra.Command, []string) error {
+			u.conversion.format = outputTree
+			return a.usage(errors.Join(u.validate(), u.page.validateShown()))
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return u.look(cmd.Context(), args) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	u.page.addFlags(fs, pageAddress)
+	fs.DurationVar(&u.since, "since", 24*time.Hour,
+		"of a dump, show what began at most this long before it was taken, and what was not over")
+	fs.StringVar(&u.maxMemory, "max-memory", "1Gi",
+		"how much memory to take, such as 4Gi; half of it is for what is read and what becomes of it, and reading ends when that is used up")
+	u.conversion.addFlags(fs, 0, time.Minute)
+	return cmd
+}
+
+// looking is a replay onto a page.
+type looking struct {
+	replay
+	page page
+}
+
+// validateShown is validate for a command that is nothing without its page.
+func (p *page) validateShown() error {
+	if !p.on() {
+		return errors.New("--ui-address: it is empty, so there would be no page; rollspan replay prints traces")
+	}
+	return p.validate()
+}
+
+// look serves the page while the files are read, and after that until ctx is done.
+func (u *looking) look(ctx context.Context, paths []string) error {
+	store := history.NewMemory(history.Options{MaxAge: -1, MaxBytes: u.memory.most / 2})
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // it is in memory
+	u.into = historyOutput{store}
+	about := filepath.Base(paths[0])
+	if len(paths) > 1 {
+		about = counted(len(paths), "file")
+	}
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	closed, err := u.page.serve(serving, u.app, ui.Options{
+		History: store, About: about, Empty: fmt.Sprintf("Nothing in %s proves a change.", about),
+	})
+	if err != nil {
+		return err
+	}
+	defer closed()
+	defer stop()
+	if err := u.run(ctx, paths); err != nil || ctx.Err() != nil {
+		return err
+	}
+	u.say("Press Ctrl-C to end.")
+	<-ctx.Done()
+	return nil
+}
