@@ -188,6 +188,8 @@ func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, history.ErrNotFound):
 		status, message = http.StatusNotFound, "There is no such change here: it was never told, or it is so old that it was forgotten."
+	case errors.Is(err, errNoPage):
+		status, message = http.StatusNotFound, "There is no such page."
 	case errors.As(err, &wrong):
 		status, message = http.StatusBadRequest, err.Error()
 	case r.Context().Err() != nil:
@@ -205,9 +207,9 @@ func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 // wrongRequest is what somebody asked for that cannot be.
 type wrongRequest struct{ error }
 
-func (p *pages) missing(w http.ResponseWriter, r *http.Request) {
-	p.fail(w, r, wrongRequest{errors.New("There is no such page.")}) //nolint:staticcheck // It is a sentence of the page.
-}
+func (p *pages) missing(w http.ResponseWriter, r *http.Request) { p.fail(w, r, errNoPage) }
+
+var errNoPage = errors.New("there is no such page")
 
 // digests are those of the assets.
 var digests = func() map[string]string {

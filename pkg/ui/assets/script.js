@@ -190,6 +190,7 @@ function changePage() {
       if (wanted && state.index.has(wanted)) { reveal(state.index.get(wanted)); state.selected = wanted; }
       wf.classList.add("live");
       byId("falls-tools").hidden = false;
+      requestAnimationFrame(() => performance.mark("rollspan:ready"));
       const note = wf.querySelector(":scope > .note");
       if (note && !answer.leftOut) note.remove();
     } else if (all) { state.from = 0; state.to = state.whole; }
@@ -292,7 +293,7 @@ function changePage() {
     if (to < 0 || from > 100) e.hidden = true;
     else if (to < 86) e.style.left = Math.max(0, to) + "%";
     else if (from > 14) e.style.right = 100 - from + "%";
-    else { e.style.left = Math.max(0, from) + "%"; e.classList.add("over"); }
+    else { e.style.left = Math.max(0, from) + "%"; e.classList.add("inside"); }
     return e;
   }
 
@@ -332,11 +333,11 @@ function changePage() {
     address.hash = "";
     history.replaceState(null, "", address.href.replace(/#$/, ""));
   }
-  function select(id, open) {
-    state.selected = id;
+  function select(span, open) {
+    state.selected = span;
     note();
-    scrollTo(id, "nearest");
-    if (open || !details.hidden) openDetails(id);
+    scrollTo(span, "nearest");
+    if (open || !details.hidden) openDetails(span);
   }
   function pressed() { document.querySelector('[data-do="critical"]').setAttribute("aria-pressed", state.only); }
   function setFold(i, fold) {
@@ -363,10 +364,10 @@ function changePage() {
 
   // ---- Details.
   let asked = 0;
-  async function openDetails(id) {
+  async function openDetails(span) {
     const mine = ++asked;
     try {
-      const answer = await fetch(`${encodeURIComponent(id)}/${encodeURIComponent(id)}/span.json`, { cache: "no-store" });
+      const answer = await fetch(`${encodeURIComponent(id)}/${encodeURIComponent(span)}/span.json`, { cache: "no-store" });
       if (mine !== asked || !answer.ok) return;
       fillDetails(await answer.json());
     } catch { /* it is away, which the list says */ }
