@@ -126,8 +126,9 @@ func (p *pages) change(w http.ResponseWriter, r *http.Request) {
 	page := changePage{
 		row: p.rowOf(&c.Summary), Standing: standingOf(c), ID: c.ID.String(), Backend: p.link(c.ID.Trace),
 		Facts: rootFacts(root, &c.Summary), Changed: texts(root, attr.ChangedFieldsKey), Unknown: visible(text(root, attr.UnknownKey)),
-		Path: criticalPath(root), Waterfall: newWaterfall(c.Spans), Spans: c.Summary.Spans, Errors: c.Errors,
+		Waterfall: newWaterfall(c.Spans), Spans: c.Summary.Spans, Errors: c.Errors,
 	}
+	page.Path = page.Waterfall.criticalPath()
 	page.frame = newFrame(r, "change", page.Kind+" "+page.Name+": "+page.Change, p.About)
 	if v, ok := root.Attribute(attr.ChangedLeftOutKey); ok {
 		page.ChangedMore = v.AsInt64()
@@ -308,10 +309,18 @@ func sums(s *history.Summary) map[attr.Phase]time.Duration {
 const labelled = 13
 
 // criticalPath are the pieces of the critical path. They tile the change, unless some were left out.
-func criticalPath(root *spans.Span) (list []segment) {
+func (w *waterfall) criticalPath() (list []segment) {
+	root := w.Bars[0].span
 	v, ok := root.Attribute(attr.CriticalPathSegmentsKey)
 	if !ok || v.Type() != attribute.STRINGSLICE {
 		return nil
+	}
+	// The phase of a span depends on what it is a part of.
+	phases := map[string]attr.Phase{}
+	for i := range w.Bars {
+		if b := &w.Bars[i]; b.Phase != noPhase {
+			phases[b.span.Name+" "+b.span.Subject] = attr.Phase(b.Phase)
+		}
 	}
 	whole := root.End.Sub(root.Start)
 	at := 0.0
@@ -322,7 +331,10 @@ func criticalPath(root *spans.Span) (list []segment) {
 			continue
 		}
 		width := 100 * float64(d) / float64(whole)
-		phase := phaseOfSegment(what)
+		phase, ok := phases[what]
+		if !ok {
+			phase = phaseOfSegment(what)
+		}
 		one := segment{piece: piece{Phase: string(phase), From: percent(at), Width: percent(width), Title: visible(s)}}
 		if width > labelled {
 			one.Label = phase.String() + " " + took(d)
@@ -441,7 +453,7 @@ const maxRelated = 60
 
 // meanings are links in words.
 var meanings = map[attr.Link]string{
-	attr.LinkSupersedes: "came before the end of", attr.LinkSupersededBy: "was cut short by", attr.LinkRollsBack: "rolls back to",
+	attr.LinkSupersedes: "cut short", attr.LinkSupersededBy: "was cut short by", attr.LinkRollsBack: "rolls back to",
 	attr.LinkRollout: "brought by", attr.LinkCausedBy: "caused by", attr.LinkCauses: "causes", attr.LinkContext: "deployed by",
 }
 

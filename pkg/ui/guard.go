@@ -17,8 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -43,9 +41,7 @@ type guard struct {
 	loopback bool
 	// tokenFile has what a visitor has to know; empty for nothing.
 	tokenFile string
-	// wrong limits how often somebody may guess.
-	wrong *rate.Limiter
-	now   func() time.Time
+	now       func() time.Time
 }
 
 // ReadToken reads the token that visitors have to know. Space around it does not count. The error
@@ -129,19 +125,19 @@ func (g *guard) knows(r *http.Request) bool {
 		return false
 	}
 	if given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return g.isToken(token, given)
+		return isToken(token, given)
 	}
 	cookie, err := r.Cookie(cookieName)
 	return err == nil && g.isCookie(token, cookie.Value)
 }
 
 // isToken compares in a time that says nothing of the token.
-func (g *guard) isToken(token []byte, given string) bool {
+func isToken(token []byte, given string) bool {
 	want, got := sha256.Sum256(token), sha256.Sum256([]byte(given))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 
-// cookie is what a browser shows later: the time of the login, which only who knows the token can
+// cookieOf is what a browser shows later: the time of the login, which only who knows the token can
 // have written.
 func cookieOf(token []byte, at time.Time) string {
 	stamp := strconv.FormatInt(at.Unix(), 10)
@@ -180,6 +176,7 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request) {
 
 // login shows the form, and takes it.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4*maxToken)
 	page := loginPage{frame: newFrame(r, "login", "Log in", ""), Next: localPath(r.FormValue("next"))}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -199,8 +196,6 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var errTooManyGuesses = errors.New("too many wrong tokens were given; wait a moment")
-
 func (g *guard) takeLogin(w http.ResponseWriter, r *http.Request) error {
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return errors.New("the form was not sent from this page")
@@ -209,11 +204,7 @@ func (g *guard) takeLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errors.New("the token cannot be read here; the log of rollspan says why")
 	}
-	if g.wrong.Tokens() < 1 {
-		return errTooManyGuesses
-	}
-	if !g.isToken(token, strings.TrimSpace(r.PostFormValue("token"))) {
-		g.wrong.Allow()
+	if !isToken(token, strings.TrimSpace(r.PostFormValue("token"))) {
 		return errors.New("that is not the token")
 	}
 	http.SetCookie(w, &http.Cookie{

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/time/rate"
 
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
@@ -71,8 +70,7 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /assets/{name}", asset)
 	mux.HandleFunc("/", p.missing)
 	return &guard{
-		next: mux, loopback: o.Loopback && o.TokenFile == "", tokenFile: o.TokenFile,
-		wrong: rate.NewLimiter(rate.Every(time.Second), 10), now: o.Now,
+		next: mux, loopback: o.Loopback && o.TokenFile == "", tokenFile: o.TokenFile, now: o.Now,
 	}
 }
 

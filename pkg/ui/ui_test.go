@@ -3,6 +3,7 @@ package ui
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,4 +110,157 @@ func TestPages(t *testing.T) {
 	has(t, page, "The reason: 1 of 1 new pods: ImagePullBackOff.", "27.0 s", "container/app image", "registry:5000/app:1", "pull image")
 	overview := get(t, h, "/overview").Body.String()
 	has(t, overview, "node-a", "web", "api")
+}
+
+// What an address asks for, and what is wrong with it.
+func TestFilterOfAddress(t *testing.T) {
+	h := NewHandler(Options{History: shop(t), Loopback: true, Now: now})
+	for query, want := range map[string]string{
+		"namespace=pay": "pay", "q=IMAGEPULL+web": "revision 2", "took=30s": "revision 2", "outcome=complete&namespace=shop": "revision 1",
+		"from=2026-03-01+12:01:30": "api", "to=2026-03-01T12:00:30Z": "revision 1", "since=58m": "api", "from=1772366430": "revision 2",
+	} {
+		body := get(t, h, "/?"+query).Body.String()
+		has(t, body, want)
+		if n := strings.Count(body, "<tr data-change>") - 1; n != 1 && !strings.HasPrefix(query, "from") && !strings.HasPrefix(query, "since") {
+			t.Errorf("%s: %d changes", query, n) // one row is the script's model
+		}
+		if code := get(t, h, "/changes.json?"+query).Code; code != http.StatusOK {
+			t.Errorf("%s: %d", query, code)
+		}
+	}
+	for query, want := range map[string]string{
+		"took=long": "is not how long a change takes", "from=then": "is not a time", "to=31.12.": "is not a time", "since=-1h": "is not a time to look back",
+	} {
+		answer := get(t, h, "/?"+query)
+		has(t, answer.Body.String(), want)
+		if code := get(t, h, "/changes.json?"+query).Code; code != http.StatusBadRequest {
+			t.Errorf("%s: %d for the script", query, code)
+		}
+	}
+	if answer := get(t, h, "/?after=zzz"); answer.Code == http.StatusOK {
+		t.Errorf("a place that no page said gives a page: %d", answer.Code)
+	}
+	if answer := get(t, h, "/overview?from=2026-03-02&to=2026-03-01"); answer.Code != http.StatusBadRequest {
+		t.Errorf("a time that ends before it begins: %d", answer.Code)
+	}
+}
+
+// Where nothing has happened the page says what to do.
+func TestEmpty(t *testing.T) {
+	h := NewHandler(Options{History: history.NewMemory(history.Options{Now: now}), Loopback: true, Now: now, Empty: "Roll something out."})
+	for _, path := range []string{"/", "/overview"} {
+		has(t, get(t, h, path).Body.String(), "Roll something out.")
+	}
+	has(t, get(t, h, "/?q=x").Body.String(), "No change matches.")
+}
+
+// The script gets an answer when it is another one.
+func TestSameAnswer(t *testing.T) {
+	store := shop(t)
+	h := NewHandler(Options{History: store, Loopback: true, Now: now})
+	tag := get(t, h, "/changes.json").Header().Get("ETag")
+	again := func() int {
+		return get(t, h, "/changes.json", func(r *http.Request) { r.Header.Set("If-None-Match", tag) }).Code
+	}
+	if code := again(); code != http.StatusNotModified {
+		t.Errorf("the same: %d", code)
+	}
+	store.Add(rollout(4, "shop", "cart", 1, attr.OutcomeComplete, began.Add(3*time.Minute), time.Second))
+	if code := again(); code != http.StatusOK {
+		t.Errorf("another: %d", code)
+	}
+}
+
+// A trace's ID leads to its change, or to those that share it.
+func TestTraceID(t *testing.T) {
+	store := shop(t)
+	second := rollout(2, "shop", "cart", 1, attr.OutcomeComplete, began.Add(3*time.Minute), time.Second)
+	for i := range second.Spans { // of the same deployer
+		second.Spans[i].SpanID[1] += 100
+		if second.Spans[i].ParentID.IsValid() {
+			second.Spans[i].ParentID[1] += 100
+		}
+	}
+	store.Add(second)
+	h := NewHandler(Options{History: store, Loopback: true, Now: now})
+	for path, want := range map[string]string{
+		"/trace/" + trace.TraceID{1}.String(): ".." + changePath(1),
+		"/trace/" + trace.TraceID{2}.String(): "../?q=" + trace.TraceID{2}.String(),
+	} {
+		answer := get(t, h, path)
+		if got := answer.Header().Get("Location"); answer.Code != http.StatusSeeOther || got != want {
+			t.Errorf("%s leads to %q (%d), want %q", path, got, answer.Code, want)
+		}
+	}
+	for path, want := range map[string]int{
+		"/trace/" + trace.TraceID{9}.String(): 404, "/trace/x": 400, "/change/x": 400, changePath(9): 404, changePath(1) + "/0000000000000001/span.json": 404, "/change": 404,
+	} {
+		if code := get(t, h, path).Code; code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+}
+
+// A backend is led to where its address is one of the web, and nowhere else.
+func TestBackend(t *testing.T) {
+	for address, linked := range map[string]bool{
+		"https://jaeger.example/trace/1": true, "http://localhost:16686/trace/1": true, "": false,
+		"javascript:alert(1)": false, "JAVASCRIPT:alert(1)": false, "data:text/html,x": false, "//evil.example": false, "/trace/1": false, "https:": false, "\x00https://a": false,
+	} {
+		h := NewHandler(Options{History: shop(t), Loopback: true, Now: now, TraceURL: func(trace.TraceID) string { return address }})
+		body := get(t, h, changePath(1)).Body.String()
+		if got := strings.Contains(body, "In the trace backend"); got != linked {
+			t.Errorf("%q is linked: %t", address, got)
+		}
+		hasNot(t, body, "javascript:", "JAVASCRIPT:", "data:text")
+	}
+}
+
+func TestImages(t *testing.T) {
+	for _, c := range []struct {
+		was, is []string
+		want    []imageChange
+	}{
+		{[]string{"app:1"}, []string{"app:2"}, []imageChange{{"app:1", "app:2"}}},
+		{[]string{"r:5000/app:1", "side:1"}, []string{"side:1", "r:5000/app@sha256:ab"}, []imageChange{{"r:5000/app:1", "r:5000/app@sha256:ab"}}},
+		{[]string{"a:1", "b:1"}, []string{"b:2", "a:2"}, []imageChange{{"b:1", "b:2"}, {"a:1", "a:2"}}},
+		{nil, []string{"a:1"}, []imageChange{{"", "a:1"}}},
+		{[]string{"a:1", "b:1"}, []string{"a:1"}, []imageChange{{"b:1", ""}}},
+		{[]string{"old:1"}, []string{"new:1"}, []imageChange{{"old:1", "new:1"}}},
+		{[]string{"a:1"}, []string{"a:1"}, nil},
+	} {
+		if got := images(c.was, c.is); !slices.Equal(got, c.want) {
+			t.Errorf("%v to %v: %v, want %v", c.was, c.is, got, c.want)
+		}
+	}
+}
+
+// Whatever parents spans name, each is drawn once, and it ends.
+func TestStrangeParents(t *testing.T) {
+	list := rollout(1, "shop", "web", 1, attr.OutcomeComplete, began, time.Second).Spans
+	list[1].ParentID, list[2].ParentID = list[2].SpanID, list[1].SpanID // each the other's
+	if w := newWaterfall(list); len(w.Bars) != 1 || w.LeftOut != 2 {
+		t.Errorf("%d bars, %d left out", len(w.Bars), w.LeftOut)
+	}
+	list[1].ParentID, list[2].ParentID = list[1].SpanID, trace.SpanID{99} // its own, and one that is not there
+	if w := newWaterfall(list); len(w.Bars) != 3 || w.Bars[1].Depth != 1 || w.Bars[2].Depth != 1 {
+		t.Errorf("%+v", w.Bars)
+	}
+	for i := range list { // no time has passed
+		list[i].Start, list[i].End = began, began
+	}
+	if w := newWaterfall(list); w.Whole < 1 || w.X(0) != 0 || len(w.Ticks()) == 0 || len(w.Ticks()) > 10 {
+		t.Errorf("%+v %v", w, w.Ticks())
+	}
+}
+
+func TestTook(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 ms", 1500 * time.Microsecond: "2 ms", 999 * time.Millisecond: "999 ms", time.Second: "1.0 s", 59 * time.Second: "59.0 s",
+		time.Minute: "1 m 00 s", 3*time.Minute + 7*time.Second: "3 m 07 s", time.Hour: "1 h 00 m", 26 * time.Hour: "26 h 00 m", 75 * time.Hour: "3 d 03 h", -2 * time.Second: "−2.0 s",
+	} {
+		if got := took(d); got != want {
+			t.Errorf("%s is %q, want %q", d, got, want)
+		}
+	}
 }

@@ -174,10 +174,13 @@ func (w *waterfall) bar(s *spans.Span, depth int, parent kind.Kind) bar {
 	return b
 }
 
-// phaseOf is a phase as a class. A span without one is made of its parts.
+// noPhase is the class of spans that are made of their parts.
+const noPhase = "none"
+
+// phaseOf is a phase as a class.
 func phaseOf(p attr.Phase) string {
 	if p == attr.PhaseUnknown {
-		return "none"
+		return noPhase
 	}
 	return string(known(p))
 }

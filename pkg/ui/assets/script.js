@@ -15,7 +15,10 @@ function applyTheme() {
   else document.documentElement.dataset.theme = theme;
   const button = document.getElementById("theme-button");
   if (button) {
-    button.textContent = { auto: "◐ auto", light: "☀ light", dark: "☾ dark" }[theme];
+    const word = document.createElement("span");
+    word.className = "hidden-narrow";
+    word.textContent = " " + theme;
+    button.replaceChildren({ auto: "◐", light: "☀", dark: "☾" }[theme], word);
     button.setAttribute("aria-label", "Theme: " + theme);
   }
 }
@@ -289,11 +292,11 @@ function changePage() {
   }
   // label has how long a span took, where there is room for it.
   function label(b) {
-    const e = make("span", "lane-label", b.took), from = x(b.from), to = x(b.to);
+    const e = make("span", "lane-label", b.took), from = x(b.from - (b.before || 0)), to = x(b.to + (b.after || 0));
     if (to < 0 || from > 100) e.hidden = true;
     else if (to < 86) e.style.left = Math.max(0, to) + "%";
     else if (from > 14) e.style.right = 100 - from + "%";
-    else { e.style.left = Math.max(0, from) + "%"; e.classList.add("inside"); }
+    else { e.style.right = 100 - Math.min(100, to) + "%"; e.classList.add("inside"); }
     return e;
   }
 

@@ -1,0 +1,151 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+// recorded has the changes of all recordings.
+func recorded(t *testing.T) history.Store {
+	t.Helper()
+	files, err := filepath.Glob("../../test/recordings/*.jsonl")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v: no recordings", err)
+	}
+	store := history.NewMemory(history.Options{MaxAge: -1, MaxBytes: 1 << 30})
+	for _, path := range files {
+		replay(t, store, path)
+	}
+	return store
+}
+
+func replay(t *testing.T, store history.Store, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }() // it is only read
+	engine := causality.New(causality.Options{})
+	for r := watcher.NewRecordingReader(file, path); ; {
+		o, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, told := range engine.Observe(o) {
+			store.Add(told)
+		}
+	}
+	for _, told := range engine.Flush() {
+		store.Add(told)
+	}
+}
+
+// The colours of the critical path's pieces are those of the phases that its sums are of, for all
+// that was recorded; and each change has a page, on which its waterfall has all of its spans.
+func TestRecordedPages(t *testing.T) {
+	store := recorded(t)
+	h := NewHandler(Options{History: store, Loopback: true, Now: now})
+	changes, pieces := 0, 0
+	q := history.Query{Limit: 1000}
+	page, err := store.List(context.Background(), q)
+	if err != nil || page.Next != "" {
+		t.Fatalf("%v, next %q", err, page.Next)
+	}
+	for i := range page.Changes {
+		s := &page.Changes[i]
+		c, err := store.Change(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes++
+		drawn := map[attr.Phase]float64{}
+		w := newWaterfall(c.Spans)
+		list := w.criticalPath()
+		for _, piece := range list {
+			seconds, _, _ := strings.Cut(piece.Title, " ")
+			d, err := time.ParseDuration(seconds)
+			if err != nil {
+				t.Fatalf("%s: %v", piece.Title, err)
+			}
+			drawn[attr.Phase(piece.Phase)] += d.Seconds()
+			pieces++
+		}
+		for _, ph := range s.Phases {
+			if got := drawn[ph.Phase]; math.Abs(got-ph.Took.Seconds()) > 0.001*float64(len(list)+1) && len(list) < 100 {
+				t.Errorf("%s, %s: of the phase %s %.3fs are drawn, and it took %s: %v", s.Object(), s.ID, ph.Phase, got, ph.Took, titles(list))
+			}
+		}
+		if len(w.Bars) != len(c.Spans) {
+			t.Errorf("%s: %d of %d spans are drawn", s.Object(), len(w.Bars), len(c.Spans))
+		}
+		for _, path := range []string{"", "?span=" + w.Bars[len(w.Bars)-1].ID} {
+			answer := get(t, h, "/change/"+s.ID.String()+path)
+			if answer.Code != 200 || !strings.Contains(answer.Body.String(), "</html>") {
+				t.Errorf("%s: %d", s.ID, answer.Code)
+			}
+			hasNot(t, answer.Body.String(), "ZgotmplZ", "%!")
+		}
+	}
+	if changes < 50 || pieces < 200 {
+		t.Errorf("only %d changes with %d pieces", changes, pieces)
+	}
+	for _, path := range []string{"/", "/overview?from=2026-11-01&to=2026-12-01"} {
+		body := get(t, h, path).Body.String()
+		has(t, body, "</html>", "bigpull")
+		hasNot(t, body, "ZgotmplZ", "%!")
+	}
+}
+
+func titles(list []segment) (all []string) {
+	for _, s := range list {
+		all = append(all, s.Title+" "+s.Phase)
+	}
+	return all
+}
+
+// A list is read page by page, and each change is on one of them.
+func TestPaging(t *testing.T) {
+	store := recorded(t)
+	h := NewHandler(Options{History: store, Loopback: true, Now: now})
+	seen := map[string]int{}
+	path, pages := "/", 0
+	for path != "" {
+		body := get(t, h, path).Body.String()
+		for _, part := range strings.Split(body, `data-f="link" href="change/`)[1:] {
+			id, _, _ := strings.Cut(part, `"`)
+			if id != "" {
+				seen[id]++
+			}
+		}
+		path = ""
+		if before, _, ok := strings.Cut(body, `" rel="next"`); ok {
+			path = "/" + strings.ReplaceAll(before[strings.LastIndex(before, `"`)+1:], "&amp;", "&")
+		}
+		pages++
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("%s is there %d times", id, n)
+		}
+	}
+	if stats := store.Stats(); int64(len(seen)) != stats.Changes || pages != 1+(len(seen)-1)/perPage {
+		t.Errorf("%d changes on %s pages, and there are %d", len(seen), strconv.Itoa(pages), stats.Changes)
+	}
+}
