@@ -18,7 +18,7 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Close() }() // the test is over
-	for _, flag := range []string{"--health-address", "--metrics-address", "--pprof-address"} {
+	for _, flag := range []string{"--health-address", "--metrics-address", "--pprof-address", "--ui-address"} {
 		t.Run(flag, func(t *testing.T) {
 			run := start(t, "run", "--kubeconfig", "testdata/kubeconfig", flag, other.Addr().String())
 			var exit *exec.ExitError

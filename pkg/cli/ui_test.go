@@ -1,0 +1,130 @@
+//go:build unix
+
+package cli
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// pageOf waits until a command says where its page is.
+func pageOf(t *testing.T, c *command) string {
+	t.Helper()
+	address := ""
+	until(t, "the page's address", func() bool {
+		if m := pageLine.FindStringSubmatch(c.errs.String()); m != nil {
+			address = m[1]
+		}
+		return address != ""
+	})
+	return address
+}
+
+var pageLine = regexp.MustCompile(`The page: (http://\S+)\n`)
+
+// fetch asks for a page; the answer is empty if there is none.
+func fetch(t *testing.T, url string, header ...string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, ""
+	}
+	defer func() { _ = answer.Body.Close() }() // it is read
+	content, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, ""
+	}
+	return answer.StatusCode, string(content)
+}
+
+// TestUI looks at a recording and a dump on one page, until the command is asked to end.
+func TestUI(t *testing.T) {
+	ui := start(t, "ui", "--ui-address", "127.0.0.1:0", recordings+"slow-image-pull.jsonl", recordings+"crash-loop.jsonl")
+	page := pageOf(t, ui)
+	until(t, "both recordings", func() bool {
+		_, body := fetch(t, page)
+		return strings.Contains(body, ">big<") && strings.Contains(body, ">worker<")
+	})
+	if status, body := fetch(t, page+"overview"); status != http.StatusOK || !strings.Contains(body, "node-a") {
+		t.Errorf("the overview: %d\n%s", status, body)
+	}
+	ui.send(t, os.Interrupt)
+	ui.ends(t, ExitOK)
+	if out := ui.out.String(); out != "" {
+		t.Errorf("it prints traces: %s", out)
+	}
+}
+
+// TestRunWithPage shows a rollout of a cluster, to those who know the token.
+func TestRunWithPage(t *testing.T) {
+	const token = "9f1c0f6bb9f65bb7f7d1"
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	api, kubeconfig := serveRollout(t, "slow-image-pull.jsonl")
+	run := start(t, "run", "--kubeconfig", kubeconfig, "-o", "tree", "--settle=1s", "--ui-address", "127.0.0.1:0", "--ui-token-file", file)
+	run.hasSeen(t, api)
+	page := pageOf(t, run)
+	if status, body := fetch(t, page); status != http.StatusUnauthorized || strings.Contains(body, "big") {
+		t.Errorf("without the token: %d\n%s", status, body)
+	}
+	until(t, "the rollout", func() bool {
+		_, body := fetch(t, page, "Authorization", "Bearer "+token)
+		return strings.Contains(body, ">big<") && strings.Contains(body, "pull image")
+	})
+	run.send(t, syscall.SIGTERM)
+	run.ends(t, ExitOK)
+	if out := run.out.String(); !strings.Contains(out, "Deployment rollout  deployment/big") {
+		t.Errorf("it is not printed any more: %s", out)
+	}
+}
+
+// TestDemoPage has what is played on a page, which is there until somebody has looked at it.
+func TestDemoPage(t *testing.T) {
+	demo := start(t, "demo", "--speed", "100", "--ui-address", "127.0.0.1:0")
+	page := pageOf(t, demo)
+	until(t, "the end of what is played", func() bool { return strings.Contains(demo.errs.String(), "Press Ctrl-C to end.") })
+	_, body := fetch(t, page+"?q=big")
+	if !strings.Contains(body, ">big<") || !strings.Contains(body, "10.7 s") {
+		t.Errorf("the page has no rollout of big:\n%s", body)
+	}
+	demo.send(t, os.Interrupt)
+	demo.ends(t, ExitOK)
+}
+
+// TestPageFlags finds what would let others look, or nobody.
+func TestPageFlags(t *testing.T) {
+	short := filepath.Join(t.TempDir(), "short")
+	if err := os.WriteFile(short, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"--ui-address: 0.0.0.0:80 can be reached from other machines; name a file with a token (--ui-token-file)": {"run", "--ui-address=0.0.0.0:80"},
+		"--ui-address: :8080 can be reached from other machines":                                                  {"demo", "--ui-address=:8080"},
+		"--ui-address: 10.1.2.3:80 can be reached":                                                                {"ui", "--ui-address=10.1.2.3:80", "x"},
+		`--ui-address: "localhost" is not HOST:PORT`:                                                              {"run", "--ui-address=localhost"},
+		"--ui-token-file: it is of no use without --ui-address":                                                   {"run", "--ui-token-file=" + short},
+		"the token has 6 bytes; it must have 16 to":                                                               {"run", "--ui-address=:80", "--ui-token-file=" + short},
+		"--ui-token-file: open /nope":                                                                             {"run", "--ui-address=:80", "--ui-token-file=/nope"},
+		"--ui-address: it is empty, so there would be no page":                                                    {"ui", "--ui-address=", "x"},
+		"no recording or dump named":                                                                              {"ui"},
+	} {
+		if _, errs, code := rollspan(t, "", args...); code != ExitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%v: exit %d\n%s\nwant %s", args, code, errs, want)
+		}
+	}
+}
