@@ -199,6 +199,10 @@ func TestNonsense(t *testing.T) {
 		{"rbac.create=false,rbac.owners.enabled=true", "rbac.create=false: no rules are made"},
 		{"rbac.owners.rules[0].verbs={list}", "rbac.owners.rules: nothing has them"},
 		{"metrics.port=8081", "metrics.port and health.port: they are the same"},
+		{"ui.enabled=true,ui.service.enabled=true", "ui.service.enabled: without a token the page is on the pod's loopback address"},
+		{"ui.tokenSecret.name=page", "ui.tokenSecret.name: there is no page that would ask for it"},
+		{"ui.enabled=true,ui.port=8080", "ui.port: it is that of the metrics or of the probes"},
+		{"ui.port=80", "at '/ui/port': minimum"},
 		{`podLabels.app\.kubernetes\.io/name=x`, "podLabels: app.kubernetes.io/name is the chart's own"},
 	} {
 		t.Run(test.values, func(t *testing.T) {

@@ -76,6 +76,15 @@
 {{- if and $v.metrics.enabled (eq (int $v.metrics.port) (int $v.health.port)) }}
 {{- $wrong = append $wrong "metrics.port and health.port: they are the same; change one of them." }}
 {{- end }}
+{{- if and $v.ui.service.enabled (not (and $v.ui.enabled $v.ui.tokenSecret.name)) }}
+{{- $wrong = append $wrong "ui.service.enabled: without a token the page is on the pod's loopback address; set ui.enabled=true and ui.tokenSecret.name, or use kubectl port-forward." }}
+{{- end }}
+{{- if and $v.ui.tokenSecret.name (not $v.ui.enabled) }}
+{{- $wrong = append $wrong "ui.tokenSecret.name: there is no page that would ask for it; set ui.enabled=true." }}
+{{- end }}
+{{- if and $v.ui.enabled (or (eq (int $v.ui.port) (int $v.health.port)) (and $v.metrics.enabled (eq (int $v.ui.port) (int $v.metrics.port)))) }}
+{{- $wrong = append $wrong "ui.port: it is that of the metrics or of the probes; change one of them." }}
+{{- end }}
 {{- if $wrong }}
 {{- printf "wrong values:\n  - %s" (join "\n  - " $wrong) | fail }}
 {{- end }}

@@ -74,6 +74,11 @@
   mountPath: /etc/rollspan/client
   readOnly: true
 {{- end }}
+{{- if and .Values.ui.enabled .Values.ui.tokenSecret.name }}
+- name: ui-token
+  mountPath: /etc/rollspan/ui
+  readOnly: true
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -99,6 +104,11 @@
 - name: otlp-client
   secret:
     secretName: {{ .Values.otlp.clientSecret.name }}
+{{- end }}
+{{- if and .Values.ui.enabled .Values.ui.tokenSecret.name }}
+- name: ui-token
+  secret:
+    secretName: {{ .Values.ui.tokenSecret.name }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
