@@ -20,6 +20,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/text"
+	"github.com/rollspan/rollspan/pkg/spans/traceurl"
 )
 
 // What -o can be.
@@ -44,6 +45,7 @@ type conversion struct {
 	encoder  otlp.Options
 	exporter export.Config
 	budget   traceBudget
+	traceURL traceURL
 	// drain is how long to wait for the collector at the end.
 	drain time.Duration
 }
@@ -82,6 +84,7 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 	fs.DurationVar(&c.drain, "drain-timeout", drain, "how long to wait at the end until the collector has all spans")
 	c.addNodeFlags(fs)
 	c.budget.addFlags(fs)
+	c.traceURL.addFlags(fs)
 	c.exporter.AddFlags(fs)
 }
 
@@ -94,6 +97,9 @@ func (c *conversion) validate() error {
 		}
 	}
 	if err := c.budget.validate(); err != nil {
+		return err
+	}
+	if err := c.traceURL.validate(); err != nil {
 		return err
 	}
 	if err := c.validateTraceContext(); err != nil {
@@ -182,7 +188,7 @@ func (c *conversion) validateShown() error {
 // outputJSON. The cluster's UID may be empty.
 func (c *conversion) print(w io.Writer, clusterUID string) (output, error) {
 	if c.format == outputTree {
-		return treeOutput{w}, nil
+		return treeOutput{w, c.traceURL.template}, nil
 	}
 	encoder, err := c.newEncoder(clusterUID)
 	if err != nil {
@@ -217,10 +223,13 @@ func (c *conversion) newEncoder(clusterUID string) (*otlp.Encoder, error) {
 }
 
 // treeOutput prints traces for people, with an empty line behind each.
-type treeOutput struct{ w io.Writer }
+type treeOutput struct {
+	w  io.Writer
+	at traceurl.Template
+}
 
 func (o treeOutput) Deliver(t spans.Trace) error {
-	if err := text.WriteTree(o.w, t); err != nil {
+	if err := text.WriteTreeAt(o.w, t, o.at.Of(t.Root())); err != nil {
 		return err
 	}
 	_, err := io.WriteString(o.w, "\n")

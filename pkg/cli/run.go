@@ -193,7 +193,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		if err != nil {
 			return nil, err
 		}
-		out := measuredOutput{r.kept(sink), changes, alarmed}
+		out := measuredOutput{r.logged(r.kept(sink)), changes, alarmed}
 		opened <- out
 		return out, nil
 	}
@@ -272,7 +272,7 @@ func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) 
 		return nil, err
 	}
 	if r.trees {
-		return bothOutputs{treeOutput{r.Out}, otlpOutput{exporter, r.queue}}, nil
+		return bothOutputs{treeOutput{r.Out, r.conversion.traceURL.template}, otlpOutput{exporter, r.queue}}, nil
 	}
 	return otlpOutput{exporter, r.queue}, nil
 }

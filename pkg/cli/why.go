@@ -93,6 +93,7 @@ type question struct {
 	connection watcher.Connection
 	namespace  string
 	since      time.Duration
+	traceURL   traceURL
 
 	asked
 	name string
@@ -103,6 +104,7 @@ func (q *question) addFlags(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.StringVarP(&q.namespace, "namespace", "n", "", "`NAMESPACE` of the object; default that of the kubeconfig's context")
 	fs.DurationVar(&q.since, "since", 7*24*time.Hour, "how long ago a change may have begun")
+	q.traceURL.addFlags(fs)
 	q.connection.AddFlags(fs)
 }
 
@@ -131,6 +133,9 @@ func (q *question) about(args []string) error {
 func (q *question) validate() error {
 	if q.since <= 0 {
 		return fmt.Errorf("--since: %s is not a time to look back; it must be more than 0", q.since)
+	}
+	if err := q.traceURL.validate(); err != nil {
+		return err
 	}
 	if q.namespace != "" {
 		if err := validateNamespaces([]string{q.namespace}); err != nil {
@@ -244,7 +249,7 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	}
 	fmt.Fprintln(q.Out)
 	out := bufio.NewWriter(q.Out)
-	if err := (treeOutput{out}).Deliver(last); err != nil {
+	if err := (treeOutput{out, q.traceURL.template}).Deliver(last); err != nil {
 		return err
 	}
 	if err := out.Flush(); err != nil {
@@ -257,7 +262,11 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 // history lists the changes.
 func (q *question) history(changes []spans.Trace, objects []runtime.Object) error {
 	w := tabwriter.NewWriter(q.Out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR")
+	columns := "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR"
+	if q.traceURL.template.Set() {
+		columns += "\tTRACE"
+	}
+	fmt.Fprintln(w, columns)
 	for _, c := range changes {
 		root := c.Root()
 		most := "-"
@@ -266,6 +275,9 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 		}
 		if why := root.Message; why != "" {
 			most += "; " + terminal.Line(why)
+		}
+		if url := q.traceURL.template.Of(root); url != "" {
+			most += "\t" + url
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", root.Start.UTC().Format(time.RFC3339), took(root), text.Change(root), text.Outcome(root), most)
 	}

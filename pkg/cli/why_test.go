@@ -124,6 +124,14 @@ func TestWhy(t *testing.T) {
 			args: []string{"history", "deployments.apps/fast", "--kubeconfig", superseded, "--since", ever},
 			out:  []string{"BEGAN ", "rollout of revision 2 ", "rollout of revision 3 ", " superseded ", " complete "},
 		},
+		"why, with a link": {
+			args: []string{"why", "deployment/big", "--kubeconfig", bigpull, "--since", ever, "--trace-url", "https://jaeger.example/trace/{trace_id}"},
+			out:  []string{"  @ https://jaeger.example/trace/"},
+		},
+		"history, with links": {
+			args: []string{"history", "deployments.apps/fast", "--kubeconfig", superseded, "--since", ever, "--trace-url", "https://jaeger.example/trace/{trace_id}"},
+			out:  []string{"WAITED MOST FOR", "   TRACE\n", "   https://jaeger.example/trace/"},
+		},
 		"no such object": {
 			args: []string{"why", "deployment/bigger", "--kubeconfig", bigpull}, code: ExitError,
 			errs: []string{"there is no deployment/bigger in namespace bigpull; of the kind Deployment there is big (-n"},

@@ -29,13 +29,17 @@ import (
 // events and links below it. A bar marks the spans on the critical path, which
 // is listed at the end. What a terminal would act upon is escaped, whoever wrote
 // it, and no text begins a line of its own.
-func WriteTree(w io.Writer, t spans.Trace) error {
+func WriteTree(w io.Writer, t spans.Trace) error { return WriteTreeAt(w, t, "") }
+
+// WriteTreeAt writes the tree with the URL at which the trace is, in a line below the first
+// span; nothing for an empty one.
+func WriteTreeAt(w io.Writer, t spans.Trace, url string) error {
 	if len(t.Spans) == 0 {
 		return nil
 	}
 	out := bufio.NewWriter(w)
 	tw := &treeWriter{
-		out: out, epoch: t.Spans[0].Start,
+		out: out, epoch: t.Spans[0].Start, url: url,
 		depth: map[trace.SpanID]int{}, names: map[trace.SpanID]string{},
 	}
 	for i := range t.Spans {
@@ -55,6 +59,7 @@ type treeWriter struct {
 	bytes.Buffer
 	out   *bufio.Writer
 	epoch time.Time
+	url   string // where the trace is, until that was said
 	depth map[trace.SpanID]int
 	names map[trace.SpanID]string
 }
@@ -107,6 +112,12 @@ func (w *treeWriter) span(s *spans.Span) {
 		fmt.Fprintf(w, "  ERROR: %s", oneLine(s.Message))
 	}
 	w.end()
+	if w.url != "" {
+		w.columns("", "")
+		fmt.Fprintf(w, "  %s@ %s", indent(depth+1), w.url)
+		w.end()
+		w.url = ""
+	}
 	w.changed(depth+1, s)
 	for _, l := range s.Links {
 		w.columns("", "")
