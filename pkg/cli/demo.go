@@ -50,6 +50,7 @@ as well, such as that of Jaeger.`,
 	d.page.addFlags(fs, pageAddress)
 	d.page.about = "recorded rollouts"
 	d.conversion.addFlags(fs, 0, 10*time.Second)
+	d.webhook.AddFlags(fs)
 	return cmd
 }
 
@@ -66,7 +67,7 @@ func (d *demonstration) validate() error {
 	if !(d.speed > 0 && d.speed <= mostSpeed) {
 		return fmt.Errorf("--speed: %v is not a speed to play at; it must be more than 0, and at most %d", d.speed, mostSpeed)
 	}
-	return errors.Join(d.conversion.validate(), d.page.validate())
+	return errors.Join(d.conversion.validate(), d.page.validate(), d.webhook.Validate())
 }
 
 func (d *demonstration) show(ctx context.Context) error {

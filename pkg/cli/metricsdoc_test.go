@@ -14,6 +14,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/metrics"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/watcher"
+	"github.com/rollspan/rollspan/pkg/webhook"
 )
 
 // Every metric that run serves is in docs/metrics.md, with its labels, and no
@@ -25,7 +26,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	collectors := append(append(live.Collectors(), watcher.QueueMetrics(func() journal.QueueStats { return journal.QueueStats{} })...),
 		metrics.NewChanges(metrics.Options{WorkloadName: true}), metrics.NewAlarms(metrics.Options{WorkloadName: true}, nil),
-		metrics.NewExporter(func() export.Stats { return export.Stats{} }))
+		metrics.NewExporter(func() export.Stats { return export.Stats{} }),
+		webhook.NewMetrics(func() webhook.Stats { return webhook.Stats{} }))
 	var (
 		described  = regexp.MustCompile(`fqName: "(\w+)".*?constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
 		word       = regexp.MustCompile(`(\w+)(?:="[^"]*")?`)

@@ -21,6 +21,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
+	"github.com/rollspan/rollspan/pkg/webhook"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -96,6 +97,7 @@ nothing is sent early then: changes settle in the next run.`,
 	fs.BoolVar(&r.measure.WorkloadName, "metrics-workload-name", false,
 		"label the metrics of changes with the name of what changed, which makes many more of them")
 	r.page.addFlags(fs, "")
+	r.webhook.AddFlags(fs)
 	return cmd
 }
 
@@ -107,6 +109,7 @@ type run struct {
 	manager    watcher.ManagerOptions
 	measure    metrics.Options
 	page       page
+	webhook    webhook.Config
 	// dataDir is where the journal is; empty for none.
 	dataDir, dataDirMaxBytes string
 	dataDirMost              int64 // dataDirMaxBytes as a number
@@ -118,6 +121,8 @@ type run struct {
 	hint bool
 	// exporter is there once there is a collector to send to.
 	exporter atomic.Pointer[export.Exporter]
+	// told is the webhook's sender, which takes alarms, too, once there is one.
+	told atomic.Pointer[webhook.Sender]
 	// queue is what waits for the collector on the disk, if there is a data directory.
 	queue *journal.Queue
 }
@@ -135,6 +140,7 @@ func (r *run) validate() error {
 		validateAddress("pprof-address", r.manager.PprofAddress),
 		r.conversion.validate(),
 		r.page.validate(),
+		r.webhook.Validate(),
 	)
 }
 
@@ -193,7 +199,10 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		if err != nil {
 			return nil, err
 		}
-		out := measuredOutput{r.logged(r.kept(sink)), changes, alarmed}
+		if sink, err = r.tell(r.logged(r.kept(sink)), clusterUID, &registered); err != nil {
+			return nil, err
+		}
+		out := measuredOutput{sink, changes, alarmed}
 		opened <- out
 		return out, nil
 	}

@@ -83,3 +83,9 @@ func (r *resources) wire(s *spans.Span) ([]byte, error) {
 	}
 	return wire, nil
 }
+
+// ResourceOf is the Resource that a span is sent with, as attributes: of its service, its object
+// and the cluster. Of equal keys the last counts.
+func (e *Encoder) ResourceOf(s *spans.Span) []*commonpb.KeyValue {
+	return append(e.resource(s).Attributes, e.common...)
+}

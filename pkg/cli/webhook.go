@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/webhook"
+)
+
+// tell has the webhook told of what is finished, if there is one, on its way to next.
+func (r *run) tell(next output, clusterUID string, registered *registry) (output, error) {
+	if r.webhook.URL == "" {
+		return next, nil
+	}
+	encoder, err := r.conversion.newEncoder(clusterUID)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := webhook.New(r.webhook, &webhook.Teller{
+		Encoder: encoder, ClusterUID: clusterUID, ClusterName: r.conversion.encoder.ClusterName, TraceURL: r.conversion.traceURL.template,
+	}, logr.FromSlogHandler(r.log.Handler()))
+	if err != nil {
+		return nil, err
+	}
+	r.log.Info("telling of changes that are over", "to", sender.Place())
+	if err := registered.add(webhook.NewMetrics(sender.Stats)); err != nil {
+		return nil, err
+	}
+	r.told.Store(sender)
+	return toldOutput{next, sender}, nil
+}
+
+// toldOutput has a webhook told of what is over.
+type toldOutput struct {
+	output
+	sender *webhook.Sender
+}
+
+func (o toldOutput) Deliver(t spans.Trace) error {
+	o.sender.Finished(t)
+	return o.output.Deliver(t)
+}
+
+// Close gives both the same time, so that neither takes the other's.
+func (o toldOutput) Close(ctx context.Context) error {
+	told := make(chan error, 1)
+	go func() { told <- o.sender.Close(ctx) }()
+	err := o.output.Close(ctx)
+	return errors.Join(err, <-told)
+}
