@@ -32,7 +32,7 @@ func (e *Engine) Close() []spans.Trace {
 	// What is not handed out yet and has ended is due, or it would never be told.
 	out := e.reviewDue(whatIsOver)
 	out = append(out, e.disruptions(whatIsOver)...)
-	return e.handOut(append(out, e.activities(whatIsOver)...))
+	return e.withRecords(e.handOut(append(out, e.activities(whatIsOver)...)), whatIsOver)
 }
 
 // foundAgain reports whether an engine that begins now with a list of what is there

@@ -20,6 +20,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/records"
 	"github.com/rollspan/rollspan/pkg/causality/internal/timers"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -106,6 +107,7 @@ type Engine struct {
 	swept      time.Time     // when what is old was last looked for
 	filed      uint64        // how many pods were filed under an owner so far
 	allResting               // the pods that reviews leave out
+	records    *records.Records
 }
 
 // New returns an engine that has seen nothing yet.
@@ -122,6 +124,7 @@ func New(opts Options) *Engine {
 		opts.EventBytes = defaultEventBytes
 	}
 	return &Engine{
+		records:       records.New(opts.Records),
 		opts:          opts,
 		shown:         shownBy(&opts),
 		stats:         Stats{Observations: map[string]int64{}, Orphans: map[string]int64{}, Faults: map[FaultKind]int64{}, Shed: map[ShedReason]int64{}},
@@ -407,7 +410,7 @@ func (e *Engine) advance(now time.Time) []spans.Trace {
 		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
 	if !e.due.Ready(e.now) && !e.dueNodes.Ready(e.now) && !e.unsettled.Ready(e.now) && !e.orphans.Ready(e.now) {
-		return nil
+		return e.withRecords(nil, whatSettled)
 	}
 	out := e.reviewDue(whatSettled)
 	out = append(out, e.disruptions(whatSettled)...)
@@ -415,7 +418,7 @@ func (e *Engine) advance(now time.Time) []spans.Trace {
 	if f := e.guard(e.forgetOrphans); f != nil {
 		e.contain(f, "sweep", kube.ObjectID{}, "")
 	}
-	return e.handOut(out)
+	return e.withRecords(e.handOut(out), whatSettled)
 }
 
 // reviewDue looks at the workloads that are due.
@@ -459,7 +462,7 @@ func (e *Engine) Flush() []spans.Trace {
 	}
 	out := e.reviewDue(everything)
 	out = append(out, e.disruptions(everything)...)
-	return e.handOut(append(out, e.activities(everything)...))
+	return e.withRecords(e.handOut(append(out, e.activities(everything)...)), everything)
 }
 
 // Stats returns the counters so far.

@@ -3,6 +3,8 @@ package causality
 import (
 	"slices"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/records"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -35,6 +37,17 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 		}
 		e.stats.Traces++
 		e.stats.Spans += int64(len(out[i].Spans))
+	}
+	return out
+}
+
+// withRecords appends the log records whose time has come to what is handed out.
+func (e *Engine) withRecords(out []spans.Trace, wanted extent) []spans.Trace {
+	if all := wanted != whatSettled; all || e.records.Ready(e.now, e.settle()) {
+		around := records.Around{Pods: e.pods, Sets: e.sets, WorkloadOf: e.workloadOf, PlanOf: e.planOfAll}
+		if f := e.guard(func() { out = append(out, e.records.Take(e.now, e.settle(), all, around)...) }); f != nil {
+			e.contain(f, "activity", kube.ObjectID{}, "")
+		}
 	}
 	return out
 }

@@ -74,6 +74,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		e.holdings.Measure(ev)
 		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[len(ev.Occurrences)-1])
 	}
+	e.records.Observe(ev, in, o)
 	e.shed()
 	if in.Reason == "" || in.InvolvedObject.Kind == "" || in.InvolvedObject.UID == "" {
 		e.stats.IncompleteEvents++

@@ -56,6 +56,9 @@ type Options struct {
 	// True, beside Kubernetes' own and those that node-problem-detector ships. Of the
 	// others a Warning about the Node must say so.
 	NodeProblemConditions []string
+	// Records has a log record handed out for each time at which an Event happens, as a
+	// spans.Trace with a Record. Default: none is.
+	Records bool
 }
 
 // IsCopy reports whether an annotation holds a copy of the object that has it, as tools that

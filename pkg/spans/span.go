@@ -107,6 +107,10 @@ type Trace struct {
 	// Selection says what is sent of a trace that is over its budget: see package budget.
 	// All else sees Spans. It is nil for a trace that is sent as it is.
 	Selection *Selection
+
+	// Record is a log record that is handed out among traces, in their order. Then there are no
+	// spans. It is nil of a trace, and of all where no records are asked for.
+	Record *Record
 }
 
 // Selection is what is sent of a trace that is over its budget.

@@ -288,6 +288,7 @@ func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
 	}
 	last := ev.Until(until)
 	count := ev.CountAt(last)
+	ev.Ledger.EmitOn(s.TraceID, s.SpanID)
 	ev.Ledger.Claim(last.Count, last.At)
 	attrs := []attribute.KeyValue{attr.K8SEventReasonKey.String(ev.Reason)}
 	for _, kv := range []attribute.KeyValue{

@@ -23,6 +23,51 @@ type Event struct {
 	// handed out. What came after that is still to be.
 	Count int32
 	At    time.Time
+	// Records are what log records know of the Event; nil where there are none.
+	Records *EventRecords
+}
+
+// EventRecords is what was handed out of a Kubernetes Event as log records.
+type EventRecords struct {
+	// Count and At are how often it had happened when the last record was made of it, and when
+	// it did last.
+	Count int32
+	At    time.Time
+	// TraceID and SpanID are the span that took the Event last, and before what others had of
+	// it when that did.
+	TraceID trace.TraceID
+	SpanID  trace.SpanID
+	before  struct {
+		count int32
+		at    time.Time
+	}
+}
+
+// EmitRecord notes that a log record is made of the time at which the Event happened so often.
+func (l *Event) EmitRecord(count int32, at time.Time) {
+	if l.Records == nil {
+		l.Records = &EventRecords{}
+	}
+	l.Records.Count, l.Records.At = count, at
+}
+
+// EmitOn notes the span that is about to take what others have not.
+func (l *Event) EmitOn(in trace.TraceID, id trace.SpanID) {
+	if r := l.Records; r != nil {
+		r.TraceID, r.SpanID = in, id
+		r.before.count, r.before.at = l.Count, l.At
+	}
+}
+
+// On is the span that has the time at which the Event happened so often; ok is false if none
+// has, or it is not known which.
+func (l *Event) On(count int32, at time.Time) (in trace.TraceID, id trace.SpanID, ok bool) {
+	r := l.Records
+	if r == nil || !r.SpanID.IsValid() || !l.Has(count, at) {
+		return in, id, false
+	}
+	others := Event{Claimed: !r.before.at.IsZero(), Count: r.before.count, At: r.before.at}
+	return r.TraceID, r.SpanID, !others.Has(count, at)
 }
 
 // Claim notes that a span has the Event up to the time at which it happened so often.

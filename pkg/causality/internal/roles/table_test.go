@@ -10,7 +10,7 @@ var engineRules = rules{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept", "Engine.worked",
 		"Engine.held", "Engine.due", "Engine.dueNodes", "Engine.unsettled", "Engine.awaited", "Engine.orphans", "Engine.old", "Engine.goneClaims", "Engine.open",
 		"timers.Timers.heap", "timers.Timers.at", "timers.timer.time", "awaited.by", "awaited.reviews", "awaited.told", "Engine.reread", "Engine.issued", "Engine.handed",
-		"workloads.Workload.RestUntil", "allResting.resting",
+		"workloads.Workload.RestUntil", "allResting.resting", "records.Records.waiting", "records.Records.next", "records.Records.lost", "records.entry.record",
 	},
 	packages: map[string]role{
 		"stream":             deduces,
@@ -26,6 +26,7 @@ var engineRules = rules{
 		"internal/timers":    runs,
 		"internal/build":     delivers,
 		"internal/preview":   delivers,
+		"internal/records":   delivers,
 		"snapshots":          deduces,
 		".":                  observes,
 	},
@@ -55,6 +56,7 @@ var engineRules = rules{
 	},
 	may: map[string]string{
 		"Engine.adoptPod -> ledger.Pod.PassOverStart":               "a pod that was taken in has started long ago",
+		"Engine.observeEvent -> records.Records.Observe":            "a log record is of an Event as it is observed, and waits to be handed out",
 		"Engine.observeEvent -> ledger.Event.PassOver":              "it is written again by who remembers it, and was told",
 		"Engine.observeJob -> ledger.Schedule.PassOver":             "the Job was over before the watcher came",
 		"nodes.Record.ObserveKubelet -> ledger.Disruption.PassOver": "the kubelet restarted before the watcher came",

@@ -91,6 +91,9 @@ const (
 	PodItself
 )
 
+// Numbered reports whether something numbers the rollouts of the workload.
+func (c *Controller) Numbered() bool { return c.Numbers != notNumbered }
+
 // numbering is what numbers the rollouts of a workload, and how it states that the
 // controller has turned to another template.
 type numbering int

@@ -1,0 +1,221 @@
+package causality_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"pgregory.net/rapid"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// recorded is an engine that makes log records, and what it has handed out.
+type recorded struct {
+	*causality.Engine
+	traces  []spans.Trace
+	records []*spans.Record
+	// told is when each record was handed out.
+	told []time.Time
+}
+
+func newRecorded() *recorded {
+	return &recorded{Engine: newEngine(causality.Options{Records: true})}
+}
+
+func (r *recorded) take(now time.Time, out []spans.Trace) {
+	for _, t := range out {
+		if t.Record == nil {
+			r.traces = append(r.traces, t)
+			continue
+		}
+		r.records, r.told = append(r.records, t.Record), append(r.told, now)
+	}
+}
+
+// feed gives the engine observations, and the time every second between them, as a live
+// watch does.
+func (r *recorded) feed(obs []causality.Observation) {
+	last := time.Time{}
+	for _, o := range obs {
+		for !last.IsZero() && o.Time.Sub(last) > time.Second && o.Time.Sub(last) < time.Hour {
+			last = last.Add(time.Second)
+			r.take(last, r.Advance(last))
+		}
+		r.take(o.Time, r.Observe(o))
+		if o.Time.After(last) {
+			last = o.Time
+		}
+	}
+}
+
+func recordedOf(obs []causality.Observation) *recorded {
+	r := newRecorded()
+	r.feed(obs)
+	r.take(time.Time{}, r.Flush())
+	return r
+}
+
+// has are the Events of spans, by the span and the Event; those of a whole trace have no span.
+type has map[string]bool
+
+func eventOf(uid, name string) string { return cmp.Or(uid, name) }
+
+func (r *recorded) carried() has {
+	all := has{}
+	for _, s := range allSpans(r.traces) {
+		for _, e := range s.Events {
+			ev := eventOf(textOf(e.Attributes, "k8s.event.uid"), textOf(e.Attributes, "k8s.event.name"))
+			all[fmt.Sprint(s.TraceID, s.SpanID, ev)] = true
+			all[fmt.Sprint(s.TraceID, trace.SpanID{}, ev)] = true
+		}
+	}
+	return all
+}
+
+// wrong are the records that name what does not have their Event.
+func (r *recorded) wrong() (out []string) {
+	carried := r.carried()
+	for _, record := range r.records {
+		ev := eventOf(textOf(record.Attributes, "k8s.event.uid"), textOf(record.Attributes, "k8s.event.name"))
+		switch {
+		case record.SpanID.IsValid() && !record.TraceID.IsValid():
+			out = append(out, "a span without a trace: "+shown(record))
+		case record.TraceID.IsValid() && !carried[fmt.Sprint(record.TraceID, record.SpanID, ev)]:
+			where := ""
+			for _, s := range allSpans(r.traces) {
+				for _, e := range s.Events {
+					if eventOf(textOf(e.Attributes, "k8s.event.uid"), textOf(e.Attributes, "k8s.event.name")) == ev {
+						where += fmt.Sprintf(" %s %s (trace %v)", s.Name, s.Subject, s.TraceID == record.TraceID)
+					}
+				}
+			}
+			out = append(out, "not where the record says: "+shown(record)+"; it is on"+where)
+		}
+	}
+	return out
+}
+
+func shown(r *spans.Record) string {
+	return fmt.Sprintf("%s %s %s: %s", r.Time.Format(time.TimeOnly), r.Subject, r.Reason, r.Message)
+}
+
+// No record names a trace that does not have its Event in the end, nor a span.
+func TestLawNoRecordNamesATraceThatDoesNotHaveItsEvent(t *testing.T) {
+	records, traces, ided := 0, 0, 0
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		r := recordedOf(obs)
+		for _, w := range r.wrong() {
+			t.Error(w)
+		}
+		for _, record := range r.records {
+			records++
+			if record.TraceID.IsValid() {
+				traces++
+			}
+			if record.SpanID.IsValid() {
+				ided++
+			} else if testing.Verbose() {
+				t.Log("no span: ", shown(record))
+			}
+		}
+	})
+	t.Logf("%d records, %d name a trace, %d a span", records, traces, ided)
+}
+
+// Each news of an Event makes one record, if the Event was not there before the watch: one for
+// each count, or, of those that do not count, for each second.
+func TestLawEveryCountOfAnEventMakesOneRecord(t *testing.T) {
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		want := map[string]int{}
+		for _, o := range obs {
+			in, ok := o.Object.(*corev1.Event)
+			if !ok || o.Type == watch.Deleted {
+				continue
+			}
+			count, last := max(in.Count, 1), in.LastTimestamp.Time
+			if in.Series != nil {
+				count, last = in.Series.Count, in.Series.LastObservedTime.Time
+			}
+			key := fmt.Sprint(in.Namespace, in.Name, in.UID, count, last.Unix())
+			if o.Initial {
+				want[key] = -1
+			} else if want[key] == 0 {
+				want[key] = 1
+			}
+		}
+		r := recordedOf(obs)
+		uids := map[trace.TraceID]bool{}
+		for _, record := range r.records {
+			if uids[record.UID] {
+				t.Errorf("there twice: %s", shown(record))
+			}
+			uids[record.UID] = true
+		}
+		n := 0
+		for _, w := range want {
+			if w > 0 {
+				n++
+			}
+		}
+		if len(r.records) != n {
+			t.Errorf("%d records, want %d", len(r.records), n)
+		}
+	})
+}
+
+// A record is handed out within ten seconds of the news of its Event.
+func TestRecordsAreHandedOutWithinTenSeconds(t *testing.T) {
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		r := recordedOf(obs)
+		for i, record := range r.records {
+			if late := r.told[i].Sub(record.Observed); !r.told[i].IsZero() && late > 10*time.Second {
+				t.Errorf("handed out after %s: %s", late, shown(record))
+			}
+		}
+	})
+}
+
+// The spans are the same whether records are made or not.
+func TestRecordsChangeNoSpan(t *testing.T) {
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		without := &recorded{Engine: newEngine(causality.Options{})}
+		without.feed(obs)
+		without.take(time.Time{}, without.Flush())
+		diff(t, canonical(without.traces), canonical(recordedOf(obs).traces))
+	})
+}
+
+// The same holds wherever the stream ends, and however late its parts come: by less than the settle
+// period, whether the watcher dates them by that or not.
+func TestLawNoRecordIsWrongWhereverTheStreamEnds(t *testing.T) {
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		rapid.Check(t, func(t *rapid.T) {
+			lags := rapid.SliceOfN(rapid.IntRange(0, int(maxLag/time.Millisecond)), len(obs), len(obs)).Draw(t, "lags")
+			late := rapid.Bool().Draw(t, "late")
+			i := -1
+			shuffled := deliver(obs, func(causality.Observation) time.Duration {
+				i++
+				return time.Duration(lags[i]) * time.Millisecond
+			})
+			now := time.Time{}
+			for i := range shuffled {
+				if now = later(now, shuffled[i].Time); late {
+					shuffled[i].Time = now
+				}
+			}
+			cut := rapid.IntRange(0, len(shuffled)).Draw(t, "cut")
+			r := recordedOf(shuffled[:cut])
+			if wrong := r.wrong(); len(wrong) > 0 {
+				slices.Sort(wrong)
+				t.Fatalf("%d are wrong, such as %s", len(wrong), wrong[0])
+			}
+		})
+	})
+}
