@@ -303,27 +303,33 @@ func advice(v verdict, protocol, words string) string {
 // first that fits counts: what is said of a name that is not found may end in a timeout,
 // too, and no policy is in the way then.
 var reasons = []struct {
-	words []string
-	check string
+	words  []string
+	reason Reason
+	check  string
 }{
 	{
 		[]string{"certificate required", "bad certificate"},
+		ReasonTLS,
 		"the collector wants rollspan's own certificate: check --otlp-client-certificate and --otlp-client-key",
 	},
 	{
 		[]string{"certificate has expired"},
+		ReasonTLS,
 		"the collector's certificate has expired, or is not valid yet: renew it, and check the clocks",
 	},
 	{
 		[]string{"unknown authority"},
+		ReasonTLS,
 		"the collector's certificate is of an authority that is not known here: name its certificate with --otlp-certificate",
 	},
 	{
 		[]string{"x509:", "certificate"},
+		ReasonTLS,
 		"check --otlp-certificate, and that the collector's certificate is valid for the endpoint's host name",
 	},
 	{
 		[]string{"first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"},
+		ReasonProtocol,
 		"the collector speaks plain text: write http:// in the endpoint, or set --otlp-insecure",
 	},
 	{
@@ -332,34 +338,41 @@ var reasons = []struct {
 			// net/http of a server that speaks first, as one of HTTP/2 may.
 			"readLoopPeekFailLocked: %!w(<nil>)",
 		},
+		ReasonProtocol,
 		"the collector speaks something else on this port: check --otlp-protocol (grpc is mostly on 4317, " +
 			"http/protobuf on 4318) and http:// against https://",
 	},
 	{
 		[]string{"no such host", "produced zero addresses", "server misbehaving"},
+		ReasonName,
 		"the endpoint's host name is unknown here; in a cluster it is <service>.<namespace>.svc",
 	},
 	{
 		// gRPC looks names up before it has a balancing policy.
 		[]string{"lookup ", "waiting for new LB policy", "name resolver"},
+		ReasonName,
 		"the endpoint's host name cannot be looked up: check that the cluster's DNS answers, " +
 			"and that no NetworkPolicy keeps rollspan from port 53",
 	},
 	{
 		[]string{"connection refused"},
+		ReasonRefused,
 		"the host is there, and nothing listens on that port: check that the collector runs, that its Service has endpoints, " +
 			"and the port: grpc is mostly on port 4317, http/protobuf on 4318",
 	},
 	{
 		[]string{"no route to host", "network is unreachable"},
+		ReasonNetwork,
 		"no way leads to that address: check the endpoint's host, and the network of the nodes",
 	},
 	{
 		[]string{"waiting for connections to become ready", "dial tcp", "i/o timeout"},
+		ReasonSilent,
 		"the endpoint's host does not answer at all: check that no NetworkPolicy or firewall is in the way, and host and port",
 	},
 	{
 		[]string{"deadline exceeded", "DeadlineExceeded", "Client.Timeout"},
+		ReasonSlow,
 		"the collector takes long to answer: check that it keeps up, and that no NetworkPolicy is in the way; " +
 			"--otlp-timeout is how long it may take",
 	},
