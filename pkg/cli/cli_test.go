@@ -72,6 +72,8 @@ func TestUsage(t *testing.T) {
 		"no port":           {[]string{"run", "--metrics-address=localhost"}, ExitUsage, `--metrics-address: "localhost" is not HOST:PORT, such as :8080`},
 		"name, no election": {[]string{"run", "--leader-elect-name=blue"}, ExitUsage, `--leader-elect-name: "blue" is of no use without --leader-elect; give that, too`},
 		"port too high":     {[]string{"run", "--health-address=:99999"}, ExitUsage, `--health-address: ":99999" is not HOST:PORT`},
+		"doctor's form":     {[]string{"doctor", "-o", "yaml"}, ExitUsage, `-o: "yaml" is not one of text, json`},
+		"doctor's flags":    {[]string{"doctor", "-n", "Shop"}, ExitUsage, `--namespace: "Shop" is not the name of a namespace`},
 		"help for what":     {[]string{"help", "rpelay"}, ExitUsage, `unknown command "rpelay"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +86,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpShowsExamplesFirst(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"replay", "--help"}, {"record", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"doctor", "--help"}, {"replay", "--help"}, {"record", "--help"}} {
 		out, _, code := rollspan(t, "", args...)
 		examples, usage := strings.Index(out, "\nExamples:\n"), strings.Index(out, "\nUsage:\n")
 		if code != ExitOK || examples < 0 || usage < examples || !strings.Contains(out, "Exit codes:") {

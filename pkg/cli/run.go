@@ -24,8 +24,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/webhook"
 )
 
-func (a *app) runCommand() *cobra.Command {
-	r := &run{app: a}
+func (a *app) runCommand() *cobra.Command { return (&run{app: a}).command() }
+
+func (r *run) command() *cobra.Command {
+	a := r.app
 	cmd := &cobra.Command{
 		Use:   "run [flags]",
 		Short: "Watch a cluster and send its rollouts as traces",

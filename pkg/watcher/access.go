@@ -81,8 +81,12 @@ func rolesFor(permissions []Permission) string {
 		}
 		fmt.Fprintf(&b, "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: %s\nmetadata: %s\nrules:\n", kind, metadata)
 		for _, p := range byNamespace[ns] {
-			fmt.Fprintf(&b, "- {apiGroups: [%q], resources: [%s], verbs: [%s]}\n",
-				p.Group, p.Resource, strings.Join(p.Verbs, ", "))
+			named := ""
+			if p.Name != "" {
+				named = fmt.Sprintf("resourceNames: [%s], ", p.Name)
+			}
+			fmt.Fprintf(&b, "- {apiGroups: [%q], resources: [%s], %sverbs: [%s]}\n",
+				p.Group, p.Resource, named, strings.Join(p.Verbs, ", "))
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
@@ -102,7 +106,7 @@ func lacking(ctx context.Context, client authorizationclient.SelfSubjectAccessRe
 		for _, verb := range p.Verbs {
 			review, err := client.Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Namespace: p.Namespace, Verb: verb, Group: p.Group, Resource: p.Resource,
+					Namespace: p.Namespace, Verb: verb, Group: p.Group, Resource: p.Resource, Name: p.Name,
 				}},
 			}, metav1.CreateOptions{})
 			if err != nil {

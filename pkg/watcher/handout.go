@@ -43,18 +43,27 @@ type handout struct {
 	running sync.WaitGroup
 }
 
+// PodNamespace is the namespace of the pod that this process runs in; empty outside of one.
+func PodNamespace() string {
+	own, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(own))
+}
+
 // lease returns how to hold the Lease that ManagerOptions ask for; nil where there is to be
 // none, as nobody says in which namespace.
 func (l *Live) lease(o *ManagerOptions) (*failover.Election, error) {
 	namespace := o.LeaderElectNamespace
 	if namespace == "" {
-		own, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-		if err != nil && !o.LeaderElect {
+		namespace = PodNamespace()
+	}
+	if namespace == "" {
+		if !o.LeaderElect {
 			return nil, nil
-		} else if err != nil {
-			return nil, errors.New("--leader-elect: outside of a pod it needs --leader-elect-namespace, where the Lease is to be")
 		}
-		namespace = strings.TrimSpace(string(own))
+		return nil, errors.New("--leader-elect: outside of a pod it needs --leader-elect-namespace, where the Lease is to be")
 	}
 	host, err := os.Hostname()
 	if err != nil {

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rollspan/rollspan/pkg/doctor"
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+// errUnwell says that something has failed, which the report on standard output names.
+var errUnwell = errors.New("something is wrong; see what failed in the report")
+
+// examined are the flags of run that decide what is looked at. The others are taken, too, so
+// that the command line of a run can be asked about as it is.
+var examined = []string{
+	"namespace", "kubeconfig", "context", "data-dir", "data-dir-max-bytes", "leader-elect", "leader-elect-namespace",
+	"otlp-endpoint", "otlp-protocol", "otlp-headers", "otlp-headers-file", "otlp-bearer-token-file", "otlp-insecure",
+	"otlp-certificate", "otlp-client-certificate", "otlp-client-key", "otlp-timeout", "otlp-compression",
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	r := &run{app: a}
+	var format, as string
+	cmd := &cobra.Command{
+		Use:   "doctor [flags]",
+		Short: "Look whether rollspan can do its job, and say what to do if not",
+		Long: `Look whether rollspan can do its job here, and say what to do if not: whether the API
+server answers, in a version that is tested, with a clock that agrees with this one; which
+kinds may be read, and what traces lose without the others; whether Events, Leases and the
+data directory are as they should be; and whether the collector takes spans, or its name,
+port, certificate, a policy or the credentials are in the way.
+
+It takes the flags of 'rollspan run', and looks at what a run with these would use. It
+changes nothing, but for a file in the data directory that it removes again.`,
+		Example: `  # With the rights of whom kubectl is, and a collector
+  rollspan doctor --otlp-endpoint http://localhost:4317
+
+  # With the rights of the service account, where you may impersonate it
+  rollspan doctor --as system:serviceaccount:rollspan:rollspan
+
+  # In the pod, with its own network, variables and rights
+  kubectl -n rollspan exec deployment/rollspan -- /rollspan doctor`,
+		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			r.conversion.format = outputTree
+			if r.conversion.exporter.Configured() {
+				r.conversion.format = outputOTLP
+			}
+			return a.usage(errors.Join(validateReport(format), r.validate()))
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.examine(cmd, format, as) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVarP(&format, "output", "o", reportText, "text or json")
+	fs.StringVar(&as, "as", "", "`USER` whose rights to look at, such as system:serviceaccount:rollspan:rollspan; default whoever asks")
+	r.command().Flags().VisitAll(func(f *pflag.Flag) {
+		if fs.Lookup(f.Name) != nil {
+			return
+		}
+		f.Hidden = !slices.Contains(examined, f.Name)
+		fs.AddFlag(f)
+	})
+	return cmd
+}
+
+// What -o of doctor can be.
+const (
+	reportText = "text"
+	reportJSON = "json"
+)
+
+func validateReport(format string) error {
+	if format != reportText && format != reportJSON {
+		return fmt.Errorf("-o: %q is not one of %s, %s", format, reportText, reportJSON)
+	}
+	return nil
+}
+
+// examine looks at everything, and prints it.
+func (r *run) examine(cmd *cobra.Command, format, as string) error {
+	o := doctor.Options{
+		Version: buildVersion(), Namespaces: r.namespaces, Elect: r.manager.LeaderElect,
+		LeaseNamespace: r.manager.LeaderElectNamespace, DataDir: r.dataDir, DataDirMaxBytes: r.dataDirMost,
+	}
+	if o.LeaseNamespace == "" {
+		o.LeaseNamespace = watcher.PodNamespace()
+	}
+	if o.Config, o.ConfigError = restConfig(&r.connection); o.ConfigError == nil {
+		o.Config.Impersonate.UserName = as
+	}
+	if r.conversion.format == outputOTLP {
+		o.Collector = &r.conversion.exporter
+	}
+	report := doctor.Examine(cmd.Context(), o)
+	if err := cmd.Context().Err(); err != nil {
+		return err
+	}
+	var err error
+	if format == reportJSON {
+		encoder := json.NewEncoder(r.Out)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		err = encoder.Encode(report)
+	} else {
+		err = report.WriteText(r.Out)
+	}
+	if err == nil && report.Status == doctor.Failed {
+		err = errUnwell
+	}
+	return err
+}
