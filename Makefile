@@ -27,6 +27,32 @@ image: ## Build the image into bin/image, without a container engine (PUSH=regis
 		-version '$(VERSION)' -revision '$(shell git rev-parse HEAD 2>/dev/null)' -created '$(CREATED)' \
 		-tags '$(IMAGE):dev,$(IMAGE):$(VERSION)' -push '$(PUSH)'
 
+# The chart's version is the release's; without one it is that in Chart.yaml.
+HELM := go tool -modfile=test/tools/helm/go.mod helm
+RELEASE := $(shell echo '$(VERSION)' | sed -nE 's/^v([0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?)$$/\1/p')
+CHARTS ?= oci://localhost:5000/charts
+
+.PHONY: chart
+chart: ## Package the chart into bin/chart
+	rm -rf bin/chart
+	$(HELM) package deploy/helm/rollspan -d bin/chart $(if $(RELEASE),--version $(RELEASE) --app-version v$(RELEASE))
+
+.PHONY: chart-push
+chart-push: chart ## Push the chart as an OCI artifact (CHARTS=oci://registry/path says where)
+	$(HELM) push $(HELM_ARGS) bin/chart/rollspan-*.tgz $(CHARTS)
+
+.PHONY: release
+release: chart ## Make the release of the tag that is checked out: archives, checksums, SBOMs, a draft
+	go tool -modfile=test/tools/release/go.mod goreleaser release --clean
+
+.PHONY: release-check
+release-check: chart ## Have goreleaser, krew and actionlint check what makes a release, and make a snapshot of one
+	go tool -modfile=test/tools/release/go.mod goreleaser check
+	go tool -modfile=test/tools/release/go.mod actionlint
+	go tool -modfile=test/tools/release/go.mod goreleaser release --snapshot --clean --skip=sign
+	go tool -modfile=test/tools/release/go.mod validate-krew-manifest -manifest dist/krew/rollspan.yaml -skip-install
+	cd test/tools/release && go test . -args -dist ../../../dist
+
 .PHONY: demo
 demo: build ## Show rollouts that were recorded as traces, without a cluster
 	bin/rollspan demo $(DEMO_ARGS)
@@ -36,7 +62,7 @@ demo-cluster: build ## Show rollouts on a local control plane (DEMO_ARGS=--curre
 	go run ./test/demo --rollspan bin/rollspan $(DEMO_ARGS)
 
 .PHONY: test
-test: lint tools unit image-test e2e ## Run everything: linters, unit tests, end-to-end tests
+test: lint tools unit image-test release-test e2e ## Run everything: linters, unit tests, end-to-end tests
 
 # With a seed, property tests draw the same cases each time: if one fails, it is for
 # what was changed. Others are drawn without it, as by fuzz.
@@ -47,6 +73,11 @@ unit: ## Run the tests that need no cluster, with the race detector
 .PHONY: image-test
 image-test: ## Run the tests of what builds the image
 	cd test/tools/image && go test .
+
+# goreleaser itself takes three minutes to build: make release-check.
+.PHONY: release-test
+release-test: ## Check what makes a release, as far as that takes no goreleaser
+	cd test/tools/release && go test .
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e

@@ -34,6 +34,13 @@ func main() {
 	o := options{flags: flag.CommandLine}
 	o.addFlags()
 	flag.Parse()
+	if o.bom != "" {
+		if err := o.writeBOM(o.of, o.bom); err != nil {
+			fmt.Fprintln(os.Stderr, "image:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	digest, err := o.run(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
@@ -54,6 +61,8 @@ type options struct {
 	created        int64
 	out, tags      string
 	push           string
+	// bom is a file to write an SBOM to, of the program of; then nothing is built.
+	bom, of string
 }
 
 func (o *options) addFlags() {
@@ -66,6 +75,8 @@ func (o *options) addFlags() {
 	o.flags.Int64Var(&o.created, "created", 0, "`SECONDS` since 1970 that all times in the image are")
 	o.flags.StringVar(&o.out, "out", "", "`FOLDER` to write to; what is there is replaced")
 	o.flags.StringVar(&o.tags, "tags", "rollspan/rollspan:dev", "`NAME:TAG,...` that loading a tarball gives")
+	o.flags.StringVar(&o.bom, "bom", "", "`FILE` to write the SBOM of the program -of to, which is all that is done then")
+	o.flags.StringVar(&o.of, "of", "", "`PROGRAM` that was built by Go")
 	o.flags.StringVar(&o.push, "push", "", "`REGISTRY/NAME:TAG` to push to as well")
 }
 
