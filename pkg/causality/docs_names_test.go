@@ -302,7 +302,7 @@ var (
 // each meaning that a link can have, which leads to the very span. What was in the way lies
 // in the same trace, where Jaeger itself leads to it.
 func TestJaegerLinksToAllLinks(t *testing.T) {
-	content, err := os.ReadFile("../../examples/jaeger/ui-config.json")
+	content, err := os.ReadFile("../../deploy/examples/jaeger/ui-config.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -111,6 +112,31 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// TestHelm3 has the release of helm before this one render, lint and refuse the same.
+func TestHelm3(t *testing.T) {
+	helm3 := func(args ...string) (string, string, error) {
+		// One that is built from its module takes an old version of Kubernetes for given.
+		args = append(args, "--kube-version", "v1.36.0")
+		return controlplane.Helm3.HelmForTest(t, filepath.Join(t.TempDir(), "none"), args...)
+	}
+	for _, values := range combinations(t) {
+		if out, errs, err := helm3("lint", "--strict", "--quiet", dir, "-f", values); err != nil {
+			t.Errorf("%s: %v\n%s%s", values, err, out, errs)
+		}
+		out, errs, err := helm3("template", "rollspan", dir, "--namespace", "rollspan", "-f", values)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", values, err, errs)
+			continue
+		}
+		if want := objects(t, rendered(t, "-f", values)); !reflect.DeepEqual(objects(t, documents(out)), want) {
+			t.Errorf("of %s helm 3 makes\n%s", values, out)
+		}
+	}
+	if out, errs, err := helm3("template", "rollspan", dir, "--set", "otlp.endpont=http://x:4317"); err == nil || !strings.Contains(errs, "additional properties 'endpont' not allowed") {
+		t.Errorf("%v\n%s%s", err, out, errs)
+	}
+}
+
 // TestGolden shows all objects of collector-values.yaml, of others those that differ, and
 // the notes.
 func TestGolden(t *testing.T) {
@@ -183,7 +209,7 @@ func TestNonsense(t *testing.T) {
 		{"otlp.endpoint=http://x:4317,jaeger.enabled=true", "jaeger.enabled and otlp.endpoint: rollspan sends to one place"},
 		{"otlp.headers.tenant=a", "otlp: there are settings for a collector, and no otlp.endpoint"},
 		{"jaeger.enabled=true,otlp.caSecret.name=ca", "the Jaeger of this chart takes gRPC without TLS"},
-		{"otlp.endpoint=x:1,otlp.headers.tenant=a,otlp.headersSecret.name=b", "otlp.headers and otlp.headersSecret.name"},
+		{"otlp.bearerTokenSecret.name=token", "otlp: there are settings for a collector, and no otlp.endpoint"},
 		{"replicaCount=2,leaderElection.enabled=false", "replicaCount: several replicas would each send every trace"},
 		{"replicaCount=2,dataDir.enabled=true", "dataDir.enabled: a journal is one process's own"},
 		{"dataDir.claim.enabled=true", "dataDir.claim.enabled: nothing would use the claim"},

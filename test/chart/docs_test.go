@@ -3,37 +3,33 @@ package chart
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestDocumentedInstalls runs each `helm install` that the documentation shows, as far as
-// helm goes without a cluster.
+// TestDocumentedInstalls runs each `helm install` and `helm upgrade` that the documentation shows,
+// as far as helm goes without a cluster: what an upgrade sets has to be something to install with.
 func TestDocumentedInstalls(t *testing.T) {
 	ran := 0
-	for _, file := range []string{"README.md", "deploy/helm/rollspan/README.md"} {
-		content, err := os.ReadFile(filepath.Join("../..", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(strings.ReplaceAll(string(content), "\\\n", "")) {
-			command, ok := strings.CutPrefix(line, "    helm install ")
-			if !ok {
-				continue
-			}
-			ran++
-			args := append([]string{"install", "--dry-run=client"}, strings.Fields(command)...)
-			for i, arg := range args {
-				if strings.HasPrefix(arg, "deploy/") {
-					args[i] = filepath.Join("../..", arg)
+	for _, file := range guides(t) {
+		for _, verb := range []string{"install", "upgrade"} {
+			for _, command := range commands(t, file, "helm "+verb+" ") {
+				ran++
+				args := append([]string{"install", "--dry-run=client"}, strings.Fields(command)...)
+				args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--reuse-values" || arg == "--install" })
+				for i, arg := range args {
+					if strings.HasPrefix(arg, "deploy/") {
+						args[i] = filepath.Join("../..", arg)
+					}
 				}
-			}
-			if _, errs, err := helm(t, args...); err != nil {
-				t.Errorf("%s: helm install %s: %v\n%s", file, command, err, errs)
+				if _, errs, err := helm(t, args...); err != nil {
+					t.Errorf("%s: helm %s %s: %v\n%s", file, verb, command, err, errs)
+				}
 			}
 		}
 	}
-	if ran < 3 {
+	if ran < 8 {
 		t.Errorf("the documentation shows %d installs", ran)
 	}
 }

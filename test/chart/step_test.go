@@ -20,18 +20,53 @@ import (
 // asPlain are the values with which the chart is what config/default is.
 var asPlain = []string{"--set", "otlp.endpoint=http://otel-collector:4317,service.enabled=false"}
 
-// TestKustomizeBaseIsTheChart compares config/default, as kubectl makes it, object by
-// object.
-func TestKustomizeBaseIsTheChart(t *testing.T) {
-	bin, err := controlplane.Kubernetes.Build(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
+// kustomized is what the real kustomize makes of a folder of config; kubectl, which has a
+// kustomize of its own, has to make the same.
+func kustomized(t *testing.T, folder string) map[string]*unstructured.Unstructured {
+	t.Helper()
+	var made []string
+	for tool, command := range map[controlplane.Tool][]string{controlplane.Kustomize: {"kustomize", "build"}, controlplane.Kubernetes: {"kubectl", "kustomize"}} {
+		bin, err := tool.Build(t.Context(), os.Stderr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, command[0]), command[1], filepath.Join("../../config", folder))
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil || errs.Len() > 0 {
+			t.Fatalf("%v: %v\n%s", command, err, errs.String())
+		}
+		made = append(made, string(out))
 	}
-	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "kubectl"), "kustomize", "../../config/default").Output()
-	if err != nil {
-		t.Fatal(err)
+	if made[0] != made[1] {
+		t.Errorf("of %s kustomize and kubectl make\n%s\nand\n%s", folder, made[0], made[1])
 	}
-	same(t, objects(t, rendered(t, asPlain...)), objects(t, documents(string(out))))
+	return objects(t, documents(made[0]))
+}
+
+// TestKustomizeIsTheChart compares config/default and the overlays on it with what the chart
+// makes of the same wishes, object by object.
+func TestKustomizeIsTheChart(t *testing.T) {
+	overlays := map[string]string{
+		"namespaced":        "namespaces={shop}",
+		"high-availability": "replicaCount=2,podDisruptionBudget.enabled=true",
+		"data-volume":       "dataDir.enabled=true,dataDir.claim.enabled=true",
+	}
+	folders, err := os.ReadDir("../../config/overlays")
+	if err != nil || len(folders) != len(overlays) {
+		t.Errorf("there are %d overlays, and %d are compared: %v", len(folders), len(overlays), err)
+	}
+	same(t, objects(t, rendered(t, asPlain...)), kustomized(t, "default"))
+	for name, values := range overlays {
+		t.Run(name, func(t *testing.T) {
+			chart := objects(t, rendered(t, append(slices.Clone(asPlain), "--set", values)...))
+			if claim := chart["PersistentVolumeClaim rollspan/rollspan-data"]; claim != nil {
+				claim.SetAnnotations(nil) // how helm keeps it on uninstall
+			}
+			same(t, chart, kustomized(t, "overlays/"+name))
+		})
+	}
 }
 
 // TestPlainManifestsAreTheChart compares deploy/00-rollspan.yaml and its Jaeger, but for
@@ -102,7 +137,7 @@ func strip(v any) {
 
 // TestJaegerUI has the chart's copy, which must be in the chart's folder, be the example.
 func TestJaegerUI(t *testing.T) {
-	example, err := os.ReadFile("../../examples/jaeger/ui-config.json")
+	example, err := os.ReadFile("../../deploy/examples/jaeger/ui-config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +146,7 @@ func TestJaegerUI(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(example) != string(own) {
-		t.Error("copy examples/jaeger/ui-config.json to deploy/helm/rollspan/files/jaeger-ui-config.json")
+		t.Error("copy deploy/examples/jaeger/ui-config.json to deploy/helm/rollspan/files/jaeger-ui-config.json")
 	}
 }
 

@@ -87,7 +87,13 @@ func StartCollectorForTest(t TB, o Options, kubeconfig string, configs ...string
 // cluster but that of the kubeconfig.
 func HelmForTest(t TB, kubeconfig string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	bin, err := Helm.Build(t.Context(), os.Stderr)
+	return Helm.HelmForTest(t, kubeconfig, args...)
+}
+
+// HelmForTest runs helm of one release: Helm, or Helm3.
+func (tool Tool) HelmForTest(t TB, kubeconfig string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	bin, err := tool.Build(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

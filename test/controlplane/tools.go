@@ -33,13 +33,18 @@ const (
 	Collector  Tool = "collector"
 	Helm       Tool = "helm"
 	Alerts     Tool = "alerts"
+	// Helm3 is the release before, which renders the chart, too.
+	Helm3     Tool = "helm3"
+	Kustomize Tool = "kustomize"
 )
 
 // Kwok plays the nodes of the benchmarks. No test needs it, so Tools leaves it out.
 const Kwok Tool = "kwok"
 
 // Tools lists every tool that a test needs, those that build fastest first.
-func Tools() []Tool { return []Tool{Etcd, Alerts, Helm, Kubernetes, Collector, Jaeger2} }
+func Tools() []Tool {
+	return []Tool{Etcd, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
+}
 
 // program is the name of an executable and the main package it is built from.
 type program struct{ name, pkg string }
@@ -57,6 +62,8 @@ var programs = map[Tool][]program{
 	Kwok:      {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
 	Alerts:    {{"alerts", "."}},
 	Helm:      {{"helm", "helm.sh/helm/v4/cmd/helm"}},
+	Helm3:     {{"helm", "helm.sh/helm/v3/cmd/helm"}},
+	Kustomize: {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
 }
 
 // layout is part of every cache key; raise it when the way tools are built

@@ -31,7 +31,7 @@ import (
 	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
-// collectorTest changes the Collector of examples/collector where it has to be another
+// collectorTest changes the Collector of deploy/examples/collector where it has to be another
 // for the test:
 //
 //   - what comes in is written to a file before anything is done to it, and what goes
@@ -88,7 +88,7 @@ service:
       exporters: [file/metrics]
 `
 
-// TestThroughCollector has the Collector of examples/collector, with the rights that its
+// TestThroughCollector has the Collector of deploy/examples/collector, with the rights that its
 // manifests give it, between rollspan and Jaeger. What comes out is what went in: of all
 // recordings, and of live rollouts whose first spans the sampler has decided on before
 // the root comes, and whose last come when the root was sent.
@@ -100,14 +100,14 @@ func TestThroughCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	ui := s.dataFile("jaeger.yaml")
-	uiConfig := filepath.Join(root, "examples", "jaeger", "ui-config.json")
+	uiConfig := filepath.Join(root, "deploy", "examples", "jaeger", "ui-config.json")
 	if err := os.WriteFile(ui, []byte("extensions:\n  jaeger_query:\n    ui:\n      config_file: "+uiConfig+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	jaeger := controlplane.StartJaegerForTest(t, controlplane.Options{}, ui)
 	s.hasUIConfig(jaeger, uiConfig)
 	s.collector = jaeger
-	if err := s.kubectl(t.Context(), "apply", "-f", filepath.Join(root, "examples", "collector", "rbac.yaml")); err != nil {
+	if err := s.kubectl(t.Context(), "apply", "-f", filepath.Join(root, "deploy", "examples", "collector", "rbac.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	kubeconfig, err := s.cluster.KubeconfigFor(t.Context(), "rollspan", "otel-collector",
@@ -122,7 +122,7 @@ func TestThroughCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	collector := controlplane.StartCollectorForTest(t, controlplane.Options{}, kubeconfig,
-		filepath.Join(root, "examples", "collector", "config.yaml"), config)
+		filepath.Join(root, "deploy", "examples", "collector", "config.yaml"), config)
 
 	foreign := []string{s.sendForeign(collector)}
 	program := s.runApart("--otlp-endpoint", collector.OTLPGRPC(), "--in-progress-after", "5s", "--in-progress-every", "5s", "--linger", "1s")

@@ -16,14 +16,11 @@
 {{- $wrong = append $wrong (printf "otlp.endpoint: %q is no address; write http://host:4317, https://host:4318, or host:port for gRPC with TLS." $v.otlp.endpoint) }}
 {{- end }}
 {{- $sends := or $v.jaeger.enabled $v.otlp.endpoint }}
-{{- if and (not $sends) (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol $v.otlp.insecure $v.otlp.compression) }}
+{{- if and (not $sends) (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.bearerTokenSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol $v.otlp.insecure $v.otlp.compression) }}
 {{- $wrong = append $wrong "otlp: there are settings for a collector, and no otlp.endpoint." }}
 {{- end }}
-{{- if and $v.jaeger.enabled (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol) }}
+{{- if and $v.jaeger.enabled (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.bearerTokenSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol) }}
 {{- $wrong = append $wrong "jaeger.enabled: the Jaeger of this chart takes gRPC without TLS and headers; leave out what else is in otlp." }}
-{{- end }}
-{{- if and $v.otlp.headers $v.otlp.headersSecret.name }}
-{{- $wrong = append $wrong "otlp.headers and otlp.headersSecret.name: one variable has all headers; put all of them into the Secret." }}
 {{- end }}
 {{- if and (gt (int $v.replicaCount) 1) (not $v.leaderElection.enabled) }}
 {{- $wrong = append $wrong "replicaCount: several replicas would each send every trace; set leaderElection.enabled=true." }}

@@ -39,13 +39,6 @@
 - name: OTEL_EXPORTER_OTLP_HEADERS
   value: {{ join "," $headers | quote }}
 {{- end }}
-{{- if $otlp.headersSecret.name }}
-- name: OTEL_EXPORTER_OTLP_HEADERS
-  valueFrom:
-    secretKeyRef:
-      name: {{ $otlp.headersSecret.name }}
-      key: {{ $otlp.headersSecret.key }}
-{{- end }}
 {{- if $otlp.caSecret.name }}
 - name: OTEL_EXPORTER_OTLP_CERTIFICATE
   value: /etc/rollspan/ca/{{ $otlp.caSecret.key }}
@@ -58,11 +51,21 @@
 {{- end }}
 {{- end }}
 
-{{/* Whole folders, and no single files, so that certificates can be renewed. */}}
+{{/* Whole folders, and no single files, so that what is in them can be renewed. */}}
 {{- define "rollspan.volumeMounts" -}}
 {{- if .Values.dataDir.enabled }}
 - name: data
   mountPath: /var/lib/rollspan
+{{- end }}
+{{- if .Values.otlp.headersSecret.name }}
+- name: otlp-headers
+  mountPath: /etc/rollspan/headers
+  readOnly: true
+{{- end }}
+{{- if .Values.otlp.bearerTokenSecret.name }}
+- name: otlp-bearer-token
+  mountPath: /etc/rollspan/bearer-token
+  readOnly: true
 {{- end }}
 {{- if .Values.otlp.caSecret.name }}
 - name: otlp-ca
@@ -94,6 +97,16 @@
   emptyDir:
     sizeLimit: {{ .Values.dataDir.sizeLimit }}
   {{- end }}
+{{- end }}
+{{- if .Values.otlp.headersSecret.name }}
+- name: otlp-headers
+  secret:
+    secretName: {{ .Values.otlp.headersSecret.name }}
+{{- end }}
+{{- if .Values.otlp.bearerTokenSecret.name }}
+- name: otlp-bearer-token
+  secret:
+    secretName: {{ .Values.otlp.bearerTokenSecret.name }}
 {{- end }}
 {{- if .Values.otlp.caSecret.name }}
 - name: otlp-ca
