@@ -105,3 +105,27 @@ func (tool Tool) HelmForTest(t TB, kubeconfig string, args ...string) (stdout, s
 	err = cmd.Run()
 	return out.String(), errs.String(), err
 }
+
+// MonitoringForTest makes the resource definitions of Prometheus' operator from its Go types, as
+// the operator's own release does, and returns the folder of them: a file each, named
+// monitoring.coreos.com_<plural>.yaml.
+func MonitoringForTest(t TB) string {
+	t.Helper()
+	bin, err := Monitoring.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	module, err := moduleDir(t.Context(), Monitoring)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "controller-gen"), "crd",
+		"paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1", "output:crd:dir="+dir)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("controller-gen: %v\n%s", err, out)
+	}
+	return dir
+}

@@ -36,6 +36,8 @@ const (
 	// Helm3 is the release before, which renders the chart, too.
 	Helm3     Tool = "helm3"
 	Kustomize Tool = "kustomize"
+	// Monitoring makes the resource definitions of Prometheus' operator: MonitoringForTest.
+	Monitoring Tool = "monitoring"
 )
 
 // Kwok plays the nodes of the benchmarks. No test needs it, so Tools leaves it out.
@@ -43,7 +45,7 @@ const Kwok Tool = "kwok"
 
 // Tools lists every tool that a test needs, those that build fastest first.
 func Tools() []Tool {
-	return []Tool{Etcd, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
+	return []Tool{Etcd, Monitoring, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
 }
 
 // program is the name of an executable and the main package it is built from.
@@ -57,13 +59,14 @@ var programs = map[Tool][]program{
 		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
 		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
 	},
-	Jaeger2:   {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
-	Collector: {{"collector", "."}},
-	Kwok:      {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
-	Alerts:    {{"alerts", "."}},
-	Helm:      {{"helm", "helm.sh/helm/v4/cmd/helm"}},
-	Helm3:     {{"helm", "helm.sh/helm/v3/cmd/helm"}},
-	Kustomize: {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
+	Jaeger2:    {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
+	Collector:  {{"collector", "."}},
+	Kwok:       {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
+	Helm:       {{"helm", "helm.sh/helm/v4/cmd/helm"}},
+	Helm3:      {{"helm", "helm.sh/helm/v3/cmd/helm"}},
+	Monitoring: {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
+	Kustomize:  {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
+	Alerts:     {{"alerts", "."}},
 }
 
 // layout is part of every cache key; raise it when the way tools are built

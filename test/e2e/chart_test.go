@@ -200,21 +200,7 @@ func TestChartForTheWholeCluster(t *testing.T) {
 func TestChartIsAccepted(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
-	// In place of the Prometheus operator's definition, which is for the form only.
-	s.apply(`
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: servicemonitors.monitoring.coreos.com
-  annotations: {api-approved.kubernetes.io: unapproved}
-spec:
-  group: monitoring.coreos.com
-  scope: Namespaced
-  names: {kind: ServiceMonitor, plural: servicemonitors}
-  versions:
-  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
-`)
-	s.waits("crd/servicemonitors.monitoring.coreos.com", "condition=Established")
+	s.monitoring()
 	files, err := filepath.Glob(filepath.Join(s.chart(), "ci", "*-values.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no values: %v", err)
@@ -231,6 +217,50 @@ spec:
 		}
 		d, _ := s.release(name, args...)
 		s.uninstall(d)
+	}
+	d, _ := s.release("pods", "--set", "podMonitor.enabled=true,podMonitor.interval=30s,podMonitor.labels.release=prometheus")
+	s.uninstall(d)
+}
+
+// monitoring has the cluster know what Prometheus' operator would read.
+func (s *space) monitoring() {
+	s.t.Helper()
+	dir := controlplane.MonitoringForTest(s.t)
+	for _, plural := range []string{"servicemonitors", "podmonitors", "prometheusrules"} {
+		s.kubectlRun("apply", "--server-side", "-f", filepath.Join(dir, "monitoring.coreos.com_"+plural+".yaml"))
+		s.waits("crd/"+plural+".monitoring.coreos.com", "condition=Established")
+	}
+}
+
+// TestManifestsAreAccepted has the real API server take what kustomize makes of the overlays and
+// of the examples, in namespaces that enforce what theirs do.
+func TestManifestsAreAccepted(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	root, err := harness.Checkout(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, namespace := range []string{"shop", "observability"} {
+		s.apply("{apiVersion: v1, kind: Namespace, metadata: {name: " + namespace + ", labels: {pod-security.kubernetes.io/enforce: restricted}}}")
+	}
+	var folders []string
+	for _, pattern := range []string{"config/overlays/*", "deploy/examples/*"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern, "kustomization.yaml"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d, %v", pattern, len(found), err)
+		}
+		folders = append(folders, found...)
+	}
+	for _, folder := range folders {
+		// Without a namespace of the test's own, as they have theirs.
+		said, err := s.kubectlSays(t.Context(), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-k", filepath.Dir(folder))
+		if err != nil {
+			t.Errorf("%s: %v", folder, err)
+		}
+		if !strings.Contains(said, "deployment.apps/") {
+			t.Errorf("%s: no Deployment among\n%s", folder, said)
+		}
 	}
 }
 
