@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -60,6 +61,7 @@ type Election struct {
 
 	refused int           // requests; of one goroutine
 	retry   time.Duration // between these; default RetryPeriod
+	blind   bool          // it was said that others are not seen; of the goroutine that looks
 
 	mu sync.Mutex
 	// held is the Lease that this process holds, or waits for.
@@ -99,7 +101,7 @@ func (e *Election) hold(ctx context.Context, name string, alive func(holder stri
 	e.mu.Unlock()
 	l := &lock{
 		client: e.Client, namespace: e.Namespace, name: name, identity: e.Identity, outbox: e.Outbox, alive: alive,
-		labels: map[string]string{leaseLabel: leaseLabelValue}, annotations: map[string]string{scopeAnnotation: e.Scope},
+		labels: map[string]string{leaseLabel: leaseLabelValue}, annotations: map[string]string{scopeAnnotation: e.Scope, purposeAnnotation: e.purpose()},
 	}
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -131,7 +133,7 @@ func (e *Election) own(ctx context.Context) (name string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	fresh := "rollspan-" + rand.String(8)
+	fresh := ownPrefix + rand.String(8)
 	before := e.before(leases)
 	if before == nil {
 		e.Outbox.absorbNone()
@@ -179,7 +181,7 @@ func (e *Election) list(ctx context.Context) ([]coordinationv1.Lease, bool) {
 func (e *Election) before(leases []coordinationv1.Lease) (last *coordinationv1.Lease) {
 	for i := range leases {
 		l := &leases[i]
-		if scope, ok := l.Annotations[scopeAnnotation]; !ok || scope != e.Scope || l.Name == DefaultLease || l.Spec.RenewTime == nil {
+		if scope, ok := l.Annotations[scopeAnnotation]; !ok || scope != e.Scope || !isOwn(l) || l.Spec.RenewTime == nil {
 			continue
 		}
 		if last == nil || last.Spec.RenewTime.Before(l.Spec.RenewTime) {
@@ -188,6 +190,27 @@ func (e *Election) before(leases []coordinationv1.Lease) (last *coordinationv1.L
 	}
 	return last
 }
+
+// purpose says what a Lease is for.
+func (e *Election) purpose() string {
+	if e.Name == "" {
+		return purposeOwn
+	}
+	return purposeElection
+}
+
+// isOwn says whether a Lease is one process's own, and not one that replicas compete for under
+// whatever name: who took that over would lead them. Versions that did not say what a Lease is
+// for gave a process's own a name that they made up.
+func isOwn(l *coordinationv1.Lease) bool {
+	purpose, said := l.Annotations[purposeAnnotation]
+	return purpose == purposeOwn || !said && madeUp.MatchString(l.Name)
+}
+
+// madeUp are the names of processes' own Leases.
+var madeUp = regexp.MustCompile(`^` + ownPrefix + `[a-z0-9]{8}$`)
+
+const ownPrefix = "rollspan-"
 
 // DefaultLease is the Lease that replicas compete for where they are not told another.
 const DefaultLease = "rollspan"
@@ -202,10 +225,22 @@ func (e *Election) look(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		leases, err := e.Client.List(ctx, allLeases)
-		if err == nil {
-			e.notice(e.overlapping(leases.Items, time.Now()))
-		}
+		e.lookNow(ctx)
+	}
+}
+
+// lookNow looks once. That it may not is said once: it costs nothing but that others are not
+// noticed. An API server that is away is noticed by the renewals.
+func (e *Election) lookNow(ctx context.Context) {
+	leases, err := e.Client.List(ctx, allLeases)
+	switch {
+	case err == nil:
+		e.blind = false
+		e.notice(e.overlapping(leases.Items, time.Now()))
+	case isRefusal(err) && !e.blind:
+		e.blind = true
+		e.Log.Warn("the Leases of others cannot be listed: another rollspan that watches the same, and does not know of this one, "+
+			"is not noticed; for that the Role needs list for leases.coordination.k8s.io", "namespace", e.Namespace, "error", err)
 	}
 }
 

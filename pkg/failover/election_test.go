@@ -222,7 +222,79 @@ func TestOthersAreNoticed(t *testing.T) {
 	if e.Others() != 2 || strings.Count(said.String(), "other=everywhere") != 1 || strings.Count(said.String(), "other=beside") != 1 || strings.Count(said.String(), "\n") != 2 {
 		t.Errorf("%d others; it said\n%s", e.Others(), said.String())
 	}
-	if e.Scope = "shop"; e.before(list).Name != "gone" {
-		t.Errorf("it goes on where %s was", e.before(list).Name)
+}
+
+// A process without election goes on where one was that had a Lease of its own, and leaves the
+// Lease that replicas compete for, under whatever name, to them.
+func TestReplicasKeepTheirLease(t *testing.T) {
+	e := &Election{Scope: "shop"}
+	lease := func(name, purpose string, ago time.Duration) coordinationv1.Lease {
+		at := metav1.NewMicroTime(recorded.Add(-ago))
+		l := coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{scopeAnnotation: "shop"}},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, RenewTime: &at},
+		}
+		if purpose != "" {
+			l.Annotations[purposeAnnotation] = purpose
+		}
+		return l
+	}
+	const before = "" // what versions have said that did not say it
+	for _, test := range []struct {
+		leases []coordinationv1.Lease
+		want   string
+	}{
+		{[]coordinationv1.Lease{lease("rollspan", before, 0), lease("checkout", before, 0)}, ""},
+		{[]coordinationv1.Lease{lease("checkout", purposeElection, 0), lease("rollspan-bcdfghjk", purposeElection, 0)}, ""},
+		{[]coordinationv1.Lease{lease("checkout", purposeElection, 0), lease("rollspan-bcdfghjk", before, time.Hour)}, "rollspan-bcdfghjk"},
+		{[]coordinationv1.Lease{lease("rollspan-bcdfghjk", purposeOwn, time.Hour), lease("rollspan-xcdfghjk", purposeOwn, time.Minute)}, "rollspan-xcdfghjk"},
+	} {
+		got := ""
+		if l := e.before(test.leases); l != nil {
+			got = l.Name
+		}
+		if got != test.want {
+			t.Errorf("of %v it goes on with %q, want %q", test.leases, got, test.want)
+		}
+	}
+}
+
+// The Lease says whose it is, so that the next process knows.
+func TestALeaseSaysWhatItIsFor(t *testing.T) {
+	for _, test := range []struct{ name, want string }{{"", purposeOwn}, {"checkout", purposeElection}} {
+		ctx, stop := context.WithCancel(t.Context())
+		api := &leases{byName: map[string]*coordinationv1.Lease{}}
+		b, _ := box("alone")
+		e := &Election{Client: api, Name: test.name, Identity: "here", Outbox: b, Log: slog.New(slog.DiscardHandler), Report: func(err error) {
+			if list, _ := api.List(ctx, metav1.ListOptions{}); err == nil && len(list.Items) > 0 {
+				stop()
+			}
+		}}
+		e.Run(ctx)
+		list, _ := api.List(ctx, metav1.ListOptions{})
+		if got := list.Items[0].Annotations[purposeAnnotation]; got != test.want {
+			t.Errorf("the Lease of --leader-elect-name=%q is of %q, want %q", test.name, got, test.want)
+		}
+		stop()
+	}
+}
+
+// Who may not list Leases says once what that costs.
+func TestOthersThatCannotBeSeen(t *testing.T) {
+	var said strings.Builder
+	api := &leases{refuses: true}
+	e := &Election{Name: "rollspan", Client: api, Log: slog.New(slog.NewTextHandler(&said, nil))}
+	for range 3 {
+		e.lookNow(t.Context())
+	}
+	if n := strings.Count(said.String(), "is not noticed"); n != 1 {
+		t.Errorf("it was said %d times, want once:\n%s", n, said.String())
+	}
+	api.refuses = false
+	e.lookNow(t.Context())
+	api.refuses = true
+	e.lookNow(t.Context())
+	if n := strings.Count(said.String(), "is not noticed"); n != 2 {
+		t.Errorf("it was said %d times, want again after it was put right:\n%s", n, said.String())
 	}
 }

@@ -19,6 +19,11 @@ const (
 	recordAnnotation = "rollspan.io/handed-out"
 	// scopeAnnotation says of a Lease of one process what it watches.
 	scopeAnnotation = "rollspan.io/watches"
+	// purposeAnnotation says what a Lease is for: one process's own, or for replicas to
+	// compete for.
+	purposeAnnotation = "rollspan.io/lease-of"
+	purposeOwn        = "process"
+	purposeElection   = "replicas"
 )
 
 // errNotHeld says that a Lease is not this process's.
