@@ -35,6 +35,13 @@ func (r *run) openQueue(live *watcher.Live) (*journal.Queue, error) {
 	})
 }
 
+// hurry has what waits for the collector tried again at once.
+func (r *run) hurry() {
+	if exporter := r.exporter.Load(); exporter != nil {
+		exporter.Hurry()
+	}
+}
+
 // diskQueue is a journal.Queue as an exporter knows it: how a span is encoded in there is said
 // here.
 type diskQueue struct {

@@ -194,7 +194,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	ofJournal, _ := r.shareDataDir()
 	options.DataDir, options.DataDirMaxBytes, options.Acknowledges = r.dataDir, ofJournal, r.conversion.format == outputOTLP
 	options.Namespaces, options.Engine, options.Log = r.namespaces, r.conversion.engine, r.log
-	options.Found = r.found
+	options.Found, options.Hurry = r.found, r.hurry
 	options.Budget = r.conversion.newBudget
 	options.Sink = func(clusterUID string) (watcher.Sink, error) {
 		sink, err := r.open(clusterUID, live, &registered)

@@ -53,6 +53,9 @@ type LiveOptions struct {
 	// Acknowledges says that Acknowledge is called for each span that has arrived, or never
 	// will; without it what Deliver took has.
 	Acknowledges bool
+	// Hurry is called where there is little time for what the Sink has: what is to follow waits
+	// until that has arrived. Default: nothing.
+	Hurry func()
 	// Found returns the spans that a journal.Queue knows, when Sink was called. Default: none.
 	Found func() []journal.SpanKey
 	// Clock dates what arrives. Default: that of the machine.
@@ -207,6 +210,9 @@ func (l *Live) Start(ctx context.Context) error {
 	}()
 
 	err = errors.Join(l.feed(keeper, sink, stopped), keeper.Rest())
+	if l.options.Hurry != nil {
+		l.options.Hurry()
+	}
 	if failed := out.conclude(); err == nil {
 		err = failed // else it is the same, or there is something worse
 	}

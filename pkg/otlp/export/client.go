@@ -150,6 +150,7 @@ func withAnswer(ctx context.Context) (context.Context, *answer) {
 
 // keepAnswer is the hook of the gRPC client.
 func keepAnswer(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	connectInHaste(ctx, cc)
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
 		response, _ := reply.(*coltracepb.ExportTraceServiceResponse)

@@ -36,6 +36,8 @@ type Exporter struct {
 	cancel context.CancelFunc
 	// wake has room for one: there is something to send, or the end is near.
 	wake chan struct{}
+	// hurry has room for one: there is little time.
+	hurry chan struct{}
 	// closing is closed when Shutdown begins.
 	closing chan struct{}
 	// done is closed when the sender has ended.
@@ -43,7 +45,9 @@ type Exporter struct {
 
 	mu       sync.Mutex
 	queue    *queue
-	store    Store // nil for none
+	store    Store      // nil for none
+	storing  sync.Mutex // held while the Store is synced
+	stored   chan struct{}
 	stats    Stats
 	overflow losses
 }
@@ -129,6 +133,7 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 		ctx:      ctx,
 		cancel:   cancel,
 		wake:     make(chan struct{}, 1),
+		hurry:    make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
 		queue:    newQueue(s.QueueSpans, s.QueueBytes, encoder.ResourceBytes()),
@@ -137,6 +142,8 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 	if e.store = s.Store; e.store != nil {
 		e.queue.onDisk = e.store.Working()
 		e.stats.Enqueued = int64(e.behind())
+		e.stored = make(chan struct{}, 1)
+		go e.storeSoon()
 	}
 	go newSender(e).run()
 	return e, nil
@@ -175,6 +182,7 @@ func (e *Exporter) Enqueue(traces []spans.Trace) {
 	}
 	warn()
 	e.signal()
+	e.signalStore()
 }
 
 // dropped counts what the queue evicted, by namespace. The caller holds the
@@ -228,7 +236,8 @@ func (e *Exporter) Stats() Stats {
 
 // Shutdown ends the Exporter: what is queued is still sent, with retries, until
 // ctx ends. It returns how many spans were left, and if any were lost by that, an
-// error that says why: those in a Store are not. What was in flight when ctx ended
+// error that says why: those in a Store are not, so that a collector that does not
+// answer is asked once more only. What was in flight when ctx ended
 // counts as left, though it may have arrived. Further calls return the same.
 func (e *Exporter) Shutdown(ctx context.Context) (left int, err error) {
 	e.mu.Lock()
@@ -271,7 +280,7 @@ func (e *Exporter) Shutdown(ctx context.Context) (left int, err error) {
 
 // allStored makes what waits survive the machine, and says whether all of it does.
 func (e *Exporter) allStored() bool {
-	e.store.Sync()
+	e.syncStore()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.store.Working() && !e.queue.anyInMemory()

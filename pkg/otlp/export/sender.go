@@ -51,8 +51,14 @@ type sender struct {
 	// greeting says that the collector was not heard of yet, and is to be asked for an
 	// answer when there is nothing to send.
 	greeting bool
-	// hurry is closed when Shutdown begins, and nil once that was noticed.
-	hurry <-chan struct{}
+	// ending is closed when Shutdown begins, and nil once that was noticed.
+	ending <-chan struct{}
+	// late says that the last request was made after that.
+	late bool
+	// hasty says that the next request has not waited for its time.
+	hasty bool
+	// left says that what waits is left to the next process.
+	left bool
 }
 
 // outage is what was said about a collector that does not take spans.
@@ -69,7 +75,7 @@ func newSender(e *Exporter) *sender {
 		limitBytes: newSizeLimit(maxBatchBytes),
 		losses:     map[verdict]*pacer{refused: {}, tooLarge: {}},
 		greeting:   e.settings.Greet,
-		hurry:      e.closing,
+		ending:     e.closing,
 	}
 }
 
@@ -87,7 +93,7 @@ func (s *sender) run() {
 // next waits for spans and returns the oldest. It returns none when there is
 // nothing more to do.
 func (s *sender) next() (batch []*node, size int) {
-	for s.ctx.Err() == nil {
+	for s.ctx.Err() == nil && !s.left {
 		s.mu.Lock()
 		s.refill()
 		batch, size = s.queue.take(s.limitSpans, s.limitBytes.current)
@@ -110,10 +116,14 @@ func (s *sender) next() (batch []*node, size int) {
 
 // send makes one request.
 func (s *sender) send(batch []*node) answer {
-	if s.store != nil {
-		s.store.Sync()
+	s.syncStore()
+	s.late = s.isClosing()
+	ctx := s.ctx
+	if s.hasty {
+		ctx = withHaste(ctx)
+		s.hasty = false
 	}
-	return s.request(s.ctx, batch)
+	return s.request(ctx, batch)
 }
 
 func (s *sender) request(ctx context.Context, batch []*node) answer {
@@ -162,6 +172,9 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.giveBack(&a)
 		s.report(a)
 		s.failures++
+		if s.left = s.leaves(a.verdict); s.left {
+			return
+		}
 		s.wait(max(s.backoff(a.verdict), min(a.after, maxAfter)))
 	}
 }
@@ -371,14 +384,16 @@ func (s *sender) backoff(v verdict) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// wait waits for d, but does not keep Shutdown from trying once more.
+// wait waits for d, but does not keep Shutdown, or who is in a hurry, from trying once more.
 func (s *sender) wait(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-s.ctx.Done():
+	case <-s.ending:
+		s.ending, s.hasty = nil, true
 	case <-s.hurry:
-		s.hurry = nil
+		s.failures, s.hasty = 0, true // the next failures are met with short waits again
 	}
 }
