@@ -81,12 +81,16 @@ func (k *Keeper) compacted(c *compaction) error {
 		return nil
 	}
 	if c.err != nil {
-		return c.err
+		return k.notCompacted(c, c.err)
 	}
 	// The ledger last: it may know more than it needs to.
-	if err := errors.Join(k.observed.replace(c.observed), k.handed.replace(c.handed)); err != nil {
-		return err
+	if err := k.observed.replace(c.observed); err != nil {
+		return k.notCompacted(c, err)
 	}
+	if err := k.handed.replace(c.handed); err != nil {
+		return k.notCompacted(c, err)
+	}
+	k.uncompacted = false
 	k.base = k.observed.bytes()
 	k.stats.Compactions++
 	k.measure()
@@ -95,10 +99,7 @@ func (k *Keeper) compacted(c *compaction) error {
 			"what of them is open now is told after a restart as far as objects and Events prove it; more room is given by --data-dir-max-bytes",
 			"workloads", c.forced)
 	}
-	if k.stats.Bytes > k.options.MaxBytes {
-		return errors.New("it takes more room than it may; more is given by --data-dir-max-bytes")
-	}
-	return nil
+	return k.bounded()
 }
 
 // compactor compacts segments. It goes through them twice: once to find out what belongs

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -263,9 +264,112 @@ func TestDiskFails(t *testing.T) {
 	if stats := k.Stats(); stats.Failures != 1 {
 		t.Errorf("%+v", stats)
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, "*.journal")); err != nil || len(left) > 0 {
-		t.Errorf("what nobody can go on with is left: %q, %v", left, err)
+}
+
+// What was on the disk before it failed is of use to the next process: it hands out what was not
+// acknowledged, in the same words, and begins anew behind that, as it does after any number of
+// restarts. What the process told from memory is not told in other words.
+func TestDiskThatFailedIsUsedAgain(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, to := t.TempDir(), newTold(t)
+	k, _ := quietly(t, dir, newEngine, to)
+	k.LogTo(slog.New(slog.DiscardHandler))
+	l := &life{k, to, func() bool { return false }}
+	half := 0
+	for ; len(to.bytes) == 0; half++ { // until the first rollout is told
+		l.live(steps[half : half+1])
 	}
+	before := len(to.bytes)
+	k.Kill() // the next write fails
+	l.live(steps[half:])
+	if before == 0 || len(to.bytes) == before {
+		t.Fatalf("%d spans were told before the disk failed, %d in all", before, len(to.bytes))
+	}
+	// The first one dies before anything is acknowledged.
+	for _, more := range []int{0, 20, 40} {
+		again := newTold(t)
+		next, said := quietly(t, dir, newEngine, again)
+		if n := strings.Count(said, "the journal had stopped"); n != 1 && more == 0 || n != 0 && more > 0 {
+			t.Errorf("it is said %d times: %s", n, said)
+		}
+		if len(again.bytes) != before {
+			t.Errorf("%d spans are told again, want the %d that were not acknowledged when the disk failed", len(again.bytes), before)
+		}
+		for key, wire := range again.bytes {
+			if !bytes.Equal(to.bytes[key], wire) {
+				t.Errorf("%s is told in other words", again.name[key])
+			}
+		}
+		if next.Replayed() != max(0, more-20) || !next.Kept() {
+			t.Errorf("%d observations are known of after the disk had failed", next.Replayed())
+		}
+		(&life{next, again, func() bool { return false }}).live(steps[len(steps)-200:][max(0, more-20):more])
+		next.Kill()
+	}
+}
+
+// A segment that the disk cannot read costs what is in it, and not the others.
+func TestSegmentThatCannotBeRead(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, to, k := lived(t, steps)
+	path := k.Segments()[1]
+	next, err := journal.Open(journal.Options{Dir: dir, New: newEngine, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It can be opened, and not read.
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Recover(func(out []spans.Trace) error { to.add(out); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if stats := next.Stats(); !next.Kept() || stats.Failures != 0 || stats.Corrupt != 1 || next.Replayed() == 0 || next.Replayed() >= len(steps) {
+		t.Errorf("%+v, %d of %d replayed", stats, next.Replayed(), len(steps))
+	}
+	if _, err := os.Stat(path + ".corrupt"); err != nil {
+		t.Errorf("it is not set aside: %v", err)
+	}
+	next.Kill()
+}
+
+// A journal that cannot be compacted goes on as it is, and that is said once.
+func TestCannotBeCompacted(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, to := t.TempDir(), newTold(t)
+	k, _ := quietly(t, dir, newEngine, to)
+	var log strings.Builder
+	k.LogTo(slog.New(slog.NewTextHandler(&log, nil)))
+	k.Fill(4 << 10)
+	l := &life{k, to, always}
+	half := len(steps) / 2
+	l.live(steps[:half])
+	for range 2 {
+		k.Mark() // there is a segment that is written
+		paths := k.Segments()
+		inTheWay := paths[len(paths)-1] + ".tmp"
+		if err := os.Mkdir(inTheWay, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.CompactNow(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.live(steps[half:])
+	undisturbed(t, steps).compare(to, "without a compaction")
+	if n := strings.Count(log.String(), "could not be compacted"); n != 1 || !k.Kept() || k.Stats().Failures != 2 {
+		t.Errorf("it said %q, %+v", log.String(), k.Stats())
+	}
+	k.Kill()
+	again, _ := quietly(t, dir, newEngine, to)
+	to.once("after a compaction that failed")
+	if again.Replayed() != len(steps) {
+		t.Errorf("%d of %d observations are known", again.Replayed(), len(steps))
+	}
+	again.Kill()
 }
 
 // withoutDisk is a Keeper that has a ledger which is not synced, and whose disk is gone.

@@ -72,8 +72,8 @@ type Options struct {
 // methods are for one goroutine, but for Acknowledge, Settle, Stats and Close.
 //
 // A disk that fails does not end the program: the failure is logged once and counted, and the
-// engine goes on in memory alone. The journal, which lacks what came since, is removed as far
-// as that is possible, as nobody could tell what had been handed out.
+// engine goes on in memory alone. The journal, which lacks what came since, says so: the next
+// process hands out what of it was not acknowledged, and begins anew behind it.
 type Keeper struct {
 	options Options
 	engine  Engine
@@ -85,8 +85,12 @@ type Keeper struct {
 	seqs []uint64
 	// listed are the sources whose first lists are through, and cluster the record of whose
 	// they are.
-	listed  map[string]bool
-	cluster []byte
+	listed   map[string]bool
+	cluster  []byte
+	stopping *stopNote
+	// stopped says that the journal had, and is not gone on with yet; uncompacted that it was
+	// logged that it could not be compacted.
+	stopped, uncompacted bool
 
 	replayed   int              // observations and times of the last replay
 	marked     time.Time        // when the last mark was written
@@ -151,6 +155,12 @@ func Open(o Options) (*Keeper, error) {
 		return k, nil
 	}
 	k.observed, k.handed = newSeries(o.Dir, "observed"), newSeries(o.Dir, "handed")
+	note, stopped, err := openStopNote(k.file("stopped"))
+	if k.stopping = note; err != nil {
+		k.fail(err)
+		return k, nil
+	}
+	k.stopped = stopped
 	full := min(segmentBytes, o.MaxBytes/16)
 	k.observed.full, k.handed.full = full, full
 	for _, s := range []*series{k.observed, k.handed} {
@@ -177,20 +187,12 @@ func (k *Keeper) failLocked(err error) {
 	if k.observed == nil && k.stats.Failures > 1 {
 		return
 	}
-	k.options.Log.Error("the journal cannot be written; it goes on in memory alone, and what is not handed out when the process ends is lost",
-		"dir", k.options.Dir, "error", err)
-	for _, s := range []*series{k.observed, k.handed} {
-		if s == nil {
-			continue
-		}
-		if s.file != nil {
-			_ = s.file.Close() // it has failed
-		}
-		for _, seg := range s.segments {
-			_ = os.Remove(seg.path) // where it cannot be, it is as it was
-		}
+	kept := k.stop()
+	means := "what was written by now is kept for the next process; what came later, and is not handed out when this one ends, is lost"
+	if !kept {
+		means = "what is not handed out when the process ends is lost"
 	}
-	k.observed, k.handed = nil, nil
+	k.options.Log.Error("the journal cannot be written; it goes on in memory alone, and "+means, "dir", k.options.Dir, "error", err)
 }
 
 // Kept reports whether there is a journal.
@@ -472,6 +474,7 @@ func (k *Keeper) Close() error {
 	}
 	err := k.handed.close()
 	k.handed = nil
+	k.stopping.close()
 	return err
 }
 

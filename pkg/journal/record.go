@@ -29,6 +29,7 @@ const (
 	recHold     = 5 // nothing is handed out
 	recRelease  = 6 // until now
 	recCluster  = 7 // whose journal this is
+	recStopped  = 8 // what comes behind a new engine was told, as a disk had failed
 )
 
 // Flags of an observation.

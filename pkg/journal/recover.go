@@ -48,6 +48,9 @@ func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 		}
 		break
 	}
+	if k.Kept() && k.stopped {
+		k.goOnBehind()
+	}
 	k.options.Observed, k.options.Reset = nil, nil // a later replay tells nobody what is there
 	if !k.Kept() {
 		k.engine, k.replayed = k.options.New(), 0
@@ -146,7 +149,7 @@ func (k *Keeper) report(damaged []damage, means string) {
 		}
 		k.stats.Corrupt++
 		k.options.Log.Error("a segment of the journal is damaged, and is set aside; what comes before the damage is used, and "+means,
-			"file", d.path, "aside", d.aside, "bytes", d.lost)
+			"file", d.path, "aside", d.aside, "bytes", d.lost, "error", d.why)
 	}
 }
 
@@ -284,6 +287,8 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 		k.engine.Hold()
 	case recRelease:
 		k.engine.Release()
+	case recStopped:
+		k.stoppedHere()
 	default:
 		return nil, errUnknown
 	}

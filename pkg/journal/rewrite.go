@@ -12,7 +12,8 @@ type replacement struct {
 	bytes int64
 }
 
-// replace has a file take the place of segments.
+// replace has a file take the place of segments. Those that cannot be removed are when the
+// directory is opened next. With an error nothing has changed.
 func (s *series) replace(by replacement) error {
 	if by.path == "" {
 		return nil
@@ -21,18 +22,14 @@ func (s *series) replace(by replacement) error {
 	if err := os.Rename(by.path, path); err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
-		return err
-	}
+	synced := syncDir(s.dir) == nil // or the others are still there after the machine has failed
 	kept := []segment{{by.index, path, by.bytes}}
 	for _, seg := range s.segments {
 		switch {
 		case seg.index > by.index:
 			kept = append(kept, seg)
-		case seg.index < by.index:
-			if err := os.Remove(seg.path); err != nil {
-				return err
-			}
+		case seg.index < by.index && synced:
+			_ = os.Remove(seg.path)
 		}
 	}
 	s.segments = kept

@@ -53,8 +53,9 @@ type damage struct {
 	// aside is where the segment is now; empty where its tail was cut off.
 	aside string
 	path  string
-	// lost is how many bytes of it are not used.
+	// lost is how many bytes of it are not used, and why says what is wrong.
 	lost int64
+	why  error
 }
 
 func newSeries(dir, name string) *series {
@@ -262,10 +263,13 @@ func (s *series) sealed() []segment {
 func (s *series) recover(each func(entry) error) (damaged []damage, err error) {
 	for i := 0; i < len(s.segments); i++ {
 		seg := &s.segments[i]
+		var ended error
 		good, err := readSegment(*seg, func(e entry) error {
 			s.next = max(s.next, e.seq+1)
-			return each(e)
+			ended = each(e)
+			return ended
 		})
+		reason := err
 		switch {
 		case err == nil:
 			continue
@@ -274,14 +278,17 @@ func (s *series) recover(each func(entry) error) (damaged []damage, err error) {
 			if err := cutOff(seg.path, good); err != nil {
 				return damaged, err
 			}
-		case errors.Is(err, errTorn), errors.Is(err, errDamaged):
+		case ended != nil:
+			return damaged, err
+		default: // it is damaged, or the disk cannot read it
 			aside, err := setAside(seg.path, good)
 			if err != nil {
 				return damaged, err
 			}
-			damaged = append(damaged, damage{path: seg.path, aside: aside, lost: seg.bytes - good})
-		default:
-			return damaged, err
+			damaged = append(damaged, damage{path: seg.path, aside: aside, lost: seg.bytes - good, why: reason})
+			if _, err := os.Lstat(seg.path); err != nil {
+				good = 0 // all of it is aside
+			}
 		}
 		seg.bytes = good
 		if good == 0 {
@@ -314,8 +321,8 @@ func setAside(path string, good int64) (aside string, err error) {
 		return aside, os.Rename(path, aside)
 	}
 	whole, err := os.ReadFile(path)
-	if err != nil {
-		return aside, err
+	if err != nil { // what was read of it is used by now, and not again
+		return aside, os.Rename(path, aside)
 	}
 	if err := WriteFile(path+".tmp", whole[:good]); err != nil {
 		return aside, err
