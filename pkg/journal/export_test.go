@@ -10,6 +10,9 @@ import (
 // Replayed is how many observations and times the last replay had.
 func (k *Keeper) Replayed() int { return k.replayed }
 
+// Next is the number of the next record of what is observed.
+func (k *Keeper) Next() uint64 { return k.observed.next }
+
 // Segments are the files of the observations, and Ledger those of what was handed out.
 func (k *Keeper) Segments() (paths []string) { return pathsOf(k.observed) }
 

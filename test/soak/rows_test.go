@@ -1,0 +1,265 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rollspan/rollspan/test/e2e/harness"
+)
+
+// row is a row of the table: a rollspan that is disturbed in one way.
+type row struct {
+	name string
+	// dataDir and lease say what it has to go on with, and replicas how many there are; default 1.
+	dataDir, lease bool
+	replicas       int
+	byHTTP         bool
+	more           []string
+	// times is how often it is disturbed, of how often the table says, and apart how long at
+	// least from one time to the next.
+	times, inSoak int
+	apart         time.Duration
+	disturb       func(ctx context.Context, r *running)
+	// before and behind are done before it is started, and when nothing changes any more.
+	before, behind func(r *running)
+	// small is the size of the data directory's disk, as mount has it.
+	small string
+	// exact says that all that is expected arrives, and nothing else.
+	exact bool
+}
+
+// running is a row, with what it has.
+type running struct {
+	row
+	t         testing.TB
+	world     *world
+	collector *collector
+	api       *apiServer
+	dir       string
+	random    *rand.Rand
+	programs  []*harness.Program
+	said      strings.Builder // by those that are gone
+	disturbed atomic.Int64
+	token     int
+}
+
+// table is what delivery.md has.
+func table() []row {
+	const every = 5 * time.Second
+	down := func(ctx context.Context, r *running) {
+		r.api.down()
+		r.wait(ctx, 2*time.Second, 4*time.Second)
+		r.api.up()
+	}
+	badly := func(how ...manner) func(*running) {
+		return func(r *running) {
+			r.collector.behave(func(int) manner { return how[rand.IntN(len(how))] }) //nolint:gosec // Nothing secret.
+		}
+	}
+	well := func(r *running) { r.collector.behave(nil) }
+	return []row{
+		{name: undisturbed, exact: true},
+		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, exact: true},
+		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, exact: true},
+		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
+		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, disturb: killLeader},
+		{name: "both killed", lease: true, replicas: 2, times: 1, inSoak: 3, apart: 60 * time.Second, disturb: killAndStart},
+		{name: "SIGTERM, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: stopAndStart, exact: true},
+		{name: "SIGTERM without a collector, data directory", dataDir: true, lease: true, times: 2, inSoak: 10, apart: every, disturb: stopWithBacklog, exact: true},
+		{name: "SIGTERM, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: stopAndStart},
+		{name: "collector down all the time, then up", before: func(r *running) { r.collector.down() }, behind: func(r *running) { r.collector.up() }, exact: true},
+		{name: "collector slow", more: []string{"--otlp-timeout", impatient}, before: badly(takes, takesSlowly, forgetsTime), behind: well, exact: true},
+		{name: "429 with RetryInfo (gRPC)", before: badly(throttles, throttles, takes), behind: well, exact: true},
+		{name: "429 with Retry-After (HTTP)", byHTTP: true, before: badly(throttles, throttles, takes), behind: well, exact: true},
+		{name: "collector takes half, or all with a warning", before: badly(halfTakes, warns, fails), behind: well, exact: true},
+		{name: "connection reset in mid-request", byHTTP: true, before: badly(breaksOff, hangsUp, takes), behind: well, exact: true},
+		{name: "API server down", times: 3, inSoak: 10, apart: every, disturb: down},
+		{name: "watch cache expired (410)", times: 4, inSoak: 20, apart: every, disturb: func(_ context.Context, r *running) { r.api.expire() }},
+		{name: "watches closed every second", before: func(r *running) { r.api.watchFor.Store(int64(time.Second)) }, behind: func(r *running) { r.api.watchFor.Store(0) }, exact: true},
+		{name: "500s", times: 1, inSoak: 1, apart: every, disturb: func(ctx context.Context, r *running) {
+			r.api.failing.Store(true)
+			r.api.cutAll()
+			r.wait(ctx, *fiveHundreds, *fiveHundreds)
+			r.api.failing.Store(false)
+		}},
+		{name: "token expired", times: 2, inSoak: 5, apart: 2 * every, disturb: expireToken},
+		{name: "disk full", dataDir: true, small: "4m", times: 1, inSoak: 1, apart: every, disturb: fillDisk, exact: true},
+	}
+}
+
+// wait waits for a random time.
+func (r *running) wait(ctx context.Context, least, most time.Duration) {
+	if most > least {
+		least += time.Duration(r.random.Int64N(int64(most - least)))
+	}
+	select {
+	case <-time.After(least):
+	case <-ctx.Done():
+	}
+}
+
+// run disturbs until it has done so often enough, or ctx is done.
+func (r *running) run(ctx context.Context) {
+	times := r.times
+	if *inFull {
+		times = max(1, r.inSoak*(*percent)/100)
+	}
+	for i := 0; r.disturb != nil && i < times; i++ {
+		if r.wait(ctx, r.apart, 2*r.apart); ctx.Err() != nil {
+			return
+		}
+		r.disturb(ctx, r)
+		r.disturbed.Add(1)
+	}
+}
+
+// start starts one more rollspan.
+func (r *running) start() {
+	args := []string{"run", "--kubeconfig", filepath.Join(r.dir, "kubeconfig"), "--cluster-name", r.cluster(), "--settle", "5s", "--log-level", "info"}
+	args = append(append(args, r.collector.flags()...), r.more...)
+	for i := range spaces {
+		args = append(args, "-n", fmt.Sprintf("soak-%d", i))
+	}
+	if r.dataDir {
+		args = append(args, "--data-dir", filepath.Join(r.dir, "data"))
+	}
+	if r.lease {
+		args = append(args, "--leader-elect-namespace", r.leases())
+	}
+	if r.replicas > 1 {
+		args = append(args, "--leader-elect")
+	}
+	p, err := harness.Start(r.world.binary, nil, args...)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	r.t.Cleanup(p.Kill)
+	r.programs = append(r.programs, p)
+}
+
+// leases is the namespace of its Leases, and cluster what its spans say.
+func (r *running) leases() string  { return "leases-" + r.cluster() }
+func (r *running) cluster() string { return fmt.Sprintf("row-%d", r.world.number(r.name)) }
+
+// gone notes what a program has said that has ended.
+func (r *running) gone(p *harness.Program) {
+	r.said.WriteString(p.Stderr())
+	r.said.WriteString("---- it is gone\n")
+}
+
+// killAndStart kills all of them at once, without a chance to say or save anything.
+func killAndStart(ctx context.Context, r *running) {
+	for _, p := range r.programs {
+		p.Kill()
+		r.gone(p)
+	}
+	n := len(r.programs)
+	r.programs = nil
+	r.wait(ctx, 0, 3*time.Second)
+	for range n {
+		r.start()
+	}
+}
+
+// killLeader kills the one that sends, and starts another when the standby has taken over.
+func killLeader(ctx context.Context, r *running) {
+	leader := -1
+	for i, p := range r.programs {
+		if said := p.Stderr(); strings.LastIndex(said, "the lease is held") > strings.LastIndex(said, "the lease is lost") {
+			leader = i
+		}
+	}
+	if leader < 0 {
+		return
+	}
+	p := r.programs[leader]
+	p.Kill()
+	r.gone(p)
+	r.programs = slices.Delete(r.programs, leader, leader+1)
+	r.start()
+}
+
+// stopAndStart stops it as Kubernetes does.
+func stopAndStart(ctx context.Context, r *running) {
+	for _, p := range r.programs {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		if err := p.Stop(limit); err != nil {
+			r.t.Errorf("%s: %v", r.name, err)
+		}
+		cancel()
+		r.gone(p)
+	}
+	n := len(r.programs)
+	r.programs = nil
+	r.wait(ctx, 0, 2*time.Second)
+	for range n {
+		r.start()
+	}
+}
+
+// stopWithBacklog stops it while the collector is away, which comes back when it is gone.
+func stopWithBacklog(ctx context.Context, r *running) {
+	r.collector.down()
+	r.wait(ctx, 3*time.Second, 6*time.Second)
+	stopAndStart(ctx, r)
+	r.wait(ctx, time.Second, 2*time.Second)
+	r.collector.up()
+}
+
+// expireToken has the API server refuse the token, and writes another into the file a little
+// later.
+func expireToken(ctx context.Context, r *running) {
+	before := r.token
+	r.token++
+	next := r.world.newToken(ctx, r.cluster(), r.token)
+	r.world.revoke(ctx, r.cluster(), before)
+	r.api.cutAll() // a watch outlives its token
+	r.wait(ctx, 8*time.Second, 12*time.Second)
+	if err := os.WriteFile(filepath.Join(r.dir, "token"), []byte(next), 0o600); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// fillDisk takes all room that the data directory has, for good.
+func fillDisk(_ context.Context, r *running) {
+	f, err := os.Create(filepath.Join(r.dir, "data", "ballast"))
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	defer f.Close() //nolint:errcheck // It cannot be written on purpose.
+	block := make([]byte, 4<<10)
+	for {
+		if _, err := f.Write(block); err != nil {
+			return
+		}
+	}
+}
+
+// says waits until one of the programs has said something, and reports whether it has. One that
+// has ended will not.
+func (r *running) says(ctx context.Context, what string) (said bool) {
+	_ = poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		for _, p := range r.programs {
+			if strings.Contains(p.Stderr(), what) {
+				said = true
+			}
+			select {
+			case <-p.Exited():
+				return true, nil
+			default:
+			}
+		}
+		return said, nil
+	})
+	return said
+}
