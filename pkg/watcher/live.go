@@ -252,6 +252,8 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 	defer ticker.Stop()
 	listed := false
 	shed := shedLog{log: l.options.Log}
+	began := time.Now()
+	passage := passage{elapsed: func() time.Duration { return time.Since(began) }}
 	l.catchUp(keeper)
 	for {
 		var finished []spans.Trace
@@ -280,7 +282,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 				finished = l.caughtUp(keeper)
 			}
 			finished = append(finished, keeper.Advance(now)...)
-			passed = now
+			passed = passage.by(now, stats.Clocks)
 		case <-stopped:
 			if err := l.drain(keeper, sink); err != nil {
 				return err
