@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,6 +36,10 @@ type intake interface {
 	// item takes in an object that the list has, or what happened to one since
 	// the list was begun.
 	item(t watch.EventType, object any) error
+	// seen is the version from which a watch goes on, and goOn says that it does: what the
+	// Reflector hands to Replace next is no list.
+	seen() string
+	goOn()
 }
 
 // feeder is between a source's client and its Reflector, and feeds lists to the
@@ -47,6 +52,10 @@ type feeder struct {
 	// mu is held while a list is fed: a Reflector that ends does not wait for the
 	// list it has asked for.
 	mu sync.Mutex
+	// expired says that nobody can watch from what was seen any more, and fruitless how many
+	// watches in a row broke with what cannot be read before they said anything.
+	expired   atomic.Bool
+	fruitless atomic.Int32
 }
 
 // listerWatcher is what the Reflector gets. Whether lists are streamed depends on
@@ -71,6 +80,11 @@ func (f *feeder) wait() {
 func (f *feeder) list(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if version := f.from(); version != "" {
+		f.into.goOn()
+		return &metav1.List{ListMeta: metav1.ListMeta{ResourceVersion: version}}, nil
+	}
+	f.expired.Store(false)
 	options := metav1.ListOptions{Limit: pageLimit}
 	version := ""
 	for first := true; ; {
@@ -114,10 +128,14 @@ func (f *feeder) list(ctx context.Context, _ metav1.ListOptions) (runtime.Object
 // asks for it in pages, which nobody cuts off for being taken slowly.
 func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	if options.SendInitialEvents == nil || !*options.SendInitialEvents {
-		return f.client.WatchWithContext(ctx, options)
+		return f.watchOn(ctx, options)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if w, err := f.watchFrom(ctx, options); w != nil || err != nil {
+		return w, err
+	}
+	f.expired.Store(false)
 	w, err := f.client.WatchWithContext(ctx, options)
 	if err != nil {
 		return nil, err

@@ -36,8 +36,10 @@ type store struct {
 	// started says that the first list is through, be it in a run before this one;
 	// first that of this run is.
 	started, first bool
-	// listing says that a list was begun.
-	listing bool
+	// listing says that a list was begun, and goesOn that the next one to end is none.
+	listing, goesOn bool
+	// version is up to where all was seen.
+	version string
 	// held are what a list after the first one brought, until the end of the list
 	// shows what was missed before that; heldBytes is their estimated size.
 	held      []causality.Observation
@@ -173,7 +175,7 @@ func (s *objectStore) Delete(v any) error {
 
 // begin begins a list.
 func (s *objectStore) begin(string) error {
-	s.listing = true
+	s.listing, s.goesOn = true, false
 	s.list++
 	s.missedDeletions = 0
 	return s.release() // of a list that did not come to its end
@@ -234,6 +236,9 @@ func (s *objectStore) release() error {
 // items. What was missed comes out in order: deletions first, then what is new or
 // has changed; an object that is as it was yields nothing.
 func (s *objectStore) Replace(list []any, resourceVersion string) error {
+	if s.wentOn() {
+		return nil
+	}
 	if !s.listing {
 		if err := s.begin(resourceVersion); err != nil {
 			return err
@@ -254,6 +259,7 @@ func (s *objectStore) Replace(list []any, resourceVersion string) error {
 		return err
 	}
 	s.listed(s.missedDeletions)
+	s.version = resourceVersion
 	return nil
 }
 
@@ -318,7 +324,7 @@ func (s *eventStore) Bookmark(resourceVersion string) error {
 // backup. Its versions compare to nothing, so everything is passed on; the engine
 // knows an Event it has seen.
 func (s *eventStore) begin(resourceVersion string) error {
-	s.listing = true
+	s.listing, s.goesOn = true, false
 	s.inOrder = s.started && (resourceVersion == "" || !newer(s.newest, resourceVersion))
 	s.skipped = false
 	return s.release() // of a list that did not come to its end
@@ -377,6 +383,9 @@ var errOutOfOrder = errors.New("the list is older than what was seen before")
 
 // Replace ends a list, of which these are the last items.
 func (s *eventStore) Replace(list []any, listVersion string) error {
+	if s.wentOn() {
+		return nil
+	}
 	if !s.listing {
 		if err := s.begin(listVersion); err != nil {
 			return err
@@ -397,6 +406,7 @@ func (s *eventStore) Replace(list []any, listVersion string) error {
 	s.newest = listVersion
 	s.fed = nil
 	s.listed(0)
+	s.version = listVersion
 	return nil
 }
 

@@ -54,6 +54,7 @@ func TestTable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a cluster")
 	}
+	began := time.Now()
 	rows := slices.DeleteFunc(table(), func(r row) bool { return r.name != undisturbed && !strings.Contains(r.name, *only) })
 	if !canMount(t) {
 		rows = slices.DeleteFunc(rows, func(r row) bool { return r.small != "" })
@@ -75,7 +76,9 @@ func TestTable(t *testing.T) {
 		}
 		cancel()
 	}
+	t.Logf("%d rollspans watch after %s", len(all), time.Since(began).Round(time.Second))
 	w.disturb(l, all)
+	t.Logf("%d changes after %s", l.changes.Load(), time.Since(began).Round(time.Second))
 	for _, r := range all {
 		if r.row.behind != nil {
 			r.row.behind(r)
@@ -83,9 +86,13 @@ func TestTable(t *testing.T) {
 	}
 	ended := time.Now()
 	want := settled(t, all[0].collector)
+	t.Logf("all is told after %s", time.Since(began).Round(time.Second))
+	// What lacks after that is lost.
+	limit, cancel := context.WithTimeout(t.Context(), silence)
+	defer cancel()
 	var results []*result
 	for _, r := range all[1:] {
-		results = append(results, r.result(want, ended))
+		results = append(results, r.result(limit, want, ended))
 	}
 	t.Logf("%d changes\n%s", l.changes.Load(), tableOf(results))
 	for i, r := range results {
@@ -146,11 +153,9 @@ func settled(t testing.TB, c *collector) map[string]seen {
 }
 
 // result waits until a row has all that is expected, and compares.
-func (r *running) result(want map[string]seen, ended time.Time) *result {
+func (r *running) result(limit context.Context, want map[string]seen, ended time.Time) *result {
 	out := &result{running: r}
-	ctx, cancel := context.WithTimeout(r.t.Context(), silence)
-	defer cancel()
-	_ = poll(ctx, time.Second, func() (bool, error) { // what lacks then is lost
+	_ = poll(limit, time.Second, func() (bool, error) {
 		got := r.collector.has()
 		for id := range want {
 			if _, ok := got[id]; !ok && compared(want[id].Span) {

@@ -1,0 +1,171 @@
+package watcher
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+)
+
+// asked is an API server that says to each watch what it is told to, and writes down what it was
+// asked for.
+type asked struct {
+	list    []string // of the versions of pods
+	watches [][]watch.Event
+	opens   []error // of a watch; nil for one that opens
+	was     []string
+}
+
+func webAt(version string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: types.UID("web"), ResourceVersion: version}}
+}
+
+func (a *asked) client(streams bool) (cache.ListerWatcherWithContext, any) {
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+			a.was = append(a.was, "list")
+			version := a.list[0]
+			a.list = a.list[1:]
+			return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: version}, Items: []corev1.Pod{*webAt(version)}}, nil
+		},
+		WatchFuncWithContext: func(_ context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			var before []watch.Event
+			if o.SendInitialEvents != nil { // a list that is streamed
+				a.was = append(a.was, "list")
+				version := a.list[0]
+				a.list = a.list[1:]
+				end := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version, Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
+				before = []watch.Event{{Type: watch.Added, Object: webAt(version)}, {Type: watch.Bookmark, Object: end}}
+			}
+			a.was = append(a.was, "watch "+cmp.Or(o.ResourceVersion, "behind it"))
+			if err := a.opens[0]; err != nil {
+				a.opens = a.opens[1:]
+				return nil, err
+			}
+			a.opens = a.opens[1:]
+			w := watch.NewFakeWithChanSize(10, false)
+			for _, event := range append(before, a.watches[0]...) {
+				w.Action(event.Type, event.Object)
+			}
+			a.watches = a.watches[1:]
+			w.Stop()
+			return w, nil
+		},
+	}
+	if streams {
+		return lw, nil
+	}
+	return lw, noStreams{}
+}
+
+// noStreams is a client that cannot stream lists.
+type noStreams struct{}
+
+func (noStreams) IsWatchListSemanticsUnSupported() bool { return true }
+
+func modified(versions ...string) (out []watch.Event) {
+	for _, v := range versions {
+		out = append(out, watch.Event{Type: watch.Modified, Object: webAt(v)})
+	}
+	return out
+}
+
+func endsWith(err *apierrors.StatusError) watch.Event {
+	status := err.Status()
+	return watch.Event{Type: watch.Error, Object: &status}
+}
+
+// TestWatchGoesOn has watches end in all ways. What happened meanwhile is told state by state
+// where the API server has it, and as a list shows it only where it says that it has not.
+func TestWatchGoesOn(t *testing.T) {
+	expired := apierrors.NewResourceExpired("too old")
+	unauthorized := apierrors.NewUnauthorized("the token has expired")
+	for name, test := range map[string]struct {
+		asked
+		streams bool
+		runs    int
+		states  []string
+		want    []string
+	}{
+		"the first list": {
+			asked:  asked{list: []string{"1"}, opens: []error{unauthorized}},
+			runs:   1,
+			states: []string{"1"}, want: []string{"list", "watch 1"},
+		},
+		"refused for a while": {
+			asked: asked{list: []string{"1"}, opens: []error{nil, unauthorized, unauthorized, nil, unauthorized},
+				watches: [][]watch.Event{modified("2"), modified("3", "4")}},
+			runs:   3,
+			states: []string{"1", "2", "3", "4"},
+			want:   []string{"list", "watch 1", "watch 2", "watch 2", "watch 2", "watch 4"},
+		},
+		"broken by an error": {
+			asked: asked{list: []string{"1"}, opens: []error{nil, nil, unauthorized},
+				watches: [][]watch.Event{append(modified("2"), endsWith(apierrors.NewBadRequest("what is that"))), modified("3")}},
+			runs:   2,
+			states: []string{"1", "2", "3"},
+			want:   []string{"list", "watch 1", "watch 2", "watch 3"},
+		},
+		"too old": {
+			asked: asked{list: []string{"1", "7"}, opens: []error{nil, nil, unauthorized},
+				watches: [][]watch.Event{append(modified("2"), endsWith(expired)), modified("8")}},
+			runs:   2,
+			states: []string{"1", "2", "7", "8"},
+			want:   []string{"list", "watch 1", "list", "watch 7", "watch 8"},
+		},
+		"too old to begin with": {
+			asked: asked{list: []string{"1", "7"}, opens: []error{nil, expired, unauthorized},
+				watches: [][]watch.Event{modified("2")}},
+			runs:   2,
+			states: []string{"1", "2", "7"},
+			want:   []string{"list", "watch 1", "watch 2", "list", "watch 7"},
+		},
+		"streamed, and refused for a while": {
+			streams: true,
+			asked: asked{list: []string{"1"}, opens: []error{nil, unauthorized, nil, unauthorized},
+				watches: [][]watch.Event{modified("2"), modified("3", "4")}},
+			runs:   2,
+			states: []string{"1", "2", "3", "4"},
+			want:   []string{"list", "watch behind it", "watch 2", "watch 2", "watch 4"},
+		},
+		"streamed, and too old": {
+			streams: true,
+			asked: asked{list: []string{"1", "7"}, opens: []error{nil, nil, nil, unauthorized},
+				watches: [][]watch.Event{modified("2"), {endsWith(expired)}, modified("8")}},
+			runs:   2,
+			states: []string{"1", "2", "7", "8"},
+			want:   []string{"list", "watch behind it", "watch 2", "list", "watch 2", "watch 8"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var states []string
+			into := newObjectStore(store{
+				kind: podKind, now: time.Now, synced: func() {}, relisted: func(int) {},
+				emit: func(o causality.Observation) error {
+					states = append(states, o.Object.(metav1.Object).GetResourceVersion())
+					return nil
+				},
+			})
+			client, semantics := test.client(test.streams)
+			lists := &feeder{client: client, into: into}
+			reflector := cache.NewReflectorWithOptions(lists.listerWatcher(semantics), nil, into, cache.ReflectorOptions{})
+			for range test.runs {
+				_ = reflector.ListAndWatchWithContext(t.Context()) // how it ends is in what it asks
+			}
+			if !slices.Equal(states, test.states) || !slices.Equal(test.was, test.want) {
+				t.Errorf("of %v it has told %v, want %v; it asked for %v, want %v", name, states, test.states, test.was, test.want)
+			}
+		})
+	}
+}
