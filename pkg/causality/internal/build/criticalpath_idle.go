@@ -152,7 +152,7 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 	switch {
 	case cause == b.root && b.change.NoPods:
 		b.own(path, attr.PhasePaused, from) // somebody has set its parallelism to 0
-	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At)):
+	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At) || b.startsUnseen(path.At)):
 		b.own(path, attr.PhaseUnknown, from)
 	default:
 		news := evidence.Latest(b.change.Opened.Arrival, b.plan.Workload.Watched)
@@ -171,11 +171,20 @@ func (b *changeBuilder) stopsUnseen(at time.Time) bool {
 	return b.waitsForStops() && !first.IsZero() && first.Before(at)
 }
 
+// startsUnseen reports whether a pod that the change made was, as far as is known, still not
+// Ready at a time though the change was complete later: when it was Ready was not seen.
+func (b *changeBuilder) startsUnseen(at time.Time) bool {
+	first := b.notSeen().start
+	return !first.IsZero() && first.Before(at)
+}
+
 // unseen is what there must have been of a change, and nothing shows. Each gap of the path
 // asks for it, so that it is worked out once.
 type unseen struct {
-	pods int       // see unseenPods
-	stop time.Time // when the first pod was asked to stop of whose stop the end was not seen; zero if none was
+	pods int // see unseenPods
+	// stop is when the first pod was asked to stop of whose stop the end was not seen, and start
+	// when the first was made that must have been Ready and was not seen to be; zero if none was.
+	stop, start time.Time
 }
 
 func (b *changeBuilder) notSeen() *unseen {
@@ -187,8 +196,16 @@ func (b *changeBuilder) notSeen() *unseen {
 		if b.plan.Stops[pod].Change == b.change && b.stopSpans[pod] == nil && pod.Leaving() {
 			b.unseen.stop = evidence.Earliest(b.unseen.stop, b.plan.StopAsked(pod))
 		}
+		if _, ready := pod.FirstReady(); !ready && b.waitsForStarts() && b.plan.Starts[pod].Change == b.change && !lostBy(pod, b.end) {
+			b.unseen.start = evidence.Earliest(b.unseen.start, pod.CreatedAt())
+		}
 	}
 	return b.unseen
+}
+
+// waitsForStarts reports whether the change was complete only when its pods were Ready.
+func (b *changeBuilder) waitsForStarts() bool {
+	return b.change.Outcome() == attr.OutcomeComplete && (b.change.Kind == attr.ChangeRollout || b.change.Kind == attr.ChangeScale)
 }
 
 // own takes time for the change itself.

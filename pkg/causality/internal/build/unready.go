@@ -116,7 +116,11 @@ func (b *changeBuilder) attemptBlockers(pod *podlife.Pod) []blocker {
 				open = evidence.Latest(a.span.End, b.end)
 			}
 		}
-		blockers = append(blockers, blocker{span: a.span, available: open, open: open, instead: i == 0 && b.plan.Starts[pod].Lost != nil, again: i > 0, coarse: true, pod: pod})
+		available := open
+		if i == 0 && a.ready.Known() && !last { // the kubelet may have reported it when it was over
+			open = evidence.Latest(open, evidence.Earliest(b.reported(pod), a.until))
+		}
+		blockers = append(blockers, blocker{span: a.span, available: available, open: open, instead: i == 0 && b.plan.Starts[pod].Lost != nil, again: i > 0, coarse: true, pod: pod})
 	}
 	return blockers
 }

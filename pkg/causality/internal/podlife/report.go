@@ -4,8 +4,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -16,8 +18,8 @@ import (
 // The zero Report was not seen to arrive.
 type Report struct {
 	At time.Time
-	// Written says that the API server's own second of the write is in the managedFields.
-	// Without it news that is late may have been late on its way to the watcher.
+	// Written says that the API server's own second of the write is in the managedFields, and
+	// that nothing in it is of later. Without it news that is late may have been late on its way to the watcher.
 	Written bool
 }
 
@@ -45,12 +47,23 @@ func (p *Pod) observeReports(o stream.Observation, in *corev1.Pod) {
 	if o.Initial || o.Inferred {
 		return
 	}
-	if _, ready := p.FirstReady(); ready && p.ReadyReport.At.IsZero() && p.ReadyBy.Arrival.Equal(o.Time) {
+	if ready, is := p.FirstReady(); is && p.ReadyReport.At.IsZero() && p.ReadyBy.Arrival.Equal(o.Time) {
 		p.ReadyReport = reportOf(in, o.Time)
+		p.ReadyReport.Written = p.ReadyReport.Written && !ranSince(in, ready.At.Earliest)
 	}
 	if p.Finished.Known() && p.FinishedReport.At.IsZero() && p.FinishedBy.Arrival.Equal(o.Time) {
 		p.FinishedReport = reportOf(in, o.Time)
 	}
+}
+
+// ranSince reports whether a container started or ended well after a time, as a status states.
+// The write that says so need not be the one that reported what was at that time: news of
+// that one may have been lost.
+func ranSince(in *corev1.Pod, at time.Time) (since bool) {
+	kube.RunTimes(&in.Status, func(_, _ string, t *metav1.Time) {
+		since = since || t.Time.Sub(at) > evidence.ArrivalSlack
+	})
+	return since
 }
 
 // reportOf dates the write of a status by the API server's own second in the
