@@ -162,6 +162,7 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 		d.judge(snap, r, d.toEmit[i+1:])
 	}
 	snap.dropUndated(d)
+	snap.doubtBegun(d)
 	snap.countUnknown[d.UID] = !d.countKnown()
 	listed, from, end := snap.begin, snap.begin, snap.begin
 	switch {

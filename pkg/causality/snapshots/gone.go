@@ -32,11 +32,20 @@ func (snap *snapshot) gonePods() []*snapshotPod {
 			continue
 		}
 		known[ref.UID] = true
-		if maker := snap.makerOf(ref.Namespace, ref.Name); maker != nil {
+		if maker := snap.makerOf(ref.Namespace, ref.Name); maker != nil && !snap.maybeUnlisted(ref.UID) {
 			out = append(out, snap.gonePod(maker, ref.UID, ref.Name))
 		}
 	}
 	return out
+}
+
+// maybeUnlisted reports whether a pod of which only Events tell may be there: nobody says that it
+// stops, and all that is said of it is so new that pods may have been listed before it was made.
+// A snapshot is taken kind by kind.
+func (snap *snapshot) maybeUnlisted(uid types.UID) bool {
+	return !slices.ContainsFunc(snap.eventsOf[uid], func(ev *snapshotEvent) bool {
+		return ev.Reason == podlife.ReasonKilling || ev.first.Before(snap.end.Add(-statusSlack))
+	})
 }
 
 // maker is an object that makes pods.

@@ -90,7 +90,11 @@ func (d *snapshotDeployment) completedByPods(snap *snapshot, r *snapshotRevision
 		}
 	}
 	if n >= d.wantedFirst() {
-		snap.doubt(d.UID, stream.Doubt{At: at, Earliest: evidence.Latest(r.began, availableAfter(at, made, minReady)), Latest: reportedBy(at, made, minReady), Of: stream.DoubtOfEnd})
+		latest := reportedBy(at, made, minReady)
+		if !d.countKnown() { // it may have waited for others, which are gone
+			latest = evidence.Latest(latest, snap.end)
+		}
+		snap.doubt(d.UID, stream.Doubt{At: at, Earliest: evidence.Latest(r.began, availableAfter(at, made, minReady)), Latest: latest, Of: stream.DoubtOfEnd})
 		return at
 	}
 	since := d.availableSince()
@@ -144,7 +148,7 @@ func (d *snapshotDeployment) availableSince() time.Time {
 // Available (MaxUnavailable of k8s.io/kubernetes/pkg/controller/deployment/util), and -1 if
 // that is not known.
 func (d *snapshotDeployment) unavailableAllowed() int {
-	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+	if d.recreates() {
 		return 0
 	}
 	ru := d.Spec.Strategy.RollingUpdate

@@ -97,6 +97,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		pod.learnRuns(s, events)
 	}
 	pod.learnReady(events)
+	pod.learnPhase(events)
 	for _, s := range containerStatuses(in) {
 		if w := s.State.Waiting; w != nil && !podlife.OrdinaryWait(w.Reason) {
 			pod.troubled = true
@@ -112,19 +113,41 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		}
 		pod.asked, pod.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(pod.owner, in.Name))
 		pod.removed = pod.askedExact
-		if grace == 0 {
-			pod.askedBefore(snap.removal(pod.owner, in.Name), events)
+		due, seconds := in.DeletionTimestamp, in.DeletionGracePeriodSeconds
+		if grace == 0 && pod.askedBefore(snap.removal(pod.owner, in.Name), events) {
+			grace = graceOf(&in.Spec)
+			due = new(metav1.NewTime(pod.asked.Truncate(time.Second).Add(grace)))
+			seconds = new(int64(grace / time.Second))
 		}
-		pod.learnDeletion(in.DeletionTimestamp, in.DeletionGracePeriodSeconds)
+		pod.learnDeletion(due, seconds)
 	}
 	return pod
+}
+
+// learnPhase dates that a pod which is deleted now had ended before: with its last container.
+func (pod *snapshotPod) learnPhase(events *podEvents) {
+	in := pod.final
+	if in.DeletionTimestamp == nil || in.Status.Phase != corev1.PodFailed && in.Status.Phase != corev1.PodSucceeded {
+		return
+	}
+	var last time.Time
+	for _, s := range containerStatuses(in) {
+		if t := s.State.Terminated; t != nil && !t.FinishedAt.IsZero() {
+			last = evidence.Latest(last, endOfRun(t, events))
+		}
+	}
+	if !last.IsZero() {
+		pod.learn(last, func(to *corev1.Pod) {
+			to.Status.Phase, to.Status.Reason, to.Status.Message = in.Status.Phase, in.Status.Reason, in.Status.Message
+		})
+	}
 }
 
 // askedBefore dates the request to delete a pod that the kubelet has stopped: it deletes it for
 // good, with no grace period, by which the API server forgets when it was asked first. Its
 // controller may have said so, or the kubelet when it began; else it was at some time within
-// the grace period of its spec.
-func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) {
+// the grace period of its spec. It reports whether it was said.
+func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) (isSaid bool) {
 	said := removal
 	for _, ev := range events.all {
 		if ev.stopsPod() {
@@ -134,13 +157,14 @@ func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) {
 	earliest := pod.asked.Add(-graceOf(&pod.final.Spec))
 	for _, at := range said {
 		if at.Before(pod.asked) && !at.Before(pod.born) {
-			pod.asked, pod.askedExact = at, true
+			pod.asked, pod.askedExact, isSaid = at, true, true
 		}
 	}
 	pod.removed = pod.removed || len(removal) > 0
 	if len(said) == 0 {
 		pod.doubt(stream.Doubt{At: pod.asked, Earliest: evidence.Latest(earliest, pod.born), Latest: pod.asked})
 	}
+	return isSaid
 }
 
 // unstarted is a pod as it is created.

@@ -6,7 +6,10 @@ import (
 	"sort"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // snapshotRevision is a rollout that a snapshot proves, and what it proves of it.
@@ -55,6 +58,12 @@ func (d *snapshotDeployment) firstStepOf(r *snapshotRevision, known *snapshotSte
 	if !known.creates {
 		return known.at
 	}
+	if n := d.steps.before(known.at); d.recreates() && n > 0 {
+		// The new ReplicaSet is made when the pods of the old one are gone.
+		if s := d.steps.lastOfOther(r.set, n); s != nil && !s.up && s.to == 0 {
+			return s.at
+		}
+	}
 	from := evidence.Latest(r.set.CreationTimestamp.Time, known.at.Add(1-sameSync))
 	for _, s := range d.steps.downs[stepsBefore(d.steps.downs, from):] {
 		if !s.at.Before(known.at) {
@@ -65,6 +74,23 @@ func (d *snapshotDeployment) firstStepOf(r *snapshotRevision, known *snapshotSte
 		}
 	}
 	return known.at
+}
+
+// recreates reports whether the Deployment makes new pods when the old ones are gone.
+func (d *snapshotDeployment) recreates() bool {
+	return d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType
+}
+
+// doubtBegun says of the rollouts that are to be emitted how well it is known when they began. Where
+// nothing tells of a step but that the new ReplicaSet was made, and a Deployment recreates its
+// pods, it began when the old ones were asked to go: at some time since the rollout before.
+func (snap *snapshot) doubtBegun(d *snapshotDeployment) {
+	for i, r := range d.revisions {
+		if i > 0 && d.recreates() && d.revision(r.number) == r && r.began.Equal(r.set.created) {
+			before := d.revisions[i-1]
+			snap.doubt(d.UID, stream.Doubt{At: r.began, Earliest: evidence.Latest(before.began, before.set.created, d.CreationTimestamp.Time), Latest: r.began})
+		}
+	}
 }
 
 // layout lays steps along revisions.

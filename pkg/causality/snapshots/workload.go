@@ -65,6 +65,10 @@ func (snap *snapshot) emitState(o runtime.Object, meta metav1.Object) {
 		for i := range in.Status.Conditions {
 			at = evidence.Latest(at, in.Status.Conditions[i].LastTransitionTime.Time)
 		}
+		if rebooted := snap.rebooted(in); !rebooted.IsZero() {
+			snap.emitReboot(in, rebooted, at)
+			return
+		}
 		snap.emit(at, rankListed, watch.Added, o)
 	default:
 		snap.emit(evidence.Latest(snap.begin, created), rankListed, watch.Added, o)
