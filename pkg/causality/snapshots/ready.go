@@ -194,6 +194,9 @@ func (pod *snapshotPod) learnEnds(until time.Time, probed bool) {
 	}
 	for _, s := range containerStatuses(pod.final) {
 		t := s.LastTerminationState.Terminated
+		if t != nil && t.FinishedAt.IsZero() && restarted > 1 { // it has vanished
+			pod.doubt(stream.Doubt{At: until, Earliest: pod.othersRunSince(until), Latest: until})
+		}
 		if t == nil || t.FinishedAt.IsZero() || !t.FinishedAt.Time.Before(until) {
 			continue
 		}
@@ -204,6 +207,18 @@ func (pod *snapshotPod) learnEnds(until time.Time, probed bool) {
 		ended := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: t.FinishedAt}
 		pod.learn(t.FinishedAt.Time, func(to *corev1.Pod) { setCondition(to, ended) })
 	}
+}
+
+// othersRunSince is when the last of the containers had started that run, as far as that was
+// before a time.
+func (pod *snapshotPod) othersRunSince(before time.Time) time.Time {
+	last := pod.born
+	for i := range pod.final.Status.ContainerStatuses {
+		if r := pod.final.Status.ContainerStatuses[i].State.Running; r != nil && r.StartedAt.Time.Before(before) {
+			last = evidence.Latest(last, r.StartedAt.Time)
+		}
+	}
+	return last
 }
 
 // runBefore is when the last of the runs had started that went on at a time, or had ended by
