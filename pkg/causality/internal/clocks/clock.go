@@ -76,8 +76,10 @@ func (b bounds) offset() time.Duration {
 
 // Clock is what is known of one source's clock.
 type Clock struct {
-	// trusted is the same source's by what nobody else can have written; nil of that itself.
+	// trusted is the same source's by what nobody else can have written, once there is one, and
+	// others is where to look for it; nil of that itself.
 	trusted *Clock
+	others  *Clocks
 	// now is what was stated since it jumped, before what was stated before, if it jumped.
 	now, before bounds
 	jumped      bool
@@ -98,6 +100,9 @@ func newClock(name Source) *Clock { return &Clock{name: name, now: unbounded} }
 
 // known is what is known of the clock as of now, by all who speak of it.
 func (c *Clock) known() bounds {
+	if c.trusted == nil && c.others != nil {
+		c.trusted = c.others.Known("", c.name)
+	}
 	if c.trusted != nil && c.now.meets(c.trusted.now) {
 		return c.now.and(c.trusted.now)
 	}

@@ -1,6 +1,7 @@
 package clocks
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -148,7 +149,19 @@ func TestClocksAreBounded(t *testing.T) {
 	if cs.Of("evil", Source{Component: "none"}).Date(said(noon, time.Hour, 0)) != 0 {
 		t.Error("one clock too many corrects")
 	}
-	cs.Sweep(noon)
+	for i := range 2 * mostComponents { // who may write Events somewhere names any source there
+		cs.Of(fmt.Sprint("shop-", i), Source{Component: fmt.Sprint("mine-", i)}).Date(said(noon, 0, 0))
+	}
+	if n := cs.components[""]; n != 0 {
+		t.Errorf("%d components are known by what is trusted", n)
+	}
+	for i := range mostTrusted + 10 {
+		cs.Of("", Source{Node: fmt.Sprint("node-", i)}).Date(said(noon.Add(-time.Minute), 0, 0))
+	}
+	if n := cs.nodes[""]; n != mostTrusted {
+		t.Errorf("%d nodes are known by what is trusted", n)
+	}
+	cs.Sweep(noon.Add(time.Second))
 	if len(cs.byKey)+len(cs.nodes)+len(cs.components) != 0 {
 		t.Errorf("%d clocks are left", len(cs.byKey))
 	}

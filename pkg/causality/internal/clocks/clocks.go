@@ -35,6 +35,10 @@ const MostOfNamespace = 5000
 // mostComponents bounds those of them that are no node's, as anybody may name any.
 const mostComponents = 64
 
+// mostTrusted bounds the nodes whose clocks are known by what is trusted: pods may name nodes
+// that there are not.
+const mostTrusted = 4 * MostOfNamespace
+
 // Clocks are those of a cluster.
 type Clocks struct {
 	Watch watch // rollspan's own
@@ -57,15 +61,18 @@ func (cs *Clocks) Of(namespace string, source Source) *Clock {
 		return c
 	}
 	count, most := cs.nodes, MostOfNamespace
-	if source.Component != "" {
+	switch {
+	case source.Component != "":
 		count, most = cs.components, mostComponents
+	case namespace == "":
+		most = mostTrusted
 	}
-	if namespace != "" && count[namespace] >= most {
+	if count[namespace] >= most {
 		return nil
 	}
 	c := newClock(source)
 	if namespace != "" {
-		c.trusted = cs.Of("", source)
+		c.others = cs
 	}
 	c.report = func(f Finding) {
 		f.Namespace = namespace
