@@ -100,6 +100,7 @@ nothing is sent early then: changes settle in the next run.`,
 		"label the metrics of changes with the name of what changed, which makes many more of them")
 	r.page.addFlags(fs, "")
 	r.webhook.AddFlags(fs)
+	r.push.addFlags(fs)
 	return cmd
 }
 
@@ -112,6 +113,7 @@ type run struct {
 	measure    metrics.Options
 	page       page
 	webhook    webhook.Config
+	push       push
 	// dataDir is where the journal is; empty for none.
 	dataDir, dataDirMaxBytes string
 	dataDirMost              int64 // dataDirMaxBytes as a number
@@ -143,6 +145,7 @@ func (r *run) validate() error {
 		r.conversion.validate(),
 		r.page.validate(),
 		r.webhook.Validate(),
+		r.push.validate(&r.conversion.exporter),
 	)
 }
 
@@ -202,6 +205,9 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 			return nil, err
 		}
 		if sink, err = r.tell(r.logged(r.kept(sink)), clusterUID, &registered); err != nil {
+			return nil, err
+		}
+		if sink, err = r.pushed(sink, clusterUID); err != nil {
 			return nil, err
 		}
 		out := measuredOutput{sink, changes, alarmed}

@@ -75,6 +75,9 @@ exporters:
   file/metrics:
     path: metrics.jsonl
     flush_interval: 200ms
+  file/pushed:
+    path: pushed.jsonl
+    flush_interval: 200ms
   otlp_grpc/traces:
     endpoint: JAEGER
 service:
@@ -86,6 +89,9 @@ service:
       exporters: [otlp_grpc/traces, file/out]
     metrics:
       exporters: [file/metrics]
+    metrics/pushed:
+      receivers: [otlp]
+      exporters: [file/pushed]
 `
 
 // TestThroughCollector has the Collector of deploy/examples/collector, with the rights that its
@@ -125,7 +131,7 @@ func TestThroughCollector(t *testing.T) {
 		filepath.Join(root, "deploy", "examples", "collector", "config.yaml"), config)
 
 	foreign := []string{s.sendForeign(collector)}
-	program := s.runApart("--otlp-endpoint", collector.OTLPGRPC(), "--in-progress-after", "5s", "--in-progress-every", "5s", "--linger", "1s")
+	program := s.runApart("--otlp-endpoint", collector.OTLPGRPC(), "--otlp-metrics", "--in-progress-after", "5s", "--in-progress-every", "5s", "--linger", "1s")
 	s.collector = jaeger // and not where others send
 	s.watches(program, liveKinds...)
 	s.create(app{gated: true})
@@ -203,6 +209,71 @@ func TestThroughCollector(t *testing.T) {
 		}
 	}
 	s.oneSeriesEach(collector)
+	s.pushed(collector, second)
+}
+
+// pushed checks what rollspan has pushed of its own metrics when it was stopped: both rollouts are
+// counted, in the buckets that Prometheus would have scraped, and an exemplar leads to the second.
+func (s *space) pushed(collector *controlplane.OpenTelemetryCollector, second string) {
+	s.t.Helper()
+	type attributes []struct {
+		Key   string
+		Value struct{ StringValue string }
+	}
+	has := func(list attributes, key, value string) bool {
+		return slices.ContainsFunc(list, func(a struct {
+			Key   string
+			Value struct{ StringValue string }
+		}) bool {
+			return a.Key == key && a.Value.StringValue == value
+		})
+	}
+	var export struct {
+		ResourceMetrics []struct {
+			Resource     struct{ Attributes attributes }
+			ScopeMetrics []struct {
+				Metrics []struct {
+					Name      string
+					Histogram struct {
+						DataPoints []struct {
+							Attributes     attributes
+							Count          string
+							ExplicitBounds []float64
+							Exemplars      []struct{ TraceID string }
+						}
+					}
+				}
+			}
+		}
+	}
+	s.eventually("metrics of rollspan", func() error {
+		content, err := os.ReadFile(filepath.Join(collector.Dir(), "pushed.jsonl"))
+		if err != nil {
+			return err
+		}
+		lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+		last := lines[len(lines)-1]
+		if err := json.Unmarshal([]byte(last), &export); err != nil {
+			return err
+		}
+		of := export.ResourceMetrics[0]
+		if !has(of.Resource.Attributes, "service.name", "rollspan") || !has(of.Resource.Attributes, "k8s.cluster.name", clusterName) {
+			return fmt.Errorf("the Resource is %v", of.Resource)
+		}
+		for _, m := range of.ScopeMetrics[0].Metrics {
+			for _, p := range m.Histogram.DataPoints {
+				if m.Name == "rollspan_change_duration_seconds" && has(p.Attributes, "namespace", s.name) && has(p.Attributes, "change", "rollout") &&
+					p.Count == "2" && len(p.ExplicitBounds) > 10 && len(p.Exemplars) > 0 {
+					for _, e := range p.Exemplars {
+						if e.TraceID == second {
+							return nil
+						}
+					}
+				}
+			}
+		}
+		return fmt.Errorf("nothing has the two rollouts, and leads to %s:\n%s", second, last)
+	})
 }
 
 // jaegerConfig is how Jaeger hands its UI the configuration, in the page it is started from.

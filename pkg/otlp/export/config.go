@@ -98,6 +98,9 @@ type Config struct {
 	// Store, if it is not nil, keeps what waits on a disk, so that QueueSpans and QueueBytes
 	// bound only what of it is in memory. What it had at the beginning is sent first.
 	Store Store
+
+	// signal is what is sent.
+	signal signal
 }
 
 // AddFlags adds a flag for each field of c that somebody who runs rollspan
@@ -136,7 +139,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 // Configured tells whether a collector was named, by Endpoint or in the
 // environment. If none was, an Exporter would talk to localhost.
 func (c *Config) Configured() bool {
-	return len(sources(c.Endpoint, "ENDPOINT")) > 0
+	return len(c.sources(c.Endpoint, "ENDPOINT")) > 0
 }
 
 // Validate returns everything that is wrong with c and with the variables it

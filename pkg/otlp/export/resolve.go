@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,19 @@ import (
 
 // tracesPath is where collectors take spans by HTTP.
 const tracesPath = "/v1/traces"
+
+// signal is what is sent, by its name in variables. The zero value is signalTraces.
+type signal string
+
+const (
+	signalTraces  signal = "TRACES"
+	signalMetrics signal = "METRICS"
+)
+
+func (s signal) name() string { return string(cmp.Or(s, signalTraces)) }
+
+// path is where collectors take it by HTTP.
+func (s signal) path() string { return "/v1/" + strings.ToLower(s.name()) }
 
 // settings are a Config and its variables, read and checked: what the client
 // packages are told, so that what was checked is what is used.
@@ -52,7 +66,7 @@ func (s source) read() ([]byte, error) {
 
 // sources lists what was given for a setting, the one that wins first. Names
 // of flags and variables differ only in spelling.
-func sources(field, key string) []source {
+func (c *Config) sources(field, key string) []source {
 	var out []source
 	add := func(value, name string) {
 		if value = strings.TrimSpace(value); value != "" {
@@ -60,7 +74,7 @@ func sources(field, key string) []source {
 		}
 	}
 	add(field, "--otlp-"+strings.ToLower(strings.ReplaceAll(key, "_", "-")))
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_" + key, "OTEL_EXPORTER_OTLP_" + key} {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_" + c.signal.name() + "_" + key, "OTEL_EXPORTER_OTLP_" + key} {
 		add(os.Getenv(name), name)
 	}
 	return out
@@ -109,13 +123,13 @@ func (c *Config) resolve() (*settings, error) {
 	}
 	s := &settings{Config: withDefaults}
 
-	endpoints := sources(c.Endpoint, "ENDPOINT")
-	s.protocol = pick(&errs, guessProtocol(endpoints), sources(c.Protocol, "PROTOCOL"), parseProtocol)
-	insecure := pick(&errs, false, sources("", "INSECURE"), parseBool) || c.Insecure
-	s.endpoint = pick(&errs, defaultEndpoint(s.protocol), endpoints, func(from source) (endpoint, error) {
-		return parseEndpoint(from, s.protocol, insecure)
+	endpoints := c.sources(c.Endpoint, "ENDPOINT")
+	s.protocol = pick(&errs, guessProtocol(endpoints), c.sources(c.Protocol, "PROTOCOL"), parseProtocol)
+	insecure := pick(&errs, false, c.sources("", "INSECURE"), parseBool) || c.Insecure
+	s.endpoint = pick(&errs, c.signal.defaultEndpoint(s.protocol), endpoints, func(from source) (endpoint, error) {
+		return c.signal.parseEndpoint(from, s.protocol, insecure)
 	})
-	headers := sources(string(c.Headers), "HEADERS")
+	headers := c.sources(string(c.Headers), "HEADERS")
 	s.headers = pick(&errs, nil, headers, func(from source) (map[string]string, error) {
 		return parseHeaders(from.value)
 	})
@@ -128,8 +142,8 @@ func (c *Config) resolve() (*settings, error) {
 	if c.Timeout != 0 {
 		timeout = c.Timeout.String()
 	}
-	s.timeout = pick(&errs, DefaultTimeout, sources(timeout, "TIMEOUT"), parseTimeout)
-	compression := sources(c.Compression, "COMPRESSION")
+	s.timeout = pick(&errs, DefaultTimeout, c.sources(timeout, "TIMEOUT"), parseTimeout)
+	compression := c.sources(c.Compression, "COMPRESSION")
 	// To this machine bytes cost less than their compression.
 	s.gzipUnasked = len(compression) == 0 && !s.endpoint.local()
 	s.gzip = pick(&errs, s.gzipUnasked, compression, parseCompression)
@@ -229,16 +243,16 @@ type endpoint struct {
 	plain  bool
 }
 
-func defaultEndpoint(protocol string) endpoint {
+func (s signal) defaultEndpoint(protocol string) endpoint {
 	if protocol == ProtocolHTTP {
-		return endpoint{target: "http://localhost:4318" + tracesPath, plain: true}
+		return endpoint{target: "http://localhost:4318" + s.path(), plain: true}
 	}
 	return endpoint{target: "http://localhost:4317", plain: true}
 }
 
 // parseEndpoint reads an endpoint. Its errors repeat no more of it than the
 // host, because people put passwords into URLs.
-func parseEndpoint(from source, protocol string, insecure bool) (endpoint, error) {
+func (s signal) parseEndpoint(from source, protocol string, insecure bool) (endpoint, error) {
 	if !strings.Contains(from.value, "://") {
 		return parseAddress(from.value, protocol, insecure)
 	}
@@ -268,8 +282,9 @@ func parseEndpoint(from source, protocol string, insecure bool) (endpoint, error
 	}
 	// The specification wants the variable of one signal taken as it is, and
 	// the general one as the base of all signals.
-	if from.name != "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" && !strings.HasSuffix(u.Path, tracesPath) {
-		u.Path = path.Join(u.Path, tracesPath)
+	if from.name != "OTEL_EXPORTER_OTLP_"+s.name()+"_ENDPOINT" && !strings.HasSuffix(u.Path, s.path()) {
+		// One that names the path of traces is the base of other signals without it.
+		u.Path = path.Join(strings.TrimSuffix(u.Path, tracesPath), s.path())
 	}
 	if u.Path == "" {
 		u.Path = "/"
@@ -295,7 +310,7 @@ func parseAddress(address, protocol string, insecure bool) (endpoint, error) {
 // resolveTLS reads the certificate files.
 func (c *Config) resolveTLS(to endpoint) (*tlsFiles, error) {
 	strongest := func(field, key string) source {
-		if all := sources(field, key); len(all) > 0 {
+		if all := c.sources(field, key); len(all) > 0 {
 			return all[0]
 		}
 		return source{}
