@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/rollspan/rollspan/pkg/alarms"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/webhook"
 )
@@ -26,12 +27,22 @@ func (r *run) tell(next output, clusterUID string, registered *registry) (output
 		return nil, err
 	}
 	r.log.Info("telling of changes that are over", "to", sender.Place())
-	if err := registered.add(webhook.NewMetrics(sender.Stats)); err != nil {
+	if err := registered.add(webhook.Metrics(sender.Stats)); err != nil {
 		return nil, err
 	}
 	r.told.Store(sender)
 	return toldOutput{next, sender}, nil
 }
+
+// Begin has the webhook told of an alarm. What comes before the API server has answered is told to
+// nobody: it was on before.
+func (r *run) Begin(a alarms.Alarm) {
+	if sender := r.told.Load(); sender != nil {
+		sender.Begin(a)
+	}
+}
+
+var _ alarms.Sink = (*run)(nil)
 
 // toldOutput has a webhook told of what is over.
 type toldOutput struct {

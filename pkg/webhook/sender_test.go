@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollspan/rollspan/pkg/alarms"
 )
@@ -246,6 +247,15 @@ func TestReceiverThatNeverAnswers(t *testing.T) {
 	}
 	if n := said.count("Dropped events for the webhook"); n != 1 {
 		t.Errorf("it says %d times that events were dropped:\n%s", n, said)
+	}
+
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(Metrics(s.Stats)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil || len(families) != 7 || !strings.Contains(families[0].String(), `value:"queue_full"} counter:{value:1982`) {
+		t.Errorf("the metrics are %v (%v)", families, err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())

@@ -132,8 +132,7 @@ func (p *Peer) URL() string { return p.url.String() }
 // has no URL in it.
 func (p *Peer) Do(r *http.Request) (*http.Response, error) {
 	response, err := p.client.Do(r)
-	var of *url.Error
-	if errors.As(err, &of) {
+	if of, ok := errors.AsType[*url.Error](err); ok {
 		err = of.Err
 	}
 	return response, err
