@@ -1,7 +1,8 @@
 # What is needed is Go and git; everything else is built from Go modules. Where there are
 # Node.js and npm too, the documentation's TraceQL is checked with Grafana's grammar.
 # Helpers of the tests (a Kubernetes control plane, Jaeger, a Collector) are kept in the
-# user's cache directory; the first build of them takes up to a quarter of an hour.
+# user's cache directory; the first build of them takes up to a quarter of an hour. The page is
+# tested in a Chromium, which has to be there for that.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/rollspan/rollspan/pkg/cli.version=$(VERSION)
@@ -62,7 +63,7 @@ demo-cluster: build ## Show rollouts on a local control plane (DEMO_ARGS=--curre
 	go run ./test/demo --rollspan bin/rollspan $(DEMO_ARGS)
 
 .PHONY: test
-test: lint tools unit image-test release-test e2e ## Run everything: linters, unit tests, end-to-end tests
+test: lint tools unit image-test release-test ui-test e2e ## Run everything: linters, unit tests, end-to-end tests
 
 # With a seed, property tests draw the same cases each time: if one fails, it is for
 # what was changed. Others are drawn without it, as by fuzz.
@@ -78,6 +79,11 @@ image-test: ## Run the tests of what builds the image
 .PHONY: release-test
 release-test: ## Check what makes a release, as far as that takes no goreleaser
 	cd test/tools/release && go test .
+
+# UI_SHOTS=FOLDER keeps pictures of the pages to look at.
+.PHONY: ui-test
+ui-test: ## Run the tests of the page in a real Chromium
+	cd test/tools/ui && go test .
 
 # One package at a time: each boots a control plane of its own.
 .PHONY: e2e

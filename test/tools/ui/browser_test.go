@@ -50,6 +50,9 @@ func TestMain(m *testing.M) {
 	}
 	stop()
 	free()
+	for _, path := range built {
+		_ = os.Remove(path) // it is in a folder for such
+	}
 	os.Exit(code)
 }
 
@@ -68,7 +71,7 @@ func chromium() (string, error) {
 
 // tab is a tab of the browser with a page in it.
 type tab struct {
-	*testing.T
+	testing.TB
 	ctx context.Context
 	url string
 
@@ -80,7 +83,7 @@ type tab struct {
 
 // open serves a page, and opens a tab for it. At the end of the test the browser must not have
 // complained.
-func open(t *testing.T, o rollspan.Options) *tab {
+func open(t testing.TB, o rollspan.Options) *tab {
 	t.Helper()
 	o.Loopback = true
 	server := httptest.NewServer(rollspan.NewHandler(o))
@@ -89,13 +92,13 @@ func open(t *testing.T, o rollspan.Options) *tab {
 }
 
 // visit opens a tab for what is served elsewhere.
-func visit(t *testing.T, url string) *tab {
+func visit(t testing.TB, url string) *tab {
 	t.Helper()
 	ctx, closed := chromedp.NewContext(browser)
 	t.Cleanup(closed)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	t.Cleanup(cancel)
-	b := &tab{T: t, ctx: ctx, url: url}
+	b := &tab{TB: t, ctx: ctx, url: url}
 	if err := chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventExceptionThrown:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp/kb"
 	"go.opentelemetry.io/otel/attribute"
@@ -274,6 +275,7 @@ func TestLarge(t *testing.T) {
 // heapOf is what the page takes in MB: what the script holds, and the elements.
 func heapOf(b *tab) float64 {
 	b.Helper()
+	call(b, heapprofiler.CollectGarbage, cdp.Empty{}) // of the pages before
 	use := call(b, runtime.GetHeapUsage, cdp.Empty{})
 	return (use.UsedSize + use.EmbedderHeapUsedSize + use.BackingStorageSize) / 1e6
 }
