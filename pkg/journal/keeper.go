@@ -38,6 +38,7 @@ type Engine interface {
 	Hold()
 	Release()
 	Unsettled() []types.UID
+	Preview() []spans.Trace
 	Close() []spans.Trace
 	Stats() causality.Stats
 }
@@ -322,6 +323,9 @@ func (k *Keeper) Resumes() bool { return k.replayed > 0 }
 
 // EngineStats are the engine's.
 func (k *Keeper) EngineStats() causality.Stats { return k.engine.Stats() }
+
+// Preview is what the engine says of what is in progress.
+func (k *Keeper) Preview() []spans.Trace { return k.engine.Preview() }
 
 // ready notes what was built, and makes what it was built from survive the machine. It
 // returns what of it is to be handed out.

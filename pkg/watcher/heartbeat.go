@@ -139,6 +139,11 @@ func (w watchedEngine) Advance(now time.Time) []spans.Trace {
 	return w.engine.Advance(now)
 }
 
+func (w watchedEngine) Preview() []spans.Trace {
+	defer w.heartbeat.enter(call{what: "looking at what is in progress"})()
+	return w.engine.Preview()
+}
+
 func (w watchedEngine) Close() []spans.Trace {
 	defer w.heartbeat.enter(call{what: "looking at what is over"})()
 	return w.engine.Close()

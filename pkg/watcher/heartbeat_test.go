@@ -53,6 +53,7 @@ func (s stuck) Close() []spans.Trace {
 func (s stuck) Hold()                  {}
 func (s stuck) Release()               {}
 func (s stuck) Unsettled() []types.UID { return nil }
+func (s stuck) Preview() []spans.Trace { return nil }
 
 func (s stuck) Stats() causality.Stats { return causality.Stats{} }
 

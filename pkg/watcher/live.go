@@ -115,7 +115,8 @@ type Live struct {
 	// batched is room for what is taken from the queue at once.
 	batched []causality.Observation
 	// stats are the engine's, as of the last tick.
-	stats atomic.Pointer[causality.Stats]
+	stats    atomic.Pointer[causality.Stats]
+	previews previews // see Preview
 	// unproven is how many changes ended while nobody looked, and are not told.
 	unproven atomic.Int64
 }
@@ -141,6 +142,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		newEngine: func(o causality.Options) engine { return causality.New(o) },
 	}
 	l.stats.Store(&causality.Stats{})
+	l.previews.asked = make(chan func(*journal.Keeper))
 	l.metrics = newLiveMetrics(l.queue, l.stats.Load, l.journalStats)
 	l.metrics.read = append(l.metrics.read, handoutMetrics(l.handoutStats, l.others, l.unproven.Load)...)
 	l.streams = &streams{
@@ -234,6 +236,7 @@ func (l *Live) denied(ctx context.Context, s source) error {
 
 // enqueue waits for room in the queue.
 func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
+	l.previews.observed.Store(o.Time.UnixNano())
 	l.metrics.streams.observations.WithLabelValues(o.Object.GetObjectKind().GroupVersionKind().Kind).Inc()
 	if l.options.Observed != nil {
 		defer l.options.Observed(o)
@@ -255,6 +258,8 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 	began := time.Now()
 	passage := passage{elapsed: func() time.Duration { return time.Since(began) }}
 	l.catchUp(keeper)
+	l.previews.feeding.Store(true)
+	defer l.previews.feeding.Store(false)
 	for {
 		var finished []spans.Trace
 		var passed time.Time
@@ -283,6 +288,8 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			}
 			finished = append(finished, keeper.Advance(now)...)
 			passed = passage.by(now, stats.Clocks)
+		case ask := <-l.previews.asked:
+			ask(keeper)
 		case <-stopped:
 			if err := l.drain(keeper, sink); err != nil {
 				return err
