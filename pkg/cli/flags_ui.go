@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -118,12 +120,26 @@ func (o keptOutput) Deliver(t spans.Trace) error {
 	return o.output.Deliver(t)
 }
 
-// historyOutput keeps traces for the page, and does nothing else with them.
-type historyOutput struct{ store history.Store }
+// historyOutput keeps traces for the page, and does nothing else with them. It is for who can
+// wait: a store takes no more than it can keep in time.
+type historyOutput struct {
+	ctx   context.Context
+	store history.Store
+	// waiting is how many spans may not be kept yet.
+	waiting *int
+}
+
+// mostWaiting is far below what a store has wait.
+const mostWaiting = 10_000
 
 func (o historyOutput) Deliver(t spans.Trace) error {
 	o.store.Add(t)
-	return nil
+	if *o.waiting += len(t.Spans); *o.waiting < mostWaiting {
+		return nil
+	}
+	*o.waiting = 0
+	_, err := o.store.List(o.ctx, history.Query{Limit: 1}) // which has what was added before
+	return err
 }
 
 func (o historyOutput) Close(context.Context) error { return nil }
@@ -134,7 +150,7 @@ func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	if !r.page.on() {
 		return func() {}, nil
 	}
-	r.history = history.NewMemory(history.Options{})
+	r.history = r.openHistory()
 	serving, stop := context.WithCancel(ctx)
 	closed, err := r.page.serve(serving, r.app, ui.Options{
 		History: r.history, About: r.page.about,
@@ -147,8 +163,37 @@ func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	return func() {
 		stop()
 		closed()
-		_ = r.history.Close(context.WithoutCancel(ctx)) // it is in memory
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+		defer cancel()
+		if err := r.history.Close(closing); err != nil {
+			r.log.Warn("not all that was told is kept for the page", "error", err)
+		}
 	}, nil
+}
+
+// closeWithin is how long the history may take to write what waits, at the end.
+const closeWithin = 2 * time.Second
+
+// openHistory is where the page's changes are: in the data directory, if there is one.
+func (r *run) openHistory() history.Store {
+	options := history.Options{InProgress: r.inProgress, Log: r.log}
+	if r.dataDir == "" {
+		return history.NewMemory(options)
+	}
+	store, err := history.Open(filepath.Join(r.dataDir, "history"), options)
+	if err != nil {
+		r.log.Error("what the page shows is kept in memory, and lost at the end", "error", err)
+		return history.NewMemory(options)
+	}
+	return store
+}
+
+// inProgress is what the watch has not told yet; nothing before it has begun.
+func (r *run) inProgress(ctx context.Context) ([]spans.Trace, error) {
+	if live := r.live.Load(); live != nil {
+		return live.Preview(ctx)
+	}
+	return nil, nil
 }
 
 // kept puts the page before an output.

@@ -119,6 +119,8 @@ type run struct {
 	dataDirMost              int64 // dataDirMaxBytes as a number
 	// history has what the page shows; nil without one.
 	history history.Store
+	// live is there once it watches.
+	live atomic.Pointer[watcher.Live]
 	// trees says that traces are printed besides being sent.
 	trees bool
 	// hint says that trees are printed because no collector was named.
@@ -220,6 +222,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		return err
 	}
 	alarmed.live.Store(live)
+	r.live.Store(live)
 	r.manager.Grace = r.conversion.drain
 	r.life.drains(r.conversion.drain, func() []any { return r.left(live) })
 	// The watch and the output have to end in the same time, which begins now if

@@ -76,7 +76,8 @@ func TestRunWithPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	api, kubeconfig := serveRollout(t, "slow-image-pull.jsonl")
-	run := start(t, "run", "--kubeconfig", kubeconfig, "-o", "tree", "--settle=1s", "--ui-address", "127.0.0.1:0", "--ui-token-file", file)
+	args := []string{"run", "--kubeconfig", kubeconfig, "-o", "tree", "--settle=1s", "--ui-address", "127.0.0.1:0", "--ui-token-file", file, "--data-dir", filepath.Join(t.TempDir(), "data")}
+	run := start(t, args...)
 	run.hasSeen(t, api)
 	page := pageOf(t, run)
 	if status, body := fetch(t, page); status != http.StatusUnauthorized || strings.Contains(body, "big") {
@@ -86,11 +87,18 @@ func TestRunWithPage(t *testing.T) {
 		_, body := fetch(t, page, "Authorization", "Bearer "+token)
 		return strings.Contains(body, ">big<") && strings.Contains(body, "pull image")
 	})
+	until(t, "the tree, as without a page", func() bool { return strings.Contains(run.out.String(), "Deployment rollout  deployment/big") })
 	run.send(t, syscall.SIGTERM)
 	run.ends(t, ExitOK)
-	if out := run.out.String(); !strings.Contains(out, "Deployment rollout  deployment/big") {
-		t.Errorf("it is not printed any more: %s", out)
+
+	// The next run with the data directory shows it still.
+	next := start(t, args...)
+	page = pageOf(t, next)
+	if _, body := fetch(t, page, "Authorization", "Bearer "+token); !strings.Contains(body, ">big<") {
+		t.Errorf("it is forgotten: %s", body)
 	}
+	next.send(t, syscall.SIGTERM)
+	next.ends(t, ExitOK)
 }
 
 // TestDemoPage has what is played on a page, which is there until somebody has looked at it.
