@@ -83,10 +83,17 @@ func (u *looking) look(ctx context.Context, paths []string) error {
 	}
 	defer closed()
 	defer stop()
-	if err := u.run(ctx, paths); err != nil || ctx.Err() != nil {
-		return err
+	err = u.run(ctx, paths)
+	if ctx.Err() != nil {
+		return nil // who asked for the end has seen enough
+	}
+	if err != nil {
+		if page, empty := store.List(ctx, history.Query{Limit: 1}); empty != nil || len(page.Changes) == 0 {
+			return err
+		}
+		u.say("%v", err) // and what was read can be looked at
 	}
 	u.say("Press Ctrl-C to end.")
 	<-ctx.Done()
-	return nil
+	return err
 }

@@ -68,6 +68,34 @@ func TestUI(t *testing.T) {
 	}
 }
 
+// TestUIOfDamaged shows what can be read, and says at the end that not all could.
+func TestUIOfDamaged(t *testing.T) {
+	whole, err := os.ReadFile(recordings + "slow-image-pull.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "damaged.jsonl")
+	if err := os.WriteFile(path, append([]byte("{not JSON\n"), whole...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ui := start(t, "ui", "--ui-address", "127.0.0.1:0", path)
+	page := pageOf(t, ui)
+	until(t, "all is read", func() bool { return strings.Contains(ui.errs.String(), "Press Ctrl-C to end.") })
+	if _, body := fetch(t, page); !strings.Contains(body, ">big<") {
+		t.Errorf("the page has no rollout of big:\n%s", body)
+	}
+	ui.send(t, os.Interrupt)
+	ui.ends(t, ExitError)
+	if errs := ui.errs.String(); !strings.Contains(errs, "1 broken line; the rest was converted") {
+		t.Errorf("it says\n%s", errs)
+	}
+	none := filepath.Join(t.TempDir(), "none.jsonl")
+	if err := os.WriteFile(none, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "ui", "--ui-address", "127.0.0.1:0", none).ends(t, ExitError)
+}
+
 // TestRunWithPage shows a rollout of a cluster, to those who know the token.
 func TestRunWithPage(t *testing.T) {
 	const token = "9f1c0f6bb9f65bb7f7d1"
