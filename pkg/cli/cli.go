@@ -150,7 +150,7 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 	logging.addFlags(root.PersistentFlags())
 	config.addFlags(root.PersistentFlags())
 	root.SetHelpCommand(a.helpCommand())
-	root.AddCommand(a.demoCommand(), a.runCommand(), a.whyCommand(), a.historyCommand(), a.replayCommand(), a.uiCommand(), a.recordCommand(), a.doctorCommand(), a.versionCommand())
+	root.AddCommand(a.demoCommand(), a.runCommand(), a.whyCommand(), a.historyCommand(), a.statusCommand(), a.replayCommand(), a.uiCommand(), a.recordCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -153,7 +151,7 @@ func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	r.history = r.openHistory()
 	serving, stop := context.WithCancel(ctx)
 	closed, err := r.page.serve(serving, r.app, ui.Options{
-		History: r.history, About: r.page.about,
+		History: r.history, About: r.page.about, API: &history.API{Reader: r.history, Status: r.fares},
 		Empty: "What changes from now on is here when it is over. To see one, roll something out: kubectl rollout restart deployment/NAME",
 	})
 	if err != nil {
@@ -163,37 +161,10 @@ func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	return func() {
 		stop()
 		closed()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
-		defer cancel()
-		if err := r.history.Close(closing); err != nil {
+		if err := closeHistory(ctx, r.history); err != nil {
 			r.log.Warn("not all that was told is kept for the page", "error", err)
 		}
 	}, nil
-}
-
-// closeWithin is how long the history may take to write what waits, at the end.
-const closeWithin = 2 * time.Second
-
-// openHistory is where the page's changes are: in the data directory, if there is one.
-func (r *run) openHistory() history.Store {
-	options := history.Options{InProgress: r.inProgress, Log: r.log}
-	if r.dataDir == "" {
-		return history.NewMemory(options)
-	}
-	store, err := history.Open(filepath.Join(r.dataDir, "history"), options)
-	if err != nil {
-		r.log.Error("what the page shows is kept in memory, and lost at the end", "error", err)
-		return history.NewMemory(options)
-	}
-	return store
-}
-
-// inProgress is what the watch has not told yet; nothing before it has begun.
-func (r *run) inProgress(ctx context.Context) ([]spans.Trace, error) {
-	if live := r.live.Load(); live != nil {
-		return live.Preview(ctx)
-	}
-	return nil, nil
 }
 
 // kept puts the page before an output.

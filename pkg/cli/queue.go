@@ -17,11 +17,12 @@ const queueShare = 2
 
 // shareDataDir shares out what a data directory may take.
 func (r *run) shareDataDir() (ofJournal, ofQueue int64) {
+	most := r.dataDirMost - r.historyBytes()
 	if r.conversion.format != outputOTLP {
-		return r.dataDirMost, 0
+		return most, 0
 	}
-	ofQueue = r.dataDirMost / queueShare
-	return r.dataDirMost - ofQueue, ofQueue
+	ofQueue = most / queueShare
+	return most - ofQueue, ofQueue
 }
 
 // openQueue opens the queue of spans for the collector that is in the data directory, which is

@@ -119,8 +119,6 @@ type run struct {
 	dataDirMost              int64 // dataDirMaxBytes as a number
 	// history has what the page shows; nil without one.
 	history history.Store
-	// live is there once it watches.
-	live atomic.Pointer[watcher.Live]
 	// trees says that traces are printed besides being sent.
 	trees bool
 	// hint says that trees are printed because no collector was named.
@@ -129,6 +127,11 @@ type run struct {
 	exporter atomic.Pointer[export.Exporter]
 	// told is the webhook's sender, which takes alarms, too, once there is one.
 	told atomic.Pointer[webhook.Sender]
+	// live is there once it watches, and clusterUID once that is known. keepsHistory says that a
+	// part of the data directory is the history's.
+	live         atomic.Pointer[watcher.Live]
+	clusterUID   atomic.Pointer[string]
+	keepsHistory bool
 	// queue is what waits for the collector on the disk, if there is a data directory.
 	queue *journal.Queue
 }
@@ -202,6 +205,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	options.Found, options.Hurry = r.found, r.hurry
 	options.Budget = r.conversion.newBudget
 	options.Sink = func(clusterUID string) (watcher.Sink, error) {
+		r.clusterUID.Store(&clusterUID)
 		sink, err := r.open(clusterUID, live, &registered)
 		if err != nil {
 			return nil, err

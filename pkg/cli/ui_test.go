@@ -115,6 +115,9 @@ func TestRunWithPage(t *testing.T) {
 		_, body := fetch(t, page, "Authorization", "Bearer "+token)
 		return strings.Contains(body, ">big<") && strings.Contains(body, "pull image")
 	})
+	if out, errs, code := rollspan(t, "", "status", "--server", strings.TrimSuffix(page, "/"), "--server-token-file", file); code != ExitOK || !strings.Contains(out, "History:") {
+		t.Errorf("its status: exit %d\n%s%s", code, out, errs)
+	}
 	until(t, "the tree, as without a page", func() bool { return strings.Contains(run.out.String(), "Deployment rollout  deployment/big") })
 	run.send(t, syscall.SIGTERM)
 	run.ends(t, ExitOK)

@@ -43,7 +43,10 @@ the objects prove it, and what they do not prove is not told.`,
   rollspan why deployment/web -n shop
 
   # A Job that failed
-  rollspan why job/migrate`,
+  rollspan why job/migrate
+
+  # For a program
+  rollspan why deployment/web -o json`,
 		Args:    func(_ *cobra.Command, args []string) error { return q.about(args) },
 		PreRunE: func(*cobra.Command, []string) error { return a.usage(q.validate()) },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.why) },
@@ -53,19 +56,34 @@ the objects prove it, and what they do not prove is not told.`,
 }
 
 func (a *app) historyCommand() *cobra.Command {
-	q := &question{app: a}
+	q, from := &question{app: a}, &server{}
 	cmd := &cobra.Command{
 		Use:   "history [flags] KIND/NAME",
 		Short: "List the last changes of a workload, and what they waited for",
 		Long: `List the last changes of a workload, as far as the cluster's objects and Events prove
-them: when each began, how long it took, how it ended, and what it waited for most.`,
+them: when each began, how long it took, how it ended, and what it waited for most.
+
+A rollspan that runs in the cluster knows more: it saw what happened, and has kept it for two
+weeks. With --server it is asked instead of the cluster.`,
 		Example: `  # The rollouts of a Deployment
-  rollspan history deployment/web -n shop`,
-		Args:    func(_ *cobra.Command, args []string) error { return q.about(args) },
-		PreRunE: func(*cobra.Command, []string) error { return a.usage(q.validate()) },
-		RunE:    func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.history) },
+  rollspan history deployment/web -n shop
+
+  # As a rollspan knows them that runs in the cluster with a page (--ui-address)
+  kubectl port-forward -n rollspan deployment/rollspan 7655
+  rollspan history deployment/web -n shop --server http://127.0.0.1:7655`,
+		Args: func(_ *cobra.Command, args []string) error { return q.about(args) },
+		PreRunE: func(*cobra.Command, []string) error {
+			return a.usage(errors.Join(q.validate(), from.validate()))
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if from.Server != "" {
+				return q.askServer(cmd.Context(), from)
+			}
+			return q.answer(cmd.Context(), q.history)
+		},
 	}
 	q.addFlags(cmd)
+	from.addFlags(cmd.Flags(), "")
 	return cmd
 }
 
@@ -94,6 +112,7 @@ type question struct {
 	namespace  string
 	since      time.Duration
 	traceURL   traceURL
+	format     answerFormat
 
 	asked
 	name string
@@ -103,6 +122,7 @@ func (q *question) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&q.namespace, "namespace", "n", "", "`NAMESPACE` of the object; default that of the kubeconfig's context")
+	q.format.addFlag(fs)
 	fs.DurationVar(&q.since, "since", 7*24*time.Hour, "how long ago a change may have begun")
 	q.traceURL.addFlags(fs)
 	q.connection.AddFlags(fs)
@@ -141,6 +161,9 @@ func (q *question) validate() error {
 		if err := validateNamespaces([]string{q.namespace}); err != nil {
 			return err
 		}
+	}
+	if err := q.format.validate(); err != nil {
+		return err
 	}
 	return q.connection.Validate()
 }
@@ -193,7 +216,7 @@ func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, 
 		return q.unknown(objects)
 	default:
 		q.say("%s in namespace %s: nothing that is there proves a change in the last %s", q.subject(), q.namespace, q.since)
-		return nil
+		return q.format.printNone(q.app)
 	}
 }
 
@@ -237,6 +260,9 @@ func has(s *spans.Span, key attribute.Key, value string) bool {
 // why tells of the last change.
 func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	last := changes[len(changes)-1]
+	if q.format == formatJSON {
+		return q.printJSON(wholeJSON(&last, eventsSince(objects)))
+	}
 	root := last.Root()
 	ended := "and took"
 	if text.IsOpen(root) {
@@ -261,6 +287,9 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 
 // history lists the changes.
 func (q *question) history(changes []spans.Trace, objects []runtime.Object) error {
+	if q.format == formatJSON {
+		return q.printJSON(listJSON(changes, eventsSince(objects)))
+	}
 	w := tabwriter.NewWriter(q.Out, 0, 0, 3, ' ', 0)
 	columns := "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR"
 	if q.traceURL.template.Set() {
@@ -290,7 +319,16 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 
 // reach says how far back the Events go.
 func (q *question) reach(objects []runtime.Object) {
-	var first time.Time
+	first := eventsSince(objects)
+	if first.IsZero() {
+		q.say("There are no Events in the namespace: times are those that the objects state.")
+		return
+	}
+	q.say("The Events of the namespace reach back to %s; times before that are those that the objects state.", first.UTC().Format(time.RFC3339))
+}
+
+// eventsSince is how far back the Events go; zero without any.
+func eventsSince(objects []runtime.Object) (first time.Time) {
 	for _, o := range objects {
 		ev, ok := o.(*corev1.Event)
 		if !ok {
@@ -301,11 +339,7 @@ func (q *question) reach(objects []runtime.Object) {
 			first = at
 		}
 	}
-	if first.IsZero() {
-		q.say("There are no Events in the namespace: times are those that the objects state.")
-		return
-	}
-	q.say("The Events of the namespace reach back to %s; times before that are those that the objects state.", first.UTC().Format(time.RFC3339))
+	return first
 }
 
 // took is how long a change took, or has taken until now.

@@ -40,7 +40,7 @@ type Options struct {
 	// TraceURL returns the address of a trace in a backend, for a link to it; nil or an empty
 	// answer for none. Of an address that is not http or https no link is made.
 	TraceURL func(trace.TraceID) string
-	// API answers programs below /api/v1/; nil for none. Who may ask is seen to here.
+	// API answers programs below history.APIPath; nil for none. Who may ask is seen to here.
 	API http.Handler
 	// Now is the time that ages are counted from. Default time.Now.
 	Now func() time.Time
@@ -71,7 +71,7 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /overview", p.overview)
 	mux.HandleFunc("GET /assets/{name}", asset)
 	if o.API != nil {
-		mux.Handle("/api/v1/", o.API)
+		mux.Handle(history.APIPath, o.API)
 	}
 	mux.HandleFunc("/", p.missing)
 	return &guard{

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/internal/terminal"
+)
+
+// usualServer is where the page of a rollspan is on the machine that it runs on, or that
+// `kubectl port-forward` brings it to.
+const usualServer = "http://127.0.0.1:7655"
+
+// server is a rollspan that runs, and has a page.
+type server struct{ history.Client }
+
+func (s *server) addFlags(fs *pflag.FlagSet, usual string) {
+	words := "`URL` of the page (--ui-address) of a rollspan that runs, to ask that"
+	if usual == "" {
+		words += " instead of the cluster"
+	}
+	fs.StringVar(&s.Server, "server", usual, words)
+	fs.StringVar(&s.TokenFile, "server-token-file", "", "`FILE` with the token that --server asks for (--ui-token-file)")
+}
+
+func (s *server) validate() error {
+	if s.Server == "" {
+		if s.TokenFile != "" {
+			return errors.New("--server-token-file: it is of no use without --server; give that, too")
+		}
+		return nil
+	}
+	u, err := url.Parse(s.Server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("--server: %q is not the address of a page; write it as %s", s.Server, usualServer)
+	}
+	if s.TokenFile != "" {
+		if _, err := os.Stat(s.TokenFile); err != nil {
+			return fmt.Errorf("--server-token-file: %w", err)
+		}
+	}
+	s.UserAgent = "rollspan/" + buildVersion()
+	s.HTTP = &http.Client{Timeout: serverTimeout}
+	return nil
+}
+
+// serverTimeout is for how long an answer is waited for.
+const serverTimeout = 30 * time.Second
+
+// unanswered says what to do where a server does not answer.
+func (s *server) unanswered(err error) error {
+	var answer *history.AnswerError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("--server: nobody listens at %s: start rollspan with --ui-address, or bring it here with 'kubectl port-forward -n rollspan deployment/rollspan 7655': %w", s.Server, err)
+	case errors.As(err, &answer) && (answer.Code == http.StatusUnauthorized || answer.Code == http.StatusForbidden):
+		return fmt.Errorf("--server: it asks for a token; name a file that has it with --server-token-file: %w", err)
+	case errors.As(err, &answer) && answer.Code == http.StatusNotFound:
+		return fmt.Errorf("--server: that is not the page of a rollspan, or of an older one: %w", err)
+	default:
+		return fmt.Errorf("--server: %w", err)
+	}
+}
+
+// mostOfServer is how many changes a server is asked for at once.
+const mostOfServer = 500
+
+// askServer lists the changes that a server knows.
+func (q *question) askServer(ctx context.Context, from *server) error {
+	if q.namespace == "" {
+		q.namespace = q.connection.Namespace()
+	}
+	list, err := from.Changes(ctx, history.Query{
+		Filter: history.Filter{Namespaces: []string{q.namespace}, Kinds: []string{q.kind}, Names: []string{q.name}, From: time.Now().Add(-q.since)},
+		Limit:  mostOfServer,
+	})
+	if err != nil {
+		return from.unanswered(err)
+	}
+	if q.format == formatJSON {
+		return q.printJSON(list)
+	}
+	if len(list.Changes) == 0 {
+		q.say("%s in namespace %s: %s knows of no change in the last %s", q.subject(), q.namespace, from.Server, q.since)
+		return nil
+	}
+	if list.Next != "" {
+		q.say("These are the last %d; -o json says where the next page begins.", len(list.Changes))
+	}
+	slices.Reverse(list.Changes) // as it was
+	w := tabwriter.NewWriter(q.Out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR")
+	for i := range list.Changes {
+		c := &list.Changes[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Start.UTC().Format(time.RFC3339), tookSeconds(c), terminal.Line(changeWords(c)), terminal.Line(c.Outcome), terminal.Line(waitedWords(c)))
+	}
+	return w.Flush()
+}
+
+// tookSeconds is how long a change took, or has taken.
+func tookSeconds(c *history.ChangeJSON) string {
+	took := time.Duration(c.Seconds * float64(time.Second))
+	if c.End == nil {
+		return took.Round(time.Second).String()
+	}
+	return took.Round(time.Millisecond).String()
+}
+
+// changeWords name a change: "rollout of revision 3".
+func changeWords(c *history.ChangeJSON) string {
+	if c.Revision > 0 && c.Change == "rollout" {
+		return fmt.Sprintf("%s of revision %d", c.Change, c.Revision)
+	}
+	return c.Change
+}
+
+// waitedWords are what a change waited for most, and why it failed or waits.
+func waitedWords(c *history.ChangeJSON) string {
+	words := "-"
+	if len(c.WaitedFor) > 0 {
+		most := c.WaitedFor[0]
+		words = fmt.Sprintf("%s %.1fs", phaseWords(most.Phase), most.Seconds)
+		if c.Seconds > 0 {
+			words += fmt.Sprintf(" (%.0f %%)", 100*most.Seconds/c.Seconds)
+		}
+	}
+	for _, why := range []string{c.WaitingFor, c.Message} {
+		if why != "" {
+			words += "; " + why
+		}
+	}
+	return words
+}
