@@ -103,29 +103,29 @@ func TestRunWithPage(t *testing.T) {
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	api, kubeconfig := serveRollout(t, "slow-image-pull.jsonl")
+	api, kubeconfig := serveRollout(t, "missing-configmap-then-created.jsonl")
 	args := []string{"run", "--kubeconfig", kubeconfig, "-o", "tree", "--settle=1s", "--ui-address", "127.0.0.1:0", "--ui-token-file", file, "--data-dir", filepath.Join(t.TempDir(), "data")}
 	run := start(t, args...)
 	run.hasSeen(t, api)
 	page := pageOf(t, run)
-	if status, body := fetch(t, page); status != http.StatusUnauthorized || strings.Contains(body, "big") {
+	if status, body := fetch(t, page); status != http.StatusUnauthorized || strings.Contains(body, "cfg") {
 		t.Errorf("without the token: %d\n%s", status, body)
 	}
 	until(t, "the rollout", func() bool {
 		_, body := fetch(t, page, "Authorization", "Bearer "+token)
-		return strings.Contains(body, ">big<") && strings.Contains(body, "pull image")
+		return strings.Contains(body, ">cfg<") && strings.Contains(body, "prepare sandbox")
 	})
 	if out, errs, code := rollspan(t, "", "status", "--server", strings.TrimSuffix(page, "/"), "--server-token-file", file); code != ExitOK || !strings.Contains(out, "History:") {
 		t.Errorf("its status: exit %d\n%s%s", code, out, errs)
 	}
-	until(t, "the tree, as without a page", func() bool { return strings.Contains(run.out.String(), "Deployment rollout  deployment/big") })
+	until(t, "the tree, as without a page", func() bool { return strings.Contains(run.out.String(), "Deployment rollout  deployment/cfg") })
 	run.send(t, syscall.SIGTERM)
 	run.ends(t, ExitOK)
 
 	// The next run with the data directory shows it still.
 	next := start(t, args...)
 	page = pageOf(t, next)
-	if _, body := fetch(t, page, "Authorization", "Bearer "+token); !strings.Contains(body, ">big<") {
+	if _, body := fetch(t, page, "Authorization", "Bearer "+token); !strings.Contains(body, ">cfg<") {
 		t.Errorf("it is forgotten: %s", body)
 	}
 	next.send(t, syscall.SIGTERM)

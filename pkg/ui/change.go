@@ -305,8 +305,8 @@ func sums(s *history.Summary) map[attr.Phase]time.Duration {
 	return all
 }
 
-// labelled is from how many percent of the whole on a piece has room for its name.
-const labelled = 13
+// labeledFrom is from how many percent of the whole on a piece has room for its name.
+const labeledFrom = 13
 
 // criticalPath are the pieces of the critical path. They tile the change, unless some were left out.
 func (w *waterfall) criticalPath() (list []segment) {
@@ -336,7 +336,7 @@ func (w *waterfall) criticalPath() (list []segment) {
 			phase = phaseOfSegment(what)
 		}
 		one := segment{piece: piece{Phase: string(phase), From: percent(at), Width: percent(width), Title: visible(s)}}
-		if width > labelled {
+		if width > labeledFrom {
 			one.Label = phase.String() + " " + took(d)
 		}
 		list = append(list, one)
@@ -384,7 +384,7 @@ func rootFacts(root *spans.Span, s *history.Summary) []fact {
 		if v.Type() == attribute.STRINGSLICE {
 			return strings.Join(v.AsStringSlice(), ", ")
 		}
-		return v.Emit()
+		return v.String()
 	}
 	add("cause", s.Cause)
 	manager := value(attr.ManagerNameKey)

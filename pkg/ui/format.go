@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,10 +68,8 @@ var phases = []attr.Phase{
 
 // known is the phase if there is such a one: it becomes the name of a class.
 func known(p attr.Phase) attr.Phase {
-	for _, q := range phases {
-		if p == q {
-			return p
-		}
+	if slices.Contains(phases, p) {
+		return p
 	}
 	return attr.PhaseUnknown
 }

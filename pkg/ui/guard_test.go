@@ -89,7 +89,7 @@ func TestToken(t *testing.T) {
 		if answer = get(t, h, path, browser); answer.Code != http.StatusSeeOther || strings.Contains(answer.Body.String(), "web") {
 			t.Errorf("%s: %d %s", path, answer.Code, answer.Body)
 		}
-		for given, want := range map[string]int{"Bearer " + token: 200, "Bearer " + token + "x": 401, "Bearer ": 401, token: 401, "Basic " + token: 401} {
+		for given, want := range map[string]int{"Bearer " + token: 200, "Bearer " + token + "x": 401, "Bearer": 401, token: 401, "Basic " + token: 401} {
 			if path == "/nothing" && want == 200 {
 				want = 404
 			}

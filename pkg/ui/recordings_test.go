@@ -57,7 +57,7 @@ func replay(t *testing.T, store history.Store, path string) {
 	}
 }
 
-// The colours of the critical path's pieces are those of the phases that its sums are of, for all
+// The colors of the critical path's pieces are those of the phases that its sums are of, for all
 // that was recorded; and each change has a page, on which its waterfall has all of its spans.
 func TestRecordedPages(t *testing.T) {
 	store := recorded(t)

@@ -397,7 +397,7 @@ func source(s string) string {
 
 func facts(list []attribute.KeyValue) (out []fact) {
 	for _, kv := range list {
-		value := kv.Value.Emit()
+		value := kv.Value.String()
 		if kv.Value.Type() == attribute.STRINGSLICE {
 			value = strings.Join(kv.Value.AsStringSlice(), ", ")
 		}

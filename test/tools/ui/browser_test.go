@@ -96,7 +96,7 @@ func visit(t testing.TB, url string) *tab {
 	t.Helper()
 	ctx, closed := chromedp.NewContext(browser)
 	t.Cleanup(closed)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancel)
 	b := &tab{TB: t, ctx: ctx, url: url}
 	if err := chromedp.Listen(ctx, func(event any) {
@@ -189,7 +189,7 @@ func (b *tab) wait(script string) {
 	b.Helper()
 	again := time.NewTicker(15 * time.Millisecond)
 	defer again.Stop()
-	late := time.NewTimer(30 * time.Second)
+	late := time.NewTimer(time.Minute)
 	defer late.Stop()
 	for {
 		if ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](script)); err == nil && ok {
