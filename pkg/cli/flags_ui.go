@@ -91,7 +91,11 @@ func (p *page) serve(ctx context.Context, a *app, o ui.Options) (closed func(), 
 			a.log.Error("the page is served no more", "error", err)
 		}
 	}()
-	a.say("The page: http://%s/", shownAddress(listener.Addr()))
+	if at := "http://" + shownAddress(listener.Addr()) + "/"; a.jsonLog {
+		a.log.Info("the page is served", "at", at)
+	} else {
+		a.say("The page: %s", at)
+	}
 	return func() { <-done }, nil
 }
 

@@ -145,6 +145,20 @@ func TestDemoPage(t *testing.T) {
 	demo.ends(t, ExitOK)
 }
 
+// TestPageInJSONLog has the page's address where all else is that a machine reads.
+func TestPageInJSONLog(t *testing.T) {
+	_, kubeconfig := serveRollout(t, "slow-image-pull.jsonl")
+	run := start(t, "run", "--kubeconfig", kubeconfig, "-o", "otlp-json", "--log-format=json", "--ui-address", "127.0.0.1:0")
+	until(t, "the page's address", func() bool {
+		return strings.Contains(run.errs.String(), `"msg":"the page is served","at":"http://127.0.0.1:`)
+	})
+	run.send(t, syscall.SIGTERM)
+	run.ends(t, ExitOK)
+	if errs := run.errs.String(); strings.Contains(errs, "The page:") {
+		t.Errorf("a line is no JSON:\n%s", errs)
+	}
+}
+
 // TestPageFlags finds what would let others look, or nobody.
 func TestPageFlags(t *testing.T) {
 	short := filepath.Join(t.TempDir(), "short")
