@@ -1,0 +1,61 @@
+package history
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// stuckTables are on a disk that does not answer until it is released.
+type stuckTables struct {
+	*memoryTables
+	began, release chan struct{}
+}
+
+func (s *stuckTables) update(write func(writer) error) error {
+	select {
+	case s.began <- struct{}{}:
+	default:
+	}
+	<-s.release
+	return s.memoryTables.update(write)
+}
+
+// While a disk does not answer, who tells goes on. What there is no room for is counted, and all
+// else is kept later.
+func TestShed(t *testing.T) {
+	disk := &stuckTables{newMemoryTables(), make(chan struct{}, 1), make(chan struct{})}
+	s := newStore(Options{MaxAge: -1, MaxBytes: DefaultMemoryBytes}, disk, nil)
+	told := 0
+	tell := func() {
+		told++
+		id := trace.TraceID{1}
+		binary.BigEndian.PutUint64(id[8:], uint64(told)) //nolint:gosec // It is not negative.
+		s.Add(spans.Trace{Spans: []spans.Span{{TraceID: id, SpanID: trace.SpanID{1}, Name: "Deployment rollout"}}})
+	}
+	tell()
+	<-disk.began // with the first one
+	for range maxWaiting + 7 {
+		tell()
+	}
+	s.mu.Lock()
+	shed, waiting := s.stats.Shed, len(s.waiting)
+	s.mu.Unlock()
+	if shed != 7 || waiting != maxWaiting {
+		t.Errorf("%d were shed, and %d wait", shed, waiting)
+	}
+	close(disk.release)
+	page, err := s.List(t.Context(), Query{Limit: 1})
+	if err != nil || len(page.Changes) != 1 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	if got := s.Stats(); got.Changes != int64(told-7) || got.Failed != 0 {
+		t.Errorf("of %d, the counters are %+v", told, got)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
