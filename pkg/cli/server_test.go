@@ -79,14 +79,11 @@ func TestJSON(t *testing.T) {
 func aServer(t *testing.T, token string, change func(*history.StatusJSON)) string {
 	t.Helper()
 	told := toldBy(t, "superseded-rollouts")
-	var open []spans.Trace
 	engine := causality.New(causality.Options{})
 	for _, o := range observationsOf(t, "slow-image-pull")[:16] {
 		engine.Observe(o)
 	}
-	for _, v := range engine.Preview() {
-		open = append(open, v)
-	}
+	open := engine.Preview()
 	store := history.NewMemory(history.Options{MaxAge: -1, InProgress: func(context.Context) ([]spans.Trace, error) {
 		for i := range open {
 			root := open[i].Root()
@@ -303,7 +300,7 @@ func TestPrintStatus(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	then := now.Add(-90 * time.Second)
 	a := &app{Streams: Streams{Out: safe}}
-	if err := errors.Join(a.printStatus(&history.StatusJSON{LastObserved: &then, History: history.HistoryJSON{Oldest: &then, Changes: 1, Trouble: "no space"}}, now), safe.Flush()); err != nil {
+	if err := errors.Join(a.printStatus(&history.StatusJSON{LastObserved: &then, History: history.KeptJSON{Oldest: &then, Changes: 1, Trouble: "no space"}}, now), safe.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"Last news:    1m30s ago\n", "History:      1 change since 2026-11-26T11:58:30Z in 0.0 MiB\n", "Trouble:      the history is not kept: no space\n", "Ready:        no: "} {

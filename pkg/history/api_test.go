@@ -65,7 +65,7 @@ func TestClient(t *testing.T) {
 
 // What cannot be answered is answered with why.
 func TestAPIRefuses(t *testing.T) {
-	store := closed(t, history.NewMemory(history.Options{MaxAge: -1, InProgress: func(ctx context.Context) ([]spans.Trace, error) {
+	store := closed(t, history.NewMemory(history.Options{MaxAge: -1, InProgress: func(context.Context) ([]spans.Trace, error) {
 		return nil, errors.New("the watch is stuck")
 	}}))
 	working := closed(t, history.NewMemory(history.Options{}))

@@ -63,7 +63,7 @@ func holds(t *testing.T, store history.Store, numbers ...int) {
 func same(t *testing.T, n int, want, got []spans.Span) {
 	t.Helper()
 	for i := range want {
-		if len(got) != len(want) || !reflect.DeepEqual(comparable(&want[i]), comparable(&got[i])) {
+		if len(got) != len(want) || !reflect.DeepEqual(inUTC(&want[i]), inUTC(&got[i])) {
 			t.Fatalf("change %d was told as %+v, and is %+v", n, want, got)
 		}
 	}

@@ -124,7 +124,7 @@ type StatusJSON struct {
 	ObservationsWaiting int `json:"observationsWaiting"`
 	// Collector is missing where traces are printed.
 	Collector *CollectorJSON `json:"collector,omitempty"`
-	History   HistoryJSON    `json:"history"`
+	History   KeptJSON       `json:"history"`
 	// Open are the changes that are in progress.
 	Open []ChangeJSON `json:"open"`
 }
@@ -145,8 +145,8 @@ type CollectorJSON struct {
 	Behind int `json:"behind"`
 }
 
-// HistoryJSON is how the history fares.
-type HistoryJSON struct {
+// KeptJSON is how the history fares.
+type KeptJSON struct {
 	Changes   int64      `json:"changes"`
 	Bytes     int64      `json:"bytes"`
 	Oldest    *time.Time `json:"oldest,omitempty"`
@@ -237,8 +237,8 @@ func timeOrNone(t time.Time) *time.Time {
 }
 
 // JSON are the counters.
-func (s *Stats) JSON() HistoryJSON {
-	return HistoryJSON{
+func (s *Stats) JSON() KeptJSON {
+	return KeptJSON{
 		Changes: s.Changes, Bytes: s.Bytes, Oldest: timeOrNone(s.Oldest),
 		Forgotten: s.Forgotten, Shed: s.Shed, Failed: s.Failed, Trouble: s.Trouble,
 	}

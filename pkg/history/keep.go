@@ -68,7 +68,7 @@ func shrink(t tables, c *codec, target int64) (some bool, err error) {
 	used := max(t.used(), 1)
 	defer func() {
 		if errors.Is(err, errFull) {
-			err = fmt.Errorf("%w: there is no room left to drop anything: %v", errDamaged, err)
+			err = fmt.Errorf("%w: there is no room left to drop anything: %w", errDamaged, err)
 		}
 		some = some && err == nil
 	}()

@@ -162,7 +162,7 @@ func TestSpansAreReadBack(t *testing.T) {
 					t.Fatalf("%s: %s was there before", s.ID, c.Spans[i].SpanID)
 				}
 				delete(want, told.SpanID)
-				if want, got := comparable(told), comparable(&c.Spans[i]); !reflect.DeepEqual(want, got) {
+				if want, got := inUTC(told), inUTC(&c.Spans[i]); !reflect.DeepEqual(want, got) {
 					t.Fatalf("%s:\ntold  %#v\nfound %#v", s.ID, want, got)
 				}
 			}
@@ -173,8 +173,8 @@ func TestSpansAreReadBack(t *testing.T) {
 	})
 }
 
-// comparable is a span with all times in one zone, and without lists that are empty.
-func comparable(s *spans.Span) spans.Span {
+// inUTC is a span with all times in one zone, and without lists that are empty.
+func inUTC(s *spans.Span) spans.Span {
 	c := *s
 	c.Start, c.End = c.Start.UTC(), c.End.UTC()
 	c.Events = nil

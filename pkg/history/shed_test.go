@@ -2,6 +2,8 @@ package history
 
 import (
 	"encoding/binary"
+	"errors"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
@@ -54,6 +56,47 @@ func TestShed(t *testing.T) {
 	}
 	if got := s.Stats(); got.Changes != int64(told-7) || got.Failed != 0 {
 		t.Errorf("of %d, the counters are %+v", told, got)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// brokenTables are damaged.
+type brokenTables struct{ *memoryTables }
+
+func (brokenTables) view(func(reader) error) error   { return errDamaged }
+func (brokenTables) update(func(writer) error) error { return errDamaged }
+
+// Where the tables are damaged, and cannot be begun anew, that is tried with what is told and not
+// all the time; and it is said.
+func TestBroken(t *testing.T) {
+	tried := 0 // by the one goroutine that writes
+	s := newStore(Options{MaxAge: -1, MaxBytes: DefaultMemoryBytes}, brokenTables{newMemoryTables()}, func() (tables, error) {
+		if tried++; tried > 6 {
+			return newMemoryTables(), nil
+		}
+		return nil, errors.New("no space left")
+	})
+	tell := func(n byte) error {
+		s.Add(spans.Trace{Spans: []spans.Span{{TraceID: trace.TraceID{n}, SpanID: trace.SpanID{1}, Name: "Deployment rollout"}}})
+		_, err := s.List(t.Context(), Query{})
+		return err
+	}
+	if err := tell(1); !errors.Is(err, errDamaged) {
+		t.Errorf("it says %v", err)
+	}
+	if s := s.Stats(); s.Failed != 1 || !strings.Contains(s.Trouble, "it cannot be begun anew: no space left") {
+		t.Errorf("the counters are %+v", s)
+	}
+	n := byte(2)
+	for ; tell(n) != nil; n++ {
+		if n == 20 {
+			t.Fatal("it is not begun anew")
+		}
+	}
+	if s := s.Stats(); s.Changes != 1 || s.Failed != int64(n)-1 || s.Trouble != "" {
+		t.Errorf("after %d changes the counters are %+v", n, s)
 	}
 	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)

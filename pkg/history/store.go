@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -108,17 +109,23 @@ func (s *store) run() {
 		case <-ticker.C:
 			s.keep(nil)
 		}
-		for {
-			batch, closed := s.next()
-			if len(batch) > 0 || s.isDamaged() {
-				s.keep(batch)
-				continue
-			}
-			if closed {
-				return
-			}
-			break
+		if closed := s.keepWaiting(); closed {
+			return
 		}
+	}
+}
+
+// keepWaiting keeps what waits, and reports whether the store is closed. Tables that are damaged
+// and cannot be begun anew are tried again with what is told next.
+func (s *store) keepWaiting() (closed bool) {
+	for tried := false; ; {
+		batch, closed := s.next()
+		damaged := s.isDamaged() && !tried
+		if len(batch) == 0 && !damaged {
+			return closed
+		}
+		s.keep(batch)
+		tried = tried || damaged
 	}
 }
 
@@ -183,7 +190,7 @@ func (s *store) write(batch []spans.Trace) error {
 		some, err = shrink(s.tables, s.codec, s.options.MaxBytes)
 	}
 	s.noteDamage(err)
-	if errors.Is(err, errDamaged) {
+	if errors.Is(err, errDamaged) && len(batch) > 0 {
 		if err = s.renew(); err == nil {
 			err = keep(s.tables, s.codec, batch, oldest)
 		}
@@ -205,32 +212,41 @@ func (s *store) noteDamage(err error) {
 // renew begins anew where the tables are damaged.
 func (s *store) renew() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.damaged == nil {
+	why := s.damaged
+	s.mu.Unlock()
+	if why == nil {
 		return nil
 	}
-	t, err := s.anew()
+	t, err := s.anew() // nobody waits for the disk meanwhile
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; it cannot be begun anew: %w", why, err)
 	}
-	s.options.Log.Error("the history of changes is damaged, and begins anew", "error", s.damaged)
+	s.options.Log.Error("the history of changes is damaged, and begins anew", "error", why)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.tables, s.damaged = t, nil
 	return nil
 }
 
+// use returns the tables, for as long as done is not called.
+func (s *store) use() (t tables, done func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, errClosed
+	}
+	s.using.Add(1)
+	return s.tables, s.using.Done, nil
+}
+
 // view has a snapshot of the tables read.
 func (s *store) view(read func(reader) error) error {
-	s.mu.Lock()
-	t, closed := s.tables, s.closed
-	if !closed {
-		s.using.Add(1)
+	t, done, err := s.use()
+	if err != nil {
+		return err
 	}
-	s.mu.Unlock()
-	if closed {
-		return errClosed
-	}
-	defer s.using.Done()
-	err := t.view(read)
+	defer done()
+	err = t.view(read)
 	s.noteDamage(err)
 	return err
 }
@@ -289,10 +305,9 @@ func (s *store) Stats() Stats {
 		}
 		return err
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		stats.Bytes = s.tables.used()
+	if t, done, err := s.use(); err == nil {
+		defer done()
+		stats.Bytes = t.used()
 	}
 	return stats
 }
