@@ -28,10 +28,10 @@
 // goroutine of its own, is mapped and so takes no memory that the system could not have back, and
 // etcd, and with it nearly every cluster, stands on it.
 //
-// modernc.org/sqlite would make the filters SQL. It is C that was translated, which is as large
-// as all the rest of rollspan and takes longest to build; and its journal is to be recovered.
-// github.com/cockroachdb/pebble is made for many more writes than there are here: it keeps tens of
-// files, compacts them with goroutines of its own, and has some hundred modules behind it.
+// modernc.org/sqlite would make the filters SQL. It is C that was translated: it makes the program
+// and its build much larger, and its journal is to be recovered. github.com/cockroachdb/pebble is
+// made for many more writes than there are here: it keeps many files, compacts them with
+// goroutines of its own, and brings many modules with it.
 //
 // bbolt has checksums of nothing but its first two pages. So each value has one of ours. What else
 // is damaged it panics at, or faults, which is caught (guarded). Whatever is damaged, the file is

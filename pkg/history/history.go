@@ -107,7 +107,7 @@ type Options struct {
 // Bounds of a Store by default.
 const (
 	DefaultMaxAge      = 14 * 24 * time.Hour
-	DefaultMemoryBytes = 64 << 20
+	DefaultMemoryBytes = 32 << 20
 	DefaultDiskBytes   = 512 << 20
 )
 

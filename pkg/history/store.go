@@ -172,7 +172,12 @@ func (s *store) keep(batch []spans.Trace) {
 	}
 }
 
-func (s *store) write(batch []spans.Trace) error {
+func (s *store) write(batch []spans.Trace) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // it must not cost the run
+			err = fmt.Errorf("a mistake of rollspan's: %v", r)
+		}
+	}()
 	if err := s.renew(); err != nil {
 		return err
 	}
@@ -180,7 +185,7 @@ func (s *store) write(batch []spans.Trace) error {
 	if s.options.MaxAge > 0 {
 		oldest = s.options.Now().Add(-s.options.MaxAge)
 	}
-	err := keep(s.tables, s.codec, batch, oldest)
+	err = keep(s.tables, s.codec, batch, oldest)
 	for some := true; some && errors.Is(err, errFull); {
 		if some, err = shrink(s.tables, s.codec, s.tables.used()*15/16); err == nil {
 			err = keep(s.tables, s.codec, batch, oldest)
