@@ -16,6 +16,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // usualServer is where the page of a rollspan is on the machine that it runs on, or that
@@ -119,7 +120,7 @@ func tookSeconds(c *history.ChangeJSON) string {
 
 // changeWords name a change: "rollout of revision 3".
 func changeWords(c *history.ChangeJSON) string {
-	if c.Revision > 0 && c.Change == "rollout" {
+	if c.Revision > 0 && c.Change == string(attr.ChangeRollout) {
 		return fmt.Sprintf("%s of revision %d", c.Change, c.Revision)
 	}
 	return c.Change

@@ -30,8 +30,8 @@ const (
 )
 
 // readers are the packages that hand names of spans on to people: they encode, print and
-// log them. Any other package has no use for a name.
-var readers = []string{module + "/pkg/otlp", module + "/pkg/otlp/export", module + "/pkg/spans/text", module + "/pkg/watcher"}
+// log and keep them. Any other package has no use for a name.
+var readers = []string{module + "/pkg/otlp", module + "/pkg/otlp/export", module + "/pkg/spans/text", module + "/pkg/watcher", module + "/pkg/history"}
 
 // homonyms are texts that only happen to be spelled like a name, by the file they are in.
 var homonyms = map[string]string{
