@@ -117,6 +117,7 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 		return
 	}
 	about := &ev.InvolvedObject
+	about = bounded(about)
 	w.options.Metrics.Event(about.Namespace, ev.Type, ev.Reason, about.Kind, n)
 	var lacks []string
 	if ev.Reason == failedScheduling && about.Kind == "Pod" {
@@ -141,10 +142,20 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 		}
 		s.began = true
 		w.begin(Alarm{
-			Name: a.name, Severity: a.severity, Object: object, Node: node, Reason: ev.Reason, Message: ev.Message,
+			Name: a.name, Severity: a.severity, Object: object, Node: strings.Clone(spans.CutTo(node, maxIdentity)), Reason: ev.Reason, Message: ev.Message,
 			Since: lastOf(ev, o.Time), Count: s.times, Resource: resourceOf(object),
 		})
 	}
+}
+
+// maxIdentity is how long a name in a reference may be, which anybody writes. Kubernetes' own
+// have at most 253 bytes.
+const maxIdentity = 512
+
+// bounded is a reference whose texts are short, and no part of longer ones.
+func bounded(ref *corev1.ObjectReference) *corev1.ObjectReference {
+	short := func(s string) string { return strings.Clone(spans.CutTo(s, maxIdentity)) }
+	return &corev1.ObjectReference{Kind: short(ref.Kind), Namespace: short(ref.Namespace), Name: short(ref.Name), UID: types.UID(short(string(ref.UID)))}
 }
 
 func (w *Watch) pod(o causality.Observation, pod *corev1.Pod) {
@@ -342,8 +353,10 @@ func (w *Watch) tell(pending []Alarm) {
 	}
 }
 
-// cleaned is a text without what terminals and chats make something of, cut to MaxMessage.
+// cleaned is a text without what terminals and chats make something of, and has at most
+// MaxMessage bytes.
 func cleaned(text string) string {
+	text = strings.ToValidUTF8(spans.CutTo(text, 4*MaxMessage), "\uFFFD")
 	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -352,8 +365,8 @@ func cleaned(text string) string {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-	return spans.CutTo(strings.TrimSpace(text), MaxMessage)
+	}, text)
+	return strings.Clone(spans.CutTo(strings.TrimSpace(text), MaxMessage)) // no part of a long one
 }
 
 // resourceOf describes an object by the semantic conventions.

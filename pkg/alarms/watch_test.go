@@ -167,6 +167,25 @@ func TestSeriesAreBounded(t *testing.T) {
 		ev.InvolvedObject.Name = fmt.Sprint("pod", i)
 		s.see(watch.Added, ev)
 	}
+	long := s.event("long", 1, strings.Repeat("k", 1<<20), strings.Repeat("r", 1<<20), strings.Repeat("m", 1<<20))
+	long.InvolvedObject.Name = strings.Repeat("n", 1<<20)
+	s.see(watch.Added, long)
+	long = s.event("longer", 1, "Pod", "BackOff", strings.Repeat("m", 1<<20))
+	long.InvolvedObject.Name, long.Source.Host = strings.Repeat("n", 1<<20), strings.Repeat("h", 1<<20)
+	s.see(watch.Added, long)
+	s.see(watch.Added, s.event("lacks", 1, "Pod", "FailedScheduling", "1 Insufficient "+strings.Repeat("r", 1<<20)))
+	for k := range s.watch.active {
+		if n := len(k.object.Name); n > maxIdentity {
+			t.Errorf("a name of %d bytes is kept", n)
+		}
+	}
+	for _, name := range []string{"rollspan_events_total", "rollspan_failed_scheduling_total"} {
+		for _, sample := range s.samples(name) {
+			if len(sample) > 1000 {
+				t.Errorf("%s has labels of %d bytes", name, len(sample))
+			}
+		}
+	}
 	if w := s.watch; len(w.counts.young)+len(w.counts.old) > 2*maxCounts || len(w.active) > maxActive || len(w.pending) > maxPending {
 		t.Errorf("it keeps %d+%d counts, %d alarms and %d that wait", len(w.counts.young), len(w.counts.old), len(w.active), len(w.pending))
 	}
@@ -175,7 +194,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	s.see(watch.Modified, s.event("backoff", 900, "Pod", "BackOff", ""))
 	after := s.samples("rollspan_events_total")
 	changed := slices.DeleteFunc(after, func(l string) bool { return slices.Contains(before, l) })
-	if want := []string{"kind=Pod,namespace=shop,reason=BackOff,type=Warning " + fmt.Sprint(2+2*maxActive)}; !slices.Equal(changed, want) {
+	if want := []string{"kind=Pod,namespace=shop,reason=BackOff,type=Warning " + fmt.Sprint(3+2*maxActive)}; !slices.Equal(changed, want) {
 		t.Errorf("it is counted as %q, want %q", changed, want)
 	}
 }

@@ -109,3 +109,24 @@ func TestAFlappingNodeIsBounded(t *testing.T) {
 		t.Error("the cordon, which goes on, was forgotten")
 	}
 }
+
+// TestConditionsOfANodeAreBounded has somebody write whatever conditions into a node's status,
+// each with a Warning that it is a problem.
+func TestConditionsOfANodeAreBounded(t *testing.T) {
+	l := newLife()
+	n := l.node("node-a")
+	for i := range 1000 {
+		for j := range 10 {
+			kind := fmt.Sprint("Problem", 10*i+j)
+			n.Status.Conditions = append(n.Status.Conditions[:1], corev1.NodeCondition{
+				Type: corev1.NodeConditionType(kind), Status: corev1.ConditionTrue, Reason: kind, LastTransitionTime: metav1.NewTime(l.at.Truncate(time.Second)),
+			})
+			l.see(watch.Modified, n)
+		}
+		l.pass(time.Minute)
+	}
+	record := l.nodes.ByID[kube.ObjectID{Kind: kube.KindNode, UID: n.UID}]
+	if len(record.Conditions) < 10 || len(record.Conditions) > 64 || len(record.Disruptions) > nodes.MaxDisruptions {
+		t.Errorf("%d conditions and %d disruptions are kept", len(record.Conditions), len(record.Disruptions))
+	}
+}

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -107,6 +108,9 @@ func (a *Alarms) Event(namespace, eventType, reason, kind string, n int) {
 	if !word.MatchString(reason) {
 		reason = other
 	}
+	if !word.MatchString(kind) {
+		kind = other
+	}
 	labels := []string{namespace, eventType, a.reasons.orOther(reason), a.kinds.orOther(kind)}
 	if !slices.Contains(a.watched, reason) && !a.rest.admits(strings.Join(labels, "\xff")) {
 		labels[0] = other
@@ -138,8 +142,16 @@ func (a *Alarms) Rollout(namespace, workload, kind string, slow bool) {
 // Began counts an alarm that has begun.
 func (a *Alarms) Began(alarm string) { a.begun.WithLabelValues(alarm).Inc() }
 
-// Set says what goes on now.
+// Set says what goes on now. The lists are a's from then on.
 func (a *Alarms) Set(s States) {
+	// Of too many it is the same ones that have series of their own.
+	slices.SortFunc(s.Nodes, func(a, b NodeState) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.Cause, b.Cause))
+	})
+	slices.SortFunc(s.Rollouts, func(a, b RolloutState) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(s.CrashLoops, func(a, b CrashLoop) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Pod, b.Pod), strings.Compare(a.Container, b.Container))
+	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.states = s

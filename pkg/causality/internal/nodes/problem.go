@@ -59,8 +59,8 @@ func (n *Record) problemKind(in *corev1.NodeCondition) (kind disruptionKind, cer
 	return disruptionKind(in.Type), slices.Contains(n.Problems, in.Type), true
 }
 
-// warningReach is how long before a condition is stated, or after it is over, a Warning about
-// the node may tell of it.
+// warningReach is how long before or after a condition became True a Warning about the node may
+// say that this is a problem. Of a merit, which may be there for months, one may speak later.
 const warningReach = time.Minute
 
 // ObserveWarnings begins the disruptions of which only now a Warning about the node says that
@@ -88,10 +88,10 @@ func (n *Record) ObserveWarnings() {
 	}
 }
 
-// warnedOf reports whether an Event is a Warning that tells of the condition when it was True.
+// warnedOf reports whether an Event is a Warning that tells of the condition when it became True.
 func (d *Disruption) warnedOf(ev *podlife.Event) bool {
 	return ev.EventType == corev1.EventTypeWarning && d.namedBy(ev) && slices.ContainsFunc(ev.Occurrences,
-		func(o podlife.Occurrence) bool { return d.covers(o.At, warningReach, warningReach) })
+		func(o podlife.Occurrence) bool { return o.At.Sub(d.Start.At()).Abs() <= warningReach })
 }
 
 // namedBy reports whether an Event has the condition's reason, or its type in the message, as
@@ -100,7 +100,7 @@ func (d *Disruption) namedBy(ev *podlife.Event) bool {
 	if d.Reason != "" && d.Reason == ev.Reason {
 		return true
 	}
-	return slices.Contains(strings.FieldsFunc(ev.Message(), func(r rune) bool { return strings.ContainsRune(" \t\n,:;()[]\"'", r) }), string(d.Kind))
+	return strings.Contains(ev.Message(), string(d.Kind)) && slices.Contains(strings.FieldsFunc(ev.Message(), func(r rune) bool { return strings.ContainsRune(" \t\n,:;()[]\"'", r) }), string(d.Kind))
 }
 
 // problemsNamedBy are the kinds of the node's problems that an Event tells of.
