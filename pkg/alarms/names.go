@@ -1,6 +1,7 @@
 package alarms
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -55,10 +56,7 @@ var severities = map[string]Severity{
 
 // Names are those of all alarms, with their severities.
 func Names() map[string]Severity {
-	all := map[string]Severity{}
-	for name, severity := range severities {
-		all[name] = severity
-	}
+	all := maps.Clone(severities)
 	for _, a := range eventAlarms {
 		all[a.name] = a.severity
 	}

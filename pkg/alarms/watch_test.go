@@ -277,10 +277,10 @@ func TestWhatGoesOn(t *testing.T) {
 	before := []causality.Ongoing{{Node: "node-z", Cause: "Cordoned", Since: noon.Add(-time.Hour)}}
 	s.want("it was so before", s.tick(nil, before))
 	s.pass(time.Minute)
-	now := append(before, causality.Ongoing{Node: "node-a", Cause: "NotReady", Reason: "KubeletNotReady", Since: s.now},
-		causality.Ongoing{Node: "node-b", Cause: "KernelDeadlock", Reason: "DockerHung", Since: s.now},
-		causality.Ongoing{Node: "node-c", Cause: "Cordoned", Since: s.now},
-		causality.Ongoing{Node: "node-d", Cause: "Rebooted", Since: s.now})
+	now := slices.Concat(before, []causality.Ongoing{{Node: "node-a", Cause: "NotReady", Reason: "KubeletNotReady", Since: s.now},
+		{Node: "node-b", Cause: "KernelDeadlock", Reason: "DockerHung", Since: s.now},
+		{Node: "node-c", Cause: "Cordoned", Since: s.now},
+		{Node: "node-d", Cause: "Rebooted", Since: s.now}})
 	rollouts := []causality.OpenRollout{
 		{Kind: "Deployment", Namespace: "shop", Name: "web", Since: s.now},
 		{Kind: "Deployment", Namespace: "shop", Name: "api", Since: s.now.Add(time.Minute)},

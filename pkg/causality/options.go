@@ -147,11 +147,11 @@ type Stats struct {
 	Disruptions []Ongoing
 }
 
-// OpenRollout is a rollout that goes on, Ongoing a disruption.
-type (
-	OpenRollout = workloads.OpenRollout
-	Ongoing     = nodes.Ongoing
-)
+// OpenRollout is a rollout that goes on.
+type OpenRollout = workloads.OpenRollout
+
+// Ongoing is a disruption that goes on.
+type Ongoing = nodes.Ongoing
 
 // TraceContextMode is what becomes of the trace context that a deployer leaves
 // on a workload.

@@ -64,20 +64,20 @@ func TestAlertsFireAndResolve(t *testing.T) {
 	s.setDeadline(shortDeadline)
 	s.statefulSet(app{nodes: none})
 
-	open := "rollspan_open_rollout_start_time_seconds" + labelled("kind", "StatefulSet", "namespace", s.name)
+	open := "rollspan_open_rollout_start_time_seconds" + withLabels("kind", "StatefulSet", "namespace", s.name)
 	during := s.scraped(map[string]float64{
-		"rollspan_node_disruptions" + labelled("cause", "Unreachable", "node", away):                                                              1,
-		"rollspan_node_disruptions" + labelled("cause", "Cordoned", "node", here):                                                                 1,
-		"rollspan_node_disruptions" + labelled("cause", "KernelDeadlock", "node", here):                                                           1,
-		"rollspan_events_total" + labelled("kind", "Pod", "namespace", s.name, "reason", "Unhealthy", "type", "Warning"):                          12,
-		"rollspan_events_total" + labelled("kind", "Pod", "namespace", s.name, "reason", "FailedCreatePodSandBox", "type", "Warning"):             1,
-		"rollspan_events_total" + labelled("kind", "Pod", "namespace", s.name, "reason", "BackOff", "type", "Normal"):                             0,
-		"rollspan_events_total" + labelled("kind", "Pod", "namespace", s.name, "reason", "Failed", "type", "Warning"):                             0,
-		"rollspan_events_total" + labelled("kind", "Node", "namespace", "", "reason", "TaskHung", "type", "Warning"):                              0,
-		"rollspan_failed_scheduling_total" + labelled("namespace", s.name, "resource", "cpu"):                                                     0,
-		"rollspan_failed_scheduling_total" + labelled("namespace", s.name, "resource", "memory"):                                                  0,
-		"rollspan_crash_loops" + labelled("container", container, "namespace", s.name, "pod", "crashing"):                                         1,
-		"rollspan_change_failures_total" + labelled("change", "rollout", "kind", "Deployment", "namespace", s.name, "reason", "ImagePullBackOff"): 1,
+		"rollspan_node_disruptions" + withLabels("cause", "Unreachable", "node", away):                                                              1,
+		"rollspan_node_disruptions" + withLabels("cause", "Cordoned", "node", here):                                                                 1,
+		"rollspan_node_disruptions" + withLabels("cause", "KernelDeadlock", "node", here):                                                           1,
+		"rollspan_events_total" + withLabels("kind", "Pod", "namespace", s.name, "reason", "Unhealthy", "type", "Warning"):                          12,
+		"rollspan_events_total" + withLabels("kind", "Pod", "namespace", s.name, "reason", "FailedCreatePodSandBox", "type", "Warning"):             1,
+		"rollspan_events_total" + withLabels("kind", "Pod", "namespace", s.name, "reason", "BackOff", "type", "Normal"):                             0,
+		"rollspan_events_total" + withLabels("kind", "Pod", "namespace", s.name, "reason", "Failed", "type", "Warning"):                             0,
+		"rollspan_events_total" + withLabels("kind", "Node", "namespace", "", "reason", "TaskHung", "type", "Warning"):                              0,
+		"rollspan_failed_scheduling_total" + withLabels("namespace", s.name, "resource", "cpu"):                                                     0,
+		"rollspan_failed_scheduling_total" + withLabels("namespace", s.name, "resource", "memory"):                                                  0,
+		"rollspan_crash_loops" + withLabels("container", container, "namespace", s.name, "pod", "crashing"):                                         1,
+		"rollspan_change_failures_total" + withLabels("change", "rollout", "kind", "Deployment", "namespace", s.name, "reason", "ImagePullBackOff"): 1,
 		open: 0,
 	})
 
@@ -151,8 +151,8 @@ func TestAlertsFireAndResolve(t *testing.T) {
 	}
 }
 
-// labelled is a series' labels as they are scraped.
-func labelled(pairs ...string) string {
+// withLabels is a series' labels as they are scraped.
+func withLabels(pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
 		fmt.Fprintf(&b, ",%s=%q", pairs[i], pairs[i+1])
