@@ -474,7 +474,7 @@ func (e *Engine) Stats() Stats {
 	s.Shed = maps.Clone(e.stats.Shed)
 	s.EventBytes = int64(e.holdings.Total)
 	s.Clocks = e.wrongClocks()
-	s.Disruptions, s.Rollouts = e.nodes.Ongoing(), workloads.OpenRollouts(maps.Keys(e.open))
+	s.Disruptions, s.Rollouts = e.nodes.Ongoing(), workloads.OpenRollouts(e.open, e.workloads)
 	for w := range e.open {
 		if e.workloads[w.ObjectID] == w {
 			s.Open += int64(w.Unsent())

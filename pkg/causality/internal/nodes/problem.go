@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,8 @@ func (n *Record) ObserveWarnings() {
 	if n.Gone {
 		return
 	}
-	for _, c := range n.Conditions {
+	for _, kind := range slices.Sorted(maps.Keys(n.Conditions)) {
+		c := n.Conditions[kind]
 		d := c.doubtful
 		if d == nil {
 			continue

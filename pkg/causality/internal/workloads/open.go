@@ -1,11 +1,11 @@
 package workloads
 
 import (
-	"iter"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -21,11 +21,12 @@ type OpenRollout struct {
 	Waits bool
 }
 
-// OpenRollouts are the rollouts of workloads that go on, in their order.
-func OpenRollouts(all iter.Seq[*Workload]) (open []OpenRollout) {
-	for w := range all {
+// OpenRollouts are the rollouts that go on of workloads that may have one, in no order. Of those
+// that are not known any more there are none.
+func OpenRollouts(of map[*Workload]struct{}, known map[kube.ObjectID]*Workload) (open []OpenRollout) {
+	for w := range of {
 		c := w.Current()
-		if c == nil || c.Kind != attr.ChangeRollout || c.Over() || c.Ledger.Sent || w.Deleted || w.Gone {
+		if known[w.ObjectID] != w || c == nil || c.Kind != attr.ChangeRollout || c.Over() || c.Ledger.Sent || w.Deleted || w.Gone {
 			continue
 		}
 		n := len(c.Pauses)
