@@ -14,6 +14,8 @@ import (
 type impatientClock struct {
 	clock.RealClock
 	done <-chan struct{}
+	// back is closed when there is nothing to wait for at the moment.
+	back func() <-chan struct{}
 }
 
 // After returns a channel that gets the time after d, or is closed when the clock
@@ -26,6 +28,8 @@ func (c impatientClock) After(d time.Duration) <-chan time.Time {
 		select {
 		case now := <-timer.C:
 			after <- now
+		case <-c.back():
+			after <- time.Now()
 		case <-c.done:
 			close(after)
 		}

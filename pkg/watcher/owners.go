@@ -356,7 +356,7 @@ func (o *owners) follow(ctx context.Context, s *streams, k *metKind) {
 	stores := map[string]*objectStore{}
 	name := k.GroupKind().String() // the plural is what is looked for
 	defer s.trouble.forget(name)
-	persist(ctx, func(ctx context.Context) attempt {
+	persist(ctx, s.back.next, func(ctx context.Context) attempt {
 		o.turn(ctx, k)
 		if ctx.Err() != nil {
 			return done

@@ -31,14 +31,19 @@ const (
 	done
 )
 
-// persist tries something until it is done, or ctx is.
-func persist(ctx context.Context, try func(context.Context) attempt) {
-	soon, later := afterFailure, afterRefusal
+// persist tries something until it is done, or ctx is. What did not work is tried again at once
+// when back says so.
+func persist(ctx context.Context, back func() <-chan struct{}, try func(context.Context) attempt) {
+	persistAs(ctx, afterFailure, back, try)
+}
+
+func persistAs(ctx context.Context, pauses wait.Backoff, back func() <-chan struct{}, try func(context.Context) attempt) {
+	soon, later := pauses, afterRefusal
 	for {
-		began := time.Now()
+		began, returned := time.Now(), back()
 		what := try(ctx)
 		if time.Since(began) > steadyFor {
-			soon, later = afterFailure, afterRefusal
+			soon, later = pauses, afterRefusal
 		}
 		var pause time.Duration
 		switch what {
@@ -47,11 +52,12 @@ func persist(ctx context.Context, try func(context.Context) attempt) {
 		case failed:
 			pause = soon.Step()
 		case refused:
-			pause = later.Step()
+			pause, returned = later.Step(), nil
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-returned:
 		case <-time.After(pause):
 		}
 	}

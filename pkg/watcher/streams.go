@@ -90,6 +90,8 @@ type streams struct {
 	// did not answer. When it is back, each reflector notices when its own backoff
 	// is over, which may be a minute after the first.
 	away map[string]bool
+	// back tells of the first that is.
+	back back
 }
 
 // run watches until ctx is done.
@@ -129,9 +131,9 @@ func (s *streams) read(ctx context.Context, src source, into intake) {
 		Name:            src.name(),
 		TypeDescription: src.kind.Kind,
 		Logger:          &logger,
-		Clock:           impatientClock{done: ctx.Done()},
+		Clock:           impatientClock{done: ctx.Done(), back: s.back.next},
 	})
-	persist(ctx, func(ctx context.Context) attempt {
+	persist(ctx, s.back.next, func(ctx context.Context) attempt {
 		if src.running != nil {
 			src.running.Inc()
 			defer src.running.Dec()
@@ -303,6 +305,9 @@ func (s *streams) setAway(src source, away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !away {
+		if s.away[src.name()] {
+			defer s.back.tell()
+		}
 		delete(s.away, src.name())
 		return
 	}
