@@ -116,8 +116,14 @@ fuzz: ## Fuzz all that is read for FUZZTIME (1m) each, and draw many cases for p
 	go test -timeout 30m ./pkg/causality $(addprefix ./pkg/causality/internal/,build clocks critpath evidence kube) ./pkg/spans ./pkg/otlp/... -rapid.checks 200
 
 .PHONY: soak
-soak: ## Fuzz for ten minutes each: what make test has no time for (results in docs/soak.md)
+soak: soak-delivery ## What make test has no time for: fuzz for ten minutes each (docs/soak.md), and soak-delivery
 	$(MAKE) fuzz FUZZTIME=10m
+
+# Its figures are written into docs/reliability.md, with their date and size.
+.PHONY: soak-delivery
+soak-delivery: tools ## Disturb rollspan, the collector and the API server as often as docs/reliability.md says, under 2,000 pods (SOAK_ARGS: flags of test/soak)
+	go test ./test/soak -v -run TestTable -timeout 8h -soak -soak.deployments 80 -soak.pods 25 -soak.for 20m -soak.500s 10m \
+		-soak.o ../../docs/reliability.md $(SOAK_ARGS)
 
 # What the engine costs alone is in go.txt, which benchstat can compare with another;
 # the table is in cost.md, and its figures are in cost.json. Nothing else should run.

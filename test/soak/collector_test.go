@@ -2,6 +2,7 @@ package soak
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -62,11 +63,11 @@ type collector struct {
 // seen is a span that has arrived.
 type seen struct {
 	*tracepb.Span
-	body                []byte
-	first               time.Time
-	theSame, inAnother  int
-	another             []byte
-	namespace, workload string
+	body               []byte
+	first              time.Time
+	theSame, inAnother int
+	another            []byte
+	namespace, subject string
 }
 
 func newCollector(t testing.TB, byHTTP bool, jaeger *grpc.ClientConn) *collector {
@@ -294,7 +295,7 @@ func (c *collector) note(now time.Time, resource []*commonpb.KeyValue, span *tra
 	switch old := c.spans[id]; {
 	case old == nil:
 		c.spans[id] = &seen{Span: span, body: body, first: now, namespace: value(resource, "k8s.namespace.name"),
-			workload: value(resource, "k8s.deployment.name") + value(resource, "k8s.job.name")}
+			subject: cmp.Or(value(resource, "k8s.pod.name"), value(resource, "k8s.replicaset.name"), value(resource, "k8s.job.name"), value(resource, "k8s.deployment.name"))}
 	case bytes.Equal(old.body, body):
 		old.theSame++
 	default:

@@ -32,7 +32,8 @@ type row struct {
 	before, behind func(r *running)
 	// small is the size of the data directory's disk, as mount has it.
 	small string
-	// exact says that all that is expected arrives, and nothing else.
+	// exact says that all that is expected arrives, and nothing else: where the process was not
+	// there, and where a list says what happened, some steps are not proven.
 	exact bool
 }
 
@@ -66,14 +67,14 @@ func table() []row {
 	}
 	well := func(r *running) { r.collector.behave(nil) }
 	return []row{
-		{name: undisturbed, exact: true},
-		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, exact: true},
-		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, exact: true},
+		{name: undisturbed},
+		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart},
+		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart},
 		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
 		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, disturb: killLeader},
 		{name: "both killed", lease: true, replicas: 2, times: 1, inSoak: 3, apart: 60 * time.Second, disturb: killAndStart},
-		{name: "SIGTERM, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: stopAndStart, exact: true},
-		{name: "SIGTERM without a collector, data directory", dataDir: true, lease: true, times: 2, inSoak: 10, apart: every, disturb: stopWithBacklog, exact: true},
+		{name: "SIGTERM, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: stopAndStart},
+		{name: "SIGTERM without a collector, data directory", dataDir: true, lease: true, times: 2, inSoak: 10, apart: every, disturb: stopWithBacklog},
 		{name: "SIGTERM, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: stopAndStart},
 		{name: "collector down all the time, then up", before: func(r *running) { r.collector.down() }, behind: func(r *running) { r.collector.up() }, exact: true},
 		{name: "collector slow", more: []string{"--otlp-timeout", impatient}, before: badly(takes, takesSlowly, forgetsTime), behind: well, exact: true},
@@ -81,10 +82,10 @@ func table() []row {
 		{name: "429 with Retry-After (HTTP)", byHTTP: true, before: badly(throttles, throttles, takes), behind: well, exact: true},
 		{name: "collector takes half, or all with a warning", before: badly(halfTakes, warns, fails), behind: well, exact: true},
 		{name: "connection reset in mid-request", byHTTP: true, before: badly(breaksOff, hangsUp, takes), behind: well, exact: true},
-		{name: "API server down", times: 3, inSoak: 10, apart: every, disturb: down},
+		{name: "API server down", times: 3, inSoak: 10, apart: every, disturb: down, exact: true},
 		{name: "watch cache expired (410)", times: 4, inSoak: 20, apart: every, disturb: func(_ context.Context, r *running) { r.api.expire() }},
 		{name: "watches closed every second", before: func(r *running) { r.api.watchFor.Store(int64(time.Second)) }, behind: func(r *running) { r.api.watchFor.Store(0) }, exact: true},
-		{name: "500s", times: 1, inSoak: 1, apart: every, disturb: func(ctx context.Context, r *running) {
+		{name: "500s", times: 1, inSoak: 1, apart: every, exact: true, disturb: func(ctx context.Context, r *running) {
 			r.api.failing.Store(true)
 			r.api.cutAll()
 			r.wait(ctx, *fiveHundreds, *fiveHundreds)
@@ -123,7 +124,7 @@ func (r *running) run(ctx context.Context) {
 
 // start starts one more rollspan.
 func (r *running) start() {
-	args := []string{"run", "--kubeconfig", filepath.Join(r.dir, "kubeconfig"), "--cluster-name", r.cluster(), "--settle", "5s", "--log-level", "info"}
+	args := []string{"run", "--kubeconfig", filepath.Join(r.dir, "kubeconfig"), "--cluster-name", r.cluster(), "--settle", "10s", "--log-level", "info"}
 	args = append(append(args, r.collector.flags()...), r.more...)
 	for i := range spaces {
 		args = append(args, "-n", fmt.Sprintf("soak-%d", i))
