@@ -104,6 +104,8 @@ type Live struct {
 	catchingUp bool
 	pods       []causality.Observation
 	podBytes   int64
+	// listed says that the first lists are through.
+	listed bool
 	// election and grace are what Run was asked for, handout what hands out by it: nil where
 	// there is no Lease.
 	election *failover.Election
@@ -253,7 +255,6 @@ func (l *Live) enqueue(ctx context.Context, o causality.Observation) error {
 func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) error {
 	ticker := l.options.Clock.NewTicker(advanceEvery)
 	defer ticker.Stop()
-	listed := false
 	shed := shedLog{log: l.options.Log}
 	began := time.Now()
 	passage := passage{elapsed: func() time.Duration { return time.Since(began) }}
@@ -281,10 +282,11 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) {
 				continue
 			}
-			if !listed {
-				listed = true
+			finished = keeper.Observe(l.allBack()...)
+			if !l.listed {
+				l.listed = true
 				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", l.watched()...)
-				finished = l.caughtUp(keeper)
+				finished = append(finished, l.caughtUp(keeper)...)
 			}
 			finished = append(finished, keeper.Advance(now)...)
 			passed = passage.by(now, stats.Clocks)
@@ -312,7 +314,7 @@ func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 				return err
 			}
 		default:
-			return nil
+			return l.deliver(keeper, sink, keeper.Observe(l.allBack()...))
 		}
 	}
 }

@@ -219,7 +219,7 @@ func (l *Live) take(batch []causality.Observation, in queued) []causality.Observ
 	if l.spool != nil && l.spool.add(o) {
 		return batch
 	}
-	if !l.catchingUp || o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() {
+	if o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() || !l.podsWait() {
 		return append(batch, o)
 	}
 	l.pods = append(l.pods, o)
@@ -227,6 +227,21 @@ func (l *Live) take(batch []causality.Observation, in queued) []causality.Observ
 		batch = append(batch, l.waitingPods()...)
 	}
 	return batch
+}
+
+// podsWait says whether what comes of pods waits: while lists say what happened since the run
+// before, and while something that is watched cannot be read. What is told of pods by a watch
+// that is back before that of their ReplicaSets would be told of no change.
+func (l *Live) podsWait() bool {
+	return l.catchingUp || len(l.pods) > 0 || l.listed && l.streams.blind()
+}
+
+// allBack are the observations of pods that have waited for all streams to be back.
+func (l *Live) allBack() []causality.Observation {
+	if l.catchingUp {
+		return nil
+	}
+	return l.waitingPods()
 }
 
 // waitingPods are the observations of pods that have waited. They count as seen now.

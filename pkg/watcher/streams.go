@@ -90,8 +90,10 @@ type streams struct {
 	// did not answer. When it is back, each reflector notices when its own backoff
 	// is over, which may be a minute after the first.
 	away map[string]bool
-	// back tells of the first that is.
-	back back
+	// broken are the sources whose latest request has failed, in whatever way but a refusal, and
+	// back tells where one has not any more.
+	broken map[string]bool
+	back   back
 }
 
 // run watches until ctx is done.
@@ -270,6 +272,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	case err == nil:
 		s.trouble.worked(src.name())
 		s.setAway(src, false)
+		s.setBroken(src, false)
 		return
 	case ctx.Err() != nil,
 		errors.Is(err, errPageTooLarge), // a smaller one is asked for
@@ -288,6 +291,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	}
 
 	s.setAway(src, !src.found && clusterWide(err) != "")
+	s.setBroken(src, !isRefusal(err))
 
 	s.mu.Lock()
 	first := !s.settled[src.name()]
@@ -305,9 +309,6 @@ func (s *streams) setAway(src source, away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !away {
-		if s.away[src.name()] {
-			defer s.back.tell()
-		}
 		delete(s.away, src.name())
 		return
 	}
@@ -315,6 +316,24 @@ func (s *streams) setAway(src source, away bool) {
 		s.away = map[string]bool{}
 	}
 	s.away[src.name()] = true
+}
+
+// setBroken notes whether the latest request for a source has failed. Where it has not any more,
+// the others are asked for at once.
+func (s *streams) setBroken(src source, broken bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !broken {
+		if s.broken[src.name()] {
+			defer s.back.tell()
+		}
+		delete(s.broken, src.name())
+		return
+	}
+	if s.broken == nil {
+		s.broken = map[string]bool{}
+	}
+	s.broken[src.name()] = true
 }
 
 // hint says what follows from an error, and what to do about it.

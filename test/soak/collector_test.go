@@ -137,8 +137,8 @@ type byGRPC struct {
 }
 
 // Export takes a request.
-func (g byGRPC) Export(ctx context.Context, r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
-	answer, err := g.c.take(ctx, r)
+func (g byGRPC) Export(_ context.Context, r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+	answer, err := g.c.take(r)
 	if errors.Is(err, errThrottled) {
 		st, _ := status.New(codes.ResourceExhausted, "less, please").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 		return nil, st.Err()
@@ -170,7 +170,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer, err := c.take(r.Context(), message)
+	answer, err := c.take(message)
 	switch {
 	case errors.Is(err, errThrottled):
 		w.Header().Set("Retry-After", "1")
@@ -223,7 +223,7 @@ const (
 	tooSlow   = 3 * time.Second
 )
 
-func (c *collector) take(ctx context.Context, r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+func (c *collector) take(r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
 	how := c.next()
 	c.mu.Lock()
 	c.asked++

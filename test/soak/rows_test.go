@@ -172,7 +172,7 @@ func killAndStart(ctx context.Context, r *running) {
 }
 
 // killLeader kills the one that sends, and starts another when the standby has taken over.
-func killLeader(ctx context.Context, r *running) {
+func killLeader(_ context.Context, r *running) {
 	leader := -1
 	for i, p := range r.programs {
 		if said := p.Stderr(); strings.LastIndex(said, "the lease is held") > strings.LastIndex(said, "the lease is lost") {
