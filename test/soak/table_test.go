@@ -36,9 +36,10 @@ func newRandom(seed, row uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 
 // disturbs differ in these.
 var momentary = []string{"status latency", "in progress", "late events", "remove pod"}
 
-// compared says whether a span is the same for all who watch.
+// compared says whether a span is the same for all who watch. Which Events make an activity of
+// what does not change depends on when they were seen.
 func compared(s *tracepb.Span) bool {
-	return !slices.ContainsFunc(momentary, func(name string) bool { return strings.HasPrefix(s.GetName(), name) })
+	return !strings.Contains(s.GetName(), " activity") && !slices.ContainsFunc(momentary, func(name string) bool { return strings.HasPrefix(s.GetName(), name) })
 }
 
 // result are the figures of a row.
