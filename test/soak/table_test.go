@@ -348,8 +348,8 @@ func writeFigures(t *testing.T, results []*result, l *load) {
 	if !ok || !ended {
 		t.Fatalf("%s has no line %q, or none %q behind it", *figures, beginMark, endMark)
 	}
-	head := fmt.Sprintf("\nOn %s: %d Deployments with %d pods each, %d changes in %s, with the real API server, scheduler, controllers and Jaeger, and kwok's nodes.\n\n",
-		time.Now().UTC().Format(time.DateOnly), l.n, l.pods, l.changes.Load(), *lasts)
+	head := fmt.Sprintf("\nOn %s: %d Deployments with %d pods each, %d changes, %d %% of the counts, with the real API server, scheduler, controllers and Jaeger, and kwok's nodes.\n\n",
+		time.Now().UTC().Format(time.DateOnly), l.n, l.pods, l.changes.Load(), *percent)
 	if err := os.WriteFile(*figures, []byte(before+beginMark+head+tableOf(results)+endMark+behind), 0o600); err != nil {
 		t.Fatal(err)
 	}
