@@ -119,6 +119,11 @@ func (c *Clock) Offset() time.Duration { return c.known().offset() }
 // the arrival of its news then, and so are those that follow, until one came sooner. What
 // meets what was known before the jump was stated before it. If that was not enough to know
 // the clock by, what may be of a right clock is.
+//
+// A kubelet writes its Events one after the other, however late (client-go's recorder has one
+// queue, in which what is tried again holds up the rest). So where its clock was put back, by
+// less than an Event may be late, the news of the first Event after that says by how much. What an
+// Event says of its repetitions is stated in seconds, and proves less.
 func (c *Clock) Date(s Statement) time.Duration {
 	if c == nil || s.Time.IsZero() {
 		return 0
@@ -129,10 +134,12 @@ func (c *Clock) Date(s Statement) time.Duration {
 		return 0 // no clock shows that
 	}
 	defer c.tell(s.By)
-	if !c.returns(s) {
-		if offset, ok := c.reading(s, said); ok {
-			return offset
+	if c.returns(s) {
+		if c.name.Node != "" && s.Rounded == 0 && said.least < -leap {
+			said.most = min(said.most, said.least+leap)
 		}
+	} else if offset, ok := c.reading(s, said); ok {
+		return offset
 	}
 	before := c.known()
 	now := said

@@ -101,6 +101,32 @@ func TestAClockThatJumps(t *testing.T) {
 	}
 }
 
+// A kubelet's clock is put back by less than its Events may be late: the first Event after that
+// is dated by its news, and so is what follows. That of others is not, as they may have several
+// recorders, of which one is late.
+func TestAClockIsPutBackByLittle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		back := time.Duration(rapid.IntRange(5, 140).Draw(t, "back")) * time.Second
+		before := rapid.IntRange(1, 30).Draw(t, "statements before")
+		cs := New(nil)
+		node, other := cs.Of("shop", Source{Node: "a"}), cs.Of("shop", Source{Component: "b"})
+		for n := range before + 4 {
+			at, ahead := noon.Add(time.Duration(n)*time.Second), time.Duration(0)
+			if n >= before {
+				ahead = -back
+			}
+			s := said(at, ahead, 20*time.Millisecond)
+			s.Fresh, s.Version, s.After = true, uint64(n)+1, at.Add(-150*time.Second)
+			if off := s.Time.Add(-node.Date(s)).Sub(at).Abs(); off > time.Second {
+				t.Fatalf("statement %d, of which %d were before, is dated %s off", n, before, off)
+			}
+			if by := other.Date(s); by != 0 {
+				t.Fatalf("what others state is corrected by %s", by)
+			}
+		}
+	})
+}
+
 // Many that are late by the same are of a clock that is behind; what a queue delays is not.
 func TestManyThatAreEquallyLate(t *testing.T) {
 	behind := func(late func(i int) time.Duration) time.Duration {
