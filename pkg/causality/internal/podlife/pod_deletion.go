@@ -21,6 +21,7 @@ func (p *Pod) ObserveDeletion(o stream.Observation, in *corev1.Pod, arrival time
 		// metav1.ObjectMeta: deletionTimestamp is the request's time plus
 		// the grace period.
 		p.DeleteAsked = evidence.InSecond(in.DeletionTimestamp.Add(-p.Grace), arrival)
+		p.askedBefore(o, in)
 		p.DeleteAskedBy = evidence.NewWrite(in.ResourceVersion, o)
 	}
 	if p.Leaving() {
@@ -41,6 +42,26 @@ func (p *Pod) ObserveDeletion(o stream.Observation, in *corev1.Pod, arrival time
 		p.DeleteAskedBy = evidence.NewWrite(in.ResourceVersion, o)
 	}
 }
+
+// askedBefore notes of a pod that is first seen when its kubelet has stopped it, and deletes it
+// for good, with no grace period, that it was asked to go before, within the grace period of its
+// spec. By then the API server has forgotten when.
+func (p *Pod) askedBefore(o stream.Observation, in *corev1.Pod) {
+	grace := in.Spec.TerminationGracePeriodSeconds
+	if !o.Initial || p.Grace > 0 || grace == nil || *grace <= 0 || *grace > maxGrace || p.Mirrors.UID != "" || len(in.Status.ContainerStatuses) == 0 {
+		return
+	}
+	if slices.ContainsFunc(in.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Terminated == nil }) {
+		return
+	}
+	p.Grace = time.Duration(*grace) * time.Second
+	at := p.DeleteAsked.At()
+	p.DeleteAsked = evidence.Moment{Earliest: evidence.Latest(in.CreationTimestamp.Time, in.DeletionTimestamp.Add(-p.Grace-evidence.ArrivalSlack)), Latest: at}
+	p.DoubtArrival(stream.Doubt{At: at, Earliest: p.DeleteAsked.Earliest, Latest: at})
+}
+
+// maxGrace bounds the grace periods that are believed, in seconds.
+const maxGrace = 24 * 60 * 60
 
 // observeRemoval looks at what there still is of a pod that is deleted without
 // grace, or without any that is left.
