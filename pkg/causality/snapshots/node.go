@@ -8,8 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
-	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 )
+
+// reasonRebooted is how the kubelet says that its node has another boot ID than before
+// (k8s.io/kubernetes/pkg/kubelet/events: NodeRebooted).
+const reasonRebooted = "Rebooted"
 
 // rebooted is when the kubelet said for the last time that its node was rebooted, since the
 // beginning; zero if it did not. A Node states the ID of its boot, and not since when.
@@ -17,7 +20,7 @@ func (snap *snapshot) rebooted(in *corev1.Node) (last time.Time) {
 	// Kubelets give the name of their Node for its UID.
 	for _, uid := range []types.UID{in.UID, types.UID(in.Name)} {
 		for _, ev := range snap.eventsOf[uid] {
-			if ev.Reason == nodes.ReasonRebooted && ev.InvolvedObject.Name == in.Name && ev.last().After(snap.begin) {
+			if ev.Reason == reasonRebooted && ev.InvolvedObject.Name == in.Name && ev.last().After(snap.begin) {
 				last = evidence.Latest(last, ev.last())
 			}
 		}

@@ -9,10 +9,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// ReasonRebooted is how the kubelet says that its node has another boot ID than before
-// (k8s.io/kubernetes/pkg/kubelet/events: NodeRebooted).
-const ReasonRebooted = "Rebooted"
-
 // kindsByReason says which disruptions the reason of an Event about a node tells of:
 // reasons of the kubelet and of the node controller.
 var kindsByReason = map[string][]disruptionKind{
@@ -30,7 +26,7 @@ var kindsByReason = map[string][]disruptionKind{
 	"NodeHasSufficientPID":      {pidPressure},
 	"NodeNotSchedulable":        {Cordoned},
 	"NodeSchedulable":           {Cordoned},
-	ReasonRebooted:              {Rebooted},
+	"Rebooted":                  {Rebooted},
 	"RemovingNode":              {Deleted},
 	"DeletingNode":              {Deleted},
 }
