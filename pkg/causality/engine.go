@@ -473,7 +473,7 @@ func (e *Engine) Stats() Stats {
 	s.Faults = maps.Clone(e.stats.Faults)
 	s.Shed = maps.Clone(e.stats.Shed)
 	s.EventBytes = int64(e.holdings.Total)
-	s.Clocks = e.wrongClocks()
+	s.Clocks, s.RecordsLost = e.wrongClocks(), e.records.Lost()
 	s.Disruptions, s.Rollouts = e.nodes.Ongoing(), workloads.OpenRollouts(e.open, e.workloads)
 	for w := range e.open {
 		if e.workloads[w.ObjectID] == w {

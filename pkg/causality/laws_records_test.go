@@ -26,7 +26,7 @@ type recorded struct {
 }
 
 func newRecorded() *recorded {
-	return &recorded{Engine: newEngine(causality.Options{Records: true})}
+	return &recorded{Engine: newEngine(causality.Options{Records: func(*corev1.Event) bool { return true }})}
 }
 
 func (r *recorded) take(now time.Time, out []spans.Trace) {

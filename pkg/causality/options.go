@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
@@ -56,9 +58,9 @@ type Options struct {
 	// True, beside Kubernetes' own and those that node-problem-detector ships. Of the
 	// others a Warning about the Node must say so.
 	NodeProblemConditions []string
-	// Records has a log record handed out for each time at which an Event happens, as a
-	// spans.Trace with a Record. Default: none is.
-	Records bool
+	// Records says of which Events log records are handed out, one for each time at which the
+	// Event happens, as a spans.Trace with a Record. Default: of none.
+	Records func(*corev1.Event) bool
 }
 
 // IsCopy reports whether an annotation holds a copy of the object that has it, as tools that
@@ -145,6 +147,8 @@ type Stats struct {
 	// Rollouts are those that go on, and Disruptions what ails nodes now, in no order.
 	Rollouts    []OpenRollout
 	Disruptions []Ongoing
+	// RecordsLost is how many log records had no room to wait, while the engine was held.
+	RecordsLost int64
 }
 
 // OpenRollout is a rollout that goes on.

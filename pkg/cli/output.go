@@ -46,6 +46,7 @@ type conversion struct {
 	exporter export.Config
 	budget   traceBudget
 	traceURL traceURL
+	logs     eventLogs
 	// drain is how long to wait for the collector at the end.
 	drain time.Duration
 }
@@ -85,6 +86,7 @@ func (c *conversion) addFlags(fs *pflag.FlagSet, inProgress, drain time.Duration
 	c.addNodeFlags(fs)
 	c.budget.addFlags(fs)
 	c.traceURL.addFlags(fs)
+	c.logs.addFlags(fs)
 	c.exporter.AddFlags(fs)
 }
 
@@ -100,6 +102,10 @@ func (c *conversion) validate() error {
 		return err
 	}
 	if err := c.traceURL.validate(); err != nil {
+		return err
+	}
+	var err error
+	if c.engine.Records, err = c.logs.wanted(); err != nil {
 		return err
 	}
 	if err := c.validateTraceContext(); err != nil {
@@ -186,7 +192,7 @@ func (c *conversion) validateShown() error {
 
 // print returns the output that writes to w, in the format outputTree or
 // outputJSON. The cluster's UID may be empty.
-func (c *conversion) print(w io.Writer, clusterUID string) (output, error) {
+func (c *conversion) print(w io.Writer, clusterUID string) (outputWithRecords, error) {
 	if c.format == outputTree {
 		return treeOutput{w, c.traceURL.template}, nil
 	}
@@ -278,13 +284,21 @@ func (o patientOutput) full() bool {
 	return s.Queued > s.MaxQueued/2 || s.QueuedBytes > s.MaxQueuedBytes/2
 }
 
-func (o patientOutput) Deliver(t spans.Trace) error {
+// wait waits for room.
+func (o patientOutput) wait() error {
 	for o.full() {
 		select {
 		case <-o.ctx.Done():
 			return o.ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
+	}
+	return nil
+}
+
+func (o patientOutput) Deliver(t spans.Trace) error {
+	if err := o.wait(); err != nil {
+		return err
 	}
 	o.exporter.Enqueue([]spans.Trace{t.Sent()})
 	return nil

@@ -25,10 +25,22 @@ func (r *run) shareDataDir() (ofJournal, ofQueue int64) {
 	return most - ofQueue, ofQueue
 }
 
+// logShare is what part of the queue's share is that of log records, where they are sent.
+const logShare = 4
+
+// shareQueue shares out what waits for the collector on the disk.
+func (r *run) shareQueue() (ofSpans, ofLogs int64) {
+	_, most := r.shareDataDir()
+	if r.conversion.logs.on {
+		ofLogs = most / logShare
+	}
+	return most - ofLogs, ofLogs
+}
+
 // openQueue opens the queue of spans for the collector that is in the data directory, which is
 // locked by now.
 func (r *run) openQueue(live *watcher.Live) (*journal.Queue, error) {
-	_, most := r.shareDataDir()
+	most, _ := r.shareQueue()
 	return journal.OpenQueue(journal.QueueOptions{
 		Dir: filepath.Join(r.dataDir, "queue"), MaxBytes: most, Log: r.log,
 		Kept:   func(keys []journal.SpanKey) { live.Acknowledge(keys...) },
@@ -50,10 +62,14 @@ type diskQueue struct {
 	around []byte // what surrounds the spans of this process
 }
 
-// flagRoot says that a span is the root of a trace.
-const flagRoot = 1
+const (
+	// flagRoot says that a span is the root of a trace.
+	flagRoot = 1
+	// flagRecord says that it is a log record, whose UID follows.
+	flagRecord = 2
+)
 
-// encodePacked appends flags, the length of what surrounds the span and that, the length of the
+// encodePacked appends flags, the UID of a log record, the length of what surrounds the span and that, the length of the
 // span's Resource, and the span's bytes.
 func encodePacked(to []byte, it *otlp.Packed, around []byte) []byte {
 	flags := byte(0)
@@ -63,7 +79,11 @@ func encodePacked(to []byte, it *otlp.Packed, around []byte) []byte {
 	if len(it.Around) > 0 {
 		around = it.Around
 	}
-	to = binary.AppendUvarint(append(to, flags), uint64(len(around)))
+	if to = append(to, flags); it.Record.IsValid() {
+		to[len(to)-1] |= flagRecord
+		to = append(to, it.Record[:]...)
+	}
+	to = binary.AppendUvarint(to, uint64(len(around)))
 	to = binary.AppendUvarint(append(to, around...), uint64(it.Resource)) //nolint:gosec // A length is not negative.
 	return append(to, it.Wire...)
 }
@@ -74,9 +94,16 @@ func decodePacked(namespace string, body, around []byte) (it otlp.Packed, ok boo
 	if len(body) == 0 {
 		return it, false
 	}
-	it.Root = body[0]&flagRoot != 0
-	of, n := binary.Uvarint(body[1:])
-	body = body[1+max(n, 0):]
+	flags := body[0]
+	it.Root, body = flags&flagRoot != 0, body[1:]
+	if flags&flagRecord != 0 {
+		if len(body) < len(it.Record) {
+			return it, false
+		}
+		body = body[copy(it.Record[:], body):]
+	}
+	of, n := binary.Uvarint(body)
+	body = body[max(n, 0):]
 	if n <= 0 || of > uint64(len(body)) {
 		return it, false
 	}

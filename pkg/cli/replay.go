@@ -314,7 +314,7 @@ func (o *replayOutput) deliver(now time.Time, finished []spans.Trace) error {
 // hand passes traces on.
 func (o *replayOutput) hand(finished []spans.Trace) error {
 	for _, t := range finished {
-		if !t.Late {
+		if !t.Late && t.Record == nil {
 			o.changes++
 		}
 		if err := o.out.Deliver(t); err != nil {
@@ -334,7 +334,8 @@ func (o *replayOutput) open() (err error) {
 	}
 	o.budget = o.conversion.newBudget(o.clusterUID)
 	if o.conversion.format != outputOTLP {
-		o.out, err = o.conversion.print(o.stdout, o.clusterUID)
+		printed, err := o.conversion.print(o.stdout, o.clusterUID)
+		o.out = withRecords{printed, printed}
 		return err
 	}
 	exporter, err := o.conversion.export(o.log, o.clusterUID)
@@ -342,6 +343,9 @@ func (o *replayOutput) open() (err error) {
 		return err
 	}
 	o.out = patientOutput{ctx: o.ctx, exporter: exporter}
+	if o.conversion.logs.on {
+		return o.openLogs()
+	}
 	return nil
 }
 

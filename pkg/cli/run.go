@@ -134,6 +134,8 @@ type run struct {
 	keepsHistory bool
 	// queue is what waits for the collector on the disk, if there is a data directory.
 	queue *journal.Queue
+	// logQueue is the same of log records, if there are any.
+	logQueue *journal.Queue
 }
 
 func (r *run) validate() error {
@@ -210,13 +212,14 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		if err != nil {
 			return nil, err
 		}
-		if sink, err = r.tell(r.logged(r.kept(sink)), clusterUID, &registered); err != nil {
+		next, err := r.tell(r.logged(r.kept(sink)), clusterUID, &registered)
+		if err != nil {
 			return nil, err
 		}
-		if sink, err = r.pushed(sink, clusterUID); err != nil {
+		if next, err = r.pushed(next, clusterUID); err != nil {
 			return nil, err
 		}
-		out := measuredOutput{sink, changes, alarmed}
+		out := withRecords{measuredOutput{next, changes, alarmed}, sink}
 		opened <- out
 		return out, nil
 	}
@@ -264,13 +267,16 @@ func (r *run) left(live *watcher.Live) []any {
 
 // found are the spans that the queue on the disk knows.
 func (r *run) found() []journal.SpanKey {
-	if r.queue == nil {
-		return nil
+	var found []journal.SpanKey
+	for _, queue := range []*journal.Queue{r.queue, r.logQueue} {
+		if queue != nil {
+			found = append(found, queue.Found()...)
+		}
 	}
-	return r.queue.Found()
+	return found
 }
 
-func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) (output, error) {
+func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) (outputWithRecords, error) {
 	if r.conversion.format != outputOTLP {
 		return r.conversion.print(r.Out, clusterUID)
 	}
@@ -295,10 +301,11 @@ func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) 
 	if err := registered.add(metrics.NewExporter(exporter.Stats)); err != nil {
 		return nil, err
 	}
+	var out output = otlpOutput{exporter, r.queue}
 	if r.trees {
-		return bothOutputs{treeOutput{r.Out, r.conversion.traceURL.template}, otlpOutput{exporter, r.queue}}, nil
+		out = bothOutputs{treeOutput{r.Out, r.conversion.traceURL.template}, out}
 	}
-	return otlpOutput{exporter, r.queue}, nil
+	return r.openLogs(out, encoder, live, registered)
 }
 
 // bothOutputs prints traces, and sends them.

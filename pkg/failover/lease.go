@@ -65,6 +65,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	}
 	if record.HolderIdentity != l.identity {
 		l.outbox.Absorb(lease.Annotations[recordAnnotation])
+		l.outbox.renewed(record.RenewTime.Time)
 	}
 	return record, raw, nil
 }

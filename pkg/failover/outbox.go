@@ -114,6 +114,10 @@ type Outbox struct {
 	// more.
 	handing, ended bool
 	stats          Stats
+	// records are log records that wait, and otherUntil is when another process was last seen to
+	// hold the Lease: see PutRecords.
+	records    []item
+	otherUntil time.Time
 }
 
 // NewOutbox returns an Outbox that knows nothing, and leads nobody.
@@ -265,7 +269,9 @@ func (o *Outbox) Run(ctx context.Context) {
 	ticker := time.NewTicker(saveEvery)
 	defer ticker.Stop()
 	for {
+		o.stepRecords()
 		for o.step(ctx) {
+			o.stepRecords()
 		}
 		select {
 		case <-ctx.Done():
@@ -296,7 +302,7 @@ func (o *Outbox) Flush(ctx context.Context) error {
 func (o *Outbox) end(now bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	idle := len(o.waiting) == 0 && len(o.pending) == 0 || !o.leading || o.failed != nil
+	idle := len(o.waiting) == 0 && len(o.pending) == 0 && len(o.records) == 0 || !o.leading || o.failed != nil
 	o.ended = !o.handing && (idle || now)
 	return o.ended
 }

@@ -394,6 +394,9 @@ func (k *Keeper) untold(t spans.Trace, passed bool) spans.Trace {
 	if len(left) == len(keys) {
 		return t
 	}
+	if t.Record != nil {
+		return spans.Trace{}
+	}
 	t.Spans = only(left, t.Spans)
 	if t.Selection != nil {
 		sent := only(left, t.Selection.Spans)

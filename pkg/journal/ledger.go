@@ -22,8 +22,12 @@ type SpanKey struct {
 	SpanID  trace.SpanID
 }
 
-// KeysOf are the keys of the spans that a trace tells of, sent or not.
+// KeysOf are the keys of the spans that a trace tells of, sent or not, or that of a log record.
 func KeysOf(t *spans.Trace) []SpanKey {
+	if t.Record != nil {
+		in, id := t.Record.Key()
+		return []SpanKey{{in, id}}
+	}
 	list := told(t)
 	keys := make([]SpanKey, len(list))
 	for i := range list {

@@ -36,13 +36,18 @@ type Packed struct {
 	// Around is what surrounds the span in a request, where that is not what the Encoder has
 	// that sends it, but another's Around; empty otherwise.
 	Around []byte
+	// Record is the UID of a log record, which the item is then; zero of a span.
+	Record trace.TraceID
 }
 
 // Size is how many bytes are sent for the span, its Resource included.
 func (it *Packed) Size() int { return len(it.Wire) }
 
-// IDs are the span's own and that of its trace.
+// IDs are the span's own and that of its trace; of a log record its key.
 func (it *Packed) IDs() (of trace.TraceID, id trace.SpanID) {
+	if it.Record.IsValid() {
+		return (&spans.Record{UID: it.Record}).Key()
+	}
 	for body := it.spanWire(); len(body) > 0; {
 		number, kind, n := protowire.ConsumeTag(body)
 		if n < 0 || kind != protowire.BytesType || number > spanIDField {

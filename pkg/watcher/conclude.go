@@ -25,7 +25,7 @@ func (l *Live) conclude(keeper *journal.Keeper, sink Sink) error {
 	over := keeper.Finish()
 	early := 0
 	for _, t := range over {
-		if !t.Late {
+		if !t.Late && t.Record == nil {
 			early++
 		}
 	}

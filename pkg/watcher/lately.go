@@ -149,11 +149,13 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 		}
 		finished = append(finished, k.Advance(told.now)...)
 		var left int
-		finished, left = told.provenIn(finished)
+		records, traces := logRecords(finished)
+		finished, left = told.provenIn(traces)
 		left += history.Undated + told.restless
 		l.unproven.Add(int64(left))
 		l.options.Log.Info("told what ended while rollspan was away, as far as objects and Events prove it",
 			"since", since, "traces", len(finished), "notProven", left)
+		finished = append(finished, recordsSince(records, l.handout.Load().outbox.RecordsSince(), finished)...)
 	}
 	var batch []causality.Observation
 	feed := func() {

@@ -321,6 +321,9 @@ func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 
 func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace) error {
 	if h := l.handout.Load(); h != nil {
+		var records []spans.Trace
+		records, finished = logRecords(finished)
+		h.outbox.PutRecords(records)
 		for i := range finished {
 			keeper.AcknowledgeLeftOut(&finished[i])
 			finished[i] = onlySent(&finished[i])

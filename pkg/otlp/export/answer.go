@@ -264,6 +264,9 @@ func quotable(words string, known *secrets) string {
 // logged if there are any.
 func (a *answer) tell(s *settings) {
 	a.check = advice(a.verdict, s.protocol, a.status+" "+a.said)
+	if a.verdict == misdirected && s.Signal == SignalLogs && !speaksOfCompression(a.status+" "+a.said) {
+		a.check = "the endpoint takes no logs: give the collector a pipeline of logs, or leave --logs out; traces do not wait for it"
+	}
 	if a.verdict == denied && (len(s.headers) > 0 || s.headerFiles != nil) {
 		a.said = ""
 	}

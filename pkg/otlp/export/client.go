@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -53,6 +54,9 @@ func newGRPCClient(s *settings) otlptrace.Client {
 	intercept := []grpc.UnaryClientInterceptor{keepAnswer}
 	if s.headerFiles != nil {
 		intercept = append(intercept, s.headerFiles.intercept)
+	}
+	if s.Signal == SignalLogs {
+		intercept = append(intercept, asLogs)
 	}
 	opts := []otlptracegrpc.Option{
 		otlptracegrpc.WithHeaders(s.headers),
@@ -157,6 +161,12 @@ func keepAnswer(ctx context.Context, method string, req, reply any, cc *grpc.Cli
 		*a = answerOfGRPC(err, response)
 	}
 	return err
+}
+
+// asLogs has the client of traces call the service of logs. Its messages have the same fields by
+// the same numbers: a request whose ResourceSpans have log records is one of ResourceLogs.
+func asLogs(ctx context.Context, _ string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, collogspb.LogsService_Export_FullMethodName, req, reply, cc, opts...)
 }
 
 const (

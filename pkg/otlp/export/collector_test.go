@@ -242,7 +242,7 @@ func (c *collector) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		return // The client went away.
-	case r.URL.Path != tracesPath:
+	case r.URL.Path != signalTraces.path():
 		http.NotFound(w, r)
 		return
 	case len(body) > c.maxBytes:

@@ -95,12 +95,14 @@ type Config struct {
 	// Store: the collector has taken them or refused them, or others needed the room. Those that
 	// wait when Shutdown ends have not. It must not keep them, nor call the Exporter.
 	Gone func([]*otlp.Packed)
+	// Signal is what the Exporter sends. With SignalLogs it is log records in the place of spans:
+	// to where a collector takes those by the same endpoint, with the same headers, certificates
+	// and bounds. The variables OTEL_EXPORTER_OTLP_LOGS_<NAME> stand for those of traces, which
+	// count only where nothing else is set. Default: traces.
+	Signal Signal
 	// Store, if it is not nil, keeps what waits on a disk, so that QueueSpans and QueueBytes
 	// bound only what of it is in memory. What it had at the beginning is sent first.
 	Store Store
-
-	// signal is what is sent.
-	signal signal
 }
 
 // AddFlags adds a flag for each field of c that somebody who runs rollspan

@@ -119,7 +119,11 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 	if s.headerFiles != nil {
 		s.headerFiles.logTo(log)
 	}
-	s.warn(log)
+	if c.Signal == SignalLogs {
+		log = log.WithValues("signal", "logs")
+	} else {
+		s.warn(log)
+	}
 	client := newClient(s)
 	if err := client.Start(context.Background()); err != nil {
 		return nil, fmt.Errorf("OTLP client for %s: %w", s.endpoint.target, err)
@@ -166,6 +170,17 @@ func (e *Exporter) Enqueue(traces []spans.Trace) {
 		return
 	}
 	items, err := e.encoder.Pack(traces)
+	e.enqueue(given, items, err)
+}
+
+// EnqueueRecords is Enqueue for log records.
+func (e *Exporter) EnqueueRecords(records ...*spans.Record) {
+	items, err := e.encoder.PackRecords(records)
+	e.enqueue(len(records), items, err)
+}
+
+// enqueue takes over what was encoded of what was given; err says why that is not all.
+func (e *Exporter) enqueue(given int, items []otlp.Packed, err error) {
 	e.mu.Lock()
 	e.stats.Enqueued += int64(given)
 	if e.isClosing() {

@@ -60,7 +60,7 @@ type metricTimes struct{ interval, timeout time.Duration }
 // forMetrics is c for metrics, with what the variables say of times.
 func (c *Config) forMetrics() (*settings, metricTimes, error) {
 	of := *c
-	of.signal = signalMetrics
+	of.Signal = signalMetrics
 	s, err := of.resolve()
 	errs := []error{err}
 	milliseconds := func(name string, def time.Duration) time.Duration {

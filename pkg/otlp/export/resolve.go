@@ -17,21 +17,23 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// tracesPath is where collectors take spans by HTTP.
-const tracesPath = "/v1/traces"
+// Signal is what an Exporter sends, by its name in variables. The zero value is traces.
+type Signal string
 
-// signal is what is sent, by its name in variables. The zero value is signalTraces.
-type signal string
-
+// The signals. Log records go to where a collector takes those.
 const (
-	signalTraces  signal = "TRACES"
-	signalMetrics signal = "METRICS"
+	signalTraces  Signal = "TRACES"
+	signalMetrics Signal = "METRICS"
+	SignalLogs    Signal = "LOGS"
 )
 
-func (s signal) name() string { return string(cmp.Or(s, signalTraces)) }
+func (s Signal) name() string { return string(cmp.Or(s, signalTraces)) }
+
+// variable is what the names of its own variables begin with.
+func (s Signal) variable() string { return "OTEL_EXPORTER_OTLP_" + s.name() + "_" }
 
 // path is where collectors take it by HTTP.
-func (s signal) path() string { return "/v1/" + strings.ToLower(s.name()) }
+func (s Signal) path() string { return "/v1/" + strings.ToLower(s.name()) }
 
 // settings are a Config and its variables, read and checked: what the client
 // packages are told, so that what was checked is what is used.
@@ -55,6 +57,12 @@ type settings struct {
 // flag or variable that it came from.
 type source struct{ value, name string }
 
+// How the variables of one signal begin.
+const (
+	tracesVariable = "OTEL_EXPORTER_OTLP_TRACES_"
+	logsVariable   = "OTEL_EXPORTER_OTLP_LOGS_"
+)
+
 // read reads the file that a setting names.
 func (s source) read() ([]byte, error) {
 	text, err := os.ReadFile(s.value)
@@ -74,7 +82,12 @@ func (c *Config) sources(field, key string) []source {
 		}
 	}
 	add(field, "--otlp-"+strings.ToLower(strings.ReplaceAll(key, "_", "-")))
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_" + c.signal.name() + "_" + key, "OTEL_EXPORTER_OTLP_" + key} {
+	general := "OTEL_EXPORTER_OTLP_"
+	names := []string{c.Signal.variable() + key, general + key}
+	if c.Signal == SignalLogs {
+		names = append(names, Signal("").variable()+key)
+	}
+	for _, name := range names {
 		add(os.Getenv(name), name)
 	}
 	return out
@@ -126,8 +139,8 @@ func (c *Config) resolve() (*settings, error) {
 	endpoints := c.sources(c.Endpoint, "ENDPOINT")
 	s.protocol = pick(&errs, guessProtocol(endpoints), c.sources(c.Protocol, "PROTOCOL"), parseProtocol)
 	insecure := pick(&errs, false, c.sources("", "INSECURE"), parseBool) || c.Insecure
-	s.endpoint = pick(&errs, c.signal.defaultEndpoint(s.protocol), endpoints, func(from source) (endpoint, error) {
-		return c.signal.parseEndpoint(from, s.protocol, insecure)
+	s.endpoint = pick(&errs, c.Signal.defaultEndpoint(s.protocol), endpoints, func(from source) (endpoint, error) {
+		return c.Signal.parseEndpoint(from, s.protocol, insecure)
 	})
 	headers := c.sources(string(c.Headers), "HEADERS")
 	s.headers = pick(&errs, nil, headers, func(from source) (map[string]string, error) {
@@ -243,7 +256,7 @@ type endpoint struct {
 	plain  bool
 }
 
-func (s signal) defaultEndpoint(protocol string) endpoint {
+func (s Signal) defaultEndpoint(protocol string) endpoint {
 	if protocol == ProtocolHTTP {
 		return endpoint{target: "http://localhost:4318" + s.path(), plain: true}
 	}
@@ -252,7 +265,7 @@ func (s signal) defaultEndpoint(protocol string) endpoint {
 
 // parseEndpoint reads an endpoint. Its errors repeat no more of it than the
 // host, because people put passwords into URLs.
-func (s signal) parseEndpoint(from source, protocol string, insecure bool) (endpoint, error) {
+func (s Signal) parseEndpoint(from source, protocol string, insecure bool) (endpoint, error) {
 	if !strings.Contains(from.value, "://") {
 		return parseAddress(from.value, protocol, insecure)
 	}
@@ -282,9 +295,9 @@ func (s signal) parseEndpoint(from source, protocol string, insecure bool) (endp
 	}
 	// The specification wants the variable of one signal taken as it is, and
 	// the general one as the base of all signals.
-	if from.name != "OTEL_EXPORTER_OTLP_"+s.name()+"_ENDPOINT" && !strings.HasSuffix(u.Path, s.path()) {
+	if from.name != s.variable()+"ENDPOINT" && !strings.HasSuffix(u.Path, s.path()) {
 		// One that names the path of traces is the base of other signals without it.
-		u.Path = path.Join(strings.TrimSuffix(u.Path, tracesPath), s.path())
+		u.Path = path.Join(strings.TrimSuffix(u.Path, signalTraces.path()), s.path())
 	}
 	if u.Path == "" {
 		u.Path = "/"

@@ -309,7 +309,11 @@ func (s *sender) back(waiting int, dropped int64) {
 
 // drop lets the one span in flight go, undelivered.
 func (s *sender) drop(batch []*node, a answer) {
-	span := batch[0].Decode()
+	name := "k8s.event"
+	traceID, spanID := batch[0].IDs()
+	if !batch[0].Record.IsValid() {
+		name = batch[0].Decode().Name
+	}
 	s.gone(ofMemory(batch))
 	s.mu.Lock()
 	s.queue.remove()
@@ -325,7 +329,7 @@ func (s *sender) drop(batch []*node, a answer) {
 
 	if say := s.losses[a.verdict].add(1); say > 0 {
 		s.log.Error(errors.New(a.words), "Dropped a span that the OTLP collector refuses", "endpoint", s.settings.endpoint.target,
-			"name", span.Name, "traceID", span.TraceID.String(), "spanID", span.SpanID.String(), "spans", say)
+			"name", name, "traceID", traceID.String(), "spanID", spanID.String(), "spans", say)
 	}
 	// A collector that refuses one span after the other, and takes none in
 	// between, is probably not complaining about the spans. Being slow now

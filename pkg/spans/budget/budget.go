@@ -81,6 +81,9 @@ func (b *Budget) Apply(now time.Time, traces []spans.Trace) []spans.Trace {
 		if len(traces[i].Spans) > 0 {
 			b.apply(&traces[i])
 		}
+		if r := traces[i].Record; r != nil && b.states.get(r.TraceID).cut != nil {
+			r.SpanID = trace.SpanID{} // which may be left out
+		}
 	}
 	if b.collected.isDue() {
 		traces = append(traces, b.sumUp()...)

@@ -32,6 +32,7 @@ const (
 
 // Records are the log records that are still to be handed out. A nil pointer makes none.
 type Records struct {
+	wanted  func(*corev1.Event) bool
 	waiting []*entry // in the order in which the news came
 	next    time.Time
 	lost    int64
@@ -47,12 +48,12 @@ type entry struct {
 	record spans.Record
 }
 
-// New returns Records that are on, or else nil.
-func New(on bool) *Records {
-	if !on {
+// New returns Records of the Events that are wanted; nil where none are.
+func New(wanted func(*corev1.Event) bool) *Records {
+	if wanted == nil {
 		return nil
 	}
-	return &Records{}
+	return &Records{wanted: wanted}
 }
 
 // Observe takes in news of an Event, which the record of the Event has already. News that is
@@ -66,7 +67,7 @@ func (r *Records) Observe(ev *podlife.Event, in *corev1.Event, o stream.Observat
 		return
 	}
 	ev.Ledger.EmitRecord(last.Count, last.At)
-	if last.Listed {
+	if last.Listed || !r.wanted(in) {
 		return
 	}
 	r.waiting = append(r.waiting, &entry{event: ev, count: last.Count, at: last.At, seen: o.Time, record: recordOf(ev, last, in, o.Time)})

@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/eventfilter"
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/metrics"
+	"github.com/rollspan/rollspan/pkg/otlp"
+	"github.com/rollspan/rollspan/pkg/otlp/export"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/text"
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+// eventLogs is whether Events are logged, and which.
+type eventLogs struct {
+	on               bool
+	include, exclude []string
+}
+
+func (l *eventLogs) addFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&l.on, "logs", false,
+		"send each Event as a log record, too, within ten seconds and with the ID of its trace; the collector needs a pipeline of logs")
+	fs.StringArrayVar(&l.include, "events-include", nil,
+		"`RULE` of Events to log, such as type=Warning,reason=BackOff|Failed*,namespace=shop,kind=Pod; repeatable, one that matches is enough; default all")
+	fs.StringArrayVar(&l.exclude, "events-exclude", nil,
+		"`RULE` of Events that are not to be logged, written as above, repeatable; it wins")
+}
+
+// wanted says of which Events log records are made; nil for none.
+func (l *eventLogs) wanted() (func(*corev1.Event) bool, error) {
+	include, wrong := eventfilter.ParseAll("events-include", l.include)
+	exclude, err := eventfilter.ParseAll("events-exclude", l.exclude)
+	if err = errors.Join(wrong, err); err != nil {
+		return nil, err
+	}
+	if !l.on {
+		return nil, nil
+	}
+	filter := eventfilter.Filter{Include: include, Exclude: exclude}
+	return func(in *corev1.Event) bool {
+		return filter.Passes(eventfilter.Event{Namespace: in.Namespace, Type: in.Type, Reason: in.Reason, Kind: in.InvolvedObject.Kind})
+	}, nil
+}
+
+// recordOutput is where log records go.
+type recordOutput interface {
+	DeliverRecord(r *spans.Record) error
+}
+
+// outputWithRecords is an output that takes both.
+type outputWithRecords interface {
+	output
+	recordOutput
+}
+
+// withRecords is an output of traces that passes log records by it, to another.
+type withRecords struct {
+	output
+	records recordOutput
+}
+
+func (o withRecords) Deliver(t spans.Trace) error {
+	if t.Record != nil {
+		return o.records.DeliverRecord(t.Record)
+	}
+	return o.output.Deliver(t)
+}
+
+// DeliverRecord prints the record as a line.
+func (o treeOutput) DeliverRecord(r *spans.Record) error { return text.WriteRecord(o.w, r) }
+
+// DeliverRecord prints the record as OTLP JSON, one request a line.
+func (o jsonOutput) DeliverRecord(r *spans.Record) error {
+	return o.w.WriteRecords([]*spans.Record{r})
+}
+
+// DeliverRecord has the record go where records go.
+func (o withRecords) DeliverRecord(r *spans.Record) error { return o.records.DeliverRecord(r) }
+
+// noRecords takes none, as none are made.
+type noRecords struct{ output }
+
+// DeliverRecord does nothing.
+func (noRecords) DeliverRecord(*spans.Record) error { return nil }
+
+// logOutput sends log records to a collector. It never waits.
+type logOutput struct{ otlpOutput }
+
+// DeliverRecord has the record sent.
+func (o logOutput) DeliverRecord(r *spans.Record) error {
+	o.exporter.EnqueueRecords(r)
+	return nil
+}
+
+// patientLogs sends log records, for a replay, as patientOutput does traces.
+type patientLogs struct{ patientOutput }
+
+// DeliverRecord has the record sent when there is room.
+func (o patientLogs) DeliverRecord(r *spans.Record) error {
+	if err := o.wait(); err != nil {
+		return err
+	}
+	o.exporter.EnqueueRecords(r)
+	return nil
+}
+
+// tracesAndLogs sends both, and ends both at the same time: neither waits for the other.
+type tracesAndLogs struct {
+	withRecords
+	logs output
+}
+
+func (o tracesAndLogs) Close(ctx context.Context) error {
+	var both sync.WaitGroup
+	var err error
+	both.Go(func() { err = o.logs.Close(ctx) })
+	failed := o.output.Close(ctx)
+	both.Wait()
+	return errors.Join(failed, err)
+}
+
+// exportLogs returns an exporter of log records to the collector; queue is nil for none.
+func (c *conversion) exportLogs(log *slog.Logger, encoder *otlp.Encoder, queue *journal.Queue) (*export.Exporter, error) {
+	config := c.exporter
+	config.Signal, config.Acknowledged, config.Store = export.SignalLogs, nil, nil
+	if queue != nil {
+		config.Store = diskQueue{queue, encoder.Around()}
+	}
+	return export.New(config, encoder, logr.FromSlogHandler(log.Handler()))
+}
+
+// openLogs opens where log records go beside the traces, if they are sent.
+func (r *run) openLogs(traces output, encoder *otlp.Encoder, live *watcher.Live, registered *registry) (outputWithRecords, error) {
+	if !r.conversion.logs.on {
+		return noRecords{traces}, nil
+	}
+	if r.dataDir != "" {
+		_, most := r.shareQueue()
+		var err error
+		if r.logQueue, err = journal.OpenQueue(journal.QueueOptions{
+			Dir: filepath.Join(r.dataDir, "queue-logs"), MaxBytes: most, Log: r.log,
+			Kept:   func(keys []journal.SpanKey) { live.Acknowledge(keys...) },
+			Settle: live.Settle,
+		}); err != nil {
+			return nil, err
+		}
+	}
+	exporter, err := r.conversion.exportLogs(r.log, encoder, r.logQueue)
+	if err != nil {
+		return nil, err
+	}
+	r.log.Info("sending Events as log records", "to", exporter.Endpoint())
+	logs := logOutput{otlpOutput{exporter, r.logQueue}}
+	return tracesAndLogs{withRecords{traces, logs}, logs}, registered.add(metrics.NewLogExporter(exporter.Stats))
+}
+
+// openLogs opens where log records go beside the traces.
+func (o *replayOutput) openLogs() error {
+	encoder, err := o.conversion.newEncoder(o.clusterUID)
+	if err != nil {
+		return err
+	}
+	exporter, err := o.conversion.exportLogs(o.log, encoder, nil)
+	if err != nil {
+		return err
+	}
+	logs := patientLogs{patientOutput{ctx: o.ctx, exporter: exporter}}
+	o.out = tracesAndLogs{withRecords{o.out, logs}, logs}
+	return nil
+}

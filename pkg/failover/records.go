@@ -1,0 +1,108 @@
+package failover
+
+import (
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// Log records are not recorded in the Lease, which has no room for one of each Event. The leader
+// hands them out at once. A standby keeps those of the last seconds: as many as a leader that has
+// died may have left when its Lease is taken. It then hands out those that came since that one
+// wrote the Lease last, by its clock. So what the leader handed out between that write, which is
+// made every RetryPeriod, and its death comes twice, with the same UID, and nothing is lost.
+
+const (
+	// keepRecordsFor is how long a standby keeps a log record: a Lease that is not renewed is
+	// taken within this time.
+	keepRecordsFor = LeaseDuration + 2*RetryPeriod + recordSlack
+	// recordSlack is by how much the clocks of two processes are taken to differ at most, and how
+	// much later the one may have made a record than the other.
+	recordSlack = 2 * time.Second
+	// mostRecords is how many it keeps at most.
+	mostRecords = 20000
+)
+
+// PutRecords takes log records to be handed out.
+func (o *Outbox) PutRecords(records []spans.Trace) {
+	if len(records) == 0 {
+		return
+	}
+	o.mu.Lock()
+	now := o.options.Now()
+	for _, t := range records {
+		o.records = append(o.records, item{t, now})
+	}
+	gone := 0
+	if !o.leading {
+		for gone < len(o.records) && (len(o.records)-gone > mostRecords || now.Sub(o.records[gone].put) > keepRecordsFor) {
+			gone++
+		}
+	}
+	taken := o.dropRecords(gone)
+	leading := o.leading
+	o.mu.Unlock()
+	o.options.Taken(taken...)
+	if leading {
+		o.signal()
+	}
+}
+
+// dropRecords drops the oldest log records. The caller holds the lock.
+func (o *Outbox) dropRecords(n int) (taken []journal.SpanKey) {
+	for i := range o.records[:n] {
+		taken = append(taken, journal.KeysOf(&o.records[i].Trace)...)
+	}
+	clear(o.records[:n])
+	o.records = o.records[n:]
+	return taken
+}
+
+// renewed notes when another process wrote the Lease last.
+func (o *Outbox) renewed(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.otherUntil = latest(o.otherUntil, at)
+}
+
+// RecordsSince is from when on no other process has handed out log records, as far as is known;
+// zero where no other was there.
+func (o *Outbox) RecordsSince() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.recordsSince()
+}
+
+func (o *Outbox) recordsSince() time.Time {
+	if o.otherUntil.IsZero() {
+		return o.otherUntil
+	}
+	return o.otherUntil.Add(-recordSlack)
+}
+
+// stepRecords hands log records out, if this process leads.
+func (o *Outbox) stepRecords() {
+	o.mu.Lock()
+	if !o.leading || o.ended || o.failed != nil || len(o.records) == 0 {
+		o.mu.Unlock()
+		return
+	}
+	since, told := o.recordsSince(), 0
+	for told < len(o.records) && o.records[told].put.Before(since) {
+		told++
+	}
+	taken := o.dropRecords(told)
+	batch := o.records
+	o.records = nil
+	o.handing = true
+	o.mu.Unlock()
+	o.options.Taken(taken...)
+	var failed error
+	for i := 0; i < len(batch) && failed == nil; i++ {
+		failed = o.options.Deliver(batch[i].Trace)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.handing, o.failed = false, failed
+}
