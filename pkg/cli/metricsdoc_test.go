@@ -27,7 +27,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	collectors := append(append(live.Collectors(), watcher.QueueMetrics(func() journal.QueueStats { return journal.QueueStats{} })...),
 		metrics.NewChanges(metrics.Options{WorkloadName: true}), metrics.NewAlarms(metrics.Options{WorkloadName: true}, nil),
 		metrics.NewExporter(func() export.Stats { return export.Stats{} }),
-		webhook.Metrics(func() webhook.Stats { return webhook.Stats{} }))
+		webhook.Metrics(func() webhook.Stats { return webhook.Stats{} }),
+		metrics.NewLogExporter(func() export.Stats { return export.Stats{} }))
 	var (
 		described  = regexp.MustCompile(`fqName: "(\w+)".*?constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
 		word       = regexp.MustCompile(`(\w+)(?:="[^"]*")?`)

@@ -10,7 +10,7 @@ var (
 	exportedLogsDesc = prometheus.NewDesc("rollspan_exported_log_records_total",
 		"Log records by what became of them: sent, rejected by the collector, or dropped for the reason named.", []string{"outcome"}, nil)
 	waitingLogsDesc = prometheus.NewDesc("rollspan_export_queue_log_records",
-		"Log records that wait for the collector.", nil, nil)
+		"Log records that wait for the collector, in memory or on the disk.", nil, nil)
 	waitingLogBytesDesc = prometheus.NewDesc("rollspan_export_queue_log_bytes",
 		"Size of the log records that wait for the collector, as they are sent.", nil, nil)
 	logRequestsDesc = prometheus.NewDesc("rollspan_export_log_requests_total",
@@ -38,7 +38,7 @@ func (e logExporter) Collect(ch chan<- prometheus.Metric) {
 	for outcome, n := range outcomesOf(&s) {
 		ch <- prometheus.MustNewConstMetric(exportedLogsDesc, prometheus.CounterValue, float64(n), outcome)
 	}
-	ch <- prometheus.MustNewConstMetric(waitingLogsDesc, prometheus.GaugeValue, float64(s.Queued))
+	ch <- prometheus.MustNewConstMetric(waitingLogsDesc, prometheus.GaugeValue, float64(s.Queued+s.Behind))
 	ch <- prometheus.MustNewConstMetric(waitingLogBytesDesc, prometheus.GaugeValue, float64(s.QueuedBytes))
 	ch <- prometheus.MustNewConstMetric(logRequestsDesc, prometheus.CounterValue, float64(s.Requests))
 	ch <- prometheus.MustNewConstMetric(logRetriesDesc, prometheus.CounterValue, float64(s.Retries))

@@ -78,6 +78,9 @@ exporters:
   file/pushed:
     path: pushed.jsonl
     flush_interval: 200ms
+  file/logs:
+    path: logs.jsonl
+    flush_interval: 200ms
   otlp_grpc/traces:
     endpoint: JAEGER
 service:
@@ -92,6 +95,8 @@ service:
     metrics/pushed:
       receivers: [otlp]
       exporters: [file/pushed]
+    logs:
+      exporters: [file/logs]
 `
 
 // TestThroughCollector has the Collector of deploy/examples/collector, with the rights that its
@@ -131,7 +136,8 @@ func TestThroughCollector(t *testing.T) {
 		filepath.Join(root, "deploy", "examples", "collector", "config.yaml"), config)
 
 	foreign := []string{s.sendForeign(collector)}
-	program := s.runApart("--otlp-endpoint", collector.OTLPGRPC(), "--otlp-metrics", "--in-progress-after", "5s", "--in-progress-every", "5s", "--linger", "1s")
+	program := s.runApart("--otlp-endpoint", collector.OTLPGRPC(), "--otlp-metrics", "--in-progress-after", "5s", "--in-progress-every", "5s", "--linger", "1s",
+		"--logs", "--events-exclude", "reason=Pulled")
 	s.collector = jaeger // and not where others send
 	s.watches(program, liveKinds...)
 	s.create(app{gated: true})
@@ -145,7 +151,11 @@ func TestThroughCollector(t *testing.T) {
 		}
 		return err
 	})
+	logged := s.eventsAreLogged(collector)
 	s.completeGated(1, "1")
+	if id := s.rolloutID(1); logged != id {
+		t.Errorf("the Events of the first rollout are logged with trace %s, and it is %s", logged, id)
+	}
 	if first := s.rollout(1); len(named(first, inProgress)) == 0 {
 		t.Errorf("nothing was in progress:\n%s", text(first))
 	}
