@@ -1,0 +1,72 @@
+package failover
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// The leader hands log records out at once. Who takes its Lease hands out those that came since
+// it was written last, and those before have been.
+func TestRecordsAtATakeover(t *testing.T) {
+	now := time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
+	var told, taken []string
+	names := map[journal.SpanKey]string{}
+	record := func(name string) []spans.Trace {
+		r := &spans.Record{UID: spans.NewTraceID(name), Message: name}
+		in, id := r.Key()
+		names[journal.SpanKey{TraceID: in, SpanID: id}] = name
+		return []spans.Trace{{Record: r}}
+	}
+	o := NewOutbox(Options{
+		Deliver: func(tr spans.Trace) error { told = append(told, tr.Record.Message); return nil },
+		Taken: func(keys ...journal.SpanKey) {
+			for _, key := range keys {
+				taken = append(taken, names[key])
+			}
+		},
+		Now: func() time.Time { return now },
+	})
+	at := func(second int, name string) {
+		now = time.Date(2026, 1, 2, 10, 0, second, 0, time.UTC)
+		o.PutRecords(record(name))
+		o.stepRecords()
+	}
+	at(0, "long told")
+	at(28, "told")
+	at(29, "at the last write")
+	at(33, "since")
+	o.renewed(time.Date(2026, 1, 2, 10, 0, 30, 0, time.UTC))
+	if len(told) > 0 || !slices.Equal(taken, []string{"long told"}) {
+		t.Fatalf("a standby has handed out %q, and given up %q", told, taken)
+	}
+	term := o.lead(func(context.Context) error { return nil })
+	at(45, "own")
+	if want := []string{"told", "at the last write", "since", "own"}; !slices.Equal(told, want) {
+		t.Errorf("handed out %q, want %q", told, want)
+	}
+	o.resign(term)
+	at(46, "of the next")
+	if len(told) != 4 {
+		t.Errorf("handed out after the Lease was lost: %q", told[4:])
+	}
+}
+
+// What waits in a standby is bounded.
+func TestRecordsOfAStandbyAreBounded(t *testing.T) {
+	taken := 0
+	o := NewOutbox(Options{
+		Deliver: func(spans.Trace) error { t.Error("a standby hands out"); return nil },
+		Taken:   func(keys ...journal.SpanKey) { taken += len(keys) },
+	})
+	for range mostRecords + 7 {
+		o.PutRecords([]spans.Trace{{Record: &spans.Record{UID: [16]byte{1}}}})
+	}
+	if len(o.records) != mostRecords || taken != 7 {
+		t.Errorf("%d wait, and %d were given up", len(o.records), taken)
+	}
+}
