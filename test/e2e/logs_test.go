@@ -53,7 +53,7 @@ func textIn(m pcommon.Map, key string) string {
 }
 
 // eventsAreLogged waits until the Events of a rollout that goes on are there as log records, and
-// returns the trace that they name: it is none that has come yet.
+// returns the trace that they name, if any does: it is none that has come yet.
 func (s *space) eventsAreLogged(collector *controlplane.OpenTelemetryCollector) (trace string) {
 	s.t.Helper()
 	s.eventually("the Events of the rollout are logged while it goes on", func() error {
@@ -64,11 +64,11 @@ func (s *space) eventsAreLogged(collector *controlplane.OpenTelemetryCollector) 
 		found := map[string]bool{}
 		for _, r := range records {
 			reason := textIn(r.Attributes(), "k8s.event.reason")
-			if textIn(r.resource, "k8s.namespace.name") != s.name || r.TraceID().IsEmpty() {
+			if textIn(r.resource, "k8s.namespace.name") != s.name {
 				continue
 			}
 			switch {
-			case trace != "" && r.TraceID().String() != trace:
+			case trace != "" && !r.TraceID().IsEmpty() && r.TraceID().String() != trace:
 				return final{fmt.Errorf("%s is of trace %s, and others of %s", reason, r.TraceID(), trace)}
 			case r.EventName() != "k8s.event" || textIn(r.Attributes(), "log.record.uid") == "":
 				return final{fmt.Errorf("%s is no Event: %q", reason, r.EventName())}
@@ -77,7 +77,9 @@ func (s *space) eventsAreLogged(collector *controlplane.OpenTelemetryCollector) 
 			case textIn(r.resource, "k8s.deployment.name") != appName:
 				return final{fmt.Errorf("%s is of %q", reason, textIn(r.resource, "k8s.deployment.name"))}
 			}
-			trace = r.TraceID().String()
+			if !r.TraceID().IsEmpty() { // a machine on which Events come seconds late names none
+				trace = r.TraceID().String()
+			}
 			found[reason] = true
 		}
 		for _, reason := range []string{"ScalingReplicaSet", "SuccessfulCreate", "Scheduled", "Started"} {
