@@ -25,6 +25,14 @@ const ToolsDirEnv = "ROLLSPAN_TOOLS_DIR"
 // A Tool is a set of programs that one module below test/tools builds.
 type Tool string
 
+// KubernetesEnv names the environment variable that says which control plane to take in place of
+// Kubernetes, for make compat: a Tool such as Kubernetes134.
+const KubernetesEnv = "ROLLSPAN_KUBERNETES"
+
+// Kubernetes134 is the oldest control plane that is supported and can be built. Only make compat
+// needs it.
+const Kubernetes134 Tool = "kubernetes-1.34"
+
 // The tools a test may need.
 const (
 	Etcd       Tool = "etcd"
@@ -51,22 +59,25 @@ func Tools() []Tool {
 // program is the name of an executable and the main package it is built from.
 type program struct{ name, pkg string }
 
+var ofKubernetes = []program{
+	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
+	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
+}
+
 var programs = map[Tool][]program{
-	Etcd: {{"etcd", "go.etcd.io/etcd/server/v3"}},
-	Kubernetes: {
-		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
-		{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
-		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
-		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
-	},
-	Jaeger2:    {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
-	Collector:  {{"collector", "."}},
-	Kwok:       {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
-	Helm:       {{"helm", "helm.sh/helm/v4/cmd/helm"}},
-	Helm3:      {{"helm", "helm.sh/helm/v3/cmd/helm"}},
-	Monitoring: {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
-	Kustomize:  {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
-	Alerts:     {{"alerts", "."}},
+	Etcd:          {{"etcd", "go.etcd.io/etcd/server/v3"}},
+	Kubernetes:    ofKubernetes,
+	Kubernetes134: ofKubernetes,
+	Jaeger2:       {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
+	Collector:     {{"collector", "."}},
+	Kwok:          {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
+	Helm:          {{"helm", "helm.sh/helm/v4/cmd/helm"}},
+	Helm3:         {{"helm", "helm.sh/helm/v3/cmd/helm"}},
+	Monitoring:    {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
+	Kustomize:     {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
+	Alerts:        {{"alerts", "."}},
 }
 
 // layout is part of every cache key; raise it when the way tools are built
@@ -78,6 +89,12 @@ const layout = "1"
 // module versions. Only one process at a time builds a tool, the others wait
 // for its result. Progress is written to progress, if that is not nil.
 func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
+	if other := Tool(os.Getenv(KubernetesEnv)); t == Kubernetes && other != "" {
+		if programs[other] == nil {
+			return "", fmt.Errorf("controlplane: %s: %q is no tool; there is %s", KubernetesEnv, other, Kubernetes134)
+		}
+		t = other
+	}
 	module, err := moduleDir(ctx, t)
 	if err != nil {
 		return "", err
