@@ -77,7 +77,7 @@ This page is made by ` + "`go test ./pkg/cli -run FlagsAreDocumented -rewrite-fl
 // taken, and each target of make be one.
 func TestDocumentedCommands(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/examples/*/README.md", "../../deploy/helm/rollspan/README.md"} {
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/examples/*/README.md", "../../deploy/helm/rollspan/README.md", "../../test/chart/testdata/*.yaml"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -88,7 +88,7 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := regexp.MustCompile(`^ {4,}(?:[^#]*\| )?(?:\$ |kubectl .* -- )?(?:bin/|/)?(rollspan|make) (.*)$`)
+	command := regexp.MustCompile(`^(?:# )? {4,}(?:[^#]*\| )?(?:\$ |kubectl .* -- )?(?:bin/|/)?(rollspan|make) (.*)$`)
 	ran := map[string]int{}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
