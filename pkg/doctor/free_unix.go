@@ -1,8 +1,11 @@
-//go:build darwin || freebsd || linux
+//go:build darwin || linux
 
 package doctor
 
-import "syscall"
+import (
+	"math"
+	"syscall"
+)
 
 // freeBytes is how much of a directory's disk is free for us.
 func freeBytes(dir string) (int64, bool) {
@@ -10,5 +13,6 @@ func freeBytes(dir string) (int64, bool) {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return 0, false
 	}
-	return int64(fs.Bavail) * int64(fs.Bsize), true //nolint:gosec,unconvert // The types differ between systems.
+	// The types differ between systems.
+	return int64(min(fs.Bavail*uint64(fs.Bsize), math.MaxInt64)), true
 }
