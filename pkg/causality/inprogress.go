@@ -11,6 +11,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/timers"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -24,45 +25,6 @@ import (
 // time at which its interval ends, an engine tells only of intervals that end
 // after it began to look, and each only once it is over. What the one that died
 // has told of had ended by then.
-
-// longOpen is the age from which on a change is told of once an hour: who did not
-// look at it until then will not for the next few minutes.
-const longOpen = time.Hour
-
-// intervals are the ends of the intervals in which a change is told of, as its
-// age: after, then each every later, and from the first that is longOpen or more
-// each longOpen later.
-type intervals struct{ after, every time.Duration }
-
-// long is the first end that is longOpen or more.
-func (iv intervals) long() time.Duration {
-	left := max(longOpen-iv.after, 0)
-	return iv.after + (left+iv.every-1)/iv.every*iv.every
-}
-
-// last is the latest end that is not later than age, 0 if there is none.
-func (iv intervals) last(age time.Duration) time.Duration {
-	from, step := iv.after, iv.every
-	if long := iv.long(); age >= long {
-		from, step = long, max(longOpen, iv.every)
-	}
-	if age < from {
-		return 0
-	}
-	return age - (age-from)%step
-}
-
-// next is the first end that is later than age.
-func (iv intervals) next(age time.Duration) time.Duration {
-	switch last := iv.last(age); {
-	case last == 0:
-		return iv.after
-	case last >= iv.long():
-		return last + max(longOpen, iv.every)
-	default:
-		return last + iv.every
-	}
-}
 
 // origin is where a change's intervals are counted from: the end of the second
 // in which it began. Its root never begins later, whatever else becomes known of
@@ -107,17 +69,17 @@ func (r *reviewer) interval(start evidence.Moment, emitted time.Time) (from, unt
 		r.nextReview = evidence.Earliest(r.nextReview, e.listed.Add(settle))
 		return from, until, false
 	}
-	iv := intervals{e.opts.InProgressAfter, e.opts.InProgressEvery}
+	iv := timers.Intervals{After: e.opts.InProgressAfter, Every: e.opts.InProgressEvery}
 	from = origin(start)
 	age := known.Sub(from)
-	last := iv.last(age)
-	r.nextReview = evidence.Earliest(r.nextReview, from.Add(iv.next(age)).Add(settle))
+	last := iv.Last(age)
+	r.nextReview = evidence.Earliest(r.nextReview, from.Add(iv.Next(age)).Add(settle))
 	until = from.Add(last)
 	if last == 0 || !until.After(emitted) || !until.After(e.since) {
 		return from, until, false
 	}
 	if emitted.IsZero() && e.since.After(from) {
-		emitted = from.Add(iv.last(e.since.Sub(from)))
+		emitted = from.Add(iv.Last(e.since.Sub(from)))
 	}
 	return evidence.Latest(from, emitted), until, true
 }

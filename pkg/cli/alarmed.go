@@ -18,9 +18,9 @@ type alarmed struct {
 	live atomic.Pointer[watcher.Live]
 }
 
-func newAlarmed(measure metrics.Options) *alarmed {
+func newAlarmed(measure metrics.Options, sink alarms.Sink) *alarmed {
 	a := &alarmed{metrics: metrics.NewAlarms(measure, alarms.Reasons())}
-	a.watch = alarms.New(alarms.Options{Metrics: a.metrics, Leading: a.leading})
+	a.watch = alarms.New(alarms.Options{Metrics: a.metrics, Leading: a.leading, Sink: sink})
 	return a
 }
 

@@ -156,7 +156,8 @@ func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	serving, stop := context.WithCancel(ctx)
 	closed, err := r.page.serve(serving, r.app, ui.Options{
 		History: r.history, About: r.page.about, API: &history.API{Reader: r.history, Status: r.fares},
-		Empty: "What changes from now on is here when it is over. To see one, roll something out: kubectl rollout restart deployment/NAME",
+		TraceURL: r.conversion.traceURL.template.To,
+		Empty:    "What changes from now on is here when it is over. To see one, roll something out: kubectl rollout restart deployment/NAME",
 	})
 	if err != nil {
 		stop()

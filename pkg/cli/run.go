@@ -189,7 +189,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	r.conversion.exporter.Greet = true
 	registered := registry{}
 	defer registered.clear()
-	alarmed := newAlarmed(r.measure)
+	alarmed := newAlarmed(r.measure, r)
 	if err := registered.add(changes, alarmed.metrics, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})); err != nil {
 		return err

@@ -124,7 +124,7 @@ func (p *pages) change(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, root := r.Context(), &c.Spans[0]
 	page := changePage{
-		row: p.rowOf(&c.Summary), Standing: standingOf(c), ID: c.ID.String(), Backend: p.link(c.ID.Trace),
+		row: p.rowOf(&c.Summary), Standing: standingOf(c), ID: c.ID.String(), Backend: p.link(c.ID.Trace, c.ID.Root, c.Summary.Start, c.Summary.End),
 		Facts: rootFacts(root, &c.Summary), Changed: texts(root, attr.ChangedFieldsKey), Unknown: visible(text(root, attr.UnknownKey)),
 		Waterfall: newWaterfall(c.Spans), Spans: c.Summary.Spans, Errors: c.Errors,
 	}
@@ -476,7 +476,7 @@ func (p *pages) related(ctx context.Context, list []spans.Span, own history.ID) 
 				}
 				to.Address = "change/" + s.ID.String()
 				to.Name = fmt.Sprintf("%s, %s, %s", visible(s.Object()), changeOf(s), outcomeOf(s.Outcome).Word)
-			} else if out := p.link(l.TraceID); out != "" {
+			} else if out := p.link(l.TraceID, l.SpanID, list[i].Start, list[i].End); out != "" {
 				to.Address, to.External = out, true
 			}
 			out = append(out, to)

@@ -37,9 +37,9 @@ type Options struct {
 	// Loopback says that the page is served on an address of this machine alone, so that
 	// requests have to name that.
 	Loopback bool
-	// TraceURL returns the address of a trace in a backend, for a link to it; nil or an empty
-	// answer for none. Of an address that is not http or https no link is made.
-	TraceURL func(trace.TraceID) string
+	// TraceURL returns the address in a backend of a span that began and ended then, for a link to
+	// it; nil or an empty answer for none. Of an address that is not http or https no link is made.
+	TraceURL func(of trace.TraceID, span trace.SpanID, began, ended time.Time) string
 	// API answers programs below history.APIPath; nil for none. Who may ask is seen to here.
 	API http.Handler
 	// Now is the time that ages are counted from. Default time.Now.
@@ -257,11 +257,11 @@ func asset(w http.ResponseWriter, r *http.Request) {
 
 // link is the address of something of another server, safe to be followed; empty if there is
 // none.
-func (p *pages) link(id trace.TraceID) string {
+func (p *pages) link(of trace.TraceID, span trace.SpanID, began, ended time.Time) string {
 	if p.TraceURL == nil {
 		return ""
 	}
-	address := p.TraceURL(id)
+	address := p.TraceURL(of, span, began, ended)
 	if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return ""
 	}

@@ -207,7 +207,7 @@ func TestBackend(t *testing.T) {
 		"https://jaeger.example/trace/1": true, "http://localhost:16686/trace/1": true, "": false,
 		"javascript:alert(1)": false, "JAVASCRIPT:alert(1)": false, "data:text/html,x": false, "//evil.example": false, "/trace/1": false, "https:": false, "\x00https://a": false,
 	} {
-		h := NewHandler(Options{History: shop(t), Loopback: true, Now: now, TraceURL: func(trace.TraceID) string { return address }})
+		h := NewHandler(Options{History: shop(t), Loopback: true, Now: now, TraceURL: func(trace.TraceID, trace.SpanID, time.Time, time.Time) string { return address }})
 		body := get(t, h, changePath(1)).Body.String()
 		if got := strings.Contains(body, "In the trace backend"); got != linked {
 			t.Errorf("%q is linked: %t", address, got)

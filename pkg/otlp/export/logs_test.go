@@ -86,7 +86,7 @@ func TestLogRecordsGoToTheServiceOfLogs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.config.Logs = true
+			c.config.Signal = SignalLogs
 			e, err := New(c.config, encoder, logr.Discard())
 			if err != nil {
 				t.Fatal(err)
@@ -121,7 +121,7 @@ func TestLogEndpointByVariables(t *testing.T) {
 			for key, value := range c.set {
 				t.Setenv("OTEL_EXPORTER_OTLP_"+key, value)
 			}
-			s, err := (&Config{Logs: true, Protocol: ProtocolHTTP}).resolve()
+			s, err := (&Config{Signal: SignalLogs, Protocol: ProtocolHTTP}).resolve()
 			if err != nil || s.endpoint.target != c.want {
 				t.Errorf("%v, want %s: %v", s, c.want, err)
 			}

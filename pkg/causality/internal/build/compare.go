@@ -1,10 +1,9 @@
 package build
 
 import (
-	"maps"
-	"slices"
 	"time"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -43,17 +42,7 @@ func (b *changeBuilder) comparePrevious() {
 	if b.end.Sub(b.start) <= took || previous.Ledger.Phases == nil {
 		return // something always grows, if only by chance
 	}
-	if phase, by := grewMost(previous.Ledger.Phases, b.change.Ledger.Phases); by > 0 {
+	if phase, by := critpath.GrewMost(previous.Ledger.Phases, b.change.Ledger.Phases); by > 0 {
 		b.root.Attributes = append(b.root.Attributes, attr.SlowerPhaseKey.String(string(phase)), evidence.Seconds(attr.SlowerByKey, by))
 	}
-}
-
-// grewMost is the phase that takes the most more time now than before.
-func grewMost(before, now map[attr.Phase]time.Duration) (phase attr.Phase, by time.Duration) {
-	for _, p := range slices.Sorted(maps.Keys(now)) {
-		if more := now[p] - before[p]; more > by {
-			phase, by = p, more
-		}
-	}
-	return phase, by
 }
