@@ -150,21 +150,21 @@ func TestReports(t *testing.T) {
 			o.Namespaces = []string{"shop", "shpo"}
 			a.denied = []string{"list nodes", "watch nodes", "watch jobs shop"}
 		},
-		"old-and-ahead": func(_ *testing.T, a *api, o *Options) {
+		"old-and-ahead": func(_ *testing.T, a *api, _ *Options) {
 			a.minor, a.clock = "29+", moment.Add(-40*time.Second)
 		},
-		"new-and-behind": func(_ *testing.T, a *api, o *Options) {
+		"new-and-behind": func(_ *testing.T, a *api, _ *Options) {
 			a.minor, a.clock, a.pods = "99", moment.Add(5*time.Second), 400_000
 		},
-		"credentials": func(_ *testing.T, a *api, o *Options) { a.code = http.StatusUnauthorized },
-		"refused": func(_ *testing.T, a *api, o *Options) {
+		"credentials": func(_ *testing.T, a *api, _ *Options) { a.code = http.StatusUnauthorized },
+		"refused": func(_ *testing.T, _ *api, o *Options) {
 			o.Config = &rest.Config{Host: closed.URL}
 			o.Collector = &export.Config{Endpoint: closed.URL, Protocol: export.ProtocolHTTP}
 		},
-		"no-kubeconfig": func(_ *testing.T, a *api, o *Options) {
+		"no-kubeconfig": func(_ *testing.T, _ *api, o *Options) {
 			o.Config, o.ConfigError = nil, errors.New("kubeconfig x: there is no such file")
 		},
-		"data-dir": func(t *testing.T, a *api, o *Options) {
+		"data-dir": func(t *testing.T, _ *api, o *Options) {
 			o.DataDir, o.DataDirMaxBytes = filepath.Join(t.TempDir(), "journal"), math.MaxInt64
 			if err := os.Mkdir(o.DataDir, 0o700); err != nil {
 				t.Fatal(err)
@@ -230,18 +230,20 @@ func TestTrouble(t *testing.T) {
 	trusted := rest.TLSClientConfig{CAData: certificateOf(encrypted)}
 	otherName := trusted
 	otherName.ServerName = "kubernetes.default.svc"
-	for want, config := range map[string]*rest.Config{
-		"failed":   {Host: plain.URL},
-		"protocol": {Host: strings.Replace(plain.URL, "http://", "https://", 1)},
-		"tls":      {Host: encrypted.URL},
-		"name":     {Host: "https://api..example"},
-		// And again, for the other reason of TLS.
-		"tls ": {Host: encrypted.URL, TLSClientConfig: otherName},
+	for _, c := range []struct {
+		want   string
+		config *rest.Config
+	}{
+		{"failed", &rest.Config{Host: plain.URL}},
+		{"protocol", &rest.Config{Host: strings.Replace(plain.URL, "http://", "https://", 1)}},
+		{"tls", &rest.Config{Host: encrypted.URL}},
+		{"tls", &rest.Config{Host: encrypted.URL, TLSClientConfig: otherName}},
+		{"name", &rest.Config{Host: "https://api..example"}},
 	} {
-		report := Examine(t.Context(), Options{Config: config})
+		report := Examine(t.Context(), Options{Config: c.config})
 		f := report.Findings[0]
-		if f.Check != "server" || f.Status != Failed || f.Reason != strings.TrimSpace(want) || f.Do == "" {
-			t.Errorf("%s: %+v", want, f)
+		if f.Check != "server" || f.Status != Failed || f.Reason != c.want || f.Do == "" {
+			t.Errorf("%s: %+v", c.want, f)
 		}
 	}
 	// A server that answers, but is another.

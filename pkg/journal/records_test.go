@@ -26,7 +26,7 @@ func TestRecordsSurviveProcesses(t *testing.T) {
 		told := map[trace.TraceID]known{}
 		var k *journal.Keeper
 		n := 0
-		take := func(out []spans.Trace) error {
+		note := func(out []spans.Trace) {
 			for _, tr := range out {
 				if tr.Record == nil {
 					k.Acknowledge(journal.KeysOf(&tr)...)
@@ -46,6 +46,9 @@ func TestRecordsSurviveProcesses(t *testing.T) {
 				}
 				told[tr.Record.UID] = now
 			}
+		}
+		take := func(out []spans.Trace) error {
+			note(out)
 			return nil
 		}
 		open := func() {
@@ -66,9 +69,7 @@ func TestRecordsSurviveProcesses(t *testing.T) {
 			} else {
 				out = k.Advance(s.now)
 			}
-			if err := take(out); err != nil {
-				t.Fatal(err)
-			}
+			note(out)
 			if every > 0 && i%every == every-1 {
 				k.Tick()
 				if err := k.Close(); err != nil { // what was acknowledged is on the disk

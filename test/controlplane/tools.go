@@ -88,18 +88,18 @@ const layout = "1"
 // them if this machine has not yet done so with this Go version and these
 // module versions. Only one process at a time builds a tool, the others wait
 // for its result. Progress is written to progress, if that is not nil.
-func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
-	if other := Tool(os.Getenv(KubernetesEnv)); t == Kubernetes && other != "" {
+func (tool Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
+	if other := Tool(os.Getenv(KubernetesEnv)); tool == Kubernetes && other != "" {
 		if programs[other] == nil {
 			return "", fmt.Errorf("controlplane: %s: %q is no tool; there is %s", KubernetesEnv, other, Kubernetes134)
 		}
-		t = other
+		tool = other
 	}
-	module, err := moduleDir(ctx, t)
+	module, err := moduleDir(ctx, tool)
 	if err != nil {
 		return "", err
 	}
-	key, err := cacheKey(ctx, module, t)
+	key, err := cacheKey(ctx, module, tool)
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +107,7 @@ func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	target := filepath.Join(root, fmt.Sprintf("%s-%s", t, key))
+	target := filepath.Join(root, fmt.Sprintf("%s-%s", tool, key))
 	if isDir(target) {
 		return target, nil
 	}
@@ -116,8 +116,8 @@ func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
 		return "", fmt.Errorf("controlplane: %w", err)
 	}
 	say := newReporter(progress)
-	unlock, err := lockFile(ctx, filepath.Join(root, string(t)+".lock"), func() {
-		say("waiting for another process that builds %s", t)
+	unlock, err := lockFile(ctx, filepath.Join(root, string(tool)+".lock"), func() {
+		say("waiting for another process that builds %s", tool)
 	})
 	if err != nil {
 		return "", fmt.Errorf("controlplane: lock %s: %w", root, err)
@@ -129,13 +129,13 @@ func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
 
 	// The programs appear under their final name all at once: a build that
 	// was interrupted must not look like a finished one.
-	unfinished, err := os.MkdirTemp(root, string(t)+"-unfinished-")
+	unfinished, err := os.MkdirTemp(root, string(tool)+"-unfinished-")
 	if err != nil {
 		return "", fmt.Errorf("controlplane: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(unfinished) }() // renamed by then, if all went well
 	started := time.Now()
-	for _, p := range programs[t] {
+	for _, p := range programs[tool] {
 		if err := buildProgram(ctx, module, p, filepath.Join(unfinished, p.name), say); err != nil {
 			return "", err
 		}
@@ -146,7 +146,7 @@ func (t Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err := os.Rename(unfinished, target); err != nil {
 		return "", fmt.Errorf("controlplane: %w", err)
 	}
-	say("built %s in %s, kept in %s", t, time.Since(started).Round(time.Second), target)
+	say("built %s in %s, kept in %s", tool, time.Since(started).Round(time.Second), target)
 	return target, nil
 }
 

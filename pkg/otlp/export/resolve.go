@@ -57,12 +57,6 @@ type settings struct {
 // flag or variable that it came from.
 type source struct{ value, name string }
 
-// How the variables of one signal begin.
-const (
-	tracesVariable = "OTEL_EXPORTER_OTLP_TRACES_"
-	logsVariable   = "OTEL_EXPORTER_OTLP_LOGS_"
-)
-
 // read reads the file that a setting names.
 func (s source) read() ([]byte, error) {
 	text, err := os.ReadFile(s.value)

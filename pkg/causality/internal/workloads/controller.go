@@ -92,7 +92,7 @@ const (
 )
 
 // Numbered reports whether something numbers the rollouts of the workload.
-func (c *Controller) Numbered() bool { return c.Numbers != notNumbered }
+func (k *Controller) Numbered() bool { return k.Numbers != notNumbered }
 
 // numbering is what numbers the rollouts of a workload, and how it states that the
 // controller has turned to another template.
