@@ -47,17 +47,13 @@ func TestRecordsSurviveProcesses(t *testing.T) {
 				told[tr.Record.UID] = now
 			}
 		}
-		take := func(out []spans.Trace) error {
-			note(out)
-			return nil
-		}
 		open := func() {
 			var err error
 			k, err = journal.Open(journal.Options{Dir: dir, New: func() journal.Engine { return causality.New(options) }})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := k.Recover(take); err != nil {
+			if err := k.Recover(func(out []spans.Trace) error { note(out); return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
