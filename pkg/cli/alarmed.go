@@ -24,6 +24,17 @@ func newAlarmed(measure metrics.Options, sink alarms.Sink) *alarmed {
 	return a
 }
 
+// observes has alarms raised by what is observed, beside who is told of it already.
+func (a *alarmed) observes(told func(causality.Observation)) func(causality.Observation) {
+	if told == nil {
+		return a.watch.Observe
+	}
+	return func(o causality.Observation) {
+		told(o)
+		a.watch.Observe(o)
+	}
+}
+
 func (a *alarmed) leading() bool {
 	live := a.live.Load()
 	return live != nil && live.Leading()
