@@ -23,8 +23,9 @@ cluster: an API server inside the program plays recordings, and rollspan watches
 as it would any other. What is printed are the durations that were recorded; playing
 is faster, by --speed.
 
-They are on a page, too, which is there until Ctrl-C; with --ui-address= there is none, and
-the demonstration ends by itself. With --otlp-endpoint the traces are sent to a collector
+They are on a page, too. At a terminal it is there until Ctrl-C, and everywhere where
+--ui-address names where; with --ui-address= there is none. Otherwise the demonstration
+ends by itself. With --otlp-endpoint the traces are sent to a collector
 as well, such as that of Jaeger.`,
 		Example: `  # As trees and on a page, which takes some twenty seconds
   rollspan demo
@@ -70,6 +71,12 @@ func (d *demonstration) validate() error {
 	return errors.Join(d.conversion.validate(), d.page.validate(), d.webhook.Validate())
 }
 
+// stays reports whether the page is served until somebody ends it: where one was asked for, or
+// there is a terminal at which somebody sits. A script waits for the end of what it started.
+func (d *demonstration) stays() bool {
+	return d.page.on() && (d.page.address != d.page.usual || isTerminal(d.Out))
+}
+
 func (d *demonstration) show(ctx context.Context) error {
 	played, err := demo.New(d.speed)
 	if err != nil {
@@ -104,7 +111,7 @@ object. The critical path is what the change waited for; its parts add up to the
   rollspan run --otlp-endpoint http://localhost:4317  sends it to a collector
   rollspan help                                       has the rest
 `)
-	if d.page.on() {
+	if d.stays() {
 		d.say("All of it is on the page. Press Ctrl-C to end.")
 		<-ctx.Done()
 	}

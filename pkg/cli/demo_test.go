@@ -9,7 +9,7 @@ import (
 // TestDemo is what somebody sees who has just built rollspan. That the trees are those of
 // the recordings is tested in package demo.
 func TestDemo(t *testing.T) {
-	program := start(t, "demo", "--ui-address=", "--speed", "100")
+	program := start(t, "demo", "--speed", "100") // and no terminal, so that it ends
 	program.ends(t, ExitOK)
 	out, errs := program.out.String(), program.errs.String()
 	for _, want := range []string{

@@ -118,10 +118,14 @@ func (r *record) run(ctx context.Context) (err error) {
 	return err
 }
 
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // showProgress rewrites one line on a terminal until ctx is done.
 func showProgress(ctx context.Context, w io.Writer, recorder *watcher.Recorder) {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(w) {
 		return
 	}
 	const clearLine = "\r\x1b[K"
