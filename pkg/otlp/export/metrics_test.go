@@ -59,18 +59,18 @@ func newMetricsReceiver(t *testing.T) *metricsReceiver {
 	return r
 }
 
-func (r *metricsReceiver) take(authorization string, request *colmetricpb.ExportMetricsServiceRequest) bool {
+func (r *metricsReceiver) take(authorization string, request *colmetricpb.ExportMetricsServiceRequest) (refuse string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.authorizations = append(r.authorizations, authorization)
 	r.got <- request
-	return r.refuse == ""
+	return r.refuse
 }
 
 func (r *metricsReceiver) Export(ctx context.Context, request *colmetricpb.ExportMetricsServiceRequest) (*colmetricpb.ExportMetricsServiceResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	if !r.take(strings.Join(md.Get("authorization"), ""), request) {
-		return nil, status.Error(codes.InvalidArgument, r.refuse)
+	if refuse := r.take(strings.Join(md.Get("authorization"), ""), request); refuse != "" {
+		return nil, status.Error(codes.InvalidArgument, refuse)
 	}
 	return &colmetricpb.ExportMetricsServiceResponse{}, nil
 }
@@ -86,8 +86,8 @@ func (r *metricsReceiver) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 		http.Error(w, "no metrics", http.StatusNotFound)
 		return
 	}
-	if !r.take(in.Header.Get("Authorization"), &request) {
-		http.Error(w, r.refuse, http.StatusBadRequest)
+	if refuse := r.take(in.Header.Get("Authorization"), &request); refuse != "" {
+		http.Error(w, refuse, http.StatusBadRequest)
 	}
 }
 

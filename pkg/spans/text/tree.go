@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -187,7 +188,7 @@ func (w *treeWriter) columns(start, duration string) {
 func (w *treeWriter) event(depth int, e spans.Event) {
 	w.columns(offset(e.Time.Sub(w.epoch)), "")
 	fmt.Fprintf(w, "  %s* %s", indent(depth), e.Name)
-	attrs := attribute.NewSet(e.Attributes...)
+	attrs := attribute.NewSet(slices.Clone(e.Attributes)...) // which sorts what it is given
 	if n, ok := attrs.Value(attr.K8SEventCountKey); ok && n.AsInt64() > 1 {
 		fmt.Fprintf(w, " x%d", n.AsInt64())
 	}
