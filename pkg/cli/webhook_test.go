@@ -20,7 +20,8 @@ import (
 // that is printed. A rollout that failed says why, and what took longest.
 func TestWebhook(t *testing.T) {
 	var mu sync.Mutex
-	told := map[string]map[string]any{} // by trace
+	told := map[string]map[string]any{}   // by trace
+	raised := map[string]map[string]any{} // alarms, by ID
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var e cloudevents.Event
 		body, err := io.ReadAll(r.Body)
@@ -33,11 +34,14 @@ func TestWebhook(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		id, _ := data["traceId"].(string)
-		if told[id] != nil {
+		by, id := told, data["traceId"]
+		if e.Type() == "io.rollspan.alarm.begun" {
+			by, id = raised, e.ID()
+		}
+		if by[id.(string)] != nil {
 			t.Errorf("it is told twice:\n%s", body)
 		}
-		told[id] = data
+		by[id.(string)] = data
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer receiver.Close()
@@ -72,6 +76,15 @@ func TestWebhook(t *testing.T) {
 	}
 	if printed == 0 || printed != len(told) {
 		t.Errorf("%d changes are printed, and %d told:\n%s", printed, len(told), out)
+	}
+	failed := map[any]bool{}
+	for _, data := range raised {
+		if of, ok := data["traceId"].(string); ok && data["alarm"] == "RollspanRolloutFailed" {
+			failed[data["reason"]] = told[of] != nil
+		}
+	}
+	if !failed["ImagePullBackOff"] || len(raised) < 5 {
+		t.Errorf("%d alarms are told, of rollouts that failed with %v", len(raised), failed)
 	}
 	reasons := map[string]bool{}
 	for _, data := range told {
