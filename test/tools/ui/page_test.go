@@ -203,7 +203,7 @@ func TestHostile(t *testing.T) {
 	}
 	b := open(t, rollspan.Options{
 		History: store, Now: later, About: evil[0],
-		TraceURL: func(trace.TraceID) string { return "javascript:window.hacked=1" },
+		TraceURL: func(trace.TraceID, trace.SpanID, time.Time, time.Time) string { return "javascript:window.hacked=1" },
 	})
 	paths := []string{"/", "/overview?from=2026-03-01T11:00&to=2026-03-01T13:00", "/?q=" + "%3Cscript%3Ewindow.hacked%3D1%3C/script%3E&namespace=%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"}
 	for _, m := range all {
