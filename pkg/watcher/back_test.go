@@ -2,10 +2,14 @@ package watcher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -46,4 +50,34 @@ func TestBackForOneIsBackForAll(t *testing.T) {
 	after := impatientClock{done: ctx.Done(), back: s.back.next}.After(afterFailure.Cap)
 	s.report(t.Context(), pods, metav1.ListOptions{}, nil)
 	<-after
+}
+
+// A stream that is opened each time and then breaks off, as behind a proxy that cannot stream, says
+// each time that the API server is back, and fails. Neither it nor another such stream is tried
+// without a pause for that.
+func TestBackInTurnIsNoLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &streams{
+			trouble: newTrouble(slog.New(slog.DiscardHandler), "here"), log: slog.New(slog.DiscardHandler),
+			metrics: newTestLive(t).metrics.streams, back: back{every: backEvery},
+		}
+		broken := errors.New("the list cannot be read")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var tries atomic.Int32
+		for _, src := range []source{{kind: podKind}, {kind: eventKind}} {
+			go persist(ctx, s.back.next, func(context.Context) attempt {
+				if tries.Add(1) > 1000 {
+					cancel()
+				}
+				s.report(ctx, src, metav1.ListOptions{}, nil)
+				s.report(ctx, src, metav1.ListOptions{}, broken)
+				return failed
+			})
+		}
+		<-ctx.Done()
+		if n := tries.Load(); n < 10 || n > 300 {
+			t.Errorf("two streams were tried %d times in a minute", n)
+		}
+	})
 }

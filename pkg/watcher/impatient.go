@@ -22,13 +22,14 @@ type impatientClock struct {
 // is done.
 func (c impatientClock) After(d time.Duration) <-chan time.Time {
 	after := make(chan time.Time, 1)
+	back := c.back() // now, or what is told before the goroutine runs is missed
 	go func() {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {
 		case now := <-timer.C:
 			after <- now
-		case <-c.back():
+		case <-back:
 			after <- time.Now()
 		case <-c.done:
 			close(after)

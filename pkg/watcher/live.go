@@ -153,6 +153,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		log:     o.Log,
 		now:     o.Clock.Now,
 		metrics: l.metrics.streams,
+		back:    back{every: backEvery},
 		owners:  newOwners(c.lookup.find, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
 	return l, nil
