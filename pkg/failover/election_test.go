@@ -245,6 +245,7 @@ func TestReplicasKeepTheirLease(t *testing.T) {
 		want   string
 	}{
 		{[]coordinationv1.Lease{lease("rollspan", before, 0), lease("checkout", before, 0)}, ""},
+		{[]coordinationv1.Lease{lease("rollspan-checkout", before, 0), lease("rollspan-payments", before, 0)}, ""},
 		{[]coordinationv1.Lease{lease("checkout", purposeElection, 0), lease("rollspan-bcdfghjk", purposeElection, 0)}, ""},
 		{[]coordinationv1.Lease{lease("checkout", purposeElection, 0), lease("rollspan-bcdfghjk", before, time.Hour)}, "rollspan-bcdfghjk"},
 		{[]coordinationv1.Lease{lease("rollspan-bcdfghjk", purposeOwn, time.Hour), lease("rollspan-xcdfghjk", purposeOwn, time.Minute)}, "rollspan-xcdfghjk"},
