@@ -115,9 +115,9 @@ type Outbox struct {
 	handing, ended bool
 	stats          Stats
 	// records are log records that wait, and otherUntil is when another process was last seen to
-	// hold the Lease: see PutRecords.
-	records    []item
-	otherUntil time.Time
+	// hold the Lease: see PutRecords. It wrote otherWrote into it.
+	records                []item
+	otherUntil, otherWrote time.Time
 }
 
 // NewOutbox returns an Outbox that knows nothing, and leads nobody.

@@ -59,11 +59,17 @@ func (o *Outbox) dropRecords(n int) (taken []journal.SpanKey) {
 	return taken
 }
 
-// renewed notes when another process wrote the Lease last.
+// renewed notes when another process wrote the Lease last, by its clock. That time has passed when
+// it is seen first: of a clock that is ahead of this one's, nobody can have handed out what is put
+// here later.
 func (o *Outbox) renewed(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.otherUntil = latest(o.otherUntil, at)
+	if at.Equal(o.otherWrote) {
+		return
+	}
+	o.otherWrote = at
+	o.otherUntil = latest(o.otherUntil, earliest(at, o.options.Now()))
 }
 
 // RecordsSince is from when on no other process has handed out log records, as far as is known;

@@ -56,6 +56,29 @@ func TestRecordsAtATakeover(t *testing.T) {
 	}
 }
 
+// A leader whose clock is ahead has not handed out what came after its last write was seen.
+func TestRecordsAtATakeoverFromAClockThatIsAhead(t *testing.T) {
+	now := time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
+	var told []string
+	o := NewOutbox(Options{
+		Deliver: func(tr spans.Trace) error { told = append(told, tr.Record.Message); return nil },
+		Taken:   func(...journal.SpanKey) {},
+		Now:     func() time.Time { return now },
+	})
+	began, ahead := now, 10*time.Minute
+	for second := range 20 { // the leader writes every two seconds, and dies after ten
+		now = began.Add(time.Duration(second) * time.Second)
+		o.renewed(began.Add(time.Duration(min(second, 10)/2*2)*time.Second + ahead))
+		o.PutRecords([]spans.Trace{{Record: &spans.Record{UID: spans.NewTraceID(now.String()), Message: now.Format("05")}}})
+		o.stepRecords()
+	}
+	o.lead(func(context.Context) error { return nil })
+	o.stepRecords()
+	if want := []string{"08", "09", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19"}; !slices.Equal(told, want) {
+		t.Errorf("handed out %q, want %q", told, want)
+	}
+}
+
 // What waits in a standby is bounded.
 func TestRecordsOfAStandbyAreBounded(t *testing.T) {
 	taken := 0
