@@ -91,9 +91,13 @@ func (a *asking) failed(err error) bool {
 	return a.err != nil
 }
 
-// told are the rows that match, those that began last first, from below a place on.
+// rows are those that match, those that began last first, from below a place on. What is open is
+// asked for once a second by each page, and mostly nothing is that was told.
 func (a *asking) rows(f *Filter, below *place) iter.Seq[*Summary] {
 	return func(yield func(*Summary) bool) {
+		if a.counters.Open == 0 && f.openOnly() {
+			return
+		}
 		upper := below
 		if to := (place{start: nanoseconds(f.To)}); !f.To.IsZero() && (upper == nil || to.compare(*upper) < 0) {
 			upper = &to

@@ -8,12 +8,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // matches reports whether a change is meant.
 func (f *Filter) matches(s *Summary) bool {
 	return f.ofObject(s) && oneOf(f.Changes, s.Change) && oneOf(f.Outcomes, s.Outcome) && oneOf(f.Reasons, s.Reason) &&
 		s.Took() >= f.MinDuration && f.overlaps(s.Start, s.End) && f.says(s)
+}
+
+// openOnly reports whether nothing is meant that is over.
+func (f *Filter) openOnly() bool {
+	return len(f.Outcomes) > 0 && !slices.ContainsFunc(f.Outcomes, func(o attr.Outcome) bool { return o != attr.OutcomeOpen })
 }
 
 // ofObject goes by the CronJob of a Job as well: the Job has another name each time.

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // traceRecord is what is known of a trace: see tableTraces.
@@ -28,6 +29,8 @@ type traceRecord struct {
 // counters are what is counted of all.
 type counters struct {
 	Changes, Forgotten int64
+	// Open are those that were told and are open: of a dump, or of a recording that ends.
+	Open int64
 	// Longest is how long the longest change took, of all that there ever were: what overlaps a
 	// time began no longer before it.
 	Longest time.Duration
@@ -209,7 +212,14 @@ func (k *keeping) begin(in *kept, list []spans.Span) {
 	k.row(&s)
 	k.write(tableObjects, append(objectKey(&s), p.key()...), nil)
 	k.counters.Changes++
+	k.countOpen(&s, 1)
 	k.counters.Longest = max(k.counters.Longest, s.Took())
+}
+
+func (k *keeping) countOpen(s *Summary, n int64) {
+	if s.Outcome == attr.OutcomeOpen {
+		k.counters.Open += n
+	}
 }
 
 // joinEarly gives changes the spans that were told before what is above them.
@@ -342,6 +352,7 @@ func (k *keeping) drop(id trace.TraceID) {
 			}
 		}
 		k.counters.Changes--
+		k.countOpen(&s, -1)
 		k.counters.Forgotten++
 	}
 	for _, key := range keysBelow(k, tableEarly, id[:]) {
