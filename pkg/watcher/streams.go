@@ -236,6 +236,9 @@ func (s *streams) blind() bool {
 	if away {
 		return true
 	}
+	if s.trouble.none() {
+		return false // which is asked for each pod
+	}
 	var names []string
 	for _, src := range s.sources {
 		if !src.optional {

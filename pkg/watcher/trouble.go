@@ -143,6 +143,13 @@ func (t *trouble) elapsed(c condition) time.Duration {
 	return t.now().Sub(c.since).Round(time.Second)
 }
 
+// none reports whether nothing keeps anything from being read.
+func (t *trouble) none() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.inTrouble() && len(t.kinds) == 0
+}
+
 // blind says whether any of the kinds cannot be read at the moment.
 func (t *trouble) blind(kinds ...string) bool {
 	t.mu.Lock()
