@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/rollspan/rollspan/pkg/eventfilter"
+	"github.com/rollspan/rollspan/pkg/filter"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
 	"github.com/rollspan/rollspan/pkg/otlp"
@@ -38,18 +38,34 @@ func (l *eventLogs) addFlags(fs *pflag.FlagSet) {
 
 // wanted says of which Events log records are made; nil for none.
 func (l *eventLogs) wanted() (func(*corev1.Event) bool, error) {
-	include, wrong := eventfilter.ParseAll("events-include", l.include)
-	exclude, err := eventfilter.ParseAll("events-exclude", l.exclude)
-	if err = errors.Join(wrong, err); err != nil {
+	wanted, err := filter.Parse("events", eventFields, l.include, l.exclude)
+	if err != nil {
 		return nil, err
 	}
 	if !l.on {
 		return nil, nil
 	}
-	filter := eventfilter.Filter{Include: include, Exclude: exclude}
 	return func(in *corev1.Event) bool {
-		return filter.Passes(eventfilter.Event{Namespace: in.Namespace, Type: in.Type, Reason: in.Reason, Kind: in.InvolvedObject.Kind})
+		return wanted.Passes(func(field string) string {
+			switch field {
+			case "namespace":
+				return in.Namespace
+			case "type":
+				return in.Type
+			case "reason":
+				return in.Reason
+			default:
+				return in.InvolvedObject.Kind
+			}
+		})
 	}, nil
+}
+
+// eventFields are what an Event is selected by: the namespace is that of the Event itself, as
+// `kubectl get events --all-namespaces` shows it, and the kind that of the object that it is about.
+// The types are those that there are (k8s.io/kubernetes/pkg/apis/core/validation/events.go).
+var eventFields = []filter.Field{
+	{Name: "namespace"}, {Name: "type", Values: []string{corev1.EventTypeNormal, corev1.EventTypeWarning}}, {Name: "reason"}, {Name: "kind"},
 }
 
 // recordOutput is where log records go.

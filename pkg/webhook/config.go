@@ -31,7 +31,7 @@ type Config struct {
 	// export.PeerConfig.
 	HeadersFile, Certificate, ClientCertificate, ClientKey string
 	Timeout                                                time.Duration
-	// Include and Exclude are clauses: see ParseFilter.
+	// Include and Exclude are rules: see package filter.
 	Include, Exclude []string
 
 	// QueueEvents and QueueBytes bound the events that wait. When a bound is reached, the
@@ -75,7 +75,7 @@ func (c *Config) Validate() error {
 		}
 		return nil
 	}
-	_, wrong := ParseFilter(c.Include, c.Exclude)
+	_, wrong := c.filter()
 	_, err := export.NewPeer(c.peer(), logr.Discard())
 	return errors.Join(wrong, err)
 }

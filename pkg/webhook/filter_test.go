@@ -31,11 +31,11 @@ func TestFilters(t *testing.T) {
 			}
 			return strings.Fields(s)
 		}
-		f, err := ParseFilter(split(test.include), split(test.exclude))
+		f, err := (&Config{Include: split(test.include), Exclude: split(test.exclude)}).filter()
 		if err != nil {
 			t.Fatalf("%q, %q: %v", test.include, test.exclude, err)
 		}
-		if a, b, c := f.wants(failed), f.wants(restart), f.wants(alarm); a != test.failed || b != test.restart || c != test.alarm {
+		if a, b, c := f.Passes(failed.get), f.Passes(restart.get), f.Passes(alarm.get); a != test.failed || b != test.restart || c != test.alarm {
 			t.Errorf("include %q, exclude %q: the rollout %t, the restart %t, the alarm %t", test.include, test.exclude, a, b, c)
 		}
 	}
@@ -44,22 +44,22 @@ func TestFilters(t *testing.T) {
 // TestWrongFilters are refused with the name of the flag and of the field.
 func TestWrongFilters(t *testing.T) {
 	for clause, want := range map[string]string{
-		"":                             `"" is not field=value`,
-		"failed":                       `"failed" is not field=value`,
-		"outcom=failed":                `"outcom" is not a field: there are alarm, change,`,
-		"outcome=fail":                 "outcome=fail: there is no such outcome, but complete, failed,",
-		"outcome=open":                 "there is no such outcome",
-		"change=activity":              "there is no such change",
-		"type=trace":                   "there is no such type, but alarm, change",
-		"namespace=":                   "namespace has an empty value",
-		"namespace=a||b":               "namespace has an empty value",
-		"namespace=a,namespace=b":      "namespace is there twice; join its values as in namespace=A|B",
+		"":                             `there is no field ""`,
+		"failed":                       `there is no field "failed"; there are type, namespace,`,
+		"outcom=failed":                `there is no field "outcom"; did you mean "outcome"?`,
+		"outcome=fail":                 `outcome: there is no outcome "fail"; did you mean "failed"? There are complete, failed,`,
+		"outcome=open":                 `there is no outcome "open"`,
+		"change=activity":              `there is no change "activity"`,
+		"type=trace":                   `there is no type "trace"; there are alarm, change`,
+		"namespace=":                   "namespace: it has an empty value",
+		"namespace=a||b":               "namespace: it has an empty value",
+		"namespace=a,namespace=b":      "namespace: it is there twice, and nothing has two; write namespace=VALUE|VALUE",
 		"namespace=[a-z]":              "no value has a character of",
-		"outcome=failed,namespace":     `"namespace" is not field=value`,
-		"outcome=failed, kind=Job,x=y": `"x" is not a field`,
+		"outcome=failed,namespace":     "namespace: there is no value; write namespace=VALUE",
+		"outcome=failed, kind=Job,x=y": `there is no field "x"`,
 	} {
 		for flag, lists := range map[string][2][]string{"--webhook-include: ": {{clause}, nil}, "--webhook-exclude: ": {nil, {clause}}} {
-			if _, err := ParseFilter(lists[0], lists[1]); err == nil || !strings.HasPrefix(err.Error(), flag) || !strings.Contains(err.Error(), want) {
+			if _, err := (&Config{Include: lists[0], Exclude: lists[1]}).filter(); err == nil || !strings.HasPrefix(err.Error(), flag) || !strings.Contains(err.Error(), want) {
 				t.Errorf("%q: the error is %v, want %s…%s", clause, err, flag, want)
 			}
 		}

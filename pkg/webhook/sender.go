@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/rollspan/rollspan/pkg/alarms"
+	"github.com/rollspan/rollspan/pkg/filter"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -30,7 +31,7 @@ const (
 // waits for anybody.
 type Sender struct {
 	config Config
-	filter Filter
+	filter filter.Filter
 	teller *Teller
 	peer   *export.Peer
 	log    logr.Logger
@@ -119,7 +120,7 @@ func New(c Config, t *Teller, log logr.Logger) (*Sender, error) {
 }
 
 func newSender(c Config, t *Teller, log logr.Logger, now func() time.Time) (*Sender, error) {
-	filter, err := ParseFilter(c.Include, c.Exclude)
+	wanted, err := c.filter()
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func newSender(c Config, t *Teller, log logr.Logger, now func() time.Time) (*Sen
 		return nil, err
 	}
 	s := &Sender{
-		config: c.withDefaults(), filter: filter, teller: t, peer: peer, log: log, now: now,
+		config: c.withDefaults(), filter: wanted, teller: t, peer: peer, log: log, now: now,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 		said: map[loss]*lossLog{lossFull: {}, lossRefused: {}, lossExpired: {}, lossClosed: {}},
 	}
@@ -142,14 +143,14 @@ func (s *Sender) Place() string { return s.peer.Place() }
 
 // Finished takes a trace. It is told of if it is that of a change which is over.
 func (s *Sender) Finished(t spans.Trace) {
-	if e, of, ok := s.teller.finished(&t); ok && s.filter.wants(of) {
+	if e, of, ok := s.teller.finished(&t); ok && s.filter.Passes(of.get) {
 		s.offer(of[fieldNamespace], e)
 	}
 }
 
 // Begin takes an alarm.
 func (s *Sender) Begin(a alarms.Alarm) {
-	if e, of := s.teller.begun(&a); s.filter.wants(of) {
+	if e, of := s.teller.begun(&a); s.filter.Passes(of.get) {
 		s.offer(of[fieldNamespace], e)
 	}
 }

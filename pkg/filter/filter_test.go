@@ -1,23 +1,16 @@
-package eventfilter_test
+package filter_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/rollspan/rollspan/pkg/eventfilter"
+	"github.com/rollspan/rollspan/pkg/filter"
 )
 
-func rules(t *testing.T, texts ...string) []eventfilter.Rule {
-	t.Helper()
-	out, err := eventfilter.ParseAll("events-include", texts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
+var fields = []filter.Field{{Name: "namespace"}, {Name: "type", Values: []string{"Normal", "Warning"}}, {Name: "reason"}, {Name: "kind"}, {Name: "node"}}
 
 func TestFilter(t *testing.T) {
-	backOff := eventfilter.Event{Namespace: "shop", Type: "Warning", Reason: "BackOff", Kind: "Pod"}
+	backOff := map[string]string{"namespace": "shop", "type": "Warning", "reason": "BackOff", "kind": "Pod"}
 	for _, c := range []struct {
 		include, exclude []string
 		want             bool
@@ -36,11 +29,16 @@ func TestFilter(t *testing.T) {
 		{include: []string{"reason=Back"}},
 		{include: []string{"reason=backoff"}}, // reasons have a case
 		{exclude: []string{"reason=*"}},
+		{exclude: []string{"node=*"}, want: true}, // it has none
+		{include: []string{"type=W*"}, want: true},
 		{exclude: []string{"kind=Node"}, want: true},
 		{include: []string{"type=Warning"}, exclude: []string{"namespace=shop,kind=Pod"}},
 	} {
-		f := eventfilter.Filter{Include: rules(t, c.include...), Exclude: rules(t, c.exclude...)}
-		if got := f.Passes(backOff); got != c.want {
+		f, err := filter.Parse("events", fields, c.include, c.exclude)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Passes(func(field string) string { return backOff[field] }); got != c.want {
 			t.Errorf("include %q, exclude %q: %t", c.include, c.exclude, got)
 		}
 	}
@@ -51,25 +49,20 @@ func TestWrongRules(t *testing.T) {
 	for text, want := range map[string]string{
 		"reson=BackOff":                `there is no field "reson"; did you mean "reason"?`,
 		"Type=Warning":                 `there is no field "Type"; did you mean "type"?`,
-		"message=no":                   `there is no field "message"; there are namespace, type, reason, kind`,
+		"message=no":                   `there is no field "message"; there are namespace, type, reason, kind, node`,
 		"":                             `there is no field ""`,
 		"type=Warn":                    `type: there is no type "Warn"; did you mean "Warning"?`,
 		"type=normal":                  `type: there is no type "normal"; did you mean "Normal"?`,
 		"reason":                       `reason: there is no value`,
-		"reason=":                      `reason: "" has an empty value`,
-		"reason=A|":                    `reason: "A|" has an empty value`,
+		"reason=":                      `reason: it has an empty value`,
+		"reason=A|":                    `reason: it has an empty value`,
 		"kind=Pod,kind=Node":           `kind: it is there twice`,
+		"namespace=[a-z]":              `namespace: no value has a character of ?[]\/, as "[a-z]" does`,
 		"namespace=shop,,type=Warning": `there is no field ""`,
 	} {
-		_, err := eventfilter.ParseAll("events-exclude", []string{"kind=Pod", text})
+		_, err := filter.Parse("events", fields, nil, []string{"kind=Pod", text})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "--events-exclude: ") {
 			t.Errorf("%q: %v", text, err)
 		}
-	}
-}
-
-func TestRuleIsPrintedAsItIsWritten(t *testing.T) {
-	if got := rules(t, "type=Warning, reason=A|B*")[0].String(); got != "type=Warning,reason=A|B*" {
-		t.Error(got)
 	}
 }

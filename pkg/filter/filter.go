@@ -1,43 +1,41 @@
-// Package eventfilter selects Kubernetes Events by what people know of them: their type, reason and
-// namespace, and the kind of the object that they are about.
+// Package filter selects what is sent by what people know of it: the reason and the namespace of an
+// Event, the outcome of a change.
 //
 // A rule is a list, as in `type=Warning,reason=BackOff|FailedScheduling,namespace=shop*`, and not an
 // expression in a language such as CEL: it can be written from what `kubectl get events` prints, and
 // be read by whoever finds it in a manifest; what is wrong in it can be said with the field's name;
 // and it takes no time and no library. What it cannot say, such as the text of a message, a Collector
 // or the log store selects by.
-package eventfilter
+package filter
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Event is what an Event is selected by.
-type Event struct {
-	// Namespace is that of the Event itself, as `kubectl get events --all-namespaces` shows it:
-	// Events about Nodes are in default.
-	Namespace string
-	// Type is "Normal" or "Warning".
-	Type string
-	// Reason is the Event's reason: "BackOff".
-	Reason string
-	// Kind is that of the object that it is about: "Pod".
-	Kind string
+// Field is what a rule can ask for.
+type Field struct {
+	Name string
+	// Values are those that there are; nil where there may be any.
+	Values []string
 }
 
-// Filter passes the Events that a rule of Include matches, where there are any, and none of
-// Exclude does. The zero value passes all.
+// Facts returns the value of a field; empty for none, which no rule asks for.
+type Facts func(field string) string
+
+// Filter passes what a rule of Include matches, where there are any, and none of Exclude does. The
+// zero value passes all.
 type Filter struct{ Include, Exclude []Rule }
 
-// Passes reports whether an Event passes.
-func (f Filter) Passes(e Event) bool {
-	matches := func(r Rule) bool { return r.Matches(e) }
+// Passes reports whether something passes.
+func (f Filter) Passes(of Facts) bool {
+	matches := func(r Rule) bool { return r.matches(of) }
 	return (len(f.Include) == 0 || slices.ContainsFunc(f.Include, matches)) && !slices.ContainsFunc(f.Exclude, matches)
 }
 
-// Rule matches Events that have, of each field that it names, one of the values.
+// Rule matches what has, of each field that it names, one of the values.
 type Rule struct{ terms []term }
 
 // term is what a rule says of one field.
@@ -46,35 +44,48 @@ type term struct {
 	values []string
 }
 
-// Fields are those that a rule can name.
-var Fields = []string{"namespace", "type", "reason", "kind"}
+// Parse reads the rules of the flags --NAME-include and --NAME-exclude, each as in
+// "type=Warning,reason=BackOff|Failed*". In a value * stands for any text. Its errors name the flag
+// and the field, and what was probably meant.
+func Parse(name string, fields []Field, include, exclude []string) (f Filter, err error) {
+	var wrong []error
+	read := func(flag string, texts []string) (rules []Rule) {
+		for _, text := range texts {
+			rule, err := parse(fields, text)
+			if err != nil {
+				wrong = append(wrong, fmt.Errorf("--%s: %q: %w", flag, text, err))
+				continue
+			}
+			rules = append(rules, rule)
+		}
+		return rules
+	}
+	f = Filter{Include: read(name+"-include", include), Exclude: read(name+"-exclude", exclude)}
+	return f, errors.Join(wrong...)
+}
 
-// types are those that an Event has (k8s.io/kubernetes/pkg/apis/core/validation/events.go).
-var types = []string{"Normal", "Warning"}
-
-// Parse reads a rule, as in "type=Warning,reason=BackOff|Failed*". In a value * stands for any
-// text. Its errors name the field, and what was probably meant.
-func Parse(text string) (Rule, error) {
-	var rule Rule
+func parse(fields []Field, text string) (rule Rule, err error) {
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.Name)
+	}
 	for part := range strings.SplitSeq(text, ",") {
 		field, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		field = strings.TrimSpace(field)
+		at := slices.Index(names, field)
 		switch {
-		case !slices.Contains(Fields, field):
-			return Rule{}, unknown("field", field, Fields)
+		case at < 0:
+			return Rule{}, unknown("field", field, names)
 		case !ok:
 			return Rule{}, fmt.Errorf("%s: there is no value; write %s=VALUE, or %s=VALUE|VALUE", field, field, field)
 		case slices.ContainsFunc(rule.terms, func(t term) bool { return t.field == field }):
-			return Rule{}, fmt.Errorf("%s: it is there twice, and no Event has two; write %s=VALUE|VALUE for either of two", field, field)
+			return Rule{}, fmt.Errorf("%s: it is there twice, and nothing has two; write %s=VALUE|VALUE for either of two", field, field)
 		}
 		t := term{field: field}
 		for one := range strings.SplitSeq(value, "|") {
 			one = strings.TrimSpace(one)
-			if one == "" {
-				return Rule{}, fmt.Errorf("%s: %q has an empty value; write %s=VALUE, or %s=VALUE|VALUE", field, value, field, field)
-			}
-			if field == "type" && !slices.Contains(types, one) {
-				return Rule{}, fmt.Errorf("%s: %w", field, unknown("type", one, types))
+			if err := fields[at].check(one); err != nil {
+				return Rule{}, fmt.Errorf("%s: %w", field, err)
 			}
 			t.values = append(t.values, one)
 		}
@@ -83,44 +94,27 @@ func Parse(text string) (Rule, error) {
 	return rule, nil
 }
 
-// ParseAll reads rules. An error says which flag they are of.
-func ParseAll(flag string, texts []string) (rules []Rule, err error) {
-	for _, text := range texts {
-		rule, err := Parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("--%s: %q: %w", flag, text, err)
-		}
-		rules = append(rules, rule)
+// check finds what is wrong with a value that a rule has.
+func (f *Field) check(value string) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("it has an empty value; write %s=VALUE, %s=VALUE|VALUE, or %s=* for any", f.Name, f.Name, f.Name)
+	case strings.ContainsAny(value, `?[]\/`):
+		return fmt.Errorf(`no value has a character of ?[]\/, as %q does; only * stands for others`, value)
+	case f.Values != nil && !slices.ContainsFunc(f.Values, func(there string) bool { return like(there, value) }):
+		return unknown(f.Name, value, f.Values)
 	}
-	return rules, nil
+	return nil
 }
 
-// Matches reports whether the rule matches an Event.
-func (r Rule) Matches(e Event) bool {
+func (r Rule) matches(of Facts) bool {
 	for _, t := range r.terms {
-		has := e.Namespace
-		switch t.field {
-		case "type":
-			has = e.Type
-		case "reason":
-			has = e.Reason
-		case "kind":
-			has = e.Kind
-		}
-		if !slices.ContainsFunc(t.values, func(pattern string) bool { return like(has, pattern) }) {
+		has := of(t.field)
+		if has == "" || !slices.ContainsFunc(t.values, func(pattern string) bool { return like(has, pattern) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// String is the rule as it is written.
-func (r Rule) String() string {
-	var parts []string
-	for _, t := range r.terms {
-		parts = append(parts, t.field+"="+strings.Join(t.values, "|"))
-	}
-	return strings.Join(parts, ",")
 }
 
 // like reports whether a text is as a pattern says, in which * stands for any text.
