@@ -247,3 +247,23 @@ func TestEditDistance(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongValues says what a flag takes, and not how Go failed to parse what was given, on the
+// command line and in a file.
+func TestWrongValues(t *testing.T) {
+	for flag, want := range map[string]string{
+		"qps": `--qps: "x" is not a number, such as 20`, "burst": `--burst: "x" is not a whole number, such as 100`,
+		"settle": `--settle: "x" is not a duration, such as 30s or 5m`, "leader-elect": `--leader-elect: "x" is not true or false`,
+	} {
+		config := filepath.Join(t.TempDir(), "rollspan.yaml")
+		if err := os.WriteFile(config, []byte(flag+": x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"run", "--" + flag + "=x"}, {"run", "--config", config}} {
+			_, errs, code := rollspan(t, "", args...)
+			if code != ExitUsage || !strings.Contains(errs, want+"\n") {
+				t.Errorf("%q: exit code %d, %q; want %d and %q", args, code, errs, ExitUsage, want)
+			}
+		}
+	}
+}

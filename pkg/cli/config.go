@@ -126,7 +126,7 @@ func checkField(flag *pflag.Flag, value *yaml.Node) error {
 // setField sets a flag as the command line would.
 func setField(fs *pflag.FlagSet, flag *pflag.Flag, value *yaml.Node) error {
 	if value.Kind == yaml.ScalarNode {
-		return fs.Set(flag.Name, value.Value)
+		return plainValue(fs.Set(flag.Name, value.Value))
 	}
 	items := make([]string, 0, len(value.Content))
 	for _, item := range value.Content {

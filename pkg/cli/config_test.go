@@ -27,8 +27,8 @@ func TestConfigThatIsWrong(t *testing.T) {
 		"another's":        {"log-level: info\nmax-memory: 2Gi", []string{"rollspan.yaml:2: max-memory is not a flag of rollspan run"}},
 		"of one letter":    {"n: shop", []string{"n is not a flag of rollspan run"}},
 		"itself":           {"config: other.yaml", []string{"config is not a flag"}},
-		"not a duration":   {"settle: soon", []string{`rollspan.yaml:1: invalid argument "soon" for "--settle" flag`}},
-		"not a bool":       {"leader-elect: perhaps", []string{`"--leader-elect" flag`}},
+		"not a duration":   {"settle: soon", []string{`rollspan.yaml:1: --settle: "soon" is not a duration`}},
+		"not a bool":       {"leader-elect: perhaps", []string{`--leader-elect: "perhaps" is not true or false`}},
 		"not allowed":      {"settle: -1s", []string{"--settle: -1s is not a time to wait"}},
 		"log level":        {"log-level: loud", []string{`--log-level: "loud" is not one of`}},
 		"no value":         {"settle:", []string{"settle has no value"}},
@@ -40,7 +40,7 @@ func TestConfigThatIsWrong(t *testing.T) {
 		"two documents":    {"settle: 1s\n---\nsettle: 2s", []string{"more than one YAML document"}},
 		"no YAML":          {"settle: '1s", []string{"rollspan.yaml: yaml: "}},
 		"huge":             {"# " + strings.Repeat("x", maxConfigBytes), []string{"is no configuration"}},
-		"several at once":  {"setle: 1s\nsettle: x", []string{"rollspan.yaml:1: setle", "rollspan.yaml:2: invalid"}},
+		"several at once":  {"setle: 1s\nsettle: x", []string{"rollspan.yaml:1: setle", "rollspan.yaml:2: --settle: "}},
 		"a list for names": {"namespace: [Shop]", []string{`--namespace: "Shop" is not the name of a namespace`}},
 	} {
 		t.Run(name, func(t *testing.T) {
