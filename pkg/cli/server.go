@@ -62,9 +62,15 @@ const serverTimeout = 30 * time.Second
 // unanswered says what to do where a server does not answer.
 func (s *server) unanswered(err error) error {
 	var answer *history.AnswerError
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // what was asked for is of use to nobody
+	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("--server: nobody listens at %s: start rollspan with --ui-address, or bring it here with 'kubectl port-forward -n rollspan deployment/rollspan 7655': %w", s.Server, err)
+		return fmt.Errorf("--server: nobody listens at %s: start rollspan with --ui-address, or bring it here with 'kubectl port-forward -n rollspan deployment/rollspan 7655'", s.Server)
+	case errors.As(err, &answer) && answer.Code == http.StatusUnauthorized && s.TokenFile != "":
+		return fmt.Errorf("--server-token-file: the token in %s is not the one that %s asks for; give the file that it has as --ui-token-file", s.TokenFile, s.Server)
 	case errors.As(err, &answer) && (answer.Code == http.StatusUnauthorized || answer.Code == http.StatusForbidden):
 		return fmt.Errorf("--server: it asks for a token; name a file that has it with --server-token-file: %w", err)
 	case errors.As(err, &answer) && answer.Code == http.StatusNotFound:

@@ -159,7 +159,10 @@ func TestServer(t *testing.T) {
 	gone.Close()
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
-	token := filepath.Join(t.TempDir(), "token")
+	token, wrongToken := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrongToken, []byte("guessed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -191,6 +194,10 @@ func TestServer(t *testing.T) {
 		"no token": {
 			args: []string{"status", "--server", guarded}, code: ExitError,
 			errs: []string{"--server: it asks for a token; name a file that has it with --server-token-file: " + guarded + "/api/v1/status: 401 Unauthorized"},
+		},
+		"a wrong token": {
+			args: []string{"status", "--server", guarded, "--server-token-file", wrongToken}, code: ExitError,
+			errs: []string{"--server-token-file: the token in " + wrongToken + " is not the one that " + guarded + " asks for"},
 		},
 		"nobody is there": {
 			args: []string{"history", "deployment/web", "-n", "shop", "--server", nowhere}, code: ExitError,
