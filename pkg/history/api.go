@@ -192,9 +192,9 @@ func QueryOf(v url.Values) (q Query, err error) {
 		case "min-duration":
 			q.MinDuration, err = time.ParseDuration(list[0])
 		case "from":
-			q.From, err = time.Parse(time.RFC3339, list[0])
+			q.From, err = parseTime(list[0])
 		case "to":
-			q.To, err = time.Parse(time.RFC3339, list[0])
+			q.To, err = parseTime(list[0])
 		case "text":
 			q.Text = list[0]
 		case "after":
@@ -302,4 +302,13 @@ type AnswerError struct {
 // Error says what the server did.
 func (e *AnswerError) Error() string {
 	return strings.TrimSuffix(fmt.Sprintf("%s: %d %s: %s", e.Address, e.Code, http.StatusText(e.Code), e.Message), ": ")
+}
+
+// parseTime says how a time is written where one cannot be read.
+func parseTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fmt.Errorf("%q is not a time, such as 2006-01-02T15:04:05Z", text)
+	}
+	return t, nil
 }
