@@ -69,7 +69,10 @@ func (p *page) listen(ctx context.Context) (net.Listener, error) {
 		host, _, _ := net.SplitHostPort(p.address)
 		l, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("--ui-address: something else listens on %s; name another port, or end that", p.address)
+	case err != nil:
 		return nil, fmt.Errorf("--ui-address: %w", err)
 	}
 	return l, nil

@@ -43,6 +43,9 @@ func (l *eventLogs) wanted() (func(*corev1.Event) bool, error) {
 		return nil, err
 	}
 	if !l.on {
+		if len(l.include)+len(l.exclude) > 0 {
+			return nil, errors.New("--events-include and --events-exclude are of no use without --logs; give that, too")
+		}
 		return nil, nil
 	}
 	return func(in *corev1.Event) bool {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -145,6 +146,19 @@ func TestDemoPage(t *testing.T) {
 	demo.ends(t, ExitOK)
 }
 
+// TestPageTaken says what to do where something else has the address that was asked for.
+func TestPageTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }() // nobody was served
+	_, errs, code := rollspan(t, "", "ui", "--ui-address", taken.Addr().String(), recordings+"slow-image-pull.jsonl")
+	if want := "--ui-address: something else listens on " + taken.Addr().String() + "; name another port"; code != ExitError || !strings.Contains(errs, want) {
+		t.Errorf("exit code %d, %q; want %d and %q", code, errs, ExitError, want)
+	}
+}
+
 // TestPageInJSONLog has the page's address where all else is that a machine reads.
 func TestPageInJSONLog(t *testing.T) {
 	_, kubeconfig := serveRollout(t, "slow-image-pull.jsonl")
@@ -166,6 +180,7 @@ func TestPageFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
+		"--events-exclude are of no use without --logs":                                                           {"run", "--events-include=type=Warning"},
 		"--ui-address: 0.0.0.0:80 can be reached from other machines; name a file with a token (--ui-token-file)": {"run", "--ui-address=0.0.0.0:80"},
 		"--ui-address: :8080 can be reached from other machines":                                                  {"demo", "--ui-address=:8080"},
 		"--ui-address: 10.1.2.3:80 can be reached":                                                                {"ui", "--ui-address=10.1.2.3:80", "x"},
