@@ -51,11 +51,14 @@ func (l *Event) EmitRecord(count int32, at time.Time) {
 	l.Records.Count, l.Records.At = count, at
 }
 
-// EmitOn notes the span that is about to take what others have not.
+// EmitOn notes the span that is about to take what others have not. What was noted before is not
+// written to, as a Rehearsal puts it back.
 func (l *Event) EmitOn(in trace.TraceID, id trace.SpanID) {
-	if r := l.Records; r != nil {
+	if l.Records != nil {
+		r := *l.Records
 		r.TraceID, r.SpanID = in, id
 		r.before.count, r.before.at = l.Count, l.At
+		l.Records = &r
 	}
 }
 
