@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
@@ -30,7 +31,7 @@ func inLines(err error) string {
 			text, verbatim = before, forbidden.Error()
 		}
 	}
-	lines := strings.Split(text, "\n")
+	lines := slices.Compact(strings.Split(text, "\n")) // two flags may be wrong for one reason
 	for i := 1; i < len(lines); i++ {
 		if lines[i] != "" && lines[i][0] != '\t' {
 			lines[i] = "  " + lines[i]

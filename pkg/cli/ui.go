@@ -76,7 +76,9 @@ func (u *looking) look(ctx context.Context, paths []string) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	closed, err := u.page.serve(serving, u.app, ui.Options{
-		History: store, About: about, API: &history.API{Reader: store}, Empty: fmt.Sprintf("Nothing in %s proves a change.", about),
+		History: store, About: about, API: &history.API{Reader: store, Status: func() history.StatusJSON {
+			return history.StatusJSON{Version: buildVersion(), Ready: true, At: "showing " + about}
+		}}, Empty: fmt.Sprintf("Nothing in %s proves a change.", about),
 	})
 	if err != nil {
 		return err

@@ -62,6 +62,9 @@ func TestUI(t *testing.T) {
 	if status, body := fetch(t, page+"overview"); status != http.StatusOK || !strings.Contains(body, "node-a") {
 		t.Errorf("the overview: %d\n%s", status, body)
 	}
+	if _, body := fetch(t, page+"api/v1/status"); !strings.Contains(body, "showing 2 files") {
+		t.Errorf("its status is that of a run: %s", body)
+	}
 	ui.send(t, os.Interrupt)
 	ui.ends(t, ExitOK)
 	if out := ui.out.String(); out != "" {
@@ -180,6 +183,7 @@ func TestPageFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
+		"rollspan: --otlp-endpoint: not a URL; write http://host:port, or https://host:port for TLS\nRun ":        {"run", "--otlp-metrics", "--otlp-endpoint=http://x:y"},
 		"--events-exclude are of no use without --logs":                                                           {"run", "--events-include=type=Warning"},
 		"--ui-address: 0.0.0.0:80 can be reached from other machines; name a file with a token (--ui-token-file)": {"run", "--ui-address=0.0.0.0:80"},
 		"--ui-address: :8080 can be reached from other machines":                                                  {"demo", "--ui-address=:8080"},
