@@ -574,7 +574,8 @@ func (s *space) oneSeriesEach(collector *controlplane.OpenTelemetryCollector) {
 }
 
 // TestCollectorConfigs has the real Collector check each of its configurations in the
-// checkout: every YAML file that has pipelines.
+// checkout: every YAML file that has pipelines. One without receivers is laid over the
+// config.yaml beside it.
 func TestCollectorConfigs(t *testing.T) {
 	t.Parallel()
 	root, err := harness.Checkout(t.Context())
@@ -591,13 +592,18 @@ func TestCollectorConfigs(t *testing.T) {
 			return err
 		}
 		var config struct {
-			Service struct{ Pipelines map[string]any }
+			Receivers map[string]any
+			Service   struct{ Pipelines map[string]any }
 		}
 		if err := yaml.Unmarshal(content, &config); err != nil || len(config.Service.Pipelines) == 0 {
 			return nil // it is something else
 		}
 		checked++
-		if err := controlplane.ValidateCollectorConfig(t.Context(), controlplane.Options{Progress: os.Stderr}, path); err != nil {
+		files := []string{path}
+		if len(config.Receivers) == 0 {
+			files = []string{filepath.Join(filepath.Dir(path), "config.yaml"), path}
+		}
+		if err := controlplane.ValidateCollectorConfig(t.Context(), controlplane.Options{Progress: os.Stderr}, files...); err != nil {
 			t.Error(err)
 		}
 		return nil
