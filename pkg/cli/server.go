@@ -62,8 +62,7 @@ const serverTimeout = 30 * time.Second
 // unanswered says what to do where a server does not answer.
 func (s *server) unanswered(err error) error {
 	var answer *history.AnswerError
-	var request *url.Error
-	if errors.As(err, &request) {
+	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // what was asked for is of use to nobody
 	}
 	switch {
