@@ -18,14 +18,17 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Close() }() // the test is over
-	for _, flag := range []string{"--health-address", "--metrics-address", "--pprof-address", "--ui-address"} {
+	for flag, says := range map[string]string{
+		"--health-address": "listen tcp ", "--metrics-address": "listen tcp ", "--pprof-address": "listen tcp ",
+		"--ui-address": "something else listens on ",
+	} {
 		t.Run(flag, func(t *testing.T) {
 			run := start(t, "run", "--kubeconfig", "testdata/kubeconfig", flag, other.Addr().String())
 			var exit *exec.ExitError
 			if err := run.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != ExitError {
 				t.Errorf("it ends with %v", err)
 			}
-			if want := "rollspan: " + flag + ": listen tcp " + other.Addr().String(); !strings.Contains(run.errs.String(), want) {
+			if want := "rollspan: " + flag + ": " + says + other.Addr().String(); !strings.Contains(run.errs.String(), want) {
 				t.Errorf("no %q:\n%s", want, run.errs.String())
 			}
 		})
