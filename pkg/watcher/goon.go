@@ -45,7 +45,8 @@ func (f *feeder) from() string {
 	return f.into.seen()
 }
 
-// isTooOld says whether nobody can watch from a version any more.
+// isTooOld says whether nobody can watch from a version any more, or not yet: it is too old, or too
+// new for who is asked.
 func isTooOld(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }

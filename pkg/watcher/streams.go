@@ -274,14 +274,11 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	switch {
 	case err == nil:
 		s.trouble.worked(src.name())
-		s.setAway(src, false)
-		s.setBroken(src, false)
+		s.noteFailing(src, false, false)
 		return
 	case ctx.Err() != nil,
 		errors.Is(err, errPageTooLarge), // a smaller one is asked for
-		// The resource version is too old or too new: the reflector lists.
-		apierrors.IsResourceExpired(err), apierrors.IsGone(err),
-		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge),
+		isTooOld(err),                   // the reflector lists
 		// A server that cannot stream a list: the reflector falls back.
 		o.SendInitialEvents != nil && apierrors.IsInvalid(err):
 		return
@@ -293,8 +290,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		s.trouble.failed(src.level, src.name(), err, src.hint(err))
 	}
 
-	s.setAway(src, !src.found && clusterWide(err) != "")
-	s.setBroken(src, !isRefusal(err))
+	s.noteFailing(src, !src.found && clusterWide(err) != "", !isRefusal(err))
 
 	s.mu.Lock()
 	first := !s.settled[src.name()]
@@ -308,35 +304,30 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	}
 }
 
-func (s *streams) setAway(src source, away bool) {
+// noteFailing notes how the latest request for a source has failed, if it has. Where it has not
+// any more, the others are asked for at once.
+func (s *streams) noteFailing(src source, away, broken bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !away {
-		delete(s.away, src.name())
-		return
+	mark(&s.away, src.name(), away)
+	was := mark(&s.broken, src.name(), broken)
+	s.mu.Unlock()
+	if was && !broken {
+		s.back.tell()
 	}
-	if s.away == nil {
-		s.away = map[string]bool{}
-	}
-	s.away[src.name()] = true
 }
 
-// setBroken notes whether the latest request for a source has failed. Where it has not any more,
-// the others are asked for at once.
-func (s *streams) setBroken(src source, broken bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !broken {
-		if s.broken[src.name()] {
-			defer s.back.tell()
-		}
-		delete(s.broken, src.name())
-		return
+// mark puts a name into a set, or takes it out, and reports whether it was in there.
+func mark(set *map[string]bool, name string, in bool) (was bool) {
+	was = (*set)[name]
+	switch {
+	case !in:
+		delete(*set, name)
+	case *set == nil:
+		*set = map[string]bool{name: true}
+	default:
+		(*set)[name] = true
 	}
-	if s.broken == nil {
-		s.broken = map[string]bool{}
-	}
-	s.broken[src.name()] = true
+	return was
 }
 
 // hint says what follows from an error, and what to do about it.
