@@ -26,8 +26,6 @@ type Status struct {
 	LastObserved time.Time
 	// Waiting is how many observations wait for the engine.
 	Waiting int
-	// Open is how many changes are still to be told.
-	Open int64
 }
 
 // previews are what is asked of the loop that owns the engine.
@@ -79,8 +77,8 @@ func (l *Live) Preview(ctx context.Context) ([]spans.Trace, error) {
 func (l *Live) Status() Status {
 	s := Status{
 		Server: l.cluster.host, Namespaces: l.options.Namespaces, At: l.At(),
-		Waiting: l.queue.length(), Open: l.stats.Load().Open,
-		Ready: l.previews.feeding.Load() && len(l.streams.waitingFor()) == 0 && !l.streams.blind(),
+		Waiting: l.queue.length(),
+		Ready:   l.previews.feeding.Load() && len(l.streams.waitingFor()) == 0 && !l.streams.blind(),
 	}
 	s.Watched, s.Without = l.streams.watched()
 	if at := l.previews.observed.Load(); at != 0 {
