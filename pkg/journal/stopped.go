@@ -24,7 +24,7 @@ func openStopNote(path string) (n *stopNote, stopped bool, err error) {
 	}
 	n = &stopNote{f}
 	was := make([]byte, len(hasStopped))
-	if read, _ := f.ReadAt(was, 0); read < len(was) {
+	if read, _ := f.ReadAt(was, 0); read < len(was) { // it is new, or says nothing that can be read
 		return n, false, n.write(goesOn)
 	}
 	return n, string(was) == hasStopped, nil
