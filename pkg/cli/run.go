@@ -189,7 +189,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	r.conversion.exporter.Greet = true
 	registered := registry{}
 	defer registered.clear()
-	alarmed := newAlarmed(r.measure, r)
+	alarmed := r.newAlarmed()
 	if err := registered.add(changes, alarmed.metrics, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})); err != nil {
 		return err
@@ -228,7 +228,6 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 	if err != nil {
 		return err
 	}
-	alarmed.live.Store(live)
 	r.live.Store(live)
 	r.manager.Grace = r.conversion.drain
 	r.life.drains(r.conversion.drain, func() []any { return r.left(live) })
