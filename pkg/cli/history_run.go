@@ -13,23 +13,21 @@ import (
 // there; the rest is shared out as without it.
 const historyShare = 3
 
-// historyBytes is how much the history may take on the disk.
+// historyBytes is how much the history may take on the disk; 0 where it is not kept there.
 func (r *run) historyBytes() int64 {
-	if !r.keepsHistory {
+	if !r.page.on() || r.dataDir == "" {
 		return 0
 	}
 	return min(history.DefaultDiskBytes, r.dataDirMost/historyShare)
 }
 
 // openHistory begins to keep what is told for who looks at it later: in the data directory if
-// there is one, else in memory. It is called before watch. A disk that does not do costs what was
-// kept, and not the run.
+// there is one, else in memory. A disk that does not do costs what was kept, and not the run.
 func (r *run) openHistory() history.Store {
 	o := history.Options{Log: r.log, InProgress: r.inProgress}
 	if r.dataDir == "" {
 		return history.NewMemory(o)
 	}
-	r.keepsHistory = true
 	onDisk := o
 	onDisk.MaxBytes = r.historyBytes()
 	store, err := history.Open(filepath.Join(r.dataDir, "history"), onDisk)

@@ -127,11 +127,9 @@ type run struct {
 	exporter atomic.Pointer[export.Exporter]
 	// told is the webhook's sender, which takes alarms, too, once there is one.
 	told atomic.Pointer[webhook.Sender]
-	// live is there once it watches, and clusterUID once that is known. keepsHistory says that a
-	// part of the data directory is the history's.
-	live         atomic.Pointer[watcher.Live]
-	clusterUID   atomic.Pointer[string]
-	keepsHistory bool
+	// live is there once it watches, and clusterUID once that is known.
+	live       atomic.Pointer[watcher.Live]
+	clusterUID atomic.Pointer[string]
 	// queue is what waits for the collector on the disk, if there is a data directory.
 	queue *journal.Queue
 	// logQueue is the same of log records, if there are any.

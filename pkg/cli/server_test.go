@@ -265,7 +265,7 @@ func TestHistoryOfRun(t *testing.T) {
 	begin := func(dataDir string) (*run, history.Store, *bytes.Buffer) {
 		var log bytes.Buffer
 		r := &run{app: &app{log: slog.New(slog.NewTextHandler(&log, nil))}, dataDir: dataDir, dataDirMost: 1 << 30}
-		r.conversion.format = outputOTLP
+		r.conversion.format, r.page.address = outputOTLP, pageAddress
 		return r, r.openHistory(), &log
 	}
 	for _, dataDir := range []string{"", filepath.Join(dir, "data"), blocked} {
