@@ -114,40 +114,29 @@ func shownAddress(addr net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// keptOutput keeps traces for the page on their way.
-type keptOutput struct {
-	output
-	store history.Store
-}
-
-func (o keptOutput) Deliver(t spans.Trace) error {
-	o.store.Add(t)
-	return o.output.Deliver(t)
-}
-
 // historyOutput keeps traces for the page, and does nothing else with them. It is for who can
 // wait: a store takes no more than it can keep in time.
 type historyOutput struct {
 	ctx   context.Context
 	store history.Store
 	// waiting is how many spans may not be kept yet.
-	waiting *int
+	waiting int
 }
 
 // mostWaiting is far below what a store has wait.
 const mostWaiting = 10_000
 
-func (o historyOutput) Deliver(t spans.Trace) error {
+func (o *historyOutput) Deliver(t spans.Trace) error {
 	o.store.Add(t)
-	if *o.waiting += len(t.Spans); *o.waiting < mostWaiting {
+	if o.waiting += len(t.Spans); o.waiting < mostWaiting {
 		return nil
 	}
-	*o.waiting = 0
+	o.waiting = 0
 	_, err := o.store.List(o.ctx, history.Query{Limit: 1}) // which has what was added before
 	return err
 }
 
-func (o historyOutput) Close(context.Context) error { return nil }
+func (o *historyOutput) Close(context.Context) error { return nil }
 
 // keep begins to keep what becomes of a run for its page, if it has one, and serves that until
 // ctx is done. What it returns waits until the page is closed.
@@ -175,10 +164,10 @@ func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	}, nil
 }
 
-// kept puts the page before an output.
+// kept has traces kept for the page on their way to an output.
 func (r *run) kept(out output) output {
 	if r.history == nil {
 		return out
 	}
-	return keptOutput{out, r.history}
+	return noticedOutput{out, r.history.Add}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
-	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -133,20 +132,13 @@ func (o patientLogs) DeliverRecord(r *spans.Record) error {
 	return nil
 }
 
-// tracesAndLogs sends both, and ends both at the same time: neither waits for the other.
+// tracesAndLogs sends both.
 type tracesAndLogs struct {
 	withRecords
 	logs output
 }
 
-func (o tracesAndLogs) Close(ctx context.Context) error {
-	var both sync.WaitGroup
-	var err error
-	both.Go(func() { err = o.logs.Close(ctx) })
-	failed := o.output.Close(ctx)
-	both.Wait()
-	return errors.Join(failed, err)
-}
+func (o tracesAndLogs) Close(ctx context.Context) error { return closeBoth(ctx, o.output, o.logs) }
 
 // exportLogs returns an exporter of log records to the collector; queue is nil for none.
 func (c *conversion) exportLogs(log *slog.Logger, encoder *otlp.Encoder, queue *journal.Queue) (*export.Exporter, error) {

@@ -37,6 +37,29 @@ type output interface {
 	Close(ctx context.Context) error
 }
 
+// noticedOutput has somebody notice traces on their way, before they go on.
+type noticedOutput struct {
+	output
+	notice func(spans.Trace)
+}
+
+func (o noticedOutput) Deliver(t spans.Trace) error {
+	o.notice(t)
+	return o.output.Deliver(t)
+}
+
+// closer is what delivers what it has left, until ctx is done.
+type closer interface {
+	Close(ctx context.Context) error
+}
+
+// closeBoth closes two at the same time, so that neither takes the other's.
+func closeBoth(ctx context.Context, one, other closer) error {
+	closed := make(chan error, 1)
+	go func() { closed <- other.Close(ctx) }()
+	return errors.Join(one.Close(ctx), <-closed)
+}
+
 // conversion is what the commands that make spans have in common.
 type conversion struct {
 	// format is outputTree, outputJSON or outputOTLP.

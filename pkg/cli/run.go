@@ -217,7 +217,12 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		if next, err = r.pushed(next, clusterUID); err != nil {
 			return nil, err
 		}
-		out := withRecords{measuredOutput{next, changes, alarmed}, sink}
+		// Traces are measured before they are sent, so that what is acknowledged was measured.
+		measured := noticedOutput{next, func(t spans.Trace) {
+			changes.Finished(t)
+			alarmed.watch.Finished(t)
+		}}
+		out := withRecords{measured, sink}
 		opened <- out
 		return out, nil
 	}
@@ -313,20 +318,6 @@ type bothOutputs struct {
 
 func (o bothOutputs) Deliver(t spans.Trace) error {
 	return errors.Join(o.printed.Deliver(t), o.output.Deliver(t))
-}
-
-// measuredOutput measures the traces on their way. It does so before they are
-// sent, so that what is acknowledged was measured.
-type measuredOutput struct {
-	output
-	changes *metrics.Changes
-	alarmed *alarmed
-}
-
-func (o measuredOutput) Deliver(t spans.Trace) error {
-	o.changes.Finished(t)
-	o.alarmed.watch.Finished(t)
-	return o.output.Deliver(t)
 }
 
 // registry is what this run serves on the manager's endpoint: its metrics are in

@@ -68,7 +68,7 @@ func (p *page) validateShown() error {
 func (u *looking) look(ctx context.Context, paths []string) error {
 	store := history.NewMemory(history.Options{MaxAge: -1, MaxBytes: u.memory.most / 2})
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // it is in memory
-	u.into = historyOutput{ctx, store, new(int)}
+	u.into = &historyOutput{ctx: ctx, store: store}
 	about := filepath.Base(paths[0])
 	if len(paths) > 1 {
 		about = counted(len(paths), "file")

@@ -2,12 +2,10 @@ package cli
 
 import (
 	"context"
-	"errors"
 
 	"github.com/go-logr/logr"
 
 	"github.com/rollspan/rollspan/pkg/alarms"
-	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/webhook"
 )
 
@@ -31,7 +29,7 @@ func (r *run) tell(next output, clusterUID string, registered *registry) (output
 		return nil, err
 	}
 	r.told.Store(sender)
-	return toldOutput{next, sender}, nil
+	return toldOutput{noticedOutput{next, sender.Finished}, sender}, nil
 }
 
 // Begin has the webhook told of an alarm. What comes before the API server has answered is told to
@@ -46,19 +44,8 @@ var _ alarms.Sink = (*run)(nil)
 
 // toldOutput has a webhook told of what is over.
 type toldOutput struct {
-	output
+	noticedOutput
 	sender *webhook.Sender
 }
 
-func (o toldOutput) Deliver(t spans.Trace) error {
-	o.sender.Finished(t)
-	return o.output.Deliver(t)
-}
-
-// Close gives both the same time, so that neither takes the other's.
-func (o toldOutput) Close(ctx context.Context) error {
-	told := make(chan error, 1)
-	go func() { told <- o.sender.Close(ctx) }()
-	err := o.output.Close(ctx)
-	return errors.Join(err, <-told)
-}
+func (o toldOutput) Close(ctx context.Context) error { return closeBoth(ctx, o.output, o.sender) }
