@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -156,13 +155,9 @@ func (r *run) openLogs(traces output, encoder *otlp.Encoder, live *watcher.Live,
 		return noRecords{traces}, nil
 	}
 	if r.dataDir != "" {
-		_, most := r.shareQueue()
 		var err error
-		if r.logQueue, err = journal.OpenQueue(journal.QueueOptions{
-			Dir: filepath.Join(r.dataDir, "queue-logs"), MaxBytes: most, Log: r.log,
-			Kept:   func(keys []journal.SpanKey) { live.Acknowledge(keys...) },
-			Settle: live.Settle,
-		}); err != nil {
+		_, most := r.shareQueue()
+		if r.logQueue, err = r.openQueue(live, "queue-logs", most); err != nil {
 			return nil, err
 		}
 	}

@@ -37,12 +37,11 @@ func (r *run) shareQueue() (ofSpans, ofLogs int64) {
 	return most - ofLogs, ofLogs
 }
 
-// openQueue opens the queue of spans for the collector that is in the data directory, which is
-// locked by now.
-func (r *run) openQueue(live *watcher.Live) (*journal.Queue, error) {
-	most, _ := r.shareQueue()
+// openQueue opens a queue for the collector that is in the data directory, which is locked by
+// now.
+func (r *run) openQueue(live *watcher.Live, name string, most int64) (*journal.Queue, error) {
 	return journal.OpenQueue(journal.QueueOptions{
-		Dir: filepath.Join(r.dataDir, "queue"), MaxBytes: most, Log: r.log,
+		Dir: filepath.Join(r.dataDir, name), MaxBytes: most, Log: r.log,
 		Kept:   func(keys []journal.SpanKey) { live.Acknowledge(keys...) },
 		Settle: live.Settle,
 	})

@@ -287,7 +287,8 @@ func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) 
 		return nil, err
 	}
 	if r.dataDir != "" {
-		if r.queue, err = r.openQueue(live); err != nil {
+		most, _ := r.shareQueue()
+		if r.queue, err = r.openQueue(live, "queue", most); err != nil {
 			return nil, err
 		}
 		if err := registered.add(watcher.QueueMetrics(r.queue.Stats)...); err != nil {
