@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
@@ -139,14 +138,11 @@ type tracesAndLogs struct {
 
 func (o tracesAndLogs) Close(ctx context.Context) error { return closeBoth(ctx, o.output, o.logs) }
 
-// exportLogs returns an exporter of log records to the collector; queue is nil for none.
+// exportLogs is export for log records.
 func (c *conversion) exportLogs(log *slog.Logger, encoder *otlp.Encoder, queue *journal.Queue) (*export.Exporter, error) {
-	config := c.exporter
-	config.Signal, config.Acknowledged, config.Store = export.SignalLogs, nil, nil
-	if queue != nil {
-		config.Store = diskQueue{queue, encoder.Around()}
-	}
-	return export.New(config, encoder, logr.FromSlogHandler(log.Handler()))
+	ofLogs := *c
+	ofLogs.exporter.Signal, ofLogs.exporter.Acknowledged = export.SignalLogs, nil
+	return ofLogs.export(log, encoder, queue)
 }
 
 // openLogs opens where log records go beside the traces, if they are sent.
@@ -171,11 +167,7 @@ func (r *run) openLogs(traces output, encoder *otlp.Encoder, live *watcher.Live,
 }
 
 // openLogs opens where log records go beside the traces.
-func (o *replayOutput) openLogs() error {
-	encoder, err := o.conversion.newEncoder(o.clusterUID)
-	if err != nil {
-		return err
-	}
+func (o *replayOutput) openLogs(encoder *otlp.Encoder) error {
 	exporter, err := o.conversion.exportLogs(o.log, encoder, nil)
 	if err != nil {
 		return err

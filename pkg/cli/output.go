@@ -226,17 +226,8 @@ func (c *conversion) print(w io.Writer, clusterUID string) (outputWithRecords, e
 	return jsonOutput{otlp.NewJSONWriter(w, encoder)}, nil
 }
 
-// export returns an exporter to the collector.
-func (c *conversion) export(log *slog.Logger, clusterUID string) (*export.Exporter, error) {
-	encoder, err := c.newEncoder(clusterUID)
-	if err != nil {
-		return nil, err
-	}
-	return c.exportWith(log, encoder, nil)
-}
-
-// exportWith is export for an encoder that is there, and with a queue on the disk; nil for none.
-func (c *conversion) exportWith(log *slog.Logger, encoder *otlp.Encoder, queue *journal.Queue) (*export.Exporter, error) {
+// export returns an exporter to the collector, with a queue on the disk; nil for none.
+func (c *conversion) export(log *slog.Logger, encoder *otlp.Encoder, queue *journal.Queue) (*export.Exporter, error) {
 	config := c.exporter
 	if queue != nil {
 		config.Store = diskQueue{queue, encoder.Around()}

@@ -338,13 +338,17 @@ func (o *replayOutput) open() (err error) {
 		o.out = withRecords{printed, printed}
 		return err
 	}
-	exporter, err := o.conversion.export(o.log, o.clusterUID)
+	encoder, err := o.conversion.newEncoder(o.clusterUID)
+	if err != nil {
+		return err
+	}
+	exporter, err := o.conversion.export(o.log, encoder, nil)
 	if err != nil {
 		return err
 	}
 	o.out = patientOutput{ctx: o.ctx, exporter: exporter}
 	if o.conversion.logs.on {
-		return o.openLogs()
+		return o.openLogs(encoder)
 	}
 	return nil
 }

@@ -295,7 +295,7 @@ func (r *run) open(clusterUID string, live *watcher.Live, registered *registry) 
 			return nil, err
 		}
 	}
-	exporter, err := r.conversion.exportWith(r.log, encoder, r.queue)
+	exporter, err := r.conversion.export(r.log, encoder, r.queue)
 	if err != nil {
 		return nil, err
 	}
