@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -84,12 +85,10 @@ minutes ago by their trace's ID, but hardly by a search: see docs/tempo.md.`,
 	fs.SortFlags = false
 	fs.StringVarP(&r.conversion.format, "output", "o", "", "tree, otlp-json or otlp; default otlp if --otlp-endpoint is given, else tree")
 	fs.BoolVar(&r.lenient, "lenient", false, "exit with 0 even if lines or objects were broken")
-	fs.DurationVar(&r.since, "since", 24*time.Hour,
-		"of a dump, tell what began at most this long before it was taken, and what was not over")
+	r.addSince(fs, "tell")
 	fs.StringVar(&r.clusterUID, "cluster-uid", "",
 		"resource attribute k8s.cluster.uid of all spans; default the UID of the namespace kube-system, if it was recorded")
-	fs.StringVar(&r.maxMemory, "max-memory", "1Gi",
-		"how much memory to take, such as 4Gi; half of it is for what is read and what becomes of it, and reading ends when that is used up")
+	r.addMaxMemory(fs)
 	r.conversion.addFlags(fs, 0, time.Minute)
 	return cmd
 }
@@ -108,6 +107,17 @@ type replay struct {
 	useless []string
 	// into takes the traces, if it is set; else they are printed or sent.
 	into output
+}
+
+// addSince adds --since; does is what is done with what began since.
+func (r *replay) addSince(fs *pflag.FlagSet, does string) {
+	fs.DurationVar(&r.since, "since", 24*time.Hour,
+		"of a dump, "+does+" what began at most this long before it was taken, and what was not over")
+}
+
+func (r *replay) addMaxMemory(fs *pflag.FlagSet) {
+	fs.StringVar(&r.maxMemory, "max-memory", "1Gi",
+		"how much memory to take, such as 4Gi; half of it is for what is read and what becomes of it, and reading ends when that is used up")
 }
 
 func (r *replay) validate() error {

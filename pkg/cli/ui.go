@@ -42,10 +42,8 @@ is written.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	u.page.addFlags(fs, pageAddress)
-	fs.DurationVar(&u.since, "since", 24*time.Hour,
-		"of a dump, show what began at most this long before it was taken, and what was not over")
-	fs.StringVar(&u.maxMemory, "max-memory", "1Gi",
-		"how much memory to take, such as 4Gi; half of it is for what is read and what becomes of it, and reading ends when that is used up")
+	u.addSince(fs, "show")
+	u.addMaxMemory(fs)
 	u.conversion.addFlags(fs, 0, time.Minute)
 	return cmd
 }
