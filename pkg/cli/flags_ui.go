@@ -66,7 +66,7 @@ func (p *page) listen(ctx context.Context) (net.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", p.address)
 	if errors.Is(err, syscall.EADDRINUSE) && p.address == p.usual {
-		host, _, _ := net.SplitHostPort(p.address)
+		host, _, _ := net.SplitHostPort(p.address) // it is validated
 		l, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	}
 	switch {
@@ -86,7 +86,7 @@ func (p *page) serve(ctx context.Context, a *app, o ui.Options) (closed func(), 
 		return nil, err
 	}
 	o.TokenFile, o.Log = p.tokenFile, a.log
-	o.Loopback, _ = ui.IsLoopback(p.address)
+	o.Loopback, _ = ui.IsLoopback(p.address) // as above
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
