@@ -59,10 +59,9 @@ func (r *run) fares() history.StatusJSON {
 	}
 	if exporter := r.exporter.Load(); exporter != nil {
 		x := exporter.Stats()
-		d := x.Dropped
 		s.Collector = &history.CollectorJSON{
 			Endpoint: exporter.Endpoint(), Down: x.Down, LastError: x.LastError, LastErrorTime: timeOrNone(x.LastErrorTime),
-			Sent: x.Sent, Rejected: x.Rejected, Dropped: d.QueueFull + d.Refused + d.TooLarge + d.Closed + d.Damaged,
+			Sent: x.Sent, Rejected: x.Rejected, Dropped: x.Dropped.Total(),
 			Queued: x.Queued, QueuedBytes: x.QueuedBytes, Behind: x.Behind,
 		}
 	}

@@ -17,11 +17,12 @@ import (
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 )
 
 // usualServer is where the page of a rollspan is on the machine that it runs on, or that
 // `kubectl port-forward` brings it to.
-const usualServer = "http://127.0.0.1:7655"
+const usualServer = "http://" + pageAddress
 
 // server is a rollspan that runs, and has a page.
 type server struct{ history.Client }
@@ -51,7 +52,7 @@ func (s *server) validate() error {
 			return fmt.Errorf("--server-token-file: %w", err)
 		}
 	}
-	s.UserAgent = "rollspan/" + buildVersion()
+	s.UserAgent = userAgent()
 	s.HTTP = &http.Client{Timeout: serverTimeout}
 	return nil
 }
@@ -114,9 +115,11 @@ func (q *question) askServer(ctx context.Context, from *server) error {
 	return w.Flush()
 }
 
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
 // tookSeconds is how long a change took, or has taken.
 func tookSeconds(c *history.ChangeJSON) string {
-	took := time.Duration(c.Seconds * float64(time.Second))
+	took := seconds(c.Seconds)
 	if c.End == nil {
 		return took.Round(time.Second).String()
 	}
@@ -135,11 +138,11 @@ func changeWords(c *history.ChangeJSON) string {
 func waitedWords(c *history.ChangeJSON) string {
 	words := "-"
 	if len(c.WaitedFor) > 0 {
-		most := c.WaitedFor[0]
-		words = fmt.Sprintf("%s %.1fs", phaseWords(most.Phase), most.Seconds)
+		most := text.PhaseTime{Phase: attr.Phase(c.WaitedFor[0].Phase), Took: seconds(c.WaitedFor[0].Seconds)}
 		if c.Seconds > 0 {
-			words += fmt.Sprintf(" (%.0f %%)", 100*most.Seconds/c.Seconds)
+			most.Share = c.WaitedFor[0].Seconds / c.Seconds
 		}
+		words = most.String()
 	}
 	for _, why := range []string{c.WaitingFor, c.Message} {
 		if why != "" {

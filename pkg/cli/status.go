@@ -13,7 +13,6 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
-	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -118,6 +117,3 @@ func (a *app) printStatus(s *history.StatusJSON, now time.Time) error {
 }
 
 func ago(now, then time.Time) time.Duration { return max(now.Sub(then), 0).Round(time.Second) }
-
-// phaseWords are a phase in words: "pull image".
-func phaseWords(phase string) string { return attr.Phase(phase).String() }

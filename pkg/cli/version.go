@@ -26,13 +26,16 @@ func buildVersion() string {
 	return "devel"
 }
 
+// userAgent is what servers are told of who asks.
+func userAgent() string { return "rollspan/" + buildVersion() }
+
 // restConfig is how to reach the API server, which is told whose requests they are.
 func restConfig(c *watcher.Connection) (*rest.Config, error) {
 	config, err := c.RESTConfig()
 	if err != nil {
 		return nil, err
 	}
-	config.UserAgent = "rollspan/" + buildVersion()
+	config.UserAgent = userAgent()
 	return config, nil
 }
 
