@@ -20,6 +20,35 @@ func rollspan(t *testing.T, in string, args ...string) (out, errs string, code i
 	return stdout.String(), stderr.String(), code
 }
 
+// commandLine is one with the exit code that it has, and what it prints among other things.
+type commandLine struct {
+	args      []string
+	code      int
+	out, errs []string
+}
+
+// runs runs it, and holds what it does against that.
+func (c commandLine) runs(t *testing.T) {
+	t.Helper()
+	out, errs, code := rollspan(t, "", c.args...)
+	if code != c.code {
+		t.Errorf("exit code %d, want %d", code, c.code)
+	}
+	for _, want := range c.out {
+		if !strings.Contains(out, want) {
+			t.Errorf("stdout lacks %q", want)
+		}
+	}
+	for _, want := range c.errs {
+		if !strings.Contains(errs, want) {
+			t.Errorf("stderr lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("stdout:\n%s\nstderr:\n%s", out, errs)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	for name, test := range map[string]struct {

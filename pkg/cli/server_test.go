@@ -166,11 +166,7 @@ func TestServer(t *testing.T) {
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, test := range map[string]struct {
-		args      []string
-		code      int
-		out, errs []string
-	}{
+	for name, test := range map[string]commandLine{
 		"status": {
 			args: []string{"status", "--server", running},
 			out: []string{
@@ -231,23 +227,7 @@ func TestServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
-			out, errs, code := rollspan(t, "", test.args...)
-			if code != test.code {
-				t.Errorf("exit code %d, want %d", code, test.code)
-			}
-			for _, want := range test.out {
-				if !strings.Contains(out, want) {
-					t.Errorf("stdout lacks %q", want)
-				}
-			}
-			for _, want := range test.errs {
-				if !strings.Contains(errs, want) {
-					t.Errorf("stderr lacks %q", want)
-				}
-			}
-			if t.Failed() {
-				t.Logf("stdout:\n%s\nstderr:\n%s", out, errs)
-			}
+			test.runs(t)
 		})
 	}
 }

@@ -99,11 +99,7 @@ func TestWhy(t *testing.T) {
 	bigpull := asLeft(t, "slow-image-pull", all, "bigpull")
 	superseded := asLeft(t, "superseded-rollouts", all, "supersede")
 	blind := asLeft(t, "slow-image-pull", all, "bigpull", "events", "pods")
-	for name, test := range map[string]struct {
-		args      []string
-		code      int
-		out, errs []string
-	}{
+	for name, test := range map[string]commandLine{
 		"why": {
 			args: []string{"why", "deployment/big", "--kubeconfig", bigpull, "--since", ever},
 			out: []string{
@@ -162,23 +158,7 @@ func TestWhy(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, errs, code := rollspan(t, "", test.args...)
-			if code != test.code {
-				t.Errorf("exit code %d, want %d", code, test.code)
-			}
-			for _, want := range test.out {
-				if !strings.Contains(out, want) {
-					t.Errorf("stdout lacks %q", want)
-				}
-			}
-			for _, want := range test.errs {
-				if !strings.Contains(errs, want) {
-					t.Errorf("stderr lacks %q", want)
-				}
-			}
-			if t.Failed() {
-				t.Logf("stdout:\n%s\nstderr:\n%s", out, errs)
-			}
+			test.runs(t)
 		})
 	}
 }
