@@ -90,62 +90,75 @@ func later(v any, after time.Time) any {
 	return v
 }
 
+// slept is a recording that was stretched.
+type slept struct {
+	steps []step
+	dawn  int   // the step at which the night is over
+	want  *told // what is told of it where nobody disturbs
+	where string
+}
+
+// eachSlept has something tried with each recording so many times, with a night after any step
+// after which nothing is to be told.
+func eachSlept(t *testing.T, trials int, seed uint64, try func(t *testing.T, trial int, r *rand.Rand, s slept)) {
+	for _, name := range recordings(t) {
+		t.Run(name, func(t *testing.T) {
+			whole := load(t, name)
+			after := quiet(whole)
+			for trial := range trials {
+				if len(after) == 0 || t.Failed() {
+					return
+				}
+				r := rand.New(rand.NewPCG(uint64(trial), seed))
+				fell := after[r.IntN(len(after))]
+				steps := stretched(t, whole, fell)
+				try(t, trial, r, slept{
+					steps: steps, dawn: fell + int(night/time.Minute), want: undisturbed(t, steps),
+					where: fmt.Sprintf("trial %d, night after step %d of %d", trial, fell, len(whole)),
+				})
+			}
+		})
+	}
+}
+
 // TestCompactedAnywhere has the journal compacted, and rollspan killed, anywhere after a night
 // in which nothing happened. What was before the night is then known by its newest states only,
 // or whole where that takes little; what is told in the morning is the same.
 func TestCompactedAnywhere(t *testing.T) {
 	cut := 0
-	for _, name := range recordings(t) {
-		t.Run(name, func(t *testing.T) {
-			whole := load(t, name)
-			after := quiet(whole)
-			for trial := range trials(3, 40) {
-				if len(after) == 0 {
-					return
-				}
-				r := rand.New(rand.NewPCG(uint64(trial), 1))
-				fell := after[r.IntN(len(after))]
-				steps := stretched(t, whole, fell)
-				want := undisturbed(t, steps)
-				dawn := fell + int(night/time.Minute)
-				tight := trial%2 == 0
-				where := fmt.Sprintf("trial %d, night after step %d of %d, tight %t", trial, fell, len(whole), tight)
-
-				dir, to := t.TempDir(), newTold(t)
-				l := begin(t, dir, to, always)
-				from := 0
-				for range 2 {
-					until := max(from, dawn+r.IntN(len(steps)-dawn))
-					l.live(steps[from:until])
-					if tight {
-						l.Tighten()
-					}
-					before := l.Stats().Bytes
-					if err := l.CompactNow(); err != nil {
-						t.Fatal(err)
-					}
-					if l.Stats().Bytes < before/2 {
-						cut++
-					}
-					from = until + r.IntN(len(steps)-until)
-					l.live(steps[until:from])
-					l.Tick()
-					l.Kill()
-					l = begin(t, dir, to, always)
-				}
-				l.live(steps[from:])
-				if tight {
-					want.withoutRestarts().compare(to.withoutRestarts(), where)
-				} else {
-					want.compare(to, where)
-				}
-				to.once(where)
-				if t.Failed() {
-					return
-				}
+	eachSlept(t, trials(3, 40), 1, func(t *testing.T, trial int, r *rand.Rand, s slept) {
+		tight := trial%2 == 0
+		where := fmt.Sprintf("%s, tight %t", s.where, tight)
+		dir, to := t.TempDir(), newTold(t)
+		l := begin(t, dir, to, always)
+		from := 0
+		for range 2 {
+			until := max(from, s.dawn+r.IntN(len(s.steps)-s.dawn))
+			l.live(s.steps[from:until])
+			if tight {
+				l.Tighten()
 			}
-		})
-	}
+			before := l.Stats().Bytes
+			if err := l.CompactNow(); err != nil {
+				t.Fatal(err)
+			}
+			if l.Stats().Bytes < before/2 {
+				cut++
+			}
+			from = until + r.IntN(len(s.steps)-until)
+			l.live(s.steps[until:from])
+			l.Tick()
+			l.Kill()
+			l = begin(t, dir, to, always)
+		}
+		l.live(s.steps[from:])
+		if tight {
+			s.want.withoutRestarts().compare(to.withoutRestarts(), where)
+		} else {
+			s.want.compare(to, where)
+		}
+		to.once(where)
+	})
 	if cut < 10 {
 		t.Errorf("the journal was made much smaller %d times only", cut)
 	}

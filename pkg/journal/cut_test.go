@@ -1,10 +1,8 @@
 package journal_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 )
 
 // TestCutAnywhere cuts recordings at any observation, with a journal that was compacted after a
@@ -13,43 +11,26 @@ import (
 // byte.
 func TestCutAnywhere(t *testing.T) {
 	compacted, torn := 0, 0
-	for _, name := range recordings(t) {
-		t.Run(name, func(t *testing.T) {
-			whole := load(t, name)
-			after := quiet(whole)
-			for trial := range trials(2, 30) {
-				if len(after) == 0 {
-					return
-				}
-				r := rand.New(rand.NewPCG(uint64(trial), 2))
-				fell := after[r.IntN(len(after))]
-				steps := stretched(t, whole, fell)
-				want := undisturbed(t, steps)
-				dawn := fell + int(night/time.Minute)
-				c := &cutRun{t: t, dir: t.TempDir(), to: newTold(t), steps: steps}
-				where := fmt.Sprintf("trial %d, night after step %d of %d", trial, fell, len(whole))
-				c.begin()
-				for range 3 {
-					c.until(max(c.at, dawn) + r.IntN(len(steps)-max(c.at, dawn)+1))
-					if err := c.CompactNow(); err != nil {
-						t.Fatal(err)
-					}
-					compacted++
-					c.until(c.at + r.IntN(len(steps)-c.at+1))
-					if c.tear(r) {
-						torn++
-					}
-					c.begin()
-				}
-				c.until(len(steps))
-				c.Kill()
-				want.compare(c.to, where)
-				if t.Failed() {
-					return
-				}
+	eachSlept(t, trials(2, 30), 2, func(t *testing.T, _ int, r *rand.Rand, s slept) {
+		c := &cutRun{t: t, dir: t.TempDir(), to: newTold(t), steps: s.steps}
+		c.begin()
+		for range 3 {
+			from := max(c.at, s.dawn)
+			c.until(from + r.IntN(len(s.steps)-from+1))
+			if err := c.CompactNow(); err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
+			compacted++
+			c.until(c.at + r.IntN(len(s.steps)-c.at+1))
+			if c.tear(r) {
+				torn++
+			}
+			c.begin()
+		}
+		c.until(len(s.steps))
+		c.Kill()
+		s.want.compare(c.to, s.where)
+	})
 	if compacted < 10 || torn < 5 {
 		t.Errorf("%d compactions, and %d ends were torn off", compacted, torn)
 	}
@@ -58,7 +39,7 @@ func TestCutAnywhere(t *testing.T) {
 // cutRun is a run of steps that is cut: which are in the journal its numbers tell.
 type cutRun struct {
 	*life
-	t     testing.TB
+	t     *testing.T
 	dir   string
 	to    *told
 	steps []step
@@ -76,11 +57,7 @@ func (c *cutRun) begin() {
 
 func (c *cutRun) until(step int) {
 	for ; c.at < step; c.at++ {
-		if s := c.steps[c.at]; s.observation.Object != nil {
-			c.hand(c.Observe(s.observation))
-		} else {
-			c.hand(c.Advance(s.now))
-		}
+		c.hand(taken(c.Keeper, c.steps[c.at]))
 		c.next = append(c.next, c.Next())
 		if c.at%50 == 0 {
 			c.Tick()
@@ -102,6 +79,6 @@ func (c *cutRun) tear(r *rand.Rand) bool {
 	if len(paths) <= c.made {
 		return false
 	}
-	tear(c.t.(*testing.T), r, paths[len(paths)-1])
+	tear(c.t, r, paths[len(paths)-1])
 	return true
 }

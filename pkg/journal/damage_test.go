@@ -379,11 +379,7 @@ func withoutDisk(t *testing.T) *journal.Keeper {
 	k.LogTo(slog.New(slog.DiscardHandler))
 	l := &life{k, newTold(t), always}
 	for _, s := range load(t, oneRecording) { // without a tick, so that the ledger has what is not synced
-		if s.observation.Object != nil {
-			l.hand(l.Observe(s.observation))
-		} else {
-			l.hand(l.Advance(s.now))
-		}
+		l.hand(taken(l.Keeper, s))
 	}
 	k.Kill()
 	return k

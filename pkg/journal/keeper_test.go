@@ -213,13 +213,17 @@ func (l *life) hand(out []spans.Trace) {
 	}
 }
 
+// taken is what a Keeper says of a step.
+func taken(k *journal.Keeper, s step) []spans.Trace {
+	if s.observation.Object != nil {
+		return k.Observe(s.observation)
+	}
+	return k.Advance(s.now)
+}
+
 func (l *life) live(steps []step) {
 	for i, s := range steps {
-		if s.observation.Object != nil {
-			l.hand(l.Observe(s.observation))
-		} else {
-			l.hand(l.Advance(s.now))
-		}
+		l.hand(taken(l.Keeper, s))
 		if i%7 == 0 {
 			l.Tick()
 		}

@@ -59,13 +59,7 @@ func TestRecordsSurviveProcesses(t *testing.T) {
 		}
 		open()
 		for i, s := range steps {
-			var out []spans.Trace
-			if s.observation.Object != nil {
-				out = k.Observe(s.observation)
-			} else {
-				out = k.Advance(s.now)
-			}
-			note(out)
+			note(taken(k, s))
 			if every > 0 && i%every == every-1 {
 				k.Tick()
 				if err := k.Close(); err != nil { // what was acknowledged is on the disk

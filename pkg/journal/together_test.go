@@ -128,11 +128,7 @@ func TestUpgradedAnywhere(t *testing.T) {
 				until = from + r.IntN(len(steps)-from+1)
 			}
 			for i, step := range steps[from:until] {
-				if step.observation.Object != nil {
-					s.hand(s.Observe(step.observation))
-				} else {
-					s.hand(s.Advance(step.now))
-				}
+				s.hand(taken(s.Keeper, step))
 				if i%7 == 0 {
 					s.Tick()
 				}
