@@ -78,19 +78,19 @@ func (p *page) listen(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// serve serves the page until ctx is done, and says where it is. What it returns waits until it
-// is closed.
-func (p *page) serve(ctx context.Context, a *app, o ui.Options) (closed func(), err error) {
+// serve serves the page until ctx is done, and says where it is. What it returns closes it.
+func (p *page) serve(ctx context.Context, a *app, o ui.Options) (hide func(), err error) {
 	listener, err := p.listen(ctx)
 	if err != nil {
 		return nil, err
 	}
 	o.TokenFile, o.Log = p.tokenFile, a.log
 	o.Loopback, _ = ui.IsLoopback(p.address) // as above
+	serving, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := ui.Serve(ctx, listener, o); err != nil {
+		if err := ui.Serve(serving, listener, o); err != nil {
 			a.log.Error("the page is served no more", "error", err)
 		}
 	}()
@@ -99,7 +99,10 @@ func (p *page) serve(ctx context.Context, a *app, o ui.Options) (closed func(), 
 	} else {
 		a.say("The page: %s", at)
 	}
-	return func() { <-done }, nil
+	return func() {
+		stop()
+		<-done
+	}, nil
 }
 
 // shownAddress is an address that a browser on this machine takes.
@@ -139,25 +142,22 @@ func (o *historyOutput) Deliver(t spans.Trace) error {
 func (o *historyOutput) Close(context.Context) error { return nil }
 
 // keep begins to keep what becomes of a run for its page, if it has one, and serves that until
-// ctx is done. What it returns waits until the page is closed.
+// ctx is done. What it returns closes the page.
 func (r *run) keep(ctx context.Context) (hide func(), err error) {
 	if !r.page.on() {
 		return func() {}, nil
 	}
 	r.history = r.openHistory()
-	serving, stop := context.WithCancel(ctx)
-	closed, err := r.page.serve(serving, r.app, ui.Options{
+	closePage, err := r.page.serve(ctx, r.app, ui.Options{
 		History: r.history, About: r.page.about, API: &history.API{Reader: r.history, Status: r.fares},
 		TraceURL: r.conversion.traceURL.template.To,
 		Empty:    "What changes from now on is here when it is over. To see one, roll something out: kubectl rollout restart deployment/NAME",
 	})
 	if err != nil {
-		stop()
 		return nil, err
 	}
 	return func() {
-		stop()
-		closed()
+		closePage()
 		if err := closeHistory(ctx, r.history); err != nil {
 			r.log.Warn("not all that was told is kept for the page", "error", err)
 		}

@@ -71,9 +71,7 @@ func (u *looking) look(ctx context.Context, paths []string) error {
 	if len(paths) > 1 {
 		about = counted(len(paths), "file")
 	}
-	serving, stop := context.WithCancel(ctx)
-	defer stop()
-	closed, err := u.page.serve(serving, u.app, ui.Options{
+	hide, err := u.page.serve(ctx, u.app, ui.Options{
 		History: store, About: about, API: &history.API{Reader: store, Status: func() history.StatusJSON {
 			return history.StatusJSON{Version: buildVersion(), Ready: true, At: "showing " + about}
 		}}, Empty: fmt.Sprintf("Nothing in %s proves a change.", about),
@@ -81,8 +79,7 @@ func (u *looking) look(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	defer closed()
-	defer stop()
+	defer hide()
 	err = u.run(ctx, paths)
 	if ctx.Err() != nil {
 		return nil // who asked for the end has seen enough
