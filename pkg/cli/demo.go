@@ -37,10 +37,8 @@ as well, such as that of Jaeger.`,
   rollspan demo --otlp-endpoint http://localhost:4317`,
 		Args: cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
-			d.conversion.format = outputTree
-			if d.conversion.exporter.Configured() {
-				d.conversion.format, d.trees = outputOTLP, true
-			}
+			d.conversion.format = d.conversion.usualFormat()
+			d.trees = d.conversion.format == outputOTLP
 			return a.usage(d.validate())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.show(cmd.Context()) },

@@ -48,10 +48,7 @@ changes nothing, but for a file in the data directory that it removes again.`,
   kubectl -n rollspan exec deployment/rollspan -- /rollspan doctor`,
 		Args: cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
-			r.conversion.format = outputTree
-			if r.conversion.exporter.Configured() {
-				r.conversion.format = outputOTLP
-			}
+			r.conversion.format = r.conversion.usualFormat()
 			return a.usage(errors.Join(validateReport(format), r.validate()))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.examine(cmd, format, as) },

@@ -213,6 +213,14 @@ func (c *conversion) validateShown() error {
 	return nil
 }
 
+// usualFormat is the one of a run that is told none.
+func (c *conversion) usualFormat() string {
+	if c.exporter.Configured() {
+		return outputOTLP
+	}
+	return outputTree
+}
+
 // print returns the output that writes to w, in the format outputTree or
 // outputJSON. The cluster's UID may be empty.
 func (c *conversion) print(w io.Writer, clusterUID string) (outputWithRecords, error) {

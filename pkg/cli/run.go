@@ -72,10 +72,7 @@ nothing is sent early then: changes settle in the next run.`,
 		Args: cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
 			if r.conversion.format == "" {
-				r.conversion.format = outputTree
-				if r.conversion.exporter.Configured() {
-					r.conversion.format = outputOTLP
-				}
+				r.conversion.format = r.conversion.usualFormat()
 				r.hint = r.conversion.format == outputTree
 			}
 			return a.usage(r.validate())
