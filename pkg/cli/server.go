@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -62,18 +61,21 @@ const serverTimeout = 30 * time.Second
 
 // unanswered says what to do where a server does not answer.
 func (s *server) unanswered(err error) error {
-	var answer *history.AnswerError
+	code := 0
+	if answer, ok := errors.AsType[*history.AnswerError](err); ok {
+		code = answer.Code
+	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // what was asked for is of use to nobody
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("--server: nobody listens at %s: start rollspan with --ui-address, or bring it here with 'kubectl port-forward -n rollspan deployment/rollspan 7655'", s.Server)
-	case errors.As(err, &answer) && answer.Code == http.StatusUnauthorized && s.TokenFile != "":
+	case code == http.StatusUnauthorized && s.TokenFile != "":
 		return fmt.Errorf("--server-token-file: the token in %s is not the one that %s asks for; give the file that it has as --ui-token-file", s.TokenFile, s.Server)
-	case errors.As(err, &answer) && (answer.Code == http.StatusUnauthorized || answer.Code == http.StatusForbidden):
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return fmt.Errorf("--server: it asks for a token; name a file that has it with --server-token-file: %w", err)
-	case errors.As(err, &answer) && answer.Code == http.StatusNotFound:
+	case code == http.StatusNotFound:
 		return fmt.Errorf("--server: that is not the page of a rollspan, or of an older one: %w", err)
 	default:
 		return fmt.Errorf("--server: %w", err)
@@ -106,8 +108,8 @@ func (q *question) askServer(ctx context.Context, from *server) error {
 		q.say("These are the last %d; -o json says where the next page begins.", len(list.Changes))
 	}
 	slices.Reverse(list.Changes) // as it was
-	w := tabwriter.NewWriter(q.Out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR")
+	w := q.table()
+	fmt.Fprintln(w, historyColumns)
 	for i := range list.Changes {
 		c := &list.Changes[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Start.UTC().Format(time.RFC3339), tookSeconds(c), terminal.Line(changeWords(c)), terminal.Line(c.Outcome), terminal.Line(waitedWords(c)))

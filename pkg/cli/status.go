@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,7 +62,7 @@ func (a *app) status(ctx context.Context, s *server, format answerFormat) error 
 		fmt.Fprintln(a.Out, "Nothing is in progress.")
 		return nil
 	}
-	w := tabwriter.NewWriter(a.Out, 0, 0, 3, ' ', 0)
+	w := a.table()
 	fmt.Fprintln(w, "NAMESPACE\tOBJECT\tCHANGE\tFOR\tWAITS FOR")
 	for i := range status.Open {
 		c := &status.Open[i]
@@ -75,7 +74,7 @@ func (a *app) status(ctx context.Context, s *server, format answerFormat) error 
 
 // printStatus says how a rollspan fares, a line for each thing.
 func (a *app) printStatus(s *history.StatusJSON, now time.Time) error {
-	w := tabwriter.NewWriter(a.Out, 0, 0, 3, ' ', 0)
+	w := a.table()
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "%s:\t%s\n", what, terminal.Line(fmt.Sprintf(format, args...)))
 	}

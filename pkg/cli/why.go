@@ -285,13 +285,19 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	return nil
 }
 
+// historyColumns head a list of changes.
+const historyColumns = "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR"
+
+// table prints lines whose cells, which tabs divide, are below each other when it is flushed.
+func (a *app) table() *tabwriter.Writer { return tabwriter.NewWriter(a.Out, 0, 0, 3, ' ', 0) }
+
 // history lists the changes.
 func (q *question) history(changes []spans.Trace, objects []runtime.Object) error {
 	if q.format == formatJSON {
 		return q.printJSON(listJSON(changes, eventsSince(objects)))
 	}
-	w := tabwriter.NewWriter(q.Out, 0, 0, 3, ' ', 0)
-	columns := "BEGAN\tTOOK\tCHANGE\tOUTCOME\tWAITED MOST FOR"
+	w := q.table()
+	columns := historyColumns
 	if q.traceURL.template.Set() {
 		columns += "\tTRACE"
 	}
