@@ -76,7 +76,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		for _, s := range rs.ScopeSpans[0].Spans {
 			id := hex.EncodeToString(s.TraceId) + hex.EncodeToString(s.SpanId)
 			r.clusters[id] = append(r.clusters[id], cluster)
-			if s.Name == rolloutOfWeb {
+			if s.Name == rolloutOfWeb && len(r.clusters[id]) == 1 { // who was killed may have sent it
 				r.rollouts++
 			}
 		}
