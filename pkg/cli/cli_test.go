@@ -266,17 +266,6 @@ func TestRecordKeepsOtherRecordings(t *testing.T) {
 	}
 }
 
-func TestEditDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"settle", "settle", 0}, {"setle", "settle", 1}, {"settel", "settle", 2}, {"x", "y", 1}} {
-		if got := editDistance(test.a, test.b); got != test.want {
-			t.Errorf("%q to %q: %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-}
-
 // TestWrongValues says what a flag takes, and not how Go failed to parse what was given, on the
 // command line and in a file.
 func TestWrongValues(t *testing.T) {

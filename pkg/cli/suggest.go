@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/rollspan/rollspan/pkg/internal/spelling"
 )
 
 // suggestFlag adds the flag that was probably meant to the error about one
@@ -41,33 +43,11 @@ func plainValue(err error) error {
 
 // nearestFlag is the flag of a command that is spelled most like a name, "" if none is.
 func nearestFlag(cmd *cobra.Command, name string) string {
-	best, distance := "", 3 // farther than two edits is another word
+	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if d := editDistance(name, f.Name); d > 0 && d < distance { // itself is no help
-			best, distance = f.Name, d
+		if f.Name != name { // itself is no help
+			names = append(names, f.Name)
 		}
 	})
-	return best
-}
-
-// editDistance is how many letters must be added, dropped or changed to make
-// b of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return spelling.Nearest(name, names, 2) // farther than two edits is another word
 }

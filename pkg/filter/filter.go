@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/rollspan/rollspan/pkg/internal/spelling"
 )
 
 // Field is what a rule can ask for.
@@ -137,32 +139,8 @@ func like(text, pattern string) bool {
 
 // unknown is the error about a word that is none of those that there are.
 func unknown(what, word string, known []string) error {
-	best := slices.MinFunc(known, func(a, b string) int {
-		return distance(strings.ToLower(word), strings.ToLower(a)) - distance(strings.ToLower(word), strings.ToLower(b))
-	})
-	if distance(strings.ToLower(word), strings.ToLower(best)) <= 3 {
+	if best := spelling.Nearest(word, known, 3); best != "" {
 		return fmt.Errorf("there is no %s %q; did you mean %q? There are %s", what, word, best, strings.Join(known, ", "))
 	}
 	return fmt.Errorf("there is no %s %q; there are %s", what, word, strings.Join(known, ", "))
-}
-
-// distance is how many letters must be added, dropped or changed to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
