@@ -18,6 +18,7 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
@@ -45,16 +46,7 @@ func newClient(s *settings) otlptrace.Client {
 }
 
 func newGRPCClient(s *settings) otlptrace.Client {
-	// Not the package's WithCompressor: it cannot say "none", and a variable
-	// that says gzip would win over our setting.
-	compressor := ""
-	if s.gzip {
-		compressor = gzip.Name
-	}
 	intercept := []grpc.UnaryClientInterceptor{keepAnswer}
-	if s.headerFiles != nil {
-		intercept = append(intercept, s.headerFiles.intercept)
-	}
 	if s.Signal == SignalLogs {
 		intercept = append(intercept, asLogs)
 	}
@@ -62,50 +54,65 @@ func newGRPCClient(s *settings) otlptrace.Client {
 		otlptracegrpc.WithHeaders(s.headers),
 		otlptracegrpc.WithTimeout(s.timeout),
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}),
-		otlptracegrpc.WithDialOption(
-			grpc.WithChainUnaryInterceptor(intercept...),
-			grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor), grpc.MaxCallRecvMsgSize(maxGRPCAnswer)),
-			grpc.WithMaxHeaderListSize(maxAnswer),
-			// By default the library waits up to two minutes between two
-			// attempts to connect, however often a request asks for it.
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff: backoff.Config{
-					BaseDelay: s.MinBackoff, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.MaxBackoff,
-				},
-				MinConnectTimeout: s.timeout,
-			}),
-			// When the collector's node dies, nothing closes the
-			// connection. With keepalive on, the library has the kernel
-			// close it once sent data stays unconfirmed for Timeout. The
-			// pings themselves are rarer than servers forbid (5 minutes).
-			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 6 * time.Minute, Timeout: 20 * time.Second}),
-		),
+		otlptracegrpc.WithDialOption(s.dialOptions(intercept...)...),
+		otlptracegrpc.WithTLSCredentials(s.credentials()),
 	}
 	if to := s.endpoint.target; strings.HasPrefix(to, "unix:") {
 		opts = append(opts, otlptracegrpc.WithEndpoint(to))
 	} else {
 		opts = append(opts, otlptracegrpc.WithEndpointURL(to))
 	}
-	if s.tls != nil {
-		opts = append(opts, otlptracegrpc.WithTLSCredentials(renewingCredentials{s.tls}))
-	} else {
-		opts = append(opts, otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
-	}
 	return otlptracegrpc.NewClient(opts...)
 }
 
-func newHTTPClient(s *settings) otlptrace.Client {
-	var transport http.RoundTripper = &renewingTransport{settings: s}
-	if s.tls == nil {
-		transport = newTransport(s)
+// dialOptions are how a connection by gRPC is made and used, whatever is sent; intercept sees each
+// call before the headers of files are put to it.
+func (s *settings) dialOptions(intercept ...grpc.UnaryClientInterceptor) []grpc.DialOption {
+	// Not the packages' WithCompressor: it cannot say "none", and a variable
+	// that says gzip would win over our setting.
+	compressor := ""
+	if s.gzip {
+		compressor = gzip.Name
 	}
 	if s.headerFiles != nil {
-		transport = headerTransport{s.headerFiles, transport}
+		intercept = append(intercept, s.headerFiles.intercept)
 	}
+	return []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(intercept...),
+		grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor), grpc.MaxCallRecvMsgSize(maxGRPCAnswer)),
+		grpc.WithMaxHeaderListSize(maxAnswer),
+		// By default the library waits up to two minutes between two
+		// attempts to connect, however often a request asks for it.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{
+				BaseDelay: s.MinBackoff, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.MaxBackoff,
+			},
+			MinConnectTimeout: s.timeout,
+		}),
+		// When the collector's node dies, nothing closes the
+		// connection. With keepalive on, the library has the kernel
+		// close it once sent data stays unconfirmed for Timeout. The
+		// pings themselves are rarer than servers forbid (5 minutes).
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 6 * time.Minute, Timeout: 20 * time.Second}),
+	}
+}
+
+// credentials are those of a connection by gRPC. One that is made anew has the certificates as
+// they are then.
+func (s *settings) credentials() credentials.TransportCredentials {
+	if s.tls == nil {
+		return insecure.NewCredentials()
+	}
+	return renewingCredentials{s.tls}
+}
+
+func newHTTPClient(s *settings) otlptrace.Client {
 	compression := otlptracehttp.NoCompression
 	if s.gzip {
 		compression = otlptracehttp.GzipCompression
 	}
+	client := s.httpClient()
+	client.Transport = answerKeeper{client.Transport}
 	return otlptracehttp.NewClient(
 		otlptracehttp.WithEndpointURL(s.endpoint.target),
 		otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf),
@@ -115,13 +122,26 @@ func newHTTPClient(s *settings) otlptrace.Client {
 		// A client of ours is not given a timeout, nor certificates, by the
 		// package: the transport has the certificates, and the context of
 		// each request has the timeout.
-		otlptracehttp.WithHTTPClient(&http.Client{
-			Transport: answerKeeper{transport},
-			// Following would turn the POST into a GET, whose 200 would
-			// pass for an acknowledgement, and give the headers away.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}),
+		otlptracehttp.WithHTTPClient(client),
 	)
+}
+
+// httpClient makes requests with the certificates and the headers of files as they are then, and
+// without a timeout.
+func (s *settings) httpClient() *http.Client {
+	var transport http.RoundTripper = &renewingTransport{settings: s}
+	if s.tls == nil {
+		transport = newTransport(s)
+	}
+	if s.headerFiles != nil {
+		transport = headerTransport{s.headerFiles, transport}
+	}
+	return &http.Client{
+		Transport: transport,
+		// Following would turn the POST into a GET, whose 200 would
+		// pass for an acknowledgement, and give the headers away.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func newTransport(s *settings) *http.Transport {

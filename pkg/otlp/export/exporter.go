@@ -113,12 +113,7 @@ func New(c Config, encoder *otlp.Encoder, log logr.Logger) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.tls != nil {
-		s.tls.logTo(log)
-	}
-	if s.headerFiles != nil {
-		s.headerFiles.logTo(log)
-	}
+	s.logTo(log)
 	if c.Signal == SignalLogs {
 		log = log.WithValues("signal", "logs")
 	} else {

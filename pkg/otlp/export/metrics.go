@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -25,11 +24,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 )
 
@@ -97,12 +92,7 @@ func NewMetrics(c Config, gatherer prometheus.Gatherer, of []attribute.KeyValue,
 	if err != nil {
 		return nil, err
 	}
-	if s.tls != nil {
-		s.tls.logTo(log)
-	}
-	if s.headerFiles != nil {
-		s.headerFiles.logTo(log)
-	}
+	s.logTo(log)
 	s.warn(log)
 	described, err := resource.New(context.Background(),
 		resource.WithAttributes(semconv.ServiceName("rollspan"), semconv.ServiceInstanceID(uuid.NewString())),
@@ -137,49 +127,20 @@ func (m *Metrics) Shutdown(ctx context.Context) {
 }
 
 func newGRPCMetrics(s *settings) (metric.Exporter, error) {
-	compressor := ""
-	if s.gzip {
-		compressor = gzip.Name
-	}
-	var intercept []grpc.UnaryClientInterceptor
-	if s.headerFiles != nil {
-		intercept = append(intercept, s.headerFiles.intercept)
-	}
 	opts := []otlpmetricgrpc.Option{
 		otlpmetricgrpc.WithHeaders(s.headers), otlpmetricgrpc.WithTimeout(s.timeout),
 		otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{Enabled: false}),
-		otlpmetricgrpc.WithDialOption(
-			grpc.WithChainUnaryInterceptor(intercept...),
-			grpc.WithDefaultCallOptions(grpc.UseCompressor(compressor), grpc.MaxCallRecvMsgSize(maxGRPCAnswer)),
-			grpc.WithMaxHeaderListSize(maxAnswer),
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: s.MinBackoff, Multiplier: 1.6, Jitter: 0.2, MaxDelay: s.MaxBackoff},
-				MinConnectTimeout: s.timeout,
-			}),
-		),
+		otlpmetricgrpc.WithDialOption(s.dialOptions()...), otlpmetricgrpc.WithTLSCredentials(s.credentials()),
 	}
 	if to := s.endpoint.target; strings.HasPrefix(to, "unix:") {
 		opts = append(opts, otlpmetricgrpc.WithEndpoint(to))
 	} else {
 		opts = append(opts, otlpmetricgrpc.WithEndpointURL(to))
 	}
-	if s.tls != nil {
-		// A connection that is made anew has the certificates as they are then.
-		opts = append(opts, otlpmetricgrpc.WithTLSCredentials(renewingCredentials{s.tls}))
-	} else {
-		opts = append(opts, otlpmetricgrpc.WithTLSCredentials(insecure.NewCredentials()))
-	}
 	return otlpmetricgrpc.New(context.Background(), opts...)
 }
 
 func newHTTPMetrics(s *settings) (metric.Exporter, error) {
-	var transport http.RoundTripper = &renewingTransport{settings: s}
-	if s.tls == nil {
-		transport = newTransport(s)
-	}
-	if s.headerFiles != nil {
-		transport = headerTransport{s.headerFiles, transport}
-	}
 	compression := otlpmetrichttp.NoCompression
 	if s.gzip {
 		compression = otlpmetrichttp.GzipCompression
@@ -189,10 +150,7 @@ func newHTTPMetrics(s *settings) (metric.Exporter, error) {
 		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: false}),
 		otlpmetrichttp.WithCompression(compression), otlpmetrichttp.WithMaxResponseSize(maxAnswer),
 		// A client of ours is not given a timeout by the package; quietMetrics has it.
-		otlpmetrichttp.WithHTTPClient(&http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}))
+		otlpmetrichttp.WithHTTPClient(s.httpClient()))
 }
 
 // quietMetrics says once that a collector does not take metrics, without secrets, and keeps that

@@ -65,24 +65,12 @@ func NewPeer(c PeerConfig, log logr.Logger) (*Peer, error) {
 	if err := errors.Join(c.resolveHeaders(s, to), c.resolveTLS(s)); err != nil {
 		return nil, err
 	}
-	p := &Peer{settings: s, url: to, client: &http.Client{
-		// Who is led elsewhere would give the headers away there, or make the POST a GET.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	p.client.Transport = newTransport(s)
-	if s.tls != nil {
-		s.tls.logTo(log)
-		p.client.Transport = &renewingTransport{settings: s}
+	s.logTo(log)
+	if s.headerFiles != nil && s.endpoint.plain && !s.endpoint.local() {
+		slog.New(logr.ToSlogHandler(log)).Warn("Headers, which mostly are credentials, are sent in plain text: "+
+			"whoever is on the way can read them; use a URL with https://", "setting", c.Flags+"url", "endpoint", s.endpoint.target)
 	}
-	if f := s.headerFiles; f != nil {
-		f.logTo(log)
-		p.client.Transport = headerTransport{f, p.client.Transport}
-		if s.endpoint.plain && !s.endpoint.local() {
-			slog.New(logr.ToSlogHandler(log)).Warn("Headers, which mostly are credentials, are sent in plain text: "+
-				"whoever is on the way can read them; use a URL with https://", "setting", c.Flags+"url", "endpoint", s.endpoint.target)
-		}
-	}
-	return p, nil
+	return &Peer{settings: s, url: to, client: s.httpClient()}, nil
 }
 
 func (c *PeerConfig) resolveHeaders(s *settings, to *url.URL) error {

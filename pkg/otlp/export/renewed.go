@@ -25,6 +25,16 @@ func (r *renewed) logTo(log logr.Logger) {
 	r.log = log
 }
 
+// logTo has all that is in files say to a log what becomes of it.
+func (s *settings) logTo(log logr.Logger) {
+	if s.tls != nil {
+		s.tls.logTo(log)
+	}
+	if s.headerFiles != nil {
+		s.headerFiles.logTo(log)
+	}
+}
+
 // report logs what became of reading a file again: each error once, until it is another or
 // there is none. The caller holds the lock.
 func (r *renewed) report(from source, changed bool, err error) {
