@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -302,7 +301,7 @@ func (s *Sender) run() {
 		if a.after == 0 && a.verdict == refused && s.failures < 2 {
 			continue // it was about that event
 		}
-		s.wait(max(s.backoff(), a.after), a.after == 0, &hurry)
+		s.wait(max(export.Backoff(s.failures, s.config.MinBackoff, s.config.MaxBackoff), a.after), a.after == 0, &hurry)
 	}
 }
 
@@ -396,16 +395,6 @@ func (s *Sender) report(a answer, waiting int) {
 		s.log.Error(errors.New(a.words), "The webhook does not take events; they wait, and rollspan keeps trying",
 			"to", s.Place(), "check", a.verdict.advice(), "waiting", waiting)
 	}
-}
-
-// backoff is how long to wait after the failures so far: twice as long after each, and never quite
-// the same.
-func (s *Sender) backoff() time.Duration {
-	d := s.config.MaxBackoff
-	if shift := s.failures - 1; shift >= 0 && shift < 16 {
-		d = min(d, s.config.MinBackoff<<shift)
-	}
-	return d/2 + rand.N(d/2+1)
 }
 
 // wait waits for d. One of these waits ends early when Close begins, but none that the receiver

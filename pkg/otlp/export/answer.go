@@ -133,6 +133,12 @@ func speaksOfCompression(words string) bool {
 	return strings.Contains(words, "ecompressor") || strings.Contains(words, "grpc-encoding") || strings.HasPrefix(words, "415 ")
 }
 
+// mayMeanCompression says whether an answer may mean that the collector takes no compressed
+// requests.
+func (a *answer) mayMeanCompression() bool {
+	return a.verdict == refused || a.verdict == misdirected && speaksOfCompression(a.status+" "+a.said)
+}
+
 // answerOfHTTP reads the outcome of a request that was answered.
 func answerOfHTTP(response *http.Response, body []byte) answer {
 	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
@@ -294,22 +300,33 @@ func advice(v verdict, protocol, words string) string {
 	case v == misdirected:
 		return "the URL takes no traces; check host, port (mostly 4318) and path (mostly /v1/traces), or set --otlp-protocol=grpc"
 	}
-	for _, known := range reasons {
-		if slices.ContainsFunc(known.words, func(part string) bool { return strings.Contains(words, part) }) {
-			return known.check
-		}
+	if known := reasonIn(words); known != nil {
+		return known.check
 	}
 	return "check that the collector runs and listens there: grpc is mostly on port 4317, http/protobuf on 4318"
+}
+
+// reasonIn finds in words why nobody answers; nil where they do not say.
+func reasonIn(words string) *reason {
+	for i := range reasons {
+		if slices.ContainsFunc(reasons[i].words, func(part string) bool { return strings.Contains(words, part) }) {
+			return &reasons[i]
+		}
+	}
+	return nil
+}
+
+// reason is why nobody answers, where certain words are said.
+type reason struct {
+	words  []string
+	reason Reason
+	check  string
 }
 
 // reasons are why nobody answers, by the words of Go's network, TLS, net/http and gRPC. The
 // first that fits counts: what is said of a name that is not found may end in a timeout,
 // too, and no policy is in the way then.
-var reasons = []struct {
-	words  []string
-	reason Reason
-	check  string
-}{
+var reasons = []reason{
 	{
 		[]string{"certificate required", "bad certificate"},
 		ReasonTLS,

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -79,7 +78,7 @@ func Ask(ctx context.Context, c Config) (Asked, error) {
 	if err != nil {
 		return Asked{}, err
 	}
-	if s.gzipUnasked && (a.verdict == refused || a.verdict == misdirected && speaksOfCompression(a.status+" "+a.said)) {
+	if s.gzipUnasked && a.mayMeanCompression() {
 		plain := *s
 		plain.gzip = false
 		if again, err := askOnce(ctx, &plain); err == nil && again.verdict == accepted {
@@ -153,14 +152,7 @@ func askOnce(ctx context.Context, s *settings) (answer, error) {
 		return answer{}, err
 	}
 	defer func() { _ = client.Stop(context.WithoutCancel(ctx)) }() // nothing waits in there
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	ctx, a := withAnswer(ctx)
-	if err := client.UploadTraces(ctx, nil); a.verdict == unanswered && err != nil {
-		*a = answer{verdict: unsure, said: err.Error()}
-	}
-	a.tell(s)
-	return *a, nil
+	return s.upload(ctx, client, nil), nil
 }
 
 // reasonOf is what is wrong, by the same words as its advice.
@@ -175,10 +167,8 @@ func reasonOf(a *answer) Reason {
 	case unsure:
 		return ReasonFailed
 	}
-	for _, known := range reasons {
-		if slices.ContainsFunc(known.words, func(part string) bool { return strings.Contains(a.status+" "+a.said, part) }) {
-			return known.reason
-		}
+	if known := reasonIn(a.status + " " + a.said); known != nil {
+		return known.reason
 	}
 	return ReasonFailed
 }

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -170,6 +171,22 @@ type answerKey struct{}
 func withAnswer(ctx context.Context) (context.Context, *answer) {
 	a := &answer{}
 	return context.WithValue(ctx, answerKey{}, a), a
+}
+
+// upload makes one request by a client of these settings.
+func (s *settings) upload(ctx context.Context, client otlptrace.Client, list []*tracepb.ResourceSpans) answer {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	ctx, a := withAnswer(ctx)
+	err := client.UploadTraces(ctx, list)
+	if a.verdict == unanswered && err != nil {
+		// The client would not even send it.
+		if *a = (answer{verdict: unsure, said: err.Error()}); speaksOfSize(a.said) {
+			a.verdict = tooLarge
+		}
+	}
+	a.tell(s)
+	return *a
 }
 
 // keepAnswer is the hook of the gRPC client.

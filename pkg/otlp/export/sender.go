@@ -127,18 +127,7 @@ func (s *sender) send(batch []*node) answer {
 }
 
 func (s *sender) request(ctx context.Context, batch []*node) answer {
-	ctx, cancel := context.WithTimeout(ctx, s.settings.timeout)
-	defer cancel()
-	ctx, a := withAnswer(ctx)
-	err := s.client.UploadTraces(ctx, s.encoder.Request(packedOf(batch)))
-	if a.verdict == unanswered && err != nil {
-		// The client would not even send it.
-		if *a = (answer{verdict: unsure, said: err.Error()}); speaksOfSize(a.said) {
-			a.verdict = tooLarge
-		}
-	}
-	a.tell(s.settings)
-	return *a
+	return s.settings.upload(ctx, s.client, s.encoder.Request(packedOf(batch)))
 }
 
 // settle does what the answer asks for.
@@ -182,8 +171,7 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 // cannotUnzip says whether an answer may mean that the collector takes no compressed requests,
 // which nobody has asked for. One that has taken a request does.
 func (s *sender) cannotUnzip(a answer) bool {
-	return s.settings.gzipUnasked && !s.plain && s.limitBytes.taken == 0 &&
-		(a.verdict == refused || a.verdict == misdirected && speaksOfCompression(a.status+" "+a.said))
+	return s.settings.gzipUnasked && !s.plain && s.limitBytes.taken == 0 && a.mayMeanCompression()
 }
 
 // sendPlain sends what comes without compression.
@@ -379,11 +367,18 @@ func (s *sender) report(a answer) {
 // each, and never quite the same, so that the collector is not met by everybody
 // at once when it comes back. What only people can put right is not urgent.
 func (s *sender) backoff(v verdict) time.Duration {
-	d := s.settings.MaxBackoff
-	if v != denied && v != misdirected {
-		if shift := s.failures - 1; shift < 16 {
-			d = min(d, s.settings.MinBackoff<<shift)
-		}
+	if v == denied || v == misdirected {
+		return Backoff(1, s.settings.MaxBackoff, s.settings.MaxBackoff)
+	}
+	return Backoff(s.failures, s.settings.MinBackoff, s.settings.MaxBackoff)
+}
+
+// Backoff is how long to wait after so many failures in a row: about least after the first, twice
+// as long after each further one, up to most.
+func Backoff(failures int, least, most time.Duration) time.Duration {
+	d := most
+	if shift := failures - 1; shift < 16 {
+		d = min(d, least<<shift)
 	}
 	return d/2 + rand.N(d/2+1)
 }
