@@ -7,8 +7,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
-	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
-	"google.golang.org/protobuf/encoding/protowire"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -19,33 +18,21 @@ import (
 // Events have no name for, and the semantic conventions neither.
 const eventName = "k8s.event"
 
-// recordsField is the field of ScopeLogs that has the records. Requests, ResourceLogs and
-// ScopeLogs have the fields of those of spans, by the same numbers, so that what is sent of
-// records is put together by who does that for spans.
-const recordsField = spansField
-
 // PackRecords encodes log records, keeping their order, as Pack does spans. It skips records that
 // cannot be encoded (there should be none), and returns why.
+//
+// Requests, ResourceLogs and ScopeLogs have the fields of those of spans, by the same numbers, so
+// that what is sent of records is put together by who does that for spans.
 func (e *Encoder) PackRecords(records []*spans.Record) (items []Packed, err error) {
 	resources := e.resources()
 	for _, r := range records {
-		resource, failed := resources.wire(aboutRecord(r))
+		it, failed := resources.pack(aboutRecord(r), e.encodeRecord(r))
 		if failed != nil {
 			err = failed
 			continue
 		}
-		message, failed := proto.MarshalOptions{Deterministic: true}.Marshal(e.encodeRecord(r))
-		if failed != nil {
-			err = failed
-			continue
-		}
-		wire := make([]byte, 0, len(resource)+protowire.SizeTag(recordsField)+protowire.SizeBytes(len(message)))
-		wire = append(wire, resource...)
-		wire = protowire.AppendTag(wire, recordsField, protowire.BytesType)
-		wire = protowire.AppendBytes(wire, message)
-		items = append(items, Packed{
-			Namespace: spans.CutTo(r.Namespace, maxNamespace), Wire: wire, Resource: len(resource), Record: r.UID,
-		})
+		it.Namespace, it.Record = spans.CutTo(r.Namespace, maxNamespace), r.UID
+		items = append(items, it)
 	}
 	return items, err
 }
@@ -81,16 +68,6 @@ func (e *Encoder) encodeRecord(r *spans.Record) *logspb.LogRecord {
 	return out
 }
 
-// DecodeRecord returns the log record as it is sent, if the item is one.
-func (it *Packed) DecodeRecord() (*logspb.LogRecord, *resourcepb.Resource) {
-	var record logspb.LogRecord
-	var resource resourcepb.Resource
-	if proto.Unmarshal(it.spanWire(), &record) != nil || proto.Unmarshal(it.ResourceWire(), &resource) != nil {
-		return nil, nil // PackRecords has made it, so it can be read.
-	}
-	return &record, &resource
-}
-
 // WriteRecords writes log records as lines of their own, with resourceLogs, as Write does traces.
 // An error is that of where they are written to.
 func (j *JSONWriter) WriteRecords(records []*spans.Record) error {
@@ -99,18 +76,9 @@ func (j *JSONWriter) WriteRecords(records []*spans.Record) error {
 		return fmt.Errorf("encode log records: %w", err)
 	}
 	for i := range items {
-		var request logspb.LogsData
-		around := j.encoder.Request([]*Packed{&items[i]})[0]
-		wire, err := proto.Marshal(around)
+		// The bytes of TracesData are those of LogsData: see PackRecords.
+		wire, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: j.encoder.Request([]*Packed{&items[i]})})
 		if err != nil {
-			return fmt.Errorf("encode log records: %w", err)
-		}
-		of := &logspb.ResourceLogs{}
-		if err := proto.Unmarshal(wire, of); err != nil {
-			return fmt.Errorf("encode log records: %w", err)
-		}
-		request.ResourceLogs = append(request.ResourceLogs, of)
-		if wire, err = proto.Marshal(&request); err != nil {
 			return fmt.Errorf("encode log records: %w", err)
 		}
 		logs, err := new(plog.ProtoUnmarshaler).UnmarshalLogs(wire)

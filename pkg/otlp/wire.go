@@ -84,7 +84,7 @@ func (it *Packed) spanWire() []byte {
 	return body
 }
 
-// spansField is the field of ScopeSpans that has the spans.
+// spansField is the field of ScopeSpans that has the spans, and of ScopeLogs that has the records.
 const spansField = 2
 
 // Pack encodes the spans of traces, keeping their order. It skips spans that
@@ -95,7 +95,7 @@ func (e *Encoder) Pack(traces []spans.Trace) (items []Packed, err error) {
 		t := &traces[i]
 		namespaces := namespacesOf(t.Spans)
 		for j, out := range flatten(traces[i : i+1]) {
-			it, failed := e.packSpan(out, resources)
+			it, failed := resources.pack(out.span, e.encodeSpan(out))
 			if failed != nil {
 				err = failed
 				continue
@@ -108,12 +108,12 @@ func (e *Encoder) Pack(traces []spans.Trace) (items []Packed, err error) {
 	return items, err
 }
 
-func (e *Encoder) packSpan(out outgoing, resources *resources) (Packed, error) {
-	resource, err := resources.wire(out.span)
+// pack puts a message behind the Resource of the span that it is, or is about.
+func (r *resources) pack(about *spans.Span, message proto.Message) (Packed, error) {
+	resource, err := r.wire(about)
 	if err != nil {
 		return Packed{}, err
 	}
-	message := e.encodeSpan(out)
 	size := proto.Size(message)
 	wire := make([]byte, 0, len(resource)+protowire.SizeTag(spansField)+protowire.SizeBytes(size))
 	wire = append(wire, resource...)
