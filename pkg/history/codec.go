@@ -128,7 +128,7 @@ func (c *codec) unpack(packed []byte) ([]spans.Span, error) {
 		return nil, errDamaged
 	}
 	for i, r := range rest {
-		list[i].Kind, list[i].Subject, list[i].Target, list[i].App = kinds[r.Kind], r.Subject, r.Target, r.App
+		list[i].Kind, list[i].Subject, list[i].Target, list[i].App = kind.Named(r.Kind), r.Subject, r.Target, r.App
 	}
 	return list, nil
 }
@@ -146,16 +146,6 @@ func cutPacked(body []byte) (it otlp.Packed, left []byte, ok bool) {
 	it.Wire, it.Resource = body[:size], int(resource) //nolint:gosec // It is not more than there is.
 	return it, body[size:], true
 }
-
-// kinds are the kinds of spans by their names. One that another version has named otherwise is
-// not known, and is zero.
-var kinds = func() map[string]kind.Kind {
-	of := map[string]kind.Kind{}
-	for _, k := range kind.All() {
-		of[k.String()] = k
-	}
-	return of
-}()
 
 // typed gives lists the types that they had: OTLP has lists of anything.
 func typed(s *spans.Span) {

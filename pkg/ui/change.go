@@ -17,6 +17,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 	textual "github.com/rollspan/rollspan/pkg/spans/text"
 )
 
@@ -359,8 +360,8 @@ func phaseOfSegment(what string) attr.Phase {
 
 var segmentWords = func() map[string]attr.Phase {
 	all := map[string]attr.Phase{}
-	for name, k := range kindsByName {
-		all[name] = k.Phase(0)
+	for _, k := range kind.All() {
+		all[k.String()] = k.Phase(0)
 	}
 	for _, ph := range phases {
 		all[ph.String()] = ph

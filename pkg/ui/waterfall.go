@@ -139,16 +139,8 @@ func kindOf(s *spans.Span) kind.Kind {
 	if s.Kind != 0 {
 		return s.Kind
 	}
-	return kindsByName[s.Name]
+	return kind.Named(s.Name)
 }
-
-var kindsByName = func() map[string]kind.Kind {
-	all := map[string]kind.Kind{}
-	for _, k := range kind.All() {
-		all[k.String()] = k
-	}
-	return all
-}()
 
 func (w *waterfall) bar(s *spans.Span, depth int, parent kind.Kind) bar {
 	b := bar{

@@ -181,6 +181,19 @@ func OfChange(c attr.Change) Kind {
 	return 0
 }
 
+// byName are the kinds by what String says.
+var byName = func() map[string]Kind {
+	all := map[string]Kind{}
+	for _, k := range All() {
+		all[k.String()] = k
+	}
+	return all
+}()
+
+// Named is the kind of which String says this name; zero if there is none, as where another
+// version has named it otherwise.
+func Named(name string) Kind { return byName[name] }
+
 func (k Kind) properties() *properties {
 	if k >= end {
 		k = 0
