@@ -56,9 +56,9 @@ func (f *facts) add(o *facts) {
 // mostly by different changes.
 func (f *facts) pod(s *spans.Span) {
 	p := podFact{
-		Namespace: text(s, semconv.K8SNamespaceNameKey), Name: text(s, semconv.K8SPodNameKey),
-		UID: text(s, semconv.K8SPodUIDKey), Node: text(s, semconv.K8SNodeNameKey),
-		Failed: s.Status == codes.Error, Reason: text(s, semconv.ErrorTypeKey),
+		Namespace: s.Text(semconv.K8SNamespaceNameKey), Name: s.Text(semconv.K8SPodNameKey),
+		UID: s.Text(semconv.K8SPodUIDKey), Node: s.Text(semconv.K8SNodeNameKey),
+		Failed: s.Status == codes.Error, Reason: s.Text(semconv.ErrorTypeKey),
 	}
 	switch s.Kind {
 	case kind.PodStart, kind.PodRun:

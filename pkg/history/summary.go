@@ -88,15 +88,15 @@ func summarize(list []spans.Span) Summary {
 	s := Summary{
 		ID:    ID{root.TraceID, root.SpanID},
 		Title: root.Name, Subject: root.Subject,
-		Change:    attr.Change(text(root, attr.ChangeKey)),
-		Namespace: text(root, semconv.K8SNamespaceNameKey),
-		Cause:     text(root, attr.CauseKey),
-		Outcome:   attr.Outcome(text(root, attr.OutcomeKey)),
-		Reason:    cmp.Or(text(root, semconv.ErrorTypeKey), text(root, attr.WaitingReasonKey)),
-		Message:   cmp.Or(text(root, attr.WaitingForKey), root.Message),
+		Change:    attr.Change(root.Text(attr.ChangeKey)),
+		Namespace: root.Text(semconv.K8SNamespaceNameKey),
+		Cause:     root.Text(attr.CauseKey),
+		Outcome:   attr.Outcome(root.Text(attr.OutcomeKey)),
+		Reason:    cmp.Or(root.Text(semconv.ErrorTypeKey), root.Text(attr.WaitingReasonKey)),
+		Message:   cmp.Or(root.Text(attr.WaitingForKey), root.Message),
 		Start:     root.Start, End: root.End,
 		Before:   seconds(root, attr.PreviousDurationKey),
-		SlowerBy: PhaseTime{attr.Phase(text(root, attr.SlowerPhaseKey)), seconds(root, attr.SlowerByKey)},
+		SlowerBy: PhaseTime{attr.Phase(root.Text(attr.SlowerPhaseKey)), seconds(root, attr.SlowerByKey)},
 	}
 	s.Kind, s.Name, s.Owner = object(root)
 	if v, ok := root.Attribute(attr.RevisionKey); ok && v.Type() == attribute.INT64 {
@@ -123,14 +123,6 @@ func (s *Summary) count(list []spans.Span) {
 			s.Errors++
 		}
 	}
-}
-
-func text(s *spans.Span, key attribute.Key) string {
-	v, ok := s.Attribute(key)
-	if !ok || v.Type() != attribute.STRING {
-		return ""
-	}
-	return v.AsString()
 }
 
 func seconds(s *spans.Span, key attribute.Key) time.Duration {
@@ -165,16 +157,16 @@ var workloadKeys = []struct {
 // object is what a root's change is of, and the CronJob of a Job. A span about a pod of a custom
 // resource has that as an object of its own, beside the pod.
 func object(s *spans.Span) (objectKind, name, owner string) {
-	if of := text(s, attr.ObjectKindKey); of != "" {
-		return of, text(s, attr.ObjectNameKey), ""
+	if of := s.Text(attr.ObjectKindKey); of != "" {
+		return of, s.Text(attr.ObjectNameKey), ""
 	}
 	if s.Kind == kind.NodeDisruption {
-		return "Node", text(s, semconv.K8SNodeNameKey), ""
+		return "Node", s.Text(semconv.K8SNodeNameKey), ""
 	}
 	for _, k := range workloadKeys {
-		if name := text(s, k.name); name != "" {
+		if name := s.Text(k.name); name != "" {
 			if k.name == semconv.K8SJobNameKey {
-				owner = text(s, semconv.K8SCronJobNameKey)
+				owner = s.Text(semconv.K8SCronJobNameKey)
 			}
 			return k.kind, name, owner
 		}

@@ -38,8 +38,8 @@ type phase struct {
 // its parent), nor is every first span of a trace a root.
 func readChange(s *spans.Span) (change, bool) {
 	c := change{
-		change: attr.Change(text(s, attr.ChangeKey)), outcome: attr.Outcome(text(s, attr.OutcomeKey)),
-		namespace: text(s, semconv.K8SNamespaceNameKey), reason: text(s, semconv.ErrorTypeKey),
+		change: attr.Change(s.Text(attr.ChangeKey)), outcome: attr.Outcome(s.Text(attr.OutcomeKey)),
+		namespace: s.Text(semconv.K8SNamespaceNameKey), reason: s.Text(semconv.ErrorTypeKey),
 		seconds: s.End.Sub(s.Start).Seconds(),
 	}
 	if c.change == "" || c.change == attr.ChangeActivity || c.outcome == attr.OutcomeOpen {
@@ -53,14 +53,6 @@ func readChange(s *spans.Span) (change, bool) {
 		}
 	}
 	return c, true
-}
-
-func text(s *spans.Span, key attribute.Key) string {
-	v, ok := s.Attribute(key)
-	if !ok || v.Type() != attribute.STRING {
-		return ""
-	}
-	return v.AsString()
 }
 
 // kinds are what a change can be of. What is made by one further up comes below
@@ -88,18 +80,18 @@ var customKinds = []string{"Rollout"}
 // subject is what a root's change is of. A Job's run goes by the name of the
 // CronJob, which is the same for each run.
 func subject(s *spans.Span) (kind, name string) {
-	if kind := text(s, attr.ObjectKindKey); slices.Contains(customKinds, kind) {
-		return kind, text(s, attr.ObjectNameKey)
+	if kind := s.Text(attr.ObjectKindKey); slices.Contains(customKinds, kind) {
+		return kind, s.Text(attr.ObjectNameKey)
 	}
 	for _, k := range kinds {
-		name := text(s, k.name)
+		name := s.Text(k.name)
 		switch {
 		case name == "":
 			continue
 		case k.lasts:
 			return k.kind, name
 		}
-		return k.kind, text(s, semconv.K8SCronJobNameKey)
+		return k.kind, s.Text(semconv.K8SCronJobNameKey)
 	}
 	return other, ""
 }

@@ -259,8 +259,8 @@ func TestRecordings(t *testing.T) {
 		for _, tr := range replay(t, file) {
 			c.Finished(tr)
 			r := tr.Root()
-			kind := attr.Change(text(r, attr.ChangeKey))
-			if tr.Late || kind == attr.ChangeActivity || attr.Outcome(text(r, attr.OutcomeKey)) == attr.OutcomeOpen {
+			kind := attr.Change(r.Text(attr.ChangeKey))
+			if tr.Late || kind == attr.ChangeActivity || attr.Outcome(r.Text(attr.OutcomeKey)) == attr.OutcomeOpen {
 				continue
 			}
 			if kind == "" {
@@ -270,7 +270,7 @@ func TestRecordings(t *testing.T) {
 			if _, ok := r.Attribute("rollspan.critical_path.segments"); ok {
 				walked += r.End.Sub(r.Start).Seconds()
 			}
-			if text(r, "error.type") != "" {
+			if r.Text("error.type") != "" {
 				errs++
 			}
 		}

@@ -164,3 +164,11 @@ func (s *Span) Attribute(key attribute.Key) (attribute.Value, bool) {
 	}
 	return attribute.Value{}, false
 }
+
+// Text is the value that Attribute returns, if it is a text; empty for none and any other.
+func (s *Span) Text(key attribute.Key) string {
+	if v, ok := s.Attribute(key); ok && v.Type() == attribute.STRING {
+		return v.AsString()
+	}
+	return ""
+}

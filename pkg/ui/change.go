@@ -126,7 +126,7 @@ func (p *pages) change(w http.ResponseWriter, r *http.Request) {
 	ctx, root := r.Context(), &c.Spans[0]
 	page := changePage{
 		row: p.rowOf(&c.Summary), Standing: standingOf(c), ID: c.ID.String(), Backend: p.link(c.ID.Trace, c.ID.Root, c.Summary.Start, c.Summary.End),
-		Facts: rootFacts(root, &c.Summary), Changed: texts(root, attr.ChangedFieldsKey), Unknown: visible(text(root, attr.UnknownKey)),
+		Facts: rootFacts(root, &c.Summary), Changed: texts(root, attr.ChangedFieldsKey), Unknown: visible(root.Text(attr.UnknownKey)),
 		Waterfall: newWaterfall(c.Spans), Spans: c.Summary.Spans, Errors: c.Errors,
 	}
 	page.Path = page.Waterfall.criticalPath()
@@ -413,7 +413,7 @@ func rootFacts(root *spans.Span, s *history.Summary) []fact {
 		precision, source attribute.Key
 	}{{"began within", attr.StartPrecisionKey, attr.StartSourceKey}, {"ended within", attr.EndPrecisionKey, attr.EndSourceKey}} {
 		if by := number(root, k.precision); by > 0 {
-			add(k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), source(text(root, k.source))))
+			add(k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), source(root.Text(k.source))))
 		}
 	}
 	return list

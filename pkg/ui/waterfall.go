@@ -153,7 +153,7 @@ func (w *waterfall) bar(s *spans.Span, depth int, parent kind.Kind) bar {
 	critical, _ := s.Attribute(attr.CriticalKey)
 	b.Critical = critical.Type() == attribute.BOOL && critical.AsBool()
 	if b.Note == "" {
-		b.Note = visible(cmp.Or(text(s, attr.WaitingForKey), text(s, attr.WaitingReasonKey)))
+		b.Note = visible(cmp.Or(s.Text(attr.WaitingForKey), s.Text(attr.WaitingReasonKey)))
 	}
 	for _, e := range s.Events[:min(len(s.Events), maxMarks)] {
 		said := eventOf(w, &e)
@@ -263,14 +263,6 @@ func offset(d time.Duration) string {
 	return took(d)
 }
 
-func text(s *spans.Span, key attribute.Key) string {
-	v, ok := s.Attribute(key)
-	if !ok || v.Type() != attribute.STRING {
-		return ""
-	}
-	return v.AsString()
-}
-
 // number is a number of a span; zero for none.
 func number(s *spans.Span, key attribute.Key) float64 {
 	v, ok := s.Attribute(key)
@@ -362,7 +354,7 @@ func (w *waterfall) detailsOf(b *bar) details {
 		precision, source attribute.Key
 	}{{"began within", attr.StartPrecisionKey, attr.StartSourceKey}, {"ended within", attr.EndPrecisionKey, attr.EndSourceKey}} {
 		if by := number(s, k.precision); by > 0 {
-			d.Facts = append(d.Facts, fact{k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), visible(source(text(s, k.source))))})
+			d.Facts = append(d.Facts, fact{k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), visible(source(s.Text(k.source))))})
 		}
 	}
 	d.Attributes, d.Resource = facts(s.Attributes), facts(s.Resource)

@@ -333,13 +333,7 @@ func objectsOf(s *spans.Span) (list []Object) {
 	return list
 }
 
-func text(s *spans.Span, key attribute.Key) string {
-	v, ok := s.Attribute(key)
-	if !ok || v.Type() != attribute.STRING {
-		return ""
-	}
-	return spans.Cut(v.AsString())
-}
+func text(s *spans.Span, key attribute.Key) string { return spans.Cut(s.Text(key)) }
 
 func namespaceOf(objects []Object) string {
 	if len(objects) == 0 {
