@@ -41,23 +41,24 @@ func (exporter) Describe(ch chan<- *prometheus.Desc) {
 // Collect reads them, all at one moment.
 func (e exporter) Collect(ch chan<- prometheus.Metric) {
 	s := e.stats()
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	for outcome, n := range outcomesOf(&s) {
+		ch <- prometheus.MustNewConstMetric(exportedDesc, prometheus.CounterValue, float64(n), outcome)
 	}
+	ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(s.Requests))
+	ch <- prometheus.MustNewConstMetric(retriesDesc, prometheus.CounterValue, float64(s.Retries))
 	gauge := func(d *prometheus.Desc, v int) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
 	}
-	counter(exportedDesc, s.Sent, "sent")
-	counter(exportedDesc, s.Rejected, "rejected")
-	counter(exportedDesc, s.Dropped.QueueFull, "queue_full")
-	counter(exportedDesc, s.Dropped.Refused, "refused")
-	counter(exportedDesc, s.Dropped.TooLarge, "too_large")
-	counter(exportedDesc, s.Dropped.Closed, "closed")
-	counter(exportedDesc, s.Dropped.Damaged, "damaged")
-	counter(requestsDesc, s.Requests)
-	counter(retriesDesc, s.Retries)
 	gauge(waitingDesc, s.Queued)
 	gauge(capacityDesc, s.MaxQueued)
 	gauge(waitingBytesDesc, s.QueuedBytes)
 	gauge(capacityBytesDesc, s.MaxQueuedBytes)
+}
+
+// outcomesOf are what became of what was exported.
+func outcomesOf(s *export.Stats) map[string]int64 {
+	return map[string]int64{
+		"sent": s.Sent, "rejected": s.Rejected, "queue_full": s.Dropped.QueueFull, "refused": s.Dropped.Refused,
+		"too_large": s.Dropped.TooLarge, "closed": s.Dropped.Closed, "damaged": s.Dropped.Damaged,
+	}
 }

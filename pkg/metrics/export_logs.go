@@ -43,11 +43,3 @@ func (e logExporter) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(logRequestsDesc, prometheus.CounterValue, float64(s.Requests))
 	ch <- prometheus.MustNewConstMetric(logRetriesDesc, prometheus.CounterValue, float64(s.Retries))
 }
-
-// outcomesOf are what became of what was exported.
-func outcomesOf(s *export.Stats) map[string]int64 {
-	return map[string]int64{
-		"sent": s.Sent, "rejected": s.Rejected, "queue_full": s.Dropped.QueueFull, "refused": s.Dropped.Refused,
-		"too_large": s.Dropped.TooLarge, "closed": s.Dropped.Closed, "damaged": s.Dropped.Damaged,
-	}
-}
