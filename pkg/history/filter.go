@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math"
@@ -95,12 +96,18 @@ func (p place) compare(o place) int {
 
 // key orders as compare does, as bytes.
 func (p place) key() []byte {
-	key := make([]byte, 0, placeBytes)
-	start := uint64(p.start) ^ 1<<63 //nolint:gosec // The order of the numbers, with the sign in it.
-	for shift := 56; shift >= 0; shift -= 8 {
-		key = append(key, byte(start>>shift))
-	}
+	key := appendTime(make([]byte, 0, placeBytes), p.start)
 	return append(append(key, p.Trace[:]...), p.Root[:]...)
+}
+
+// appendTime adds nanoseconds since 1970 to a key, so that keys are in the order of the times.
+func appendTime(key []byte, t int64) []byte {
+	return binary.BigEndian.AppendUint64(key, uint64(t)^1<<63) //nolint:gosec // The order of the numbers, with the sign in it.
+}
+
+// timeOf reads what appendTime wrote.
+func timeOf(key []byte) int64 {
+	return int64(binary.BigEndian.Uint64(key) ^ 1<<63) //nolint:gosec // See appendTime.
 }
 
 const placeBytes = 8 + 16 + 8
@@ -110,11 +117,7 @@ func placeOfKey(key []byte) (p place, ok bool) {
 	if len(key) != placeBytes {
 		return place{}, false
 	}
-	var start uint64
-	for _, b := range key[:8] {
-		start = start<<8 | uint64(b)
-	}
-	p.start = int64(start ^ 1<<63) //nolint:gosec // See key.
+	p.start = timeOf(key)
 	copy(p.Trace[:], key[8:])
 	copy(p.Root[:], key[24:])
 	return p, true

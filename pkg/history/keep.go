@@ -378,7 +378,7 @@ func objectKey(s *Summary) []byte {
 
 // endKey orders as time goes by.
 func endKey(last int64, id trace.TraceID) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(last)^1<<63), id[:]...) //nolint:gosec // See place.key.
+	return append(appendTime(nil, last), id[:]...)
 }
 
 func cutEndKey(key []byte) (last int64, id trace.TraceID, ok bool) {
@@ -386,5 +386,5 @@ func cutEndKey(key []byte) (last int64, id trace.TraceID, ok bool) {
 		return 0, id, false
 	}
 	copy(id[:], key[8:])
-	return int64(binary.BigEndian.Uint64(key) ^ 1<<63), id, true //nolint:gosec // See endKey.
+	return timeOf(key), id, true
 }
