@@ -70,11 +70,15 @@ func IsLoopback(address string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return isLoopback(host), nil
+}
+
+func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
-		return true, nil
+		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback(), nil
+	return err == nil && ip.IsLoopback()
 }
 
 // ServeHTTP answers requests of those who may ask.
@@ -109,12 +113,7 @@ func namesLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return isLoopback(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
 }
 
 // knows reports whether a request shows that its sender knows the token: by the header
