@@ -408,15 +408,7 @@ func rootFacts(root *spans.Span, s *history.Summary) []fact {
 	if by := number(root, attr.SinceRolloutKey); by > 0 {
 		add("after its rollout", took(time.Duration(by*float64(time.Second))))
 	}
-	for _, k := range []struct {
-		what              string
-		precision, source attribute.Key
-	}{{"began within", attr.StartPrecisionKey, attr.StartSourceKey}, {"ended within", attr.EndPrecisionKey, attr.EndSourceKey}} {
-		if by := number(root, k.precision); by > 0 {
-			add(k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), source(root.Text(k.source))))
-		}
-	}
-	return list
+	return append(list, precision(root)...)
 }
 
 // images are those that are others now: what one is called tells which it was.

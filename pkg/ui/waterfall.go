@@ -349,19 +349,25 @@ func (w *waterfall) detailsOf(b *bar) details {
 	if b.Critical {
 		d.Facts = append(d.Facts, fact{"critical path", "the change waited for this"})
 	}
-	for _, k := range []struct {
-		what              string
-		precision, source attribute.Key
-	}{{"began within", attr.StartPrecisionKey, attr.StartSourceKey}, {"ended within", attr.EndPrecisionKey, attr.EndSourceKey}} {
-		if by := number(s, k.precision); by > 0 {
-			d.Facts = append(d.Facts, fact{k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), visible(source(s.Text(k.source))))})
-		}
-	}
+	d.Facts = append(d.Facts, precision(s)...)
 	d.Attributes, d.Resource = facts(s.Attributes), facts(s.Resource)
 	for i := range s.Events {
 		d.Events = append(d.Events, eventOf(w, &s.Events[i]))
 	}
 	return d
+}
+
+// precision is how well the boundaries of a span are known, where that is not exactly.
+func precision(s *spans.Span) (list []fact) {
+	for _, k := range []struct {
+		what              string
+		precision, source attribute.Key
+	}{{"began within", attr.StartPrecisionKey, attr.StartSourceKey}, {"ended within", attr.EndPrecisionKey, attr.EndSourceKey}} {
+		if by := number(s, k.precision); by > 0 {
+			list = append(list, fact{k.what, fmt.Sprintf("± %s, as it is known by %s", took(time.Duration(by*float64(time.Second))), visible(source(s.Text(k.source))))})
+		}
+	}
+	return list
 }
 
 // source is what tells of a boundary, in words.
