@@ -30,7 +30,7 @@ func (d durations) add(of Object, took time.Duration, at time.Time) (median time
 	h := d[of]
 	if h == nil {
 		if len(d) >= maxWorkloads {
-			d.forget()
+			forgetOldest(d, func(h *history) time.Time { return h.used })
 		}
 		h = &history{}
 		d[of] = h
@@ -46,16 +46,4 @@ func (d durations) add(of Object, took time.Duration, at time.Time) (median time
 		h.took = slices.Delete(h.took, 0, 1)
 	}
 	return median, slow
-}
-
-// forget forgets the workload that was rolled out longest ago.
-func (d durations) forget() {
-	var oldest Object
-	var at time.Time
-	for of, h := range d {
-		if at.IsZero() || h.used.Before(at) {
-			oldest, at = of, h.used
-		}
-	}
-	delete(d, oldest)
 }

@@ -1,6 +1,7 @@
 package alarms
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,8 +117,7 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 	if n == 0 {
 		return
 	}
-	about := &ev.InvolvedObject
-	about = bounded(about)
+	about := bounded(&ev.InvolvedObject)
 	w.options.Metrics.Event(about.Namespace, ev.Type, ev.Reason, about.Kind, n)
 	var lacks []string
 	if ev.Reason == failedScheduling && about.Kind == "Pod" {
@@ -255,13 +255,9 @@ func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruption
 	for _, d := range disruptions {
 		states.Nodes = append(states.Nodes, metrics.NodeState{Node: d.Node, Cause: d.Cause})
 		if name := ofNode(d.Cause); name != "" {
-			reason := d.Reason
-			if reason == "" {
-				reason = d.Cause
-			}
 			w.goesOn(now, d.Since, Alarm{
 				Name: name, Object: Object{Kind: "Node", Name: d.Node, UID: d.UID}, Node: d.Node,
-				Reason: reason, Message: d.Message, Since: d.Since,
+				Reason: cmp.Or(d.Reason, d.Cause), Message: d.Message, Since: d.Since,
 			})
 		}
 	}
@@ -310,7 +306,7 @@ func (w *Watch) heard(k key, now time.Time) *state {
 	s := w.active[k]
 	if s == nil || now.Sub(s.last) > Quiet {
 		if s == nil && len(w.active) >= maxActive {
-			w.forget()
+			forgetOldest(w.active, func(s *state) time.Time { return s.last })
 		}
 		s = &state{}
 		w.active[k] = s
@@ -319,16 +315,16 @@ func (w *Watch) heard(k key, now time.Time) *state {
 	return s
 }
 
-// forget forgets the alarm that was heard of longest ago.
-func (w *Watch) forget() {
-	var oldest key
+// forgetOldest forgets what was of use longest ago.
+func forgetOldest[K comparable, V any](all map[K]V, used func(V) time.Time) {
+	var oldest K
 	var at time.Time
-	for k, s := range w.active {
-		if at.IsZero() || s.last.Before(at) {
-			oldest, at = k, s.last
+	for k, v := range all {
+		if of := used(v); at.IsZero() || of.Before(at) {
+			oldest, at = k, of
 		}
 	}
-	delete(w.active, oldest)
+	delete(all, oldest)
 }
 
 // begin has an alarm told with the next Tick, when the engine has seen what raised it.
