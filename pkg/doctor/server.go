@@ -125,7 +125,7 @@ func ask(ctx context.Context, client *http.Client, base string, now func() time.
 	if err := json.Unmarshal(body, &a.version); err != nil || a.version.GitVersion == "" {
 		return a, errors.New("what answers there is no API server of Kubernetes")
 	}
-	a.date, _ = http.ParseTime(response.Header.Get("Date"))
+	a.date, _ = http.ParseTime(response.Header.Get("Date")) // zero where it does not say
 	return a, nil
 }
 

@@ -95,7 +95,7 @@ func (f *facts) event(e *spans.Event) {
 				total = kv.Value.AsInt64()
 			}
 		case attr.K8SEventLastTimeKey:
-			last, _ = time.Parse(time.RFC3339Nano, kv.Value.AsString())
+			last, _ = time.Parse(time.RFC3339Nano, kv.Value.AsString()) // else it is zero, which says nothing
 		}
 	}
 	if fact.Reason == "" {

@@ -96,7 +96,7 @@ func (tx *memoryTx) set(t table, key, value []byte) {
 func (tx *memoryTx) delete(t table, key []byte) error {
 	if old := tx.get(t, key); old != nil {
 		key = slices.Clone(key)
-		tx.undo = append(tx.undo, func() { _ = tx.put(t, key, old) })
+		tx.undo = append(tx.undo, func() { _ = tx.put(t, key, old) }) // which never fails
 		tx.remove(t, key)
 	}
 	return nil

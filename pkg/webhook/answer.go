@@ -50,9 +50,9 @@ func read(p *export.Peer, response *http.Response, err error) answer {
 	if err != nil {
 		return answer{verdict: away, words: p.Quotable(err.Error())}
 	}
-	defer func() { _ = response.Body.Close() }() // it was only read
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxWords))
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxRest))
+	defer func() { _ = response.Body.Close() }()                       // it was only read
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxWords))     // what broke off is said as far as it came
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxRest)) // else the connection is not used again
 	a := answer{
 		verdict: judge(response.StatusCode), after: min(export.RetryAfter(response), maxAfter),
 		words: strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode),
