@@ -2,11 +2,9 @@ package history_test
 
 import (
 	"context"
-	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,8 +14,8 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/spans"
-	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
 // opener opens a Store that has nothing, which is closed when the test is over.
@@ -63,24 +61,9 @@ type asker interface {
 }
 
 // tell are the traces of a recording, in the portions in which the engine hands them out.
-func tell(t testing.TB, recording string) (told []spans.Trace) {
+func tell(t testing.TB, recording string) []spans.Trace {
 	t.Helper()
-	file, err := os.Open(recording)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }() // it is only read
-	engine := causality.New(causality.Options{InProgressAfter: 10 * time.Second})
-	for r := watcher.NewRecordingReader(file, recording); ; {
-		o, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return append(told, engine.Flush()...)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		told = append(told, engine.Observe(o)...)
-	}
+	return slices.Collect(replaytest.Traces(t, recording, causality.Options{InProgressAfter: 10 * time.Second}))
 }
 
 const recordings = "../../test/recordings/"

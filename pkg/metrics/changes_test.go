@@ -1,12 +1,9 @@
 package metrics
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,9 +19,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
-	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
 // scrape is what the collectors' endpoint answers to who takes OpenMetrics.
@@ -328,23 +325,7 @@ func gather(t *testing.T, c prometheus.Collector, name string) []*dto.Metric {
 
 func replay(t *testing.T, file string) []spans.Trace {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }() // only read
-	engine := causality.New(causality.Options{})
-	var out []spans.Trace
-	for r := watcher.NewRecordingReader(f, file); ; {
-		o, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return append(out, engine.Flush()...)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, engine.Observe(o)...)
-	}
+	return slices.Collect(replaytest.Traces(t, file, causality.Options{}))
 }
 
 // The engine, the exporter and Prometheus come from goroutines of their own.

@@ -2,10 +2,7 @@ package ui
 
 import (
 	"context"
-	"errors"
-	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,8 +11,8 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
-	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
 // recorded has the changes of all recordings.
@@ -34,25 +31,7 @@ func recorded(t *testing.T) history.Store {
 
 func replay(t *testing.T, store history.Store, path string) {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }() // it is only read
-	engine := causality.New(causality.Options{})
-	for r := watcher.NewRecordingReader(file, path); ; {
-		o, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, told := range engine.Observe(o) {
-			store.Add(told)
-		}
-	}
-	for _, told := range engine.Flush() {
+	for told := range replaytest.Traces(t, path, causality.Options{}) {
 		store.Add(told)
 	}
 }

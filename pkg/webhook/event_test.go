@@ -1,10 +1,7 @@
 package webhook
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,11 +18,11 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/alarms"
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/traceurl"
-	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
 func newTeller(t testing.TB) *Teller {
@@ -214,22 +211,9 @@ func TestEventsOfAlarms(t *testing.T) {
 }
 
 // replay returns what the engine makes of a recording.
-func replay(t *testing.T, file string) (traces []spans.Trace) {
+func replay(t *testing.T, file string) []spans.Trace {
 	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine := causality.New(causality.Options{})
-	for r := watcher.NewRecordingReader(bytes.NewReader(content), file); ; {
-		o, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return append(traces, engine.Flush()...)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		traces = append(traces, engine.Observe(o)...)
-	}
+	return slices.Collect(replaytest.Traces(t, file, causality.Options{}))
 }
 
 // TestDocumentedEvent holds the event in docs/webhook.md to what is told of that recording.
