@@ -88,15 +88,10 @@ func (r *reviewer) interval(start evidence.Moment, emitted time.Time) (from, unt
 // identity is settled. A deletion is not told of, as it is handed out within a
 // minute.
 func (r *reviewer) changeInProgress(c *workloads.Change) {
-	pending := r.plan.Workload.Pending
-	switch {
-	case c.Over() || c.Kind == attr.ChangeDelete || c == pending || r.plan.Idle(c):
+	if c.Over() || c.Kind == attr.ChangeDelete || r.plan.Idle(c) || !r.plan.Workload.MayBeTold(c) {
 		return
-	case c.Kind == attr.ChangeRollout && r.plan.Workload.Controller.Numbers == workloads.NumberedByAnnotation && c.Revision == 0:
-		return // the controller has not numbered it
-	case c.Cause == attr.CauseResume && c.Resumed.IsZero():
-		return // nor said when it resumed the Job
 	}
+	pending := r.plan.Workload.Pending
 	from, until, ok := r.interval(c.Start, c.Ledger.InProgress)
 	if !ok || pending != nil && c.Opened.Before(pending.Opened) && until.After(nodes.EarliestOf(pending.Start)) {
 		// The next template is written. If the controller takes it up, the

@@ -9,9 +9,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
-	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // Work is how much work all previews together may take, in the units of evidence.Work: some
@@ -58,26 +56,13 @@ func (v *Preview) Add(p *plans.Plan) {
 	}
 	p.Issued, p.Around = v.issued, apart{p.Around}
 	for _, c := range w.Changes {
-		if !known(p, c) {
+		if c.Ledger.Sent || p.Idle(c) || !w.MayBeTold(c) {
 			continue
 		}
 		if t := build.PreviewTrace(p, c, v.now); len(t.Spans) > 0 {
 			v.traces = append(v.traces, t)
 		}
 	}
-}
-
-// known reports whether a change is still to be handed out, and its identity settled.
-func known(p *plans.Plan, c *workloads.Change) bool {
-	switch {
-	case c.Ledger.Sent || c == p.Workload.Pending || p.Idle(c):
-		return false
-	case c.Kind == attr.ChangeRollout && p.Workload.Controller.Numbers == workloads.NumberedByAnnotation && c.Revision == 0:
-		return false // the controller has not numbered it
-	case c.Cause == attr.CauseResume && c.Resumed.IsZero():
-		return false // nor said when it resumed the Job
-	}
-	return true
 }
 
 // End has all be as before, and returns the previews in order of their begin.

@@ -133,10 +133,6 @@ func settled(p *plans.Plan, c *workloads.Change) bool {
 		return false
 	case c.Over() && c.Outcome() != attr.OutcomeComplete && c.Outcome() != attr.OutcomeSuperseded:
 		return false
-	case c.Kind == attr.ChangeRollout && w.Controller.Numbered() && c.Revision == 0:
-		return false // the controller has not numbered it
-	case c.Cause == attr.CauseResume && c.Resumed.IsZero():
-		return false // nor said when it resumed the Job
 	}
-	return true
+	return w.IdentitySettled(c)
 }

@@ -208,6 +208,12 @@ func (w *Workload) IdentitySettled(c *Change) bool {
 	}
 }
 
+// MayBeTold reports whether a change can be told of while it is open, by which its trace has for
+// good the ID that it has now. A ControllerRevision, which may not be readable, is not waited for.
+func (w *Workload) MayBeTold(c *Change) bool {
+	return c != w.Pending && (w.IdentitySettled(c) || c.Kind == attr.ChangeRollout && w.Controller.Numbers.ByControllerRevision())
+}
+
 // Comparable reports whether later rollouts are measured against this one.
 func (c *Change) Comparable() bool {
 	return c.Kind == attr.ChangeRollout && c.Outcome() == attr.OutcomeComplete

@@ -91,9 +91,6 @@ const (
 	PodItself
 )
 
-// Numbered reports whether something numbers the rollouts of the workload.
-func (k *Controller) Numbered() bool { return k.Numbers != notNumbered }
-
 // numbering is what numbers the rollouts of a workload, and how it states that the
 // controller has turned to another template.
 type numbering int
@@ -102,9 +99,9 @@ const (
 	// notNumbered says that nothing numbers them; the controller has turned to what it has
 	// observed.
 	notNumbered numbering = iota
-	// NumberedByAnnotation says that an annotation of the workload and its ReplicaSets has the
+	// numberedByAnnotation says that an annotation of the workload and its ReplicaSets has the
 	// number.
-	NumberedByAnnotation
+	numberedByAnnotation
 	// numberedByNamedRevision says that a ControllerRevision has it, which the status names.
 	numberedByNamedRevision
 	// numberedByRevision says that a ControllerRevision has it, which is not named; the

@@ -32,7 +32,7 @@ var deploymentController = Controller{
 	annotationKey:      semconv.K8SDeploymentAnnotation,
 	named:              namedForGood,
 	Pods:               PodsMadeBySets,
-	Numbers:            NumberedByAnnotation,
+	Numbers:            numberedByAnnotation,
 	revisionAnnotation: RevisionAnnotation,
 	historyAnnotation:  RevisionHistoryAnnotation,
 	rolls:              true,

@@ -23,7 +23,7 @@ var rolloutController = Controller{
 	service:            attr.ServiceRollout,
 	named:              namedForGood,
 	Pods:               PodsMadeBySets,
-	Numbers:            NumberedByAnnotation,
+	Numbers:            numberedByAnnotation,
 	revisionAnnotation: "rollout.argoproj.io/revision",
 	historyAnnotation:  "rollout.argoproj.io/revision-history",
 	rolls:              true,

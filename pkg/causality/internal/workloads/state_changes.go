@@ -109,7 +109,7 @@ func (w *Workload) NextState(fields []metav1.ManagedFieldsEntry, st State, write
 // the kinds state it: by a number, by name, or by the generation it has seen.
 func (w *Workload) takenUp(st State) bool {
 	switch w.Controller.Numbers {
-	case NumberedByAnnotation:
+	case numberedByAnnotation:
 		return st.Revision > w.Revision
 	case numberedByNamedRevision:
 		return st.revisionName != "" && st.revisionName != w.revisionName
@@ -316,7 +316,7 @@ func (w *Workload) isAbout(c *Change, st State) bool {
 	if w.waits(c) && (c.Kind != attr.ChangeScale || !st.paused) {
 		return false
 	}
-	otherNumber := w.Controller.Numbers == NumberedByAnnotation && st.Revision != c.Revision
+	otherNumber := w.Controller.Numbers == numberedByAnnotation && st.Revision != c.Revision
 	return c.Kind != attr.ChangeRollout || !otherNumber && st.revisionName == c.RevisionName
 }
 
@@ -353,7 +353,7 @@ func (w *Workload) Delete(at evidence.Moment, write evidence.Write) {
 	w.Deleted = true
 	if w.Pending != nil && w.Pending != w.Current() {
 		// It never got a number; it would have been the next.
-		if w.Controller.Numbers == NumberedByAnnotation {
+		if w.Controller.Numbers == numberedByAnnotation {
 			w.Pending.Revision = w.Revision + 1
 		}
 		w.supersede(w.Pending, write)
