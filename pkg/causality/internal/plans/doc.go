@@ -8,7 +8,7 @@
 // agree.
 //
 // The package knows one workload's records. What lies beyond the workload, such as the pod
-// that another one had to make room for, it asks the engine for (surroundings). It builds no
+// that another one had to make room for, it asks the engine for (Surroundings). It builds no
 // span.
 //
 // Begin with Plan.Attribute in plan.go, which lists the passes. attributeStops and

@@ -39,7 +39,7 @@ type Attribution struct {
 // it is needed, so that it does not depend on the order they filled up in.
 type Plan struct {
 	Workload *workloads.Workload
-	Around   surroundings
+	Around   Surroundings
 	Work     *evidence.Work // what may still be spent to find things in it
 	Issued   *ledger.Issued // the trace IDs that were given so far
 	Quiet    time.Duration  // how far apart two Events are at most of which the one led to the other
@@ -93,8 +93,8 @@ type AtRest struct {
 // Awake reports whether pods are left out of the plan that are at rest.
 func (p *Plan) Awake() bool { return p.AtRest.Filled != nil }
 
-// surroundings are asked for what lies beyond the workload.
-type surroundings interface {
+// Surroundings are asked for what lies beyond the workload.
+type Surroundings interface {
 	// NodeCause is the disruption of its node that led to the loss of a pod, of those
 	// that began by a time; nil if none did.
 	NodeCause(lost *podlife.Pod, until time.Time) *nodes.Disruption

@@ -72,16 +72,8 @@ func (v *Preview) End() []spans.Trace {
 	return v.traces
 }
 
-// around is what lies beyond a workload: see plans.Plan.
-type around interface {
-	NodeCause(lost *podlife.Pod, until time.Time) *nodes.Disruption
-	CausesOfLoss(lost *podlife.Pod, on *nodes.Disruption) []ledger.Place
-	DisruptionsOf(pod *podlife.Pod, from, until time.Time) []*nodes.Disruption
-	PlaceOfDisruption(d *nodes.Disruption) ledger.Place
-}
-
 // apart keeps from what others' traces have to agree with later.
-type apart struct{ around }
+type apart struct{ plans.Surroundings }
 
 // CausesOfLoss are none: where they are told is decided when it is asked for.
 func (apart) CausesOfLoss(*podlife.Pod, *nodes.Disruption) []ledger.Place { return nil }
