@@ -204,7 +204,7 @@ func (e *Engine) correctedTimes(o Observation, in *corev1.Event, known *podlife.
 		return t
 	}
 	if known != nil {
-		if before := known.Occurrences[len(known.Occurrences)-1]; podlife.EventCount(in) > before.Count {
+		if before := known.Last(); podlife.EventCount(in) > before.Count {
 			s.After, s.Fresh = before.At.Add(-time.Second), !o.Initial
 			s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
 		}

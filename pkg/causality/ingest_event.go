@@ -72,7 +72,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 		}
 		ev.Add(o)
 		e.holdings.Measure(ev)
-		e.observeAnnouncement(obj, ev.Reason, ev.Occurrences[len(ev.Occurrences)-1])
+		e.observeAnnouncement(obj, ev.Reason, ev.Last())
 	}
 	e.records.Observe(ev, in, o)
 	e.shed()

@@ -85,7 +85,7 @@ func (a *Ahead) OfStart(pod *podlife.Pod, ev *podlife.Event) *spans.Span {
 		sb, _ = a.podPhases(parent, pod, nil, cause, cut)
 		a.starts[pod] = sb
 	}
-	if !ev.Occurrences[len(ev.Occurrences)-1].At.Before(evidence.Earliest(sb.end, a.now)) {
+	if !ev.Last().At.Before(evidence.Earliest(sb.end, a.now)) {
 		return nil
 	}
 	s := sb.place(ev)
@@ -101,7 +101,7 @@ func (a *Ahead) OfStart(pod *podlife.Pod, ev *podlife.Event) *spans.Span {
 func (a *Ahead) OfStop(pod *podlife.Pod, ev *podlife.Event) *spans.Span {
 	parent, cause := a.parentOf(a.plan.Stops[pod])
 	sb := a.podStopping(parent, pod, nil, a.plan.StopAsked(pod), cause, a.now)
-	if ev.First().Before(sb.root.Start) || ev.Occurrences[len(ev.Occurrences)-1].At.After(sb.root.End) {
+	if ev.First().Before(sb.root.Start) || ev.Last().At.After(sb.root.End) {
 		return nil
 	}
 	return sb.place(ev)

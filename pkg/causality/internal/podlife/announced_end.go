@@ -30,7 +30,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 		if container == nil {
 			continue
 		}
-		run, last := container.lastRun(), ev.Occurrences[len(ev.Occurrences)-1]
+		run, last := container.lastRun(), ev.Last()
 		if run == nil || run.Over() || !run.Started.Known() || !last.At.After(run.Started.At()) {
 			continue
 		}

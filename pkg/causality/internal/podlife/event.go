@@ -61,6 +61,9 @@ type Occurrence struct {
 // First is when the Event happened for the first time.
 func (ev *Event) First() time.Time { return ev.Occurrences[0].At }
 
+// Last is the last time that is known at which the Event happened.
+func (ev *Event) Last() Occurrence { return ev.Occurrences[len(ev.Occurrences)-1] }
+
 // Stated is when the Event happened for the first time by the clock of who says so. It is
 // the same whatever is known of that clock.
 func (ev *Event) Stated() time.Time { return ev.First().Add(ev.Offset) }
@@ -105,7 +108,7 @@ func (ev *Event) Until(t time.Time) Occurrence {
 // for example from before a relist, unless the second that the Event states is
 // a later one: not all emitters count.
 func (ev *Event) Add(o Occurrence) {
-	last := ev.Occurrences[len(ev.Occurrences)-1]
+	last := ev.Last()
 	if o.Count <= last.Count && !o.At.Truncate(time.Second).After(last.At.Truncate(time.Second)) {
 		return
 	}

@@ -31,7 +31,7 @@ func (ev *Event) Untold() *Event {
 
 // Told reports whether spans have all of the Event.
 func (ev *Event) Told() bool {
-	last := ev.Occurrences[len(ev.Occurrences)-1]
+	last := ev.Last()
 	return ev.Ledger.Has(last.Count, last.At)
 }
 

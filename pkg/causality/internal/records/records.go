@@ -62,7 +62,7 @@ func (r *Records) Observe(ev *podlife.Event, in *corev1.Event, o stream.Observat
 	if r == nil {
 		return
 	}
-	last := ev.Occurrences[len(ev.Occurrences)-1]
+	last := ev.Last()
 	if had := ev.Ledger.Records; had != nil && had.Count == last.Count && had.At.Equal(last.At) {
 		return
 	}
