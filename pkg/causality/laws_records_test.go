@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -65,13 +66,16 @@ func recordedOf(obs []causality.Observation) *recorded {
 // has are the Events of spans, by the span and the Event; those of a whole trace have no span.
 type has map[string]bool
 
-func eventOf(uid, name string) string { return cmp.Or(uid, name) }
+// eventOf tells apart the Events that span events and records are made of.
+func eventOf(attrs []attribute.KeyValue) string {
+	return cmp.Or(textOf(attrs, "k8s.event.uid"), textOf(attrs, "k8s.event.name"))
+}
 
 func (r *recorded) carried() has {
 	all := has{}
 	for _, s := range allSpans(r.traces) {
 		for _, e := range s.Events {
-			ev := eventOf(textOf(e.Attributes, "k8s.event.uid"), textOf(e.Attributes, "k8s.event.name"))
+			ev := eventOf(e.Attributes)
 			all[fmt.Sprint(s.TraceID, s.SpanID, ev)] = true
 			all[fmt.Sprint(s.TraceID, trace.SpanID{}, ev)] = true
 		}
@@ -83,7 +87,7 @@ func (r *recorded) carried() has {
 func (r *recorded) wrong() (out []string) {
 	carried := r.carried()
 	for _, record := range r.records {
-		ev := eventOf(textOf(record.Attributes, "k8s.event.uid"), textOf(record.Attributes, "k8s.event.name"))
+		ev := eventOf(record.Attributes)
 		switch {
 		case record.SpanID.IsValid() && !record.TraceID.IsValid():
 			out = append(out, "a span without a trace: "+shown(record))
@@ -91,7 +95,7 @@ func (r *recorded) wrong() (out []string) {
 			where := ""
 			for _, s := range allSpans(r.traces) {
 				for _, e := range s.Events {
-					if eventOf(textOf(e.Attributes, "k8s.event.uid"), textOf(e.Attributes, "k8s.event.name")) == ev {
+					if eventOf(e.Attributes) == ev {
 						where += fmt.Sprintf(" %s %s (trace %v)", s.Name, s.Subject, s.TraceID == record.TraceID)
 					}
 				}

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -42,7 +41,7 @@ func PreviewTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace
 	}
 	w := WaitingFor(p, c, now)
 	for _, kv := range w.attributes() {
-		if !slices.ContainsFunc(root.Attributes, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
+		if _, has := root.Attribute(kv.Key); !has {
 			root.Attributes = append(root.Attributes, kv)
 		}
 	}

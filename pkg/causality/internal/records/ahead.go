@@ -14,12 +14,11 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// lookout finds the spans that Events are on, or will be. It makes one plan of each workload.
+// lookout finds the spans that Events are on, or will be.
 type lookout struct {
 	now    time.Time
 	settle time.Duration
 	planOf func(*workloads.Workload) *plans.Plan
-	plans  map[*workloads.Workload]*plans.Plan
 	aheads map[*workloads.Change]*build.Ahead
 }
 
@@ -43,7 +42,7 @@ func (l *lookout) ahead(it *entry, of subject) *spans.Span {
 	if w == nil || ev == nil || ev.Ledger.Claimed || ev.Initial || l.now.Before(it.seen.Add(l.settle)) {
 		return nil
 	}
-	p := l.plan(w)
+	p := l.planOf(w)
 	if p == nil {
 		return nil
 	}
@@ -91,18 +90,6 @@ func (l *lookout) ofPod(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spa
 	return nil
 }
 
-func (l *lookout) plan(w *workloads.Workload) *plans.Plan {
-	p, known := l.plans[w]
-	if !known {
-		if l.plans == nil {
-			l.plans = map[*workloads.Workload]*plans.Plan{}
-		}
-		p = l.planOf(w)
-		l.plans[w] = p
-	}
-	return p
-}
-
 // of looks ahead in a change; it is nil if the identity of the change may not be settled, or
 // its trace may not come.
 func (l *lookout) of(p *plans.Plan, c *workloads.Change) *build.Ahead {
@@ -111,9 +98,6 @@ func (l *lookout) of(p *plans.Plan, c *workloads.Change) *build.Ahead {
 	}
 	a := l.aheads[c]
 	if a == nil {
-		if l.aheads == nil {
-			l.aheads = map[*workloads.Change]*build.Ahead{}
-		}
 		a = build.NewAhead(p, c, l.now, l.now.Add(-l.settle))
 		l.aheads[c] = a
 	}

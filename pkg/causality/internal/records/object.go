@@ -39,8 +39,7 @@ func (of *subject) describe(r *spans.Record, ev *podlife.Event) {
 	}
 	lists = append(lists, workloads.AttributesOf(ev.Object))
 	for _, kv := range slices.Concat(lists...) {
-		has := func(have attribute.KeyValue) bool { return have.Key == kv.Key }
-		if attr.OfObject(kv.Key) && !slices.ContainsFunc(r.Resource, has) {
+		if _, has := r.Attribute(kv.Key); !has && attr.OfObject(kv.Key) {
 			r.Resource = append(r.Resource, kv)
 		}
 	}

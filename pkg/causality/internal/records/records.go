@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
@@ -152,7 +153,7 @@ type Around struct {
 	Sets map[kube.ObjectID]*workloads.PodSet
 	// WorkloadOf is the workload that an object is, or is part of; nil if there is none.
 	WorkloadOf func(*podlife.Object) *workloads.Workload
-	// PlanOf makes the plan of a workload; nil where that fails.
+	// PlanOf is the plan of a workload, which is made once; nil where that fails.
 	PlanOf func(*workloads.Workload) *plans.Plan
 }
 
@@ -183,7 +184,7 @@ func (r *Records) Take(now time.Time, settle time.Duration, all bool, around Aro
 			break
 		}
 	}
-	look := lookout{now: now, settle: settle, planOf: around.PlanOf}
+	look := lookout{now: now, settle: settle, planOf: around.PlanOf, aheads: map[*workloads.Change]*build.Ahead{}}
 	for _, it := range r.waiting[:n] {
 		of := around.subject(it.event.Object)
 		of.describe(&it.record, it.event)
