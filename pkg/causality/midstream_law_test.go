@@ -8,23 +8,11 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"pgregory.net/rapid"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
-
-// cutAt is a stream of which the watch begins after so many observations: with a list of what
-// is there then.
-func cutAt(obs []causality.Observation, n int) []causality.Observation {
-	at := obs[n-1].Time
-	var out []causality.Observation
-	for _, o := range snapshotAt(obs[:n], at) {
-		out = append(out, causality.Observation{Time: at, Type: watch.Added, Object: o, Initial: true})
-	}
-	return append(out, obs[n:]...)
-}
 
 // isBeforeItsController reports whether a workload was written and its controller has not seen
 // that yet, for milliseconds or for as long as it is paused: the number of the revision is still
@@ -70,7 +58,7 @@ func TestLawTheWatchBeginsInTheMiddle(t *testing.T) {
 
 // holdCut holds what is told of the stream from an observation on to the law.
 func (w *watchedStream) holdCut(t interface{ Errorf(string, ...any) }, n int) (told int) {
-	cut, end := cutAt(w.obs, n), w.obs[len(w.obs)-1].Time.Add(time.Second)
+	cut, end := restarted(w.obs, n), w.obs[len(w.obs)-1].Time.Add(time.Second)
 	if isBeforeItsController(snapshotAt(w.obs[:n], w.obs[n-1].Time)) {
 		return 0
 	}
