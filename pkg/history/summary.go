@@ -102,10 +102,8 @@ func summarize(list []spans.Span) Summary {
 	if v, ok := root.Attribute(attr.RevisionKey); ok && v.Type() == attribute.INT64 {
 		s.Revision = v.AsInt64()
 	}
-	for _, kv := range root.Attributes {
-		if p, ok := attr.PhaseOf(kv.Key); ok && kv.Value.Type() == attribute.FLOAT64 {
-			s.Phases = append(s.Phases, PhaseTime{p, duration(kv.Value.AsFloat64())})
-		}
+	for p, took := range attr.PhasesOf(root.Attributes) {
+		s.Phases = append(s.Phases, PhaseTime{p, duration(took)})
 	}
 	slices.SortStableFunc(s.Phases, func(a, b PhaseTime) int { return cmp.Compare(b.Took, a.Took) })
 	s.count(list)

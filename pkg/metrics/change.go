@@ -46,11 +46,8 @@ func readChange(s *spans.Span) (change, bool) {
 		return change{}, false
 	}
 	c.kind, c.workload = subject(s)
-	for _, kv := range s.Attributes {
-		p, ok := attr.PhaseOf(kv.Key)
-		if ok && kv.Value.Type() == attribute.FLOAT64 {
-			c.phases = append(c.phases, phase{p, kv.Value.AsFloat64()})
-		}
+	for p, seconds := range attr.PhasesOf(s.Attributes) {
+		c.phases = append(c.phases, phase{p, seconds})
 	}
 	return c, true
 }

@@ -288,10 +288,9 @@ func percentEncode(b *strings.Builder, s string) {
 // biggest is the phase that had most of the critical path.
 func biggest(root *spans.Span) *phase {
 	var most *phase
-	for _, kv := range root.Attributes {
-		p, ok := attr.PhaseOf(kv.Key)
-		if ok && kv.Value.Type() == attribute.FLOAT64 && (most == nil || kv.Value.AsFloat64() > most.Seconds) {
-			most = &phase{p, kv.Value.AsFloat64()}
+	for p, seconds := range attr.PhasesOf(root.Attributes) {
+		if most == nil || seconds > most.Seconds {
+			most = &phase{p, seconds}
 		}
 	}
 	return most

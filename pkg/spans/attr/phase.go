@@ -1,6 +1,7 @@
 package attr
 
 import (
+	"iter"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -50,6 +51,18 @@ func PhaseOf(key attribute.Key) (p Phase, ok bool) {
 		return "", false
 	}
 	return Phase(name), true
+}
+
+// PhasesOf are the phases that the attributes of a root have the sums of, in seconds.
+func PhasesOf(root []attribute.KeyValue) iter.Seq2[Phase, float64] {
+	return func(yield func(Phase, float64) bool) {
+		for _, kv := range root {
+			p, ok := PhaseOf(kv.Key)
+			if ok && kv.Value.Type() == attribute.FLOAT64 && !yield(p, kv.Value.AsFloat64()) {
+				return
+			}
+		}
+	}
 }
 
 const leftOut = "rollspan.left_out."

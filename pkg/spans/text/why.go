@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -54,14 +53,10 @@ func (p PhaseTime) String() string {
 func Phases(root *spans.Span) []PhaseTime {
 	var phases []PhaseTime
 	whole := root.End.Sub(root.Start).Seconds()
-	for _, kv := range root.Attributes {
-		p, ok := attr.PhaseOf(kv.Key)
-		if !ok || kv.Value.Type() != attribute.FLOAT64 {
-			continue
-		}
-		took := PhaseTime{Phase: p, Took: time.Duration(kv.Value.AsFloat64() * float64(time.Second))}
+	for p, seconds := range attr.PhasesOf(root.Attributes) {
+		took := PhaseTime{Phase: p, Took: time.Duration(seconds * float64(time.Second))}
 		if whole > 0 {
-			took.Share = kv.Value.AsFloat64() / whole
+			took.Share = seconds / whole
 		}
 		phases = append(phases, took)
 	}
