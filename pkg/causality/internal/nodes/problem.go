@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,12 +70,16 @@ func (n *Record) ObserveWarnings() {
 	if n.Gone {
 		return
 	}
-	for _, kind := range slices.Sorted(maps.Keys(n.Conditions)) {
+	var doubtful []corev1.NodeConditionType
+	for kind, c := range n.Conditions {
+		if c.doubtful != nil {
+			doubtful = append(doubtful, kind)
+		}
+	}
+	slices.Sort(doubtful)
+	for _, kind := range doubtful {
 		c := n.Conditions[kind]
 		d := c.doubtful
-		if d == nil {
-			continue
-		}
 		if i := slices.IndexFunc(n.Events, func(ev *podlife.Event) bool { return d.warnedOf(ev) }); i >= 0 {
 			d.by = n.Events[i].Component
 			c.doubtful = nil
