@@ -31,7 +31,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor [flags]",
 		Short: "Look whether rollspan can do its job, and say what to do if not",
 		Long: `Look whether rollspan can do its job here, and say what to do if not: whether the API
-server answers, in a version that is tested, with a clock that agrees with this one; which
+server answers, in a version that rollspan is for, with a clock that agrees with this one; which
 kinds may be read, and what traces lose without the others; whether Events, Leases and the
 data directory are as they should be; and whether the collector takes spans, or its name,
 port, certificate, a policy or the credentials are in the way.

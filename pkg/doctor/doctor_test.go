@@ -150,6 +150,7 @@ func TestReports(t *testing.T) {
 			o.Namespaces = []string{"shop", "shpo"}
 			a.denied = []string{"list nodes", "watch nodes", "watch jobs shop"}
 		},
+		"expected": func(_ *testing.T, a *api, _ *Options) { a.minor = "35" },
 		"old-and-ahead": func(_ *testing.T, a *api, _ *Options) {
 			a.minor, a.clock = "29+", moment.Add(-40*time.Second)
 		},
