@@ -29,8 +29,8 @@ type Tool string
 // Kubernetes, for make compat: a Tool such as Kubernetes134.
 const KubernetesEnv = "ROLLSPAN_KUBERNETES"
 
-// Kubernetes134 is the oldest control plane that is supported and can be built. Only make compat
-// needs it.
+// Kubernetes134 is the oldest control plane that is expected to do: docs/stability.md. Only make
+// compat needs it.
 const Kubernetes134 Tool = "kubernetes-1.34"
 
 // The tools a test may need.
