@@ -79,16 +79,22 @@ func TestExampleCollectors(t *testing.T) {
 // kustomize is what the real kustomize makes of a folder.
 func kustomize(t *testing.T, dir string) string {
 	t.Helper()
-	bin, err := controlplane.Kustomize.Build(t.Context(), os.Stderr)
+	return printed(t, controlplane.Kustomize, "kustomize", "build", dir)
+}
+
+// printed is what a program prints that has nothing to complain about.
+func printed(t *testing.T, tool controlplane.Tool, program string, args ...string) string {
+	t.Helper()
+	bin, err := tool.Build(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "kustomize"), "build", dir)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, program), args...)
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", dir, err, errs.String())
+	if err != nil || errs.Len() > 0 {
+		t.Fatalf("%s %v: %v\n%s", program, args, err, errs.String())
 	}
 	return string(out)
 }

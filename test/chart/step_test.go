@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -24,25 +23,12 @@ var asPlain = []string{"--set", "otlp.endpoint=http://otel-collector:4317,servic
 // kustomize of its own, has to make the same.
 func kustomized(t *testing.T, folder string) map[string]*unstructured.Unstructured {
 	t.Helper()
-	var made []string
-	for tool, command := range map[controlplane.Tool][]string{controlplane.Kustomize: {"kustomize", "build"}, controlplane.Kubernetes: {"kubectl", "kustomize"}} {
-		bin, err := tool.Build(t.Context(), os.Stderr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, command[0]), command[1], filepath.Join("../../config", folder))
-		var errs strings.Builder
-		cmd.Stderr = &errs
-		out, err := cmd.Output()
-		if err != nil || errs.Len() > 0 {
-			t.Fatalf("%v: %v\n%s", command, err, errs.String())
-		}
-		made = append(made, string(out))
+	dir := filepath.Join("../../config", folder)
+	made := kustomize(t, dir)
+	if kubectls := printed(t, controlplane.Kubernetes, "kubectl", "kustomize", dir); made != kubectls {
+		t.Errorf("of %s kustomize makes\n%s\nand kubectl\n%s", folder, made, kubectls)
 	}
-	if made[0] != made[1] {
-		t.Errorf("of %s kustomize and kubectl make\n%s\nand\n%s", folder, made[0], made[1])
-	}
-	return objects(t, documents(made[0]))
+	return objects(t, documents(made))
 }
 
 // TestKustomizeIsTheChart compares config/default and the overlays on it with what the chart
