@@ -3,9 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +31,7 @@ func TestAlertsFireAndResolve(t *testing.T) {
 	nodes := s.addNodes(2)
 	away, here := nodes[0], nodes[1]
 	s.nodeCondition(here, "KernelDeadlock", corev1.ConditionFalse, "KernelHasNoDeadlock")
-	before := s.scrape()
+	before := s.get(s.metrics)
 
 	// Nodes.
 	s.cluster.FailNode(away) // which takes 40 s to be noticed
@@ -91,7 +89,7 @@ func TestAlertsFireAndResolve(t *testing.T) {
 	s.deployment("is well again", func(d *appsv1.Deployment) bool { return isRolledOut(d, 3) })
 	var after string
 	s.eventually("nothing goes on", func() error {
-		after = s.scrape()
+		after = s.get(s.metrics)
 		for line := range strings.Lines(after) {
 			if (strings.HasPrefix(line, "rollspan_node_disruptions{") || strings.HasPrefix(line, "rollspan_crash_loops{") || strings.HasPrefix(line, open)) &&
 				strings.Contains(line, s.name) {
@@ -160,32 +158,12 @@ func withLabels(pairs ...string) string {
 	return "{" + strings.TrimPrefix(b.String(), ",") + "}"
 }
 
-// scrape is what the common rollspan shows to who takes text.
-func (s *space) scrape() string {
-	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.metrics, http.NoBody)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	request.Header.Set("Accept", "text/plain;version=0.0.4")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return string(text)
-}
-
 // scraped waits until samples have these values, of those that may have any it is 0, and
 // returns the scrape.
 func (s *space) scraped(want map[string]float64) (text string) {
 	s.t.Helper()
 	s.eventually("what is scraped", func() error {
-		text = s.scrape()
+		text = s.get(s.metrics)
 		values := map[string]string{}
 		for line := range strings.Lines(text) {
 			if i := strings.LastIndex(line, " "); i > 0 && line[0] != '#' {

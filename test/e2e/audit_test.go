@@ -143,15 +143,6 @@ func (s *space) namespace() {
 	})
 }
 
-func (s *space) file(name, content string) string {
-	s.t.Helper()
-	path := s.dataFile(name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	return path
-}
-
 // granted are the verbs with their resources that all roles bound to a service account have.
 func (s *space) granted(account string) map[string]bool {
 	s.t.Helper()

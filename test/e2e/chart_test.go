@@ -69,32 +69,38 @@ func (s *space) runAs(d *appsv1.Deployment, stdout io.Writer, rights ...authoriz
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	addresses, err := harness.FreeAddresses(2)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	container := d.Spec.Template.Spec.Containers[0]
-	var args []string
-	for _, e := range container.Env {
-		args = append(args, e.Name+"="+e.Value)
-	}
-	args = append(append(args, s.binary), container.Args...)
-	for i, arg := range args {
-		switch arg {
-		case "--health-address=:8081":
-			args[i] = "--health-address=" + addresses[0]
-		case "--metrics-address=:8080":
-			args[i] = "--metrics-address=" + addresses[1]
-		}
-	}
-	args = append(args, "--kubeconfig", kubeconfig, "--leader-elect-namespace", d.Namespace, "--settle", settle)
-	p, err = harness.Start("env", stdout, args...)
+	env, args, metrics := s.asDeployed(d, kubeconfig)
+	p, err = harness.Start("env", stdout, slices.Concat(env, []string{s.binary}, args)...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(p.Kill)
 	s.program = p
-	return p, "http://" + addresses[1] + "/metrics"
+	return p, metrics
+}
+
+// asDeployed is the environment and the arguments of runAs, and where it shows its metrics.
+func (s *space) asDeployed(d *appsv1.Deployment, kubeconfig string) (env, args []string, metrics string) {
+	s.t.Helper()
+	addresses, err := harness.FreeAddresses(2)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	container := d.Spec.Template.Spec.Containers[0]
+	for _, e := range container.Env {
+		env = append(env, e.Name+"="+e.Value)
+	}
+	for _, arg := range container.Args {
+		switch arg {
+		case "--health-address=:8081":
+			arg = "--health-address=" + addresses[0]
+		case "--metrics-address=:8080":
+			arg = "--metrics-address=" + addresses[1]
+		}
+		args = append(args, arg)
+	}
+	args = append(args, "--kubeconfig", kubeconfig, "--leader-elect-namespace", d.Namespace, "--settle", settle)
+	return env, args, "http://" + addresses[1] + "/metrics"
 }
 
 // TestChart has helm install rollspan for one namespace. As the chart has it run, and with

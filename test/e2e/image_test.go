@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,22 +52,9 @@ func TestImage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "kubeconfig"), content, 0o444); err != nil {
 		t.Fatal(err)
 	}
-	addresses, err := harness.FreeAddresses(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	container := d.Spec.Template.Spec.Containers[0]
-	args := []string{"-i"} // nothing of this machine's
-	for _, e := range container.Env {
-		args = append(args, e.Name+"="+e.Value)
-	}
-	args = append(args, "PATH="+os.Getenv("PATH"), "unshare", "--mount", "--propagation=private", "sh", "-c", inImage, root, user, program)
-	for _, arg := range container.Args {
-		arg = strings.Replace(arg, "--health-address=:8081", "--health-address="+addresses[0], 1)
-		args = append(args, strings.Replace(arg, "--metrics-address=:8080", "--metrics-address="+addresses[1], 1))
-	}
-	args = append(args, "--kubeconfig=/kubeconfig", "--leader-elect-namespace="+d.Namespace, "--settle="+settle)
-	p, err := harness.Start("env", nil, args...)
+	env, args, _ := s.asDeployed(d, "/kubeconfig")
+	p, err := harness.Start("env", nil, slices.Concat([]string{"-i"}, env, // nothing of this machine's
+		[]string{"PATH=" + os.Getenv("PATH"), "unshare", "--mount", "--propagation=private", "sh", "-c", inImage, root, user, program}, args)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,21 +39,13 @@ func TestOwnErrors(t *testing.T) {
 	}
 	here := strings.NewReplacer("namespace: shop", "namespace: "+s.name, "name: web", "name: "+appName,
 		"2026-03-01T08:30:00Z", time.Now().UTC().Format(time.RFC3339))
-	write := func(name, content string) string {
-		t.Helper()
-		file := s.dataFile(name)
-		if err := os.WriteFile(file, []byte(here.Replace(content)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
 
 	s.create(app{gated: true})
 	accounts := s.client.CoreV1().ServiceAccounts(s.name)
 	if _, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: appName}}, asCreator); err != nil {
 		t.Fatal(err)
 	}
-	s.kubectlRun("apply", "-f", write("permission.yaml", blocks[1][1]))
+	s.apply(here.Replace(blocks[1][1]))
 	kubeconfig, err := s.cluster.KubeconfigFor(t.Context(), s.name, appName,
 		authorizationv1.ResourceAttributes{Namespace: s.name, Verb: "create", Resource: "events"})
 	if err != nil {
@@ -68,8 +60,8 @@ type: Warning
 reason: CanaryFailed
 message: error rate 4 percent
 `
-	for name, event := range map[string]string{"event.yaml": blocks[0][1], "least.yaml": strings.NewReplacer("namespace: shop", "namespace: "+s.name, "name: web}", "name: "+appName+"}").Replace(least)} {
-		create := exec.CommandContext(t.Context(), s.cluster.Kubectl(), "--kubeconfig", kubeconfig, "create", "-f", write(name, event))
+	for name, event := range map[string]string{"event.yaml": blocks[0][1], "least.yaml": least} {
+		create := exec.CommandContext(t.Context(), s.cluster.Kubectl(), "--kubeconfig", kubeconfig, "create", "-f", s.file(name, here.Replace(event)))
 		if said, err := create.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, said)
 		}

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -161,11 +160,7 @@ subjects: [{kind: ServiceAccount, name: rollspan, namespace: rollspan}]
 
 func (s *space) apply(manifest string) {
 	s.t.Helper()
-	file := s.dataFile("manifest.yaml")
-	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	s.kubectlRun("apply", "-f", file)
+	s.kubectlRun("apply", "-f", s.file("manifest.yaml", manifest))
 }
 
 // custom makes a custom resource; owner may be nil.

@@ -453,3 +453,13 @@ func (s *space) rollout(revision int64) *trace {
 
 // dataFile is the path of a file that ends with the test.
 func (s *space) dataFile(name string) string { return filepath.Join(s.t.TempDir(), name) }
+
+// file is one with a content, which ends with the test, too.
+func (s *space) file(name, content string) string {
+	s.t.Helper()
+	path := s.dataFile(name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
