@@ -52,9 +52,8 @@ type collector struct {
 	jaeger  coltracepb.TraceServiceClient
 
 	mu sync.Mutex
-	// behaves says how to behave towards request n, from 0 on; nil for well.
-	behaves func(n int) manner
-	asked   int
+	// behaves says how to behave towards the next request; nil for well.
+	behaves func() manner
 	spans   map[string]*seen // by their IDs
 	last    time.Time
 	stop    func() // nil while it is down
@@ -90,10 +89,10 @@ func (c *collector) flags() []string {
 	return []string{"--otlp-endpoint", "http://" + c.address, "--otlp-protocol", protocol}
 }
 
-func (c *collector) behave(how func(n int) manner) {
+func (c *collector) behave(how func() manner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.behaves, c.asked = how, 0
+	c.behaves = how
 }
 
 // up has it listen, where it has before.
@@ -138,7 +137,7 @@ type byGRPC struct {
 
 // Export takes a request.
 func (g byGRPC) Export(_ context.Context, r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
-	answer, err := g.c.take(r)
+	answer, err := g.c.take(g.c.next(), r)
 	if errors.Is(err, errThrottled) {
 		st, _ := status.New(codes.ResourceExhausted, "less, please").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 		return nil, st.Err()
@@ -150,7 +149,8 @@ func (g byGRPC) Export(_ context.Context, r *coltracepb.ExportTraceServiceReques
 
 // ServeHTTP takes a request.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c.next() == breaksOff {
+	how := c.next()
+	if how == breaksOff {
 		_, _ = io.CopyN(io.Discard, r.Body, 100)
 		reset(w)
 		return
@@ -170,7 +170,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer, err := c.take(message)
+	answer, err := c.take(how, message)
 	switch {
 	case errors.Is(err, errThrottled):
 		w.Header().Set("Retry-After", "1")
@@ -212,7 +212,7 @@ func (c *collector) next() manner {
 	if c.behaves == nil {
 		return takes
 	}
-	return c.behaves(c.asked)
+	return c.behaves()
 }
 
 // slowness is how long a slow collector takes for a request, and --otlp-timeout of a row how
@@ -223,15 +223,11 @@ const (
 	tooSlow   = 3 * time.Second
 )
 
-func (c *collector) take(r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
-	how := c.next()
-	c.mu.Lock()
-	c.asked++
-	c.mu.Unlock()
+func (c *collector) take(how manner, r *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
 	switch how {
 	case throttles:
 		return nil, errThrottled
-	case fails, breaksOff:
+	case fails:
 		return nil, errFails
 	case halfTakes:
 		half := &coltracepb.ExportTraceServiceRequest{ResourceSpans: r.GetResourceSpans()[:(len(r.GetResourceSpans())+1)/2]}

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -80,7 +81,7 @@ func (l *load) create(ctx context.Context) error {
 
 // rest waits until a Deployment is as it is to be.
 func (l *load) rest(ctx context.Context, i int) error {
-	return poll(ctx, 300*time.Millisecond, func() (bool, error) {
+	return wait.PollUntilContextCancel(ctx, 300*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		d, err := l.client.AppsV1().Deployments(l.namespace(i)).Get(ctx, name(i), metav1.GetOptions{})
 		if err != nil {
 			return false, err
@@ -151,24 +152,8 @@ func (l *load) step(ctx context.Context, i, revision, step int) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, 300*time.Millisecond, func() (bool, error) {
+	return wait.PollUntilContextCancel(ctx, 300*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		j, err := jobs.Get(ctx, job, metav1.GetOptions{})
 		return err == nil && j.Status.CompletionTime != nil, err
 	})
-}
-
-// poll calls done until it is, or ctx is.
-func poll(ctx context.Context, every time.Duration, done func() (bool, error)) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
-	}
 }

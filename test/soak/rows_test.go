@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
@@ -52,7 +54,7 @@ type running struct {
 	token     int
 }
 
-// table is what delivery.md has.
+// table is what docs/reliability.md has.
 func table() []row {
 	const every = 5 * time.Second
 	down := func(ctx context.Context, r *running) {
@@ -62,7 +64,7 @@ func table() []row {
 	}
 	badly := func(how ...manner) func(*running) {
 		return func(r *running) {
-			r.collector.behave(func(int) manner { return how[rand.IntN(len(how))] }) //nolint:gosec // Nothing secret.
+			r.collector.behave(func() manner { return how[rand.IntN(len(how))] }) //nolint:gosec // Nothing secret.
 		}
 	}
 	well := func(r *running) { r.collector.behave(nil) }
@@ -249,7 +251,7 @@ func fillDisk(_ context.Context, r *running) {
 // says waits until one of the programs has said something, and reports whether it has. One that
 // has ended will not.
 func (r *running) says(ctx context.Context, what string) (said bool) {
-	_ = poll(ctx, 50*time.Millisecond, func() (bool, error) {
+	_ = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(context.Context) (bool, error) {
 		for _, p := range r.programs {
 			if strings.Contains(p.Stderr(), what) {
 				said = true

@@ -15,10 +15,11 @@ import (
 	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 var (
-	inFull       = flag.Bool("soak", false, "disturb as often as delivery.md says, times -soak.percent")
+	inFull       = flag.Bool("soak", false, "disturb as often as docs/reliability.md says, times -soak.percent")
 	percent      = flag.Int("soak.percent", 100, "how many hundredths of these")
 	deployments  = flag.Int("soak.deployments", 6, "how many Deployments change all the time")
 	podsOfEach   = flag.Int("soak.pods", 3, "how many pods each has")
@@ -60,6 +61,7 @@ func TestTable(t *testing.T) {
 	began := time.Now()
 	rows := slices.DeleteFunc(table(), func(r row) bool { return r.name != undisturbed && !strings.Contains(r.name, *only) })
 	if !canMount(t) {
+		t.Log("rows with a small disk are left out: there is nobody here who may mount one")
 		rows = slices.DeleteFunc(rows, func(r row) bool { return r.small != "" })
 	}
 	rows = append([]row{{name: "expected"}}, rows...)
@@ -156,7 +158,7 @@ func (w *world) disturb(l *load, all []*running) {
 // settled is what has arrived when nothing comes any more.
 func settled(t testing.TB, c *collector) map[string]seen {
 	began := time.Now()
-	_ = poll(t.Context(), time.Second, func() (bool, error) {
+	_ = wait.PollUntilContextCancel(t.Context(), time.Second, true, func(context.Context) (bool, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		last := c.last
@@ -185,7 +187,7 @@ func symmetric(a, b map[string]seen) map[string]bool {
 // result waits until a row has all that is expected, and compares.
 func (r *running) result(limit context.Context, want map[string]seen, unsure map[string]bool, ended time.Time) *result {
 	out := &result{running: r}
-	_ = poll(limit, time.Second, func() (bool, error) {
+	_ = wait.PollUntilContextCancel(limit, time.Second, true, func(context.Context) (bool, error) {
 		got := r.collector.has()
 		for id := range want {
 			if _, ok := got[id]; !ok && !unsure[id] && compared(want[id].Span) {
