@@ -16,10 +16,9 @@ import (
 
 // Question is what is asked of the engine: see test/tools/alerts.
 type Question struct {
-	// Rules is a file of rules, which are evaluated on Scrapes, and on until Until.
+	// Rules is a file of rules, which are evaluated on Scrapes.
 	Rules   string
 	Scrapes []Scrape
-	Until   time.Time
 	// Exprs are expressions of which it is to be told what they name.
 	Exprs []string
 }

@@ -38,11 +38,10 @@ import (
 
 // question is what is asked.
 type question struct {
-	// Rules is a file of rules; each is evaluated every 15 seconds from the first scrape on to
-	// Until, or to the last one.
+	// Rules is a file of rules; each is evaluated every 15 seconds from the first scrape to the
+	// last one.
 	Rules   string
 	Scrapes []scrape
-	Until   time.Time
 	// Exprs are expressions of which it is to be told what they name.
 	Exprs []string
 }
@@ -116,7 +115,7 @@ func run(in io.Reader, out io.Writer) error {
 		for _, g := range groups.Groups {
 			for _, r := range g.Rules {
 				a.Rules = append(a.Rules, rule{r.Alert, r.Expr, r.Labels, r.Annotations})
-				found, err := evaluate(memory, &r, q)
+				found, err := evaluate(memory, &r, q.Scrapes)
 				if err != nil {
 					return fmt.Errorf("%s: %w", r.Alert, err)
 				}
@@ -131,17 +130,14 @@ func run(in io.Reader, out io.Writer) error {
 const every = 15 * time.Second
 
 // evaluate finds when the alert of a rule fired.
-func evaluate(memory series, r *rulefmt.Rule, q question) (all []alert, err error) {
-	if len(q.Scrapes) == 0 {
+func evaluate(memory series, r *rulefmt.Rule, scrapes []scrape) (all []alert, err error) {
+	if len(scrapes) == 0 {
 		return nil, nil
 	}
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e7, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{})})
-	until := q.Until
-	if last := q.Scrapes[len(q.Scrapes)-1].At; until.Before(last) {
-		until = last
-	}
+	last := scrapes[len(scrapes)-1].At
 	active := map[string]*alert{}
-	for at := q.Scrapes[0].At; !at.After(until); at = at.Add(every) {
+	for at := scrapes[0].At; !at.After(last); at = at.Add(every) {
 		query, err := engine.NewInstantQuery(context.Background(), memory, nil, r.Expr, at)
 		if err != nil {
 			return nil, err
