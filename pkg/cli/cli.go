@@ -38,8 +38,10 @@ type app struct {
 	Streams
 	// progress is standard error as it is, for what moves the cursor on purpose.
 	progress io.Writer
-	log      *slog.Logger
-	life     *life
+	// atTerminal says that standard output is one: Out hides that.
+	atTerminal bool
+	log        *slog.Logger
+	life       *life
 	// jsonLog says that everything on Err is JSON, the last words too.
 	jsonLog bool
 	// started is set when a command was found and its flags were right, which
@@ -54,7 +56,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 }
 
 func execute(ctx context.Context, args []string, s Streams, life *life) int {
-	a := &app{progress: s.Err, log: slog.New(slog.DiscardHandler), life: life}
+	a := &app{progress: s.Err, atTerminal: isTerminal(s.Out), log: slog.New(slog.DiscardHandler), life: life}
 	out, errs := &checkedWriter{w: s.Out}, terminal.NewWriter(s.Err)
 	safe := terminal.NewWriter(out)
 	a.Streams = Streams{In: s.In, Out: safe, Err: errs}

@@ -72,7 +72,7 @@ func (d *demonstration) validate() error {
 // stays reports whether the page is served until somebody ends it: where one was asked for, or
 // there is a terminal at which somebody sits. A script waits for the end of what it started.
 func (d *demonstration) stays() bool {
-	return d.page.on() && (d.page.address != d.page.usual || isTerminal(d.Out))
+	return d.page.on() && (d.page.address != d.page.usual || d.atTerminal)
 }
 
 func (d *demonstration) show(ctx context.Context) error {
