@@ -60,6 +60,22 @@ func holds(t *testing.T, store history.Store, numbers ...int) {
 	}
 }
 
+// lostOf is how many of the changes from one number to before another a store does not have. The
+// others are as they were told.
+func lostOf(t *testing.T, store history.Store, from, to int) (lost int) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		want := numbered(n).Spans
+		c, err := store.Change(t.Context(), history.ID{Trace: want[0].TraceID, Root: want[0].SpanID})
+		if err != nil {
+			lost++
+			continue
+		}
+		same(t, n, want, c.Spans)
+	}
+	return lost
+}
+
 func same(t *testing.T, n int, want, got []spans.Span) {
 	t.Helper()
 	for i := range want {
@@ -216,8 +232,9 @@ func TestLessThanBefore(t *testing.T) {
 	}
 }
 
-// A file that is damaged, wherever, costs what was kept. What is found in it is whole, and what
-// is told then is kept.
+// A file that is damaged, wherever, costs what was kept until the damage is found, which may be
+// at the first change that is told or at a later one. What is found in it is whole, and what is
+// told from then on is kept.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "history.db")
@@ -264,15 +281,35 @@ func TestDamage(t *testing.T) {
 				}
 			}
 			_, _ = store.List(t.Context(), history.Query{}) // it may be damaged
-			for n := range 5 {
-				store.Add(numbered(100 + n))
+			for n, found := 100, false; n < 120; n += 5 {
+				for of := range 5 {
+					store.Add(numbered(n + of))
+				}
+				switch lost := lostOf(t, store, n, n+5); {
+				case lost > 0 && found:
+					t.Errorf("%d of 5 changes from %d are lost after the damage was found", lost, n)
+				case lost > 0:
+					found = true
+					isSetAside(t, dir)
+				}
 			}
-			holds(t, store, 100, 101, 102, 103, 104)
 			if s := store.Stats(); s.Failed > 0 || s.Trouble != "" {
 				t.Errorf("the counters are %+v", s)
 			}
 		})
 	}
+}
+
+// isSetAside waits until a damaged file is: whoever reads it only says so to the one who writes.
+func isSetAside(t *testing.T, dir string) {
+	t.Helper()
+	for range 1000 {
+		if _, err := os.Stat(filepath.Join(dir, "history.db.corrupt")); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("changes are lost, and no damage was found")
 }
 
 // What a newer version has written is left alone.
