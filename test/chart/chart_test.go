@@ -204,8 +204,31 @@ func TestNonsense(t *testing.T) {
 		{"podDisruptionBudget.minAvailable=half", "at '/podDisruptionBudget/minAvailable'"},
 		{"dataDir.claim.accessModes={ReadOnlyMany}", "at '/dataDir/claim/accessModes/0': value must be one of"},
 		{"log.level=trace", "at '/log/level': value must be one of 'debug', 'info', 'warn', 'error'"},
+		{"image.registry=https://registry.example.com", "at '/image/registry': 'https://registry.example.com' does not match pattern"},
+		{"image.repository=rollspan:v1", "at '/image/repository': 'rollspan:v1' does not match pattern"},
+		{"image.tag=the newest", "at '/image/tag': 'the newest' does not match pattern"},
+		{"resources.limits.cpu=lots", "at '/resources/limits/cpu'"},
+		{"rbac.extraRules[0].resources={shops}", "at '/rbac/extraRules/0': missing property 'verbs'"},
+		{"extraObjects[0].kind=ConfigMap", "at '/extraObjects/0'"},
+		{"ui.ingress.host=rollspan.example.com/page", "at '/ui/ingress/host'"},
+		{"dnsPolicy=Cluster", "at '/dnsPolicy': value must be one of"},
+		{"otlp=null", "values that are missing: otlp.endpoint, "},
+		{"ui.ingress=null", "use --reset-then-reuse-values"},
 		// What does not go together.
 		{"otlp.endpoint=collector", `otlp.endpoint: "collector" is no address; write http://host:4317`},
+		{"otlp.endpoint=http://x:99999", "otlp.endpoint: there is no port 99999"},
+		{"otlp.endpoint=http://x", `otlp.endpoint: "http://x" has no port`},
+		{"otlp.endpoint=https://x:4317,otlp.insecure=true", "otlp.insecure: it is for host:port"},
+		{"otlp.endpoint=http://x:4317,otlp.caSecret.name=ca", "there is no TLS with http://"},
+		{"extraArgs={--data-dir=/data}", "extraArgs: --data-dir is what dataDir.enabled sets"},
+		{"extraArgs={--leader-elect=false}", "extraArgs: --leader-elect is what leaderElection.enabled sets"},
+		{"extraArgs={--drain-timeout=1m}", "the pod is killed before --drain-timeout=1m is over"},
+		{"dataDir.enabled=true,dataDir.maxBytes=4Gi", "dataDir.maxBytes: a journal of 4Gi does not fit into dataDir.sizeLimit, which is 2Gi"},
+		{"dataDir.enabled=true,dataDir.claim.enabled=true,dataDir.claim.size=1G", "does not fit into dataDir.claim.size, which is 1G"},
+		{"serviceMonitor.enabled=true,serviceMonitor.interval=30s,serviceMonitor.scrapeTimeout=1m", "serviceMonitor.scrapeTimeout: a scrape may not take longer"},
+		{"podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=100%,replicaCount=2", "no node with a replica could ever be drained"},
+		{"podDisruptionBudget.enabled=true,podDisruptionBudget.maxUnavailable=0,replicaCount=2", "no node with a replica could ever be drained"},
+		{"ui.ingress.enabled=true,ui.ingress.host=rollspan.example.com", "ui.ingress.enabled: it leads from a host to the Service"},
 		{"otlp.endpoint=http://x:4317,jaeger.enabled=true", "jaeger.enabled and otlp.endpoint: rollspan sends to one place"},
 		{"otlp.headers.tenant=a", "otlp: there are settings for a collector, and no otlp.endpoint"},
 		{"jaeger.enabled=true,otlp.caSecret.name=ca", "the Jaeger of this chart takes gRPC without TLS"},
@@ -240,6 +263,73 @@ func TestNonsense(t *testing.T) {
 				t.Errorf("helm says\n%s\nwant %q", errs, test.want)
 			}
 		})
+	}
+}
+
+// TestNamespaces has objects be where values say, and find each other from there.
+func TestNamespaces(t *testing.T) {
+	all := objects(t, rendered(t, "--set", "namespaceOverride=observability,serviceMonitor.enabled=true,serviceMonitor.namespace=monitoring",
+		"--set", "prometheusRule.enabled=true,prometheusRule.namespace=monitoring,dashboards.enabled=true,dashboards.namespace=grafana,jaeger.enabled=true"))
+	for key, o := range all {
+		want := "observability"
+		switch o.GetKind() {
+		case "ClusterRole":
+			want = ""
+		case "ClusterRoleBinding":
+			want = ""
+			if text := fmt.Sprint(o.Object["subjects"]); !strings.Contains(text, "namespace:observability") {
+				t.Errorf("%s is of %s", key, text)
+			}
+		case "ServiceMonitor":
+			want = "monitoring"
+			if text := fmt.Sprint(o.Object["spec"]); !strings.Contains(text, "namespaceSelector:map[matchNames:[observability]]") {
+				t.Errorf("%s does not look where the pods are: %s", key, text)
+			}
+		case "PrometheusRule":
+			want = "monitoring"
+		case "ConfigMap":
+			if strings.Contains(key, "dashboard") {
+				want = "grafana"
+			}
+		}
+		if o.GetNamespace() != want {
+			t.Errorf("%s is not in %q", key, want)
+		}
+	}
+}
+
+// TestSharedByAParent has the registry and the secrets of a parent chart count where the chart has
+// none of its own.
+func TestSharedByAParent(t *testing.T) {
+	all := objects(t, rendered(t, "--set", "global.imageRegistry=mirror.example.com:5000,global.imagePullSecrets[0].name=mirror,imagePullSecrets[0].name=own,jaeger.enabled=true,jaeger.image.registry=docker.io"))
+	for name, image := range map[string]string{"rollspan": "mirror.example.com:5000/rollspan/rollspan:dev", "rollspan-jaeger": "docker.io/jaegertracing/jaeger:"} {
+		if got := fmt.Sprint(deployment(t, all, "rollspan/"+name)["image"]); !strings.HasPrefix(got, image) {
+			t.Errorf("the image of %s is %s, want %s", name, got, image)
+		}
+		if pod := fmt.Sprint(all["Deployment rollspan/"+name].Object["spec"]); !strings.Contains(pod, "imagePullSecrets:[map[name:own] map[name:mirror]]") {
+			t.Errorf("%s has not both secrets: %s", name, pod)
+		}
+	}
+}
+
+// TestNetworkPolicyLetsOutToTheCollector has the policy know the port of each form of endpoint.
+func TestNetworkPolicyLetsOutToTheCollector(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"http://collector:4317":                             "4317",
+		"collector:55680":                                   "55680",
+		"https://api.example.com":                           "443",
+		"https://api.example.com/otlp":                      "443",
+		"http://collector/otlp,otlp.protocol=http/protobuf": "80",
+		"https://[2001:db8::1]:4318/otlp":                   "4318",
+	} {
+		all := objects(t, rendered(t, "--set", "networkPolicy.enabled=true,otlp.endpoint="+endpoint))
+		egress, _, err := unstructured.NestedSlice(all["NetworkPolicy rollspan/rollspan"].Object, "spec", "egress")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(egress[1]); got != "map[ports:[map[port:"+want+" protocol:TCP]]]" {
+			t.Errorf("to %s it lets out %s, want %s", endpoint, got, want)
+		}
 	}
 }
 

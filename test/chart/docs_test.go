@@ -17,7 +17,7 @@ func TestDocumentedInstalls(t *testing.T) {
 			for _, command := range commands(t, file, "helm "+verb+" ") {
 				ran++
 				args := append([]string{"install", "--dry-run=client"}, strings.Fields(command)...)
-				args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--reuse-values" || arg == "--install" })
+				args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--reset-then-reuse-values" || arg == "--install" })
 				for i, arg := range args {
 					if strings.HasPrefix(arg, "deploy/") {
 						args[i] = filepath.Join("../..", arg)

@@ -88,9 +88,9 @@ func TestSchemaIsTheValues(t *testing.T) {
 			switch {
 			case slices.Contains(known, path):
 				known = slices.DeleteFunc(known, func(k string) bool { return k == path })
-			case strict:
+			case strict, path == "global": // in which parent charts have values of theirs, too
 				walk(path+".", p)
-			case path != "global" && path != "enabled": // which parent charts set
+			case path != "enabled": // which parent charts set
 				t.Errorf("the schema has %s, and values.yaml does not", path)
 			}
 		}
@@ -101,6 +101,26 @@ func TestSchemaIsTheValues(t *testing.T) {
 	walk("", &schema)
 	if len(known) > 0 {
 		t.Errorf("the schema does not have %q", known)
+	}
+}
+
+// TestNoValueIsMissing has the chart know which values must be there: those that are no object, no
+// list and not null by default. The others may be set to null.
+func TestNoValueIsMissing(t *testing.T) {
+	var b strings.Builder
+	for _, v := range documented(t) {
+		if !strings.ContainsAny(v.byDefault[:1], "{[n") && v.key != "dataDir.fsGroup" {
+			b.WriteString(v.key + "\n")
+		}
+	}
+	file := filepath.Join(dir, "files", "values.txt")
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if content(t, file) != b.String() {
+		t.Errorf("%s is not what values.yaml has; -rewrite writes it", file)
 	}
 }
 

@@ -280,7 +280,7 @@ func (s *space) uninstall(d *appsv1.Deployment) {
 	}
 	for _, namespace := range []string{d.Namespace, s.name} {
 		left, err := s.kubectlSays(s.t.Context(), "-n", namespace,
-			"get", "deployments,services,serviceaccounts,configmaps,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies,poddisruptionbudgets",
+			"get", "deployments,services,ingresses,serviceaccounts,configmaps,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies,poddisruptionbudgets",
 			"-l", "app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance="+name, "-o", "name")
 		if err != nil {
 			s.t.Error(err)

@@ -1,6 +1,19 @@
 {{/* What the schema cannot say, or not as clearly: values that do not go together. */}}
 {{- define "rollspan.contradictions" -}}
 {{- $v := .Values }}
+{{- $missing := list }}
+{{- range $path := .Files.Lines "files/values.txt" }}
+{{- $at := $v }}
+{{- range $key := splitList "." $path }}
+{{- if kindIs "map" $at }}{{ $at = index $at $key }}{{ end }}
+{{- end }}
+{{- if and $path (kindIs "invalid" $at) }}
+{{- $missing = append $missing $path }}
+{{- end }}
+{{- end }}
+{{- if $missing }}
+{{- printf "values that are missing: %s\n  helm upgrade --reuse-values keeps the defaults of the chart that was there before; use --reset-then-reuse-values.\n  Of a value that is set to null there is no default; leave it out." (join ", " $missing) | fail }}
+{{- end }}
 {{- $wrong := list }}
 {{- range $where := list "commonLabels" "podLabels" }}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
@@ -14,6 +27,32 @@
 {{- end }}
 {{- if not (regexMatch "^$|^https?://[^/]|^([^/:]+|\\[[^]]+\\]):[0-9]+$" $v.otlp.endpoint) }}
 {{- $wrong = append $wrong (printf "otlp.endpoint: %q is no address; write http://host:4317, https://host:4318, or host:port for gRPC with TLS." $v.otlp.endpoint) }}
+{{- end }}
+{{- $port := regexFind ":[0-9]+(/|$)" $v.otlp.endpoint | trimPrefix ":" | trimSuffix "/" }}
+{{- if gt (int $port) 65535 }}
+{{- $wrong = append $wrong (printf "otlp.endpoint: there is no port %s; gRPC is mostly on 4317, http/protobuf on 4318." $port) }}
+{{- end }}
+{{- if and (hasPrefix "http://" $v.otlp.endpoint) (not $port) (ne $v.otlp.protocol "http/protobuf") }}
+{{- $wrong = append $wrong (printf "otlp.endpoint: %q has no port; write http://host:4317 for gRPC, or http://host:4318." $v.otlp.endpoint) }}
+{{- end }}
+{{- if and $v.otlp.insecure (contains "://" $v.otlp.endpoint) }}
+{{- $wrong = append $wrong "otlp.insecure: it is for host:port; of a URL the scheme says whether there is TLS." }}
+{{- end }}
+{{- if and (hasPrefix "http://" $v.otlp.endpoint) (or $v.otlp.caSecret.name $v.otlp.clientSecret.name) }}
+{{- $wrong = append $wrong "otlp.caSecret, otlp.clientSecret: there is no TLS with http://; write https:// in otlp.endpoint." }}
+{{- end }}
+{{- range $flag, $value := dict "cluster-name" "clusterName" "data-dir" "dataDir.enabled" "data-dir-max-bytes" "dataDir.maxBytes" "health-address" "health.port" "leader-elect" "leaderElection.enabled" "leader-elect-name" "fullnameOverride" "log-format" "log.format" "log-level" "log.level" "metrics-address" "metrics.port" "namespace" "namespaces" "otlp-bearer-token-file" "otlp.bearerTokenSecret" "otlp-compression" "otlp.compression" "otlp-endpoint" "otlp.endpoint" "otlp-headers" "otlp.headers" "otlp-headers-file" "otlp.headersSecret" "otlp-insecure" "otlp.insecure" "otlp-protocol" "otlp.protocol" "ui-address" "ui.enabled" "ui-token-file" "ui.tokenSecret" }}
+{{- range $v.extraArgs }}
+{{- if or (eq . (printf "--%s" $flag)) (hasPrefix (printf "--%s=" $flag) .) }}
+{{- $wrong = append $wrong (printf "extraArgs: --%s is what %s sets, with all that belongs to it; set that." $flag $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $v.extraArgs }}
+{{- $drain := regexFind "^--drain-timeout=[0-9msh]+$" . | trimPrefix "--drain-timeout=" }}
+{{- if ge (include "rollspan.milliseconds" $drain | int) (mul 1000 $v.terminationGracePeriodSeconds | int) }}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: the pod is killed before --drain-timeout=%s is over; set more." $drain) }}
+{{- end }}
 {{- end }}
 {{- $sends := or $v.jaeger.enabled $v.otlp.endpoint }}
 {{- if and (not $sends) (or $v.otlp.headers $v.otlp.headersSecret.name $v.otlp.bearerTokenSecret.name $v.otlp.caSecret.name $v.otlp.clientSecret.name $v.otlp.protocol $v.otlp.insecure $v.otlp.compression) }}
@@ -34,12 +73,28 @@
 {{- if and $v.dataDir.enabled $v.dataDir.claim.enabled (eq (($v.strategy).type | default "Recreate") "RollingUpdate") }}
 {{- $wrong = append $wrong "strategy.type: with a claim the old pod must be gone before the new one starts; leave strategy out, or set Recreate." }}
 {{- end }}
+{{- if $v.dataDir.enabled }}
+{{- $room := $v.dataDir.claim.enabled | ternary $v.dataDir.claim.size $v.dataDir.sizeLimit }}
+{{- $where := $v.dataDir.claim.enabled | ternary "dataDir.claim.size" "dataDir.sizeLimit" }}
+{{- if and (not (and $v.dataDir.claim.enabled $v.dataDir.claim.existingClaim)) (ge (include "rollspan.mebibytes" $v.dataDir.maxBytes | float64) (include "rollspan.mebibytes" $room | float64)) }}
+{{- $wrong = append $wrong (printf "dataDir.maxBytes: a journal of %s does not fit into %s, which is %s; twice maxBytes leaves room." $v.dataDir.maxBytes $where $room) }}
+{{- end }}
+{{- end }}
+{{- range $monitor := list "serviceMonitor" "podMonitor" }}
+{{- $m := get $v $monitor }}
+{{- if and $m.interval $m.scrapeTimeout (gt (include "rollspan.milliseconds" $m.scrapeTimeout | int) (include "rollspan.milliseconds" $m.interval | int)) }}
+{{- $wrong = append $wrong (printf "%s.scrapeTimeout: a scrape may not take longer than the interval, %s." $monitor $m.interval) }}
+{{- end }}
+{{- end }}
 {{- $budget := $v.podDisruptionBudget }}
 {{- if and (ne (toString $budget.minAvailable) "") (ne (toString $budget.maxUnavailable) "") }}
 {{- $wrong = append $wrong "podDisruptionBudget: Kubernetes takes minAvailable or maxUnavailable, and not both." }}
 {{- end }}
 {{- if and $budget.enabled (ne (toString $budget.minAvailable) "") (not (hasSuffix "%" (toString $budget.minAvailable))) (ge (int $budget.minAvailable) (int $v.replicaCount)) }}
 {{- $wrong = append $wrong "podDisruptionBudget.minAvailable: no node with a replica could ever be drained; set less than replicaCount." }}
+{{- end }}
+{{- if and $budget.enabled (or (eq (toString $budget.minAvailable) "100%") (has (toString $budget.maxUnavailable) (list "0" "0%"))) }}
+{{- $wrong = append $wrong "podDisruptionBudget: no node with a replica could ever be drained; let one replica be away." }}
 {{- end }}
 {{- if and (or $v.serviceMonitor.enabled $v.podMonitor.enabled) (not $v.metrics.enabled) }}
 {{- $wrong = append $wrong "serviceMonitor, podMonitor: there is nothing to scrape; set metrics.enabled=true." }}
@@ -75,6 +130,9 @@
 {{- end }}
 {{- if and $v.ui.service.enabled (not (and $v.ui.enabled $v.ui.tokenSecret.name)) }}
 {{- $wrong = append $wrong "ui.service.enabled: without a token the page is on the pod's loopback address; set ui.enabled=true and ui.tokenSecret.name, or use kubectl port-forward." }}
+{{- end }}
+{{- if and $v.ui.ingress.enabled (not (and $v.ui.service.enabled $v.ui.ingress.host)) }}
+{{- $wrong = append $wrong "ui.ingress.enabled: it leads from a host to the Service; set ui.ingress.host and ui.service.enabled=true." }}
 {{- end }}
 {{- if and $v.ui.tokenSecret.name (not $v.ui.enabled) }}
 {{- $wrong = append $wrong "ui.tokenSecret.name: there is no page that would ask for it; set ui.enabled=true." }}

@@ -13,6 +13,11 @@
 {{- end }}
 {{- end }}
 
+{{/* Where the objects are that are in a namespace. */}}
+{{- define "rollspan.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{/* A name with room for what comes after: dict "root" . "suffix" "owners" */}}
 {{- define "rollspan.nameWith" -}}
 {{- $room := sub 62 (len .suffix) | int }}
@@ -71,7 +76,7 @@ annotations:
 
 {{- define "rollspan.jaeger.metadata" -}}
 name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ include "rollspan.namespace" .root }}
 labels:
   {{- include "rollspan.jaeger.selectorLabels" .root | nindent 2 }}
   {{- include "rollspan.releaseLabels" .root | nindent 2 }}
@@ -81,9 +86,9 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* dict "image" .Values.image "tag" the default */}}
+{{/* dict "root" . "image" .Values.image "tag" the default */}}
 {{- define "rollspan.image" -}}
-{{- with .image.registry }}{{ . }}/{{ end }}{{ .image.repository }}
+{{- with .image.registry | default ((.root.Values.global).imageRegistry) }}{{ . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .tag }}{{ end }}
 {{- end }}
 
@@ -96,19 +101,50 @@ http://{{ include "rollspan.nameWith" (dict "root" . "suffix" "jaeger") }}:4317
 {{- end }}
 {{- end }}
 
+{{/* A quantity of bytes in MiB. */}}
+{{- define "rollspan.mebibytes" -}}
+{{- $unit := regexFind "[A-Za-z]*$" . }}
+{{- $mebibytes := dict "Ki" 0.0009765625 "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0 "" 0.00000095367431640625 "k" 0.00095367431640625 "M" 0.95367431640625 "G" 953.67431640625 "T" 953674.31640625 }}
+{{- mulf (trimSuffix $unit . | float64) (get $mebibytes $unit) }}
+{{- end }}
+
+{{/* A duration such as 1m30s in milliseconds. */}}
+{{- define "rollspan.milliseconds" -}}
+{{- $sum := 0 }}
+{{- range regexFindAll "[0-9]+(ms|s|m|h)" . -1 }}
+{{- $unit := regexFind "[a-z]+$" . }}
+{{- $sum = add $sum (mul (trimSuffix $unit . | int) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) $unit)) }}
+{{- end }}
+{{- $sum }}
+{{- end }}
+
 {{/* Nine tenths of a memory limit in MiB, rounded down to tens as in docs/memory.md; nothing
      without a limit. */}}
 {{- define "rollspan.goMemLimit" -}}
 {{- with ((.Values.resources).limits).memory }}
-{{- $unit := regexFind "[A-Za-z]*$" . }}
-{{- $mebibytes := dict "Ki" 0.0009765625 "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0 "" 0.00000095367431640625 "k" 0.00095367431640625 "M" 0.95367431640625 "G" 953.67431640625 "T" 953674.31640625 }}
-{{- $tens := mulf (trimSuffix $unit . | float64) (get $mebibytes $unit) 0.09 | floor | int }}
+{{- $tens := mulf (include "rollspan.mebibytes" . | float64) 0.09 | floor | int }}
 {{- if gt $tens 0 }}{{ mul 10 $tens }}MiB{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The chart's own, and those that a parent chart shares. */}}
+{{- define "rollspan.imagePullSecrets" -}}
+{{- with concat (.Values.imagePullSecrets | default list) (((.Values.global).imagePullSecrets) | default list) | uniq }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What pods have as the values say; dict "values" … "fields" list */}}
+{{- define "rollspan.podFields" -}}
+{{- range $field := .fields }}
+{{- with get $.values $field }}
+{{ dict $field . | toYaml }}
+{{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "rollspan.subject" -}}
 - kind: ServiceAccount
   name: {{ include "rollspan.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ include "rollspan.namespace" . }}
 {{- end }}
