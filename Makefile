@@ -1,5 +1,4 @@
-# What is needed is Go and git; everything else is built from Go modules. Where there are
-# Node.js and npm too, the documentation's TraceQL is checked with Grafana's grammar.
+# What is needed is Go and git; everything else is built from Go modules.
 # Helpers of the tests (a Kubernetes control plane, Jaeger, a Collector) are kept in the
 # user's cache directory; the first build of them takes up to a quarter of an hour. The page is
 # tested in a Chromium, which has to be there for that.

@@ -44,6 +44,8 @@ const (
 	// Helm3 is the release before, which renders the chart, too.
 	Helm3     Tool = "helm3"
 	Kustomize Tool = "kustomize"
+	// TraceQL is Grafana's grammar of that, which the documentation's queries are checked with.
+	TraceQL Tool = "traceql"
 	// Monitoring makes the resource definitions of Prometheus' operator: MonitoringForTest.
 	Monitoring Tool = "monitoring"
 )
@@ -53,7 +55,7 @@ const Kwok Tool = "kwok"
 
 // Tools lists every tool that a test needs, those that build fastest first.
 func Tools() []Tool {
-	return []Tool{Etcd, Monitoring, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
+	return []Tool{Etcd, TraceQL, Monitoring, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
 }
 
 // program is the name of an executable and the main package it is built from.
@@ -78,6 +80,7 @@ var programs = map[Tool][]program{
 	Monitoring:    {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
 	Kustomize:     {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
 	Alerts:        {{"alerts", "."}},
+	TraceQL:       {{"traceql", "."}},
 }
 
 // layout is part of every cache key; raise it when the way tools are built
@@ -233,9 +236,13 @@ func moduleDir(ctx context.Context, t Tool) (string, error) {
 
 func cacheKey(ctx context.Context, module string, t Tool) (string, error) {
 	h := sha256.New()
-	sources, err := filepath.Glob(filepath.Join(module, "*.go"))
-	if err != nil {
-		return "", fmt.Errorf("controlplane: %w", err)
+	var sources []string
+	for _, pattern := range []string{"*.go", "*/*.cjs"} {
+		found, err := filepath.Glob(filepath.Join(module, pattern))
+		if err != nil {
+			return "", fmt.Errorf("controlplane: %w", err)
+		}
+		sources = append(sources, found...)
 	}
 	for _, file := range append([]string{filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")}, sources...) {
 		content, err := os.ReadFile(file)

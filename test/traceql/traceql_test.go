@@ -4,8 +4,6 @@ package traceql
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,7 +69,7 @@ func TestQueriesParse(t *testing.T) {
 	for _, q := range shown {
 		asked = append(asked, q.text)
 	}
-	for i, offsets := range parse(t, root, asked) {
+	for i, offsets := range parse(t, asked) {
 		switch {
 		case i < len(wrong) && len(offsets) == 0:
 			t.Errorf("the grammar takes %s", asked[i])
@@ -82,79 +80,26 @@ func TestQueriesParse(t *testing.T) {
 }
 
 // parse returns, for each query, where it is wrong.
-func parse(t *testing.T, root string, asked []string) (offsets [][]int) {
+func parse(t *testing.T, asked []string) (offsets [][]int) {
 	t.Helper()
-	dir := grammar(t, filepath.Join(root, "test", "tools", "traceql"))
+	bin, err := controlplane.TraceQL.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	in, err := json.Marshal(asked)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(dir, "check.js"))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "traceql"))
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &said
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("node: %v: %s", err, &said)
+		t.Fatalf("%v: %s", err, &said)
 	}
 	if err := json.Unmarshal(out.Bytes(), &offsets); err != nil || len(offsets) != len(asked) {
 		t.Fatalf("%d answers to %d queries: %v", len(offsets), len(asked), err)
 	}
 	return offsets
-}
-
-// grammar returns a directory with check.js and what it needs, which npm fetches the first
-// time. The test is skipped where there is no Node.js or npm, or no registry to fetch from:
-// nothing else of rollspan needs these.
-func grammar(t *testing.T, module string) string {
-	t.Helper()
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("it takes Node.js and npm: %v", err)
-		}
-	}
-	files := []string{"package.json", "package-lock.json", ".npmrc", "check.js"}
-	hash := sha256.New()
-	contents := map[string][]byte{}
-	for _, name := range files {
-		content, err := os.ReadFile(filepath.Join(module, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		contents[name] = content
-		fmt.Fprintf(hash, "%s %d\n%s", name, len(content), content)
-	}
-	root, err := controlplane.ToolsRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := filepath.Join(root, "traceql-"+hex.EncodeToString(hash.Sum(nil))[:16])
-	if _, err := os.Stat(target); err == nil {
-		return target
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// It appears under its name all at once: one that was interrupted must not look finished.
-	unfinished, err := os.MkdirTemp(root, "traceql-unfinished-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(unfinished) }() // renamed by then, if all went well
-	for name, content := range contents {
-		if err := os.WriteFile(filepath.Join(unfinished, name), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	npm := exec.CommandContext(t.Context(), "npm", "ci")
-	npm.Dir = unfinished
-	if out, err := npm.CombinedOutput(); err != nil {
-		t.Skipf("the grammar cannot be fetched: npm ci: %v\n%s", err, out)
-	}
-	if err := os.Rename(unfinished, target); err != nil {
-		if _, exists := os.Stat(target); exists != nil {
-			t.Fatal(err)
-		}
-	}
-	return target
 }
 
 var (
