@@ -105,6 +105,7 @@ func (d *demonstration) show(ctx context.Context) error {
 	fmt.Fprint(d.Err, `Each tree is one trace: when a span began, how long it took, what it was, and to which
 object. The critical path is what the change waited for; its parts add up to the whole.
 
+  rollspan why deployment/web -n shop                 says why that one's last rollout was slow
   rollspan run                                        watches the cluster that kubectl points to
   rollspan run --otlp-endpoint http://localhost:4317  sends it to a collector
   rollspan help                                       has the rest
