@@ -26,12 +26,8 @@ const ToolsDirEnv = "ROLLSPAN_TOOLS_DIR"
 type Tool string
 
 // KubernetesEnv names the environment variable that says which control plane to take in place of
-// Kubernetes, for make compat: a Tool such as Kubernetes134.
+// Kubernetes, for make compat: a Tool such as kubernetes-1.34, which has a folder in test/tools.
 const KubernetesEnv = "ROLLSPAN_KUBERNETES"
-
-// Kubernetes134 is the oldest control plane that is expected to do: docs/stability.md. Only make
-// compat needs it.
-const Kubernetes134 Tool = "kubernetes-1.34"
 
 // The tools a test may need.
 const (
@@ -69,18 +65,25 @@ var ofKubernetes = []program{
 }
 
 var programs = map[Tool][]program{
-	Etcd:          {{"etcd", "go.etcd.io/etcd/server/v3"}},
-	Kubernetes:    ofKubernetes,
-	Kubernetes134: ofKubernetes,
-	Jaeger2:       {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
-	Collector:     {{"collector", "."}},
-	Kwok:          {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
-	Helm:          {{"helm", "helm.sh/helm/v4/cmd/helm"}},
-	Helm3:         {{"helm", "helm.sh/helm/v3/cmd/helm"}},
-	Monitoring:    {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
-	Kustomize:     {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
-	Alerts:        {{"alerts", "."}},
-	TraceQL:       {{"traceql", "."}},
+	Etcd:       {{"etcd", "go.etcd.io/etcd/server/v3"}},
+	Kubernetes: ofKubernetes,
+	Jaeger2:    {{"jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"}},
+	Collector:  {{"collector", "."}},
+	Kwok:       {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
+	Helm:       {{"helm", "helm.sh/helm/v4/cmd/helm"}},
+	Helm3:      {{"helm", "helm.sh/helm/v3/cmd/helm"}},
+	Monitoring: {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
+	Kustomize:  {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
+	Alerts:     {{"alerts", "."}},
+	TraceQL:    {{"traceql", "."}},
+}
+
+// programs are what a tool has; those of another release of Kubernetes are the same.
+func (tool Tool) programs() []program {
+	if strings.HasPrefix(string(tool), string(Kubernetes)+"-") {
+		tool = Kubernetes
+	}
+	return programs[tool]
 }
 
 // layout is part of every cache key; raise it when the way tools are built
@@ -92,11 +95,8 @@ const layout = "1"
 // module versions. Only one process at a time builds a tool, the others wait
 // for its result. Progress is written to progress, if that is not nil.
 func (tool Tool) Build(ctx context.Context, progress io.Writer) (string, error) {
-	if other := Tool(os.Getenv(KubernetesEnv)); tool == Kubernetes && other != "" {
-		if programs[other] == nil {
-			return "", fmt.Errorf("controlplane: %s: %q is no tool; there is %s", KubernetesEnv, other, Kubernetes134)
-		}
-		tool = other
+	if other := os.Getenv(KubernetesEnv); tool == Kubernetes && other != "" {
+		tool = Tool(other)
 	}
 	module, err := moduleDir(ctx, tool)
 	if err != nil {
@@ -138,7 +138,7 @@ func (tool Tool) Build(ctx context.Context, progress io.Writer) (string, error) 
 	}
 	defer func() { _ = os.RemoveAll(unfinished) }() // renamed by then, if all went well
 	started := time.Now()
-	for _, p := range programs[tool] {
+	for _, p := range tool.programs() {
 		if err := buildProgram(ctx, module, p, filepath.Join(unfinished, p.name), say); err != nil {
 			return "", err
 		}
@@ -258,7 +258,7 @@ func cacheKey(ctx context.Context, module string, t Tool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("controlplane: go env: %w", err)
 	}
-	fmt.Fprintf(h, "%s\n%s\n%v", layout, version, programs[t])
+	fmt.Fprintf(h, "%s\n%s\n%v", layout, version, t.programs())
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
