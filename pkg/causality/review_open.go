@@ -126,7 +126,7 @@ func restartPending(pod *podlife.Pod) bool {
 	}
 	for _, container := range pod.Containers {
 		for _, ended := range container.Runs {
-			if mayRestart(pod, container, ended, over) && !pod.StoppedWith(container, ended) {
+			if pod.MayRestart(container, ended, over) && !pod.StoppedWith(container, ended) {
 				return true
 			}
 		}

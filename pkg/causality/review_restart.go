@@ -18,7 +18,7 @@ func (r *reviewer) restarts() {
 		}
 		for _, container := range pod.Containers {
 			for i, ended := range container.Runs {
-				if !mayRestart(pod, container, ended, over) {
+				if !pod.MayRestart(container, ended, over) {
 					continue
 				}
 				restart, done := build.RestartOf(r.plan, pod, container, i)
@@ -41,16 +41,6 @@ func (r *reviewer) restarts() {
 			}
 		}
 	}
-}
-
-// mayRestart reports whether the end of a run, after a time, may begin a restart that was not
-// handed out yet.
-func mayRestart(pod *podlife.Pod, container *podlife.Container, ended *podlife.Run, after time.Time) bool {
-	if !ended.Over() || container.IsDone(ended) || ended.NeverRan() || ended.Finished.At().Before(after) {
-		return false
-	}
-	sent, ok := pod.Ledger.RestartSent[container.Name]
-	return !ok || ended.Restart > sent
 }
 
 // startOver is when a pod's start was over. One that is to finish is told of as

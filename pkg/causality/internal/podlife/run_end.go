@@ -122,3 +122,13 @@ func Describe(f evidence.Failure) string {
 		return f.Reason + ": " + f.Message
 	}
 }
+
+// MayRestart reports whether the end of a run, after a time, may begin a restart that was not
+// handed out yet.
+func (p *Pod) MayRestart(container *Container, ended *Run, after time.Time) bool {
+	if !ended.Over() || container.IsDone(ended) || ended.NeverRan() || ended.Finished.At().Before(after) {
+		return false
+	}
+	sent, ok := p.Ledger.RestartSent[container.Name]
+	return !ok || ended.Restart > sent
+}
