@@ -27,7 +27,7 @@ type Fault struct {
 	// Kind says what went wrong.
 	Kind FaultKind
 	// Doing is what the engine was doing: "observe", "review", "disruption",
-	// "activity", "sweep" or "drop".
+	// "activity", "record", "sweep" or "drop".
 	Doing string
 	// Object is what it was doing that for, as Kind namespace/name. It is empty
 	// where that is nothing in particular.

@@ -3,7 +3,6 @@ package causality
 import (
 	"slices"
 
-	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/records"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -43,11 +42,20 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 
 // withRecords appends the log records whose time has come to what is handed out.
 func (e *Engine) withRecords(out []spans.Trace, wanted extent) []spans.Trace {
-	if all := wanted != whatSettled; all || e.records.Ready(e.now, e.settle()) {
-		around := records.Around{Pods: e.pods, Sets: e.sets, WorkloadOf: e.workloadOf, PlanOf: e.planOfAll}
-		if f := e.guard(func() { out = append(out, e.records.Take(e.now, e.settle(), all, around)...) }); f != nil {
-			e.contain(f, "activity", kube.ObjectID{}, "")
-		}
+	all := wanted != whatSettled
+	if !all && !e.records.Ready(e.now, e.settle()) {
+		return out
 	}
-	return out
+	around := records.Around{
+		Pods: e.pods, Sets: e.sets, Nodes: e.nodes.ByID, Claims: e.claims,
+		WorkloadOf: e.workloadOf, Above: e.workloadAbove, PlanOf: e.planOfAll, Patience: e.opts.Settle,
+	}
+	for {
+		f := e.guard(func() { e.records.Take(e.now, e.settle(), all, around, &out) })
+		if f == nil {
+			return out
+		}
+		id, name := e.records.GiveUp(around, &out)
+		e.contain(f, "record", id, name)
+	}
 }

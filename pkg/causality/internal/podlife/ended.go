@@ -133,11 +133,11 @@ func (p *Pod) endedWith(container *Container, r *Run) bool {
 	if !r.Seen.Before(p.FailedBy.Arrival) {
 		return true
 	}
-	return !container.waitedAfter(r) && !end.Before(asked.Add(-container.longestKill-clockSlack))
+	return !container.WaitedAfter(r) && !end.Before(asked.Add(-container.longestKill-clockSlack))
 }
 
-// waitedAfter reports whether the container was seen to wait, since a run had ended.
-func (c *Container) waitedAfter(r *Run) bool {
+// WaitedAfter reports whether the container was seen to wait, since a run had ended.
+func (c *Container) WaitedAfter(r *Run) bool {
 	n := len(c.Waits)
 	return n > 0 && !c.Waits[n-1].from.At().Before(r.Finished.Earliest)
 }

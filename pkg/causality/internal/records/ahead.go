@@ -7,6 +7,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
@@ -16,10 +18,13 @@ import (
 
 // lookout finds the spans that Events are on, or will be.
 type lookout struct {
-	now    time.Time
-	settle time.Duration
-	planOf func(*workloads.Workload) *plans.Plan
-	aheads map[*workloads.Change]*build.Ahead
+	now time.Time
+	// patience is how long what is observed of objects is waited for. Events may come later than
+	// that: settle is how long they are waited for. Which trace an Event is in is said by objects,
+	// and Events only tell apart the phases in it.
+	patience, settle time.Duration
+	around           Around
+	aheads           map[any]*build.Ahead // by the change, or the lost pod
 }
 
 // spanOf is the span that has, or will have, the time of an Event; zero where that is not
@@ -38,17 +43,36 @@ func (l *lookout) spanOf(it *entry, of subject) (in trace.TraceID, id trace.Span
 func (l *lookout) ahead(it *entry, of subject) *spans.Span {
 	// What is left of the Event, where a span has some of it, is told anew, from then on.
 	ev := it.event.Untold()
+	if ev == nil || ev.Initial || l.now.Before(it.seen.Add(l.patience)) {
+		return nil
+	}
+	if of.node != nil {
+		return l.ofNode(of.node, ev)
+	}
 	w := of.workload
-	if w == nil || ev == nil || ev.Ledger.Claimed || ev.Initial || l.now.Before(it.seen.Add(l.settle)) {
+	if w == nil {
 		return nil
 	}
-	p := l.planOf(w)
-	if p == nil {
+	p := l.around.PlanOf(w)
+	switch {
+	case p == nil:
 		return nil
-	}
-	if of.pod != nil {
+	case of.pod != nil:
 		return l.ofPod(p, of.pod, ev)
+	case of.claim != nil:
+		return l.ofClaim(p, of.pods, of.claim, ev)
+	case of.scaler:
+		return l.ofScaler(p, it, ev)
 	}
+	if ev.Ledger.Claimed {
+		return nil // what it says again may be of a change that is told
+	}
+	return l.ofWorkload(p, of.set, ev)
+}
+
+// ofWorkload is the span that an Event about a workload, or about a set of it, will be on.
+func (l *lookout) ofWorkload(p *plans.Plan, set *workloads.PodSet, ev *podlife.Event) *spans.Span {
+	w := p.Workload
 	for _, c := range slices.Backward(w.Changes) {
 		if c.Ledger.Sent {
 			break
@@ -57,8 +81,11 @@ func (l *lookout) ahead(it *entry, of subject) *spans.Span {
 		switch {
 		case a == nil:
 			return nil // it may be of this one
-		case of.set != nil && of.set.Object == ev.Object:
-			if s := a.OfSet(of.set, ev); s != nil {
+		case set != nil && set.Object == ev.Object:
+			if s := a.OfSet(set, ev); s != nil {
+				if !s.SpanID.IsValid() && lossToTell(p, set) {
+					return nil // that no pod could be made may be told of with the loss
+				}
 				return s
 			}
 		case w.Object == ev.Object:
@@ -70,22 +97,132 @@ func (l *lookout) ahead(it *entry, of subject) *spans.Span {
 	return nil
 }
 
+// lossToTell reports whether the loss of a pod of a set is still to be told, apart from any change.
+func lossToTell(p *plans.Plan, set *workloads.PodSet) bool {
+	for pod, at := range p.Stops {
+		p.Work.Spend(1)
+		if at.Set == set && at.Lost != nil && at.Change == nil && !pod.Ledger.StopSent {
+			return true
+		}
+	}
+	return false
+}
+
 // ofPod is the span that an Event about a pod will be on.
 func (l *lookout) ofPod(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spans.Span {
 	start, stop := p.Starts[pod], p.Stops[pod]
-	if start.Change != nil && start.Lost == nil && !pod.Initial && !pod.Ledger.StartSent {
-		a := l.of(p, start.Change)
-		if a == nil {
-			return nil
+	if !pod.Initial && !pod.Ledger.StartSent {
+		var a *build.Ahead
+		switch {
+		case start.Lost == nil && start.Change != nil:
+			if a = l.of(p, start.Change); a == nil {
+				return nil
+			}
+		case start.Lost != nil && start.Change == nil:
+			if a = l.ofLoss(p, start.Lost); a == nil {
+				return nil
+			}
 		}
-		if s := a.OfStart(pod, ev); s != nil {
-			return s
+		if a != nil {
+			if s := a.OfStart(pod, ev, l.known(pod)); s != nil {
+				return s
+			}
 		}
+	}
+	if s := pod.Ledger.StartSpan; s != nil && !pod.Lost() && !ev.Last().At.After(s.End) {
+		return traceOf(s.Place) // it comes late, and is told below the start
+	}
+	if s := l.ofRestart(p, pod, ev); s != nil {
+		return s
 	}
 	if stop.Change != nil && stop.Lost == nil && !pod.Ledger.StopSent && pod.Leaving() && !pod.EndedUndeleted() {
 		if a := l.of(p, stop.Change); a != nil {
 			return a.OfStop(pod, ev)
 		}
+	}
+	return nil
+}
+
+// known is the time before which all is known of what is said of a pod as it starts: what was
+// waited for, or what its kubelet has told since. That tells of one thing after the other.
+func (l *lookout) known(pod *podlife.Pod) time.Time {
+	known := l.now.Add(-l.settle - 1)
+	for _, ev := range pod.Events {
+		if ev.Component == attr.ServiceKubelet && !ev.FirstArrival.Add(l.patience).After(l.now) {
+			known = evidence.Latest(known, ev.First())
+		}
+	}
+	return known
+}
+
+// ofRestart is the trace of the restart that will have what is said of a container; nil where that
+// is not certain. A run that has ended will be followed by another if its container was seen to wait
+// for that, or the next one was seen.
+func (l *lookout) ofRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spans.Span {
+	i := slices.IndexFunc(pod.Containers, func(c *podlife.Container) bool { return c.Name == ev.Container && !c.Init })
+	ready, ok := pod.FirstReady()
+	over := ready.At.At()
+	if pod.Initial && p.Starts[pod].Change == nil {
+		over, ok = time.Time{}, !pod.LostFirst
+	}
+	if i < 0 || !ok || pod.Finite || pod.Lost() {
+		return nil
+	}
+	container := pod.Containers[i]
+	for i, ended := range container.Runs {
+		if !pod.MayRestart(container, ended, over) {
+			continue
+		}
+		p.Work.Spend(1 + len(pod.Events))
+		restart, done := build.RestartOf(p, pod, container, i)
+		if restart == nil || !container.Ledger.WillEmit(restart.From) {
+			return nil
+		}
+		switch known := l.now.Add(-l.patience); {
+		case done && !restart.Seen.After(known):
+		case restart.Next != nil && restart.Next.Started.Known():
+			if ev.Last().At.After(evidence.Earliest(restart.Next.Started.Earliest, known)) {
+				return nil // it may lead to the next one
+			}
+		case !container.WaitedAfter(ended) || ev.Last().At.After(known):
+			return nil // it may have ended with its pod
+		}
+		at, has := restart.Ahead(p, ev, done)
+		if !has || done && ev.Last().At.After(restart.Until) {
+			return nil
+		}
+		return traceOf(at)
+	}
+	return nil
+}
+
+// ofClaim is the trace of the start of the pod that waits for a claim.
+func (l *lookout) ofClaim(p *plans.Plan, users []*podlife.Pod, claim *podlife.VolumeClaim, ev *podlife.Event) *spans.Span {
+	for _, pod := range users {
+		start := p.Starts[pod]
+		if start.Change == nil || start.Lost != nil || pod.Initial || pod.Ledger.StartSent || !pod.Claims.Waiter(pod, claim, ev.First(), p.Work) ||
+			!pod.Claims.Waiter(pod, claim, ev.Last().At, p.Work) {
+			continue
+		}
+		if a := l.of(p, start.Change); a != nil {
+			return a.Trace()
+		}
+	}
+	return nil
+}
+
+// ofScaler is the root of the scale that an autoscaler says it asked for.
+func (l *lookout) ofScaler(p *plans.Plan, it *entry, ev *podlife.Event) *spans.Span {
+	c := p.Workload.Current()
+	if c == nil || c.Ledger.Sent || c.Cause != attr.CauseAutoscale || ev.First() != it.at {
+		return nil
+	}
+	r, ok := p.RescaleTo(c.Wanted, p.StartOf(c))
+	if !ok || r.Event != it.event || !r.At.Equal(it.at) {
+		return nil
+	}
+	if a := l.of(p, c); a != nil {
+		return a.Root()
 	}
 	return nil
 }
@@ -96,12 +233,23 @@ func (l *lookout) of(p *plans.Plan, c *workloads.Change) *build.Ahead {
 	if !settled(p, c) {
 		return nil
 	}
-	a := l.aheads[c]
-	if a == nil {
-		a = build.NewAhead(p, c, l.now, l.now.Add(-l.settle))
-		l.aheads[c] = a
+	if l.aheads[c] == nil {
+		l.aheads[c] = build.NewAhead(p, c, l.now)
 	}
-	return a
+	return l.aheads[c]
+}
+
+// ofLoss looks ahead in the replacement of a pod; it is nil if the loss may turn out to be
+// something else, or is told.
+func (l *lookout) ofLoss(p *plans.Plan, lost *podlife.Pod) *build.Ahead {
+	at := p.Stops[lost]
+	if at.Lost != lost || at.Change != nil || lost.Ledger.StopSent || lost.Ledger.Replaced != nil || p.Workload.Deleted || p.Workload.Gone || p.Workload.Composition != nil {
+		return nil
+	}
+	if l.aheads[lost] == nil {
+		l.aheads[lost] = build.NewAheadOfLoss(p, lost, l.now)
+	}
+	return l.aheads[lost]
 }
 
 // settled reports whether the trace of a change is sure to come, or has, under the ID that it has
@@ -120,3 +268,6 @@ func settled(p *plans.Plan, c *workloads.Change) bool {
 	}
 	return w.IdentitySettled(c)
 }
+
+// traceOf is a trace of which no span is certain.
+func traceOf(at ledger.Place) *spans.Span { return &spans.Span{TraceID: at.TraceID()} }

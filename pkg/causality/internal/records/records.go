@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
@@ -37,6 +38,7 @@ type Records struct {
 	waiting []*entry // in the order in which the news came
 	next    time.Time
 	lost    int64
+	failed  map[*workloads.Workload]bool // in this Take: see GiveUp
 }
 
 // entry is a record that waits.
@@ -149,10 +151,15 @@ func (r *Records) Ready(now time.Time, settle time.Duration) bool {
 
 // Around is what is known of what Events are about.
 type Around struct {
-	Pods map[kube.ObjectID]*podlife.Pod
-	Sets map[kube.ObjectID]*workloads.PodSet
-	// WorkloadOf is the workload that an object is, or is part of; nil if there is none.
-	WorkloadOf func(*podlife.Object) *workloads.Workload
+	Pods   map[kube.ObjectID]*podlife.Pod
+	Sets   map[kube.ObjectID]*workloads.PodSet
+	Nodes  map[kube.ObjectID]*nodes.Record
+	Claims *podlife.VolumeClaims
+	// WorkloadOf is the workload that an object is, or is part of; nil if there is none. Above is
+	// also the one that an object is for, as an autoscaler is, or that owns it.
+	WorkloadOf, Above func(*podlife.Object) *workloads.Workload
+	// Patience is how long what is observed of objects may come late.
+	Patience time.Duration
 	// PlanOf is the plan of a workload, which is made once; nil where that fails.
 	PlanOf func(*workloads.Workload) *plans.Plan
 }
@@ -162,38 +169,76 @@ type subject struct {
 	workload *workloads.Workload
 	set      *workloads.PodSet // the object itself, or the pod's
 	pod      *podlife.Pod
+	node     *nodes.Record
+	// claim is a volume claim, and pods are the pods of the workload that use it.
+	claim *podlife.VolumeClaim
+	pods  []*podlife.Pod
+	// scaler says that it is an autoscaler of the workload.
+	scaler bool
 }
 
 func (a *Around) subject(obj *podlife.Object) subject {
-	of := subject{a.WorkloadOf(obj), a.Sets[obj.ObjectID], a.Pods[obj.ObjectID]}
-	if of.pod != nil {
+	of := subject{workload: a.WorkloadOf(obj), set: a.Sets[obj.ObjectID], pod: a.Pods[obj.ObjectID], node: a.Nodes[obj.ObjectID], claim: a.Claims.ByID[obj.ObjectID]}
+	switch {
+	case of.pod != nil:
 		of.set = a.Sets[of.pod.Owner]
+	case of.claim != nil && of.workload == nil:
+		for _, pod := range a.Claims.Users[podlife.ClaimKey(of.claim.Namespace, of.claim.Name)] {
+			if w := a.WorkloadOf(pod.Object); w != nil && (of.workload == nil || of.workload == w) {
+				of.workload, of.pods = w, append(of.pods, pod)
+			} else {
+				of.workload, of.pods = nil, nil // whose it is nobody says
+				break
+			}
+		}
+	case obj.Kind == kube.KindAutoscaler && of.workload == nil:
+		of.workload, of.scaler = a.Above(obj), true
 	}
 	return of
 }
 
-// Take returns the records whose time has come; all of them if nothing more will be observed.
-func (r *Records) Take(now time.Time, settle time.Duration, all bool, around Around) (out []spans.Trace) {
+// Take appends the records whose time has come to what is handed out; all of them if nothing more
+// will be observed. Should it end in a panic, what it was about to hand out is first in GiveUp.
+func (r *Records) Take(now time.Time, settle time.Duration, all bool, around Around, out *[]spans.Trace) {
 	if r == nil {
-		return nil
+		return
 	}
 	r.next = now.Add(pause)
-	n := 0
-	for crowd := len(r.waiting) - mostWaiting; n < len(r.waiting); n++ {
-		if !all && n >= crowd && now.Before(r.waiting[n].seen.Add(delay(settle))) {
-			break
-		}
-	}
-	look := lookout{now: now, settle: settle, planOf: around.PlanOf, aheads: map[*workloads.Change]*build.Ahead{}}
-	for _, it := range r.waiting[:n] {
+	look := lookout{now: now, patience: around.Patience, settle: settle, around: around, aheads: map[any]*build.Ahead{}}
+	for len(r.waiting) > 0 && (all || len(r.waiting) > mostWaiting || !now.Before(r.waiting[0].seen.Add(delay(settle)))) {
+		it := r.waiting[0]
 		of := around.subject(it.event.Object)
-		of.describe(&it.record, it.event)
-		it.record.TraceID, it.record.SpanID = look.spanOf(it, of)
-		out = append(out, spans.Trace{Record: &it.record})
+		record := it.record
+		of.describe(&record, it.event)
+		if w := of.workload; w == nil || !r.failed[w] {
+			record.TraceID, record.SpanID = look.spanOf(it, of)
+		}
+		*out = append(*out, spans.Trace{Record: &record})
+		r.drop()
 	}
-	clear(r.waiting[:n])
-	if r.waiting = r.waiting[n:]; len(r.waiting) == 0 {
+	r.failed = nil
+}
+
+// drop drops the record that waits longest.
+func (r *Records) drop() {
+	r.waiting[0] = nil
+	if r.waiting = r.waiting[1:]; len(r.waiting) == 0 {
 		r.waiting = nil
 	}
-	return out
+}
+
+// GiveUp is for who recovered from a panic of Take: the record at which that was is handed out as
+// the Event itself has it, without what is known of its object. So it is those of a workload of
+// which looking ahead fails, until the next time.
+func (r *Records) GiveUp(around Around, out *[]spans.Trace) (id kube.ObjectID, name string) {
+	it := r.waiting[0]
+	*out = append(*out, spans.Trace{Record: &it.record})
+	r.drop()
+	if w := around.WorkloadOf(it.event.Object); w != nil {
+		if r.failed == nil {
+			r.failed = map[*workloads.Workload]bool{}
+		}
+		r.failed[w] = true
+	}
+	return it.event.Object.ObjectID, it.event.Object.Name
 }
