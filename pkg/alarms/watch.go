@@ -45,10 +45,10 @@ type Options struct {
 	Sink Sink
 	// Leading says whether this process is the one that tells, of several. Default: it is.
 	Leading func() bool
-	// About fills in what is known of an alarm's object beside what the Event says: Workload,
-	// Node, Resource, and TraceID and SpanID. It is called in Tick. Default: nothing is known.
-	About func(*Alarm)
 }
+
+// About says what is known of objects, of each in its place: the engine's is causality.Engine.About.
+type About func([]causality.Ref) []causality.Known
 
 // Watch raises alarms, and counts what they go by. Its methods may be called by several
 // goroutines.
@@ -234,8 +234,9 @@ func (w *Watch) Finished(t spans.Trace) {
 	w.begin(a)
 }
 
-// Tick says what time it is, and what goes on.
-func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruptions []causality.Ongoing) {
+// Tick says what time it is, and what goes on. What is known of what alarms are about is asked of
+// about; it may be nil.
+func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruptions []causality.Ongoing, about About) {
 	w.mu.Lock()
 	var states metrics.States
 	for i := range rollouts {
@@ -258,6 +259,7 @@ func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruption
 			w.goesOn(now, d.Since, Alarm{
 				Name: name, Object: Object{Kind: "Node", Name: d.Node, UID: d.UID}, Node: d.Node,
 				Reason: cmp.Or(d.Reason, d.Cause), Message: d.Message, Since: d.Since,
+				TraceID: d.Place.TraceID(), SpanID: d.Place.RootID(),
 			})
 		}
 	}
@@ -279,7 +281,7 @@ func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruption
 	w.pending = nil
 	w.mu.Unlock()
 	w.options.Metrics.Set(states)
-	w.tell(pending)
+	w.tell(pending, about)
 }
 
 // goesOn notes a state that an alarm is for, and begins the alarm, if the state began after
@@ -335,17 +337,49 @@ func (w *Watch) begin(a Alarm) {
 	}
 }
 
-func (w *Watch) tell(pending []Alarm) {
-	leading := w.options.Leading()
+// tell tells of alarms that have begun.
+func (w *Watch) tell(pending []Alarm, about About) {
 	for i := range pending {
 		w.options.Metrics.Began(pending[i].Name)
-		if !leading || w.options.Sink == nil {
-			continue
-		}
-		if w.options.About != nil {
-			w.options.About(&pending[i])
-		}
+	}
+	if len(pending) == 0 || w.options.Sink == nil || !w.options.Leading() {
+		return
+	}
+	w.describe(pending, about)
+	for i := range pending {
 		w.options.Sink.Begin(pending[i])
+	}
+}
+
+// describe says of alarms what is known of their objects, beside what the Event or the status has
+// said. What has a trace, as that of a rollout that is over, is told in full.
+func (w *Watch) describe(pending []Alarm, about About) {
+	if about == nil {
+		return
+	}
+	var refs []causality.Ref
+	var of []*Alarm
+	for i := range pending {
+		if a := &pending[i]; !a.TraceID.IsValid() {
+			refs = append(refs, causality.Ref{Kind: a.Object.Kind, Namespace: a.Object.Namespace, Name: a.Object.Name, UID: types.UID(a.Object.UID)})
+			of = append(of, a)
+		}
+	}
+	if len(refs) == 0 {
+		return
+	}
+	for i, known := range about(refs) {
+		a := of[i]
+		if k := known.Workload; k.Name != "" && a.Workload == (Object{}) {
+			a.Workload = Object{Kind: k.Kind, Namespace: k.Namespace, Name: k.Name, UID: string(k.UID)}
+		}
+		a.Node = cmp.Or(a.Node, known.Node)
+		for _, kv := range known.Resource {
+			if !slices.ContainsFunc(a.Resource, func(have attribute.KeyValue) bool { return have.Key == kv.Key }) {
+				a.Resource = append(slices.Clip(a.Resource), kv)
+			}
+		}
+		a.TraceID, a.SpanID = known.TraceID, known.SpanID
 	}
 }
 

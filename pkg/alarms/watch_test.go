@@ -66,7 +66,7 @@ func (s *story) event(name string, times int32, kind, reason, message string) *c
 
 // tick tells what goes on, and returns what has begun since the last time, as "name object: reason".
 func (s *story) tick(rollouts []causality.OpenRollout, disruptions []causality.Ongoing) (began []string) {
-	s.watch.Tick(s.now, rollouts, disruptions)
+	s.watch.Tick(s.now, rollouts, disruptions, nil)
 	for _, a := range s.began {
 		began = append(began, fmt.Sprintf("%s %s/%s: %s", strings.TrimPrefix(a.Name, "Rollspan"), a.Object.Kind, a.Object.Name, a.Reason))
 	}
@@ -242,7 +242,7 @@ func TestEventsRaiseAlarms(t *testing.T) {
 	s.pass(Quiet + time.Second)
 	s.want("it is over", s.tick(nil, nil))
 	s.see(watch.Modified, s.event("other", 2, "Pod", "BackOff", "a\nb\x1b[31mc"+strings.Repeat("ä", MaxMessage)))
-	s.watch.Tick(s.now, nil, nil)
+	s.watch.Tick(s.now, nil, nil, nil)
 	a := s.began[0]
 	if !strings.HasPrefix(a.Message, "a b[31mcä") || len(a.Message) > MaxMessage {
 		t.Errorf("the message is %q", a.Message)
@@ -345,7 +345,7 @@ func rollout(outcome string, took time.Duration, more ...attribute.KeyValue) spa
 func TestRollouts(t *testing.T) {
 	s := newStory(t)
 	s.watch.Finished(rollout("failed", time.Minute, attribute.String("error.type", "ImagePullBackOff")))
-	s.watch.Tick(s.now, nil, nil)
+	s.watch.Tick(s.now, nil, nil, nil)
 	if len(s.began) != 1 || !s.began[0].TraceID.IsValid() || s.began[0].Workload != (Object{Kind: "Deployment", Namespace: "shop", Name: "web"}) {
 		t.Errorf("there began %+v", s.began)
 	}

@@ -3,7 +3,9 @@ package causality
 import (
 	"slices"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/records"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -40,16 +42,21 @@ func (e *Engine) handOut(out []spans.Trace) []spans.Trace {
 	return out
 }
 
+// around is what is known of what Events are about.
+func (e *Engine) around(planOf func(*workloads.Workload) *plans.Plan) records.Around {
+	return records.Around{
+		Pods: e.pods, Sets: e.sets, Nodes: e.nodes.ByID, Claims: e.claims,
+		WorkloadOf: e.workloadOf, Above: e.workloadAbove, PlanOf: planOf, Patience: e.opts.Settle,
+	}
+}
+
 // withRecords appends the log records whose time has come to what is handed out.
 func (e *Engine) withRecords(out []spans.Trace, wanted extent) []spans.Trace {
 	all := wanted != whatSettled
 	if !all && !e.records.Ready(e.now, e.settle()) {
 		return out
 	}
-	around := records.Around{
-		Pods: e.pods, Sets: e.sets, Nodes: e.nodes.ByID, Claims: e.claims,
-		WorkloadOf: e.workloadOf, Above: e.workloadAbove, PlanOf: e.planOfAll, Patience: e.opts.Settle,
-	}
+	around := e.around(e.planOfAll)
 	for {
 		f := e.guard(func() { e.records.Take(e.now, e.settle(), all, around, &out) })
 		if f == nil {

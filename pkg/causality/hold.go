@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/preview"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -22,6 +23,19 @@ func (e *Engine) Preview() []spans.Trace {
 	}
 	e.budget, e.worked, e.plans = budget, worked, nil
 	return v.End()
+}
+
+// About is what is known of objects, in as much work as Preview may take; it changes nothing.
+func (e *Engine) About(refs []Ref) []Known {
+	known, budget, worked, around := make([]Known, len(refs)), e.budget, e.worked, e.around(e.plan)
+	for i, ref := range refs {
+		if e.budget = min(budget, preview.Work-(e.worked-worked)); e.budget > 0 {
+			id := e.resolve(kube.ObjectID{Kind: ref.Kind, Namespace: ref.Namespace, UID: ref.UID}, ref.Name)
+			_ = e.guard(func() { known[i] = around.About(e.objects[id], e.now) })
+		}
+	}
+	e.budget, e.worked, e.plans = budget, worked, nil
+	return known
 }
 
 // Hold has time pass without consequences until Release: observations are taken in, and

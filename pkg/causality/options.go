@@ -2,12 +2,12 @@ package causality
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
+	"github.com/rollspan/rollspan/pkg/causality/internal/records"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
@@ -63,20 +63,8 @@ type Options struct {
 	Records func(*corev1.Event) bool
 }
 
-// IsCopy reports whether an annotation holds a copy of the object that has it, as tools that
-// apply objects leave behind, by its key. There are environment variables in it.
-func IsCopy(annotation string) bool {
-	_, name, _ := strings.Cut(annotation, "/")
-	switch {
-	case strings.Contains(annotation, "last-applied"):
-		return true // kubectl.kubernetes.io/last-applied-configuration, banzaicloud.com/last-applied
-	case strings.HasPrefix(annotation, "objectset.rio.cattle.io/"):
-		return name == "applied" // Rancher's
-	case strings.HasPrefix(annotation, "kapp.k14s.io/"):
-		return strings.HasPrefix(name, "original") // Carvel's
-	}
-	return false
-}
+// IsCopy reports whether an annotation holds a copy of the object that has it, by its key.
+func IsCopy(annotation string) bool { return workloads.IsCopy(annotation) }
 
 // shownBy are the keys that the options name, each once.
 func shownBy(opts *Options) workloads.Shown {
@@ -156,6 +144,12 @@ type OpenRollout = workloads.OpenRollout
 
 // Ongoing is a disruption that goes on.
 type Ongoing = nodes.Ongoing
+
+// Ref names an object, and Known is what the engine knows of it: see Engine.About.
+type (
+	Ref   = records.Ref
+	Known = records.Known
+)
 
 // TraceContextMode is what becomes of the trace context that a deployer leaves
 // on a workload.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -76,6 +77,6 @@ func (r *reviewer) scheduled() {
 func (r *reviewer) toldByEvent(cron *podlife.Object) bool {
 	return slices.ContainsFunc(cron.Events, func(ev *podlife.Event) bool {
 		_, listed := ev.Listed()
-		return ev.Reason == reasonCreatedJob && jobNamed(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
+		return ev.Reason == reasonCreatedJob && workloads.JobIn(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
 	})
 }

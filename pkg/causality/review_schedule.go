@@ -48,8 +48,8 @@ func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wa
 		if ev.Untold() == nil {
 			continue // it is with another one of them
 		}
-		name := jobNamed(ev.Message())
-		job, due := s.job(name), s.timeIn(name, ev.First())
+		name := workloads.JobIn(ev.Message())
+		job, due := s.job(name), workloads.TimeIn(s.cron.Name, name, ev.First())
 		_, listed := ev.Listed()
 		switch at, missed := missedTime(ev); {
 		case build.KeepsFromJob(ev):
@@ -214,7 +214,7 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 			case build.KeepsFromJob(ev) && onTheMinute(o.At):
 				t = o.At.Truncate(time.Minute)
 			case ev.Reason == reasonCreatedJob:
-				t = s.timeIn(jobNamed(o.Message), o.At)
+				t = workloads.TimeIn(s.cron.Name, workloads.JobIn(o.Message), o.At)
 			}
 			if t.After(at) && (next.IsZero() || t.Before(next)) {
 				next, seen = t, o.Seen
@@ -228,7 +228,7 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 // there is none.
 func (s *scheduler) created(at time.Time) *podlife.Event {
 	for _, ev := range s.cron.Events {
-		if ev.Reason == reasonCreatedJob && jobNamed(ev.Message()) == s.nameAt(at) {
+		if ev.Reason == reasonCreatedJob && workloads.JobIn(ev.Message()) == s.nameAt(at) {
 			return ev
 		}
 	}
@@ -249,36 +249,6 @@ func (s *scheduler) nameAt(at time.Time) string {
 	return s.cron.Name + "-" + strconv.FormatInt(at.Unix()/60, 10)
 }
 
-// longestDelay is how late a Job may be made for the minute in its name to be the time
-// that it is for.
-const longestDelay = 24 * time.Hour
-
-// timeIn is the time that a Job is for, by its name and when it was made; zero if it cannot
-// be told.
-func (s *scheduler) timeIn(name string, made time.Time) time.Time {
-	minute, err := strconv.ParseInt(strings.TrimPrefix(name, s.cron.Name+"-"), 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	at := time.Unix(minute*60, 0).UTC()
-	if at.After(made) || made.Sub(at) > longestDelay {
-		return time.Time{}
-	}
-	return at
-}
-
-// jobNamed reads the name of a Job from "Created job nightly-2", "Deleted job nightly-1" or
-// "Saw completed job: nightly-1, condition: Complete".
-func jobNamed(message string) string {
-	for _, words := range []string{"Created job ", "Deleted job ", "Saw completed job: "} {
-		if rest, ok := strings.CutPrefix(message, words); ok {
-			name, _, _ := strings.Cut(rest, ",")
-			return name
-		}
-	}
-	return ""
-}
-
 // missedTime reads the time of which the controller says that it was too late for it.
 func missedTime(ev *podlife.Event) (at time.Time, ok bool) {
 	if ev.Reason != reasonMissedSchedule {
@@ -286,5 +256,5 @@ func missedTime(ev *podlife.Event) (at time.Time, ok bool) {
 	}
 	_, stated, _ := strings.Cut(ev.Message(), "start a job: ")
 	at, err := time.Parse(time.RFC1123Z, stated)
-	return at.UTC(), err == nil && !at.After(ev.First()) && ev.First().Sub(at) <= longestDelay
+	return at.UTC(), err == nil && !at.After(ev.First()) && ev.First().Sub(at) <= workloads.LongestDelay
 }

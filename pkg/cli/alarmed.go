@@ -31,8 +31,8 @@ func (a *alarmed) observes(told func(causality.Observation)) func(causality.Obse
 	}
 }
 
-func (a *alarmed) tick(now time.Time, stats *causality.Stats) {
-	a.watch.Tick(now, stats.Rollouts, stats.Disruptions)
+func (a *alarmed) tick(now time.Time, stats *causality.Stats, about func([]causality.Ref) []causality.Known) {
+	a.watch.Tick(now, stats.Rollouts, stats.Disruptions, about)
 }
 
 // leading reports whether this process is the one that tells what it sees.

@@ -39,6 +39,7 @@ type Engine interface {
 	Release()
 	Unsettled() []types.UID
 	Preview() []spans.Trace
+	About([]causality.Ref) []causality.Known
 	Close() []spans.Trace
 	Stats() causality.Stats
 }
@@ -326,6 +327,9 @@ func (k *Keeper) EngineStats() causality.Stats { return k.engine.Stats() }
 
 // Preview is what the engine says of what is in progress.
 func (k *Keeper) Preview() []spans.Trace { return k.engine.Preview() }
+
+// About is what the engine knows of objects.
+func (k *Keeper) About(refs []causality.Ref) []causality.Known { return k.engine.About(refs) }
 
 // ready notes what was built, and makes what it was built from survive the machine. It
 // returns what of it is to be handed out.

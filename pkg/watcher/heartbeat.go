@@ -144,6 +144,11 @@ func (w watchedEngine) Preview() []spans.Trace {
 	return w.engine.Preview()
 }
 
+func (w watchedEngine) About(refs []causality.Ref) []causality.Known {
+	defer w.heartbeat.enter(call{what: "looking at what alarms are about"})()
+	return w.engine.About(refs)
+}
+
 func (w watchedEngine) Close() []spans.Trace {
 	defer w.heartbeat.enter(call{what: "looking at what is over"})()
 	return w.engine.Close()

@@ -55,6 +55,8 @@ func (s stuck) Release()               {}
 func (s stuck) Unsettled() []types.UID { return nil }
 func (s stuck) Preview() []spans.Trace { return nil }
 
+func (s stuck) About([]causality.Ref) []causality.Known { return nil }
+
 func (s stuck) Stats() causality.Stats { return causality.Stats{} }
 
 func (s stuck) Deliver(spans.Trace) error {

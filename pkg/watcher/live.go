@@ -65,7 +65,7 @@ type LiveOptions struct {
 	Observed func(causality.Observation)
 	// Ticked is called, if it is set, once a second with what the engine counts, from the
 	// goroutine that feeds it.
-	Ticked func(now time.Time, stats *causality.Stats)
+	Ticked func(now time.Time, stats *causality.Stats, about func([]causality.Ref) []causality.Known)
 	// Log is where messages go. Default: slog's default.
 	Log *slog.Logger
 }
@@ -272,7 +272,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
 			if l.options.Ticked != nil {
-				l.options.Ticked(now, &stats)
+				l.options.Ticked(now, &stats, keeper.About)
 			}
 			shed.note(&stats, now)
 			l.noteListed(keeper)

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -133,6 +134,8 @@ func (d *Disruption) FoundBy() string {
 type Ongoing struct {
 	Node, UID, Cause, Reason, Message string
 	Since                             time.Time
+	// Place is where its trace will be.
+	Place ledger.Place
 }
 
 // Ongoing are the disruptions that go on, in no order.
@@ -140,7 +143,7 @@ func (ns *Nodes) Ongoing() (all []Ongoing) {
 	for _, n := range ns.ByID {
 		for _, d := range n.Disruptions {
 			if !d.Over {
-				all = append(all, Ongoing{n.Name, string(n.UID), string(d.Kind), d.Reason, d.Message, d.Start.At()})
+				all = append(all, Ongoing{n.Name, string(n.UID), string(d.Kind), d.Reason, d.Message, d.Start.At(), d.Place()})
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package workloads
 
 import (
+	"strings"
+
 	"go.opentelemetry.io/otel/attribute"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -26,4 +28,19 @@ func (w *Workload) Show(meta metav1.Object, which Shown) {
 	}
 	show(w.Controller.labelKey, which.Labels, meta.GetLabels())
 	show(w.Controller.annotationKey, which.Annotations, meta.GetAnnotations())
+}
+
+// IsCopy reports whether an annotation holds a copy of the object that has it, as tools that
+// apply objects leave behind, by its key. There are environment variables in it.
+func IsCopy(annotation string) bool {
+	_, name, _ := strings.Cut(annotation, "/")
+	switch {
+	case strings.Contains(annotation, "last-applied"):
+		return true // kubectl.kubernetes.io/last-applied-configuration, banzaicloud.com/last-applied
+	case strings.HasPrefix(annotation, "objectset.rio.cattle.io/"):
+		return name == "applied" // Rancher's
+	case strings.HasPrefix(annotation, "kapp.k14s.io/"):
+		return strings.HasPrefix(name, "original") // Carvel's
+	}
+	return false
 }
