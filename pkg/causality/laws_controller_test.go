@@ -166,6 +166,9 @@ func pathFree(t interface{ Errorf(string, ...any) }, obs []causality.Observation
 				t.Errorf("%s %s: somebody had to delete %s for %q to end", root.Name, root.Subject, next.subject, text)
 			}
 		}
+		if root.Name == "Pod replacement" && g.took > 2*slack {
+			nothingHoldsUp(t, obs, *root, text, from.Add(slack), until.Add(-slack))
+		}
 		if g.took > time.Second+slack {
 			nothingBlocks(t, obs, pods, *root, text, from.Add(slack), until.Add(-slack))
 		}

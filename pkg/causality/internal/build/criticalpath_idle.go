@@ -221,18 +221,8 @@ const reaction = time.Second
 // between two times; zero if it did not. It tries again until it may.
 func (b *changeBuilder) refusedSince(from, to time.Time) (first time.Time) {
 	for _, set := range b.plan.Sets {
-		if !set.Direct() {
-			continue // its steps have that time
-		}
-		for _, ev := range set.Events {
-			if ev.Reason != "FailedCreate" {
-				continue
-			}
-			for _, o := range ev.Occurrences {
-				if !o.At.Before(from) && o.At.Before(to) {
-					first = evidence.Earliest(first, o.At)
-				}
-			}
+		if set.Direct() { // its steps have that time otherwise
+			first = evidence.Earliest(first, set.RefusedIn(from, to))
 		}
 	}
 	return first

@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
@@ -135,20 +136,21 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	linkLoss(root, p.Around.CausesOfLoss(lost, disrupted))
 	lost.Ledger.EmitReplacement(b.remember(root))
 	attachAnnounced(root, lost)
+	loss := critpath.Loss{InTheWay: p.Workload.Controller.Replaces.InTheWay(), Refused: set.RefusedIn(root.Start, root.End)}
 	switch {
 	case lost.EndedUndeleted():
-		b.endedStop(p, root.SpanID, lost, set.Attributes(), start, cut.Now)
+		loss.Stop = b.endedStop(p, root.SpanID, lost, set.Attributes(), start, cut.Now)
 	case !lost.Leaving():
 		lost.Ledger.PassOverStop() // it is there as before, and somebody else's
 	case lost.Gone.Known() || cut.Last:
-		b.podStop(root.SpanID, lost, set.Attributes(), p.StopAsked(lost), start, cut.Now)
+		loss.Stop = b.podStop(root.SpanID, lost, set.Attributes(), p.StopAsked(lost), start, cut.Now)
 	}
 	if next != nil {
 		at := cut.Now
 		if how != attr.OutcomeOpen {
 			at = time.Time{}
 		}
-		b.podStart(root.SpanID, next, set.Attributes(), start, at, how == attr.OutcomeFailed)
+		loss.Start = b.podStart(root.SpanID, next, set.Attributes(), start, at, how == attr.OutcomeFailed)
 		if how == attr.OutcomeFailed {
 			f, _ := next.Trouble(next.Timeline(end), end)
 			fail(root, f)
@@ -159,7 +161,9 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	}
 	attachLoss(p, root, set, lost, next)
 	if how != attr.OutcomeOpen {
-		b.addPath(root)
+		path := critpath.New(b.spans, root, b.work)
+		path.Replace(loss)
+		path.Finish()
 	}
 	return b.done(), disrupted
 }

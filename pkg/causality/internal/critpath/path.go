@@ -114,7 +114,11 @@ func (path *Path) Descend(s *spans.Span) {
 	}
 	path.within[s] = true
 	defer delete(path.within, s)
-	cut := s.End.After(path.At) // the path leaves it before its end
+	path.parts(s, s.End.After(path.At))
+}
+
+// parts goes through the parts of a span. The path leaves it before its end where it is cut.
+func (path *Path) parts(s *spans.Span, cut bool) {
 	for part := path.lastPart(s, cut); part != nil; part = path.lastPart(s, false) {
 		if !path.Advances(func() {
 			path.Self(s, evidence.Earliest(part.End, path.At))

@@ -70,3 +70,25 @@ func (set *PodSet) AskedFor(t time.Time) int32 {
 	}
 	return set.Replicas
 }
+
+// RefusedIn is when the API first refused a pod of the set between two times, by what its
+// controller says: its Events, or where these are lost the condition of a ReplicaSet. It is zero
+// if the API did not.
+func (set *PodSet) RefusedIn(from, to time.Time) (first time.Time) {
+	for _, f := range set.createFailures {
+		if f.from.Before(to) && (f.until.IsZero() || f.until.After(from)) {
+			first = evidence.Earliest(first, evidence.Latest(f.from, from))
+		}
+	}
+	for _, ev := range set.Events {
+		if ev.Reason != "FailedCreate" {
+			continue
+		}
+		for _, o := range ev.Occurrences {
+			if !o.At.Before(from) && o.At.Before(to) {
+				first = evidence.Earliest(first, o.At)
+			}
+		}
+	}
+	return first
+}
