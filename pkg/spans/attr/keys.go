@@ -133,6 +133,12 @@ const (
 	// DisruptionKey is who disrupted a pod, by its condition DisruptionTarget:
 	// "EvictionByEvictionAPI".
 	DisruptionKey = attribute.Key("rollspan.disruption")
+	// PodMessageKey is what the status of a pod that was lost says of that: "Pod was
+	// terminated in response to imminent node shutdown."
+	PodMessageKey = attribute.Key("rollspan.pod.message")
+	// ToleratedDurationKey is how many seconds a pod was left on its node when that was
+	// disrupted, before the taint manager deleted the pod: 300.4.
+	ToleratedDurationKey = attribute.Key("rollspan.tolerated.duration")
 )
 
 // What is said of the critical path. The sum of each phase has a key of its own: see

@@ -223,6 +223,8 @@ var shown = []struct {
 	{attr.WaitingReasonKey, "%s"},
 	{attr.WaitingMessageKey, "%s"},
 	{attr.DisruptionKey, "%s"},
+	{attr.PodMessageKey, "(%s)"},
+	{attr.ToleratedDurationKey, "tolerated for %ss"},
 	{attr.PullWaitingKey, "queued %ss"},
 	{attr.ForcedKey, "forced"},
 	{attr.SidecarKey, "sidecar"},
@@ -252,6 +254,8 @@ func notes(s *spans.Span) []string {
 			switch v.Type() {
 			case attribute.FLOAT64:
 				text = strconv.FormatFloat(v.AsFloat64(), 'f', 3, 64)
+			case attribute.STRING:
+				text = oneLine(text)
 			case attribute.STRINGSLICE:
 				text = strings.Join(v.AsStringSlice(), ", ")
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
+	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
@@ -259,10 +260,12 @@ func linkLoss(s *spans.Span, causes []ledger.Place) {
 }
 
 // linkStop links to these causes the stop of a pod that was lost while a change was open:
-// it has no trace of its own, whose root would have the links.
+// it has no trace of its own, whose root would have the links and say what was said of the loss.
 func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
 	if at.Lost != nil {
-		linkLoss(s, p.Around.CausesOfLoss(at.Lost, p.Around.NodeCause(at.Lost, s.End)))
+		disrupted := p.Around.NodeCause(at.Lost, s.End)
+		s.Attributes = append(s.Attributes, nodes.LossAttributes(at.Lost, disrupted, s.Start)...)
+		linkLoss(s, p.Around.CausesOfLoss(at.Lost, disrupted))
 	}
 }
 

@@ -122,7 +122,7 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 	if revision := revisionAt(p, lost.LostBy()); revision > 0 {
 		attrs = append(attrs, attr.RevisionKey.Int64(revision))
 	}
-	attrs = append(attrs, lost.StatusReason()...)
+	attrs = slices.Concat(attrs, lost.StatusReason(), nodes.LossAttributes(lost, disrupted, start))
 	set := p.Stops[lost].Set
 	rollout := broughtBy(p, lost)
 	attrs = append(attrs, rollout.AttributesAfter(start)...)

@@ -2,11 +2,14 @@ package nodes
 
 import (
 	"strings"
+	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // TookPod reports whether the disruption was on when the pod was lost.
@@ -33,7 +36,7 @@ func shutDown(pod *podlife.Pod) bool {
 // the pod says of it.
 func KindsBehindLoss(pod *podlife.Pod) []disruptionKind {
 	switch {
-	case pod.Disruption == "DeletionByTaintManager":
+	case pod.Disruption == deletedForTaint:
 		return []disruptionKind{NotReady, Unreachable}
 	case pod.Disruption == "EvictionByEvictionAPI":
 		return []disruptionKind{Cordoned}
@@ -56,6 +59,26 @@ func KindsBehindLoss(pod *podlife.Pod) []disruptionKind {
 		return nil
 	}
 }
+
+// LossAttributes say more of why a pod was lost at a time, by the disruption of its node that led
+// to it, which may be nil: what the kubelet wrote into the pod's status, and how long the pod
+// tolerated the taint that the node controller gives a node that is not ready or unreachable.
+func LossAttributes(pod *podlife.Pod, d *Disruption, at time.Time) (attrs []attribute.KeyValue) {
+	if pod.Failed.Known() && !pod.Released() && pod.Message != "" {
+		attrs = append(attrs, attr.PodMessageKey.String(pod.Message))
+	}
+	if d == nil || pod.Disruption != deletedForTaint {
+		return attrs
+	}
+	if tolerated := at.Sub(evidence.Latest(d.Start.At(), pod.Scheduled.At())); tolerated > 0 {
+		attrs = append(attrs, evidence.Seconds(attr.ToleratedDurationKey, tolerated))
+	}
+	return attrs
+}
+
+// deletedForTaint is the reason of the condition DisruptionTarget of a pod that the taint
+// manager deletes (k8s.io/kubernetes/pkg/controller/tainteviction).
+const deletedForTaint = "DeletionByTaintManager"
 
 // evictedFor reads the kubelet's message of an eviction, or of its refusal to
 // admit a pod; "" if the pod was evicted for what it used itself.
