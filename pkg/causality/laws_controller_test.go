@@ -162,7 +162,7 @@ func pathFree(t interface{ Errorf(string, ...any) }, obs []causality.Observation
 			reportedBefore(t, pods, tr, readSegment(list[i-1]), text, from.Add(slack))
 		}
 		if i+1 < len(list) && onDelete(obs, root.Subject) && root.Name != "StatefulSet scale" {
-			if next := readSegment(list[i+1]); next.what == "Pod stop" || next.what == "stop container" {
+			if next := readSegment(list[i+1]); deletedFirst(next.what, g.took, *root) {
 				t.Errorf("%s %s: somebody had to delete %s for %q to end", root.Name, root.Subject, next.subject, text)
 			}
 		}
@@ -199,6 +199,16 @@ func reportedBefore(t interface{ Errorf(string, ...any) }, pods map[types.UID]*p
 			t.Errorf("%s %s: %q begins %s before it was reported of %s", root.Name, root.Subject, text, p.reported.Sub(from), s.Subject)
 		}
 	}
+}
+
+// deletedFirst reports whether what comes next had to wait, in a rollout with the strategy OnDelete,
+// for somebody who deletes a pod; or came while that was waited for, as a pod that is not Ready
+// any more does.
+func deletedFirst(next string, waited time.Duration, root spans.Span) bool {
+	if next == "Pod stop" || next == "stop container" {
+		return true
+	}
+	return (next == "back off" || next == "not ready") && waited > time.Second && value(root, "rollspan.cause").AsString() == "template"
 }
 
 // onDelete reports whether a workload has that strategy.

@@ -115,14 +115,17 @@ func (b *changeBuilder) waitsForDeletion(next *spans.Span) bool {
 	if !b.plan.Workload.OnDelete || b.change.Kind != attr.ChangeRollout {
 		return false
 	}
-	if next != b.root {
+	at := b.end
+	switch {
+	case next.Kind == kind.NotReady:
+		at = next.Start // that came while somebody was waited for
+	case next != b.root:
 		return next.Kind == kind.PodStop
-	}
-	if b.change.Outcome() == attr.OutcomeComplete {
+	case b.change.Outcome() == attr.OutcomeComplete:
 		return false
 	}
 	return slices.ContainsFunc(b.plan.Pods, func(pod *podlife.Pod) bool {
-		return !wants(b.plan, b.change, pod) && pod.CreatedAt().Before(b.end) && !lostBy(pod, b.end)
+		return !wants(b.plan, b.change, pod) && pod.CreatedAt().Before(at) && !lostBy(pod, at)
 	})
 }
 
