@@ -21,7 +21,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	}
 	write := evidence.NewWrite(in.ResourceVersion, o)
 	if o.Type == watch.Deleted {
-		w.Vanish(evidence.Arrived(o.Time), write)
+		w.Vanish(e.goneBy(w, o, write))
 		return w
 	}
 	if w.Deleted {

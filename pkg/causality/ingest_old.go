@@ -3,14 +3,12 @@ package causality
 import (
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // outdated reports whether an observation shows a state that is older than one which was seen
@@ -26,6 +24,17 @@ func (e *Engine) noteVersion(o Observation, meta metav1.Object) {
 	if obj := e.objects[kube.IDOf(o.Object, meta)]; obj != nil {
 		obj.ObserveVersion(meta.GetResourceVersion())
 	}
+	if !o.Inferred {
+		e.clocks.Writes.Note(evidence.NewWrite(meta.GetResourceVersion(), o).Version, o.Time)
+	}
+}
+
+// goneBy is when a workload was deleted, by the version of that, if it is not of the state before.
+func (e *Engine) goneBy(w *workloads.Workload, o Observation, write evidence.Write) (evidence.Moment, evidence.Write) {
+	if w.IsVersion(write.Version) {
+		return evidence.Arrived(o.Time), write
+	}
+	return evidence.Arrived(e.clocks.Writes.By(write.Version, o.Time)), write
 }
 
 // beforeUsSlack is by how much clocks and arrival may make what was created when the engine
@@ -38,26 +47,5 @@ const beforeUsSlack = 10 * time.Second
 func (e *Engine) wasListed(o Observation, meta metav1.Object) bool {
 	created := meta.GetCreationTimestamp()
 	return o.Type == watch.Added && !o.Inferred && !created.IsZero() && created.Add(beforeUsSlack).Before(e.since) &&
-		o.Time.Before(e.since.Add(e.opts.Quiet)) && gotOn(o.Object)
-}
-
-// gotOn reports whether those who see to an object have seen it.
-func gotOn(object runtime.Object) bool {
-	switch in := object.(type) {
-	case *corev1.Pod:
-		return in.Status.Phase != corev1.PodPending && in.Status.Phase != "" || len(in.Status.ContainerStatuses) > 0
-	case *appsv1.Deployment:
-		return in.Status.ObservedGeneration > 0
-	case *appsv1.ReplicaSet:
-		return in.Status.ObservedGeneration > 0
-	case *appsv1.StatefulSet:
-		return in.Status.ObservedGeneration > 0
-	case *appsv1.DaemonSet:
-		return in.Status.ObservedGeneration > 0
-	case *corev1.ReplicationController:
-		return in.Status.ObservedGeneration > 0
-	case *batchv1.Job:
-		return in.Status.StartTime != nil
-	}
-	return false
+		o.Time.Before(e.since.Add(e.opts.Quiet)) && kube.GotOn(o.Object)
 }

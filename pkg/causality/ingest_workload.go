@@ -50,7 +50,7 @@ func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta me
 	w.CountUnknown = o.CountUnknown
 	write := evidence.NewWrite(meta.GetResourceVersion(), o)
 	if o.Type == watch.Deleted {
-		w.Vanish(evidence.Arrived(o.Time), write)
+		w.Vanish(e.goneBy(w, o, write))
 		return w
 	}
 	if w.Deleted {

@@ -41,8 +41,9 @@ const mostTrusted = 4 * MostOfNamespace
 
 // Clocks are those of a cluster.
 type Clocks struct {
-	Watch watch // rollspan's own
-	byKey map[key]*Clock
+	Watch  watch  // rollspan's own
+	Writes Writes // by which its arrivals are
+	byKey  map[key]*Clock
 	// nodes and components count them by namespace.
 	nodes, components map[string]int
 	report            func(Finding)

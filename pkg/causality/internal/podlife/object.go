@@ -48,6 +48,9 @@ func (o *Object) ObserveVersion(resourceVersion string) {
 	o.version = max(o.version, evidence.Version(resourceVersion))
 }
 
+// IsVersion reports whether the latest state has a version.
+func (o *Object) IsVersion(version uint64) bool { return o.version == version }
+
 // Outdated reports whether a state of that resource version is older than one that was seen.
 func (o *Object) Outdated(resourceVersion string) bool {
 	v := evidence.Version(resourceVersion)
