@@ -1,0 +1,60 @@
+package progress
+
+import (
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// The kinds of workloads whose rollouts have an end.
+const (
+	kindDeployment  = "Deployment"
+	kindStatefulSet = "StatefulSet"
+	kindDaemonSet   = "DaemonSet"
+	kindJob         = "Job"
+)
+
+// nameKeys are the attributes that have the name of a workload, by its kind.
+var nameKeys = map[string]attribute.Key{
+	kindDeployment:  semconv.K8SDeploymentNameKey,
+	kindStatefulSet: semconv.K8SStatefulSetNameKey,
+	kindDaemonSet:   semconv.K8SDaemonSetNameKey,
+	kindJob:         semconv.K8SJobNameKey,
+}
+
+// Kinds are the kinds of workloads that can be followed.
+func Kinds() []string { return []string{kindDeployment, kindStatefulSet, kindDaemonSet, kindJob} }
+
+// Target is the workload that is followed.
+type Target struct{ Kind, Namespace, Name string }
+
+// Follows reports whether a kind can be followed.
+func Follows(kind string) bool { return slices.Contains(Kinds(), kind) }
+
+// is reports whether an object is the target.
+func (t Target) is(o runtime.Object) bool {
+	m, ok := o.(metav1.Object)
+	return ok && m.GetName() == t.Name && m.GetNamespace() == t.Namespace && o.GetObjectKind().GroupVersionKind().Kind == t.Kind
+}
+
+// change reports whether a trace is that of a rollout of the target; of a Job it is its run.
+func (t Target) change(trace *spans.Trace) bool {
+	root := trace.Root()
+	wanted := kind.Rollout
+	if t.Kind == kindJob {
+		wanted = kind.JobRun
+	}
+	return root != nil && !trace.Late && root.Kind == wanted &&
+		root.Text(nameKeys[t.Kind]) == t.Name && root.Text(semconv.K8SNamespaceNameKey) == t.Namespace
+}
+
+// Attributes name the target as the spans of its changes do.
+func (t Target) Attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{semconv.K8SNamespaceName(t.Namespace), nameKeys[t.Kind].String(t.Name)}
+}

@@ -1,0 +1,241 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+)
+
+// FollowOptions say which workload Follow follows.
+type FollowOptions struct {
+	// Config is how to reach the API server. Required.
+	Config *rest.Config
+	// Kind is one of those that a live run watches, Namespace and Name are the object's. Required.
+	Kind, Namespace, Name string
+	// Log is where messages go. Default: slog's default.
+	Log *slog.Logger
+}
+
+// A Follower is told what is in the namespace of a workload, and what happens there. It is called
+// from one goroutine.
+type Follower interface {
+	// Begin is called once, with the objects that there are. An error ends Follow.
+	Begin(objects []runtime.Object, now time.Time) error
+	// Observe is called for each observation from then on, and reports whether it was the last.
+	Observe(causality.Observation) (last bool)
+	// Tick is called every second, and reports whether it was the last time. What happened up
+	// to now was observed, unless behind says otherwise.
+	Tick(now time.Time, behind bool) (last bool)
+}
+
+// MissingError says that an object is not there, and which of its kind are.
+type MissingError struct {
+	Kind, Namespace, Name string
+	// There are the names of the others, of which there may be more.
+	There []string
+	More  bool
+}
+
+// Error names the object, and some of those that there are.
+func (e *MissingError) Error() string {
+	const most = 10
+	there := "none"
+	if n := len(e.There); n > 0 {
+		there = strings.Join(e.There[:min(n, most)], ", ")
+		if n > most || e.More {
+			there += " and more"
+		}
+	}
+	return fmt.Sprintf("there is no %s/%s in namespace %s; of the kind %s there is %s (-n names another namespace)",
+		strings.ToLower(e.Kind), e.Name, e.Namespace, e.Kind, there)
+}
+
+// followed are the kinds that the rollout of a workload can be told from, by the workload's.
+var followed = map[string][]kind{
+	deploymentKind.Kind:  {deploymentKind, replicaSetKind},
+	statefulSetKind.Kind: {statefulSetKind, controllerRevisionKind},
+	daemonSetKind.Kind:   {daemonSetKind, controllerRevisionKind},
+	jobKind.Kind:         {jobKind},
+}
+
+const (
+	// beginPoll is how often it is looked whether the first lists are through.
+	beginPoll = 20 * time.Millisecond
+	// followBytes bounds what the first lists may take, as sizeOf estimates it: what is made of
+	// them is some times that.
+	followBytes = DefaultMemory / 8
+)
+
+// Follow watches what a workload's rollout can be told from, in its namespace alone, until the
+// Follower has seen enough or ctx is done. The error is a *MissingError, a *ForbiddenError, the
+// Follower's, ctx's cause, or says what the API server answers at first. From then on it is asked
+// again for as long as it takes.
+func Follow(ctx context.Context, o FollowOptions, f Follower) error {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	kinds := followed[o.Kind]
+	if kinds == nil {
+		return fmt.Errorf("a %s has no rollouts", o.Kind)
+	}
+	c, err := newCluster(o.Config)
+	if err != nil {
+		return err
+	}
+	watching, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	w := &follow{FollowOptions: o, cluster: c, queue: newQueue(), told: f}
+	w.streams = &streams{
+		sources: w.sources(append(slices.Clone(kinds), podKind, eventKind, claimKind)),
+		trouble: newTrouble(o.Log, c.host), log: o.Log, now: time.Now, metrics: newStreamMetrics(), back: back{every: backEvery},
+		emit: func(seen causality.Observation) error { return w.queue.push(watching, seen) },
+		denied: func(s source) {
+			stop(&ForbiddenError{Missing: []Permission{s.permission()}})
+		},
+	}
+	if err := w.isThere(ctx, kinds[0]); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.streams.run(watching)
+	}()
+	err = w.feed(watching)
+	stop(err)
+	<-ended
+	return err
+}
+
+// follow is a Follow that goes on.
+type follow struct {
+	FollowOptions
+	cluster *cluster
+	streams *streams
+	queue   *queue
+	told    Follower
+	// begun says that Begin was called. Before that, objects are what the first lists have, which
+	// takes so many bytes, and early is what happened meanwhile.
+	begun   bool
+	objects []runtime.Object
+	bytes   int64
+	early   []causality.Observation
+}
+
+// sources are those of a live run that are of some kinds. Without the workload's own there is
+// nothing to follow.
+func (w *follow) sources(kinds []kind) []source {
+	var chosen []source
+	for _, s := range w.cluster.liveSources([]string{w.Namespace}) {
+		if slices.Contains(kinds, s.kind) {
+			s.optional = s.optional && s.kind.Kind != w.Kind
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
+
+// isThere asks for the workload, and whether what it takes to follow it may be read.
+func (w *follow) isThere(ctx context.Context, k kind) error {
+	client := w.cluster.metadata.Resource(k.gvr()).Namespace(w.Namespace)
+	list, err := client.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, w.Name).String()})
+	if denied := w.cluster.check(ctx, w.streams.sources); isForbiddenError(denied) {
+		return denied
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case apierrors.IsForbidden(err):
+		return &ForbiddenError{Missing: []Permission{{Group: k.Group, Resource: k.resource, Namespace: w.Namespace, Verbs: watchVerbs}}}
+	case err != nil:
+		return fmt.Errorf("list %s in namespace %s: %w", k.resource, w.Namespace, err)
+	case len(list.Items) > 0:
+		return nil
+	}
+	missing := &MissingError{Kind: w.Kind, Namespace: w.Namespace, Name: w.Name}
+	if all, err := client.List(ctx, metav1.ListOptions{Limit: collectLimit}); err == nil {
+		for i := range all.Items {
+			missing.There = append(missing.There, all.Items[i].Name)
+		}
+		missing.More = all.Continue != ""
+	}
+	return missing
+}
+
+// feed tells the Follower what the streams see.
+func (w *follow) feed(ctx context.Context) error {
+	begin := time.NewTicker(beginPoll)
+	defer begin.Stop()
+	tick := time.NewTicker(advanceEvery)
+	defer tick.Stop()
+	for {
+		last, err := false, error(nil)
+		select {
+		case in := <-w.queue.out():
+			last, err = w.observe(w.queue.took(in))
+		case now := <-begin.C:
+			if w.behind() {
+				continue
+			}
+			begin.Stop()
+			last, err = w.begin(now)
+		case now := <-tick.C:
+			last = w.begun && w.told.Tick(now, w.behind())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err != nil || last {
+			return err
+		}
+	}
+}
+
+// behind reports whether something is still to be observed that has happened.
+func (w *follow) behind() bool {
+	return len(w.streams.waitingFor()) > 0 || w.queue.length() > 0 || w.streams.blind()
+}
+
+func (w *follow) observe(o causality.Observation) (last bool, err error) {
+	switch {
+	case w.begun:
+		return w.told.Observe(o), nil
+	case !o.Initial:
+		w.early = append(w.early, o)
+	default:
+		w.objects = append(w.objects, o.Object)
+	}
+	if w.bytes += sizeOf(o.Object); w.bytes > followBytes {
+		return false, errTooMuchToFollow
+	}
+	return false, nil
+}
+
+var errTooMuchToFollow = errors.New("what is in the namespace takes more memory than it may; a rollspan that runs in the cluster reads it bit by bit (rollspan run)")
+
+// begin hands over what the first lists have.
+func (w *follow) begin(now time.Time) (last bool, err error) {
+	w.begun = true
+	if err := w.told.Begin(w.objects, now); err != nil {
+		return false, err
+	}
+	early := w.early
+	w.objects, w.early = nil, nil
+	for _, o := range early {
+		if w.told.Observe(o) {
+			return true, nil
+		}
+	}
+	return w.told.Tick(now, false), nil
+}
