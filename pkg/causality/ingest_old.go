@@ -9,6 +9,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // outdated reports whether an observation shows a state that is older than one which was seen
@@ -19,10 +20,14 @@ func (e *Engine) outdated(o Observation, meta metav1.Object) bool {
 	return obj != nil && !o.Inferred && o.Type != watch.Deleted && obj.Outdated(meta.GetResourceVersion())
 }
 
-// noteVersion notes the resource version of a state that was taken in.
+// noteVersion notes the resource version of a state that was taken in, and of late news how late
+// they may have been.
 func (e *Engine) noteVersion(o Observation, meta metav1.Object) {
 	if obj := e.objects[kube.IDOf(o.Object, meta)]; obj != nil {
 		obj.ObserveVersion(meta.GetResourceVersion())
+		if !o.Since.IsZero() && !o.Initial {
+			obj.DoubtArrival(stream.Doubt{At: o.Time, Earliest: o.Since, Latest: o.Time})
+		}
 	}
 	if !o.Inferred {
 		e.clocks.Writes.Note(evidence.NewWrite(meta.GetResourceVersion(), o).Version, o.Time)

@@ -114,6 +114,8 @@ type compactor struct {
 	groups  groups
 	objects map[types.UID]*kept
 	marks   []mark
+	// positions are the latest of each source, by the numbers of their records.
+	positions map[string]uint64
 	// cut is up to which record a group is told, by its group.
 	cut   map[int]uint64
 	sizes map[int]int64 // what a group takes that is not cut
@@ -151,7 +153,7 @@ type mark struct {
 func (c *compactor) run() *compaction {
 	c.groups = newGroups()
 	c.objects, c.cut, c.sizes = map[types.UID]*kept{}, map[int]uint64{}, map[int]int64{}
-	c.left = map[uint64]keptAs{}
+	c.left, c.positions = map[uint64]keptAs{}, map[string]uint64{}
 	for _, seg := range c.observed {
 		if _, err := readSegment(seg, c.look); err != nil {
 			return &compaction{err: err}
@@ -178,6 +180,8 @@ func (c *compactor) look(e entry) error {
 		if err == nil && !now.After(c.cutoff) {
 			c.marks = append(c.marks, mark{e.seq, unsettled})
 		}
+	case recPosition:
+		c.positions[decodePosition(e.body).Source] = e.seq
 	case recObserved:
 		uid, owners, gone, ok := about(e.body)
 		if !ok {
@@ -369,6 +373,8 @@ func (c *compactor) writeObserved() (replacement, error) {
 			return e, true
 		case recMark:
 			return e, e.seq >= lastMark
+		case recPosition:
+			return e, c.positions[decodePosition(e.body).Source] == e.seq
 		case recListed, recCluster:
 			first := !once[string(e.body)]
 			once[string(e.body)] = true

@@ -11,8 +11,9 @@ import (
 	"io"
 )
 
-// Version is the format that is written. Older ones can be read.
-const Version = 1
+// Version is the format that is written. Older ones can be read. Since 2 there are positions, and
+// observations that say since when.
+const Version = 2
 
 const (
 	magic      = "rollspan"

@@ -87,9 +87,14 @@ type Keeper struct {
 	seqs []uint64
 	// listed are the sources whose first lists are through, and cluster the record of whose
 	// they are.
-	listed   map[string]bool
-	cluster  []byte
-	stopping *stopNote
+	listed  map[string]bool
+	cluster []byte
+	// positions are up to where what is watched was seen, moved those that are to be written, and at
+	// those that a batch leads to.
+	positions map[string]string
+	moved     map[string]bool
+	at        []Position
+	stopping  *stopNote
 	// stopped says that the journal had, and is not gone on with yet; uncompacted that it was
 	// logged that it could not be compacted.
 	stopped, uncompacted bool
@@ -235,7 +240,7 @@ func (k *Keeper) write(batch []stream.Observation) {
 	if !k.Kept() {
 		return
 	}
-	for _, o := range batch {
+	for i, o := range batch {
 		body, err := EncodeObservation(k.body[:0], o)
 		if err != nil {
 			k.fail(err)
@@ -243,13 +248,18 @@ func (k *Keeper) write(batch []stream.Observation) {
 		}
 		k.body = body
 		k.seqs = append(k.seqs, k.observed.append(body))
+		if i < len(k.at) {
+			k.reach(k.at[i])
+		}
 		if len(k.observed.pending) >= flushAt { // a batch may be of any size, a frame may not
+			k.appendPositions()
 			if err := k.observed.flush(false); err != nil {
 				k.fail(err)
 				return
 			}
 		}
 	}
+	k.appendPositions()
 	k.flush(len(batch))
 }
 
@@ -285,6 +295,9 @@ func (k *Keeper) Advance(now time.Time) []spans.Trace {
 	}
 	return k.ready(k.engine.Advance(now))
 }
+
+// Now is the stream time.
+func (k *Keeper) Now() time.Time { return k.now }
 
 // Hold and Release are the engine's.
 func (k *Keeper) Hold() {

@@ -30,6 +30,7 @@ const (
 	recRelease  = 6 // until now
 	recCluster  = 7 // whose journal this is
 	recStopped  = 8 // what comes behind a new engine was told, as a disk had failed
+	recPosition = 9 // up to where something that is watched was seen
 )
 
 // Flags of an observation.
@@ -41,6 +42,7 @@ const (
 	flagJSON
 	flagNothing // there is no object
 	flagCountUnknown
+	flagSince
 )
 
 // protobuf is an object as the API server encodes it.
@@ -51,7 +53,7 @@ type protobuf interface {
 
 // EncodeObservation appends an observation to a record:
 //
-//	kind, flags, time in ns, "apps/v1 Deployment", 0, object
+//	kind, flags, time in ns, since when in ns if that is flagged, "apps/v1 Deployment", 0, object
 //
 // The error is that of an object that cannot be encoded.
 func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
@@ -70,6 +72,9 @@ func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
 	}
 	if o.CountUnknown {
 		flags |= flagCountUnknown
+	}
+	if !o.Since.IsZero() {
+		flags |= flagSince
 	}
 	var body []byte
 	name := ""
@@ -91,6 +96,9 @@ func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
 	}
 	to = append(to, recObserved, flags)
 	to = appendTime(to, o.Time)
+	if flags&flagSince != 0 {
+		to = appendTime(to, o.Since)
+	}
 	to = append(to, name...)
 	to = append(to, 0)
 	return append(to, body...), nil
@@ -119,7 +127,9 @@ func DecodeObservation(body []byte) (o stream.Observation, err error) {
 		return o, errDamaged
 	}
 	flags := body[1]
-	o.Time, body, err = readTime(body[2:])
+	if o.Time, body, err = readTime(body[2:]); err == nil && flags&flagSince != 0 {
+		o.Since, body, err = readTime(body)
+	}
 	if err != nil {
 		return o, err
 	}

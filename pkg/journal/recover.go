@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,6 +187,7 @@ func (k *Keeper) replayHealthy(hand func([]spans.Trace) error) error {
 func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 	k.engine, k.now, k.listed, k.cluster = k.options.New(), time.Time{}, map[string]bool{}, nil
 	k.marked, k.sinceMark = time.Time{}, 0
+	k.nowhere()
 	if k.options.Reset != nil {
 		k.options.Reset()
 	}
@@ -202,7 +204,7 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 		k.mu.Unlock()
 		k.options.Log.Error("the process died twice of one observation; it is passed over from now on", "record", at.poisoned)
 	}
-	n := int64(0)
+	n, unread := int64(0), false
 	k.replayed = 0
 	damaged, err := k.observed.recover(func(e entry) error {
 		if k.ledger.skipped[e.seq] {
@@ -219,6 +221,7 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 			return err
 		case err != nil:
 			k.unreadable(e.seq, err)
+			unread = true
 			return nil
 		}
 		switch e.body[0] {
@@ -236,6 +239,9 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 		return nil
 	})
 	k.report(damaged, "what happened then is known only as far as objects and Events still prove it")
+	if unread || slices.ContainsFunc(damaged, func(d damage) bool { return d.aside != "" }) {
+		k.lost()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stats.Recovered = n
@@ -287,6 +293,8 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 		k.engine.Hold()
 	case recRelease:
 		k.engine.Release()
+	case recPosition:
+		k.place(decodePosition(e.body))
 	case recStopped:
 		k.stoppedHere()
 	default:

@@ -90,6 +90,7 @@ func (k *Keeper) goOnBehind() {
 // stoppedHere begins anew, as a process did after the journal had stopped.
 func (k *Keeper) stoppedHere() {
 	k.engine, k.listed, k.replayed = k.options.New(), map[string]bool{}, 0
+	k.nowhere()
 	if k.options.Reset != nil {
 		k.options.Reset()
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 )
 
 // A Reflector lists anew whenever a watch has ended with an error, be it that the API server
@@ -20,11 +22,50 @@ func (s *store) UpdateResourceVersion(version string) { s.version = version }
 
 // seen is the version up to which everything was seen; empty where a list is due.
 func (s *store) seen() string {
-	if s.listing || !s.first {
+	if s.listing {
 		return ""
 	}
 	return s.version
 }
+
+// mark says to who wants to know up to where all was emitted, or that a list has begun.
+func (s *store) mark(version string, listing bool) error {
+	if s.reached == nil {
+		return nil
+	}
+	return s.reached(version, listing)
+}
+
+// lists notes that a list has begun.
+func (s *store) lists() error {
+	s.listing, s.goesOn, s.resumed, s.late = true, false, false, false
+	return s.mark("", true)
+}
+
+// Bookmark notes up to where a watch has been seen, of which it has nothing to tell.
+func (s *store) Bookmark(version string) error {
+	s.late = false
+	return s.mark(version, false)
+}
+
+// told notes what a watch has told. Where that is as far as the API server was when this run
+// began, it has caught up.
+func (s *store) told(version string) error {
+	if !s.late || newer(s.upTo, version) {
+		return nil
+	}
+	return s.Bookmark(version)
+}
+
+// isResumed says whether a watch is to go on from where the run before was.
+func (s *store) isResumed() bool { return s.resumed }
+
+// confirm says how far the API server is, of a watch that is to go on from where the run before
+// was.
+func (s *store) confirm(upTo string) { s.resumed, s.late, s.upTo = false, true, upTo }
+
+// isLate says whether a watch that goes on has not caught up.
+func (s *store) isLate() bool { return s.late }
 
 // goOn says that the list which the Reflector has asked for is none: the watch goes on from what
 // was seen.
@@ -51,6 +92,33 @@ func isTooOld(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
+// confirm asks how far the API server is where a watch is to go on from where the run before was.
+// One that is behind that was restored from a backup: it would say nothing until it is as far.
+func (f *feeder) confirm(ctx context.Context) error {
+	if !f.into.isResumed() {
+		return nil
+	}
+	list, err := f.client.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return err
+	}
+	about, err := meta.ListAccessor(list)
+	if err != nil {
+		return err
+	}
+	if newer(f.into.seen(), about.GetResourceVersion()) {
+		f.expired.Store(true)
+		return nil
+	}
+	f.into.confirm(about.GetResourceVersion())
+	return nil
+}
+
+// lateWatch is how long a watch takes, in seconds, that goes on from where the run before was. The
+// API server says where it is two seconds before the end (a bookmark), which otherwise takes a
+// minute. After mostLate of them it is not waited for any more.
+const lateWatch, mostLate = 3, 5
+
 // watchFrom watches from what was seen, and returns nil where a list is due. To the Reflector it
 // is a list without items, and the watch behind it.
 func (f *feeder) watchFrom(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
@@ -76,6 +144,15 @@ func (f *feeder) watchFrom(ctx context.Context, options metav1.ListOptions) (wat
 
 // watchOn watches from a version, and notes where that is too long ago.
 func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	if f.into.isLate() {
+		if f.late++; f.late > mostLate {
+			if err := f.into.Bookmark(options.ResourceVersion); err != nil {
+				return nil, err
+			}
+		} else {
+			options.TimeoutSeconds = ptr.To[int64](lateWatch)
+		}
+	}
 	w, err := f.client.WatchWithContext(ctx, options)
 	if err != nil {
 		if isTooOld(err) {

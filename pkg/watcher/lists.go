@@ -40,6 +40,12 @@ type intake interface {
 	// Reflector hands to Replace next is no list.
 	seen() string
 	goOn()
+	// isResumed, confirm and isLate are of a watch that goes on from where the run before was, and
+	// Bookmark says up to where one was seen.
+	isResumed() bool
+	confirm(upTo string)
+	isLate() bool
+	Bookmark(resourceVersion string) error
 }
 
 // feeder is between a source's client and its Reflector, and feeds lists to the
@@ -56,6 +62,8 @@ type feeder struct {
 	// watches in a row broke with what cannot be read before they said anything.
 	expired   atomic.Bool
 	fruitless atomic.Int32
+	// late is how many watches were opened to catch up.
+	late int
 }
 
 // listerWatcher is what the Reflector gets. Whether lists are streamed depends on
@@ -80,6 +88,9 @@ func (f *feeder) wait() {
 func (f *feeder) list(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.confirm(ctx); err != nil {
+		return nil, err
+	}
 	if version := f.from(); version != "" {
 		f.into.goOn()
 		return &metav1.List{ListMeta: metav1.ListMeta{ResourceVersion: version}}, nil
@@ -132,6 +143,9 @@ func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.confirm(ctx); err != nil {
+		return nil, err
+	}
 	if w, err := f.watchFrom(ctx, options); w != nil || err != nil {
 		return w, err
 	}

@@ -104,6 +104,14 @@ type Live struct {
 	catchingUp bool
 	pods       []causality.Observation
 	podBytes   int64
+	podsAt     []journal.Position // what these lead to
+	podMarks   []sourceMark       // that are behind them
+	// backlog is what watches tell of what happened since the run before; nil where nothing waits
+	// for that. at and marks are what a batch leads to, and listing the sources that are listed.
+	backlog *backlog
+	at      []journal.Position
+	marks   []sourceMark
+	listing map[string]bool
 	// listed says that the first lists are through.
 	listed bool
 	// election and grace are what Run was asked for, handout what hands out by it: nil where
@@ -207,6 +215,7 @@ func (l *Live) Start(ctx context.Context) error {
 	watching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
+	l.streams.reached = func(m sourceMark) error { return l.enqueueMark(watching, m) }
 	l.streams.denied = func(s source) { stop(l.denied(ctx, s)) }
 	stopped := make(chan struct{})
 	go func() {
@@ -267,7 +276,10 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		var passed time.Time
 		select {
 		case in := <-l.queue.out():
-			finished = append(keeper.Observe(l.batch(in)...), l.nothingLately(keeper)...)
+			finished = append(l.observe(keeper, l.batch(in)), l.nothingLately(keeper)...)
+			if l.backlog != nil && l.backlog.bytes >= backlogBytes {
+				finished = append(finished, l.spillBacklog(keeper)...)
+			}
 		case now := <-ticker.C():
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
@@ -280,10 +292,11 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
 			// through, and not while the watch is down.
-			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) {
+			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) ||
+				l.backlog != nil && l.backlog.waiting(now) {
 				continue
 			}
-			finished = keeper.Observe(l.allBack()...)
+			finished = l.observe(keeper, l.allBack())
 			if !l.listed {
 				l.listed = true
 				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", l.watched()...)
@@ -311,11 +324,11 @@ func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 	for {
 		select {
 		case in := <-l.queue.out():
-			if err := l.deliver(keeper, sink, keeper.Observe(l.batch(in)...)); err != nil {
+			if err := l.deliver(keeper, sink, l.observe(keeper, l.batch(in))); err != nil {
 				return err
 			}
 		default:
-			return l.deliver(keeper, sink, keeper.Observe(l.allBack()...))
+			return l.deliver(keeper, sink, l.observe(keeper, l.allBack()))
 		}
 	}
 }

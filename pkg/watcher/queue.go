@@ -35,6 +35,8 @@ type queued struct {
 	causality.Observation
 	// size is what it takes of the queue's bytes.
 	size int64
+	// mark is what its source says of itself, instead of an observation.
+	mark *sourceMark
 }
 
 func newQueue() *queue {
@@ -43,7 +45,7 @@ func newQueue() *queue {
 
 // offer adds an observation if there is room for it.
 func (q *queue) offer(o causality.Observation) bool {
-	in := queued{o, min(sizeOf(o.Object), queueBytes)}
+	in := queued{Observation: o, size: min(sizeOf(o.Object), queueBytes)}
 	if !q.room.TryAcquire(in.size) {
 		return false
 	}
@@ -59,7 +61,7 @@ func (q *queue) offer(o causality.Observation) bool {
 
 // push adds an observation when there is room for it. The error is ctx's.
 func (q *queue) push(ctx context.Context, o causality.Observation) error {
-	in := queued{o, min(sizeOf(o.Object), queueBytes)}
+	in := queued{Observation: o, size: min(sizeOf(o.Object), queueBytes)}
 	if err := q.room.Acquire(ctx, in.size); err != nil {
 		return err
 	}

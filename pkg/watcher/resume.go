@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type resumption struct {
 	newest map[string]string
 	// listed are the sources whose first list was through.
 	listed func(source string) bool
+	// positions are up to where sources were seen.
+	positions map[string]string
 }
 
 // reset forgets everything.
@@ -78,7 +81,7 @@ func (r *resumption) objects(s *objectStore, src source) {
 	if src.namespace == "" {
 		delete(r.known, src.kind.GroupKind()) // the store has them now
 	}
-	s.started = r.listed(src.name())
+	r.place(&s.store, src)
 }
 
 // events has a store begin with the newest Event of its source.
@@ -91,7 +94,14 @@ func (r *resumption) events(s *eventStore, src source) {
 			s.newest = version
 		}
 	}
-	s.started = r.listed(src.name())
+	r.place(&s.store, src)
+}
+
+// place has a store go on from where its source was seen.
+func (r *resumption) place(s *store, src source) {
+	s.version = r.positions[sourceKey(src.kind.GroupKind(), src.namespace)]
+	s.resumed = s.version != ""
+	s.started = s.resumed || r.listed(src.name())
 }
 
 // keep opens the journal of a run, and has the engine begin with what is in it.
@@ -129,7 +139,7 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 		stats := k.Stats()
 		l.options.Log.Info("going on where the run before has stopped", "observations", stats.Recovered,
 			"within", stats.RecoveryTime.String(), "tracesToSend", stats.Unacknowledged)
-		resumed.listed = k.WasListed
+		resumed.listed, resumed.positions = k.WasListed, maps.Clone(k.Positions())
 		l.streams.resumed = resumed
 	}
 	return k, nil
@@ -199,11 +209,15 @@ const maxBatch = 256
 
 // batch is an observation from the queue, with those that are behind it.
 func (l *Live) batch(first queued) []causality.Observation {
-	l.batched = l.take(l.batched[:0], first)
+	if l.batched = l.take(l.batched[:0], first); len(l.marks) > 0 {
+		return l.batched // what follows is behind the mark
+	}
 	for range maxBatch - 1 {
 		select {
 		case in := <-l.queue.out():
-			l.batched = l.take(l.batched, in)
+			if l.batched = l.take(l.batched, in); len(l.marks) > 0 {
+				return l.batched
+			}
 		default:
 			return l.batched
 		}
@@ -216,13 +230,22 @@ func (l *Live) batch(first queued) []causality.Observation {
 // was missed only the arrival says what came first.
 func (l *Live) take(batch []causality.Observation, in queued) []causality.Observation {
 	o := l.queue.took(in)
-	if l.spool != nil && l.spool.add(o) {
+	switch {
+	case in.mark != nil:
+		l.takeMark(*in.mark)
+		return batch
+	case l.backlog != nil:
+		source := l.sourceOf(o)
+		l.backlog.add(o, source, l.listing[source])
+		return batch
+	case l.spool != nil && l.spool.add(o):
 		return batch
 	}
 	if o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() || !l.podsWait() {
+		l.at = append(l.at, l.position(o))
 		return append(batch, o)
 	}
-	l.pods = append(l.pods, o)
+	l.pods, l.podsAt = append(l.pods, o), append(l.podsAt, l.position(o))
 	if l.podBytes += in.size; l.podBytes > queueBytes {
 		batch = append(batch, l.waitingPods()...)
 	}
@@ -247,7 +270,8 @@ func (l *Live) allBack() []causality.Observation {
 // waitingPods are the observations of pods that have waited. They count as seen now.
 func (l *Live) waitingPods() []causality.Observation {
 	out := l.pods
-	l.pods, l.podBytes = nil, 0
+	l.at, l.marks = append(l.at, l.podsAt...), append(l.marks, l.podMarks...)
+	l.pods, l.podBytes, l.podsAt, l.podMarks = nil, 0, nil, nil
 	for i := range out {
 		out[i].Time = l.options.Clock.Now()
 	}
@@ -260,6 +284,9 @@ func (l *Live) catchUp(k *journal.Keeper) {
 	switch {
 	case k.Resumes():
 		l.catchingUp = true
+		if positions := k.Positions(); len(positions) > 0 {
+			l.backlog = newBacklog(positions)
+		}
 		k.Hold()
 	case l.handout.Load() != nil:
 		l.spool = newSpool()
@@ -275,9 +302,20 @@ func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
 		return nil
 	}
 	l.catchingUp = false
-	finished = k.Observe(l.waitingPods()...)
+	if l.backlog != nil {
+		finished = l.tellBacklog(k)
+	}
+	finished = append(finished, l.observe(k, l.waitingPods())...)
 	k.Release()
 	return finished
+}
+
+// spillBacklog feeds what there is of it, as there is no room for more. What comes behind it is
+// told as lists are.
+func (l *Live) spillBacklog(k *journal.Keeper) []spans.Trace {
+	l.options.Log.Warn("more has happened since the run before than there is room to put in order; what is left is dated by its arrival")
+	l.backlog.lists = true
+	return l.tellBacklog(k)
 }
 
 // noteListed writes down which first lists are through, once all that they had is in the

@@ -40,6 +40,14 @@ type store struct {
 	listing, goesOn bool
 	// version is up to where all was seen.
 	version string
+	// reached is told that a list has begun, or up to where all was emitted; nil for nobody.
+	reached func(version string, listing bool) error
+	// resumed says that version is that of the run before, and nobody knows yet whether the API
+	// server is as far. late says that what comes is from before this run began, up to the version
+	// upTo, and stated is what the object at hand states of when it was written.
+	resumed, late bool
+	upTo          string
+	stated        time.Time
 	// held are what a list after the first one brought, until the end of the list
 	// shows what was missed before that; heldBytes is their estimated size.
 	held      []causality.Observation
@@ -53,7 +61,11 @@ const maxHeldBytes = 8 << 20
 
 // observe emits what a watch says, or a deletion that it missed.
 func (s *store) observe(t watch.EventType, object runtime.Object) error {
-	return s.emit(s.observation(t, object, false))
+	o := s.observation(t, object, false)
+	if s.late {
+		o.Since = s.stated
+	}
+	return s.emit(o)
 }
 
 func (s *store) observation(t watch.EventType, object runtime.Object, initial bool) causality.Observation {
@@ -89,6 +101,11 @@ func (s *store) listed(missedDeletions int) {
 		s.relisted(missedDeletions)
 	}
 	s.started = true
+	s.through()
+}
+
+// through says, once, that the first list is through, or that none is needed.
+func (s *store) through() {
 	if !s.first {
 		s.first = true
 		s.synced()
@@ -158,24 +175,32 @@ func (s *objectStore) put(t watch.EventType, v any) error {
 	id.list = s.list
 	s.known[name] = id
 	if ok && id.digest != 0 && id.same(old) {
-		return nil // a heartbeat
+		return s.told(id.resourceVersion) // a heartbeat
 	}
-	return s.observe(t, object)
+	if err := s.observe(t, object); err != nil {
+		return err
+	}
+	return s.told(id.resourceVersion)
 }
 
 // Delete observes a deletion, with the object's last state.
 func (s *objectStore) Delete(v any) error {
-	object, name, _, err := s.identify(v)
+	object, name, id, err := s.identify(v)
 	if err != nil {
 		return err
 	}
 	delete(s.known, name)
-	return s.observe(watch.Deleted, object)
+	if err := s.observe(watch.Deleted, object); err != nil {
+		return err
+	}
+	return s.told(id.resourceVersion)
 }
 
 // begin begins a list.
 func (s *objectStore) begin(string) error {
-	s.listing, s.goesOn = true, false
+	if err := s.lists(); err != nil {
+		return err
+	}
 	s.list++
 	s.missedDeletions = 0
 	return s.release() // of a list that did not come to its end
@@ -237,6 +262,7 @@ func (s *objectStore) release() error {
 // has changed; an object that is as it was yields nothing.
 func (s *objectStore) Replace(list []any, resourceVersion string) error {
 	if s.wentOn() {
+		s.through()
 		return nil
 	}
 	if !s.listing {
@@ -260,7 +286,7 @@ func (s *objectStore) Replace(list []any, resourceVersion string) error {
 	}
 	s.listed(s.missedDeletions)
 	s.version = resourceVersion
-	return nil
+	return s.mark(resourceVersion, false)
 }
 
 // missed observes a deletion of which only the identity is left.
@@ -299,7 +325,10 @@ func (s *eventStore) put(t watch.EventType, v any) error {
 		return err
 	}
 	s.newest = id.resourceVersion
-	return s.observe(t, object)
+	if err := s.observe(t, object); err != nil {
+		return err
+	}
+	return s.told(s.newest)
 }
 
 // Delete passes over an Event's expiry.
@@ -309,13 +338,13 @@ func (s *eventStore) Delete(v any) error {
 		return err
 	}
 	s.newest = id.resourceVersion
-	return nil
+	return s.told(s.newest)
 }
 
 // Bookmark moves the newest resource version on where Events are rare.
 func (s *eventStore) Bookmark(resourceVersion string) error {
 	s.newest = resourceVersion
-	return nil
+	return s.store.Bookmark(resourceVersion)
 }
 
 // begin begins a list.
@@ -324,7 +353,9 @@ func (s *eventStore) Bookmark(resourceVersion string) error {
 // backup. Its versions compare to nothing, so everything is passed on; the engine
 // knows an Event it has seen.
 func (s *eventStore) begin(resourceVersion string) error {
-	s.listing, s.goesOn = true, false
+	if err := s.lists(); err != nil {
+		return err
+	}
 	s.inOrder = s.started && (resourceVersion == "" || !newer(s.newest, resourceVersion))
 	s.skipped = false
 	return s.release() // of a list that did not come to its end
@@ -384,6 +415,7 @@ var errOutOfOrder = errors.New("the list is older than what was seen before")
 // Replace ends a list, of which these are the last items.
 func (s *eventStore) Replace(list []any, listVersion string) error {
 	if s.wentOn() {
+		s.through()
 		return nil
 	}
 	if !s.listing {
@@ -407,7 +439,7 @@ func (s *eventStore) Replace(list []any, listVersion string) error {
 	s.fed = nil
 	s.listed(0)
 	s.version = listVersion
-	return nil
+	return s.mark(listVersion, false)
 }
 
 // newer says whether resource version a is later than b; where they cannot be
@@ -431,6 +463,9 @@ func (s *store) identify(v any) (runtime.Object, types.NamespacedName, identity,
 	// A typed client leaves the kind out, and one of metadata calls it otherwise; a
 	// recording has it. The engine should see no difference.
 	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind)
+	if s.late {
+		s.stated = statedBy(m)
+	}
 	trim(object)
 	if s.hide != nil {
 		s.hide(object)

@@ -64,7 +64,9 @@ type streams struct {
 	// for none.
 	owners *owners
 	// emit gets every observation; it is called from one goroutine a source.
-	emit    func(causality.Observation) error
+	emit func(causality.Observation) error
+	// reached is told what sources say of themselves, behind their observations; nil for nobody.
+	reached func(sourceMark) error
 	trouble *trouble
 	log     *slog.Logger
 	// now dates what arrives.
@@ -176,6 +178,12 @@ func (s *streams) baseStore(src source) store {
 		emit: s.observe,
 		hide: s.hide,
 		now:  s.now,
+		reached: func(version string, listing bool) error {
+			if s.reached == nil {
+				return nil
+			}
+			return s.reached(sourceMark{sourceKey(src.kind.GroupKind(), src.namespace), version, listing})
+		},
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())
 			s.noteThrough(src)

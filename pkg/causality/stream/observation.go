@@ -26,6 +26,10 @@ type Observation struct {
 	// Initial marks objects of the list a watch starts with. Their arrival
 	// says nothing about when they were written.
 	Initial bool
+	// Since is, where the news of what happened came late, as nobody looked, since when it may
+	// have happened, by the API server's clock: Time is then by when it had. Zero where the news
+	// came at once.
+	Since time.Time
 	// Inferred marks what Reconstruct made of a snapshot. What happened before
 	// that may be missing, so that what is not seen need not have been absent.
 	Inferred bool

@@ -1,0 +1,164 @@
+package watcher
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	spankind "github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// A recording is cut anywhere: for a while nobody looks, and then each watch tells what it has
+// missed, one after the other, the others behind it. The spans are those of who was there all the
+// time: the same IDs, parents, names and outcomes, and each boundary within the second, or within
+// the precision that it states.
+func TestWatchedOnAfterACut(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(recordings, "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	cuts, compared := 4, 0
+	if testing.Short() {
+		cuts = 2
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(strings.TrimSuffix(name, ".jsonl"), func(t *testing.T) {
+			want := bySpan(tellWithGap(t, name, time.Time{}, time.Time{}))
+			all := recorded(t, name)
+			for cut := range cuts {
+				r := rand.New(rand.NewPCG(uint64(cut), 5)) //nolint:gosec // It is a seed.
+				from := all[r.IntN(len(all))].Time
+				until := from.Add(time.Duration(1+r.IntN(60)) * time.Second)
+				got := bySpan(tellWithGap(t, name, from, until))
+				where := fmt.Sprintf("away from %s until %s", from.Format(time.TimeOnly), until.Format(time.TimeOnly))
+				compared += compareSpans(t, where, want, got)
+			}
+		})
+	}
+	if compared < 1000 {
+		t.Errorf("%d spans were compared", compared)
+	}
+}
+
+// tellWithGap is what is told of a recording by a process that was not there for a while.
+func tellWithGap(t *testing.T, name string, from, until time.Time) (told []spans.Trace) {
+	t.Helper()
+	l := newTestLive(t)
+	clock := clocktesting.NewFakeClock(time.Time{})
+	l.options.Clock = clock
+	k := remembering(t, causality.New(causality.Options{}))
+	var now time.Time
+	passes := func(to time.Time) {
+		for !now.IsZero() && to.Sub(now) > time.Second {
+			now = now.Add(time.Second)
+			told = append(told, k.Advance(now)...)
+		}
+		now = to
+	}
+	missed := map[string][]causality.Observation{}
+	var sources []string
+	back := func() {
+		clock.SetTime(until)
+		l.backlog = newBacklog(nil)
+		for _, source := range sources {
+			for _, o := range missed[source] {
+				o.Time, o.Since = until, statedBy(o.Object.(metav1.Object))
+				l.take(nil, queued{Observation: o})
+			}
+		}
+		told = append(told, l.tellBacklog(k)...)
+		now, missed = until, nil
+	}
+	for _, o := range recorded(t, name) {
+		switch {
+		case o.Time.After(from) && o.Time.Before(until):
+			source := l.sourceOf(o)
+			if missed[source] == nil {
+				sources = append(sources, source)
+			}
+			missed[source] = append(missed[source], o)
+			continue
+		case missed != nil && !until.IsZero() && !o.Time.Before(until):
+			back()
+		}
+		passes(o.Time)
+		told = append(told, k.Observe(o)...)
+	}
+	if missed != nil && !until.IsZero() {
+		back()
+	}
+	passes(now.Add(5 * time.Minute))
+	return told
+}
+
+// momentary are kinds of spans that are there or not by when somebody looked.
+var momentary = map[spankind.Kind]bool{
+	spankind.Activity: true, spankind.LateEvents: true, spankind.InProgress: true, spankind.StatusLatency: true,
+}
+
+func bySpan(traces []spans.Trace) map[journal.SpanKey]spans.Span {
+	out := map[journal.SpanKey]spans.Span{}
+	for _, tr := range traces {
+		for _, s := range tr.Spans {
+			if !momentary[s.Kind] {
+				out[journal.SpanKey{TraceID: s.TraceID, SpanID: s.SpanID}] = s
+			}
+		}
+	}
+	return out
+}
+
+func compareSpans(t *testing.T, where string, want, got map[journal.SpanKey]spans.Span) (compared int) {
+	t.Helper()
+	for key, w := range want {
+		g, ok := got[key]
+		if !ok {
+			t.Errorf("%s: %s %s is not told", where, w.Name, w.Subject)
+			continue
+		}
+		compared++
+		wanted, _ := w.Attribute(attr.OutcomeKey)
+		outcome, _ := g.Attribute(attr.OutcomeKey)
+		if g.Name != w.Name || g.ParentID != w.ParentID || outcome != wanted {
+			t.Errorf("%s: %s %s is %s below %s %v, and not below %s %v", where, w.Name, w.Subject, g.Name, g.ParentID, outcome, w.ParentID, wanted)
+		}
+		for _, b := range []struct {
+			what      string
+			got, want time.Time
+			precision float64
+		}{
+			{"begins", g.Start, w.Start, precision(&g, string(attr.StartPrecisionKey)) + precision(&w, string(attr.StartPrecisionKey))},
+			{"ends", g.End, w.End, precision(&g, string(attr.EndPrecisionKey)) + precision(&w, string(attr.EndPrecisionKey))},
+		} {
+			if off := b.got.Sub(b.want); off.Abs().Seconds() > 1+b.precision {
+				t.Errorf("%s: %s %s %s %s off, by a precision of %.1f s", where, w.Name, w.Subject, b.what, off, b.precision)
+			}
+		}
+	}
+	for key, g := range got {
+		if _, ok := want[key]; !ok {
+			t.Errorf("%s: %s %s did not happen", where, g.Name, g.Subject)
+		}
+	}
+	return compared
+}
+
+func precision(s *spans.Span, key string) float64 {
+	for _, a := range s.Attributes {
+		if string(a.Key) == key {
+			return a.Value.AsFloat64()
+		}
+	}
+	return 0
+}
