@@ -349,6 +349,14 @@ func TestNames(t *testing.T) {
 	if a := args(one, "rollspan/rollspan-spans"); !strings.Contains(a, "--leader-elect-name=rollspan-spans") {
 		t.Errorf("the lease is not the release's own: %s", a)
 	}
+	// Names that differ at their end only are cut, and differ still.
+	begin := strings.Repeat("long-", 9)
+	one, other = objects(t, release(t, begin+"one", everything...)), objects(t, release(t, begin+"other", everything...))
+	for key := range one {
+		if other[key] != nil {
+			t.Errorf("two releases with long names have the %s", key)
+		}
+	}
 	long := strings.Repeat("long-", 20)
 	for key := range objects(t, rendered(t, "--set", "jaeger.enabled=true,rbac.owners.enabled=true,fullnameOverride="+long[:63-1], "--set-json", `rbac.owners.rules=[{"verbs":["list"]}]`)) {
 		if name := key[strings.LastIndexAny(key, " /")+1:]; len(name) > 63 || strings.HasSuffix(name, "-") {

@@ -18,10 +18,15 @@
 {{- default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
 
-{{/* A name with room for what comes after: dict "root" . "suffix" "owners" */}}
+{{/* A name with room for what comes after: dict "root" . "suffix" "owners". A long name is cut,
+     and has a hash in it: two releases may begin with the same words. */}}
 {{- define "rollspan.nameWith" -}}
 {{- $room := sub 62 (len .suffix) | int }}
-{{- printf "%s-%s" (include "rollspan.fullname" .root | trunc $room | trimSuffix "-") .suffix }}
+{{- $name := include "rollspan.fullname" .root }}
+{{- if gt (len $name) $room }}
+{{- $name = printf "%s-%s" ($name | trunc (sub $room 9 | int) | trimSuffix "-") (sha256sum $name | trunc 8) }}
+{{- end }}
+{{- printf "%s-%s" $name .suffix }}
 {{- end }}
 
 {{- define "rollspan.serviceAccountName" -}}
