@@ -6,12 +6,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 )
 
-// TestTestedVersions has the doctor and the documentation claim the versions of Kubernetes that
-// there are control planes of for the tests, and no others.
+// TestTestedVersions has the doctor and the documentation claim the same versions of Kubernetes,
+// and none that there is no control plane of for the tests.
 func TestTestedVersions(t *testing.T) {
 	modules, err := filepath.Glob("../../test/tools/kubernetes*/go.mod")
 	if err != nil {
@@ -29,21 +28,17 @@ func TestTestedVersions(t *testing.T) {
 		}
 		built = append(built, version[1])
 	}
-	slices.Sort(built)
-	var claimed []string
-	for _, minor := range testedMinors {
-		claimed = append(claimed, fmt.Sprintf("1.%d", minor))
-	}
-	if !slices.Equal(built, claimed) {
-		t.Errorf("the doctor claims %v, and tests have %v", claimed, built)
-	}
 	doc, err := os.ReadFile("../../docs/stability.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, version := range built {
-		if !strings.Contains(string(doc), "\n| "+version+" |") {
-			t.Errorf("docs/stability.md has no row for %s", version)
+	for _, minor := range testedMinors {
+		version := fmt.Sprintf("1.%d", minor)
+		if !slices.Contains(built, version) {
+			t.Errorf("the doctor claims %s, and tests have %v", version, built)
+		}
+		if !regexp.MustCompile(`\n\| ` + regexp.QuoteMeta(version) + ` \|.* end-to-end tests `).Match(doc) {
+			t.Errorf("docs/stability.md has no row that says that %s was tried", version)
 		}
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rollspan/rollspan/pkg/doctor"
+	"github.com/rollspan/rollspan/test/controlplane"
 )
 
 // doctor is what `rollspan doctor` reports. Its exit code has to be that of its report.
@@ -41,12 +43,17 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
 	report := s.doctor("--kubeconfig", s.kubeconfig, "--leader-elect-namespace", "rollspan", "--otlp-endpoint", s.jaeger.OTLPGRPC(), "--data-dir", t.TempDir())
-	for _, check := range []string{"server", "version", "clock", "permissions", "events", "memory", "leases", "collector", "data-dir"} {
+	for _, check := range []string{"server", "clock", "permissions", "events", "memory", "leases", "collector", "data-dir"} {
 		if len(found(&report, check, doctor.OK)) != 1 {
 			t.Errorf("%s is not as it should be: %+v", check, report.Findings)
 		}
 	}
-	if report.Status != doctor.OK || report.Grant != "" || !strings.Contains(report.Findings[0].Found, "system:serviceaccount:rollspan:rollspan") {
+	if tried := os.Getenv(controlplane.KubernetesEnv); tried != "" && len(found(&report, "version", doctor.Warning)) == 1 {
+		t.Logf("the doctor does not know %s yet", tried)
+	} else if report.Status != doctor.OK || len(found(&report, "version", doctor.OK)) != 1 {
+		t.Errorf("%+v", report)
+	}
+	if report.Grant != "" || !strings.Contains(report.Findings[0].Found, "system:serviceaccount:rollspan:rollspan") {
 		t.Errorf("%+v", report)
 	}
 
