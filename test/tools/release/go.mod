@@ -3,6 +3,7 @@ module github.com/rollspan/rollspan/test/tools/release
 go 1.26.1
 
 require (
+	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/goreleaser/goreleaser/v2 v2.15.1
 	github.com/rhysd/actionlint v1.7.12
 )

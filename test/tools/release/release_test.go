@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/goreleaser/goreleaser/v2/pkg/config"
 	"github.com/rhysd/actionlint"
 )
@@ -104,17 +105,7 @@ func TestSnapshot(t *testing.T) {
 		if a.Type != "SBOM" {
 			continue
 		}
-		var bom struct {
-			BOMFormat  string
-			Components []struct{ Name string }
-		}
-		content, err := os.ReadFile(filepath.Join(root, a.Path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(content, &bom); err != nil || bom.BOMFormat != "CycloneDX" || len(bom.Components) < 50 {
-			t.Errorf("%s: %v, %d components", a.Path, err, len(bom.Components))
-		}
+		components(t, filepath.Join(root, a.Path))
 	}
 	for kind, want := range map[string]int{"Binary": 5, "Archive": 5, "SBOM": 5, "Checksum": 1, "Krew Plugin Manifest": 1} {
 		if count[kind] != want {
@@ -132,6 +123,32 @@ func TestSnapshot(t *testing.T) {
 	for _, want := range []string{".tar.gz", "windows_amd64.zip", ".cdx.json", "rollspan-"} {
 		if !strings.Contains(string(listed), want) {
 			t.Errorf("no checksum of %s:\n%s", want, listed)
+		}
+	}
+}
+
+// components reads a bill of materials as its consumers do: it is of rollspan, and names each module
+// by a package URL with a version, which scanners go by.
+func components(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	var bom cdx.BOM
+	if err := cdx.NewBOMDecoder(content, cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	if bom.BOMFormat != cdx.BOMFormat || bom.Metadata == nil || bom.Metadata.Component == nil || bom.Metadata.Component.Name == "" {
+		t.Errorf("%s does not say what it is of: %+v", file, bom.Metadata)
+	}
+	if bom.Components == nil || len(*bom.Components) < 50 {
+		t.Fatalf("%s has too few components", file)
+	}
+	for _, c := range *bom.Components {
+		if !strings.HasPrefix(c.PackageURL, "pkg:golang/") || !strings.HasSuffix(c.PackageURL, "@"+c.Version) || c.Version == "" {
+			t.Errorf("%s: %s is %q", file, c.Name, c.PackageURL)
 		}
 	}
 }
