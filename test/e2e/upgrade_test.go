@@ -49,7 +49,7 @@ func TestChartUpgraded(t *testing.T) {
 		"--set", "namespaces={"+s.name+"},otlp.endpoint=http://collector:4317,dataDir.enabled=true,dataDir.claim.enabled=true,image.tag=v1"); err != nil {
 		t.Fatal(err)
 	}
-	before, claim := s.deployed("upgraded-rollspan"), s.claim("upgraded-rollspan-data")
+	before, claim := s.deployed("upgraded-rollspan"), s.journal()
 
 	_, err := s.helm("upgrade", "upgraded", s.chart(), "--namespace", s.name, "--reuse-values", "--set", "image.tag=v2")
 	if err == nil || !strings.Contains(err.Error(), "values that are missing: "+value) || !strings.Contains(err.Error(), "use --reset-then-reuse-values") {
@@ -66,17 +66,17 @@ func TestChartUpgraded(t *testing.T) {
 	if was.Image != "rollspan/rollspan:v1" || is.Image != "rollspan/rollspan:v2" || strings.Join(was.Args, " ") != strings.Join(is.Args, " ") || was.Env[0] != is.Env[0] {
 		t.Errorf("it was %+v and is %+v", was, is)
 	}
-	if after.UID != before.UID || after.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType || s.claim("upgraded-rollspan-data").UID != claim.UID {
+	if after.UID != before.UID || after.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType || s.journal().UID != claim.UID {
 		t.Errorf("not the same is upgraded: %+v", after.Spec.Strategy)
 	}
 	if _, err := s.helm("rollback", "upgraded", "--namespace", s.name); err != nil {
 		t.Fatal(err)
 	}
-	if d := s.deployed("upgraded-rollspan"); d.Spec.Template.Spec.Containers[0].Image != was.Image || s.claim("upgraded-rollspan-data").UID != claim.UID {
+	if d := s.deployed("upgraded-rollspan"); d.Spec.Template.Spec.Containers[0].Image != was.Image || s.journal().UID != claim.UID {
 		t.Error("the way back leads elsewhere")
 	}
 	s.uninstall(after)
-	if s.claim("upgraded-rollspan-data").UID != claim.UID {
+	if s.journal().UID != claim.UID {
 		t.Error("the journal is gone")
 	}
 }
@@ -118,9 +118,10 @@ func (s *space) deployed(name string) *appsv1.Deployment {
 	return d
 }
 
-func (s *space) claim(name string) *corev1.PersistentVolumeClaim {
+// journal is the claim that the release has its journal in.
+func (s *space) journal() *corev1.PersistentVolumeClaim {
 	s.t.Helper()
-	c, err := s.client.CoreV1().PersistentVolumeClaims(s.name).Get(s.t.Context(), name, metav1.GetOptions{})
+	c, err := s.client.CoreV1().PersistentVolumeClaims(s.name).Get(s.t.Context(), "upgraded-rollspan-data", metav1.GetOptions{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
