@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -270,9 +271,12 @@ func (e *Engine) observeOther(o Observation, meta metav1.Object) {
 	}
 	obj := e.track(id, meta.GetName())
 	obj.Exists, obj.Owned = true, kube.OwnerRefOf(meta)
-	if hpa, ok := meta.(*autoscalingv2.HorizontalPodAutoscaler); ok {
-		ref := hpa.Spec.ScaleTargetRef
-		e.setTarget(obj, kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: hpa.Namespace, Name: ref.Name})
+	switch in := meta.(type) {
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		ref := in.Spec.ScaleTargetRef
+		e.setTarget(obj, kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: in.Namespace, Name: ref.Name})
+	case *batchv1.CronJob:
+		obj.Suspended = obj.Suspended.Observe(in.Spec.Suspend != nil && *in.Spec.Suspend, evidence.NewWrite(in.ResourceVersion, o))
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/internal/schedules"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -77,6 +77,6 @@ func (r *reviewer) scheduled() {
 func (r *reviewer) toldByEvent(cron *podlife.Object) bool {
 	return slices.ContainsFunc(cron.Events, func(ev *podlife.Event) bool {
 		_, listed := ev.Listed()
-		return ev.Reason == reasonCreatedJob && workloads.JobIn(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
+		return ev.Reason == schedules.CreatedJob && schedules.JobNamed(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
 	})
 }

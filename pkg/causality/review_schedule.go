@@ -2,14 +2,13 @@ package causality
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/schedules"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -18,12 +17,6 @@ import (
 
 // What the CronJob controller says is about a time of the schedule, or about the run of one
 // of its Jobs. Of a time at which no Job was made there is nothing but what it says.
-
-// Reasons of its Events (k8s.io/kubernetes/pkg/controller/cronjob, cronjob_controllerv2.go).
-const (
-	reasonCreatedJob     = "SuccessfulCreate"
-	reasonMissedSchedule = "MissSchedule"
-)
 
 // scheduler tells of a CronJob what its Events say.
 type scheduler struct {
@@ -48,17 +41,17 @@ func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wa
 		if ev.Untold() == nil {
 			continue // it is with another one of them
 		}
-		name := workloads.JobIn(ev.Message())
-		job, due := s.job(name), workloads.TimeIn(s.cron.Name, name, ev.First())
+		name := schedules.JobNamed(ev.Message())
+		job, due := s.job(name), schedules.TimeIn(s.cron.Name, name, ev.First())
 		_, listed := ev.Listed()
-		switch at, missed := missedTime(ev); {
+		switch at, missed := schedules.Missed(ev.Reason, ev.Message(), ev.First()); {
 		case build.KeepsFromJob(ev):
 			s.active(ev)
 		case job != nil:
 			s.about(job, ev)
 		case missed && !listed:
 			s.settled(ev, build.Schedule{Cron: obj, At: at, Until: ev.First(), How: attr.OutcomeSkipped, Cause: attr.CauseDeadline})
-		case ev.Reason == reasonCreatedJob && !listed && !due.IsZero():
+		case ev.Reason == schedules.CreatedJob && !listed && !due.IsZero():
 			s.settled(ev, build.Schedule{Cron: obj, At: due, Until: ev.First(), How: attr.OutcomeComplete})
 		default:
 			s.left = append(s.left, ev)
@@ -82,7 +75,7 @@ func (s *scheduler) wait() { s.held = true }
 // about puts an Event that names a Job on the Job's run, or on the time it was made for.
 func (s *scheduler) about(job *workloads.Workload, ev *podlife.Event) {
 	var on *ledger.SentSpan
-	if c := job.CronJob; c != nil && ev.Reason == reasonCreatedJob && !c.At.IsZero() {
+	if c := job.CronJob; c != nil && ev.Reason == schedules.CreatedJob && !c.At.IsZero() {
 		if !c.Ledger.Sent && s.wanted != everything {
 			s.wait()
 			return
@@ -143,7 +136,7 @@ func (s *scheduler) activeOnce(ev *podlife.Event) bool {
 		s.left = append(s.left, ev) // what came before is not known
 		return false
 	}
-	if job := s.job(s.nameAt(at)); job != nil && job.CronJob != nil {
+	if job := s.job(schedules.JobAt(s.cron.Name, at)); job != nil && job.CronJob != nil {
 		if !job.CronJob.Ledger.Sent && s.wanted != everything {
 			s.wait()
 			return false
@@ -166,16 +159,12 @@ func (s *scheduler) activeOnce(ev *podlife.Event) bool {
 // controller said so. It is zero if that was not seen.
 func (s *scheduler) timeOf(ev *podlife.Event) (at time.Time) {
 	for _, o := range slices.Concat(s.events[ev.Key].Occurrences, ev.Occurrences) {
-		if !o.At.After(ev.First()) && onTheMinute(o.At) && o.At.After(at) {
+		if !o.At.After(ev.First()) && schedules.OnTheMinute(o.At) && o.At.After(at) {
 			at = o.At
 		}
 	}
 	return at.Truncate(time.Minute)
 }
-
-// onTheMinute reports whether t lies in the first second of a minute: schedules are in
-// minutes.
-func onTheMinute(t time.Time) bool { return t.Truncate(time.Second).Equal(t.Truncate(time.Minute)) }
 
 // skipped hands out a time of the schedule for which there is no Job, once the next one has
 // come; ok is false if it has not.
@@ -211,10 +200,10 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 		for _, o := range ev.Occurrences {
 			var t time.Time
 			switch {
-			case build.KeepsFromJob(ev) && onTheMinute(o.At):
+			case build.KeepsFromJob(ev) && schedules.OnTheMinute(o.At):
 				t = o.At.Truncate(time.Minute)
-			case ev.Reason == reasonCreatedJob:
-				t = workloads.TimeIn(s.cron.Name, workloads.JobIn(o.Message), o.At)
+			case ev.Reason == schedules.CreatedJob:
+				t = schedules.TimeIn(s.cron.Name, schedules.JobNamed(o.Message), o.At)
 			}
 			if t.After(at) && (next.IsZero() || t.Before(next)) {
 				next, seen = t, o.Seen
@@ -228,7 +217,7 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 // there is none.
 func (s *scheduler) created(at time.Time) *podlife.Event {
 	for _, ev := range s.cron.Events {
-		if ev.Reason == reasonCreatedJob && workloads.JobIn(ev.Message()) == s.nameAt(at) {
+		if ev.Reason == schedules.CreatedJob && schedules.JobNamed(ev.Message()) == schedules.JobAt(s.cron.Name, at) {
 			return ev
 		}
 	}
@@ -241,20 +230,4 @@ func (s *scheduler) job(name string) *workloads.Workload {
 		return nil
 	}
 	return s.workloads[s.names[workloads.JobNamed(s.cron.Namespace, name)]]
-}
-
-// nameAt is the name of the Job for a time: it ends in the minute since 1970
-// (getJobName of k8s.io/kubernetes/pkg/controller/cronjob).
-func (s *scheduler) nameAt(at time.Time) string {
-	return s.cron.Name + "-" + strconv.FormatInt(at.Unix()/60, 10)
-}
-
-// missedTime reads the time of which the controller says that it was too late for it.
-func missedTime(ev *podlife.Event) (at time.Time, ok bool) {
-	if ev.Reason != reasonMissedSchedule {
-		return at, false
-	}
-	_, stated, _ := strings.Cut(ev.Message(), "start a job: ")
-	at, err := time.Parse(time.RFC1123Z, stated)
-	return at.UTC(), err == nil && !at.After(ev.First()) && ev.First().Sub(at) <= workloads.LongestDelay
 }

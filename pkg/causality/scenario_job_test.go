@@ -17,6 +17,16 @@ func newJob(meta metav1.ObjectMeta) runtime.Object {
 	return j
 }
 
+func newCronJob(meta metav1.ObjectMeta) runtime.Object { return &batchv1.CronJob{ObjectMeta: meta} }
+
+func setCronJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+	if key != "suspend" {
+		panic("a cronjob has no " + key)
+	}
+	suspend := val == "true"
+	obj.(*batchv1.CronJob).Spec.Suspend = &suspend
+}
+
 func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	j := obj.(*batchv1.Job)
 	condition := func(kind batchv1.JobConditionType, status corev1.ConditionStatus, at, reason string) {

@@ -278,7 +278,7 @@ func scenarioKinds() map[string]scenarioKind {
 		"controllerrevision":    {"ControllerRevision", newControllerRevision, setControllerRevision},
 		"replicationcontroller": {"ReplicationController", newReplicationController, setReplicationController},
 		"job":                   {"Job", newJob, setJob},
-		"cronjob":               {"CronJob", newCustom, setCustom},
+		"cronjob":               {"CronJob", newCronJob, setCronJob},
 
 		"shop":        {"Shop", newCustom, setCustom},
 		"certificate": {"Certificate", newCustom, setCustom},

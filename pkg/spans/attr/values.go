@@ -129,6 +129,7 @@ const (
 const (
 	CauseConcurrency = "concurrency" // another Job still ran, and the concurrency policy is Forbid
 	CauseDeadline    = "deadline"    // it was too late to start one (startingDeadlineSeconds)
+	CauseSuspended   = "suspended"   // the Job was made late, as the CronJob had been suspended
 )
 
 // Causes of restarts: who ended the container.

@@ -86,9 +86,13 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 			scheduled = append(scheduled, ev)
 		}
 	}
-	root := b.addSchedule(Schedule{Cron: cron, At: c.At, Until: made.At(), How: attr.OutcomeComplete}, p.Workload.Target(), scheduled)
+	told, run := Schedule{Cron: cron, At: c.At, Until: made.At(), How: attr.OutcomeComplete}, p.Workload.ScheduledRun()
+	if run != nil && cron.Suspended.Delayed(told.At, told.Until, run.Opened) {
+		told.Cause = attr.CauseSuspended
+	}
+	root := b.addSchedule(told, p.Workload.Target(), scheduled)
 	c.Ledger.Emit(b.remember(root))
-	if run := p.Workload.ScheduledRun(); run != nil {
+	if run != nil {
 		Link(root, p.PlaceOf(run), attr.LinkCauses)
 	}
 	return b.done()

@@ -31,7 +31,7 @@ type Schedule struct {
 	At    time.Time
 	Until time.Time // the Job was made, or the time was given up
 	How   attr.Outcome
-	Cause string // of a time that was skipped
+	Cause string // of a time that was skipped, or had to wait
 }
 
 // Trace builds the trace of a time of which only these Events tell: no Job of it was seen.

@@ -17,6 +17,7 @@ var engineRules = rules{
 		"internal/evidence":  deduces,
 		"internal/kube":      deduces,
 		"internal/clocks":    observes,
+		"internal/schedules": observes,
 		"internal/ledger":    ledgers,
 		"internal/podlife":   observes,
 		"internal/workloads": observes,

@@ -115,36 +115,6 @@ func (w *Workload) ObserveCronJob(in *batchv1.Job, made evidence.Moment) {
 	}
 }
 
-// JobIn reads the name of a Job from what the CronJob controller says of it: "Created job
-// nightly-2", "Deleted job nightly-1" or "Saw completed job: nightly-1, condition: Complete".
-func JobIn(message string) string {
-	for _, words := range []string{"Created job ", "Deleted job ", "Saw completed job: "} {
-		if rest, ok := strings.CutPrefix(message, words); ok {
-			name, _, _ := strings.Cut(rest, ",")
-			return name
-		}
-	}
-	return ""
-}
-
-// LongestDelay is how late a Job may be made for the minute in its name to be the time
-// that it is for.
-const LongestDelay = 24 * time.Hour
-
-// TimeIn is the time that a CronJob's Job is for, by its name and when it was made; zero if it cannot
-// be told.
-func TimeIn(cron, name string, made time.Time) time.Time {
-	minute, err := strconv.ParseInt(strings.TrimPrefix(name, cron+"-"), 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	at := time.Unix(minute*60, 0).UTC()
-	if at.After(made) || made.Sub(at) > LongestDelay {
-		return time.Time{}
-	}
-	return at
-}
-
 // JobNamed finds the Job of a name.
 func JobNamed(namespace, name string) kube.NameKey {
 	return kube.NameKey{Kind: kindJob, Namespace: namespace, Name: name}
