@@ -136,6 +136,22 @@ func (p *Pod) endedWith(container *Container, r *Run) bool {
 	return !container.WaitedAfter(r) && !end.Before(asked.Add(-container.longestKill-clockSlack))
 }
 
+// endedFor is the reason for which the kubelet ended a pod, if it had said that it does before a run
+// of one of the pod's containers ended: "Evicted". It is "" if nothing says so.
+func (p *Pod) endedFor(container *Container, r *Run) string {
+	ended := p.Failed.At()
+	if p.Finite && p.Phase == PodFailed {
+		ended = p.Finished.At()
+	}
+	if ended.IsZero() || p.Released() || container.ranAfter(r) {
+		return ""
+	}
+	if asked := p.announced(ended); !asked.Before(ended) || r.Finished.At().Before(asked.Truncate(time.Second)) {
+		return ""
+	}
+	return p.Reason
+}
+
 // WaitedAfter reports whether the container was seen to wait, since a run had ended.
 func (c *Container) WaitedAfter(r *Run) bool {
 	n := len(c.Waits)

@@ -41,6 +41,7 @@ func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
 	}
 	kill, ok := p.killed(container, r)
 	if !ok {
+		exit.Reason = cmp.Or(p.endedFor(container, r), exit.Reason) // the Event Killing was lost
 		return exit
 	}
 	if k := StopReasonFor(kill.Message); k.reason != "" {
@@ -50,8 +51,8 @@ func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
 		}
 		return exit
 	}
-	if p.Failed.Known() && p.Reason != "" {
-		return evidence.Failure{Reason: p.Reason, Message: exit.Message} // it was stopped with its pod: Evicted, DeadlineExceeded
+	if why := p.endedFor(container, r); why != "" || p.Failed.Known() && p.Reason != "" {
+		return evidence.Failure{Reason: cmp.Or(why, p.Reason), Message: exit.Message} // it was stopped with its pod: Evicted, DeadlineExceeded
 	}
 	if strings.HasPrefix(kill.Message, StoppingWords) {
 		return exit // with its pod, and the kubelet has no more to say of it
