@@ -262,11 +262,18 @@ func linkLoss(s *spans.Span, causes []ledger.Place) {
 // linkStop links to these causes the stop of a pod that was lost while a change was open:
 // it has no trace of its own, whose root would have the links and say what was said of the loss.
 func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
-	if at.Lost != nil {
+	if at.Lost != nil && !replacedByChange(p, at) {
 		disrupted := p.Around.NodeCause(at.Lost, s.End)
 		s.Attributes = append(s.Attributes, nodes.LossAttributes(at.Lost, disrupted, s.Start)...)
 		linkLoss(s, p.Around.CausesOfLoss(at.Lost, disrupted))
 	}
+}
+
+// replacedByChange reports whether nothing says more of why a pod went than that a rollout, which was
+// open, replaces those of its kind. Whatever ails the pod's node then has nothing to do with it.
+func replacedByChange(p *plans.Plan, at plans.Attribution) bool {
+	return at.Change != nil && at.Change.Kind == attr.ChangeRollout && p.Workload.Direct() &&
+		at.Lost.Disruption == "" && !at.Lost.Failed.Known() && !wants(p, at.Change, at.Lost)
 }
 
 // attachDuring puts the Events of a span's time on it.

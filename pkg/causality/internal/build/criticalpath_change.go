@@ -337,11 +337,3 @@ func (b *changeBuilder) heldUp(blockers []blocker, waited *spans.Span, last *blo
 	}
 	return nil
 }
-
-// addPath works out the critical path of a change whose spans below the root
-// follow one after the other.
-func (b *builder) addPath(root *spans.Span) {
-	path := critpath.New(b.spans, root, b.work)
-	path.Descend(root)
-	path.Finish()
-}

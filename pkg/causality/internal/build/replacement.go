@@ -32,22 +32,6 @@ func Successors(p *plans.Plan) map[*podlife.Pod]*podlife.Pod {
 	return p.Successor
 }
 
-// revisionAt is the number of the rollout that was the latest when a write was made, 0 if
-// it is not known.
-func revisionAt(p *plans.Plan, write evidence.Write) int64 {
-	revision := p.Workload.Revision
-	for _, c := range slices.Backward(p.Workload.Changes) {
-		if c.Kind != attr.ChangeRollout || c.Revision == 0 {
-			continue
-		}
-		if !write.Before(c.Opened) {
-			return c.Revision
-		}
-		revision = 0 // another came before
-	}
-	return revision
-}
-
 // lossCause says who took a pod away, as far as it can be told.
 func lossCause(pod *podlife.Pod) string {
 	switch {
@@ -119,7 +103,7 @@ func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, 
 		attr.OutcomeKey.String(string(how)),
 		attr.CauseKey.String(lossCauseOn(lost, disrupted)),
 	}
-	if revision := revisionAt(p, lost.LostBy()); revision > 0 {
+	if revision := p.RevisionAt(lost.LostBy()); revision > 0 {
 		attrs = append(attrs, attr.RevisionKey.Int64(revision))
 	}
 	attrs = slices.Concat(attrs, lost.StatusReason(), nodes.LossAttributes(lost, disrupted, start))

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
@@ -220,7 +221,7 @@ func RestartTrace(p *plans.Plan, restart *Restart, disrupted *nodes.Disruption) 
 		root.Attributes = append(root.Attributes, attr.WaitingReasonKey.String(reason))
 	}
 	if restart.How != attr.OutcomeOpen {
-		b.addPath(root)
+		critpath.Through(b.spans, root, b.work)
 	}
 	return b.done()
 }

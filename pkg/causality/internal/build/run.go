@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
@@ -30,7 +31,7 @@ func (b *changeBuilder) buildRun(now time.Time) spans.Trace {
 	b.root.Attributes = append(b.root.Attributes, b.rootAttributes()...)
 	linkContexts(c, b.root)
 	if c.Over() && !b.podsUnknown() {
-		b.addPath(b.root)
+		critpath.Through(b.spans, b.root, b.work)
 	}
 	c.Ledger.Emit(b.remember(b.root))
 	return b.done()

@@ -69,6 +69,13 @@ func New(all []*spans.Span, root *spans.Span, work *evidence.Work) *Path {
 	return path
 }
 
+// Through works out the path of a change whose spans below the root follow one after the other.
+func Through(all []*spans.Span, root *spans.Span, work *evidence.Work) {
+	path := New(all, root, work)
+	path.Descend(root)
+	path.Finish()
+}
+
 // Add makes a span part of the trace whose path this is.
 func (path *Path) Add(s *spans.Span) {
 	path.ByID[s.SpanID] = s
