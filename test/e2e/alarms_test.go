@@ -91,7 +91,7 @@ func TestAlertsFireAndResolve(t *testing.T) {
 	s.eventually("nothing goes on", func() error {
 		after = s.get(s.metrics)
 		for line := range strings.Lines(after) {
-			if (strings.HasPrefix(line, "rollspan_node_disruptions{") || strings.HasPrefix(line, "rollspan_crash_loops{") || strings.HasPrefix(line, open)) &&
+			if (strings.HasPrefix(line, "rollspan_node_disruptions{") || strings.HasPrefix(line, "rollspan_crash_loops{") || strings.HasPrefix(line, "rollspan_open_rollout_start_time_seconds{")) &&
 				strings.Contains(line, s.name) {
 				return fmt.Errorf("there is %s", line)
 			}
