@@ -1,18 +1,19 @@
 package watcher
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
-	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -52,9 +53,13 @@ type missed struct {
 	source string
 	// group is of what the versions can be compared.
 	group, version string
+	uid            types.UID
 	isNew, listed  bool
-	// since is what the object states of when it was written, until dated has made it the earliest
-	// time that it may have been; by is the latest.
+	isEvent        bool // each write of which states when it was made
+	// stated is what the object states of when it was written, and isExact whether it says so of
+	// this write. since is when it may have been made at the earliest, and by when it was.
+	stated    time.Time
+	isExact   bool
 	since, by time.Time
 }
 
@@ -68,14 +73,17 @@ func newBacklog(positions map[string]string) *backlog {
 
 // add keeps an observation, and reports whether there is room for more.
 func (b *backlog) add(o causality.Observation, source string, listed bool) bool {
-	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, listed: listed, since: o.Since}
+	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, listed: listed, stated: o.Since}
+	if about, ok := o.Object.(metav1.Object); ok {
+		m.uid = about.GetUID()
+	}
 	var err error
 	if m.packed, err = journal.EncodeObservation(nil, o); err != nil {
 		return true // no journal would take it
 	}
 	switch gk := o.Object.GetObjectKind().GroupVersionKind().GroupKind(); {
 	case gk == eventKind.GroupKind(): // which may be in a store of their own
-		m.group = "events"
+		m.group, m.isEvent = "events", true
 	case !isLiveKind(gk): // another API server may have these
 		m.group = source
 	}
@@ -119,67 +127,124 @@ func (b *backlog) sorted(from, now time.Time) []missed {
 			groups[m.group] = append(groups[m.group], m)
 		}
 	}
-	for _, group := range groups {
+	for _, group := range merged(groups) {
 		date(group, from, now)
 		all = append(all, group...)
 	}
-	// Within a group they are in order already.
-	slices.SortStableFunc(all, func(a, b missed) int { return cmp.Or(a.by.Compare(b.by), cmp.Compare(a.group, b.group)) })
+	slices.SortStableFunc(all, func(a, b missed) int { return a.by.Compare(b.by) }) // in a group they are
 	pods := func(m missed) bool { return isOfPods(m.source) }
 	slices.SortStableFunc(listed, func(a, b missed) int { return compareBool(pods(a), pods(b)) })
 	return append(all, listed...)
 }
 
-// date puts writes in the order of their versions, and bounds when each was made. What is made
-// later was not made earlier: a write is after all times that the API server has stated in writes
-// before it, and before the second is over that it states in one that comes behind. It states when
-// an object was made, and when somebody has changed a field of it (managedFields). The latter may
-// be of an older write, so that it only says when a write was over where none before it has
-// stated that time, or a later one.
-func date(group []missed, from, now time.Time) {
+// inOrder puts writes in the order of their versions.
+func inOrder(group []missed) {
 	slices.SortStableFunc(group, func(a, b missed) int {
-		switch {
-		case a.version == b.version:
-			return 0
-		case newer(a.version, b.version) && !newer(b.version, a.version):
-			return 1
-		case newer(b.version, a.version) && !newer(a.version, b.version):
-			return -1
-		}
-		return 0
+		order, _ := resourceversion.CompareResourceVersion(a.version, b.version) // 0 where they cannot be compared
+		return order
 	})
-	earliest := from
-	stated := make([]time.Time, len(group))
+}
+
+// date bounds when each of some writes was made, which are in order, and estimates it. A write is
+// after all times that the API server has stated in writes before it, and before the second is over
+// that it states in one that comes behind. It states when an object was made, and when somebody has
+// changed a field of it (managedFields). A time that it stated in an object before may be of an
+// older write, and says nothing of when this one was over.
+func date(group []missed, from, now time.Time) {
+	earliest, before := from, map[types.UID]time.Time{}
 	for i := range group {
 		m := &group[i]
-		if m.since.After(now) {
-			m.since = time.Time{} // nobody knows whose clock that is
+		if m.stated.After(now) {
+			m.stated = time.Time{} // nobody knows whose clock that is
 		}
-		if m.since.After(earliest) || m.isNew && !m.since.Before(earliest.Truncate(time.Second)) {
-			stated[i] = m.since
-		}
-		if m.since.After(earliest) {
-			earliest = m.since
+		old := evidenceOf(before, m.uid, from)
+		m.isExact = !m.stated.IsZero() && (m.isNew || m.stated.After(old) || m.isEvent && m.stated.Equal(old))
+		before[m.uid] = m.stated
+		if m.stated.After(earliest) {
+			earliest = m.stated
 		}
 		m.since = earliest
 	}
 	latest := now
 	for i := len(group) - 1; i >= 0; i-- {
-		if end := stated[i].Add(time.Second - time.Nanosecond); !stated[i].IsZero() && end.Before(latest) {
+		m := &group[i]
+		if end := m.stated.Add(time.Second - time.Nanosecond); m.isExact && end.Before(latest) {
 			latest = end
 		}
-		group[i].by = latest
+		m.by = latest
 	}
-	for i, before := 0, from; i < len(group); i++ {
-		m := &group[i]
-		if m.by.Before(before) {
-			m.by = before
-		}
-		if m.since.After(m.by) {
-			m.since = m.by
-		}
-		before = m.by
+	spread(group, from)
+}
+
+// evidenceOf is the latest time that an object had stated before: none of those that it states now
+// for the first time is from before nobody looked.
+func evidenceOf(before map[types.UID]time.Time, uid types.UID, from time.Time) time.Time {
+	if at, ok := before[uid]; ok {
+		return at
 	}
+	return from.Truncate(time.Second)
+}
+
+// spread estimates when writes were made that were all over by the same time: evenly within the
+// second before, or what of it is left. What came one after the other has not come at once.
+func spread(group []missed, from time.Time) {
+	at := from
+	for i := 0; i < len(group); {
+		by, n := group[i].by, 1
+		for i+n < len(group) && group[i+n].by.Equal(by) {
+			n++
+		}
+		begin := by.Add(time.Nanosecond - time.Second)
+		if begin.Before(at) {
+			begin = at
+		}
+		step := max(0, by.Sub(begin)) / time.Duration(n+1)
+		for k := range group[i : i+n] {
+			m := &group[i+k]
+			m.by = begin.Add(step * time.Duration(k+1))
+			if m.since.After(m.by) {
+				m.since = m.by
+			}
+			at = m.by
+		}
+		i += n
+	}
+}
+
+// merged puts the groups together that count by the same versions: what they state is in order
+// then.
+func merged(groups map[string][]missed) (all [][]missed) {
+	names := slices.Sorted(maps.Keys(groups)) // what can be compared for sure is the first of them
+	for _, name := range names {
+		group := groups[name]
+		inOrder(group)
+		if len(all) == 0 {
+			all = append(all, group)
+			continue
+		}
+		both := slices.Concat(all[0], group)
+		if inOrder(both); countsUp(both) {
+			all[0] = both
+		} else {
+			all = append(all, group)
+		}
+	}
+	return all
+}
+
+// countsUp reports whether no object was made long before one that was written before it.
+func countsUp(group []missed) bool {
+	var latest time.Time
+	for _, m := range group {
+		switch {
+		case !m.isNew:
+		case m.stated.Before(latest.Add(-2 * time.Second)):
+			return false
+		case m.stated.After(latest):
+			latest = m.stated
+		}
+	}
+	return true
 }
 
 // statedBy is the latest time that the API server has stated in an object for a write of it.
@@ -318,7 +383,7 @@ func (l *Live) tellBacklog(k *journal.Keeper) (finished []spans.Trace) {
 			continue // it was encoded here
 		}
 		o.Time, o.Since = m.by.Add(ahead), time.Time{}
-		if (stream.Doubt{At: m.by, Earliest: m.since, Latest: m.by}).BeyondSecond() && !o.Initial {
+		if !o.Initial {
 			o.Since = m.since
 		}
 		p := journal.Position{}
