@@ -1,0 +1,198 @@
+package watcher
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
+)
+
+func bookmark(version string) watch.Event {
+	return watch.Event{Type: watch.Bookmark, Object: webAt(version)}
+}
+
+// TestWatchesOnFromAJournal has a process begin with a journal in which pods were seen up to
+// version 5. It watches on from there, and says when it has caught up: by a bookmark, by what is
+// as new as the API server was, or when it has waited long enough. Where the API server has
+// nothing to go on from, or was restored from a backup, it lists.
+func TestWatchesOnFromAJournal(t *testing.T) {
+	unauthorized := apierrors.NewUnauthorized("the token has expired")
+	expired := apierrors.NewResourceExpired("too old")
+	late := func(t watch.EventType, version string) watch.Event {
+		pod := webAt(version)
+		pod.CreationTimestamp = metav1.Unix(1000, 0)
+		return watch.Event{Type: t, Object: pod}
+	}
+	added := late(watch.Added, "6")
+	type attempt struct {
+		asked
+		want []string
+	}
+	for name, test := range map[string]attempt{
+		"a bookmark": {
+			asked: asked{list: []string{"9"}, opens: []error{nil, nil, unauthorized}, watches: [][]watch.Event{{added, bookmark("9")}, modified("10")}},
+			want:  []string{"pod 6 late", "seen 9", "pod 10"},
+		},
+		"what is as new": {
+			asked: asked{list: []string{"9"}, opens: []error{nil, unauthorized}, watches: [][]watch.Event{{added, late(watch.Modified, "9"), late(watch.Modified, "10")}}},
+			want:  []string{"pod 6 late", "pod 9 late", "seen 9", "pod 10"},
+		},
+		"nothing for long": {
+			asked: asked{list: []string{"9"}, opens: []error{nil, nil, nil, nil, nil, nil, unauthorized}, watches: make([][]watch.Event, 6)},
+			want:  []string{"seen 5"},
+		},
+		"too old": {
+			asked: asked{list: []string{"9", "9"}, opens: []error{expired, nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
+			want:  []string{"lists", "pod 9", "seen 9", "pod 10"},
+		},
+		"a server restored from a backup": {
+			asked: asked{list: []string{"4", "4"}, opens: []error{nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
+			want:  []string{"lists", "pod 4", "seen 4", "pod 10"},
+		},
+	} {
+		for _, streams := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, streams %t", name, streams), func(t *testing.T) {
+				test := attempt{asked: asked{list: slices.Clone(test.list), opens: append(slices.Clone(test.opens), unauthorized, unauthorized), watches: slices.Clone(test.watches)}, want: test.want}
+				var got []string
+				synced := 0
+				into := newObjectStore(store{
+					kind: podKind, now: time.Now, synced: func() { synced++ }, relisted: func(int) {}, version: "5", resumed: true, started: true,
+					emit: func(o causality.Observation) error {
+						late := ""
+						if !o.Since.IsZero() {
+							late = " late"
+						}
+						got = append(got, "pod "+versionOf(o.Object)+late)
+						return nil
+					},
+					reached: func(version string, listing bool) error {
+						if listing {
+							got = append(got, "lists")
+						} else {
+							got = append(got, "seen "+version)
+						}
+						return nil
+					},
+				})
+				client, semantics := test.client(streams)
+				lists := &feeder{client: client, into: into}
+				reflector := cache.NewReflectorWithOptions(lists.listerWatcher(semantics), nil, into, cache.ReflectorOptions{})
+				for range 8 {
+					if len(test.opens) > 2 { // a list that is refused as a stream is asked for in pages
+						_ = reflector.ListAndWatchWithContext(t.Context()) // how it ends is in what it asks
+					}
+				}
+				if !slices.Equal(got, test.want) || synced != 1 {
+					t.Errorf("it said %v, want %v, and %d times that the first list is through; it asked for %v", got, test.want, synced, test.was)
+				}
+			})
+		}
+	}
+}
+
+// Up to where something was seen is written behind what was seen: what waits is not passed over,
+// and what a list has says nothing.
+func TestPositionsAreBehindWhatWaits(t *testing.T) {
+	l := newTestLive(t)
+	l.listed = true
+	l.streams.trouble = newTrouble(slog.New(slog.DiscardHandler), "here")
+	k, err := journal.Open(journal.Options{Dir: t.TempDir(), New: func() journal.Engine { return causality.New(causality.Options{}) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Recover(nil); err != nil {
+		t.Fatal(err)
+	}
+	pod := func(version string) queued {
+		p := webAt(version)
+		p.SetGroupVersionKind(podKind.GroupVersionKind)
+		return queued{Observation: causality.Observation{Time: time.Unix(9, 0), Type: watch.Modified, Object: p}}
+	}
+	says := func(version string, listing bool) queued {
+		return queued{mark: &sourceMark{source: sourceKey(podKind.GroupKind(), ""), version: version, listing: listing}}
+	}
+	feed := func(all ...queued) string {
+		for _, in := range all {
+			l.observe(k, l.take(nil, in))
+		}
+		return fmt.Sprint(k.Positions())
+	}
+	waits := func(back bool) {
+		var err error
+		if !back {
+			err = &url.Error{Op: "Get", URL: "https://here", Err: syscall.ECONNREFUSED}
+		}
+		l.streams.report(t.Context(), l.streams.sources[1], metav1.ListOptions{}, err)
+	}
+	check := func(what, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	check("watched", feed(pod("1"), pod("2")), "map[Pod :2]")
+	check("a bookmark", feed(says("5", false)), "map[Pod :5]")
+	check("a list", feed(says("", true), pod("6")), "map[]")
+	check("a list that is through", feed(pod("7"), says("8", false)), "map[Pod :8]")
+	waits(false)
+	check("pods that wait", feed(pod("9"), says("11", false)), "map[Pod :8]")
+	waits(true)
+	l.observe(k, l.allBack())
+	check("pods that have waited", feed(), "map[Pod :11]")
+}
+
+// What was missed is put in the order of its versions, and dated by what the API server states:
+// what is made is made in that second, and what states nothing new is between the others.
+func TestMissedIsDated(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(1000+s), 0) }
+	from, now := at(0).Add(300*time.Millisecond), at(60).Add(500*time.Millisecond)
+	write := func(source, version, uid string, stated int, isNew bool) missed {
+		return missed{source: source, version: version, uid: types.UID(uid), stated: at(stated), isNew: isNew}
+	}
+	b := newBacklog(map[string]string{"Pod ": "1"})
+	events := func(m missed) missed { m.group = "events"; return m }
+	b.items = []missed{
+		write("Pod ", "20", "b", 10, true),
+		write("Pod ", "22", "b", 10, false), // it states nothing new
+		write("Pod ", "26", "c", 30, true),
+		write("Pod ", "90", "c", 30, false),
+		write("ReplicaSet ", "18", "a", -50, false), // nor does this one, which was made long ago
+		write("ReplicaSet ", "24", "a", 20, false),
+		events(write("Event ", "3", "e", 25, true)), // in a store of its own
+		events(write("Event ", "4", "f", 40, true)),
+		{source: "Pod ", version: "80", listed: true},
+		{source: "Deployment ", version: "81", listed: true},
+	}
+	var got []string
+	for _, m := range b.sorted(from, now) {
+		got = append(got, fmt.Sprintf("%s%s %d-%d", m.source, m.version, m.since.Unix()-1000, m.by.Unix()-1000))
+	}
+	want := []string{
+		"ReplicaSet 18 0-10", "Pod 20 10-10", "Pod 22 10-20", "ReplicaSet 24 20-20", "Event 3 25-25", "Pod 26 30-30", "Event 4 40-40",
+		"Pod 90 30-60", "Deployment 81 0-60", "Pod 80 0-60",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if !b.waiting(now) {
+		t.Error("it waits for no pods")
+	}
+	if b.mark(sourceMark{source: "Pod ", version: "95"}); b.waiting(now) || b.lists {
+		t.Error("it waits for pods that have caught up")
+	}
+	if p := (journal.Position{Source: "Pod ", Version: "95"}); b.ends[0].position() != p {
+		t.Errorf("pods were seen up to %v", b.ends[0])
+	}
+}
