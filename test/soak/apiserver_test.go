@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,6 +131,15 @@ func (a *apiServer) expire() {
 	}
 	a.mu.Unlock()
 	a.cutAll()
+}
+
+// expireOnly is expire for the paths that end in one way, when they are watched next.
+func (a *apiServer) expireOnly(suffix string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for path := range a.expired {
+		a.expired[path] = strings.HasSuffix(path, suffix)
+	}
 }
 
 // gone is what the API server says of a version that its watch cache has no more.

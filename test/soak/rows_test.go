@@ -34,6 +34,8 @@ type row struct {
 	before, behind func(r *running)
 	// small is the size of the data directory's disk, as mount has it.
 	small string
+	// whole says that of each change there is something to tell: the API server has all writes.
+	whole bool
 	// exact says that all that is expected arrives, and nothing else: where the process was not
 	// there, and where a list says what happened, some steps are not proven.
 	exact bool
@@ -51,6 +53,7 @@ type running struct {
 	programs  []*harness.Program
 	said      strings.Builder // by those that are gone
 	disturbed atomic.Int64
+	killed    func() // while it is not there; nil for nothing
 	token     int
 }
 
@@ -70,13 +73,15 @@ func table() []row {
 	well := func(r *running) { r.collector.behave(nil) }
 	return []row{
 		{name: undisturbed},
-		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart},
-		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart},
+		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
+		{name: "kill -9, torn journal, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: killAndTear, whole: true},
+		{name: "kill -9, pods expired (410), data directory", dataDir: true, times: 1, inSoak: 5, apart: every, disturb: killAndExpire},
+		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
 		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
 		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, disturb: killLeader},
 		{name: "both killed", lease: true, replicas: 2, times: 1, inSoak: 3, apart: 60 * time.Second, disturb: killAndStart},
-		{name: "SIGTERM, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: stopAndStart},
-		{name: "SIGTERM without a collector, data directory", dataDir: true, lease: true, times: 2, inSoak: 10, apart: every, disturb: stopWithBacklog},
+		{name: "SIGTERM, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: stopAndStart, whole: true},
+		{name: "SIGTERM without a collector, data directory", dataDir: true, lease: true, times: 2, inSoak: 10, apart: every, disturb: stopWithBacklog, whole: true},
 		{name: "SIGTERM, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: stopAndStart},
 		{name: "collector down all the time, then up", before: func(r *running) { r.collector.down() }, behind: func(r *running) { r.collector.up() }, exact: true},
 		{name: "collector slow", more: []string{"--otlp-timeout", impatient}, before: badly(takes, takesSlowly, forgetsTime), behind: well, exact: true},
@@ -167,10 +172,41 @@ func killAndStart(ctx context.Context, r *running) {
 	}
 	n := len(r.programs)
 	r.programs = nil
+	if r.killed != nil {
+		r.killed()
+	}
 	r.wait(ctx, 0, 3*time.Second)
 	for range n {
 		r.start()
 	}
+}
+
+// killAndTear kills it, and tears off the end of its journal as a machine does that fails: what was
+// synced is there.
+func killAndTear(ctx context.Context, r *running) {
+	r.killed = func() {
+		segments, err := filepath.Glob(filepath.Join(r.dir, "data", "journal", "observed-*.journal"))
+		if err != nil || len(segments) == 0 {
+			r.t.Errorf("%s: there is no journal: %v", r.name, err)
+			return
+		}
+		last := segments[len(segments)-1]
+		about, err := os.Stat(last)
+		if err == nil {
+			err = os.Truncate(last, max(0, about.Size()-r.random.Int64N(2000)))
+		}
+		if err != nil {
+			r.t.Error(err)
+		}
+	}
+	killAndStart(ctx, r)
+}
+
+// killAndExpire kills it, and has the API server say that what it has seen of pods is too old to
+// go on from.
+func killAndExpire(ctx context.Context, r *running) {
+	r.killed = func() { r.api.expireOnly("/pods") }
+	killAndStart(ctx, r)
 }
 
 // killLeader kills the one that sends, and starts another when the standby has taken over.

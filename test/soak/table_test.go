@@ -303,6 +303,7 @@ func (w *world) inJaeger(all []*running) map[string]map[string]bool {
 func (r *result) check(t *testing.T) {
 	t.Helper()
 	wrong := r.different > 0 || r.notInJaeger > 0 || r.expected == 0
+	wrong = wrong || r.whole && r.changes > 0
 	if r.exact {
 		wrong = wrong || r.lost+r.more+r.otherwise > 0
 	}
