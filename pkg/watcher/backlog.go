@@ -42,9 +42,10 @@ type backlog struct {
 	// waits are the sources that have not caught up, and since is when nothing else is waited for.
 	waits map[string]bool
 	since time.Time
-	// ends are up to where marks say that sources were seen, lists that one of them was listed.
-	ends  []sourceMark
-	lists bool
+	// last is up to where each source was seen, and listed are those of which a list has begun.
+	last   map[string]string
+	listed map[string]bool
+	lists  bool // what comes from now on may be of lists
 }
 
 // missed is an observation that was missed.
@@ -54,7 +55,9 @@ type missed struct {
 	// group is of what the versions can be compared.
 	group, version string
 	uid            types.UID
-	isNew, listed  bool
+	isNew          bool
+	inList         bool // a list told it
+	listed         bool // or a watch behind that list
 	isEvent        bool // each write of which states when it was made
 	// stated is what the object states of when it was written, and isExact whether it says so of
 	// this write. since is when it may have been made at the earliest, and by when it was.
@@ -64,22 +67,22 @@ type missed struct {
 }
 
 func newBacklog(positions map[string]string) *backlog {
-	b := &backlog{waits: map[string]bool{}}
+	b := &backlog{waits: map[string]bool{}, last: map[string]string{}, listed: map[string]bool{}}
 	for source := range positions {
 		b.waits[source] = true
 	}
 	return b
 }
 
-// add keeps an observation, and reports whether there is room for more.
-func (b *backlog) add(o causality.Observation, source string, listed bool) bool {
-	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, listed: listed, stated: o.Since}
+// add keeps an observation. Whether there is room for more its bytes say.
+func (b *backlog) add(o causality.Observation, source string, inList bool) {
+	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, inList: inList, listed: b.listed[source], stated: o.Since}
 	if about, ok := o.Object.(metav1.Object); ok {
 		m.uid = about.GetUID()
 	}
 	var err error
 	if m.packed, err = journal.EncodeObservation(nil, o); err != nil {
-		return true // no journal would take it
+		return // no journal would take it
 	}
 	switch gk := o.Object.GetObjectKind().GroupVersionKind().GroupKind(); {
 	case gk == eventKind.GroupKind(): // which may be in a store of their own
@@ -87,9 +90,19 @@ func (b *backlog) add(o causality.Observation, source string, listed bool) bool 
 	case !isLiveKind(gk): // another API server may have these
 		m.group = source
 	}
+	if p := m.position(); p.Source != "" {
+		b.last[source] = p.Version
+	}
 	b.items = append(b.items, m)
 	b.bytes += len(m.packed)
-	return b.bytes < backlogBytes
+}
+
+// position is what an observation leads to.
+func (m *missed) position() journal.Position {
+	if m.inList || m.version == "" {
+		return journal.Position{}
+	}
+	return journal.Position{Source: m.source, Version: m.version}
 }
 
 func isLiveKind(gk schema.GroupKind) bool {
@@ -99,11 +112,11 @@ func isLiveKind(gk schema.GroupKind) bool {
 // mark takes in what a source says of itself.
 func (b *backlog) mark(m sourceMark) {
 	if m.listing {
-		b.lists = true
+		b.lists, b.listed[m.source] = true, true
 	} else {
 		delete(b.waits, m.source)
 	}
-	b.ends = append(b.ends, m)
+	b.last[m.source] = m.version
 }
 
 // waiting says whether there is more to come.
@@ -157,7 +170,7 @@ func date(group []missed, from, now time.Time) {
 		if m.stated.After(now) {
 			m.stated = time.Time{} // nobody knows whose clock that is
 		}
-		old := evidenceOf(before, m.uid, from)
+		old := statedBefore(before, m.uid, from)
 		m.isExact = !m.stated.IsZero() && (m.isNew || m.stated.After(old) || m.isEvent && m.stated.Equal(old))
 		before[m.uid] = m.stated
 		if m.stated.After(earliest) {
@@ -176,9 +189,8 @@ func date(group []missed, from, now time.Time) {
 	spread(group, from)
 }
 
-// evidenceOf is the latest time that an object had stated before: none of those that it states now
-// for the first time is from before nobody looked.
-func evidenceOf(before map[types.UID]time.Time, uid types.UID, from time.Time) time.Time {
+// statedBefore is the latest time that an object had stated before, be it before nobody looked.
+func statedBefore(before map[types.UID]time.Time, uid types.UID, from time.Time) time.Time {
 	if at, ok := before[uid]; ok {
 		return at
 	}
@@ -304,7 +316,12 @@ func (l *Live) position(o causality.Observation) journal.Position {
 	if l.listing[source] || version == "" {
 		return journal.Position{}
 	}
-	return journal.Position{Source: source, Version: version}
+	p := journal.Position{Source: source, Version: version}
+	if l.spool != nil {
+		l.reachLater(p)
+		return journal.Position{}
+	}
+	return p
 }
 
 // enqueueMark has what a source says of itself come behind its observations.
@@ -330,21 +347,52 @@ func (l *Live) takeMark(m sourceMark) {
 	switch {
 	case l.backlog != nil:
 		l.backlog.mark(m)
-	case !m.listing && (l.spool != nil || len(l.pods) > 0 && isOfPods(m.source)):
-		l.podMarks = append(l.podMarks, m) // behind what waits
+	case l.spool != nil:
+		l.reachLater(m.position())
+	case !m.listing && l.lastWaiting(m.source) >= 0:
+		l.podsAt[l.lastWaiting(m.source)] = m.position()
 	default:
 		l.marks = append(l.marks, m)
 	}
 }
 
+// lastWaiting is the last of the pods that wait that are of a source; -1 for none.
+func (l *Live) lastWaiting(source string) int {
+	for i := len(l.pods) - 1; i >= 0; i-- {
+		if l.sourceOf(l.pods[i]) == source {
+			return i
+		}
+	}
+	return -1
+}
+
+// reachLater notes a position of what is kept until the first lists are through.
+func (l *Live) reachLater(p journal.Position) {
+	if l.later == nil {
+		l.later = map[string]string{}
+	}
+	l.later[p.Source] = p.Version
+}
+
 // observe feeds a batch, and notes up to where all is in the journal then.
 func (l *Live) observe(k *journal.Keeper, batch []causality.Observation) []spans.Trace {
+	if l.spool == nil && len(l.later) > 0 {
+		reach(k, l.later)
+		l.later = nil
+	}
 	finished := k.ObserveAt(batch, l.at)
 	for _, m := range l.marks {
 		k.Reached(m.position())
 	}
 	l.at, l.marks = l.at[:0], l.marks[:0]
 	return finished
+}
+
+// reach notes positions.
+func reach(k *journal.Keeper, positions map[string]string) {
+	for _, source := range slices.Sorted(maps.Keys(positions)) {
+		k.Reached(journal.Position{Source: source, Version: positions[source]})
+	}
 }
 
 // tellBacklog feeds what was missed. Where none of it came from a list, the engine hands out
@@ -371,6 +419,7 @@ func (l *Live) tellBacklog(k *journal.Keeper) (finished []spans.Trace) {
 		finished = append(finished, l.observe(k, batch)...)
 		batch = batch[:0]
 	}
+	behind := false
 	tick := max(time.Second, now.Sub(at)/mostTicks)
 	for _, m := range b.sorted(at, now) {
 		for next := at.Add(tick); !b.lists && next.Before(m.by); next = next.Add(tick) {
@@ -386,16 +435,23 @@ func (l *Live) tellBacklog(k *journal.Keeper) (finished []spans.Trace) {
 		if !o.Initial {
 			o.Since = m.since
 		}
-		p := journal.Position{}
-		if !m.listed && m.version != "" {
-			p = journal.Position{Source: m.source, Version: m.version}
+		if m.listed && !behind {
+			behind = true
+			feed()
+			for source := range b.listed {
+				k.Reached(journal.Position{Source: source}) // until all of the list is there
+			}
+		}
+		p := m.position()
+		if m.listed {
+			p = journal.Position{}
 		}
 		batch, l.at = append(batch, o), append(l.at, p)
 		if len(batch) == maxBatch {
 			feed()
 		}
 	}
-	l.marks = append(l.marks, b.ends...)
 	feed()
+	reach(k, b.last)
 	return finished
 }

@@ -105,13 +105,13 @@ type Live struct {
 	pods       []causality.Observation
 	podBytes   int64
 	podsAt     []journal.Position // what these lead to
-	podMarks   []sourceMark       // that are behind them
 	// backlog is what watches tell of what happened since the run before; nil where nothing waits
 	// for that. at and marks are what a batch leads to, and listing the sources that are listed.
 	backlog *backlog
 	at      []journal.Position
 	marks   []sourceMark
 	listing map[string]bool
+	later   map[string]string // positions of what the spool has
 	// listed says that the first lists are through.
 	listed bool
 	// election and grace are what Run was asked for, handout what hands out by it: nil where

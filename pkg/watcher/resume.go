@@ -238,14 +238,16 @@ func (l *Live) take(batch []causality.Observation, in queued) []causality.Observ
 		source := l.sourceOf(o)
 		l.backlog.add(o, source, l.listing[source])
 		return batch
-	case l.spool != nil && l.spool.add(o):
+	}
+	p := l.position(o)
+	if l.spool != nil && l.spool.add(o) {
 		return batch
 	}
 	if o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() || !l.podsWait() {
-		l.at = append(l.at, l.position(o))
+		l.at = append(l.at, p)
 		return append(batch, o)
 	}
-	l.pods, l.podsAt = append(l.pods, o), append(l.podsAt, l.position(o))
+	l.pods, l.podsAt = append(l.pods, o), append(l.podsAt, p)
 	if l.podBytes += in.size; l.podBytes > queueBytes {
 		batch = append(batch, l.waitingPods()...)
 	}
@@ -270,8 +272,8 @@ func (l *Live) allBack() []causality.Observation {
 // waitingPods are the observations of pods that have waited. They count as seen now.
 func (l *Live) waitingPods() []causality.Observation {
 	out := l.pods
-	l.at, l.marks = append(l.at, l.podsAt...), append(l.marks, l.podMarks...)
-	l.pods, l.podBytes, l.podsAt, l.podMarks = nil, 0, nil, nil
+	l.at = append(l.at, l.podsAt...)
+	l.pods, l.podBytes, l.podsAt = nil, 0, nil
 	for i := range out {
 		out[i].Time = l.options.Clock.Now()
 	}

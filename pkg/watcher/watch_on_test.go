@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
@@ -148,9 +149,22 @@ func TestPositionsAreBehindWhatWaits(t *testing.T) {
 	check("a list that is through", feed(pod("7"), says("8", false)), "map[Pod :8]")
 	waits(false)
 	check("pods that wait", feed(pod("9"), says("11", false)), "map[Pod :8]")
+	check("more that wait", feed(pod("12")), "map[Pod :8]")
 	waits(true)
 	l.observe(k, l.allBack())
-	check("pods that have waited", feed(), "map[Pod :11]")
+	check("pods that have waited", feed(), "map[Pod :12]")
+
+	// What is missed while one kind is listed: the list is behind all else, and what a watch tells
+	// behind the list is behind that.
+	l.backlog = newBacklog(k.Positions())
+	check("a backlog", feed(pod("13"), says("", true), pod("14"), says("15", false), pod("16")), "map[Pod :12]")
+	l.options.Clock = clocktesting.NewFakeClock(time.Unix(20, 0))
+	l.tellBacklog(k)
+	check("a backlog that is told", feed(), "map[Pod :16]")
+	l.backlog = newBacklog(k.Positions())
+	feed(pod("17"), says("20", false), pod("21"))
+	l.tellBacklog(k)
+	check("a bookmark in a backlog", feed(), "map[Pod :21]")
 }
 
 // What was missed is put in the order of its versions, and dated by what the API server states:
@@ -192,7 +206,7 @@ func TestMissedIsDated(t *testing.T) {
 	if b.mark(sourceMark{source: "Pod ", version: "95"}); b.waiting(now) || b.lists {
 		t.Error("it waits for pods that have caught up")
 	}
-	if p := (journal.Position{Source: "Pod ", Version: "95"}); b.ends[0].position() != p {
-		t.Errorf("pods were seen up to %v", b.ends[0])
+	if b.last["Pod "] != "95" {
+		t.Errorf("pods were seen up to %v", b.last)
 	}
 }
