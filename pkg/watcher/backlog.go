@@ -90,6 +90,10 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 	case !isLiveKind(gk): // another API server may have these
 		m.group = source
 	}
+	if m.version == "" { // of a deletion that no watch has told
+		m.version = b.last[source]
+		m.listed = m.listed || m.version == ""
+	}
 	if p := m.position(); p.Source != "" {
 		b.last[source] = p.Version
 	}
@@ -341,6 +345,11 @@ func (l *Live) takeMark(m sourceMark) {
 	}
 	if m.listing {
 		l.listing[m.source] = true
+		for i, o := range l.pods { // until the list is through there is nowhere to go on from
+			if l.sourceOf(o) == m.source {
+				l.podsAt[i] = journal.Position{}
+			}
+		}
 	} else {
 		delete(l.listing, m.source)
 	}

@@ -181,8 +181,7 @@ func killAndStart(ctx context.Context, r *running) {
 	}
 }
 
-// killAndTear kills it, and tears off the end of its journal as a machine does that fails: what was
-// synced is there.
+// killAndTear kills it, and tears off the end of its journal, as a machine does that fails.
 func killAndTear(ctx context.Context, r *running) {
 	r.killed = func() {
 		segments, err := filepath.Glob(filepath.Join(r.dir, "data", "journal", "observed-*.journal"))
