@@ -74,7 +74,6 @@ func table() []row {
 	return []row{
 		{name: undisturbed},
 		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
-		{name: "kill -9, torn journal, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: killAndTear, whole: true},
 		{name: "kill -9, pods expired (410), data directory", dataDir: true, times: 1, inSoak: 5, apart: every, disturb: killAndExpire},
 		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
 		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
@@ -179,26 +178,6 @@ func killAndStart(ctx context.Context, r *running) {
 	for range n {
 		r.start()
 	}
-}
-
-// killAndTear kills it, and tears off the end of its journal, as a machine does that fails.
-func killAndTear(ctx context.Context, r *running) {
-	r.killed = func() {
-		segments, err := filepath.Glob(filepath.Join(r.dir, "data", "journal", "observed-*.journal"))
-		if err != nil || len(segments) == 0 {
-			r.t.Errorf("%s: there is no journal: %v", r.name, err)
-			return
-		}
-		last := segments[len(segments)-1]
-		about, err := os.Stat(last)
-		if err == nil {
-			err = os.Truncate(last, max(0, about.Size()-r.random.Int64N(2000)))
-		}
-		if err != nil {
-			r.t.Error(err)
-		}
-	}
-	killAndStart(ctx, r)
 }
 
 // killAndExpire kills it, and has the API server say that what it has seen of pods is too old to
