@@ -37,15 +37,6 @@ const promptly = 5 * time.Second
 // what it said in it before.
 const overtaken = 5 * time.Second
 
-// overAt is by when that was over which an observation tells of: its arrival. That of late news is
-// estimated to the second.
-func overAt(o Observation) time.Time {
-	if o.Since.IsZero() {
-		return o.Time
-	}
-	return o.Time.Add(time.Second)
-}
-
 // inClusterTime dates the arrival of an observation by the API server's clock. That is who
 // dates creations, and nobody can have it write another time.
 func (e *Engine) inClusterTime(o Observation) Observation {
@@ -81,7 +72,7 @@ func (e *Engine) datedPod(o Observation, pod *podlife.Pod, in *corev1.Pod) *core
 	}
 	var runs map[int64]bool // made when a time is new: most updates of a pod state none
 	statement := func(at time.Time) clocks.Statement {
-		s := clocks.Statement{Time: at, Rounded: time.Second, By: overAt(o)}
+		s := clocks.Statement{Time: at, Rounded: time.Second, By: o.OverAt()}
 		if runs == nil {
 			runs = map[int64]bool{}
 			kube.RunTimes(&in.Status, func(_, _ string, t *metav1.Time) { runs[t.Unix()] = true })
@@ -130,7 +121,7 @@ func (e *Engine) nodeOffset(o Observation, n *nodes.Record, in *corev1.Node, c *
 		return 0
 	}
 	clock := e.clocks.Of("", clocks.Source{Node: in.Name})
-	s := clocks.Statement{Time: c.LastTransitionTime.Time, Rounded: time.Second, By: overAt(o)}
+	s := clocks.Statement{Time: c.LastTransitionTime.Time, Rounded: time.Second, By: o.OverAt()}
 	if !o.Initial {
 		s.After = in.CreationTimestamp.Time
 	}
@@ -157,7 +148,7 @@ func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation
 		}
 	}
 	statement := func(at time.Time) clocks.Statement {
-		return clocks.Statement{Time: at, Rounded: time.Second, By: overAt(o), After: after}
+		return clocks.Statement{Time: at, Rounded: time.Second, By: o.OverAt(), After: after}
 	}
 	if !e.correct(told, object.GetNamespace(), clocks.Source{Component: w.Service()}, stated, statement) {
 		return o
@@ -208,7 +199,7 @@ func (e *Engine) correctedTimes(o Observation, in *corev1.Event, known *podlife.
 	at.Time = o.Time.Add(t.offset)
 	t.first, t.last = podlife.EventTimes(in, at)
 	t.first, t.last = t.first.Add(-t.offset), t.last.Add(-t.offset)
-	s := clocks.Statement{By: overAt(o)}
+	s := clocks.Statement{By: o.OverAt()}
 	if s.Time, s.Rounded = podlife.RepeatedAt(in); clock == nil || podlife.EventCount(in) <= 1 || s.Time.IsZero() {
 		return t
 	}
@@ -242,7 +233,7 @@ func isRubbish(stated time.Time, in *corev1.Event, o Observation) bool {
 
 // dateEvent takes in when an Event says that it happened for the first time.
 func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock) time.Duration {
-	s := clocks.Statement{By: overAt(o), Fresh: !o.Initial && podlife.EventCount(in) <= 1}
+	s := clocks.Statement{By: o.OverAt(), Fresh: !o.Initial && podlife.EventCount(in) <= 1}
 	s.Time, s.Rounded = podlife.StatedBy(in)
 	if o.Initial {
 		return clock.Date(s)
@@ -251,7 +242,7 @@ func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock)
 	written := in.CreationTimestamp.Time
 	prompt := !written.IsZero() && !written.After(o.Time) && o.Time.Sub(written) < promptly
 	if prompt {
-		s.By = overBy(written, overAt(o))
+		s.By = overBy(written, o.OverAt())
 	}
 	if s.Fresh && prompt { // one that is written anew, with its count, may have begun long ago
 		s.After = evidence.Latest(s.After, written.Add(-lateRecorder))

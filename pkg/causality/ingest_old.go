@@ -9,7 +9,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
-	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // outdated reports whether an observation shows a state that is older than one which was seen
@@ -25,11 +24,9 @@ func (e *Engine) outdated(o Observation, meta metav1.Object) bool {
 func (e *Engine) noteVersion(o Observation, meta metav1.Object) {
 	if obj := e.objects[kube.IDOf(o.Object, meta)]; obj != nil {
 		obj.ObserveVersion(meta.GetResourceVersion())
-		if !o.Since.IsZero() && !o.Initial {
-			obj.DoubtArrival(stream.Doubt{At: o.Time, Earliest: o.Since, Latest: o.Time})
-		}
+		obj.DoubtLateNews(o)
 	}
-	if !o.Inferred {
+	if !o.Inferred && o.Since.IsZero() {
 		e.clocks.Writes.Note(evidence.NewWrite(meta.GetResourceVersion(), o).Version, o.Time)
 	}
 }

@@ -48,3 +48,12 @@ func (o Observation) Arrival() time.Time {
 	}
 	return o.Time
 }
+
+// OverAt is by when that was over which o tells of: Time, which of late news is estimated to the
+// second.
+func (o Observation) OverAt() time.Time {
+	if o.Since.IsZero() {
+		return o.Time
+	}
+	return o.Time.Add(time.Second)
+}

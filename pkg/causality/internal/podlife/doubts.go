@@ -20,6 +20,13 @@ func (o *Object) ObserveDoubts(doubts []stream.Doubt) {
 	}
 }
 
+// DoubtLateNews notes of news that came late since when what it tells may have happened.
+func (o *Object) DoubtLateNews(news stream.Observation) {
+	if !news.Since.IsZero() && !news.Initial {
+		o.DoubtArrival(stream.Doubt{At: news.Time, Earliest: news.Since, Latest: news.Time})
+	}
+}
+
 // DoubtArrival notes that what happened by the arrival of its news may have since a time.
 func (o *Object) DoubtArrival(d stream.Doubt) {
 	o.doubts = o.doubts.With(evidence.Doubt{Doubt: d, Source: attr.SourceArrival})
