@@ -216,6 +216,20 @@ func wrong(t *rapid.T, least int) time.Duration {
 	return by
 }
 
+// jump draws how far a clock jumps: by anything up to an hour, and as often by less than what may
+// lie between a fact and the news of it.
+func jump(t *rapid.T) time.Duration {
+	most := time.Hour
+	if rapid.Bool().Draw(t, "short") {
+		most = 12 * time.Second
+	}
+	by := time.Duration(rapid.IntRange(0, int(most/time.Millisecond)).Draw(t, "milliseconds")) * time.Millisecond
+	if rapid.Bool().Draw(t, "back") {
+		return -by
+	}
+	return by
+}
+
 // TestLawTheTaleStandsWhateverAClockShows: whichever source's clock is off, by whatever up to
 // an hour, the same is told, and half of all boundaries are where they were to a second.
 func TestLawTheTaleStandsWhateverAClockShows(t *testing.T) {
@@ -243,15 +257,19 @@ func brief(traces []spans.Trace) map[string]line {
 	return told
 }
 
-// TestLawTheStoryStandsWhenAClockJumps: the clock jumps anywhere, by half a minute or more. By
-// less it jumps by no more than what lies between a fact and the news of it, now and then.
+// TestLawTheStoryStandsWhenAClockJumps: the clock jumps anywhere, by anything up to an hour, and
+// was right or wrong before.
 func TestLawTheStoryStandsWhenAClockJumps(t *testing.T) {
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 		want := brief(replay(obs))
 		all := sources(obs)[1:]
 		rapid.Check(t, func(t *rapid.T) {
 			c := rapid.SampledFrom(all).Draw(t, "source")
-			c.by, c.until = wrong(t, 30), obs[rapid.IntRange(0, len(obs)-1).Draw(t, "jump")].Time
+			c.by, c.until = jump(t), obs[rapid.IntRange(0, len(obs)-1).Draw(t, "jump")].Time
+			if rapid.Bool().Draw(t, "wrong before") {
+				c.before = wrong(t, 30)
+				c.by += c.before
+			}
 			by := moved(t, c, want, brief(replay(c.put(obs))))
 			if half := by[len(by)/2]; half > time.Second {
 				t.Fatalf("with the clock of %s boundaries moved by %s", c, half)

@@ -124,6 +124,8 @@ type transition struct {
 	Status bool
 	At     evidence.Moment
 	Seen   time.Time
+	// leaving says that the news of it came when the pod was to be stopped, or had ended.
+	leaving bool
 }
 
 // FirstReady returns when the pod was Ready for the first time.
@@ -303,7 +305,7 @@ func (p *Pod) observeReady(status bool, at evidence.Moment, seen time.Time) {
 	} else if !status {
 		return // a pod starts out unready
 	}
-	p.Ready = append(p.Ready, transition{Status: status, At: at, Seen: seen})
+	p.Ready = append(p.Ready, transition{Status: status, At: at, Seen: seen, leaving: p.Lost()})
 	if len(p.Ready) > MaxTransitions {
 		// The first time it was Ready ends its start; keep that.
 		p.Ready = slices.Delete(p.Ready, 1, 3)

@@ -28,17 +28,26 @@ func (p *Pod) UnreadyBy(limit time.Time) []Unready {
 				all[n-1].Until = tr.At
 			}
 			ready = tr.At
-		case ready.Known() && !p.stopsFrom(tr.At):
+		case ready.Known() && !p.stopsFrom(tr):
 			all = append(all, Unready{Since: ready.At(), Is: ready, From: p.endedFrom(ready.At(), at)})
 		}
 	}
 	return all
 }
 
+// reported is how late a kubelet writes that a pod is not Ready, at the most, while it writes at
+// all: k8s.io/kubernetes/pkg/kubelet/status, syncPeriod.
+const reported = 10 * time.Second
+
 // stopsFrom reports whether a pod that was not Ready from a moment on may have been so as it
-// was stopped: the API gives the second.
-func (p *Pod) stopsFrom(unready evidence.Moment) bool {
-	return p.Lost() && unready.Earliest.Add(time.Second).After(p.LostAt().At())
+// was stopped: the API gives the second. Where the news of that came when it was being stopped,
+// the kubelet's clock may be behind without anything that shows it.
+func (p *Pod) stopsFrom(unready transition) bool {
+	within := time.Second
+	if unready.leaving {
+		within = reported
+	}
+	return p.Lost() && unready.At.Earliest.Add(within).After(p.LostAt().At())
 }
 
 // endedFrom is when a container of a pod that is Ready ended first in a span of time: with
