@@ -15,13 +15,12 @@ import (
 )
 
 // isBeforeItsController reports whether a workload was written and its controller has not seen
-// that yet, for milliseconds or for as long as it is paused: the number of the revision is still
-// that of the one before.
+// that yet, for milliseconds: the number of the revision is still that of the one before.
 func isBeforeItsController(objects []runtime.Object) bool {
 	return isHalfWritten(objects) || slices.ContainsFunc(objects, func(o runtime.Object) bool {
 		switch in := o.(type) {
 		case *appsv1.Deployment:
-			return in.Spec.Paused
+			return in.Status.ObservedGeneration < in.Generation
 		case *appsv1.StatefulSet:
 			return in.Status.ObservedGeneration < in.Generation
 		case *appsv1.DaemonSet:
@@ -37,8 +36,8 @@ func isBeforeItsController(objects []runtime.Object) bool {
 // the API's seconds, and it is no longer than that allows.
 //
 // What stays out, and why: tries of containers and steps of ReplicaSets, of which a list has the
-// last only; Rollouts, which are put together of what arrives; and the scenarios, whose Deployments
-// do not state that they have made progress, and whose pods lack the labels with their revision.
+// last only; Rollouts, which are put together of what arrives; and the scenarios, whose Deployments do not state that they have made progress, and
+// whose pods lack the labels with their revision.
 func TestLawTheWatchBeginsInTheMiddle(t *testing.T) {
 	told := 0
 	for _, w := range streams() {
