@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,7 +21,8 @@ const (
 	// ExitError says that something failed, that input was broken, or that what a
 	// signal asked to end did not end in time.
 	ExitError = 1
-	// ExitUsage says that the command line was wrong; nothing was done.
+	// ExitUsage says that the command line was wrong; nothing was done. Of status that is
+	// ExitError.
 	ExitUsage = 2
 )
 
@@ -38,6 +40,10 @@ type app struct {
 	Streams
 	// progress is standard error as it is, for what moves the cursor on purpose.
 	progress io.Writer
+	// screen is standard output as it is, for the same; terminal what it is written to.
+	screen, terminal io.Writer
+	// newLog makes a log as the flags have it, that is written elsewhere.
+	newLog func(io.Writer) *slog.Logger
 	// atTerminal says that standard output is one: Out hides that.
 	atTerminal bool
 	log        *slog.Logger
@@ -59,6 +65,7 @@ func execute(ctx context.Context, args []string, s Streams, life *life) int {
 	a := &app{progress: s.Err, atTerminal: isTerminal(s.Out), log: slog.New(slog.DiscardHandler), life: life}
 	out, errs := &checkedWriter{w: s.Out}, terminal.NewWriter(s.Err)
 	safe := terminal.NewWriter(out)
+	a.screen, a.terminal = out, s.Out
 	a.Streams = Streams{In: s.In, Out: safe, Err: errs}
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -69,18 +76,43 @@ func execute(ctx context.Context, args []string, s Streams, life *life) int {
 		// Of a command that only prints; --help is one without having started.
 		a.started, err = true, fmt.Errorf("standard output: %w", out.err)
 	}
+	code := ExitError
+	if ended, ok := errors.AsType[*exitError](err); ok {
+		code = ended.code
+	}
 	switch {
 	case err == nil:
 		return ExitOK
 	case !a.started:
 		fmt.Fprintf(a.Err, "rollspan: %s\nRun '%s --help' for usage.\n", inLines(err), cmd.CommandPath())
-		return ExitUsage
+		return exitOfUsage(cmd)
 	case a.jsonLog:
 		a.log.Error("rollspan failed", "error", err)
 	default:
 		fmt.Fprintf(a.Err, "rollspan: %s\n", inLines(err))
 	}
-	return ExitError
+	return code
+}
+
+// exitError ends the program with a code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+// Unwrap returns what went wrong.
+func (e *exitError) Unwrap() error { return e.error }
+
+// ownExitCodes is the annotation of a command whose exit codes mean something else, with what its
+// help says of them. Its wrong usage is ExitError: ExitUsage is one of them.
+const ownExitCodes = "rollspan-exit-codes"
+
+// exitOfUsage is the exit code for a wrong command line.
+func exitOfUsage(cmd *cobra.Command) int {
+	if cmd.Annotations[ownExitCodes] != "" {
+		return ExitError
+	}
+	return ExitUsage
 }
 
 // checkedWriter remembers the first error: neither cobra's help nor fmt.Fprintf
@@ -137,6 +169,7 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 				return err
 			}
 			a.started = true
+			a.newLog = logging.logger
 			a.log, a.jsonLog = logging.logger(a.Err), logging.format == "json"
 			routeLogs(a.log)
 			a.life.logTo(a.log)
@@ -191,6 +224,6 @@ Flags:
 Flags of every command:
 {{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
 {{end}}
-Exit codes: 0 all was done; 1 something failed, or input was broken; 2 wrong usage;
-130 or 143 a second SIGINT or SIGTERM ended it at once.
+{{with index .Annotations "` + ownExitCodes + `"}}{{.}}{{else}}Exit codes: 0 all was done; 1 something failed, or input was broken; 2 wrong usage;
+130 or 143 a second SIGINT or SIGTERM ended it at once.{{end}}
 `

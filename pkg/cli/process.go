@@ -38,6 +38,8 @@ type life struct {
 	log *slog.Logger
 	// within is how long the command may take to end.
 	within time.Duration
+	// quiet says that the command ends at once, and says itself why.
+	quiet bool
 	// left says what the command is at and what is lost if it does not end, as
 	// attributes for the log; nil for nothing.
 	left func() []any
@@ -62,6 +64,29 @@ func (l *life) drains(drain time.Duration, left func() []any) {
 	l.within, l.left = drain+drainMargin, left
 }
 
+// endsQuietly notes that the command says itself that it was asked to end.
+func (l *life) endsQuietly() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.quiet = true
+}
+
+// announce says in the log that the end has begun.
+func (l *life) announce(log *slog.Logger, s os.Signal, within time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.quiet {
+		// Aside, as whoever reads the log may have stopped to.
+		go log.Info(name(s)+": stopping; another signal ends rollspan at once", "within", within.String())
+	}
+}
+
+// signalError is the cause of the end of a context.
+type signalError struct{ os.Signal }
+
+// Error names the signal.
+func (e *signalError) Error() string { return name(e.Signal) }
+
 func (l *life) state() (log *slog.Logger, within time.Duration, left func() []any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,8 +96,8 @@ func (l *life) state() (log *slog.Logger, within time.Duration, left func() []an
 // supervise does work until that returns, or until a signal has ended it. What work
 // is stuck in goes on until the process exits.
 func (l *life) supervise(signals <-chan os.Signal, work func(context.Context) int) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	ended := make(chan int, 1)
 	go func() { ended <- work(ctx) }()
 
@@ -82,12 +107,11 @@ func (l *life) supervise(signals <-chan os.Signal, work func(context.Context) in
 		return code
 	case first = <-signals:
 	}
-	cancel()
+	cancel(&signalError{first})
 	log, within, left := l.state()
 	timer := time.NewTimer(within)
 	defer timer.Stop()
-	// Aside, as whoever reads the log may have stopped to.
-	go log.Info(name(first)+": stopping; another signal ends rollspan at once", "within", within.String())
+	l.announce(log, first, within)
 	select {
 	case code := <-ended:
 		return code

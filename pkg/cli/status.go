@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
@@ -16,34 +17,84 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	s, format := &server{}, formatTable
+	f := &following{app: a, format: &format}
 	cmd := &cobra.Command{
-		Use:   "status [flags]",
-		Short: "Say how a running rollspan fares, and what is in progress",
-		Long: `Say how a running rollspan fares, and what is in progress: what it watches, whether the
-collector takes what it sends, and which changes are open, with what they wait for.
+		Use:   "status [flags] [KIND/NAME]",
+		Short: "Follow a rollout until it has ended; without KIND/NAME, say how a running rollspan fares",
+		Long: `Follow the rollout of a workload from the cluster itself until it has ended, as 'kubectl
+rollout status' does, and say what it waits for now, how long the one before took, and
+when this one is over if it takes as long. It needs no running rollspan, and writes
+nothing to the cluster. At a terminal its tree is drawn anew each second; elsewhere there
+is a line whenever it waits for something else.
 
-It asks the page of that rollspan, which is there with --ui-address. In a cluster
-'kubectl port-forward' leads to it.`,
-		Example: `  # One that runs in the cluster
+It ends when the rollout is complete or has failed, when another one supersedes it or the
+workload is deleted, or after --timeout; with --fail-fast, as soon as it does not recover
+by itself: an image name that is invalid, an image that is not there or that nobody is let
+at after three pulls, a container that has crashed five times in a row with one exit code.
+What others may still mend is waited for.
+
+With TRACEPARENT set, and a collector (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT), it
+sends one span of the time that it waited, with a link to the rollout's trace.
+
+Without KIND/NAME it asks the page of a rollspan that runs, which is there with
+--ui-address, what that watches, whether the collector takes what it sends, and which
+changes are open. In a cluster 'kubectl port-forward' leads to it.`,
+		Example: `  # Wait for a rollout in a pipeline, for five minutes, but not for what cannot become right
+  rollspan status deployment/web -n shop --timeout 5m --fail-fast
+
+  # For a program
+  rollspan status statefulset/db -o json
+
+  # How the rollspan fares that runs in the cluster
   kubectl port-forward -n rollspan deployment/rollspan 7655
-  rollspan status
-
-  # One that asks for a token
-  rollspan status --server https://rollspan.example.com --server-token-file token`,
-		Args: cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error {
+  rollspan status`,
+		Annotations: map[string]string{ownExitCodes: statusExitCodes},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return f.about(args)
+		},
+		PreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := givenInVain(cmd, len(args) > 0); err != nil {
+				return a.usage(err)
+			}
+			if len(args) > 0 {
+				return a.usage(errors.Join(format.validate(), f.validate()))
+			}
 			if s.Server == "" {
 				return a.usage(fmt.Errorf("--server: it is empty; write it as %s", usualServer))
 			}
 			return a.usage(errors.Join(s.validate(), format.validate()))
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), s, format) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return f.follow(cmd.Context())
+			}
+			return a.status(cmd.Context(), s, format)
+		},
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	format.addFlag(fs)
+	f.addFlags(cmd)
 	s.addFlags(fs, usualServer)
 	return cmd
+}
+
+// givenInVain finds a flag that is of no use with a KIND/NAME, or without one.
+func givenInVain(cmd *cobra.Command, followed bool) (err error) {
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		ofServer := strings.HasPrefix(flag.Name, "server")
+		switch {
+		case err != nil || flag.Name == "output" || cmd.InheritedFlags().Lookup(flag.Name) != nil:
+		case followed && ofServer:
+			err = fmt.Errorf("--%s: a rollout is followed from the cluster itself; leave out the flag, or the KIND/NAME", flag.Name)
+		case !followed && !ofServer:
+			err = fmt.Errorf("--%s: it is of no use without a workload to follow; name one as KIND/NAME, such as deployment/web", flag.Name)
+		}
+	})
+	return err
 }
 
 func (a *app) status(ctx context.Context, s *server, format answerFormat) error {

@@ -108,11 +108,10 @@ var askable = []asked{
 // question is about one object of a cluster as it is now.
 type question struct {
 	*app
-	connection watcher.Connection
-	namespace  string
-	since      time.Duration
-	traceURL   traceURL
-	format     answerFormat
+	asker
+	since    time.Duration
+	traceURL traceURL
+	format   answerFormat
 
 	asked
 	name string
@@ -121,19 +120,26 @@ type question struct {
 func (q *question) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&q.namespace, "namespace", "n", "", "`NAMESPACE` of the object; default that of the kubeconfig's context")
+	q.addNamespaceFlag(fs)
 	q.format.addFlag(fs)
 	fs.DurationVar(&q.since, "since", 7*24*time.Hour, "how long ago a change may have begun")
 	q.traceURL.addFlags(fs)
-	q.connection.AddFlags(fs)
+	q.asker.addFlags(fs)
+	q.complete(cmd)
 }
 
 // about takes the object from the arguments, which may be as kubectl has them: KIND/NAME,
 // or KIND NAME.
-func (q *question) about(args []string) error {
+func (q *question) about(args []string) (err error) {
+	q.asked, q.name, err = parseObject(args)
+	return err
+}
+
+// parseObject reads KIND/NAME, or KIND NAME as kubectl has it, too.
+func parseObject(args []string) (asked, string, error) {
 	what, name, ok := strings.Cut(strings.Join(args, "/"), "/")
 	if !ok || name == "" || strings.Contains(name, "/") {
-		return errors.New("name one object, as KIND/NAME; for example: deployment/web")
+		return asked{}, "", errors.New("name one object, as KIND/NAME; for example: deployment/web")
 	}
 	i := slices.IndexFunc(askable, func(k asked) bool { return slices.Contains(k.names, strings.ToLower(what)) })
 	if i < 0 {
@@ -141,13 +147,12 @@ func (q *question) about(args []string) error {
 		for _, k := range askable {
 			kinds = append(kinds, k.names[0])
 		}
-		return fmt.Errorf("%q is not a kind that can be asked about; there are %s", what, strings.Join(kinds, ", "))
+		return asked{}, "", fmt.Errorf("%q is not a kind that can be asked about; there are %s", what, strings.Join(kinds, ", "))
 	}
 	if why := validation.IsDNS1123Subdomain(name); len(why) > 0 {
-		return fmt.Errorf("%q is not the name of an object: %s", name, why[0])
+		return asked{}, "", fmt.Errorf("%q is not the name of an object: %s", name, why[0])
 	}
-	q.asked, q.name = askable[i], name
-	return nil
+	return askable[i], name, nil
 }
 
 func (q *question) validate() error {
@@ -157,27 +162,19 @@ func (q *question) validate() error {
 	if err := q.traceURL.validate(); err != nil {
 		return err
 	}
-	if q.namespace != "" {
-		if err := validateNamespaces([]string{q.namespace}); err != nil {
-			return err
-		}
-	}
 	if err := q.format.validate(); err != nil {
 		return err
 	}
-	return q.connection.Validate()
+	return q.asker.validate()
 }
 
 func (q *question) subject() string { return q.names[0] + "/" + q.name }
 
 // answer looks at the cluster, and tells what it finds.
 func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, objects []runtime.Object) error) error {
-	config, err := restConfig(&q.connection)
+	config, err := q.config()
 	if err != nil {
 		return err
-	}
-	if q.namespace == "" {
-		q.namespace = q.connection.Namespace()
 	}
 	f := feeder{app: q.app, memory: memoryLimit{watcher.DefaultMemory}}
 	release := f.memory.hold()

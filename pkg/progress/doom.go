@@ -78,10 +78,11 @@ type suspect struct {
 	crashes map[string]*crashes // by container
 }
 
-// crashes are how often a container has ended in a row with an exit code.
+// crashes are how often a container has ended in a row with an exit code. known identify the
+// last two ends, which are as many as a status has.
 type crashes struct {
 	code, times int32
-	last        metav1.Time
+	known       [2]string
 }
 
 // pull is how often a pull for a pod's container has failed, as an Event counts it.
@@ -157,18 +158,22 @@ func (s *suspect) observeEnd(container string, ended *corev1.ContainerStateTermi
 		return
 	}
 	c := s.crashes[container]
-	switch {
-	case c == nil:
+	if c == nil {
 		c = &crashes{}
 		s.crashes[container] = c
-	case !c.last.Before(&ended.FinishedAt):
-		return // it is known
 	}
+	end := ended.ContainerID
+	if end == "" {
+		end = ended.FinishedAt.String() // it is known to the second only
+	}
+	if c.known[0] == end || c.known[1] == end {
+		return
+	}
+	c.known = [2]string{c.known[1], end}
 	if ended.ExitCode != c.code || c.times == 0 {
 		c.code, c.times = ended.ExitCode, 0
 	}
 	c.times++
-	c.last = ended.FinishedAt
 	if ended.ExitCode == 0 {
 		c.times = 0 // it did not crash
 	}

@@ -74,6 +74,15 @@ func crashed(n int, code int32) corev1.ContainerStatus {
 	return s
 }
 
+// ended is a container whose last two runs have ended in the same second, by their IDs.
+func ended(before, now string) corev1.ContainerStatus {
+	s := crashed(1, 3)
+	last, current := *s.LastTerminationState.Terminated, *s.LastTerminationState.Terminated
+	last.ContainerID, current.ContainerID = before, now
+	s.LastTerminationState.Terminated, s.State = &last, corev1.ContainerState{Terminated: &current}
+	return s
+}
+
 // pulled is the Event of so many failed pulls for a pod of the ReplicaSet.
 func pulled(set types.UID, times int32, said string) *corev1.Event {
 	return &corev1.Event{
@@ -122,6 +131,7 @@ func TestDoomed(t *testing.T) {
 		"the fifth crash with one code":     {crashes(3, 3, 3, 3, 3), 5, DoomCrashLoop},
 		"another code in between":           {crashes(3, 3, 3, 1, 3, 3, 3, 3, 3), 9, DoomCrashLoop},
 		"a crash that is seen again":        {[]runtime.Object{pod("2", crashed(1, 3)), pod("2", crashed(1, 3)), pod("2", crashed(1, 3)), pod("2", crashed(1, 3)), pod("2", crashed(1, 3))}, 0, ""},
+		"two crashes in one second":         {[]runtime.Object{pod("2", ended("a", "b")), pod("2", ended("a", "b")), pod("2", ended("b", "c")), pod("2", ended("c", "d")), pod("2", ended("d", "e"))}, 5, DoomCrashLoop},
 		"containers that end well":          {crashes(0, 0, 0, 0, 0, 0), 0, ""},
 		"a ConfigMap that is missing":       {[]runtime.Object{pod("2", waiting("CreateContainerConfigError", `configmap "web" not found`))}, 0, ""},
 		"a Secret that does not let in yet": {[]runtime.Object{pod("2", waiting("ErrImageNeverPull", "image is not present"))}, 0, ""},

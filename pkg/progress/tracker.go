@@ -35,7 +35,7 @@ const (
 	Doomed     Outcome = "doomed"     // by the table, where that is asked for
 	Deleted    Outcome = "deleted"    // the workload was
 	// TimedOut and Interrupted are the words of who waits no longer: a Tracker never says them.
-	TimedOut    Outcome = "timed out"
+	TimedOut    Outcome = "timed_out"
 	Interrupted Outcome = "interrupted"
 )
 

@@ -86,6 +86,16 @@ func (c *Connection) Namespace() string {
 	return namespace
 }
 
+// Contexts are the names of the contexts that there are, in order; none where the kubeconfig
+// cannot be read.
+func (c *Connection) Contexts() []string {
+	raw, err := c.rules().Load()
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(raw.Contexts))
+}
+
 // rules say which kubeconfig is loaded.
 func (c *Connection) rules() *clientcmd.ClientConfigLoadingRules {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()

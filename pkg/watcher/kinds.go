@@ -148,3 +148,13 @@ func kindsNamed(names []string) ([]kind, error) {
 	}
 	return found, nil
 }
+
+// ResourceOf is the resource of a kind that can be watched, by its name.
+func ResourceOf(name string) (schema.GroupVersionResource, bool) {
+	for _, k := range recordKinds {
+		if k.Kind == name {
+			return k.gvr(), true
+		}
+	}
+	return schema.GroupVersionResource{}, false
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+
+	"github.com/rollspan/rollspan/pkg/internal/terminal"
+)
+
+// screen draws lines at a terminal, each time in the place of those before. What it moves the
+// cursor by is its own; what others wrote is made safe.
+type screen struct {
+	mu    sync.Mutex
+	out   io.Writer
+	size  func() (lines int)
+	drawn []string
+}
+
+// What a terminal acts upon (ECMA-48, and DEC's autowrap: a line that is too long is cut).
+const (
+	cursorUp  = "\x1b[%dA\r"
+	clearDown = "\x1b[J"
+	wrapOff   = "\x1b[?7l"
+	wrapOn    = "\x1b[?7h"
+)
+
+// usualHeight is how high a terminal is that does not say.
+const usualHeight = 24
+
+func newScreen(a *app) *screen {
+	s := &screen{out: a.screen, size: func() int { return usualHeight }}
+	if file, ok := a.terminal.(*os.File); ok {
+		s.size = func() int {
+			_, lines, err := term.GetSize(int(file.Fd()))
+			if err != nil || lines <= 0 {
+				return usualHeight
+			}
+			return lines
+		}
+	}
+	return s
+}
+
+func (s *screen) height() int { return s.size() }
+
+// draw draws lines in the place of those that were drawn before.
+func (s *screen) draw(lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.redraw("", lines)
+}
+
+// redraw prints what is to stay, in the place of what was drawn, and draws lines below it.
+func (s *screen) redraw(stays string, lines []string) {
+	var b bytes.Buffer
+	if n := len(s.drawn); n > 0 {
+		fmt.Fprintf(&b, cursorUp, n)
+	}
+	b.WriteString(clearDown + stays)
+	if len(lines) > 0 {
+		b.WriteString(wrapOff)
+		for _, line := range lines {
+			b.WriteString(terminal.Line(line) + "\n")
+		}
+		b.WriteString(wrapOn)
+	}
+	s.drawn = lines
+	_, _ = s.out.Write(b.Bytes()) // who reads nothing misses nothing
+}
+
+// above is where lines are written that stay, above of what is drawn.
+func (v *view) above() io.Writer { return aboveScreen{v.screen} }
+
+type aboveScreen struct{ *screen }
+
+// Write takes whole lines.
+func (a aboveScreen) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.redraw(terminal.Text(string(p)), a.drawn)
+	return len(p), nil
+}
