@@ -102,6 +102,7 @@ func (d *demonstration) show(ctx context.Context) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
+	d.over.Store(true)
 	fmt.Fprint(d.Err, `Each tree is one trace: when a span began, how long it took, what it was, and to which
 object. The critical path is what the change waited for; its parts add up to the whole.
 

@@ -183,7 +183,8 @@ type view struct {
 	*following
 	screen *screen // nil for lines
 	said   string  // the last line
-	begun  bool
+	// headed and compared say that the headline was printed, and how long the rollout before took.
+	headed, compared bool
 }
 
 func (f *following) newView() *view {
@@ -209,12 +210,13 @@ func (v *view) show(s *progress.State) {
 
 // line prints what a rollout waits for, where that has changed.
 func (v *view) line(s *progress.State) {
-	if !v.begun {
-		v.begun = true
+	if !v.headed {
+		v.headed = true
 		fmt.Fprintln(v.Out, terminal.Line(s.Headline()))
-		if prospect := s.Prospect(); prospect != "" {
-			fmt.Fprintln(v.Out, terminal.Line(prospect))
-		}
+	}
+	if prospect := s.Prospect(); prospect != "" && !v.compared {
+		v.compared = true
+		fmt.Fprintln(v.Out, terminal.Line(prospect))
 	}
 	if s.Waits != v.said {
 		v.said = s.Waits

@@ -55,6 +55,9 @@ func (r *run) fares() history.StatusJSON {
 	if live := r.live.Load(); live != nil {
 		w := live.Status()
 		s.Server, s.Ready, s.Watched, s.Without, s.At = w.Server, w.Ready, w.Watched, w.Without, w.At
+		if r.over.Load() {
+			s.Ready, s.At = true, "nothing more: the demonstration is over"
+		}
 		s.LastObserved, s.ObservationsWaiting = timeOrNone(w.LastObserved), w.Waiting
 	}
 	if exporter := r.exporter.Load(); exporter != nil {

@@ -127,6 +127,8 @@ type run struct {
 	// live is there once it watches, and clusterUID once that is known.
 	live       atomic.Pointer[watcher.Live]
 	clusterUID atomic.Pointer[string]
+	// over says that the demonstration is: nothing is watched any more, and nothing is wrong.
+	over atomic.Bool
 	// queue is what waits for the collector on the disk, if there is a data directory.
 	queue *journal.Queue
 	// logQueue is the same of log records, if there are any.

@@ -16,6 +16,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 )
@@ -146,6 +147,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{
 			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]string{"name": metav1.NamespaceSystem, "uid": s.cluster},
 		})
+		return
+	case r.URL.Path == "/version": // of the cluster that was recorded
+		answer(w, http.StatusOK, version.Info{Major: "1", Minor: "36", GitVersion: "v1.36.3"})
 		return
 	case path.Base(at) == "selfsubjectaccessreviews":
 		answer(w, http.StatusCreated, map[string]any{

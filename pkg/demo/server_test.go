@@ -60,6 +60,9 @@ func TestServer(t *testing.T) {
 	if _, err := client.CoreV1().RESTClient().Get().AbsPath("/apis/example.com/v1/shops").DoRaw(ctx); !apierrors.IsNotFound(err) {
 		t.Errorf("another kind: %v, want that it is not found", err)
 	}
+	if v, err := client.Discovery().ServerVersion(); err != nil || v.Minor != "36" {
+		t.Errorf("its version is %v, %v", v, err)
+	}
 	if err := pods.Delete(ctx, "web", metav1.DeleteOptions{}); !apierrors.IsMethodNotSupported(err) {
 		t.Errorf("a write: %v, want that it is not supported", err)
 	}
