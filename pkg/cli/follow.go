@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -218,9 +219,9 @@ func (v *view) line(s *progress.State) {
 		v.compared = true
 		fmt.Fprintln(v.Out, terminal.Line(prospect))
 	}
-	if s.Waits != v.said {
-		v.said = s.Waits
-		fmt.Fprintf(v.Out, "%s  waits for: %s\n", s.Now.UTC().Format(time.RFC3339), terminal.Line(cmp.Or(s.Waits, "-")))
+	if waits := s.Waiting(); waits != v.said {
+		v.said = waits
+		fmt.Fprintf(v.Out, "%s  waits for: %s\n", s.Now.UTC().Format(time.RFC3339), terminal.Line(cmp.Or(waits, "-")))
 	}
 }
 
@@ -229,6 +230,9 @@ func (v *view) picture(s *progress.State, height int) []string {
 	lines := []string{s.Headline()}
 	if s.Waits != "" {
 		lines = append(lines, "It waits for: "+s.Waits+".")
+	}
+	if len(s.GoesOn) > 0 {
+		lines = append(lines, "What goes on: "+strings.Join(s.GoesOn, "; ")+".")
 	}
 	if prospect := s.Prospect(); prospect != "" {
 		lines = append(lines, prospect)

@@ -119,7 +119,7 @@ func TestStatusOnCluster(t *testing.T) {
 		d := web("failed", "web:missing", nil)
 		d.Spec.ProgressDeadlineSeconds, d.Spec.MinReadySeconds = new(int32(15)), 1
 		create(t, d)
-		says(t, start(t, "status", "deployment/failed", "--kubeconfig", cluster.Kubeconfig()), 2, "rollout of revision 1 has failed: ", "ImagePull", "ProgressDeadlineExceeded")
+		says(t, start(t, "status", "deployment/failed", "--kubeconfig", cluster.Kubeconfig()), 2, "rollout of revision 1 has failed: ", "ImagePull", "progress deadline of 15s exceeded")
 	})
 	t.Run("a Job that has failed", func(t *testing.T) {
 		t.Parallel()

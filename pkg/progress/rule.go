@@ -44,6 +44,9 @@ func judge(o runtime.Object) (verdict, error) {
 	return verdict{}, fmt.Errorf("a %T has no rollouts", o)
 }
 
+// deadlineExceeded is the deployment controller's reason (pkg/controller/deployment/util).
+const deadlineExceeded = "ProgressDeadlineExceeded"
+
 // notObserved is what a rollout waits for whose controller has not seen the template yet.
 const notObserved = "the controller to take up the new spec"
 
@@ -54,8 +57,7 @@ func judgeDeployment(in *appsv1.Deployment) verdict {
 	}
 	for i := range st.Conditions {
 		c := &st.Conditions[i]
-		// The deployment controller's reason (pkg/controller/deployment/util).
-		if c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" {
+		if c.Type == appsv1.DeploymentProgressing && c.Reason == deadlineExceeded {
 			return verdict{reason: c.Reason, message: c.Message}
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 )
 
 // Outcome is how a rollout has ended for who follows it.
@@ -55,6 +56,9 @@ type State struct {
 	// Waits is what it waits for, or waited for when it ended, as a sentence; empty when it is
 	// complete.
 	Waits string
+	// GoesOn is what goes on meanwhile, the latest first, and no more than three things: "pull
+	// image pod/web-1 container/web".
+	GoesOn []string
 	// Now is the time.
 	Now time.Time
 	// Change is the rollout's trace, as far as it is known; nil where nothing proves one.
@@ -240,9 +244,14 @@ func (t *Tracker) told(traces []spans.Trace) {
 		if t.last == nil || !c.Root().Start.Before(t.last.Root().Start) || idOf(c) == t.rollout {
 			t.last = c
 		}
-		if outcomeOf(c) == attr.OutcomeComplete && idOf(c) != t.rollout && (t.complete == nil || !c.Root().Start.Before(t.complete.Root().Start)) {
-			t.complete = c
-		}
+		t.noteComplete(c)
+	}
+}
+
+// noteComplete notes the newest rollout that is complete, other than the one that is followed.
+func (t *Tracker) noteComplete(c *spans.Trace) {
+	if outcomeOf(c) == attr.OutcomeComplete && idOf(c) != t.rollout && (t.complete == nil || !c.Root().Start.Before(t.complete.Root().Start)) {
+		t.complete = c
 	}
 }
 
@@ -279,6 +288,11 @@ func (t *Tracker) change(outcome Outcome) *spans.Trace {
 		}
 	}
 	slices.Reverse(known)
+	defer func() {
+		for _, c := range known[min(1, len(known)):] { // the newest is not before any other
+			t.noteComplete(c)
+		}
+	}()
 	if i := slices.IndexFunc(known, func(c *spans.Trace) bool { return idOf(c) == t.rollout }); i >= 0 {
 		how := outcomeOf(known[i])
 		if outcome == Superseded || how != attr.OutcomeSuperseded && how != attr.OutcomeSuspended {
@@ -341,6 +355,9 @@ func (t *Tracker) compare(s *State) {
 	}
 }
 
+// mostGoingOn is how much of what goes on is named.
+const mostGoingOn = 3
+
 // explain says what the rollout waits for, and why it has failed: in the engine's words where it
 // has some, as these name pods.
 func (t *Tracker) explain(s *State) {
@@ -353,6 +370,9 @@ func (t *Tracker) explain(s *State) {
 	root := s.Change.Root()
 	if waits := root.Text(attr.WaitingForKey); waits != "" && s.Outcome != Complete {
 		s.Waits = waits
+	}
+	if on := text.GoingOn(s.Change); s.Outcome == Open && text.IsOpen(root) {
+		s.GoesOn = on[:min(mostGoingOn, len(on))]
 	}
 	if s.Outcome == Failed && root.Message != "" {
 		s.Message = root.Message

@@ -65,7 +65,8 @@ func (s *State) Prospect() string {
 // Result says in a line how it has ended, and why.
 func (s *State) Result() string {
 	why := s.Message
-	if s.Reason != "" && !strings.Contains(why, s.Reason) {
+	said := strings.Contains(why, s.Reason) || s.Reason == deadlineExceeded && strings.Contains(why, "progress deadline")
+	if !said {
 		why = strings.TrimPrefix(why+" ("+s.Reason+")", " ")
 	}
 	waits := ""
@@ -97,6 +98,15 @@ func (s *State) Result() string {
 		return name + " goes on" + waits
 	}
 	return s.Headline() + waits
+}
+
+// Waiting says what it waits for, and what goes on meanwhile: "0 of 1 ready (pull image pod/web-1
+// container/web)".
+func (s *State) Waiting() string {
+	if len(s.GoesOn) == 0 {
+		return s.Waits
+	}
+	return strings.TrimPrefix(s.Waits+" ("+strings.Join(s.GoesOn, "; ")+")", " ")
 }
 
 // rounded is a time that was taken, for people.

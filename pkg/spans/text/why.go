@@ -73,7 +73,7 @@ func Why(t *spans.Trace) (sentences []string) {
 	} else if waits, ok := root.Attribute(attr.WaitingForKey); ok {
 		sentences = append(sentences, "It waits for: "+oneLine(waits.AsString())+".")
 	}
-	if on := goingOn(t); IsOpen(root) && len(on) > 0 {
+	if on := GoingOn(t); IsOpen(root) && len(on) > 0 {
 		sentences = append(sentences, "What goes on: "+strings.Join(on[:min(3, len(on))], "; ")+".")
 	}
 	if phases := Phases(root); len(phases) > 0 {
@@ -86,9 +86,9 @@ func Why(t *spans.Trace) (sentences []string) {
 	return sentences
 }
 
-// goingOn is what of an open change has not ended, the latest first: spans without parts that end
+// GoingOn is what of an open change has not ended, the latest first: spans without parts that end
 // where the change does, as nobody knows of more.
-func goingOn(t *spans.Trace) (on []string) {
+func GoingOn(t *spans.Trace) (on []string) {
 	parents := map[trace.SpanID]bool{}
 	for i := range t.Spans {
 		parents[t.Spans[i].ParentID] = true

@@ -1,0 +1,135 @@
+package progress_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/progress"
+	"github.com/rollspan/rollspan/pkg/watcher"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write testdata anew")
+
+// followed are workloads of recordings, and from which of their states on each is followed.
+var followed = []struct {
+	recording string
+	target    progress.Target
+	from      int
+}{
+	{"slow-image-pull", progress.Target{Kind: "Deployment", Namespace: "bigpull", Name: "big"}, 1},
+	{"rolling-update-undo-scale-restart", progress.Target{Kind: "Deployment", Namespace: "rolling", Name: "web"}, 8},
+	{"image-pull-backoff-deadline-then-fixed", progress.Target{Kind: "Deployment", Namespace: "badimage", Name: "api"}, 11},
+	{"superseded-rollouts", progress.Target{Kind: "Deployment", Namespace: "supersede", Name: "fast"}, 1},
+	{"statefulset-rolling-update", progress.Target{Kind: "StatefulSet", Namespace: "sts", Name: "db"}, 9},
+	{"missing-configmap-then-created", progress.Target{Kind: "Deployment", Namespace: "mount", Name: "cfg"}, 1},
+	{"quota-exceeded-then-lifted", progress.Target{Kind: "Deployment", Namespace: "quota", Name: "many"}, 1},
+	{"crash-loop", progress.Target{Kind: "Deployment", Namespace: "crash", Name: "worker"}, 1},
+	{"jobs-and-cronjob", progress.Target{Kind: "Job", Namespace: "jobs", Name: "bad"}, 1},
+}
+
+// TestRecordings follows rollouts of recordings as a pipeline would see them: a line whenever
+// something else is waited for, and how it ended. With --fail-fast none of them ends otherwise
+// that completed.
+func TestRecordings(t *testing.T) {
+	for _, f := range followed {
+		t.Run(f.recording, func(t *testing.T) {
+			got := follow(t, f.recording, f.target, f.from)
+			file := filepath.Join("testdata", f.recording+".txt")
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("it says\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// follow tells what is said of a workload from one of its states on.
+func follow(t *testing.T, recording string, target progress.Target, from int) string {
+	t.Helper()
+	file, err := os.Open(filepath.Join("../../test/recordings", recording+".jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }() // it is only read
+	tracker := progress.New(target, causality.New(causality.Options{}), true)
+	there, order := map[types.UID]runtime.Object{}, []types.UID(nil)
+	var b strings.Builder
+	var began time.Time
+	said, compared, states := "", false, 0
+	say := func(now time.Time) (last bool) {
+		s := tracker.At(now)
+		line := s.Waiting()
+		if s.Outcome != progress.Open {
+			line = s.Result()
+		} else if p := s.Prospect(); p != "" && !compared {
+			compared = true
+			fmt.Fprintf(&b, "%+8.3fs %s\n", now.Sub(began).Seconds(), p)
+		}
+		if line != said {
+			said = line
+			fmt.Fprintf(&b, "%+8.3fs %s\n", now.Sub(began).Seconds(), line)
+		}
+		return s.Outcome != progress.Open
+	}
+	for r := watcher.NewRecordingReader(file, recording); ; {
+		o, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return b.String()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := o.Object.(metav1.Object)
+		if began.IsZero() {
+			if _, known := there[m.GetUID()]; !known {
+				order = append(order, m.GetUID())
+			}
+			there[m.GetUID()] = o.Object
+			if o.Type == watch.Deleted {
+				delete(there, m.GetUID())
+			}
+			if o.Object.GetObjectKind().GroupVersionKind().Kind == target.Kind && m.GetName() == target.Name {
+				states++
+			}
+			if states < from {
+				continue
+			}
+			var objects []runtime.Object
+			for _, uid := range order {
+				if object := there[uid]; object != nil {
+					objects = append(objects, object)
+				}
+			}
+			began = o.Time
+			if err := tracker.Begin(objects, time.Hour, began); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			tracker.Observe(o)
+		}
+		if say(o.Time) {
+			return b.String()
+		}
+	}
+}
