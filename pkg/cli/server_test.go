@@ -208,20 +208,20 @@ func TestServer(t *testing.T) {
 			out:  []string{`does not take what is sent: \u001b[2Jgone\nVersion: 7` + "\n"},
 		},
 		"no address": {
-			args: []string{"status", "--server", "localhost:7655"}, code: ExitUsage,
+			args: []string{"status", "--server", "localhost:7655"}, code: ExitError,
 			errs: []string{`--server: "localhost:7655" is not the address of a page; write it as http://127.0.0.1:7655`},
 		},
-		"empty": {args: []string{"status", "--server="}, code: ExitUsage, errs: []string{"--server: it is empty"}},
+		"empty": {args: []string{"status", "--server="}, code: ExitError, errs: []string{"--server: it is empty"}},
 		"a token for nobody": {
 			args: []string{"history", "deployment/web", "--server-token-file", token}, code: ExitUsage,
 			errs: []string{"--server-token-file: it is of no use without --server"},
 		},
 		"no token file": {
-			args: []string{"status", "--server-token-file", token + "x"}, code: ExitUsage,
+			args: []string{"status", "--server-token-file", token + "x"}, code: ExitError,
 			errs: []string{"--server-token-file: stat "},
 		},
 		"no format": {
-			args: []string{"status", "-o", "xml"}, code: ExitUsage,
+			args: []string{"status", "-o", "xml"}, code: ExitError,
 			errs: []string{`--output: "xml" is none; there is json`},
 		},
 	} {
