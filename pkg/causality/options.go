@@ -145,6 +145,10 @@ type OpenRollout = workloads.OpenRollout
 // Ongoing is a disruption that goes on.
 type Ongoing = nodes.Ongoing
 
+// RecordsWithin is how long a log record waits at most to be certain of its trace: with a longer
+// Options.Settle it names only what is told already.
+const RecordsWithin = records.MaxDelay
+
 // Ref names an object, and Known is what the engine knows of it: see Engine.About.
 type (
 	Ref   = records.Ref

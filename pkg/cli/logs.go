@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/filter"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
@@ -156,12 +157,19 @@ func (r *run) openLogs(traces output, encoder *otlp.Encoder, live *watcher.Live,
 		if r.logQueue, err = r.openQueue(live, "queue-logs", most); err != nil {
 			return nil, err
 		}
+		if err := registered.add(watcher.LogQueueMetrics(r.logQueue.Stats)...); err != nil {
+			return nil, err
+		}
 	}
 	exporter, err := r.conversion.exportLogs(r.log, encoder, r.logQueue)
 	if err != nil {
 		return nil, err
 	}
 	r.log.Info("sending Events as log records", "to", exporter.Endpoint())
+	if settle := r.conversion.engine.Settle; settle > causality.RecordsWithin {
+		r.log.Warn("log records name only traces that are told already, as by --settle it is certain too late to which trace an Event belongs",
+			"settle", settle, "most", causality.RecordsWithin)
+	}
 	logs := logOutput{otlpOutput{exporter, r.logQueue}}
 	return tracesAndLogs{withRecords{traces, logs}, logs}, registered.add(metrics.NewLogExporter(exporter.Stats))
 }

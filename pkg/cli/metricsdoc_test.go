@@ -24,7 +24,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	collectors := append(append(live.Collectors(), watcher.QueueMetrics(func() journal.QueueStats { return journal.QueueStats{} })...),
+	ofQueue := func() journal.QueueStats { return journal.QueueStats{} }
+	collectors := append(slices.Concat(live.Collectors(), watcher.QueueMetrics(ofQueue), watcher.LogQueueMetrics(ofQueue), watcher.WebhookQueueMetrics(ofQueue)),
 		metrics.NewChanges(metrics.Options{WorkloadName: true}), metrics.NewAlarms(metrics.Options{WorkloadName: true}, nil),
 		metrics.NewExporter(func() export.Stats { return export.Stats{} }),
 		webhook.Metrics(func() webhook.Stats { return webhook.Stats{} }),

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -20,13 +21,29 @@ func (p *push) addFlags(fs *pflag.FlagSet) {
 		"push what /metrics has to the OTLP collector, too, every minute (env OTEL_METRICS_EXPORTER=otlp, OTEL_METRIC_EXPORT_INTERVAL in milliseconds)")
 }
 
-func (p *push) wanted() bool { return p.asked || export.MetricsWanted() }
+// wanted reports whether metrics are pushed. A variable that is wrong was refused: see validate.
+func (p *push) wanted() bool {
+	asked, _ := export.MetricsWanted()
+	return p.asked || asked
+}
 
-func (p *push) validate(exporter *export.Config) error {
-	if !p.wanted() {
-		return nil
+// validate finds what is wrong with it. Whoever does not say where traces are sent to, and does not
+// ask for it either, would not look for metrics on this machine.
+func (p *push) validate(c *conversion) error {
+	asked, err := export.MetricsWanted()
+	by := "--otlp-metrics"
+	if !p.asked {
+		by = "OTEL_METRICS_EXPORTER=otlp"
 	}
-	return exporter.ValidateMetrics()
+	switch {
+	case err != nil:
+		return err
+	case !p.asked && !asked:
+		return nil
+	case c.format != outputOTLP && !c.exporter.MetricsConfigured():
+		return fmt.Errorf("%s: no collector is named to push metrics to; name one with --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT", by)
+	}
+	return c.exporter.ValidateMetrics()
 }
 
 // pushed has metrics pushed until next is closed, if that is asked for.

@@ -17,7 +17,7 @@ const queueShare = 2
 
 // shareDataDir shares out what a data directory may take.
 func (r *run) shareDataDir() (ofJournal, ofQueue int64) {
-	most := r.dataDirMost - r.historyBytes()
+	most := r.dataDirMost - r.historyBytes() - r.webhookBytes()
 	if r.conversion.format != outputOTLP {
 		return most, 0
 	}

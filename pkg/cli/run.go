@@ -149,7 +149,7 @@ func (r *run) validate() error {
 		r.conversion.validate(),
 		r.page.validate(),
 		r.webhook.Validate(),
-		r.push.validate(&r.conversion.exporter),
+		r.push.validate(&r.conversion),
 	)
 }
 

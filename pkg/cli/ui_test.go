@@ -183,17 +183,18 @@ func TestPageFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
-		"rollspan: --otlp-endpoint: not a URL; write http://host:port, or https://host:port for TLS\nRun ":        {"run", "--otlp-metrics", "--otlp-endpoint=http://x:y"},
-		"--events-exclude are of no use without --logs":                                                           {"run", "--events-include=type=Warning"},
-		"--ui-address: 0.0.0.0:80 can be reached from other machines; name a file with a token (--ui-token-file)": {"run", "--ui-address=0.0.0.0:80"},
-		"--ui-address: :8080 can be reached from other machines":                                                  {"demo", "--ui-address=:8080"},
-		"--ui-address: 10.1.2.3:80 can be reached":                                                                {"ui", "--ui-address=10.1.2.3:80", "x"},
-		`--ui-address: "localhost" is not HOST:PORT`:                                                              {"run", "--ui-address=localhost"},
-		"--ui-token-file: it is of no use without --ui-address":                                                   {"run", "--ui-token-file=" + short},
-		"the token has 6 bytes; it must have 16 to":                                                               {"run", "--ui-address=:80", "--ui-token-file=" + short},
-		"--ui-token-file: open /nope":                                                                             {"run", "--ui-address=:80", "--ui-token-file=/nope"},
-		"--ui-address: it is empty, so there would be no page":                                                    {"ui", "--ui-address=", "x"},
-		"no recording or dump named":                                                                              {"ui"},
+		"rollspan: --otlp-endpoint: not a URL; write http://host:port, or https://host:port for TLS\nRun ":                             {"run", "--otlp-metrics", "--otlp-endpoint=http://x:y"},
+		"--otlp-metrics: no collector is named to push metrics to; name one with --otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT\nRun ": {"run", "--otlp-metrics"},
+		"--events-exclude are of no use without --logs":                                                                                {"run", "--events-include=type=Warning"},
+		"--ui-address: 0.0.0.0:80 can be reached from other machines; name a file with a token (--ui-token-file)":                      {"run", "--ui-address=0.0.0.0:80"},
+		"--ui-address: :8080 can be reached from other machines":                                                                       {"demo", "--ui-address=:8080"},
+		"--ui-address: 10.1.2.3:80 can be reached":                                                                                     {"ui", "--ui-address=10.1.2.3:80", "x"},
+		`--ui-address: "localhost" is not HOST:PORT`:                                                                                   {"run", "--ui-address=localhost"},
+		"--ui-token-file: it is of no use without --ui-address":                                                                        {"run", "--ui-token-file=" + short},
+		"the token has 6 bytes; it must have 16 to":                                                                                    {"run", "--ui-address=:80", "--ui-token-file=" + short},
+		"--ui-token-file: open /nope":                                                                                                  {"run", "--ui-address=:80", "--ui-token-file=/nope"},
+		"--ui-address: it is empty, so there would be no page":                                                                         {"ui", "--ui-address=", "x"},
+		"no recording or dump named":                                                                                                   {"ui"},
 	} {
 		if _, errs, code := rollspan(t, "", args...); code != ExitUsage || !strings.Contains(errs, want) {
 			t.Errorf("%v: exit %d\n%s\nwant %s", args, code, errs, want)

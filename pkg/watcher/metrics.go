@@ -113,6 +113,8 @@ func newLiveMetrics(queued *queue, stats func() *causality.Stats, kept func() jo
 				func(s *causality.Stats) int64 { return s.IncompleteEvents }),
 			counter("repeated_spans_total", "Spans that were not handed out, as another one had their ID: two objects state that they are the same.",
 				func(s *causality.Stats) int64 { return s.Repeated }),
+			counter("log_records_lost_total", "Log records of Events that were not handed out, as too many waited.",
+				func(s *causality.Stats) int64 { return s.RecordsLost }),
 			counter("malformed_trace_contexts_total", "Values of the annotations for trace contexts that are none, each once per workload.",
 				func(s *causality.Stats) int64 { return s.MalformedContexts }),
 		),

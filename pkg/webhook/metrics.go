@@ -38,7 +38,7 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 func (w collector) Collect(ch chan<- prometheus.Metric) {
 	s := w.stats()
 	for outcome, n := range map[string]int64{
-		"sent": s.Sent, "queue_full": s.Lost.QueueFull, "refused": s.Lost.Refused, "expired": s.Lost.Expired, "closed": s.Lost.Closed,
+		"sent": s.Sent, "queue_full": s.Lost.QueueFull, "refused": s.Lost.Refused, "expired": s.Lost.Expired, "closed": s.Lost.Closed, "damaged": s.Lost.Damaged,
 	} {
 		ch <- prometheus.MustNewConstMetric(eventsDesc, prometheus.CounterValue, float64(n), outcome)
 	}

@@ -49,6 +49,10 @@ type Sender struct {
 	bytes int
 	stats Stats
 	said  map[loss]*lossLog
+	// store keeps what waits, or is nil. last is the place of what was put there last, and
+	// forgotten up to where nothing is to be sent any more.
+	store           Store
+	last, forgotten uint64
 
 	// failures and outage are the sending goroutine's: how many requests have failed since the
 	// last that did not, and since when which verdicts were logged.
@@ -59,23 +63,28 @@ type Sender struct {
 
 // item is an event that waits.
 type item struct {
+	id        string // the event's
 	namespace string
 	body      []byte
 	at        time.Time
 	tries     int
+	place     uint64 // in the Store; 0 if it is in memory alone
 }
 
 // Stats are the counters of a Sender, all taken at one moment. Every event is in one place:
 //
-//	Offered = Queued + Sent + the sum of Lost
+//	Offered = Queued + Sent + Left + the sum of Lost
 type Stats struct {
-	// Offered is how many events there were that the filters want.
-	Offered int64
+	// Offered is how many events there were that the filters want, and Found how many of them the
+	// run before had left on the disk.
+	Offered, Found int64
 	// Queued is how many wait or are in flight, and QueuedBytes their size; MaxQueued and
 	// MaxQueuedBytes are their bounds.
 	Queued, QueuedBytes, MaxQueued, MaxQueuedBytes int
 	// Sent is how many were taken.
 	Sent int64
+	// Left is how many Close has left on the disk to the next run.
+	Left int64
 	// Lost is how many never will be.
 	Lost Lost
 	// Requests is how many requests were made, and Retries how many of them are made again.
@@ -92,10 +101,12 @@ type Lost struct {
 	Expired int64
 	// Closed: rollspan ended first.
 	Closed int64
+	// Damaged: the disk has not kept what was written.
+	Damaged int64
 }
 
 // Total is how many were lost for whatever reason.
-func (l Lost) Total() int64 { return l.QueueFull + l.Refused + l.Expired + l.Closed }
+func (l Lost) Total() int64 { return l.QueueFull + l.Refused + l.Expired + l.Closed + l.Damaged }
 
 type loss string
 
@@ -112,13 +123,15 @@ type lossLog struct {
 	unsaid int64
 }
 
-// New returns a Sender that has begun to work; call Close to end it. An error is c's, as Validate
-// would return it. Neither headers nor the URL's path and query reach log.
-func New(c Config, t *Teller, log logr.Logger) (*Sender, error) {
-	return newSender(c, t, log, time.Now)
+// New returns a Sender that has begun to work; call Close to end it. What waits is in store, too,
+// unless that is nil: what is in there already is sent first, and Close leaves there what is left.
+// An error is c's, as Validate would return it. Neither headers nor the URL's path and query reach
+// log.
+func New(c Config, t *Teller, store Store, log logr.Logger) (*Sender, error) {
+	return newSender(c, t, store, log, time.Now)
 }
 
-func newSender(c Config, t *Teller, log logr.Logger, now func() time.Time) (*Sender, error) {
+func newSender(c Config, t *Teller, store Store, log logr.Logger, now func() time.Time) (*Sender, error) {
 	wanted, err := c.filter()
 	if err != nil {
 		return nil, err
@@ -128,11 +141,14 @@ func newSender(c Config, t *Teller, log logr.Logger, now func() time.Time) (*Sen
 		return nil, err
 	}
 	s := &Sender{
-		config: c.withDefaults(), filter: wanted, teller: t, peer: peer, log: log, now: now,
+		config: c.withDefaults(), filter: wanted, teller: t, peer: peer, log: log, now: now, store: store,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 		said: map[loss]*lossLog{lossFull: {}, lossRefused: {}, lossExpired: {}, lossClosed: {}},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if store != nil {
+		s.recover()
+	}
 	go s.run()
 	return s, nil
 }
@@ -157,6 +173,10 @@ func (s *Sender) Begin(a alarms.Alarm) {
 func (s *Sender) offer(namespace string, e cloudEvent) {
 	body, err := json.Marshal(e)
 	s.mu.Lock()
+	if s.store != nil && s.waits(e.ID) { // the run before had told of it, and could not say that it did
+		s.mu.Unlock()
+		return
+	}
 	s.stats.Offered++
 	lost, n := lossFull, int64(0)
 	switch {
@@ -167,18 +187,40 @@ func (s *Sender) offer(namespace string, e cloudEvent) {
 		lost, n = lossClosed, 1
 		s.stats.Lost.Closed++
 	default:
-		s.queue = append(s.queue, &item{namespace: namespace, body: body, at: s.now()})
-		s.bytes += len(body)
-		for len(s.queue) > s.config.QueueEvents || s.bytes > s.config.QueueBytes {
-			s.evict()
-			n++
+		it := &item{id: e.ID, namespace: namespace, body: body, at: s.now()}
+		if s.store != nil {
+			it.place = s.store.Append(namespace, it.pack())
+			s.last = max(s.last, it.place)
 		}
-		s.stats.Lost.QueueFull += n
+		n = s.put(it)
 	}
 	say := s.lose(lost, n)
 	s.mu.Unlock()
 	say(err)
 	s.signal()
+}
+
+// waits reports whether an event waits already. The caller holds the lock.
+func (s *Sender) waits(id string) bool {
+	for _, it := range s.queue {
+		if it.id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// put puts an event behind all others, and returns how many had to go for it. The caller holds the
+// lock.
+func (s *Sender) put(it *item) (evicted int64) {
+	s.queue = append(s.queue, it)
+	s.bytes += len(it.body)
+	for len(s.queue) > s.config.QueueEvents || s.bytes > s.config.QueueBytes {
+		s.evict()
+		evicted++
+	}
+	s.stats.Lost.QueueFull += evicted
+	return evicted
 }
 
 // evict drops the oldest event of the namespace that has most of them: nobody's flood costs
@@ -204,6 +246,7 @@ func (s *Sender) remove(it *item) bool {
 		if s.queue[i] == it {
 			s.bytes -= len(it.body)
 			s.queue = append(s.queue[:i], s.queue[i+1:]...)
+			s.forget()
 			return true
 		}
 	}
@@ -238,8 +281,9 @@ func (s *Sender) Stats() Stats {
 	return out
 }
 
-// Close ends the Sender: what waits is still sent, with retries, until ctx ends. An error says how
-// many were left, which are lost; one that was in flight may have arrived.
+// Close ends the Sender: what waits is still sent, with retries, until ctx ends. What is left is
+// for the next run, if a disk has it. Else an error says how many that are, which are lost; one that
+// was in flight may have arrived.
 func (s *Sender) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.isClosing() {
@@ -256,10 +300,21 @@ func (s *Sender) Close(ctx context.Context) error {
 	s.cancel()
 
 	s.mu.Lock()
-	left := len(s.queue)
+	left, kept := 0, int64(0)
+	for _, it := range s.queue {
+		if it.place > 0 && s.store.Working() {
+			kept++
+		} else {
+			left++
+		}
+	}
+	s.stats.Left += kept
 	s.stats.Lost.Closed += int64(left)
 	s.queue, s.bytes = nil, 0
 	s.mu.Unlock()
+	if kept > 0 {
+		s.log.Info("Events for the webhook are left to the next run with the same data directory", "events", kept, "to", s.Place())
+	}
 	if left > 0 {
 		return fmt.Errorf("%d events were not delivered to the webhook at %s", left, s.Place())
 	}
@@ -300,6 +355,9 @@ func (s *Sender) run() {
 		}
 		if a.after == 0 && a.verdict == refused && s.failures < 2 {
 			continue // it was about that event
+		}
+		if s.store != nil {
+			s.store.Sync()
 		}
 		s.wait(max(export.Backoff(s.failures, s.config.MinBackoff, s.config.MaxBackoff), a.after), a.after == 0, &hurry)
 	}

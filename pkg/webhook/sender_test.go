@@ -109,7 +109,7 @@ func start(t *testing.T, c Config, now func() time.Time) (*Sender, *logs) {
 	t.Helper()
 	c.MinBackoff, c.MaxBackoff = time.Millisecond, 2*time.Millisecond
 	said := &logs{}
-	s, err := newSender(c, newTeller(t), said.logger(), now)
+	s, err := newSender(c, newTeller(t), nil, said.logger(), now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,8 @@ func textIn(m pcommon.Map, key string) string {
 }
 
 // eventsAreLogged waits until the Events of a rollout that goes on are there as log records, and
-// returns the trace that they name, if any does: it is none that has come yet.
+// returns the trace that they name: it is none that has come yet. However late the recorders are on
+// a busy machine, the steps and the pods' Events have the trace, and what was over by then a span.
 func (s *space) eventsAreLogged(collector *controlplane.OpenTelemetryCollector) (trace string) {
 	s.t.Helper()
 	s.eventually("the Events of the rollout are logged while it goes on", func() error {
@@ -61,7 +62,7 @@ func (s *space) eventsAreLogged(collector *controlplane.OpenTelemetryCollector) 
 		if err != nil {
 			return err
 		}
-		found := map[string]bool{}
+		found, spans, all := map[string]bool{}, 0, []string{}
 		for _, r := range records {
 			reason := textIn(r.Attributes(), "k8s.event.reason")
 			if textIn(r.resource, "k8s.namespace.name") != s.name {
@@ -77,15 +78,22 @@ func (s *space) eventsAreLogged(collector *controlplane.OpenTelemetryCollector) 
 			case textIn(r.resource, "k8s.deployment.name") != appName:
 				return final{fmt.Errorf("%s is of %q", reason, textIn(r.resource, "k8s.deployment.name"))}
 			}
-			if !r.TraceID().IsEmpty() { // a machine on which Events come seconds late names none
+			if !r.TraceID().IsEmpty() {
 				trace = r.TraceID().String()
+				found[reason] = true
 			}
-			found[reason] = true
+			if !r.SpanID().IsEmpty() {
+				spans++
+			}
+			all = append(all, fmt.Sprint(reason, " ", r.TraceID(), " ", r.SpanID()))
 		}
 		for _, reason := range []string{"ScalingReplicaSet", "SuccessfulCreate", "Scheduled", "Started"} {
 			if !found[reason] {
-				return fmt.Errorf("there are %v, and not %s", found, reason)
+				return fmt.Errorf("no %s names a trace, of %q", reason, all)
 			}
+		}
+		if spans == 0 {
+			return fmt.Errorf("none names a span, of %q", all)
 		}
 		return nil
 	})

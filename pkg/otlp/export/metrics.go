@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,12 +33,24 @@ const (
 	DefaultMetricTimeout  = 30 * time.Second
 )
 
+// metricsVariable says which exporters of metrics there are to be (OpenTelemetry specification,
+// Environment Variables, "Exporter Selection").
+const metricsVariable = "OTEL_METRICS_EXPORTER"
+
 // MetricsWanted tells whether the environment asks for metrics to be pushed: by
 // OTEL_METRICS_EXPORTER=otlp, or a list that has otlp. (The specification has that for a
-// default. It is none here, as rollspan's metrics are scraped first.)
-func MetricsWanted() bool {
-	names := strings.Split(os.Getenv("OTEL_METRICS_EXPORTER"), ",")
-	return slices.ContainsFunc(names, func(name string) bool { return strings.TrimSpace(name) == "otlp" })
+// default. It is none here, as rollspan's metrics are scraped first.) An error names the variable.
+func MetricsWanted() (wanted bool, err error) {
+	for name := range strings.SplitSeq(os.Getenv(metricsVariable), ",") {
+		switch name = strings.TrimSpace(name); name {
+		case "otlp":
+			wanted = true
+		case "", "none", "prometheus": // they are there to be scraped, if --metrics-address says where
+		default:
+			return false, fmt.Errorf("%s: %q is no exporter that rollspan has; write otlp, prometheus or none", metricsVariable, name)
+		}
+	}
+	return wanted, nil
 }
 
 // Metrics pushes what a Prometheus registry has to an OTLP collector, again and again. What a
@@ -82,6 +93,13 @@ func (c *Config) forMetrics() (*settings, metricTimes, error) {
 func (c *Config) ValidateMetrics() error {
 	_, _, err := c.forMetrics()
 	return err
+}
+
+// MetricsConfigured reports whether somebody says where metrics are pushed to.
+func (c *Config) MetricsConfigured() bool {
+	of := *c
+	of.Signal = signalMetrics
+	return of.Configured()
 }
 
 // NewMetrics begins to push what gatherer has; call Shutdown to end it. The Resource is that of

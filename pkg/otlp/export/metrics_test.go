@@ -244,10 +244,16 @@ func TestWhereMetricsGo(t *testing.T) {
 			}
 		})
 	}
-	for value, want := range map[string]bool{"": false, "none": false, "otlp": true, "prometheus, otlp": true, "otlp-not": false} {
+	for value, want := range map[string]bool{"": false, "none": false, "otlp": true, "prometheus, otlp": true, "prometheus": false} {
 		t.Setenv("OTEL_METRICS_EXPORTER", value)
-		if MetricsWanted() != want {
-			t.Errorf("OTEL_METRICS_EXPORTER=%s asks for metrics: %t", value, !want)
+		if asked, err := MetricsWanted(); asked != want || err != nil {
+			t.Errorf("OTEL_METRICS_EXPORTER=%s asks for metrics: %t, %v", value, asked, err)
+		}
+	}
+	for _, value := range []string{"bogus", "otlp,bogus", "otlp-not", "OTLP", "console"} {
+		t.Setenv("OTEL_METRICS_EXPORTER", value)
+		if asked, err := MetricsWanted(); asked || err == nil || !strings.HasPrefix(err.Error(), "OTEL_METRICS_EXPORTER: ") || !strings.Contains(err.Error(), "otlp, prometheus or none") {
+			t.Errorf("OTEL_METRICS_EXPORTER=%s asks for metrics: %t, %v", value, asked, err)
 		}
 	}
 }

@@ -5,7 +5,7 @@
 // handed out already, the Event's ledger says which it is. Where it is still to come, package build
 // looks ahead: it builds, of what is known by then, what the trace will have of the Event's object.
 // That is right as soon as nothing can come any more that belongs before the Event, so a record
-// waits for as long as late observations are waited for, but no longer than maxDelay. Where it is
+// waits for as long as late observations are waited for, but no longer than MaxDelay. Where it is
 // not certain, a record names nothing: to be led to the wrong trace is worse than to none. The law
 // is in laws_records_test.go.
 //

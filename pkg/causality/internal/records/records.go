@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// maxDelay is how long a record waits at the most to be certain of its span.
-	maxDelay = 8 * time.Second
+	// MaxDelay is how long a record waits at the most to be certain of its span.
+	MaxDelay = 8 * time.Second
 	// further is how much longer than for what belongs before an Event is waited for the end of
 	// the span that the Event is on.
 	further = 2 * time.Second
@@ -138,7 +138,7 @@ func stated(in *corev1.Event) string {
 }
 
 // delay is how long a record waits, where late observations are waited for for a while.
-func delay(settle time.Duration) time.Duration { return min(settle+further, maxDelay) }
+func delay(settle time.Duration) time.Duration { return min(settle+further, MaxDelay) }
 
 // Ready reports whether there are records to hand out, where late observations are waited for
 // for a while.
