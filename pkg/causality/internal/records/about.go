@@ -8,7 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -59,13 +61,8 @@ func (a *Around) About(obj *podlife.Object, now time.Time) (k Known) {
 	switch {
 	case p == nil:
 		return k
-	case of.pod != nil:
-		start := p.Starts[of.pod]
-		_, started := of.pod.FirstReady()
-		if started || start.Change != c || start.Lost != nil || of.pod.Initial || of.pod.Lost() || of.pod.Ledger.StartSent ||
-			now.Before(of.pod.FirstSeen.Arrival.Add(a.Patience)) {
-			return k
-		}
+	case of.pod != nil && !a.startsWith(p, of.pod, c, now):
+		return k
 	case of.claim != nil, of.scaler && c.Cause != attr.CauseAutoscale:
 		return k
 	}
@@ -73,4 +70,13 @@ func (a *Around) About(obj *podlife.Object, now time.Time) (k Known) {
 		k.TraceID, k.SpanID = ahead.Root().TraceID, ahead.Root().SpanID
 	}
 	return k
+}
+
+// startsWith reports whether it is certain that a pod which is starting was made by a change.
+func (a *Around) startsWith(p *plans.Plan, pod *podlife.Pod, c *workloads.Change, now time.Time) bool {
+	start := p.Starts[pod]
+	if _, started := pod.FirstReady(); started || start.Change != c || start.Lost != nil {
+		return false
+	}
+	return !pod.Initial && !pod.Lost() && !pod.Ledger.StartSent && !now.Before(pod.FirstSeen.Arrival.Add(a.Patience))
 }

@@ -110,23 +110,11 @@ func lossToTell(p *plans.Plan, set *workloads.PodSet) bool {
 
 // ofPod is the span that an Event about a pod will be on.
 func (l *lookout) ofPod(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spans.Span {
-	start, stop := p.Starts[pod], p.Stops[pod]
-	if !pod.Initial && !pod.Ledger.StartSent {
-		var a *build.Ahead
-		switch {
-		case start.Lost == nil && start.Change != nil:
-			if a = l.of(p, start.Change); a == nil {
-				return nil
-			}
-		case start.Lost != nil && start.Change == nil:
-			if a = l.ofLoss(p, start.Lost); a == nil {
-				return nil
-			}
-		}
-		if a != nil {
-			if s := a.OfStart(pod, ev, l.known(pod)); s != nil {
-				return s
-			}
+	if a, certain := l.startOf(p, pod); !certain {
+		return nil
+	} else if a != nil {
+		if s := a.OfStart(pod, ev, l.known(pod)); s != nil {
+			return s
 		}
 	}
 	if s := pod.Ledger.StartSpan; s != nil && !pod.Lost() && !ev.Last().At.After(s.End) {
@@ -135,12 +123,30 @@ func (l *lookout) ofPod(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spa
 	if s := l.ofRestart(p, pod, ev); s != nil {
 		return s
 	}
+	stop := p.Stops[pod]
 	if stop.Change != nil && stop.Lost == nil && !pod.Ledger.StopSent && pod.Leaving() && !pod.EndedUndeleted() {
 		if a := l.of(p, stop.Change); a != nil {
 			return a.OfStop(pod, ev)
 		}
 	}
 	return nil
+}
+
+// startOf looks ahead in what will tell of a pod's start; nil if nothing will. Where it is not
+// certain what that is, nothing is certain of the pod.
+func (l *lookout) startOf(p *plans.Plan, pod *podlife.Pod) (a *build.Ahead, certain bool) {
+	start := p.Starts[pod]
+	switch {
+	case pod.Initial || pod.Ledger.StartSent:
+		return nil, true
+	case start.Lost == nil && start.Change != nil:
+		a = l.of(p, start.Change)
+	case start.Lost != nil && start.Change == nil:
+		a = l.ofLoss(p, start.Lost)
+	default:
+		return nil, true
+	}
+	return a, a != nil
 }
 
 // known is the time before which all is known of what is said of a pod as it starts: what was
@@ -160,12 +166,8 @@ func (l *lookout) known(pod *podlife.Pod) time.Time {
 // for that, or the next one was seen.
 func (l *lookout) ofRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spans.Span {
 	i := slices.IndexFunc(pod.Containers, func(c *podlife.Container) bool { return c.Name == ev.Container && !c.Init })
-	ready, ok := pod.FirstReady()
-	over := ready.At.At()
-	if pod.Initial && p.Starts[pod].Change == nil {
-		over, ok = time.Time{}, !pod.LostFirst
-	}
-	if i < 0 || !ok || pod.Finite || pod.Lost() {
+	over, ok := startOver(p, pod)
+	if i < 0 || !ok {
 		return nil
 	}
 	container := pod.Containers[i]
@@ -194,6 +196,19 @@ func (l *lookout) ofRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) 
 		return traceOf(at)
 	}
 	return nil
+}
+
+// startOver is from when on a container of a pod that ends is restarted; ok is false if none is told
+// of apart, or it may be that the pod has ended.
+func startOver(p *plans.Plan, pod *podlife.Pod) (at time.Time, ok bool) {
+	if pod.Finite || pod.Lost() {
+		return at, false
+	}
+	if pod.Initial && p.Starts[pod].Change == nil {
+		return at, !pod.LostFirst
+	}
+	ready, ok := pod.FirstReady()
+	return ready.At.At(), ok
 }
 
 // ofClaim is the trace of the start of the pod that waits for a claim.
