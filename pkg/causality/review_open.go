@@ -125,8 +125,8 @@ func restartPending(pod *podlife.Pod) bool {
 		over = time.Time{}
 	}
 	for _, container := range pod.Containers {
-		for _, ended := range container.Runs {
-			if pod.MayRestart(container, ended, over) && !pod.StoppedWith(container, ended) {
+		for i, ended := range container.Runs {
+			if pod.MayRestart(container, i, over) && !pod.StoppedWith(container, ended) {
 				return true
 			}
 		}

@@ -19,7 +19,7 @@ func (r *reviewer) restarts() {
 		}
 		for _, container := range pod.Containers {
 			for i, ended := range container.Runs {
-				if !pod.MayRestart(container, ended, over) {
+				if !pod.MayRestart(container, i, over) {
 					continue
 				}
 				restart, done := build.RestartOf(r.plan, pod, container, i)

@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,10 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -35,6 +39,11 @@ type watchedStream struct {
 	steps []time.Time
 	// recovered are the traces of changes that failed.
 	recovered map[trace.TraceID]bool
+	// parts are the spans of each trace.
+	parts map[trace.TraceID][]spans.Span
+	// unsaid are the pods that were not Ready although nothing probes them and all of their containers
+	// ran, and passedOn the ReplicaSets that had more than one owner, one after another.
+	unsaid, passedOn map[string]bool
 	// leavesOut are the subjects of which restarts are left out, as there are too many.
 	leavesOut map[string]bool
 }
@@ -55,9 +64,10 @@ var streams = sync.OnceValue(func() []*watchedStream {
 })
 
 func watched(name string, obs []causality.Observation) *watchedStream {
-	w := &watchedStream{name: name, obs: obs, byID: map[string]spans.Span{}, of: map[string][]spans.Span{}, recovered: map[trace.TraceID]bool{}, ofRollouts: setsOfRollouts(obs), leavesOut: map[string]bool{}}
+	w := &watchedStream{name: name, obs: obs, byID: map[string]spans.Span{}, of: map[string][]spans.Span{}, recovered: map[trace.TraceID]bool{}, parts: map[trace.TraceID][]spans.Span{}, unsaid: podsUnsaid(obs), passedOn: setsPassedOn(obs), ofRollouts: setsOfRollouts(obs), leavesOut: map[string]bool{}}
 	for _, s := range allSpans(replayWith(causality.Options{TraceContext: causality.TraceContextLink}, obs)) {
 		w.byID[s.SpanID.String()] = s
+		w.parts[s.TraceID] = append(w.parts[s.TraceID], s)
 		w.of[s.Name+" "+s.Subject] = append(w.of[s.Name+" "+s.Subject], s)
 		w.leavesOut[s.Subject] = w.leavesOut[s.Subject] || value(s, attr.RestartsLeftOutKey).AsInt64() > 0
 		if strings.HasPrefix(s.Name, "ReplicaSet scale") {
@@ -70,13 +80,62 @@ func watched(name string, obs []causality.Observation) *watchedStream {
 	return w
 }
 
+// podsUnsaid are the pods that were not Ready for longer than a kubelet takes to say so, although
+// nothing probes them and all of their containers ran: the reconstruction of a dump knows that
+// there is no such thing.
+func podsUnsaid(obs []causality.Observation) map[string]bool {
+	out, wasReady := map[string]bool{}, map[types.UID]bool{}
+	for _, o := range obs {
+		in, ok := o.Object.(*corev1.Pod)
+		if !ok || len(in.Spec.ReadinessGates) > 0 || in.Spec.RestartPolicy == corev1.RestartPolicyNever || len(in.Status.ContainerStatuses) == 0 {
+			continue
+		}
+		at := o.Time // as long as it was not Ready, which it is for the first time, or is not
+		for _, c := range in.Status.Conditions {
+			if c.Type == corev1.PodReady {
+				at = c.LastTransitionTime.Time
+			}
+		}
+		isReady := wasReady[in.UID]
+		wasReady[in.UID] = isReady || !at.Equal(o.Time)
+		probed := slices.ContainsFunc(in.Spec.Containers, func(c corev1.Container) bool {
+			return c.ReadinessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil && c.Lifecycle.PostStart != nil
+		})
+		lasted := !slices.ContainsFunc(in.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			r, t := s.State.Running, s.State.Terminated
+			return (r == nil || at.Sub(r.StartedAt.Time) <= snapshotSlack) && (t == nil || t.FinishedAt.Sub(t.StartedAt.Time) < snapshotSlack)
+		})
+		if lasted && !isReady && !probed {
+			out["pod/"+in.Name] = true
+		}
+	}
+	return out
+}
+
+// setsPassedOn are the ReplicaSets whose owner was another at some time.
+func setsPassedOn(obs []causality.Observation) map[string]bool {
+	out, owners := map[string]bool{}, map[string]string{}
+	for _, o := range obs {
+		if in, ok := o.Object.(*appsv1.ReplicaSet); ok {
+			of := ""
+			if c := metav1.GetControllerOfNoCopy(in); c != nil {
+				of = string(c.UID)
+			}
+			was, known := owners[in.Name]
+			owners[in.Name] = of
+			out["replicaset/"+in.Name] = out["replicaset/"+in.Name] || known && was != of
+		}
+	}
+	return out
+}
+
 // steppedBefore reports whether a ReplicaSet was written within the second before a time.
 func (w *watchedStream) steppedBefore(at time.Time) bool {
 	return slices.ContainsFunc(w.steps, func(t time.Time) bool { return !t.After(at) && at.Sub(t) < time.Second })
 }
 
 // counterpart is what the stream tells in the place of a span of a dump: that of its ID, or
-// else the one of its kind about its object that begins next to it.
+// else the one of its kind about its object that is nearest.
 func (w *watchedStream) counterpart(s spans.Span) (spans.Span, bool) {
 	if same, ok := w.byID[s.SpanID.String()]; ok && !tries[s.Name] {
 		return same, true
@@ -84,11 +143,22 @@ func (w *watchedStream) counterpart(s spans.Span) (spans.Span, bool) {
 	var best spans.Span
 	found := false
 	for _, other := range w.of[s.Name+" "+s.Subject] {
-		if !found || other.Start.Sub(s.Start).Abs() < best.Start.Sub(s.Start).Abs() {
+		if !found || nearer(s, other, best) < 0 {
 			best, found = other, true
 		}
 	}
 	return best, found
+}
+
+// nearer compares how near two spans of the stream are to one of a dump: by their starts, and of
+// those that begin within what it states by their ends.
+func nearer(s, a, b spans.Span) int {
+	starts, ends := precision(s, "start"), precision(s, "end")
+	return cmp.Or(
+		cmp.Compare(max(a.Start.Sub(s.Start).Abs(), starts), max(b.Start.Sub(s.Start).Abs(), starts)),
+		cmp.Compare(max(a.End.Sub(s.End).Abs(), ends), max(b.End.Sub(s.End).Abs(), ends)),
+		cmp.Compare(a.Start.Sub(s.Start).Abs(), b.Start.Sub(s.Start).Abs()),
+	)
 }
 
 // precision is how far a boundary may be off: what the span states, and else what the API's
@@ -100,35 +170,10 @@ func precision(s spans.Span, boundary string) time.Duration {
 	return snapshotSlack
 }
 
-// notLikeClusters are the scenarios of which no dump can be like the stream, and why.
-var notLikeClusters = map[string]string{
-	"context-joined.txt":                              "the Deployment states no progress, has no Events, and was scaled",
-	"context-of-other-kinds.txt":                      "the Deployment states no progress, and has no pods",
-	"context-restarted.txt":                           "its first ReplicaSet has gone",
-	"crashes-before-ready.txt":                        "whether a pod was Ready before it crashed nothing tells, as its first run is lost",
-	"created-while-the-watch-was-down.txt":            "the stream has an outage",
-	"in-progress-replacements.txt":                    "pods that nothing probes are not Ready though they run",
-	"killed-by-probes-unsaid.txt":                     "the stream finds in liveness probes that failed later why a run before ended",
-	"killed-in-an-unknown-state.txt":                  "the run before has vanished, and the count of restarts with it",
-	"not-ready-again-in-a-rollout.txt":                "the Deployment states no progress, and its pod was not Ready again without an Event",
-	"orphaned-replicaset.txt":                         "whose a ReplicaSet was before it was orphaned nothing tells",
-	"path-pod-lost-in-the-middle.txt":                 "which step made a pod nothing tells, as there are no Events",
-	"pods-that-fail-before-ready.txt":                 "a pod is evicted in the second in which its run ends",
-	"preempted-says-the-victim-of-a-neighbor.txt":     "pods that nothing probes are not Ready though they run",
-	"restarted-as-a-whole.txt":                        "of containers that were all restarted the first runs are lost",
-	"retries-with-repeated-events.txt":                "of four runs two are lost, and repeated Events count them only",
-	"scheduling-history.txt":                          "why no node took the pod changed in its status alone, which is not there any more",
-	"replicaset-taken-in.txt":                         "when a ReplicaSet was taken in nothing tells",
-	"scaled-while-a-template-waits.txt":               "a template waited for the end of a pause, which nothing tells",
-	"statefulset-partition-rollback-and-lost-pod.txt": "its ControllerRevisions are not renumbered by its rollback",
-	"status-comes-late.txt":                           "a container whose hook failed twice has lost the first run",
-	"written-back-and-paused.txt":                     "a template waited for the end of a pause, which nothing tells",
-}
-
 // isLikeDumps reports whether dumps of a stream can be held against it.
 func (w *watchedStream) isLikeDumps() bool {
 	// Where clocks are apart only arrivals show it, and a dump has none.
-	return notLikeClusters[w.name] == "" && !showWrong(w.obs)
+	return !showWrong(w.obs)
 }
 
 // isHalfWritten reports whether a workload of a dump waits for its controller, which is at
@@ -185,7 +230,12 @@ func (w *watchedStream) after(n int, part float64) time.Time {
 // holdDump takes a dump at a moment, and holds it to the law. It returns how many spans that
 // were, and how many say how good their boundaries are.
 func (w *watchedStream) holdDump(t interface{ Errorf(string, ...any) }, at time.Time) (told, stated int) {
-	objects := snapshotAt(w.obs, at)
+	return w.holdDumpOf(t, at, func(runtime.Object) bool { return false })
+}
+
+// holdDumpOf does the same of a dump that leaves out some objects.
+func (w *watchedStream) holdDumpOf(t interface{ Errorf(string, ...any) }, at time.Time, isLeftOut func(runtime.Object) bool) (told, stated int) {
+	objects := slices.DeleteFunc(snapshotAt(w.obs, at), isLeftOut)
 	if isHalfWritten(objects) {
 		return 0, 0
 	}
@@ -202,6 +252,26 @@ func (w *watchedStream) holdDump(t interface{ Errorf(string, ...any) }, at time.
 		}
 	}
 	return told, stated
+}
+
+// resumed reports whether a change of the stream began with a pause, and the dump's with the end
+// of that.
+func (w *watchedStream) resumed(seen, told spans.Span) bool {
+	return slices.ContainsFunc(w.parts[seen.TraceID], func(s spans.Span) bool {
+		return s.Kind == kind.Paused && s.ParentID == seen.SpanID && s.Start.Equal(seen.Start) &&
+			told.Start.After(s.Start) && told.Start.Before(s.End.Add(snapshotSlack))
+	})
+}
+
+// unseen is how much earlier a span of the stream may have ended than it says, as the watch was down:
+// a dump, which has times that objects state, knows better.
+func (w *watchedStream) unseen(seen spans.Span) (worst time.Duration) {
+	for _, s := range w.parts[seen.TraceID] {
+		if s.End.Equal(seen.End) && attributeOf(s, "rollspan.end.source") == "arrival" {
+			worst = max(worst, precision(s, "end"))
+		}
+	}
+	return worst
 }
 
 // tries are the kinds of spans of which there is one for each try of a container, or of the
@@ -230,6 +300,12 @@ func (w *watchedStream) hold(t interface{ Errorf(string, ...any) }, tr spans.Tra
 	case how == "open" && strings.HasSuffix(w.name, ".txt"):
 		return 0 // the Deployments of scenarios state no progress, which would say that they are done
 	}
+	if slices.ContainsFunc(tr.Spans, func(s spans.Span) bool { pod, _, _ := strings.Cut(s.Subject, " container/"); return w.unsaid[pod] }) {
+		return 0 // no kubelet says that a pod which nothing probes is not Ready
+	}
+	if w.passedOn[root.Subject] && root.Kind == kind.Delete {
+		return 0 // whose it was before, nothing tells
+	}
 	for _, s := range tr.Spans {
 		if strings.HasPrefix(s.Name, "ReplicaSet scale") && w.steppedBefore(at) {
 			continue // what a step led to is not there yet
@@ -256,6 +332,9 @@ func (w *watchedStream) hold(t interface{ Errorf(string, ...any) }, tr spans.Tra
 		if how == "open" && seen.Start.After(at) {
 			continue // it began again
 		}
+		if w.resumed(seen, s) {
+			continue // a template that waited for the end of a pause leaves no trace of when it was written
+		}
 		if off := s.Start.Sub(seen.Start); off.Abs() > precision(s, "start") {
 			t.Errorf("%s begins %s off: %s to %s, was %s to %s", what, off, s.Start, s.End, seen.Start, seen.End)
 		}
@@ -266,7 +345,7 @@ func (w *watchedStream) hold(t interface{ Errorf(string, ...any) }, tr spans.Tra
 			continue // the kubelet had not reported it
 		case late > precision(s, "end"):
 			t.Errorf("%s ends %s late: %s to %s, was %s to %s", what, late, s.Start, s.End, seen.Start, seen.End)
-		case !open && -late > precision(s, "end"):
+		case !open && -late > precision(s, "end")+w.unseen(seen):
 			t.Errorf("%s ends %s early: %s to %s, was %s to %s", what, -late, s.Start, s.End, seen.Start, seen.End)
 		}
 		longer := s.End.Sub(s.Start) - seen.End.Sub(seen.Start)

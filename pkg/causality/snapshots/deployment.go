@@ -129,8 +129,8 @@ func (d *snapshotDeployment) countKnown() bool {
 	if len(d.toEmit) == 0 || n == 0 || !d.over() {
 		return true
 	}
-	first, last := d.toEmit[0], d.toEmit[len(d.toEmit)-1]
-	if d.Generation <= last.number+int64(len(d.scales)) {
+	first := d.toEmit[0]
+	if d.otherWrites() <= 0 {
 		return true
 	}
 	if wrote := kube.Writer(d.ManagedFields, false, nil).At; !wrote.IsZero() && !wrote.After(first.began.Add(time.Second)) {
@@ -145,6 +145,15 @@ func (d *snapshotDeployment) countKnown() bool {
 		return false
 	}
 	return d.revisions[n-2].set.Annotations[desiredReplicasAnnotation] == strconv.Itoa(int(d.wantedFirst()))
+}
+
+// otherWrites is how often the spec was written beside the revisions and the scales that are known.
+func (d *snapshotDeployment) otherWrites() int64 {
+	n := len(d.revisions)
+	if n == 0 {
+		return 0
+	}
+	return d.Generation - d.revisions[n-1].number - int64(len(d.scales))
 }
 
 // desiredReplicasAnnotation is how many pods its Deployment wanted when a ReplicaSet was

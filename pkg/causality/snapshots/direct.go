@@ -43,7 +43,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		if pod.ready.IsZero() {
 			return
 		}
-		at = evidence.Latest(at, pod.ready.Add(d.minReady))
+		at = evidence.Latest(at, pod.availableAt(d.minReady))
 	}
 	n := int32(len(d.made)) //nolint:gosec // no workload has that many pods
 	grown := n < d.wanted && d.hasGrown(snap, at)
@@ -57,6 +57,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		}
 	}
 	d.end, d.completed = directComplete, at
+	d.doubtBegun(snap, r)
 	snap.doubt(d.meta.GetUID(), stream.Doubt{At: at, Earliest: evidence.Latest(r.began, availableAfter(at, d.made, d.minReady)), Latest: reportedBy(at, d.made, d.minReady), Of: stream.DoubtOfEnd})
 	if grown {
 		d.wanted = n
@@ -106,6 +107,23 @@ func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 			d.reach = evidence.Latest(d.reach, next)
 		}
 	}
+}
+
+// doubtBegun says of a rollout whose spec was written again, and not for another revision, that it
+// may have begun with that: as a partition was moved (spec.updateStrategy), which leaves no trace.
+// That was before the last of its pods for which the controller waited longer than it has to.
+func (d *snapshotDirect) doubtBegun(snap *snapshot, r directRollout) {
+	if d.otherWrites() <= 0 || !d.goesPodByPod(r) {
+		return
+	}
+	var latest, available time.Time
+	for _, pod := range d.made {
+		if !available.IsZero() && pod.born.After(available.Add(nextSlack)) {
+			latest = pod.born
+		}
+		available = evidence.Latest(available, pod.availableAt(d.minReady))
+	}
+	snap.doubt(d.meta.GetUID(), stream.Doubt{At: r.began, Earliest: r.began, Latest: latest})
 }
 
 // outOfOrder reports whether a pod of a StatefulSet is not the next that a rollout makes after

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
@@ -37,6 +38,10 @@ func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*
 	defer func() {
 		if r.failed.IsZero() {
 			snap.doubt(d.UID, stream.Doubt{At: until, Earliest: r.began, Latest: until, Of: stream.DoubtOfEnd})
+			// The managed fields say when the next was written, and others may have been in between.
+			if wrote := kube.Writer(d.fields.until(until), true, nil).At; wrote.After(r.began) && wrote.Before(until) {
+				snap.doubt(d.UID, stream.Doubt{At: wrote, Earliest: r.began, Latest: until, Of: stream.DoubtOfEnd})
+			}
 		}
 	}()
 	// The condition Progressing came back with the next revision, so it had
@@ -86,7 +91,7 @@ func (d *snapshotDeployment) completedByPods(snap *snapshot, r *snapshotRevision
 	made, minReady := d.madeFor(r), time.Duration(max(d.Spec.MinReadySeconds, 0))*time.Second
 	for _, pod := range made {
 		if !pod.ready.IsZero() {
-			at, n = evidence.Latest(at, pod.ready.Add(minReady)), n+1
+			at, n = evidence.Latest(at, pod.availableAt(minReady)), n+1
 		}
 	}
 	if n >= d.wantedFirst() {

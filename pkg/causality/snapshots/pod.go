@@ -41,6 +41,9 @@ type snapshotPod struct {
 	// readyUntil is until when it was Ready for the first time, if that is known of one of
 	// which readyFrom is all else that is known.
 	readyUntil time.Time
+	// unready is when it was not Ready any more, once it had been, and before it was again since
+	// readyUntil; zero if nothing tells.
+	unready time.Time
 	// readyBy is when it had been Ready at some time, if that is known though ready is not.
 	readyBy time.Time
 	// started is when all of its containers had started for the first time, if it is known.
@@ -52,13 +55,6 @@ type snapshotPod struct {
 	// troubled says that it failed at something before it was Ready.
 	troubled bool
 	gone     time.Time
-}
-
-// fact is something dated that happened to a pod, and its state from then on.
-type fact struct {
-	at      time.Time
-	apply   func(*corev1.Pod)
-	deletes bool // it is the request to delete the pod
 }
 
 func (pod *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) {
@@ -96,6 +92,9 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	for _, s := range containerStatuses(in) {
 		pod.learnRuns(s, events)
 	}
+	pod.doubtInits()
+	pod.doubtCreations(events)
+	pod.doubtRefusals(events)
 	pod.learnReady(events)
 	pod.learnPhase(events)
 	for _, s := range containerStatuses(in) {
@@ -156,7 +155,8 @@ func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) (isS
 	}
 	earliest := pod.asked.Add(-graceOf(&pod.final.Spec))
 	for _, at := range said {
-		if at.Before(pod.asked) && !at.Before(pod.born) {
+		// What was said long before was of another end, as that it is evicted.
+		if at.Before(pod.asked) && !at.Before(pod.born) && !at.Before(earliest.Add(-statusSlack)) {
 			pod.asked, pod.askedExact, isSaid = at, true, true
 		}
 	}
@@ -238,10 +238,15 @@ func (pod *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerS
 			Name: s.Name, ImageID: s.ImageID, ContainerID: t.ContainerID, RestartCount: restart,
 			State: corev1.ContainerState{Terminated: t},
 		}))
+		pod.facts[len(pod.facts)-1].ofRun = runEnds
+		pod.doubtKilled(s, t, restart, events)
 	}
 }
 
-// endOfRun dates the end of a run. In the second in which it was started, too, it
+// precedeEnd are the reasons of what the kubelet says of a run before it has ended.
+var precedeEnd = map[string]bool{"Pulled": true, "Created": true, "Started": true, podlife.ReasonKilling: true}
+
+// endOfRun dates the end of a run. In the second in which it was started or stopped, too, it
 // ended after that and before the next thing the kubelet did.
 func endOfRun(t *corev1.ContainerStateTerminated, events *podEvents) time.Time {
 	second := t.FinishedAt.Time
@@ -252,7 +257,7 @@ func endOfRun(t *corev1.ContainerStateTerminated, events *podEvents) time.Time {
 	for _, o := range events.within(second) {
 		switch {
 		case o.at.Equal(second):
-		case o.Reason == "Started":
+		case precedeEnd[o.Reason]:
 			started = evidence.Latest(started, o.at)
 		case o.at.After(started) && !started.IsZero():
 			next = evidence.Earliest(next, o.at)
@@ -280,6 +285,7 @@ func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id
 		set(to)
 		to.Status.Phase = corev1.PodRunning
 	})
+	pod.facts[len(pod.facts)-1].ofRun = runStarts
 }
 
 // waitingSince dates a container's waiting state, of which the API says
@@ -349,22 +355,27 @@ func (snap *snapshot) emitPod(pod *snapshotPod, listed time.Time) {
 	pod.concludeUnknown(snap.end)
 	pod.doubtBooted()
 	snap.doubts[pod.uid] = pod.doubts
-	slices.SortStableFunc(pod.facts, func(a, b fact) int { return a.at.Compare(b.at) })
+	sortFacts(pod.facts)
 	state := pod.start
 	at, r := pod.born, rankPod
 	if !pod.born.After(listed) {
 		at, r = listed, rankListed
 	}
 	facts := pod.facts
+	left := pod.maxStates()
 	apply := func() {
 		for len(facts) > 0 && !facts[0].at.After(at) {
+			apart := len(facts) <= left && startsAgain(facts)
 			facts[0].apply(state)
 			facts = facts[1:]
+			if apart {
+				return
+			}
 		}
 	}
 	apply()
 	snap.emit(at, r, watch.Added, pod.state(state, facts))
-	for left := pod.maxStates(); len(facts) > 0; left-- {
+	for ; len(facts) > 0; left-- {
 		// A state takes as many facts as it must so that those that are left suffice.
 		at = facts[(len(facts)-1)/max(left, 1)].at
 		apply()

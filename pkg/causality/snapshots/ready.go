@@ -60,6 +60,9 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 	if first := pod.ready; !first.IsZero() && !first.Equal(latest) {
 		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) })
 	}
+	if !pod.ready.Equal(latest) {
+		pod.learnEnds(latest, probed, events)
+	}
 	if !isReady {
 		// It was Ready until then, so since that run had started.
 		lost := *c
@@ -67,9 +70,6 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 			pod.learn(last, func(to *corev1.Pod) { setCondition(to, readySince(last)) })
 		}
 		pod.learn(latest, func(to *corev1.Pod) { setCondition(to, lost) })
-	}
-	if !pod.ready.Equal(latest) {
-		pod.learnEnds(latest, probed)
 	}
 }
 
@@ -84,14 +84,14 @@ func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events
 		return
 	}
 	if restarted {
-		started = pod.startedAfter(started, neverReady(events))
+		started = pod.startedAfter(started, neverReady(events, latest))
 	}
 	pod.started = started
 	lasted := probed && restarted && pod.firstRunsLasted()
 	switch {
 	case !probed && (!restarted || pod.firstRunsReported()):
 		pod.ready = started
-		if isReady && !restarted && !latest.After(started.Add(readySlack)) {
+		if isReady && !restarted && !latest.After(started.Add(readySlack)) && len(probeFailures(events.all)) == 0 {
 			pod.ready = latest
 		}
 	case inTime && !lasted && !pod.failedAfterPassing(started, events):
@@ -154,11 +154,16 @@ func readinessProbes(spec *corev1.PodSpec) (n int, every time.Duration) {
 }
 
 // neverReady is when a run of a container was given up for the last time that had not been Ready:
-// its postStart hook had failed, or its startup probe. It is zero if nothing tells of any.
-func neverReady(events *podEvents) (last time.Time) {
+// its postStart hook had failed, or its startup probe. That was before the pod's condition was last
+// changed; what was given up later, was after it had been Ready. It is zero if nothing tells of any.
+func neverReady(events *podEvents, until time.Time) (last time.Time) {
 	for _, ev := range events.all {
 		if ev.Reason == "FailedPostStartHook" || ev.Reason == "Unhealthy" && strings.HasPrefix(ev.Message, "Startup probe failed") {
-			last = evidence.Latest(last, ev.last())
+			for _, at := range ev.occurrences() {
+				if !at.After(until) {
+					last = evidence.Latest(last, at)
+				}
+			}
 		}
 	}
 	return last
@@ -173,19 +178,29 @@ func (pod *snapshotPod) startedAfter(started, givenUp time.Time) time.Time {
 	var next time.Time
 	for i := range pod.final.Status.ContainerStatuses {
 		s := &pod.final.Status.ContainerStatuses[i]
-		if t := s.LastTerminationState.Terminated; t != nil && t.StartedAt.After(givenUp) {
-			next = evidence.Earliest(next, t.StartedAt.Time)
-		}
-		if r := s.State.Running; r != nil && r.StartedAt.After(givenUp) {
-			next = evidence.Earliest(next, r.StartedAt.Time)
+		for _, state := range []corev1.ContainerState{s.LastTerminationState, s.State} {
+			if started := startOf(state); started.After(givenUp) {
+				next = evidence.Earliest(next, started)
+			}
 		}
 	}
 	return evidence.Latest(givenUp, next)
 }
 
+// startOf is when the run had started that a state is of; zero if it is of none.
+func startOf(state corev1.ContainerState) time.Time {
+	switch {
+	case state.Running != nil:
+		return state.Running.StartedAt.Time
+	case state.Terminated != nil:
+		return state.Terminated.StartedAt.Time
+	}
+	return time.Time{}
+}
+
 // learnEnds dates the times at which a pod was not Ready before a transition, as a container
 // of it did not run, and the runs between which made it Ready.
-func (pod *snapshotPod) learnEnds(until time.Time, probed bool) {
+func (pod *snapshotPod) learnEnds(until time.Time, probed bool, events *podEvents) {
 	restarted := 0
 	for _, s := range containerStatuses(pod.final) {
 		if hasRestarted(*s) {
@@ -197,15 +212,38 @@ func (pod *snapshotPod) learnEnds(until time.Time, probed bool) {
 		if t != nil && t.FinishedAt.IsZero() && restarted > 1 { // it has vanished
 			pod.doubt(stream.Doubt{At: until, Earliest: pod.othersRunSince(until), Latest: until})
 		}
-		if t == nil || t.FinishedAt.IsZero() || !t.FinishedAt.Time.Before(until) {
+		if t == nil || t.FinishedAt.IsZero() || !t.FinishedAt.Time.Before(until) || !t.FinishedAt.After(pod.ready) {
 			continue
 		}
 		reported := t.FinishedAt.Sub(t.StartedAt.Time) >= shortestReported
 		if started := t.StartedAt.Time; !probed && restarted == 1 && reported && started.After(evidence.Latest(pod.ready, pod.readyFrom)) {
 			pod.learn(started, func(to *corev1.Pod) { setCondition(to, readySince(started)) })
 		}
+		pod.unready = evidence.Earliest(pod.unready, t.FinishedAt.Time)
+		pod.doubtUnready(t.FinishedAt.Time, events)
 		ended := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: t.FinishedAt}
 		pod.learn(t.FinishedAt.Time, func(to *corev1.Pod) { setCondition(to, ended) })
+	}
+}
+
+// availableAt is when a pod that was Ready was available: it had been Ready for as long as its
+// workload asks for.
+func (pod *snapshotPod) availableAt(minReady time.Duration) time.Time {
+	at := pod.ready.Add(minReady)
+	if !pod.unready.IsZero() && pod.unready.Before(at) && pod.readyUntil.After(pod.unready) {
+		return pod.readyUntil.Add(minReady)
+	}
+	return at
+}
+
+// doubtUnready says of the end of a run, by which a pod was not Ready, that a probe may have made it
+// so before.
+func (pod *snapshotPod) doubtUnready(at time.Time, events *podEvents) {
+	for _, ev := range probeFailures(events.all) {
+		if ev.first.After(pod.ready) && ev.first.Before(at) {
+			pod.doubt(stream.Doubt{At: at, Earliest: ev.first, Latest: at, Of: stream.DoubtOfUnready})
+			return
+		}
 	}
 }
 
@@ -229,11 +267,8 @@ func (pod *snapshotPod) runBefore(at time.Time) time.Time {
 		s := &pod.final.Status.ContainerStatuses[i]
 		var started time.Time
 		for _, state := range []corev1.ContainerState{s.LastTerminationState, s.State} {
-			switch {
-			case state.Running != nil && state.Running.StartedAt.Time.Before(at):
-				started = state.Running.StartedAt.Time
-			case state.Terminated != nil && state.Terminated.StartedAt.Time.Before(at):
-				started = state.Terminated.StartedAt.Time
+			if began := startOf(state); !began.IsZero() && began.Before(at) {
+				started = began
 			}
 		}
 		if started.Unix() <= 0 {
@@ -280,15 +315,18 @@ func (pod *snapshotPod) firstStarted(events *podEvents) (at time.Time, known boo
 	for i := range pod.final.Status.ContainerStatuses {
 		s := &pod.final.Status.ContainerStatuses[i]
 		var started time.Time
+		runs := s.RestartCount + 1
 		switch first := firstRun(s); {
 		case first == nil:
+		case events.killedBefore(s):
+			runs++
 		case first.Running != nil:
 			started = first.Running.StartedAt.Time
 		case first.Terminated != nil && kube.HasStarted(first.Terminated):
 			started = first.Terminated.StartedAt.Time
 		}
 		if started.Unix() <= 0 { // one that could not be started has the epoch
-			started = events.firstOfAll(s.Name, "Started", s.RestartCount+1)
+			started = events.firstOfAll(s.Name, "Started", runs)
 		}
 		if started.IsZero() {
 			return time.Time{}, false
@@ -298,6 +336,17 @@ func (pod *snapshotPod) firstStarted(events *podEvents) (at time.Time, known boo
 	// The kubelet makes a mirror anew for containers that have run for long.
 	mirror := kube.MirrorOf(pod.final) != "" && at.After(pod.born.Add(slowStart))
 	return at, !at.IsZero() && !mirror
+}
+
+// killedBefore reports whether the kubelet said of a container that it kills it before the run
+// began that is the first by its status: there was another, and its status was lost.
+func (evs *podEvents) killedBefore(s *corev1.ContainerStatus) bool {
+	first := firstRun(s)
+	if first == nil {
+		return false
+	}
+	killed := evs.containers[s.Name].first(podlife.ReasonKilling)
+	return !killed.IsZero() && killed.Before(startOf(*first))
 }
 
 // firstOfAll is when an Event about a container was for the first time, if it was as often as

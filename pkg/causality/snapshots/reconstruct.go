@@ -423,6 +423,13 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 				add(*m.Time)
 			}
 		}
+		if due := meta.GetDeletionTimestamp(); due != nil {
+			grace := int64(0)
+			if g := meta.GetDeletionGracePeriodSeconds(); g != nil {
+				grace = *g
+			}
+			add(metav1.NewTime(due.Add(-gracePeriod(grace)))) // when it was asked for
+		}
 	}
 	switch in := o.(type) {
 	case *appsv1.Deployment:

@@ -43,7 +43,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		}
 		writes = append(writes, setWrite{listed, rankListed, set.before(steps, d), number})
 	}
-	w := &setWriter{set: set, rise: listed, listed: listed}
+	w := &setWriter{set: set, rise: listed, listed: listed, since: evidence.Latest(listed, d.nextBegan(set))}
 	if len(writes) > 0 {
 		w.replicas, w.base = writes[0].replicas, writes[0].replicas
 	}
@@ -53,7 +53,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		w.write(set.stepTo(s, d), s.at)
 	}
 	w.lost(set.wanted(), evidence.Latest(end, w.last, set.lastRemoval()))
-	for _, d := range w.doubts {
+	for _, d := range append(w.doubts, set.doubtsOfCreation(d)...) {
 		snap.doubt(set.UID, d)
 	}
 	writes = w.writes
@@ -63,6 +63,51 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		}
 	}
 	snap.emitWrites(set, writes)
+}
+
+// nextBegan is when the rollout began that came after the last of a ReplicaSet's; zero if none
+// did, or nothing tells.
+func (d *snapshotDeployment) nextBegan(set *snapshotSet) time.Time {
+	if len(set.numbers) == 0 || set.wanted() > 0 || d.recreates() { // which empties it before
+		return time.Time{}
+	}
+	for _, r := range d.revisions {
+		if r.number > set.numbers[len(set.numbers)-1] {
+			return r.began
+		}
+	}
+	return time.Time{}
+}
+
+// doubtsOfCreation are of the step that the creation of a ReplicaSet was, as far as it is known by that
+// alone. It may have been created without replicas, and have got them before the first of its
+// pods was made. Pods that came after those of its rollout are not of the step, unless these
+// came in the place of others.
+func (set *snapshotSet) doubtsOfCreation(d *snapshotDeployment) []stream.Doubt {
+	r := d.revisionOf(set)
+	if r == nil || !slices.ContainsFunc(set.steps, func(s *snapshotStep) bool { return s.creates && s.event == nil }) {
+		return nil
+	}
+	var doubts []stream.Doubt
+	var ready, first time.Time
+	made := d.madeFor(r)
+	for _, pod := range made {
+		ready = evidence.Latest(ready, pod.ready)
+	}
+	for i, pod := range set.pods {
+		first = evidence.Earliest(first, pod.born)
+		if i < int(d.wantedFirst()) && !slices.Contains(made, pod) {
+			doubts = append(doubts, stream.Doubt{At: pod.ready, Earliest: evidence.Latest(ready, set.created), Latest: pod.ready, Of: stream.DoubtOfReady})
+		}
+	}
+	if set.Generation > 1 && d.otherWrites() > 0 {
+		latest := evidence.Earliest(first, r.completed)
+		if i := slices.Index(d.revisions, r) + 1; i < len(d.revisions) {
+			latest = evidence.Earliest(latest, d.revisions[i].began)
+		}
+		doubts = append(doubts, stream.Doubt{At: set.created, Earliest: set.created, Latest: latest, Of: stream.DoubtOfStep})
+	}
+	return doubts
 }
 
 // lastRemoval is just after the ReplicaSet deleted a pod for the last time, zero if it did not.
@@ -91,6 +136,8 @@ type setWriter struct {
 	// nothing tells but that they were made by a time.
 	listed time.Time
 	doubts []stream.Doubt
+	// since is when the rollout began after those of the ReplicaSet, which is what empties it.
+	since time.Time
 }
 
 func (w *setWriter) write(to int32, at time.Time) {
@@ -128,7 +175,7 @@ func (w *setWriter) lost(to int32, by time.Time) {
 	}
 	w.raise(to, by)
 	if to != w.replicas {
-		w.doubts = append(w.doubts, stream.Doubt{At: by, Earliest: evidence.Latest(w.last, w.listed), Latest: by})
+		w.doubts = append(w.doubts, stream.Doubt{At: by, Earliest: evidence.Latest(w.last, w.since), Latest: by})
 	}
 	w.put(to, by, rankBefore)
 }
@@ -146,6 +193,8 @@ func (w *setWriter) raise(to int32, by time.Time) {
 		if n >= len(born) || !born[n].After(w.last) {
 			return
 		}
+		// A pod that came later than its step was made in the place of another one.
+		w.doubts = append(w.doubts, stream.Doubt{At: born[n], Earliest: evidence.Latest(w.last, w.listed), Latest: born[n], Of: stream.DoubtOfStep})
 		w.put(w.replicas+1, born[n], rankBefore)
 	}
 }

@@ -41,7 +41,8 @@ func (d *snapshotDeployment) datedRevisions() []*snapshotRevision {
 	early, late := l.earliest(), l.latest()
 	for i, s := range l.steps {
 		if n := early[i]; n >= 0 && n == late[i] && revisions[n].began.IsZero() {
-			revisions[n].began = d.firstStepOf(revisions[n], s)
+			// A ReplicaSet that is older than its Deployment was taken in.
+			revisions[n].began = evidence.Latest(d.firstStepOf(revisions[n], s), d.CreationTimestamp.Time)
 		}
 	}
 	return revisions

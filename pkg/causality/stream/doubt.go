@@ -25,10 +25,15 @@ type DoubtOf int
 
 // What may be in doubt.
 const (
-	DoubtOfAny    DoubtOf = iota
-	DoubtOfEnd            // a change ended
-	DoubtOfReady          // a pod was Ready
-	DoubtOfGone           // a pod was gone
-	DoubtOfBooted         // a container had passed its startup probe
-	DoubtOfRun            // a run of a container ended
+	DoubtOfAny      DoubtOf = iota
+	DoubtOfEnd              // a change ended
+	DoubtOfReady            // a pod was Ready
+	DoubtOfGone             // a pod was gone
+	DoubtOfBooted           // a container had passed its startup probe
+	DoubtOfRun              // a run of a container ended
+	DoubtOfKill             // a run of a container was begun to be stopped
+	DoubtOfUnready          // a pod was not Ready any more
+	DoubtOfStep             // a ReplicaSet was scaled
+	DoubtOfReason           // why no node took a pod was another reason
+	DoubtOfCreation         // what the kubelet does for a container began with its start itself
 )

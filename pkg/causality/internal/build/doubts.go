@@ -39,21 +39,22 @@ func (b *builder) prove() {
 	for _, s := range b.spans { // each parent comes before its children
 		begin, end := b.boundaries(s)
 		_, container, _ := strings.Cut(s.Subject, " container/")
-		var starts, ends evidence.Proof
+		var starts, cutting, ends evidence.Proof
 		for _, doubts := range b.doubtsAbout(s) {
 			starts, ends = starts.Worse(doubts.Proof(s.Start, begin, container)), ends.Worse(doubts.Proof(s.End, end, container))
+			cutting = cutting.Worse(doubts.Proof(s.Start, begin.Cuts(), container))
 		}
 		if above, ok := cuts[s.ParentID]; ok {
 			// It was cut to its parent, which may have begun earlier.
 			if s.Start.Equal(above.at) {
-				starts = starts.Worse(above.proof)
+				starts, cutting = starts.Worse(above.proof), cutting.Worse(above.proof)
 			}
 			if s.End.Equal(above.at) {
 				ends = ends.Worse(above.proof)
 			}
 		}
-		if starts.Precision > time.Second {
-			cuts[s.SpanID] = cut{s.Start, starts}
+		if cutting.Precision > time.Second {
+			cuts[s.SpanID] = cut{s.Start, cutting}
 		}
 		addProof(s, starts, attr.StartPrecisionKey, attr.StartSourceKey)
 		addProof(s, ends, attr.EndPrecisionKey, attr.EndSourceKey)
@@ -67,23 +68,30 @@ type cut struct {
 	proof evidence.Proof
 }
 
+// boundariesOf are what the boundaries of the spans of some kinds are of.
+var boundariesOf = map[kind.Kind][2]evidence.Boundary{
+	kind.ContainerRestart: {evidence.BeginOfRestart, evidence.EndOfSpan},
+	kind.RunContainer:     {evidence.AnyBoundary, evidence.EndOfRun},
+	kind.BackOff:          {evidence.EndOfRun, evidence.AnyBoundary},
+	kind.StartupProbe:     {evidence.AnyBoundary, evidence.EndOfBoot},
+	kind.ReadinessProbe:   {evidence.EndOfBoot, evidence.EndOfStart},
+	kind.NotReady:         {evidence.BeginOfUnready, evidence.EndOfStart},
+	kind.Unschedulable:    {evidence.AnyBoundary, evidence.EndOfReason},
+	kind.ScaleUp:          {evidence.BeginOfStep, evidence.EndOfStart},
+	kind.ScaleDown:        {evidence.BeginOfStep, evidence.EndOfStop},
+	kind.PodStop:          {evidence.AnyBoundary, evidence.EndOfStop},
+	kind.StopContainer:    {evidence.AnyBoundary, evidence.EndOfStop},
+	kind.RemovePod:        {evidence.AnyBoundary, evidence.EndOfStop},
+	kind.StartContainer:   {evidence.BeginOfCreation, evidence.AnyBoundary},
+	kind.InitContainer:    {},
+	kind.Container:        {},
+	kind.PullImage:        {},
+}
+
 // boundaries are what the boundaries of a span are of.
 func (b *builder) boundaries(s *spans.Span) (begin, end evidence.Boundary) {
-	switch s.Kind {
-	case kind.ContainerRestart:
-		return evidence.EndOfRun, evidence.EndOfSpan
-	case kind.RunContainer:
-		return evidence.AnyBoundary, evidence.EndOfRun
-	case kind.BackOff:
-		return evidence.EndOfRun, evidence.AnyBoundary
-	case kind.StartupProbe:
-		return evidence.AnyBoundary, evidence.EndOfBoot
-	case kind.ReadinessProbe:
-		return evidence.EndOfBoot, evidence.EndOfStart
-	case kind.PodStop, kind.StopContainer, kind.RemovePod, kind.ScaleDown:
-		return evidence.AnyBoundary, evidence.EndOfStop
-	case kind.InitContainer, kind.Container, kind.PullImage, kind.StartContainer:
-		return evidence.AnyBoundary, evidence.AnyBoundary
+	if of, ok := boundariesOf[s.Kind]; ok {
+		return of[0], of[1]
 	}
 	if b.known[s.ParentID] == nil {
 		return evidence.AnyBoundary, evidence.EndOfSpan

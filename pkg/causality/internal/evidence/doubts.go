@@ -45,7 +45,22 @@ const (
 	EndOfStop
 	EndOfRun  // of a container; what waits for its restart begins then
 	EndOfBoot // by its startup probe; the readiness probe begins then
+	// BeginOfRestart is of what begins when a run ended, or was begun to be stopped.
+	BeginOfRestart
+	BeginOfUnready  // a pod is not Ready any more
+	BeginOfStep     // a ReplicaSet was scaled
+	EndOfReason     // why no node took a pod
+	BeginOfCreation // of the start of a container, after its pull
 )
+
+// Cuts is the boundary as far as spans are cut to it that are part of what begins there: a step
+// that is dated by its first pod cuts none.
+func (of Boundary) Cuts() Boundary {
+	if of == BeginOfStep {
+		return AnyBoundary
+	}
+	return of
+}
 
 // isOf reports whether what is in doubt is what a boundary is of.
 func (d Doubt) isOf(of Boundary) bool {
@@ -59,7 +74,17 @@ func (d Doubt) isOf(of Boundary) bool {
 	case stream.DoubtOfBooted:
 		return of == EndOfBoot
 	case stream.DoubtOfRun:
-		return of == EndOfRun || of == EndOfStop
+		return of == EndOfRun || of == EndOfStop || of == BeginOfRestart
+	case stream.DoubtOfKill:
+		return of == BeginOfRestart
+	case stream.DoubtOfUnready:
+		return of == BeginOfUnready
+	case stream.DoubtOfStep:
+		return of == BeginOfStep
+	case stream.DoubtOfReason:
+		return of == EndOfReason
+	case stream.DoubtOfCreation:
+		return of == BeginOfCreation
 	case stream.DoubtOfAny:
 	}
 	return true

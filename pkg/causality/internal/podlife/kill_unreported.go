@@ -21,6 +21,11 @@ func (r *Run) signaled() bool {
 	return (r.ExitCode == exitSIGKILL || r.ExitCode == exitSIGTERM) && r.Reason != OOMKilled && !r.Vanished
 }
 
+// EndedBySignal reports the same of what a status says of a run.
+func EndedBySignal(t *corev1.ContainerStateTerminated) bool {
+	return (t.ExitCode == exitSIGKILL || t.ExitCode == exitSIGTERM) && t.Reason != OOMKilled
+}
+
 // KilledUnreported finds the failure of a probe for which the kubelet must have killed a
 // run, though no Event says that it did: it sends such signals only to what it stops,
 // and the run ended in the time that this takes.

@@ -124,10 +124,15 @@ func Describe(f evidence.Failure) string {
 	}
 }
 
-// MayRestart reports whether the end of a run, after a time, may begin a restart that was not
-// handed out yet.
-func (p *Pod) MayRestart(container *Container, ended *Run, after time.Time) bool {
-	if !ended.Over() || container.IsDone(ended) || ended.NeverRan() || ended.Finished.At().Before(after) {
+// MayRestart reports whether the end of the run at i, after a time, may begin a restart that was
+// not handed out yet. Of one instant, a pod is Ready with the next run.
+func (p *Pod) MayRestart(container *Container, i int, after time.Time) bool {
+	ended := container.Runs[i]
+	end := ended.Finished.At()
+	if !ended.Over() || container.IsDone(ended) || ended.NeverRan() || end.Before(after) {
+		return false
+	}
+	if next := container.NextRun(i); next != nil && end.Equal(after) && !next.Started.At().After(after) {
 		return false
 	}
 	sent, ok := p.Ledger.RestartSent[container.Name]

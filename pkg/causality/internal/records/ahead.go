@@ -172,7 +172,7 @@ func (l *lookout) ofRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) 
 	}
 	container := pod.Containers[i]
 	for i, ended := range container.Runs {
-		if !pod.MayRestart(container, ended, over) {
+		if !pod.MayRestart(container, i, over) {
 			continue
 		}
 		p.Work.Spend(1 + len(pod.Events))

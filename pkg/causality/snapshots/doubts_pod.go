@@ -1,0 +1,93 @@
+package snapshots
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
+
+// doubtKilled says of a run that a signal ended, as the kubelet ends what it stops, that it may
+// have begun to stop it before: nobody says so, and the Events about the container are not all
+// there. It takes a grace period at most.
+func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
+	if events == nil || !podlife.EndedBySignal(t) {
+		return
+	}
+	end := endOfRun(t, events)
+	from := evidence.Latest(t.StartedAt.Time, end.Add(-graceOf(&pod.final.Spec)-time.Second))
+	isLost := events.firstOfAll(s.Name, "Started", restart+1).IsZero()
+	for _, ev := range events.containers[s.Name] {
+		switch {
+		case ev.Reason == podlife.ReasonKilling && slices.ContainsFunc(ev.occurrences(), func(at time.Time) bool { return !at.Before(from) && !at.After(end.Add(time.Second)) }):
+			return
+		case ev.Reason == "Unhealthy" && int(ev.Count) > len(ev.occurrences()) && !ev.first.After(end) && ev.last().After(from):
+			isLost = true // of what repeats, only the first time and the last are stated
+		}
+	}
+	if isLost {
+		pod.doubt(stream.Doubt{At: end, Earliest: from, Latest: end, Of: stream.DoubtOfKill, Container: s.Name})
+	}
+}
+
+// doubtCreations says of the containers of which no Events are there that the kubelet may have
+// begun to start them later than it could: it may have pulled the image first, or started others.
+func (pod *snapshotPod) doubtCreations(events *podEvents) {
+	var could time.Time // as the pod's sandbox is there, or all that comes before
+	for i := range pod.final.Status.Conditions {
+		if c := &pod.final.Status.Conditions[i]; c.Type == corev1.PodScheduled || c.Type == corev1.PodReadyToStartContainers {
+			could = evidence.Latest(could, c.LastTransitionTime.Time)
+		}
+	}
+	before := could
+	for i, s := range containerStatuses(pod.final) {
+		started := startOf(s.State)
+		if first := firstRun(s); first != nil {
+			started = startOf(*first)
+		}
+		if started.Unix() <= 0 {
+			continue
+		}
+		if len(events.containers[s.Name]) == 0 {
+			for _, at := range []time.Time{could, before} {
+				pod.doubt(stream.Doubt{At: at, Earliest: at, Latest: started, Of: stream.DoubtOfCreation, Container: s.Name})
+			}
+		}
+		if i < len(pod.final.Status.InitContainerStatuses) {
+			before = evidence.Latest(before, started)
+			if t := s.State.Terminated; t != nil {
+				before = evidence.Latest(before, t.FinishedAt.Time)
+			}
+		}
+	}
+}
+
+// doubtInits says of the ends of init containers that ran again, as all containers of the pod did,
+// that they had ended before: nothing tells when.
+func (pod *snapshotPod) doubtInits() {
+	for i := range pod.final.Status.InitContainerStatuses {
+		s := &pod.final.Status.InitContainerStatuses[i]
+		if t := s.State.Terminated; t != nil && t.ExitCode == 0 && hasRestarted(*s) {
+			pod.doubt(stream.Doubt{At: t.FinishedAt.Time, Earliest: pod.born, Latest: t.FinishedAt.Time})
+		}
+	}
+}
+
+// doubtRefusals says of the time at which the scheduler gave another reason than before that the
+// reason before may have ended earlier: the status, which is overwritten, may have had others.
+func (pod *snapshotPod) doubtRefusals(events *podEvents) {
+	var before *snapshotEvent
+	for _, ev := range events.all {
+		if ev.Reason != "FailedScheduling" || ev.first.IsZero() {
+			continue
+		}
+		if before != nil {
+			pod.doubt(stream.Doubt{At: ev.first, Earliest: evidence.Earliest(before.last(), ev.first), Latest: ev.first, Of: stream.DoubtOfReason})
+		}
+		before = ev
+	}
+}
