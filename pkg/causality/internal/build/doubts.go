@@ -61,8 +61,7 @@ func (b *builder) prove() {
 	}
 }
 
-// cut is where spans begin at the earliest, as the one that they are part of does, and how
-// well that is known.
+// cut is where the spans begin at the earliest that are part of one, and how well that is known.
 type cut struct {
 	at    time.Time
 	proof evidence.Proof
@@ -83,20 +82,21 @@ var boundariesOf = map[kind.Kind][2]evidence.Boundary{
 	kind.StopContainer:    {evidence.AnyBoundary, evidence.EndOfStop},
 	kind.RemovePod:        {evidence.AnyBoundary, evidence.EndOfStop},
 	kind.StartContainer:   {evidence.BeginOfCreation, evidence.AnyBoundary},
-	kind.InitContainer:    {},
+	kind.InitContainer:    {}, // of nothing of these
 	kind.Container:        {},
 	kind.PullImage:        {},
 }
 
 // boundaries are what the boundaries of a span are of.
 func (b *builder) boundaries(s *spans.Span) (begin, end evidence.Boundary) {
-	if of, ok := boundariesOf[s.Kind]; ok {
+	of, ok := boundariesOf[s.Kind]
+	switch {
+	case ok:
 		return of[0], of[1]
+	case b.known[s.ParentID] == nil:
+		return begin, evidence.EndOfSpan
 	}
-	if b.known[s.ParentID] == nil {
-		return evidence.AnyBoundary, evidence.EndOfSpan
-	}
-	return evidence.AnyBoundary, evidence.EndOfStart
+	return begin, evidence.EndOfStart
 }
 
 // doubtsAbout are the doubts that the boundaries of a span may have: those about the pod that
@@ -114,7 +114,7 @@ func (b *builder) doubtsAbout(s *spans.Span) []evidence.Doubts {
 // podPrefix begins the subjects of pods.
 const podPrefix = "pod/"
 
-// addProof says how well a boundary is known, unless whoever built the span has said so.
+// addProof says how well a boundary is known, unless whoever built the span has.
 func addProof(s *spans.Span, p evidence.Proof, precision, source attribute.Key) {
 	if _, said := s.Attribute(precision); !said {
 		s.Attributes = append(s.Attributes, p.Attributes(precision, source)...)
