@@ -89,11 +89,10 @@ var boundariesOf = map[kind.Kind][2]evidence.Boundary{
 
 // boundaries are what the boundaries of a span are of.
 func (b *builder) boundaries(s *spans.Span) (begin, end evidence.Boundary) {
-	of, ok := boundariesOf[s.Kind]
-	switch {
-	case ok:
+	if of, ok := boundariesOf[s.Kind]; ok {
 		return of[0], of[1]
-	case b.known[s.ParentID] == nil:
+	}
+	if b.known[s.ParentID] == nil {
 		return begin, evidence.EndOfSpan
 	}
 	return begin, evidence.EndOfStart
