@@ -149,11 +149,11 @@ type Ongoing = nodes.Ongoing
 // Options.Settle it names only what is told already.
 const RecordsWithin = records.MaxDelay
 
-// Ref names an object, and Known is what the engine knows of it: see Engine.About.
-type (
-	Ref   = records.Ref
-	Known = records.Known
-)
+// Ref names an object that Engine.About is asked about.
+type Ref = records.Ref
+
+// Known is what the engine knows of it.
+type Known = records.Known
 
 // TraceContextMode is what becomes of the trace context that a deployer leaves
 // on a workload.

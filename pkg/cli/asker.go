@@ -86,7 +86,7 @@ func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		timer.Stop()
-		if context.Cause(ctx) == errLate {
+		if errors.Is(context.Cause(ctx), errLate) {
 			err = errLate
 		}
 		cancel(nil)

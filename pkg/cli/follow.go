@@ -112,7 +112,7 @@ func (f *following) follow(ctx context.Context) error {
 	defer cancel()
 	err = watcher.Follow(limited, watcher.FollowOptions{Config: config, Kind: f.kind, Namespace: f.namespace, Name: f.name, Log: log}, w)
 	end := &w.last
-	code := ExitError
+	var code int
 	switch {
 	case ctx.Err() != nil:
 		end.Outcome, code = progress.Interrupted, exitBy(syscall.SIGINT)

@@ -367,8 +367,8 @@ func (l *Live) takeMark(m sourceMark) {
 
 // lastWaiting is the last of the pods that wait that are of a source; -1 for none.
 func (l *Live) lastWaiting(source string) int {
-	for i := len(l.pods) - 1; i >= 0; i-- {
-		if l.sourceOf(l.pods[i]) == source {
+	for i, pod := range slices.Backward(l.pods) {
+		if l.sourceOf(pod) == source {
 			return i
 		}
 	}

@@ -232,10 +232,5 @@ func (w *follow) begin(now time.Time) (last bool, err error) {
 	}
 	early := w.early
 	w.objects, w.early = nil, nil
-	for _, o := range early {
-		if w.told.Observe(o) {
-			return true, nil
-		}
-	}
-	return w.told.Tick(now, false), nil
+	return slices.ContainsFunc(early, w.told.Observe) || w.told.Tick(now, false), nil
 }

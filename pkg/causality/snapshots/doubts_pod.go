@@ -20,7 +20,7 @@ func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.Contain
 	}
 	end := endOfRun(t, events)
 	from := evidence.Latest(t.StartedAt.Time, end.Add(-graceOf(&pod.final.Spec)-time.Second))
-	isLost := events.firstOfAll(s.Name, "Started", restart+1).IsZero()
+	isLost := events.firstStart(s.Name, restart+1).IsZero()
 	for _, ev := range events.containers[s.Name] {
 		switch {
 		case ev.Reason == podlife.ReasonKilling && slices.ContainsFunc(ev.occurrences(), func(at time.Time) bool { return !at.Before(from) && !at.After(end.Add(time.Second)) }):

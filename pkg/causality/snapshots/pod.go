@@ -186,7 +186,7 @@ func (pod *snapshotPod) boundAtOnce(events *podEvents) bool {
 		return false
 	}
 	return len(pod.final.Spec.Containers) > 0 && !slices.ContainsFunc(pod.final.Spec.Containers, func(c corev1.Container) bool {
-		return events.firstOfAll(c.Name, "Started", 1).IsZero()
+		return events.firstStart(c.Name, 1).IsZero()
 	})
 }
 

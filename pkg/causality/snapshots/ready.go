@@ -122,7 +122,7 @@ func (pod *snapshotPod) isFirst(ready time.Time, events *podEvents) bool {
 		return false
 	}
 	for i := range pod.final.Status.ContainerStatuses {
-		if events.firstOfAll(pod.final.Status.ContainerStatuses[i].Name, "Started", 1).IsZero() {
+		if events.firstStart(pod.final.Status.ContainerStatuses[i].Name, 1).IsZero() {
 			return false
 		}
 	}
@@ -326,7 +326,7 @@ func (pod *snapshotPod) firstStarted(events *podEvents) (at time.Time, known boo
 			started = first.Terminated.StartedAt.Time
 		}
 		if started.Unix() <= 0 { // one that could not be started has the epoch
-			started = events.firstOfAll(s.Name, "Started", runs)
+			started = events.firstStart(s.Name, runs)
 		}
 		if started.IsZero() {
 			return time.Time{}, false
@@ -349,13 +349,13 @@ func (evs *podEvents) killedBefore(s *corev1.ContainerStatus) bool {
 	return !killed.IsZero() && killed.Before(startOf(*first))
 }
 
-// firstOfAll is when an Event about a container was for the first time, if it was as often as
-// the Events that are there count: the first of them may have expired.
-func (evs *podEvents) firstOfAll(container, reason string, times int32) time.Time {
+// firstStart is when a container was started for the first time, if it was as often as the Events
+// that are there count: the first of them may have expired.
+func (evs *podEvents) firstStart(container string, times int32) time.Time {
 	var first time.Time
 	count := int32(0)
 	for _, ev := range evs.containers[container] {
-		if ev.Reason == reason {
+		if ev.Reason == "Started" {
 			first = evidence.Earliest(first, ev.first)
 			count += max(ev.Count, 1)
 		}
