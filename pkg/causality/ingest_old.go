@@ -26,7 +26,8 @@ func (e *Engine) noteVersion(o Observation, meta metav1.Object) {
 		obj.ObserveVersion(meta.GetResourceVersion())
 		obj.DoubtLateNews(o)
 	}
-	if !o.Inferred && o.Since.IsZero() {
+	// What only metadata is read of may be served by another API server, which counts by itself.
+	if _, other := meta.(*metav1.PartialObjectMetadata); !other && !o.Inferred && o.Since.IsZero() {
 		e.clocks.Writes.Note(evidence.NewWrite(meta.GetResourceVersion(), o).Version, o.Time)
 	}
 }

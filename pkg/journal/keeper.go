@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -94,6 +95,7 @@ type Keeper struct {
 	positions map[string]string
 	moved     map[string]bool
 	at        []Position
+	lacks     bool // a replay has found that something is lost, which is not written yet
 	stopping  *stopNote
 	// stopped says that the journal had, and is not gone on with yet; uncompacted that it was
 	// logged that it could not be compacted.
@@ -322,6 +324,9 @@ func (k *Keeper) Listed(source string) {
 // WasListed reports whether the first list of a source was through before this process began,
 // or has been since.
 func (k *Keeper) WasListed(source string) bool { return k.listed[source] }
+
+// ListedBefore are the sources whose first lists were through by now: a copy, for other goroutines.
+func (k *Keeper) ListedBefore() map[string]bool { return maps.Clone(k.listed) }
 
 // Finish is the engine's Close, for a Keeper that keeps nothing: what is over and nobody will
 // tell of is handed out. With a journal the next process goes on.

@@ -121,6 +121,11 @@ func TestPositionsBehindDamage(t *testing.T) {
 	if got := next.Positions(); len(got) > 0 {
 		t.Errorf("the positions are %v behind damage: %s", got, said)
 	}
+	next.Kill() // before anything was observed
+	next, _ = quietly(t, dir, newEngine, newTold(t))
+	if got := next.Positions(); len(got) > 0 {
+		t.Errorf("the positions are %v in the process after one that was killed at once", got)
+	}
 	next.Observe(steps[0].observation)
 	next.Kill()
 	if got := begin(t, dir, newTold(t), always).Positions(); len(got) > 0 {

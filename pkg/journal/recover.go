@@ -239,8 +239,18 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 		return nil
 	})
 	k.report(damaged, "what happened then is known only as far as objects and Events still prove it")
-	if unread || slices.ContainsFunc(damaged, func(d damage) bool { return d.aside != "" }) {
+	// A segment that is aside is not found again: not by the replay after this one, if that ended
+	// early, nor by the next process.
+	k.lacks = k.lacks || unread || slices.ContainsFunc(damaged, func(d damage) bool { return d.aside != "" })
+	if k.lacks {
 		k.lost()
+	}
+	if err == nil && k.lacks {
+		k.lacks = false
+		k.appendPositions()
+		if err := k.observed.flush(true); err != nil {
+			return err
+		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

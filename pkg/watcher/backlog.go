@@ -253,7 +253,7 @@ func countsUp(group []missed) bool {
 	var latest time.Time
 	for _, m := range group {
 		switch {
-		case !m.isNew:
+		case !m.isNew, m.stated.IsZero(): // what came when its watch had caught up states nothing
 		case m.stated.Before(latest.Add(-2 * time.Second)):
 			return false
 		case m.stated.After(latest):

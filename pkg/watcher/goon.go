@@ -44,8 +44,13 @@ func (s *store) lists() error {
 
 // Bookmark notes up to where a watch has been seen, of which it has nothing to tell.
 func (s *store) Bookmark(version string) error {
+	late := s.late
 	s.late = false
-	return s.mark(version, false)
+	err := s.mark(version, false)
+	if late {
+		s.through()
+	}
+	return err
 }
 
 // told notes what a watch has told. Where that is as far as the API server was when this run
@@ -145,7 +150,7 @@ func (f *feeder) watchFrom(ctx context.Context, options metav1.ListOptions) (wat
 // watchOn watches from a version, and notes where that is too long ago.
 func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	if f.into.isLate() {
-		if f.late++; f.late > mostLate {
+		if f.late >= mostLate {
 			if err := f.into.Bookmark(options.ResourceVersion); err != nil {
 				return nil, err
 			}
@@ -160,6 +165,7 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 		}
 		return nil, err
 	}
+	f.late++ // one that was not opened could tell nothing
 	said := false
 	return watch.Filter(w, func(event watch.Event) (watch.Event, bool) {
 		if event.Type != watch.Error {

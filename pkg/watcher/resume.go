@@ -139,7 +139,8 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 		stats := k.Stats()
 		l.options.Log.Info("going on where the run before has stopped", "observations", stats.Recovered,
 			"within", stats.RecoveryTime.String(), "tracesToSend", stats.Unacknowledged)
-		resumed.listed, resumed.positions = k.WasListed, maps.Clone(k.Positions())
+		listed := k.ListedBefore() // the streams ask while the Keeper notes more
+		resumed.listed, resumed.positions = func(source string) bool { return listed[source] }, maps.Clone(k.Positions())
 		l.streams.resumed = resumed
 	}
 	return k, nil

@@ -262,7 +262,9 @@ func (s *objectStore) release() error {
 // has changed; an object that is as it was yields nothing.
 func (s *objectStore) Replace(list []any, resourceVersion string) error {
 	if s.wentOn() {
-		s.through()
+		if !s.late { // else it may yet say that a list is due
+			s.through()
+		}
 		return nil
 	}
 	if !s.listing {
@@ -415,7 +417,9 @@ var errOutOfOrder = errors.New("the list is older than what was seen before")
 // Replace ends a list, of which these are the last items.
 func (s *eventStore) Replace(list []any, listVersion string) error {
 	if s.wentOn() {
-		s.through()
+		if !s.late { // else it may yet say that a list is due
+			s.through()
+		}
 		return nil
 	}
 	if !s.listing {

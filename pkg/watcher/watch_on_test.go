@@ -58,6 +58,18 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 			asked: asked{list: []string{"9", "9"}, opens: []error{expired, nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
 			want:  []string{"lists", "pod 9", "seen 9", "pod 10"},
 		},
+		"too old, as the watch itself says": { // which is how an API server with a watch cache says it
+			asked: asked{list: []string{"9", "9"}, opens: []error{nil, nil, unauthorized}, watches: [][]watch.Event{{endsWith(expired)}, modified("10")}},
+			want:  []string{"lists", "pod 9", "seen 9", "pod 10"},
+		},
+		"cannot be watched for a while": {
+			asked: asked{
+				list:    []string{"9"},
+				opens:   []error{unauthorized, unauthorized, unauthorized, unauthorized, unauthorized, unauthorized, unauthorized, nil, nil, unauthorized},
+				watches: [][]watch.Event{{added, bookmark("9")}, modified("10")},
+			},
+			want: []string{"pod 6 late", "seen 9", "pod 10"},
+		},
 		"a server restored from a backup": {
 			asked: asked{list: []string{"4", "4"}, opens: []error{nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
 			want:  []string{"lists", "pod 4", "seen 4", "pod 10"},
@@ -67,9 +79,9 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, streams %t", name, streams), func(t *testing.T) {
 				test := attempt{asked: asked{list: slices.Clone(test.list), opens: append(slices.Clone(test.opens), unauthorized, unauthorized), watches: slices.Clone(test.watches)}, want: test.want}
 				var got []string
-				synced := 0
+				synced, isCaughtUp := 0, false
 				into := newObjectStore(store{
-					kind: podKind, now: time.Now, synced: func() { synced++ }, relisted: func(int) {}, version: "5", resumed: true, started: true,
+					kind: podKind, now: time.Now, relisted: func(int) {}, version: "5", resumed: true, started: true,
 					emit: func(o causality.Observation) error {
 						late := ""
 						if !o.Since.IsZero() {
@@ -83,14 +95,20 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 							got = append(got, "lists")
 						} else {
 							got = append(got, "seen "+version)
+							isCaughtUp = true
 						}
 						return nil
 					},
 				})
+				into.synced = func() {
+					if synced++; into.late || into.listing || !isCaughtUp && !into.first {
+						t.Error("it is said to be through before it has caught up")
+					}
+				}
 				client, semantics := test.client(streams)
 				lists := &feeder{client: client, into: into}
 				reflector := cache.NewReflectorWithOptions(lists.listerWatcher(semantics), nil, into, cache.ReflectorOptions{})
-				for range 8 {
+				for range 16 {
 					if len(test.opens) > 2 { // a list that is refused as a stream is asked for in pages
 						_ = reflector.ListAndWatchWithContext(t.Context()) // how it ends is in what it asks
 					}
@@ -199,6 +217,11 @@ func TestMissedIsDated(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	// What comes while others catch up states nothing, and does not part the groups.
+	group := []missed{write("Pod ", "20", "b", 10, true), {source: "Pod ", version: "22", isNew: true}, write("Pod ", "24", "c", 20, true)}
+	if !countsUp(group) {
+		t.Error("what states nothing is taken for older than all")
 	}
 	if !b.waiting(now) {
 		t.Error("it waits for no pods")
