@@ -33,10 +33,14 @@ func (l *lookout) spanOf(it *entry, of subject) (in trace.TraceID, id trace.Span
 	if in, id, ok := it.event.Ledger.On(it.count, it.at); ok {
 		return in, id
 	}
-	if s := l.ahead(it, of); s != nil {
-		return s.TraceID, s.SpanID
+	s := l.ahead(it, of)
+	switch {
+	case s == nil:
+		return in, id
+	case l.settle-l.patience >= MaxDelay-further:
+		return s.TraceID, id // what Events have to say of phases comes after the record is due
 	}
-	return in, id
+	return s.TraceID, s.SpanID
 }
 
 // ahead is the span that the Event will be on; nil where that is not certain.
