@@ -84,11 +84,17 @@ func judgeStatefulSet(in *appsv1.StatefulSet) verdict {
 	if st.ReadyReplicas < want {
 		return waitsFor("pods to be ready: %d of %d are", st.ReadyReplicas, want)
 	}
-	if ru := in.Spec.UpdateStrategy.RollingUpdate; ru != nil && ru.Partition != nil && *ru.Partition > 0 {
-		if unprotected := want - *ru.Partition; st.UpdatedReplicas < unprotected {
+	// The API server sets a partition of 0. The revisions alone say too little: when a rollout is
+	// undone that was on its way, they are the same at once.
+	if ru := in.Spec.UpdateStrategy.RollingUpdate; ru != nil && ru.Partition != nil {
+		switch unprotected := want - *ru.Partition; {
+		case st.UpdatedReplicas >= unprotected:
+			return verdict{complete: true}
+		case *ru.Partition > 0:
 			return waitsFor("new pods: %d of %d are there, as the partition has it", st.UpdatedReplicas, unprotected)
+		default:
+			return waitsFor("pods to be of revision %s: %d of %d are", st.UpdateRevision, st.UpdatedReplicas, want)
 		}
-		return verdict{complete: true}
 	}
 	if st.UpdateRevision != st.CurrentRevision {
 		return waitsFor("pods to be of revision %s: %d of %d are", st.UpdateRevision, st.UpdatedReplicas, want)
