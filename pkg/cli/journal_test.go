@@ -123,7 +123,7 @@ func (a *writtenAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`)
 	case query.Get("watch") != "":
-		a.serveWatch(w, r, resource)
+		a.serveWatch(w, r, resource, strings.TrimSuffix(kinds[resource], "List"))
 	default:
 		there := map[string][]byte{}
 		events, _ := a.since(resource, 0)
@@ -144,7 +144,8 @@ func (a *writtenAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *writtenAPI) serveWatch(w http.ResponseWriter, r *http.Request, resource string) {
+func (a *writtenAPI) serveWatch(w http.ResponseWriter, r *http.Request, resource, gvk string) {
+	apiVersion, kind, _ := strings.Cut(gvk, " ")
 	var version int
 	_, _ = fmt.Sscan(r.URL.Query().Get("resourceVersion"), &version)
 	w.WriteHeader(http.StatusOK)
@@ -157,10 +158,13 @@ func (a *writtenAPI) serveWatch(w http.ResponseWriter, r *http.Request, resource
 		defer a.mu.Unlock()
 		delete(a.watches, r)
 	}()
+	// A watch that is to be short wants to know how far it is. The API server says so before the end.
+	short := r.URL.Query().Get("timeoutSeconds") == "3"
 	for {
 		w.(http.Flusher).Flush()
 		a.mu.Lock()
 		this.version = version
+		latest := a.version
 		a.mu.Unlock()
 		events, changed := a.since(resource, version)
 		for _, e := range events {
@@ -169,6 +173,11 @@ func (a *writtenAPI) serveWatch(w http.ResponseWriter, r *http.Request, resource
 		}
 		if len(events) > 0 {
 			continue
+		}
+		if short {
+			short = false
+			_, _ = fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":%q,"metadata":{"resourceVersion":"%d"}}}`+"\n", kind, apiVersion, latest)
+			w.(http.Flusher).Flush()
 		}
 		select {
 		case <-changed:

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -121,8 +122,12 @@ func (f *feeder) confirm(ctx context.Context) error {
 
 // lateWatch is how long a watch takes, in seconds, that goes on from where the run before was. The
 // API server says where it is two seconds before the end (a bookmark), which otherwise takes a
-// minute. After mostLate of them it is not waited for any more.
-const lateWatch, mostLate = 3, 5
+// minute. Where it does not end it, as a proxy may not, the watch is cut lateSlack after that. After
+// mostLate of them it is not waited for any more.
+const (
+	lateWatch, mostLate = 3, 3
+	lateSlack           = time.Second
+)
 
 // watchFrom watches from what was seen, and returns nil where a list is due. To the Reflector it
 // is a list without items, and the watch behind it.
@@ -166,6 +171,9 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 		return nil, err
 	}
 	f.late++ // one that was not opened could tell nothing
+	if f.into.isLate() {
+		time.AfterFunc(lateWatch*time.Second+lateSlack, w.Stop)
+	}
 	said := false
 	return watch.Filter(w, func(event watch.Event) (watch.Event, bool) {
 		if event.Type != watch.Error {
