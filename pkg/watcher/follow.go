@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -130,6 +131,7 @@ type follow struct {
 	// takes so many bytes, and early is what happened meanwhile.
 	begun   bool
 	objects []runtime.Object
+	at      map[types.UID]int // where each of objects is
 	bytes   int64
 	early   []causality.Observation
 }
@@ -214,12 +216,30 @@ func (w *follow) observe(o causality.Observation) (last bool, err error) {
 	case !o.Initial:
 		w.early = append(w.early, o)
 	default:
-		w.objects = append(w.objects, o.Object)
+		w.take(o.Object)
 	}
 	if w.bytes += sizeOf(o.Object); w.bytes > followBytes {
 		return false, errTooMuchToFollow
 	}
 	return false, nil
+}
+
+// take notes an object that a first list has, in the place of a state of it that came before: a
+// list that is streamed says what happens until its end, and one that broke off is begun again.
+func (w *follow) take(object runtime.Object) {
+	m, ok := object.(metav1.Object)
+	if !ok {
+		return
+	}
+	if i, known := w.at[m.GetUID()]; known {
+		w.objects[i] = object
+		return
+	}
+	if w.at == nil {
+		w.at = map[types.UID]int{}
+	}
+	w.at[m.GetUID()] = len(w.objects)
+	w.objects = append(w.objects, object)
 }
 
 var errTooMuchToFollow = errors.New("what is in the namespace takes more memory than it may; a rollspan that runs in the cluster reads it bit by bit (rollspan run)")
@@ -231,6 +251,6 @@ func (w *follow) begin(now time.Time) (last bool, err error) {
 		return false, err
 	}
 	early := w.early
-	w.objects, w.early = nil, nil
+	w.objects, w.at, w.early = nil, nil, nil
 	return slices.ContainsFunc(early, w.told.Observe) || w.told.Tick(now, false), nil
 }
