@@ -92,6 +92,7 @@ const reach = 7 * 24 * time.Hour
 // follow follows the rollout until it has ended, and says how.
 func (f *following) follow(ctx context.Context) error {
 	f.life.endsQuietly()
+	f.life.drains(sendWithin, nil)
 	began := time.Now()
 	config, err := f.config()
 	if err != nil {
@@ -114,7 +115,7 @@ func (f *following) follow(ctx context.Context) error {
 	end := &w.last
 	var code int
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && err != nil: // the rollout may have ended as the signal came
 		end.Outcome, code = progress.Interrupted, exitBy(syscall.SIGINT)
 		if ended, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
 			code = exitBy(ended.Signal)

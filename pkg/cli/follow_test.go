@@ -126,6 +126,16 @@ func TestStatusSpan(t *testing.T) {
 	}
 }
 
+// Who is interrupted has the time that the span may take, and then the exit code of the signal.
+func TestStatusHasTimeToSend(t *testing.T) {
+	life := newLife(Streams{Out: io.Discard, Err: io.Discard})
+	args := []string{"status", "deployment/web", "--kubeconfig", "testdata/nonexistent"}
+	execute(t.Context(), args, Streams{Out: io.Discard, Err: io.Discard}, life)
+	if _, within, _ := life.state(); within <= sendWithin {
+		t.Errorf("it has to end within %s, and sends for %s", within, sendWithin)
+	}
+}
+
 // Wrong usage of status is not the exit code of a rollout that has failed.
 func TestStatusUsage(t *testing.T) {
 	for _, test := range []struct{ args, says string }{
