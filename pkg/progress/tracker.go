@@ -85,9 +85,11 @@ func (s *State) Took() time.Duration {
 	return root.End.Sub(root.Start)
 }
 
-// Due is when the rollout will have taken as long as the one before; zero if that is not known.
+// Due is when the rollout will have taken as long as the one before; zero if that is not known, or
+// it has ended.
 func (s *State) Due() time.Time {
-	if s.Change == nil || s.Before == 0 || s.Outcome != Open {
+	goesOn := s.Outcome == Open || s.Outcome == TimedOut || s.Outcome == Interrupted
+	if s.Change == nil || s.Before == 0 || !goesOn {
 		return time.Time{}
 	}
 	return s.Change.Root().Start.Add(s.Before)

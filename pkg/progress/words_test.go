@@ -57,6 +57,16 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// Who waits no longer is told when a rollout that goes on is due.
+func TestDue(t *testing.T) {
+	for outcome, due := range map[Outcome]bool{Open: true, TimedOut: true, Interrupted: true, Complete: false, Failed: false, Superseded: false} {
+		s := State{Outcome: outcome, Change: rollout(12*time.Second, attr.OutcomeOpen), Before: 20 * time.Second}
+		if got := s.Due(); got.Equal(begin.Add(20*time.Second)) != due || got.IsZero() == due {
+			t.Errorf("%s is due at %s", outcome, got)
+		}
+	}
+}
+
 // What does not fit is left out: of what goes on, what has failed, and what is over, the last first.
 // What is there has what it is below, and takes no more lines than there are.
 func TestTree(t *testing.T) {
