@@ -88,22 +88,24 @@ func (r *run) webhookBytes() int64 {
 type webhookQueue struct{ *journal.Queue }
 
 // Append puts an event behind all others.
-func (q webhookQueue) Append(namespace string, body []byte) uint64 {
+func (q webhookQueue) Append(namespace string, body []byte) (place uint64, gone []uint64) {
 	places := q.Queue.Append([]journal.QueueItem{{Namespace: namespace, Body: body}}, true)
-	q.Evict(0)
-	if len(places) == 0 {
-		return 0
+	for _, e := range q.Evict(0) {
+		gone = append(gone, e.Record)
 	}
-	return places[0].Record
+	if len(places) > 0 {
+		place = places[0].Record
+	}
+	return place, gone
 }
 
 // Next returns the oldest event that was not read.
-func (q webhookQueue) Next() (namespace string, body []byte, place uint64, ok bool) {
-	items, places, _ := q.Queue.Next()
+func (q webhookQueue) Next() (namespace string, body []byte, place uint64, lost int) {
+	items, places, lost := q.Queue.Next()
 	if len(items) == 0 {
-		return "", nil, 0, false
+		return "", nil, 0, lost
 	}
-	return items[0].Namespace, items[0].Body, places[0].Record, true
+	return items[0].Namespace, items[0].Body, places[0].Record, lost
 }
 
 // Done says up to where all is done.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -82,5 +84,41 @@ func TestWhatWaitsForTheWebhookIsInTheDataDirectory(t *testing.T) {
 	slices.Sort(ids)
 	if len(ids) != 5 || len(slices.Compact(ids)) != 5 {
 		t.Errorf("there came %q", ids)
+	}
+}
+
+// What the data directory has kept and cannot give back is counted, and so is what it has no room
+// for.
+func TestTheWebhookQueueTellsOfWhatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	open := func() webhookQueue {
+		t.Helper()
+		queue, err := journal.OpenQueue(journal.QueueOptions{Dir: dir, MaxBytes: 4 << 10, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return webhookQueue{queue}
+	}
+	q := open()
+	first, gone := q.Append("shop", make([]byte, 500))
+	all := 1
+	for ; len(gone) == 0; all++ {
+		_, gone = q.Append("shop", make([]byte, 500))
+	}
+	if !slices.Contains(gone, first) || q.Stats().Evicted != int64(len(gone)) {
+		t.Errorf("%d are said to be gone, and the first is %d; it has %+v", gone, first, q.Stats())
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	q = open()
+	defer func() { _ = q.Close() }() // its files are gone
+	waits := q.Stats().Items
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, place, lost := q.Next(); place != 0 || lost != waits || waits == 0 {
+		t.Errorf("of %d events that are gone it lacks %d; there is %d", waits, lost, place)
 	}
 }

@@ -188,11 +188,13 @@ func (s *Sender) offer(namespace string, e cloudEvent) {
 		s.stats.Lost.Closed++
 	default:
 		it := &item{id: e.ID, namespace: namespace, body: body, at: s.now()}
+		var gone []uint64 // from the disk
 		if s.store != nil {
-			it.place = s.store.Append(namespace, it.pack())
+			it.place, gone = s.store.Append(namespace, it.pack())
 			s.last = max(s.last, it.place)
 		}
 		n = s.put(it)
+		s.leaveDisk(gone)
 	}
 	say := s.lose(lost, n)
 	s.mu.Unlock()

@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -11,11 +12,12 @@ import (
 type Store interface {
 	// Append puts an event behind all others, and returns its place, which is higher than that of
 	// all before; 0 if the disk has failed, by which the event waits in memory alone. Where there
-	// is no room the oldest of the namespace that has most are dropped from the disk.
-	Append(namespace string, body []byte) (place uint64)
-	// Next returns the oldest event that the process before has left, and was not returned yet; ok
-	// is false at the end.
-	Next() (namespace string, body []byte, place uint64, ok bool)
+	// is no room the oldest of the namespace that has most are dropped from the disk: gone are
+	// their places.
+	Append(namespace string, body []byte) (place uint64, gone []uint64)
+	// Next returns the oldest event that the process before has left, and was not returned yet; a
+	// place of 0 is the end. lost is how many came before it and cannot be read any more.
+	Next() (namespace string, body []byte, place uint64, lost int)
 	// Done says that of all events up to a place nothing is to be sent any more.
 	Done(place uint64)
 	// Sync has what was appended survive the machine.
@@ -54,8 +56,10 @@ func unpack(packed []byte) (it *item, ok bool) {
 // recover takes over what the process before has left.
 func (s *Sender) recover() {
 	for {
-		namespace, packed, place, ok := s.store.Next()
-		if !ok {
+		namespace, packed, place, lost := s.store.Next()
+		s.stats.Offered += int64(lost)
+		s.stats.Lost.Damaged += int64(lost)
+		if place == 0 {
 			break
 		}
 		s.last = place
@@ -72,6 +76,16 @@ func (s *Sender) recover() {
 	s.forget()
 	if s.stats.Found > 0 {
 		s.log.Info("Events wait for the webhook that were left by the run before", "events", s.stats.Found, "to", s.Place())
+	}
+}
+
+// leaveDisk notes that the disk has dropped what was in some places: it waits in memory alone. The
+// caller holds the lock.
+func (s *Sender) leaveDisk(places []uint64) {
+	for _, it := range s.queue {
+		if slices.Contains(places, it.place) {
+			it.place = 0
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ type disk struct {
 	next   uint64
 	broken bool
 	synced int
+	room   int // for how many there is; 0 for all
+	lost   int // how many cannot be read
 }
 
 type onDisk struct {
@@ -26,27 +28,32 @@ type onDisk struct {
 	place     uint64
 }
 
-func (d *disk) Append(namespace string, body []byte) uint64 {
+func (d *disk) Append(namespace string, body []byte) (place uint64, gone []uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.broken {
-		return 0
+		return 0, nil
 	}
 	d.next++
 	d.kept = append(d.kept, onDisk{namespace, slices.Clone(body), d.next})
+	for d.room > 0 && len(d.kept) > d.room {
+		gone = append(gone, d.kept[0].place)
+		d.kept = d.kept[1:]
+	}
 	d.read = len(d.kept)
-	return d.next
+	return d.next, gone
 }
 
-func (d *disk) Next() (namespace string, body []byte, place uint64, ok bool) {
+func (d *disk) Next() (namespace string, body []byte, place uint64, lost int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	lost, d.lost = d.lost, 0
 	if d.read == len(d.kept) {
-		return "", nil, 0, false
+		return "", nil, 0, lost
 	}
 	it := d.kept[d.read]
 	d.read++
-	return it.namespace, it.body, it.place, true
+	return it.namespace, it.body, it.place, lost
 }
 
 func (d *disk) Done(place uint64) {
@@ -152,6 +159,53 @@ func TestWhatTheDiskHasIsOldOrDamaged(t *testing.T) {
 	}
 	if st := s.Stats(); st.Lost.Expired != 1 || st.Lost.Damaged != 6 || st.Sent != 1 || st.Offered != 8 || d.left() != 0 {
 		t.Errorf("%+v, and %d are left on the disk; it said\n%s", st, d.left(), said)
+	}
+}
+
+// What the disk has kept and cannot give back is lost, and counted, be there more behind it or not.
+func TestWhatTheDiskCannotRead(t *testing.T) {
+	for _, behind := range []int{0, 2} {
+		d := &disk{lost: 3}
+		for range behind {
+			d.Append("shop", (&item{at: time.Now(), body: []byte(`{"id":"kept"}`)}).pack())
+		}
+		back := newReceiver(t, status(http.StatusOK))
+		s, _ := startOn(t, d, Config{URL: back.URL})
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if st := s.Stats(); st.Lost.Damaged != 3 || st.Sent != int64(behind) || st.Offered != int64(3+behind) || st.Found != int64(behind) {
+			t.Errorf("with %d behind: %+v", behind, st)
+		}
+	}
+}
+
+// What the disk has no room for waits in memory alone: it is sent as all else is, and where the
+// process ends first it is lost, and not said to be left to the next run.
+func TestADiskWithoutRoom(t *testing.T) {
+	d := &disk{room: 2}
+	away := newReceiver(t, status(http.StatusServiceUnavailable))
+	s, _ := startOn(t, d, Config{URL: away.URL})
+	for n := range 5 {
+		s.Begin(alarm("shop", n))
+	}
+	if err := end(s); err == nil || !strings.Contains(err.Error(), "3 events") {
+		t.Errorf("it ends with %v", err)
+	}
+	if st := s.Stats(); st.Offered != 5 || st.Left != 2 || st.Lost.Closed != 3 || d.left() != 2 {
+		t.Errorf("%+v, and %d are left on the disk", st, d.left())
+	}
+
+	back := newReceiver(t, status(http.StatusOK))
+	s, _ = startOn(t, d, Config{URL: back.URL})
+	for n := range 3 {
+		s.Begin(alarm("other", n))
+	}
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if st := s.Stats(); st.Found != 2 || st.Sent != 5 || d.left() != 0 {
+		t.Errorf("the second run: %+v, and %d are left on the disk", st, d.left())
 	}
 }
 
