@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -170,9 +171,9 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 		}
 		return nil, err
 	}
-	f.late++ // one that was not opened could tell nothing
 	if f.into.isLate() {
-		time.AfterFunc(lateWatch*time.Second+lateSlack, w.Stop)
+		f.late++ // one that was not opened could tell nothing
+		time.AfterFunc(cmp.Or(f.cutLate, lateWatch*time.Second+lateSlack), w.Stop)
 	}
 	said := false
 	return watch.Filter(w, func(event watch.Event) (watch.Event, bool) {

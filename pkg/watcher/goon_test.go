@@ -24,6 +24,7 @@ type asked struct {
 	list    []string // of the versions of pods
 	watches [][]watch.Event
 	opens   []error // of a watch; nil for one that opens
+	endless bool    // it ends no watch
 	was     []string
 }
 
@@ -59,7 +60,9 @@ func (a *asked) client(streams bool) (cache.ListerWatcherWithContext, any) {
 				w.Action(event.Type, event.Object)
 			}
 			a.watches = a.watches[1:]
-			w.Stop()
+			if !a.endless {
+				w.Stop()
+			}
 			return w, nil
 		},
 	}

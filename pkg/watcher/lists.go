@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -62,8 +63,10 @@ type feeder struct {
 	// watches in a row broke with what cannot be read before they said anything.
 	expired   atomic.Bool
 	fruitless atomic.Int32
-	// late is how many watches were opened to catch up.
-	late int
+	// late is how many watches were opened to catch up, and cutLate after how long such a one is
+	// cut; 0 for lateWatch and lateSlack.
+	late    int
+	cutLate time.Duration
 }
 
 // listerWatcher is what the Reflector gets. Whether lists are streamed depends on

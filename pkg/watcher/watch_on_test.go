@@ -54,6 +54,10 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 			asked: asked{list: []string{"9"}, opens: []error{nil, nil, nil, nil, nil, nil, unauthorized}, watches: make([][]watch.Event, 6)},
 			want:  []string{"seen 5"},
 		},
+		"nobody ends the watch": { // nor says how far it is: each of them is cut
+			asked: asked{list: []string{"9"}, opens: []error{nil, nil, nil, unauthorized}, watches: [][]watch.Event{{added}, nil, nil}, endless: true},
+			want:  []string{"pod 6 late", "seen 6"},
+		},
 		"too old": {
 			asked: asked{list: []string{"9", "9"}, opens: []error{expired, nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
 			want:  []string{"lists", "pod 9", "seen 9", "pod 10"},
@@ -77,7 +81,7 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 	} {
 		for _, streams := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, streams %t", name, streams), func(t *testing.T) {
-				test := attempt{asked: asked{list: slices.Clone(test.list), opens: append(slices.Clone(test.opens), unauthorized, unauthorized), watches: slices.Clone(test.watches)}, want: test.want}
+				test := attempt{asked: asked{list: slices.Clone(test.list), opens: append(slices.Clone(test.opens), unauthorized, unauthorized), watches: slices.Clone(test.watches), endless: test.endless}, want: test.want}
 				var got []string
 				synced, isCaughtUp := 0, false
 				into := newObjectStore(store{
@@ -106,7 +110,7 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 					}
 				}
 				client, semantics := test.client(streams)
-				lists := &feeder{client: client, into: into}
+				lists := &feeder{client: client, into: into, cutLate: time.Millisecond}
 				reflector := cache.NewReflectorWithOptions(lists.listerWatcher(semantics), nil, into, cache.ReflectorOptions{})
 				for range 16 {
 					if len(test.opens) > 2 { // a list that is refused as a stream is asked for in pages
