@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -83,37 +84,44 @@ var errLate = errors.New("the API server did not answer in the time that --reque
 func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	timer := time.AfterFunc(b.limit, func() { cancel(errLate) })
+	done := func() {
+		timer.Stop()
+		cancel(nil)
+	}
+	why := func(err error) error {
+		if errors.Is(context.Cause(ctx), errLate) {
+			return errLate
+		}
+		return err
+	}
 	answer, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		timer.Stop()
-		if errors.Is(context.Cause(ctx), errLate) {
-			err = errLate
-		}
-		cancel(nil)
-		return nil, err
+		defer done()
+		return nil, why(err)
 	}
 	if watch := r.URL.Query().Get("watch"); watch != "" && !strings.EqualFold(watch, "false") && watch != "0" {
 		timer.Stop()
 	}
-	answer.Body = &boundedBody{answer.Body, func() {
-		timer.Stop()
-		cancel(nil)
-	}}
+	answer.Body = &boundedBody{answer.Body, why, done}
 	return answer, nil
 }
 
-// boundedBody ends the time that a request has when it is read.
+// boundedBody ends the time that a request has when it is read. It says why reading it failed.
 type boundedBody struct {
-	body interface {
-		Read(p []byte) (int, error)
-		Close() error
-	}
+	io.ReadCloser
+	why  func(error) error
 	done func()
 }
 
-func (b *boundedBody) Read(p []byte) (int, error) { return b.body.Read(p) }
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) { // one that is whole came in time
+		err = b.why(err)
+	}
+	return n, err
+}
 
 func (b *boundedBody) Close() error {
 	defer b.done()
-	return b.body.Close()
+	return b.ReadCloser.Close()
 }
