@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/pager"
 
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -107,12 +110,22 @@ func (k *asker) namesOf(ctx context.Context, kind, prefix string) (found []strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeWithin)
 	defer cancel()
-	list, err := of.List(ctx, metav1.ListOptions{Limit: mostCompletions})
-	if err != nil {
+	pages := pager.New(pager.SimplePageFunc(func(o metav1.ListOptions) (runtime.Object, error) { return of.List(ctx, o) }))
+	pages.PageSize = mostCompletions
+	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
+		if name := o.(metav1.Object).GetName(); strings.HasPrefix(name, prefix) {
+			found = append(found, name)
+		}
+		if len(found) == mostCompletions {
+			return errEnough
+		}
 		return nil
-	}
-	for i := range list.Items {
-		found = append(found, list.Items[i].Name)
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil
 	}
 	return beginning(found, "", prefix)
 }
+
+// errEnough ends a list of which a shell has enough.
+var errEnough = errors.New("there are more names than are shown")
