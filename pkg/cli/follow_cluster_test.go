@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -44,13 +43,12 @@ func TestStatusOnCluster(t *testing.T) {
 	}
 	cluster := controlplane.StartForTest(t, controlplane.Options{})
 	client := kubernetes.NewForConfigOrDie(cluster.RESTConfig())
-	for _, object := range []*rbacv1.Role{{
+	role := &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Name: "blind", Namespace: "default"},
 		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"list", "watch"}}},
-	}} {
-		if _, err := client.RbacV1().Roles("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if _, err := client.RbacV1().Roles("default").Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "blind", Namespace: "default"}}
 	if _, err := client.CoreV1().ServiceAccounts("default").Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
@@ -76,6 +74,7 @@ func TestStatusOnCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	unreachable := kubeconfigOf(t, "http://127.0.0.1:1", "c", true) // nobody is there
 	never := map[string]string{"kubelet.test/sandbox": "1h"}
 	// begin follows, until it has said what is waited for.
 	begin := func(t *testing.T, args ...string) *command {
@@ -187,7 +186,7 @@ func TestStatusOnCluster(t *testing.T) {
 		"an object that is not there": {[]string{"deployment/nobody"}, "there is no deployment/nobody in namespace default; of the kind Deployment there is "},
 		"no permission":               {[]string{"deployment/complete", "--kubeconfig", blind}, "list, watch pods in namespace default"},
 		"as somebody else":            {[]string{"deployment/complete", "--as", "nobody", "--as-group", "system:authenticated"}, "list, watch deployments.apps in namespace default"},
-		"an API server that is away":  {[]string{"deployment/complete", "--kubeconfig", unreachable(t)}, "connection refused"},
+		"an API server that is away":  {[]string{"deployment/complete", "--kubeconfig", unreachable}, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,7 +208,7 @@ func TestStatusOnCluster(t *testing.T) {
 			{[]string{"history", "--kubeconfig", cluster.Kubeconfig(), "deployments", "to-c"}, []string{"to-complete"}},
 			{[]string{"why", "--kubeconfig", cluster.Kubeconfig(), "-n", "kube-s"}, []string{"kube-system"}},
 			{[]string{"status", "--kubeconfig", cluster.Kubeconfig(), "-n", "kube-system", "deploy/to-c"}, nil},
-			{[]string{"status", "--kubeconfig", unreachable(t), "deploy/to-c"}, nil},
+			{[]string{"status", "--kubeconfig", unreachable, "deploy/to-c"}, nil},
 		} {
 			c := start(t, append([]string{"__complete"}, test.args...)...)
 			c.ends(t, ExitOK)
@@ -220,16 +219,4 @@ func TestStatusOnCluster(t *testing.T) {
 			}
 		}
 	})
-}
-
-// unreachable is a kubeconfig of an API server that nobody is.
-func unreachable(t *testing.T) string {
-	t.Helper()
-	name := t.TempDir() + "/kubeconfig"
-	text := bytes.ReplaceAll([]byte(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, namespace: default}}],
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]}`), []byte("\n"), []byte(" "))
-	if err := os.WriteFile(name, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
 }

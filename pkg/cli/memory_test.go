@@ -152,12 +152,10 @@ func TestLenientAboutMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	// In a process of its own: the bound is on all that a process has, that of other tests, too.
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "replay", "--lenient", "--max-memory", "64Mi", file)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil || stdout.Len() == 0 || !strings.Contains(stderr.String(), "what was read before this takes as much as it may") {
-		t.Errorf("%v, %d bytes, stderr:\n%s", err, stdout.Len(), stderr.String())
+	c := start(t, "replay", "--lenient", "--max-memory", "64Mi", file)
+	c.ends(t, ExitOK)
+	if out, errs := c.out.String(), c.errs.String(); out == "" || !strings.Contains(errs, "what was read before this takes as much as it may") {
+		t.Errorf("%d bytes, stderr:\n%s", len(out), errs)
 	}
 	// With more it is read to the end.
 	if _, errs, code := rollspan(t, "", "replay", "--max-memory", "1Gi", file); code != ExitOK || !strings.Contains(errs, "6000 Pods in 1 file") {
