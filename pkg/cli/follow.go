@@ -100,7 +100,7 @@ func (f *following) follow(ctx context.Context) error {
 	}
 	view := f.newView()
 	log := f.log
-	if view.redraws() && !f.jsonLog {
+	if view.redraws() && !f.jsonLog && isTerminal(f.progress) { // else nothing on it is in the way
 		log = f.newLog(view.above())
 	}
 	engine := causality.New(causality.Options{OnFault: watcher.LogFaults(log), OnClock: watcher.LogClocks(log)})
