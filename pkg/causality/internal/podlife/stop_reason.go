@@ -106,6 +106,20 @@ func (p *Pod) StopsBy(ev *Event) bool {
 		!at.Before(from)
 }
 
+// stopSaid reports whether the kubelet said after a time that it stops a run with the pod. It says so
+// only of what runs, so a run that seems to have ended before is dated by a clock that jumped.
+func (p *Pod) stopSaid(container *Container, r *Run, after time.Time) bool {
+	if container.ranAfter(r) || container.WaitedAfter(r) {
+		return false
+	}
+	for o := range p.OccurrencesOf(ReasonKilling, container) {
+		if strings.Contains(o.Message, StoppingWords) && !o.At.Before(after.Add(-clockSlack)) {
+			return true
+		}
+	}
+	return false
+}
+
 // ranAfter reports whether the container was started again after a run.
 func (c *Container) ranAfter(r *Run) bool {
 	last := c.lastRun()
@@ -143,7 +157,7 @@ func (p *Pod) StoppedWith(container *Container, r *Run) bool {
 	if p.Mirrors.UID != "" && p.Leaving() {
 		asked = p.StopFrom()
 	}
-	if !end.Before(asked) {
+	if !end.Before(asked) || p.stopSaid(container, r, asked) {
 		return true
 	}
 	kill, ok := p.killed(container, r)
