@@ -15,7 +15,7 @@ import (
 // have begun to stop it before: nobody says so, and the Events about the container are not all
 // there. It takes a grace period at most.
 func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
-	if events == nil || !podlife.EndedBySignal(t) {
+	if events == nil || !podlife.EndedBySignal(t.ExitCode, t.Reason) {
 		return
 	}
 	end := endOfRun(t, events)

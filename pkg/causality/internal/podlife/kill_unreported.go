@@ -18,12 +18,12 @@ import (
 // signaled reports whether a run left with the code of one that SIGTERM or SIGKILL
 // ended.
 func (r *Run) signaled() bool {
-	return (r.ExitCode == exitSIGKILL || r.ExitCode == exitSIGTERM) && r.Reason != OOMKilled && !r.Vanished
+	return !r.Vanished && EndedBySignal(r.ExitCode, r.Reason)
 }
 
-// EndedBySignal reports the same of what a status says of a run.
-func EndedBySignal(t *corev1.ContainerStateTerminated) bool {
-	return (t.ExitCode == exitSIGKILL || t.ExitCode == exitSIGTERM) && t.Reason != OOMKilled
+// EndedBySignal reports the same of the code and the reason with which a status has a run end.
+func EndedBySignal(code int32, reason string) bool {
+	return (code == exitSIGKILL || code == exitSIGTERM) && reason != OOMKilled
 }
 
 // KilledUnreported finds the failure of a probe for which the kubelet must have killed a
