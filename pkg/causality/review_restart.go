@@ -77,6 +77,6 @@ func (r *reviewer) scheduled() {
 func (r *reviewer) toldByEvent(cron *podlife.Object) bool {
 	return slices.ContainsFunc(cron.Events, func(ev *podlife.Event) bool {
 		_, listed := ev.Listed()
-		return ev.Reason == schedules.CreatedJob && schedules.JobNamed(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
+		return ev.Reason == schedules.CreatedJob && schedules.JobIn(ev.Message()) == r.plan.Workload.Name && ev.Told() && !listed
 	})
 }

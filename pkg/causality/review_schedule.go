@@ -41,7 +41,7 @@ func (e *Engine) scheduleEvents(obj *podlife.Object, events []*podlife.Event, wa
 		if ev.Untold() == nil {
 			continue // it is with another one of them
 		}
-		name := schedules.JobNamed(ev.Message())
+		name := schedules.JobIn(ev.Message())
 		job, due := s.job(name), schedules.TimeIn(s.cron.Name, name, ev.First())
 		_, listed := ev.Listed()
 		switch at, missed := schedules.Missed(ev.Reason, ev.Message(), ev.First()); {
@@ -203,7 +203,7 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 			case build.KeepsFromJob(ev) && schedules.OnTheMinute(o.At):
 				t = o.At.Truncate(time.Minute)
 			case ev.Reason == schedules.CreatedJob:
-				t = schedules.TimeIn(s.cron.Name, schedules.JobNamed(o.Message), o.At)
+				t = schedules.TimeIn(s.cron.Name, schedules.JobIn(o.Message), o.At)
 			}
 			if t.After(at) && (next.IsZero() || t.Before(next)) {
 				next, seen = t, o.Seen
@@ -217,7 +217,7 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 // there is none.
 func (s *scheduler) created(at time.Time) *podlife.Event {
 	for _, ev := range s.cron.Events {
-		if ev.Reason == schedules.CreatedJob && schedules.JobNamed(ev.Message()) == schedules.JobAt(s.cron.Name, at) {
+		if ev.Reason == schedules.CreatedJob && schedules.JobIn(ev.Message()) == schedules.JobAt(s.cron.Name, at) {
 			return ev
 		}
 	}

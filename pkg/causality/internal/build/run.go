@@ -10,6 +10,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/schedules"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -82,7 +83,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 	made := c.Made
 	var scheduled []*podlife.Event
 	for _, ev := range cron.Untold() {
-		if ev.Reason == "SuccessfulCreate" && strings.HasSuffix(ev.Message(), " "+p.Workload.Name) {
+		if ev.Reason == schedules.CreatedJob && schedules.JobIn(ev.Message()) == p.Workload.Name {
 			made = made.Before(ev.First())
 			scheduled = append(scheduled, ev)
 		}

@@ -41,9 +41,9 @@ func TimeIn(cronJob, job string, made time.Time) time.Time {
 	return at
 }
 
-// JobNamed reads the name of a Job from "Created job nightly-2", "Deleted job nightly-1" or
+// JobIn reads the name of a Job from "Created job nightly-2", "Deleted job nightly-1" or
 // "Saw completed job: nightly-1, condition: Complete"; "" if there is none.
-func JobNamed(message string) string {
+func JobIn(message string) string {
 	for _, words := range []string{"Created job ", "Deleted job ", "Saw completed job: "} {
 		if rest, ok := strings.CutPrefix(message, words); ok {
 			name, _, _ := strings.Cut(rest, ",")
