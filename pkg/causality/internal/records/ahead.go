@@ -233,7 +233,7 @@ func (l *lookout) ofClaim(p *plans.Plan, users []*podlife.Pod, claim *podlife.Vo
 // ofScaler is the root of the scale that an autoscaler says it asked for.
 func (l *lookout) ofScaler(p *plans.Plan, it *entry, ev *podlife.Event) *spans.Span {
 	c := p.Workload.Current()
-	if c == nil || c.Ledger.Sent || c.Cause != attr.CauseAutoscale || ev.First() != it.at {
+	if c == nil || c.Ledger.Sent || c.Cause != attr.CauseAutoscale || !ev.First().Equal(it.at) {
 		return nil
 	}
 	r, ok := p.RescaleTo(c.Wanted, p.StartOf(c))
