@@ -1,6 +1,7 @@
 package clocks
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -38,15 +39,7 @@ func (w *Writes) Note(version uint64, arrival time.Time) {
 
 // By is when a write was there, the news of which came at arrival: then, unless that is late.
 func (w *Writes) By(version uint64, arrival time.Time) time.Time {
-	i, _ := slices.BinarySearchFunc(w.seen, version, func(s written, v uint64) int {
-		switch {
-		case s.version < v:
-			return -1
-		case s.version > v:
-			return 1
-		}
-		return 0
-	})
+	i, _ := slices.BinarySearchFunc(w.seen, version, func(s written, v uint64) int { return cmp.Compare(s.version, v) })
 	// What is before all that is kept may be of any time before.
 	if version == 0 || i == 0 || i == len(w.seen) || arrival.Sub(w.seen[i].by) < late {
 		return arrival
