@@ -44,15 +44,10 @@ func (r *reviewer) restarts() {
 	}
 }
 
-// startOver is when a pod's start was over. One that is to finish is told of as
-// a whole. Of a pod that was there before
-// rollspan was, and is in no rollout, it is taken that it has been.
+// startOver is when a pod's start was over, once what tells of the start is handed out.
 func (r *reviewer) startOver(pod *podlife.Pod) (time.Time, bool) {
-	if pod.Initial && r.plan.Starts[pod].Change == nil {
-		return time.Time{}, !pod.LostFirst && !pod.Finite
-	}
-	tr, ok := pod.FirstReady()
-	return tr.At.At(), ok && !pod.Finite && (pod.Ledger.StartSent || r.plan.Starts[pod].Change == nil)
+	at, ok := r.plan.StartOver(pod)
+	return at, ok && (pod.Ledger.StartSent || r.plan.Starts[pod].Change == nil)
 }
 
 // scheduled hands out the times of a CronJob's schedule, from the time that was

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -96,4 +97,18 @@ func DescribesStep(message string, set *workloads.PodSet, step *workloads.Step) 
 	}
 	return strings.Contains(message, direction) && strings.Contains(message, " "+set.Name+" ") &&
 		strings.HasSuffix(message, " to "+strconv.Itoa(int(step.To)))
+}
+
+// StartOver is from when on a container of a pod that ends is restarted; ok is false if none is told
+// of apart, as a pod that is to finish is told of as a whole. Of a pod that was there before rollspan
+// was, and is in no rollout, it is taken that its start is over.
+func (p *Plan) StartOver(pod *podlife.Pod) (at time.Time, ok bool) {
+	if pod.Finite {
+		return at, false
+	}
+	if pod.Initial && p.Starts[pod].Change == nil {
+		return at, !pod.LostFirst
+	}
+	ready, ok := pod.FirstReady()
+	return ready.At.At(), ok
 }

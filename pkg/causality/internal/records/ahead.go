@@ -170,8 +170,8 @@ func (l *lookout) known(pod *podlife.Pod) time.Time {
 // for that, or the next one was seen.
 func (l *lookout) ofRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) *spans.Span {
 	i := slices.IndexFunc(pod.Containers, func(c *podlife.Container) bool { return c.Name == ev.Container && !c.Init })
-	over, ok := startOver(p, pod)
-	if i < 0 || !ok {
+	over, ok := p.StartOver(pod)
+	if i < 0 || !ok || pod.Lost() { // what is lost may have ended with that
 		return nil
 	}
 	container := pod.Containers[i]
@@ -200,19 +200,6 @@ func (l *lookout) ofRestart(p *plans.Plan, pod *podlife.Pod, ev *podlife.Event) 
 		return traceOf(at)
 	}
 	return nil
-}
-
-// startOver is from when on a container of a pod that ends is restarted; ok is false if none is told
-// of apart, or it may be that the pod has ended.
-func startOver(p *plans.Plan, pod *podlife.Pod) (at time.Time, ok bool) {
-	if pod.Finite || pod.Lost() {
-		return at, false
-	}
-	if pod.Initial && p.Starts[pod].Change == nil {
-		return at, !pod.LostFirst
-	}
-	ready, ok := pod.FirstReady()
-	return ready.At.At(), ok
 }
 
 // ofClaim is the trace of the start of the pod that waits for a claim.
