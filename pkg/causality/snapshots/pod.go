@@ -57,15 +57,26 @@ type snapshotPod struct {
 	gone     time.Time
 }
 
-func (pod *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) {
+// learn notes a fact, which is returned until the next one is noted.
+func (pod *snapshotPod) learn(at time.Time, apply func(*corev1.Pod)) *fact {
 	pod.facts = append(pod.facts, fact{at: at, apply: apply})
 	pod.newest = evidence.Latest(pod.newest, at)
+	return &pod.facts[len(pod.facts)-1]
 }
 
 // learnDeletion notes when the pod was asked to go.
 func (pod *snapshotPod) learnDeletion(due *metav1.Time, grace *int64) {
-	pod.learn(pod.asked, func(to *corev1.Pod) { to.DeletionTimestamp, to.DeletionGracePeriodSeconds = due, grace })
-	pod.facts[len(pod.facts)-1].deletes = true
+	pod.learn(pod.asked, func(to *corev1.Pod) {
+		to.DeletionTimestamp, to.DeletionGracePeriodSeconds = due, grace
+	}).deletes = true
+}
+
+// graceLeft is how long before the time of an object's deletion that was asked for.
+func graceLeft(meta metav1.Object) time.Duration {
+	if g := meta.GetDeletionGracePeriodSeconds(); g != nil {
+		return gracePeriod(*g)
+	}
+	return 0
 }
 
 // gracePeriod is a number of seconds, as far as that is a time.
@@ -106,10 +117,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		}
 	}
 	if in.DeletionTimestamp != nil {
-		grace := time.Duration(0)
-		if in.DeletionGracePeriodSeconds != nil {
-			grace = gracePeriod(*in.DeletionGracePeriodSeconds)
-		}
+		grace := graceLeft(in)
 		pod.asked, pod.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(pod.owner, in.Name))
 		pod.removed = pod.askedExact
 		due, seconds := in.DeletionTimestamp, in.DeletionGracePeriodSeconds
@@ -237,8 +245,7 @@ func (pod *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerS
 		pod.learn(endOfRun(t, events), setStatus(corev1.ContainerStatus{
 			Name: s.Name, ImageID: s.ImageID, ContainerID: t.ContainerID, RestartCount: restart,
 			State: corev1.ContainerState{Terminated: t},
-		}))
-		pod.facts[len(pod.facts)-1].ofRun = runEnds
+		})).ofRun = runEnds
 		pod.doubtKilled(s, t, restart, events)
 	}
 }
@@ -284,8 +291,7 @@ func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id
 	pod.learn(at.Time, func(to *corev1.Pod) {
 		set(to)
 		to.Status.Phase = corev1.PodRunning
-	})
-	pod.facts[len(pod.facts)-1].ofRun = runStarts
+	}).ofRun = runStarts
 }
 
 // waitingSince dates a container's waiting state, of which the API says

@@ -424,11 +424,7 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 			}
 		}
 		if due := meta.GetDeletionTimestamp(); due != nil {
-			grace := int64(0)
-			if g := meta.GetDeletionGracePeriodSeconds(); g != nil {
-				grace = *g
-			}
-			add(metav1.NewTime(due.Add(-gracePeriod(grace)))) // when it was asked for
+			add(metav1.NewTime(due.Add(-graceLeft(meta)))) // when it was asked for
 		}
 	}
 	switch in := o.(type) {
