@@ -2,9 +2,11 @@ package history_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -272,7 +274,8 @@ func TestDamage(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "history.db"), damage(append([]byte(nil), whole...)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			store := closed(t, onDisk(t, dir, history.Options{MaxAge: -1}))
+			anew := make(begunAnew, 1)
+			store := closed(t, onDisk(t, dir, history.Options{MaxAge: -1, Log: slog.New(slog.NewTextHandler(anew, nil))}))
 			for n := range 30 {
 				want := numbered(n).Spans
 				c, err := store.Change(t.Context(), history.ID{Trace: want[0].TraceID, Root: want[0].SpanID})
@@ -290,7 +293,7 @@ func TestDamage(t *testing.T) {
 					t.Errorf("%d of 5 changes from %d are lost after the damage was found", lost, n)
 				case lost > 0:
 					found = true
-					isSetAside(t, dir)
+					anew.wait(t, dir)
 				}
 			}
 			if s := store.Stats(); s.Failed > 0 || s.Trouble != "" {
@@ -300,16 +303,31 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// isSetAside waits until a damaged file is: whoever reads it only says so to the one who writes.
-func isSetAside(t *testing.T, dir string) {
-	t.Helper()
-	for range 1000 {
-		if _, err := os.Stat(filepath.Join(dir, "history.db.corrupt")); err == nil {
-			return
+// begunAnew is where a Store logs to, and gets a value when that says that it begins anew. Whoever
+// reads what is damaged only says so to the one who writes.
+type begunAnew chan struct{}
+
+func (b begunAnew) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("is damaged, and begins anew")) {
+		select {
+		case b <- struct{}{}:
+		default: // it was said before
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("changes are lost, and no damage was found")
+	return len(line), nil
+}
+
+// wait waits for that. Then the damaged file is set aside.
+func (b begunAnew) wait(t *testing.T, dir string) {
+	t.Helper()
+	select {
+	case <-b:
+	case <-time.After(10 * time.Second):
+		t.Fatal("changes are lost, and no damage was found")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "history.db.corrupt")); err != nil {
+		t.Error(err)
+	}
 }
 
 // What a newer version has written is left alone.
