@@ -336,18 +336,13 @@ func (r *reader) withRollspan(c command) {
 	r.runs(c)
 }
 
-// withLease runs what is for a Lease, which a rollspan in a pod would have made.
-func (r *reader) withLease(c command) {
-	r.t.Helper()
-	r.shell("echo '{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: rollspan, namespace: rollspan}}' | kubectl create -f -")
-	r.runs(c)
-}
-
-// withClaim runs what is for a claim that a release has left, of a document that sets up none.
-func (r *reader) withClaim(c command) {
-	r.t.Helper()
-	r.shell("echo '{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: rollspan-data, namespace: rollspan}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}}' | kubectl create -f -")
-	r.runs(c)
+// after runs what takes something for given, behind what has that so.
+func after(given string) func(*reader, command) {
+	return func(r *reader, c command) {
+		r.t.Helper()
+		r.shell(given)
+		r.runs(c)
+	}
 }
 
 // onRelease runs what is for a release that is there.
@@ -374,12 +369,6 @@ func (r *reader) comes(c command) {
 func (r *reader) withoutNamespace(c command) {
 	r.t.Helper()
 	r.shell("kubectl delete --ignore-not-found --wait namespace " + c.text[strings.LastIndex(c.text, " "):])
-	r.runs(c)
-}
-
-func (r *reader) withoutWeb(c command) {
-	r.t.Helper()
-	r.shell("kubectl delete deployment web --wait")
 	r.runs(c)
 }
 

@@ -16,6 +16,17 @@ type way struct {
 
 func matching(what string) *regexp.Regexp { return regexp.MustCompile("^(?:" + what + ")") }
 
+const (
+	// lease is what a rollspan in a pod would have made, and claim what a release has left.
+	lease = `kubectl create -f - <<END
+{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: rollspan, namespace: rollspan}}
+END`
+	claim = `kubectl create -f - <<END
+{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: rollspan-data, namespace: rollspan},
+ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}}
+END`
+)
+
 // ways has the commands that are not simply run; the first that matches counts.
 var ways = []way{
 	// The reader's machine.
@@ -51,10 +62,10 @@ var ways = []way{
 	{what: matching(`helm install rollspan `), do: (*reader).anew},
 	{what: matching(`kubectl apply -[fk] (?:deploy/|mine)$`), do: (*reader).anew},
 	{what: matching(`helm (?:upgrade|rollback|uninstall) rollspan |kubectl apply -k deploy/examples/collector$`), do: (*reader).onRelease},
-	{what: matching(`kubectl --namespace rollspan delete lease/rollspan$`), do: (*reader).withLease},
-	{what: matching(`kubectl --namespace rollspan delete persistentvolumeclaim/rollspan-data$`), do: (*reader).withClaim},
+	{what: matching(`kubectl --namespace rollspan delete lease/rollspan$`), do: after(lease)},
+	{what: matching(`kubectl --namespace rollspan delete persistentvolumeclaim/rollspan-data$`), do: after(claim)},
 	{what: matching(`kubectl -n rollspan create secret generic rollspan-ui `), do: (*reader).withRollspan},
 	{what: matching(`kubectl create namespace `), do: (*reader).withoutNamespace},
-	{what: matching(`kubectl create deployment web `), do: (*reader).withoutWeb},
+	{what: matching(`kubectl create deployment web `), do: after("kubectl delete deployment web --wait")},
 	{what: matching(`otelcol-contrib `), do: (*reader).inItsFolder},
 }
