@@ -28,7 +28,7 @@
 {{- if not (regexMatch "^$|^https?://[^/]|^([^/:]+|\\[[^]]+\\]):[0-9]+$" $v.otlp.endpoint) }}
 {{- $wrong = append $wrong (printf "otlp.endpoint: %q is no address; write http://host:4317, https://host:4318, or host:port for gRPC with TLS." $v.otlp.endpoint) }}
 {{- end }}
-{{- $port := regexFind ":[0-9]+(/|$)" $v.otlp.endpoint | trimPrefix ":" | trimSuffix "/" }}
+{{- $port := include "rollspan.port" $v.otlp.endpoint }}
 {{- if gt (int $port) 65535 }}
 {{- $wrong = append $wrong (printf "otlp.endpoint: there is no port %s; gRPC is mostly on 4317, http/protobuf on 4318." $port) }}
 {{- end }}

@@ -106,6 +106,11 @@ http://{{ include "rollspan.nameWith" (dict "root" . "suffix" "jaeger") }}:4317
 {{- end }}
 {{- end }}
 
+{{/* The port that an endpoint names; nothing without one. */}}
+{{- define "rollspan.port" -}}
+{{- regexFind ":[0-9]+(/|$)" . | trimPrefix ":" | trimSuffix "/" }}
+{{- end }}
+
 {{/* A quantity of bytes in MiB. */}}
 {{- define "rollspan.mebibytes" -}}
 {{- $unit := regexFind "[A-Za-z]*$" . }}
