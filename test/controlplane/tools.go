@@ -106,7 +106,7 @@ func (tool Tool) Build(ctx context.Context, progress io.Writer) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	root, err := ToolsRoot()
+	root, err := toolsRoot()
 	if err != nil {
 		return "", err
 	}
@@ -262,8 +262,8 @@ func cacheKey(ctx context.Context, module string, t Tool) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-// ToolsRoot is the directory that built tools are kept in.
-func ToolsRoot() (string, error) {
+// toolsRoot is the directory that built tools are kept in.
+func toolsRoot() (string, error) {
 	if dir := os.Getenv(ToolsDirEnv); dir != "" {
 		return filepath.Abs(dir)
 	}
