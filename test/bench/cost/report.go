@@ -67,12 +67,15 @@ type Run struct {
 	MostSpansPerSecond int     `json:"mostSpansPerSecond"`
 	// WatchBytes came from the API server to the do-nothing watcher, in TLS, until all
 	// was told.
-	WatchBytes   int64     `json:"watchBytes"`
-	Observations int64     `json:"observations"`
-	QueueWaits   int64     `json:"queueWaits"`
-	Relists      int64     `json:"relists"`
-	JournalBytes int64     `json:"journalBytes,omitempty"`
-	Requests     []Request `json:"requests"`
+	WatchBytes   int64 `json:"watchBytes"`
+	Observations int64 `json:"observations"`
+	QueueWaits   int64 `json:"queueWaits"`
+	Relists      int64 `json:"relists"`
+	JournalBytes int64 `json:"journalBytes,omitempty"`
+	// LogRecords came over OTLP, in LogBytes of gRPC messages.
+	LogRecords int       `json:"logRecords,omitempty"`
+	LogBytes   int64     `json:"logBytes,omitempty"`
+	Requests   []Request `json:"requests"`
 }
 
 // Cost is what a process needed.

@@ -67,6 +67,9 @@ func (r *Run) rows() []row {
 	if r.JournalBytes > 0 {
 		rows = append(rows, row{name("journal"), math.NaN(), "–", mib(r.JournalBytes) + " at the end", "–"})
 	}
+	if r.LogRecords > 0 {
+		rows = append(rows, row{name("log records"), math.NaN(), "–", fmt.Sprintf("%d, %.0f bytes each", r.LogRecords, ratio(float64(r.LogBytes), float64(r.LogRecords))), "–"})
+	}
 	return rows
 }
 

@@ -237,6 +237,7 @@ func (m *measurement) note(rollouts, deletes int) {
 		r.Rollouts, r.Deletes = Told{rollouts, len(t.rollouts)}, Told{deletes, len(t.deletes)}
 		r.EventsLate = m.census.lateness()
 		r.LagAtRest, r.LagUnderLoad = newLag(t.lags(restPrefix)), newLag(t.lags(loadPrefix))
+		r.LogRecords, r.LogBytes = t.records, t.recordBytes
 		for _, n := range t.perSecond {
 			r.MostSpansPerSecond = max(r.MostSpansPerSecond, n)
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -47,6 +48,9 @@ type told struct {
 	// spans are all that came, and perSecond those of each second.
 	spans     int
 	perSecond map[int64]int
+	// records are the log records that came, in recordBytes over the wire.
+	records     int
+	recordBytes int64
 }
 
 // arrival is when a root came, and when its change had ended.
@@ -67,6 +71,7 @@ func startSink() (*sink, error) {
 	}}
 	s.server = grpc.NewServer(grpc.StatsHandler(s), grpc.MaxRecvMsgSize(64<<20))
 	coltracepb.RegisterTraceServiceServer(s.server, s)
+	collogspb.RegisterLogsServiceServer(s.server, logSink{sink: s})
 	go func() { _ = s.server.Serve(listen) }() // it ends with stop
 	return s, nil
 }
@@ -97,6 +102,24 @@ func (s *sink) Export(_ context.Context, request *coltracepb.ExportTraceServiceR
 		}
 	}
 	return &coltracepb.ExportTraceServiceResponse{}, nil
+}
+
+// A logSink is the same collector's part for logs.
+type logSink struct {
+	collogspb.UnimplementedLogsServiceServer
+	sink *sink
+}
+
+// Export takes log records.
+func (s logSink) Export(_ context.Context, request *collogspb.ExportLogsServiceRequest) (*collogspb.ExportLogsServiceResponse, error) {
+	s.sink.mu.Lock()
+	defer s.sink.mu.Unlock()
+	for _, of := range request.GetResourceLogs() {
+		for _, scope := range of.GetScopeLogs() {
+			s.sink.told.records += len(scope.GetLogRecords())
+		}
+	}
+	return &collogspb.ExportLogsServiceResponse{}, nil
 }
 
 func (t *told) note(now time.Time, resource []*commonpb.KeyValue, span *tracepb.Span) {
@@ -144,22 +167,33 @@ func (s *sink) look(f func(t *told, bytes int64, last time.Time)) {
 }
 
 // HandleRPC counts bytes as they came over the wire, compressed or not.
-func (s *sink) HandleRPC(_ context.Context, rpc stats.RPCStats) {
-	if in, ok := rpc.(*stats.InPayload); ok {
-		s.mu.Lock()
+func (s *sink) HandleRPC(ctx context.Context, rpc stats.RPCStats) {
+	in, ok := rpc.(*stats.InPayload)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Value(methodKey{}) == collogspb.LogsService_Export_FullMethodName {
+		s.told.recordBytes += int64(in.WireLength)
+	} else {
 		s.bytes += int64(in.WireLength)
-		s.mu.Unlock()
 	}
 }
 
-// TagRPC, TagConn and HandleConn do nothing.
-func (*sink) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+// methodKey is where a context has the method of its request.
+type methodKey struct{}
 
-// TagConn does nothing.
-func (*sink) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+// TagRPC keeps spans and log records apart.
+func (*sink) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
+	return context.WithValue(ctx, methodKey{}, info.FullMethodName)
+}
 
 // HandleConn does nothing.
 func (*sink) HandleConn(context.Context, stats.ConnStats) {}
+
+// TagConn does nothing.
+func (*sink) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 
 // gzipShare is what gzip makes of the requests, as OTLP's clients have it: each by
 // itself, at the default level.
