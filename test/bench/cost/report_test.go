@@ -121,8 +121,10 @@ PASS
 			t.Errorf("%s grows %g times, want %g", want[i].Name, g, growth)
 		}
 	}
-	if aim := want[1].row().aim; aim != most1 {
-		t.Errorf("the aim of what is looked at is %s, want %s", aim, most1)
+	for unit, aim := range map[string]string{"work/observation": most1, "looked/observation": most1, "ns/observation": most2, "cpu-µs/observation": most2} {
+		if got := (Series{Unit: unit, Points: []Point{{1, 1}, {2, 1}}}).row().aim; got != aim {
+			t.Errorf("the aim of %s is %s, want %s", unit, got, aim)
+		}
 	}
 }
 

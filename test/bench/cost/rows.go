@@ -113,9 +113,9 @@ func (e Export) rows(none Export, first bool) []row {
 // row compares the largest size with the smallest.
 func (s Series) row() row {
 	first, last := s.Points[0], s.Points[len(s.Points)-1]
-	aim := most2
-	if !strings.HasPrefix(s.Unit, "ns/") {
-		aim = most1
+	aim := most1 // of what is looked at
+	if strings.Contains(s.Unit, "ns/") || strings.Contains(s.Unit, "µs/") {
+		aim = most2 // of time
 	}
 	at := func(p Point) string {
 		if p.Value >= 1000 {
