@@ -20,7 +20,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
 // cluster is the API server, with the clients that are needed of it.
@@ -73,7 +72,13 @@ func newCluster(config *rest.Config) (*cluster, error) {
 		if typed[gv] != nil {
 			continue
 		}
-		if typed[gv], err = apiutil.RESTClientForGVK(k.GroupVersionKind, false, false, config, scheme.Codecs, http); err != nil {
+		of := rest.CopyConfig(config)
+		of.GroupVersion, of.APIPath = &gv, "/apis"
+		if gv.Group == "" {
+			of.APIPath = "/api"
+		}
+		of.NegotiatedSerializer = cutting{scheme.Codecs.WithoutConversion()}
+		if typed[gv], err = rest.RESTClientForConfigAndClient(of, http); err != nil {
 			return nil, err
 		}
 	}
