@@ -50,7 +50,8 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 	if m.census, err = c.take(ctx); err != nil {
 		return nil, nil, err
 	}
-	flags, err := m.flags(v)
+	flags := m.flags(v)
+	profiled, err := m.profileFlags(v)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +59,7 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 		return nil, nil, err
 	}
 	defer m.floor.Kill()
-	if m.ours, err = startRollspan(ctx, p.rollspan, c.kubeconfig[rollspanUser], m.sink.endpoint(), flags); err != nil {
+	if m.ours, err = startRollspan(ctx, p.rollspan, c.kubeconfig[rollspanUser], m.sink.endpoint(), slices.Concat(flags, profiled)); err != nil {
 		return nil, nil, err
 	}
 	defer func() { m.ours.Kill() }()
@@ -83,20 +84,26 @@ func measureRun(ctx context.Context, p programs, dir string, pods, nodes int, v 
 func isDataDir(flag string) bool { return strings.Contains(flag, dataDirFlag) }
 
 // flags are those of the variant, with a directory where it wants one.
-func (m *measurement) flags(v variant) ([]string, error) {
+func (m *measurement) flags(v variant) []string {
 	var out []string
 	for _, flag := range v.flags {
 		out = append(out, strings.ReplaceAll(flag, dataDirFlag, filepath.Join(m.dir, "data")))
 	}
-	if m.profile = v.profile; m.profile != "" {
-		addresses, err := harness.FreeAddresses(1)
-		if err != nil {
-			return nil, err
-		}
-		m.profiled = addresses[0]
-		out = append(out, "--pprof-address", m.profiled)
+	return out
+}
+
+// profileFlags let a profile be taken, if one is wanted. They are for the process that is
+// under load: another one, that starts beside it, cannot have its address.
+func (m *measurement) profileFlags(v variant) ([]string, error) {
+	if m.profile = v.profile; m.profile == "" {
+		return nil, nil
 	}
-	return out, nil
+	addresses, err := harness.FreeAddresses(1)
+	if err != nil {
+		return nil, err
+	}
+	m.profiled = addresses[0]
+	return []string{"--pprof-address", m.profiled}, nil
 }
 
 // takeProfile writes a profile of half a minute, if one is wanted. A load that is over
