@@ -74,11 +74,15 @@ func (k *Keeper) compacted(c *compaction) error {
 	defer k.mu.Unlock()
 	if errors.Is(c.err, errDamaged) || errors.Is(c.err, errTorn) {
 		// The engine has what was in there, and the next process sets it aside.
-		k.stats.Corrupt++
 		k.base = k.observed.bytes()
-		k.options.Log.Error("a segment of the journal is damaged, so that it cannot be compacted; it is set aside at the next start",
-			"dir", k.options.Dir, "error", c.err)
-		return nil
+		k.measure()
+		if !k.damaged {
+			k.damaged = true
+			k.stats.Corrupt++
+			k.options.Log.Error("a segment of the journal is damaged, so that it cannot be compacted; it is set aside at the next start",
+				"dir", k.options.Dir, "error", c.err)
+		}
+		return k.bounded()
 	}
 	if c.err != nil {
 		return k.notCompacted(c, c.err)

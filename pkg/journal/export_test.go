@@ -127,3 +127,26 @@ func (q *Queue) Kill() {
 		}
 	}
 }
+
+// FillLedger makes those of what was handed out full when they have so many bytes.
+func (k *Keeper) FillLedger(bytes int64) { k.handed.full = bytes }
+
+// BreakLedger has the disk fail where the next thing is written of what was handed out.
+func (k *Keeper) BreakLedger() { _ = k.handed.file.Close() }
+
+// ReadFile reads a file of a journal, and returns how much of it is whole.
+func ReadFile(path string, bytes int64) (good int64, err error) {
+	return readSegment(segment{path: path, bytes: bytes}, func(entry) error { return nil })
+}
+
+// ErrDamaged is what reading says of what was not written so.
+var ErrDamaged = errDamaged
+
+// Header begins a file of a journal.
+func Header() []byte { return header(0) }
+
+// SetAside gives a damaged file another name, and leaves what of it is good.
+func SetAside(path string, good int64) error {
+	_, err := setAside(path, good)
+	return err
+}

@@ -147,13 +147,13 @@ func (u *unpacker) next() ([]byte, error) {
 		return nil, err
 	}
 	length, sum, holds := readFrameHead(head[:])
+	if length == 0 || holds > maxFrame || holds > length*maxRatio || length > holds+holds/64+64 {
+		return nil, errDamaged // so much is not read into memory
+	}
 	if frameHead+length > u.left {
 		return nil, errTorn
 	}
 	last := frameHead+length == u.left
-	if holds > maxFrame {
-		return nil, errDamaged
-	}
 	body := make([]byte, length)
 	if _, err := io.ReadFull(u.in, body); err != nil {
 		return nil, err
@@ -175,6 +175,26 @@ func (u *unpacker) next() ([]byte, error) {
 	u.left -= frameHead + length
 	u.good += frameHead + length
 	return u.raw, nil
+}
+
+// written is how many bytes of a file were written, of so many that it has. Where a machine fails,
+// a file may have its new size while what was written last is lost, which reads as zeros. No
+// frame ends in a zero, as what ends a flush of DEFLATE ends in 0xff.
+func written(f io.ReaderAt, size int64) (int64, error) {
+	b := make([]byte, 1<<12)
+	for size > 0 {
+		part := b[:min(int64(len(b)), size)]
+		n, err := f.ReadAt(part, size-int64(len(part)))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		clear(part[n:])
+		left := len(bytes.TrimRight(part, "\x00"))
+		if size -= int64(len(part) - left); left > 0 {
+			return size, nil
+		}
+	}
+	return 0, nil
 }
 
 // errTorn says that a segment ends within a frame.

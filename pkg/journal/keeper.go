@@ -98,8 +98,8 @@ type Keeper struct {
 	lacks     bool // a replay has found that something is lost, which is not written yet
 	stopping  *stopNote
 	// stopped says that the journal had, and is not gone on with yet; uncompacted that it was
-	// logged that it could not be compacted.
-	stopped, uncompacted bool
+	// logged that it could not be compacted, and damaged why.
+	stopped, uncompacted, damaged bool
 
 	replayed   int              // observations and times of the last replay
 	marked     time.Time        // when the last mark was written
@@ -356,7 +356,7 @@ func (k *Keeper) ready(built []spans.Trace) []spans.Trace {
 		return built
 	}
 	out := k.note(built)
-	if len(out) > 0 && k.end.IsZero() {
+	if len(out) > 0 && k.end.IsZero() && k.Kept() { // to note it may have ended the keeping
 		if err := k.observed.flush(true); err != nil {
 			k.fail(err)
 		}

@@ -203,6 +203,9 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 		k.skip(at.poisoned)
 		k.mu.Unlock()
 		k.options.Log.Error("the process died twice of one observation; it is passed over from now on", "record", at.poisoned)
+		if !k.Kept() {
+			return nil
+		}
 	}
 	n, unread := int64(0), false
 	k.replayed = 0
@@ -236,9 +239,15 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 				return &handError{err}
 			}
 		}
+		if !k.Kept() {
+			return errStopped // nothing would say any more what was handed out before
+		}
 		return nil
 	})
 	k.report(damaged, "what happened then is known only as far as objects and Events still prove it")
+	if errors.Is(err, errStopped) {
+		return nil
+	}
 	// A segment that is aside is not found again: not by the replay after this one, if that ended
 	// early, nor by the next process.
 	k.lacks = k.lacks || unread || slices.ContainsFunc(damaged, func(d damage) bool { return d.aside != "" })
@@ -257,6 +266,9 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 	k.stats.Recovered = n
 	return err
 }
+
+// errStopped says that the keeping has ended in a replay.
+var errStopped = errors.New("the journal has stopped")
 
 // unreadable says that a record is not what this version can read.
 func (k *Keeper) unreadable(seq uint64, err error) {
@@ -324,8 +336,8 @@ func (k *Keeper) observe(seq uint64, o stream.Observation) (built []spans.Trace,
 }
 
 // guarded gives the engine an observation. If the engine does not survive it, it is set aside,
-// and the engine is rebuilt: a new one is given all others again. Without a journal the process
-// ends.
+// and the engine is rebuilt: a new one is given all others again. Without a journal, or where
+// its disk fails meanwhile, the process ends.
 func (k *Keeper) guarded(seq uint64, o stream.Observation) (out []spans.Trace, rebuilt bool) {
 	if seq == 0 || !k.Kept() {
 		return k.engine.Observe(o), false
@@ -335,11 +347,16 @@ func (k *Keeper) guarded(seq uint64, o stream.Observation) (out []spans.Trace, r
 	if !ok {
 		return out, false
 	}
-	k.setAside(p)
-	k.readLedger() // in memory there is only what is not acknowledged
-	err = k.replayHealthy(func(again []spans.Trace) error { out = append(out, again...); return nil })
-	if err != nil {
-		k.fail(err)
+	k.setAside(p) // which writes what was acknowledged, too
+	if k.Kept() {
+		k.readLedger() // in memory there is only what is not acknowledged
+		err = k.replayHealthy(func(again []spans.Trace) error { out = append(out, again...); return nil })
+		if err != nil {
+			k.fail(err)
+		}
+	}
+	if !k.Kept() { // nor is there an engine that has seen all
+		panic(p.why)
 	}
 	return out, true
 }

@@ -320,17 +320,52 @@ func setAside(path string, good int64) (aside string, err error) {
 	if good == 0 {
 		return aside, os.Rename(path, aside)
 	}
-	whole, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil { // what was read of it is used by now, and not again
 		return aside, os.Rename(path, aside)
 	}
-	if err := WriteFile(path+".tmp", whole[:good]); err != nil {
-		return aside, err
+	defer func() { _ = f.Close() }() // only read
+	whole := &source{from: f}
+	err = copyTo(path+".tmp", io.LimitReader(whole, good))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
 	}
-	if err := WriteFile(aside, whole); err != nil { // not every volume has hard links
+	if err == nil {
+		err = copyTo(aside, whole) // not every volume has hard links
+	}
+	switch {
+	case whole.failed:
+		return aside, os.Rename(path, aside)
+	case err != nil:
 		return aside, err
 	}
 	return aside, os.Rename(path+".tmp", path)
+}
+
+// source is a file that is copied, which may be as large as the journal.
+type source struct {
+	from   io.Reader
+	failed bool // it cannot be read
+}
+
+// Read reads a part of it.
+func (s *source) Read(b []byte) (n int, err error) {
+	n, err = s.from.Read(b)
+	s.failed = s.failed || err != nil && !errors.Is(err, io.EOF)
+	return n, err
+}
+
+// copyTo writes a whole file, and syncs it. One that there is no room for is not left behind.
+func copyTo(path string, from io.Reader) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(path)
+	}
+	return err
 }
 
 // WriteFile writes a whole file, and syncs it.
@@ -351,19 +386,26 @@ func readSegment(seg segment, each func(entry) error) (good int64, err error) {
 		return 0, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	if seg.bytes < headerSize {
+	size, err := written(f, seg.bytes)
+	if err != nil {
+		return 0, err
+	}
+	if size < headerSize {
 		return 0, errTorn
 	}
 	if _, err := readHeader(f, seg.path); err != nil {
 		return 0, err
 	}
-	frames := newUnpacker(f, seg.bytes)
+	frames := newUnpacker(f, size)
 	last := uint64(0)
 	for {
 		raw, err := frames.next()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF) && size < seg.bytes:
+			return frames.good, errTorn
+		case errors.Is(err, io.EOF):
 			return frames.good, nil
-		} else if err != nil {
+		case err != nil:
 			return frames.good, err
 		}
 		if last, err = decodeFrame(raw, last, each); err != nil {
