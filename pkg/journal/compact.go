@@ -50,6 +50,9 @@ func (k *Keeper) compact() {
 func (k *Keeper) startCompaction() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.handed == nil {
+		return nil // it was closed
+	}
 	for _, s := range []*series{k.observed, k.handed} {
 		if err := errors.Join(s.flush(true), s.seal()); err != nil {
 			return err
@@ -72,6 +75,9 @@ func (k *Keeper) startCompaction() error {
 func (k *Keeper) compacted(c *compaction) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.handed == nil {
+		return nil // it was closed; what was made is removed when the directory is opened next
+	}
 	if errors.Is(c.err, errDamaged) || errors.Is(c.err, errTorn) {
 		// The engine has what was in there, and the next process sets it aside.
 		k.base = k.observed.bytes()

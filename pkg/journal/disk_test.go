@@ -224,3 +224,56 @@ func TestDamagedJournalIsBounded(t *testing.T) {
 	}
 	k.Kill()
 }
+
+// A process that is asked to end while it replays a long journal does, and the next one goes on as
+// if it had not begun.
+func TestReplayIsInterrupted(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, told, _ := livedUnacknowledged(t, steps)
+	errEnd, n, to := errors.New("SIGTERM"), 0, newTold(t)
+	k, err := journal.Open(journal.Options{Dir: dir, New: newEngine, Log: testLog(t), Interrupted: func() error {
+		if n++; n > 20 {
+			return errEnd
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Recover(func(out []spans.Trace) error { to.add(out); return nil }); !errors.Is(err, errEnd) || n != 21 {
+		t.Errorf("after %d records: %v", n, err)
+	}
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	k, said := quietly(t, dir, newEngine, to)
+	told.compare(to, "behind a replay that was interrupted")
+	if k.Replayed() != len(steps) || said != "" {
+		t.Errorf("%d of %d are replayed: %s", k.Replayed(), len(steps), said)
+	}
+	k.Kill()
+}
+
+// A Keeper may be closed while its loop goes on, as one that is stuck is left alone: what that
+// still builds is for the next process.
+func TestClosedWhileItGoesOn(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, to := t.TempDir(), newTold(t)
+	k, _ := quietly(t, dir, newEngine, to)
+	half := len(steps) / 4
+	(&life{k, to, always}).live(steps[:half])
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps[half:] {
+		if out := taken(k, s); len(out) > 0 {
+			t.Errorf("%d traces are handed out that nobody notes", len(out))
+		}
+		k.Tick()
+	}
+	k.Kill()
+	k, _ = quietly(t, dir, newEngine, to)
+	undisturbed(t, steps).compare(to, "behind a Keeper that was closed")
+	to.once("behind a Keeper that was closed")
+	k.Kill()
+}

@@ -69,6 +69,8 @@ type Options struct {
 	// gets it. Reset is called where the replay begins, which it may more than once.
 	Observed func(stream.Observation)
 	Reset    func()
+	// Interrupted says, with an error, that Recover is to end, as the process is. Default: never.
+	Interrupted func() error
 }
 
 // Keeper has an engine and its journal: what goes in is on the disk before it goes in. Its
@@ -278,7 +280,12 @@ func (k *Keeper) flush(records int) {
 }
 
 // measure notes what the journal takes on the disk. The caller holds the lock.
-func (k *Keeper) measure() { k.stats.Bytes = k.observed.bytes() + k.handed.bytes() }
+func (k *Keeper) measure() {
+	k.stats.Bytes = k.observed.bytes()
+	if k.handed != nil { // it was not closed
+		k.stats.Bytes += k.handed.bytes()
+	}
+}
 
 // record writes one record.
 func (k *Keeper) record(body []byte) {
@@ -368,6 +375,9 @@ func (k *Keeper) ready(built []spans.Trace) []spans.Trace {
 func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.handed == nil { // it was closed, and nothing is handed out that is not noted
+		return nil
+	}
 	passed := !k.end.IsZero() && k.now.Before(k.end.Add(-recent))
 	for _, t := range built {
 		t = k.untold(t, passed)
@@ -494,7 +504,8 @@ func (k *Keeper) Rest() error {
 	return err
 }
 
-// Close writes what was acknowledged since. It may be called from any goroutine.
+// Close writes what was acknowledged since. It may be called from any goroutine, even while the
+// one whose the Keeper is does not end: nothing is handed out any more then.
 func (k *Keeper) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -19,7 +19,8 @@ import (
 )
 
 // Recover gives a new engine all that is in the journal, and returns what of that is to be
-// handed out: what was not acknowledged. It returns an error only where hand does.
+// handed out: what was not acknowledged. It returns an error only where hand or
+// Options.Interrupted does.
 func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 	if !k.Kept() {
 		k.adopt()
@@ -52,7 +53,8 @@ func (k *Keeper) Recover(hand func([]spans.Trace) error) error {
 	if k.Kept() && k.stopped {
 		k.goOnBehind()
 	}
-	k.options.Observed, k.options.Reset = nil, nil // a later replay tells nobody what is there
+	// A later replay tells nobody what is there, and takes place whatever happens.
+	k.options.Observed, k.options.Reset, k.options.Interrupted = nil, nil, nil
 	if !k.Kept() {
 		k.engine, k.replayed = k.options.New(), 0
 	} else if ours := k.whose(); !bytes.Equal(k.cluster, ours) {
@@ -154,7 +156,7 @@ func (k *Keeper) report(damaged []damage, means string) {
 	}
 }
 
-// handError is an error of who takes traces.
+// handError is an error of who takes traces, or who has the replay end.
 type handError struct{ err error }
 
 func (e *handError) Error() string { return e.err.Error() }
@@ -210,6 +212,11 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 	n, unread := int64(0), false
 	k.replayed = 0
 	damaged, err := k.observed.recover(func(e entry) error {
+		if k.options.Interrupted != nil {
+			if err := k.options.Interrupted(); err != nil {
+				return &handError{err}
+			}
+		}
 		if k.ledger.skipped[e.seq] {
 			return nil
 		}
@@ -397,6 +404,9 @@ func (k *Keeper) shown(object runtime.Object) (any, error) {
 func (k *Keeper) skip(seq uint64) {
 	k.stats.Poisoned++
 	k.ledger.skipped[seq] = true
+	if k.handed == nil {
+		return // it was closed
+	}
 	k.handed.append(encodeNumbers(recSkip, seq))
 	if err := k.handed.flush(true); err != nil {
 		k.failLocked(err)

@@ -205,8 +205,10 @@ func (l *Live) Start(ctx context.Context) error {
 		return err
 	}
 	sink = watchedSink{sink, l.heartbeat}
-	keeper, err := l.keep(uid, sink)
-	if err != nil {
+	keeper, err := l.keep(ctx, uid, sink)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		return nil // it was asked to end while it read the journal, which the next run does
+	} else if err != nil {
 		return err
 	}
 	out := l.handout.Load()

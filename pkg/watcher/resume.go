@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -104,8 +105,9 @@ func (r *resumption) place(s *store, src source) {
 	s.started = s.resumed || r.listed(src.name())
 }
 
-// keep opens the journal of a run, and has the engine begin with what is in it.
-func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
+// keep opens the journal of a run, and has the engine begin with what is in it. That ends when ctx
+// is done, with its error.
+func (l *Live) keep(ctx context.Context, clusterUID string, sink Sink) (*journal.Keeper, error) {
 	resumed := &resumption{}
 	resumed.reset()
 	o := journal.Options{
@@ -113,7 +115,7 @@ func (l *Live) keep(clusterUID string, sink Sink) (*journal.Keeper, error) {
 		New: func() journal.Engine {
 			return watchedEngine{l.budgeted(l.newEngine(l.options.Engine), clusterUID), l.heartbeat}
 		},
-		Reset: resumed.reset, Redact: NewRedactor().Object,
+		Reset: resumed.reset, Redact: NewRedactor().Object, Interrupted: ctx.Err,
 		Observed: func(o causality.Observation) {
 			resumed.observed(o)
 			l.streams.owners.notice(o.Object)
