@@ -58,7 +58,7 @@ func (k *Keeper) startCompaction() error {
 			return err
 		}
 	}
-	cutoff := k.now.Add(-life)
+	cutoff := k.clock.Add(-life)
 	if n, oldest := k.ledger.waiting(); n > 0 && oldest.Before(cutoff) {
 		cutoff = oldest
 	}
@@ -376,7 +376,7 @@ func (c *compactor) writeObserved() (replacement, error) {
 		case recTime:
 			// Of those before the last mark one a minute is enough, for what was open then.
 			at := timeOfRecord(e.body)
-			if e.seq <= lastMark && (!whole || at.Before(ticked.Add(time.Minute))) {
+			if e.seq <= lastMark && (!whole || at.Sub(ticked).Abs() < time.Minute) { // a clock may have been set back
 				return e, false
 			}
 			ticked = at

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -275,5 +276,34 @@ func TestClosedWhileItGoesOn(t *testing.T) {
 	k, _ = quietly(t, dir, newEngine, to)
 	undisturbed(t, steps).compare(to, "behind a Keeper that was closed")
 	to.once("behind a Keeper that was closed")
+	k.Kill()
+}
+
+// A clock that was ahead by years, and is set back, does not keep the journal from being compacted.
+func TestCompactedBehindAClockThatWasSetBack(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir, to := t.TempDir(), newTold(t)
+	k, _ := quietly(t, dir, newEngine, to)
+	k.LogTo(slog.New(slog.DiscardHandler))
+	l := &life{k, to, always}
+	l.live(steps)
+	now, about := steps[len(steps)-1].now, steps[0].observation
+	l.hand(k.Advance(now.AddDate(10, 0, 0)))
+	k.Tick()
+	for end := now.Add(journal.Life + 20*time.Minute); now.Before(end); now = now.Add(time.Minute) {
+		about.Time = now
+		l.hand(k.Observe(about))
+		l.hand(k.Advance(now))
+		k.Tick()
+	}
+	k.Tighten()
+	if err := k.CompactNow(); err != nil {
+		t.Fatal(err)
+	}
+	k.Kill()
+	k, _ = quietly(t, dir, newEngine, newTold(t))
+	if k.Replayed() > len(steps) {
+		t.Errorf("%d observations and times are kept, of %d that were over for long", k.Replayed(), len(steps))
+	}
 	k.Kill()
 }

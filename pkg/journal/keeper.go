@@ -83,6 +83,9 @@ type Keeper struct {
 	options Options
 	engine  Engine
 	now     time.Time // stream time
+	// clock is stream time as the journal is kept by, which goes back where the machine's clock
+	// was set back: until its time has come again nothing would be marked, and all would be kept.
+	clock time.Time
 
 	observed *series // nil where nothing is kept
 	body     []byte
@@ -217,9 +220,7 @@ func (k *Keeper) Observe(batch ...stream.Observation) (out []spans.Trace) {
 	}
 	k.write(batch)
 	for i, o := range batch {
-		if o.Time.After(k.now) {
-			k.now = o.Time
-		}
+		k.passes(o.Time, false)
 		seq := uint64(0)
 		if i < len(k.seqs) {
 			seq = k.seqs[i]
@@ -299,10 +300,18 @@ func (k *Keeper) record(body []byte) {
 func (k *Keeper) Advance(now time.Time) []spans.Trace {
 	now = asWritten(now)
 	k.record(appendTime([]byte{recTime}, now))
-	if now.After(k.now) {
-		k.now = now
-	}
+	k.passes(now, true)
 	return k.ready(k.engine.Advance(now))
+}
+
+// passes notes that it is a time, by what is observed or, with isClock, by the machine's clock.
+func (k *Keeper) passes(at time.Time, isClock bool) {
+	if at.After(k.now) {
+		k.now = at
+	}
+	if at.After(k.clock) || isClock && k.clock.Sub(at) > markEvery {
+		k.clock = at
+	}
 }
 
 // Now is the stream time.
@@ -394,8 +403,8 @@ func (k *Keeper) note(built []spans.Trace) (out []spans.Trace) {
 		if known {
 			continue
 		}
-		seq := k.handed.append(encodeBuilt(nil, k.now, keys))
-		k.ledger.built(seq, k.now, keys)
+		seq := k.handed.append(encodeBuilt(nil, k.clock, keys))
+		k.ledger.built(seq, k.clock, keys)
 	}
 	if err := k.flushLedger(false); err != nil {
 		k.failLocked(err)
@@ -459,7 +468,7 @@ func (k *Keeper) Tick() {
 		return
 	}
 	k.syncLedger()
-	if k.Kept() && k.sinceMark > 0 && k.now.Sub(k.marked) >= markEvery {
+	if k.Kept() && k.sinceMark > 0 && k.clock.Sub(k.marked).Abs() >= markEvery {
 		k.mark()
 	}
 	if k.Kept() {
@@ -481,11 +490,11 @@ func (k *Keeper) syncLedger() {
 
 // mark notes of what something is still to be told.
 func (k *Keeper) mark() {
-	k.marked, k.sinceMark = k.now, 0
-	k.record(encodeMark(nil, k.now, k.engine.Unsettled()))
+	k.marked, k.sinceMark = k.clock, 0
+	k.record(encodeMark(nil, k.clock, k.engine.Unsettled()))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.ledger.forgetTaken(k.now.Add(-life - recent))
+	k.ledger.forgetTaken(k.clock.Add(-life - recent))
 }
 
 // Rest ends the observing: what is open goes on in the next process. Only Acknowledge, Stats

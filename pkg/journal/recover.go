@@ -187,7 +187,7 @@ func (k *Keeper) replayHealthy(hand func([]spans.Trace) error) error {
 // replay feeds the journal to a new engine. What happened in a replay that did not come to its
 // end does not count, but for what was handed out, which is in the ledger.
 func (k *Keeper) replay(hand func([]spans.Trace) error) error {
-	k.engine, k.now, k.listed, k.cluster = k.options.New(), time.Time{}, map[string]bool{}, nil
+	k.engine, k.now, k.clock, k.listed, k.cluster = k.options.New(), time.Time{}, time.Time{}, map[string]bool{}, nil
 	k.marked, k.sinceMark = time.Time{}, 0
 	k.nowhere()
 	if k.options.Reset != nil {
@@ -292,8 +292,8 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 	if len(e.body) < 1 {
 		return nil, errDamaged
 	}
-	if at := timeOfRecord(e.body); at.After(k.now) && e.body[0] != recMark {
-		k.now = at
+	if e.body[0] != recMark {
+		k.passes(timeOfRecord(e.body), e.body[0] == recTime)
 	}
 	switch e.body[0] {
 	case recObserved:
