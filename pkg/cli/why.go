@@ -23,6 +23,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 	"github.com/rollspan/rollspan/pkg/spans/text"
 	"github.com/rollspan/rollspan/pkg/watcher"
@@ -192,7 +193,9 @@ func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, 
 		return fmt.Errorf("namespace %s: what is there takes more memory than a dump may: %w", q.namespace, full)
 	}
 	objects := now.Objects()
-	history := snapshots.Reconstruct(slices.Clone(objects), q.since, time.Now())
+	asked := time.Now()
+	history := snapshots.Reconstruct(slices.Clone(objects), q.since, asked)
+	history.End = asked // what is open has not ended since anything was said of it
 	var changes []spans.Trace
 	err = f.feed(ctx, history, causality.Options{}, func(_ time.Time, finished []spans.Trace) error {
 		for _, t := range finished {
@@ -263,10 +266,10 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	root := last.Root()
 	ended := "and took"
 	if text.IsOpen(root) {
-		ended = "and is open for"
+		ended = "and has been open for"
 	}
 	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s %s %s.\n", q.subject(), q.namespace,
-		text.Change(root), text.Outcome(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
+		q.changeOf(root), text.Outcome(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
 	for _, sentence := range text.Why(&last) {
 		fmt.Fprintln(q.Out, terminal.Line(sentence))
 	}
@@ -280,6 +283,19 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	}
 	q.reach(objects)
 	return nil
+}
+
+// changeOf names a change, with what has changed where that is not what was asked about: "restart
+// of pod/web-0 container/web".
+func (q *question) changeOf(root *spans.Span) string {
+	change := text.Change(root)
+	if attr.Change(change) == attr.ChangeJob {
+		change = string(attr.ChangeRun)
+	}
+	if root.Subject != strings.ToLower(q.kind)+"/"+q.name {
+		change += " of " + root.Subject
+	}
+	return change
 }
 
 // historyColumns head a list of changes.

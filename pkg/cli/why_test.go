@@ -110,7 +110,27 @@ func TestWhy(t *testing.T) {
 		},
 		"while it is open": {
 			args: []string{"why", "deployment/big", "--kubeconfig", pulling, "--since", ever},
-			out:  []string{"rollout of revision 1, open, began 2026-11-21T08:31:14Z and is open for ", "What goes on: pull image pod/big-5459ccc858-zbjd4 container/big."},
+			out:  []string{"rollout of revision 1, open, began 2026-11-21T08:31:14Z and has been open for ", "What goes on: pull image pod/big-5459ccc858-zbjd4 container/big."},
+		},
+		"while a pull fails": {
+			args: []string{"why", "deployment/api", "--kubeconfig", asLeft(t, "image-pull-backoff-deadline-then-fixed", 53, "badimage"), "--since", ever},
+			out:  []string{"What goes on: back off pod/api-7ddd7c47f7-mq8f8 container/api: ErrImagePull: 127.0.0.1:5000/app:nope: not found.\n"},
+		},
+		"while there is no room": {
+			args: []string{"why", "deployment/fat", "--kubeconfig", asLeft(t, "unschedulable-then-fixed", 15, "unschedulable"), "--since", ever},
+			out:  []string{"What goes on: unschedulable pod/fat-85ccdcb89b-rlccv: Unschedulable: 0/1 nodes are available: 1 Insufficient cpu.\n"},
+		},
+		"while a quota forbids pods": {
+			args: []string{"why", "deployment/many", "--kubeconfig", asLeft(t, "quota-exceeded-then-lifted", 36, "quota"), "--since", ever},
+			out:  []string{"What goes on: ReplicaSet scale up replicaset/many-5f65f799dd: FailedCreate: ", "exceeded quota: q, requested: pods=1"},
+		},
+		"between the pods of a Job": {
+			args: []string{"why", "job/bad", "--kubeconfig", asLeft(t, "jobs-and-cronjob", 60, "jobs"), "--since", ever},
+			out:  []string{"job/bad in namespace jobs: run, open, ", "What failed last: Pod run pod/bad-85h4m: Error: exit code 7.\n"},
+		},
+		"of one container": {
+			args: []string{"why", "deployment/worker", "--kubeconfig", asLeft(t, "crash-loop", all, "crash"), "--since", ever},
+			out:  []string{"deployment/worker in namespace crash: restart of pod/worker-7c9dd96848-hwvbl container/worker, open, ", "container/worker: CrashLoopBackOff.\n"},
 		},
 		"as kubectl has it": {
 			args: []string{"why", "deploy", "big", "-n", "bigpull", "--kubeconfig", bigpull, "--since", ever},

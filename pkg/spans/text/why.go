@@ -73,8 +73,12 @@ func Why(t *spans.Trace) (sentences []string) {
 	} else if waits, ok := root.Attribute(attr.WaitingForKey); ok {
 		sentences = append(sentences, "It waits for: "+oneLine(waits.AsString())+".")
 	}
-	if on := GoingOn(t); IsOpen(root) && len(on) > 0 {
-		sentences = append(sentences, "What goes on: "+strings.Join(on[:min(3, len(on))], "; ")+".")
+	if IsOpen(root) {
+		if on := GoingOn(t); len(on) > 0 {
+			sentences = append(sentences, "What goes on: "+strings.Join(on[:min(3, len(on))], "; ")+".")
+		} else if failed := lastFailure(t); failed != "" {
+			sentences = append(sentences, "What failed last: "+failed+".")
+		}
 	}
 	if phases := Phases(root); len(phases) > 0 {
 		var words []string
@@ -86,26 +90,89 @@ func Why(t *spans.Trace) (sentences []string) {
 	return sentences
 }
 
-// GoingOn is what of an open change has not ended, the latest first: spans without parts that end
-// where the change does, as nobody knows of more.
+// GoingOn is what of an open change has not ended, the latest first, and why, where that is known:
+// "back off pod/web-0 container/web: ErrImagePull: app:nope: not found". It is spans that end where
+// the change does, as nobody knows of more, and of which no part does.
 func GoingOn(t *spans.Trace) (on []string) {
-	parents := map[trace.SpanID]bool{}
+	byID, busy := map[trace.SpanID]*spans.Span{}, map[trace.SpanID]bool{}
 	for i := range t.Spans {
-		parents[t.Spans[i].ParentID] = true
+		s := &t.Spans[i]
+		byID[s.SpanID] = s
+		if i > 0 && s.End.Equal(t.Root().End) {
+			busy[s.ParentID] = true
+		}
 	}
 	var open []*spans.Span
 	for i := range t.Spans {
-		if s := &t.Spans[i]; i > 0 && !parents[s.SpanID] && s.End.Equal(t.Root().End) {
+		if s := &t.Spans[i]; i > 0 && !busy[s.SpanID] && s.End.Equal(t.Root().End) {
 			open = append(open, s)
 		}
 	}
 	slices.SortStableFunc(open, func(a, b *spans.Span) int { return b.Start.Compare(a.Start) })
 	for _, s := range open {
-		name := s.Name
-		if s.Kind != 0 {
-			name = s.Kind.String()
+		words := nameOf(s)
+		if why := whyOpen(s, byID); why != "" {
+			words += ": " + why
 		}
-		on = append(on, name+" "+s.Subject)
+		on = append(on, words)
 	}
 	return on
+}
+
+// nameOf is what a span is, and of which object: "pull image pod/web-0 container/web".
+func nameOf(s *spans.Span) string {
+	name := s.Name
+	if s.Kind != 0 {
+		name = s.Kind.String()
+	}
+	return name + " " + s.Subject
+}
+
+// whyOpen is why a span has not ended, as far as that is known: what it waits for, what failed
+// there before, which is on what it is part of, or the last warning. What failed the change as a
+// whole is told apart.
+func whyOpen(s *spans.Span, byID map[trace.SpanID]*spans.Span) string {
+	reason, message := s.Text(attr.WaitingReasonKey), s.Text(attr.WaitingMessageKey)
+	if message != "" {
+		return becauseOf(reason, message)
+	}
+	for of := s; of != nil && byID[of.ParentID] != nil; of = byID[of.ParentID] {
+		if of.Message != "" {
+			return becauseOf("", of.Message)
+		}
+	}
+	if reason != "" {
+		return reason
+	}
+	for _, ev := range slices.Backward(s.Events) {
+		said := spans.Span{Attributes: ev.Attributes}
+		if said.Text(attr.K8SEventTypeKey) == "Warning" {
+			return becauseOf(ev.Name, said.Text(attr.K8SEventMessageKey))
+		}
+	}
+	return ""
+}
+
+// becauseOf is "Unhealthy: Readiness probe failed", in a line, and without the end of a sentence.
+func becauseOf(reason, message string) string {
+	message = strings.TrimRight(oneLine(message), ".: ")
+	if reason == "" || message == "" {
+		return reason + message
+	}
+	return reason + ": " + message
+}
+
+// lastFailure is what failed last of an open change of which nothing goes on, such as a pod of a
+// Job before the next one is made; empty if nothing did.
+func lastFailure(t *spans.Trace) string {
+	var last *spans.Span
+	for i := range t.Spans {
+		if s := &t.Spans[i]; i > 0 && s.Message != "" && (last == nil || s.End.After(last.End)) {
+			last = s
+		}
+	}
+	if last == nil {
+		return ""
+	}
+	return nameOf(last) + ": " + becauseOf("", last.Message)
 }
