@@ -77,7 +77,7 @@ func (snap *snapshot) doubtGone() {
 				by = evidence.Earliest(by, at)
 			}
 		}
-		pod.doubt(stream.Doubt{At: pod.gone, Earliest: pod.gone, Latest: by, Of: stream.DoubtOfGone})
+		pod.doubt(stream.Doubt{At: pod.gone, Earliest: evidence.Earliest(pod.gone, pod.lastSign), Latest: by, Of: stream.DoubtOfGone})
 		if !pod.askedKnown {
 			pod.doubt(stream.Doubt{At: pod.asked, Earliest: pod.asked, Latest: by})
 		}

@@ -54,7 +54,9 @@ type snapshotPod struct {
 	doubts []stream.Doubt
 	// troubled says that it failed at something before it was Ready.
 	troubled bool
-	gone     time.Time
+	// gone is when it was gone, as far as that is known, and lastSign when it was last known to be
+	// there, if that is another time.
+	gone, lastSign time.Time
 }
 
 // learn notes a fact, which is returned until the next one is noted.

@@ -231,6 +231,7 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		snap.pods = append(snap.pods, snap.livePod(in))
 	}
 	snap.pods = append(snap.pods, snap.gonePods()...)
+	snap.freePlaces()
 	snap.doubtGone()
 	snap.connect()
 	return snap

@@ -1,0 +1,44 @@
+package causality_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+// TestSnapshotOfPodsInTheWay looks back at updates whose old pods took seconds to stop, and are
+// gone. The controllers waited for these: they made the next pod as soon as they could, and none of
+// that was their own time.
+func TestSnapshotOfPodsInTheWay(t *testing.T) {
+	for recording, least := range map[string]time.Duration{
+		"daemonset-rolling-update":   4 * time.Second,
+		"statefulset-rolling-update": 7 * time.Second,
+	} {
+		obs := load(t, recording)
+		at := obs[len(obs)-1].Time
+		found := false
+		for _, tr := range replayHistory(snapshots.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at)) {
+			root := tr.Root()
+			if revision, ok := root.Attribute(attr.RevisionKey); !ok || revision.AsInt64() != 2 {
+				continue
+			}
+			found = true
+			spent := map[attr.Phase]time.Duration{}
+			for phase, s := range attr.PhasesOf(root.Attributes) {
+				spent[phase] = time.Duration(s * float64(time.Second))
+			}
+			// Up to a second is what the API's whole seconds are worth.
+			if got := spent[attr.PhaseController]; got > time.Second {
+				t.Errorf("%s: %s are the controller's: %v", recording, got, spent)
+			}
+			if got := spent[attr.PhasePodStop] + spent[attr.PhaseStopContainer]; got < least {
+				t.Errorf("%s: it waited for old pods for %s, want %s or more: %v", recording, got, least, spent)
+			}
+		}
+		if !found {
+			t.Errorf("%s: the update is not told", recording)
+		}
+	}
+}

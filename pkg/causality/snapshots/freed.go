@@ -1,0 +1,79 @@
+package snapshots
+
+import (
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+)
+
+// place is what two pods of one owner cannot both have: of a StatefulSet the name, and of a
+// DaemonSet the node, until a pod there has ended.
+type place struct {
+	owner types.UID
+	at    string
+}
+
+// placeOf is a pod's place; none if its owner makes the next pod without waiting for this one, or
+// if nothing tells the node.
+func (snap *snapshot) placeOf(pod *snapshotPod) (p place, ok bool) {
+	made := snap.makers[pod.owner]
+	if made == nil {
+		return place{}, false
+	}
+	p = place{owner: pod.owner}
+	switch made.Object.(type) {
+	case *appsv1.StatefulSet:
+		p.at = pod.name
+	case *appsv1.DaemonSet:
+		p.at = snap.nodeOf(pod)
+	}
+	return p, p.at != ""
+}
+
+// nodeOf is the node of a pod, as far as its state or Events tell.
+func (snap *snapshot) nodeOf(pod *snapshotPod) string {
+	if pod.final != nil {
+		return pod.final.Spec.NodeName
+	}
+	for _, ev := range snap.eventsOf[pod.uid] {
+		switch {
+		case ev.Reason == "Scheduled":
+			return scheduledTo(ev.Message)
+		case ev.Source.Component == "kubelet" && ev.Source.Host != "":
+			return ev.Source.Host
+		}
+	}
+	return ""
+}
+
+// freePlaces dates when pods that are gone were out of the way of the next in their place. Their
+// controller makes that as soon as they are, so what lies between the last sign of a pod and the
+// next was the stop, and not the controller's time. That holds where the next came within what a
+// stop may take; after a longer time it need not have waited for this one, as a scale that was
+// undone.
+func (snap *snapshot) freePlaces() {
+	births := map[place][]time.Time{}
+	for _, pod := range snap.pods {
+		if p, ok := snap.placeOf(pod); ok && !pod.born.IsZero() {
+			births[p] = append(births[p], pod.born)
+		}
+	}
+	for _, pod := range snap.pods {
+		p, ok := snap.placeOf(pod)
+		if !ok || pod.gone.IsZero() || !pod.askedKnown {
+			continue
+		}
+		var next time.Time
+		for _, at := range births[p] {
+			if at.After(pod.asked) {
+				next = evidence.Earliest(next, at)
+			}
+		}
+		if due := pod.asked.Add(graceOf(&pod.start.Spec) + nextSlack); next.After(pod.gone) && !next.After(due) {
+			pod.lastSign, pod.gone = pod.gone, next
+		}
+	}
+}
