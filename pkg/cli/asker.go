@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/rollspan/rollspan/pkg/doctor"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -68,6 +71,16 @@ func (k *asker) config() (*rest.Config, error) {
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &bounded{next, limit} })
 	}
 	return config, nil
+}
+
+// advised says, too, what to do about an error, if it is that the API server did not answer or does
+// not know who asks.
+func advised(err error) error {
+	_, unanswered := errors.AsType[*url.Error](err)
+	if errors.Is(err, errLate) || errors.Is(err, context.Canceled) || !unanswered && !apierrors.IsUnauthorized(err) {
+		return err
+	}
+	return fmt.Errorf("%w\n%s", err, doctor.Advice(err))
 }
 
 // bounded bounds requests in time. A watch goes on for as long as it likes once it is answered:

@@ -261,7 +261,7 @@ func TestRecordKeepsOtherRecordings(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, errs, code := rollspan(t, "", "record", "--kubeconfig", "testdata/kubeconfig", "-o", file)
-	if content, _ := os.ReadFile(file); code != ExitError || string(content) != "precious" || !strings.Contains(errs, "file exists") {
+	if content, _ := os.ReadFile(file); code != ExitError || string(content) != "precious" || !strings.Contains(errs, "is there already") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 }

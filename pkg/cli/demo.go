@@ -35,7 +35,7 @@ as well, such as that of Jaeger.`,
 
   # In Jaeger as well
   rollspan demo --otlp-endpoint http://localhost:4317`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		PreRunE: func(*cobra.Command, []string) error {
 			d.conversion.format = d.conversion.usualFormat()
 			d.trees = d.conversion.format == outputOTLP

@@ -46,7 +46,7 @@ changes nothing, but for a file in the data directory that it removes again.`,
 
   # In the pod, with its own network, variables and rights
   kubectl -n rollspan exec deployment/rollspan -- /rollspan doctor`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		PreRunE: func(*cobra.Command, []string) error {
 			r.conversion.format = r.conversion.usualFormat()
 			return a.usage(errors.Join(validateReport(format), r.validate()))

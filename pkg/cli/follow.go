@@ -125,7 +125,7 @@ func (f *following) follow(ctx context.Context) error {
 		code = exitCodes[progress.TimedOut]
 	case err != nil:
 		view.clear()
-		return err
+		return advised(err)
 	default:
 		code = exitCodes[end.Outcome]
 	}

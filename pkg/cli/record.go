@@ -54,7 +54,7 @@ ControllerRevisions never are.`,
 
   # Only what rollouts of Deployments are made from, compressed
   rollspan record --kinds Deployment,ReplicaSet,Pod,Event | gzip > rollout.jsonl.gz`,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		PreRunE: func(*cobra.Command, []string) error { return a.usage(r.validate()) },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
 	}
@@ -95,8 +95,10 @@ func (r *record) run(ctx context.Context) (err error) {
 		// Never over another recording: it cannot be made again. And for the
 		// owner only: recordings say much about a cluster.
 		f, err := os.OpenFile(r.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("recording: %w", err)
+		if errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("-o: %s is there already, and nothing is recorded over it; name another file", r.file)
+		} else if err != nil {
+			return fmt.Errorf("-o: %w; check that the folder is there and may be written to", err)
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		r.options.Out = terminal.NewWriter(f) // recordings are looked at, too

@@ -39,7 +39,7 @@ func (s *snapshot) add(ctx context.Context, in io.Reader, name string) error {
 func (s *snapshot) addFolder(ctx context.Context, name string) error {
 	s.names = append(s.names, name)
 	if err := s.dump.AddPath(ctx, name); err != nil {
-		return s.interrupted(ctx, fmt.Errorf("dump: %w", err))
+		return s.interrupted(ctx, fmt.Errorf("dump %s: %w", name, err))
 	}
 	return nil
 }
@@ -80,7 +80,8 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 	s.tellFull()
 	s.tellCounts(objects)
 	if len(objects) == 0 {
-		return errors.New("the dump holds no objects of a cluster")
+		return errors.New("the dump holds no objects of a cluster: empty lists, logs, and manifests that were never applied (without metadata.uid) are none; " +
+			"'rollspan replay --help' shows how to collect some")
 	}
 	if lacks := lacking(objects); lacks != "" {
 		s.say("%s: there are %s; rollspan replay --help shows how to collect them", label, lacks)

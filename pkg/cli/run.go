@@ -69,7 +69,7 @@ nothing is sent early then: changes settle in the next run.`,
 
   # In a cluster, in each of two replicas, of which one sends
   rollspan run --leader-elect --health-address :8081 --metrics-address :8080`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		PreRunE: func(*cobra.Command, []string) error {
 			if r.conversion.format == "" {
 				r.conversion.format = r.conversion.usualFormat()

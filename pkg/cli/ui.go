@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -70,6 +71,11 @@ func (u *looking) look(ctx context.Context, paths []string) error {
 	about := filepath.Base(paths[0])
 	if len(paths) > 1 {
 		about = counted(len(paths), "file")
+	}
+	for _, path := range paths { // before anybody is told of a page
+		if _, err := os.Stat(path); path != "-" && err != nil {
+			return fmt.Errorf("recording or dump: %w", err)
+		}
 	}
 	hide, err := u.page.serve(ctx, u.app, ui.Options{
 		History: store, About: about, API: &history.API{Reader: store, Status: func() history.StatusJSON {

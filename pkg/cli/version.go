@@ -43,7 +43,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of rollspan and of what it is built with",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintf(a.Out, "rollspan %s\n", buildVersion())
 			info, ok := debug.ReadBuildInfo()

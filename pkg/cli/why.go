@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -184,7 +185,7 @@ func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, 
 	now := watcher.NewDump(wrong.add)
 	without, err := watcher.Collect(ctx, config, q.namespace, now)
 	if err != nil {
-		return err
+		return advised(err)
 	}
 	for _, what := range without {
 		q.say("%s", what)
@@ -273,6 +274,9 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	for _, sentence := range text.Why(&last) {
 		fmt.Fprintln(q.Out, terminal.Line(sentence))
 	}
+	if q.paused(objects) {
+		fmt.Fprintf(q.Out, "It is paused: what is written to its template waits for 'kubectl rollout resume %s -n %s'.\n", q.subject(), q.namespace)
+	}
 	fmt.Fprintln(q.Out)
 	out := bufio.NewWriter(q.Out)
 	if err := (treeOutput{out, q.traceURL.template}).Deliver(last); err != nil {
@@ -283,6 +287,14 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	}
 	q.reach(objects)
 	return nil
+}
+
+// paused reports whether the object is a Deployment that does not roll out what it is to be.
+func (q *question) paused(objects []runtime.Object) bool {
+	return slices.ContainsFunc(objects, func(o runtime.Object) bool {
+		d, ok := o.(*appsv1.Deployment)
+		return ok && q.kind == "Deployment" && d.Name == q.name && d.Spec.Paused
+	})
 }
 
 // changeOf names a change, with what has changed where that is not what was asked about: "restart
@@ -320,6 +332,8 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 		most := "-"
 		if phases := text.Phases(root); len(phases) > 0 {
 			most = phases[0].String()
+		} else if on := text.GoingOn(&c); text.IsOpen(root) && len(on) > 0 {
+			most = "now: " + terminal.Line(on[0])
 		}
 		if why := root.Message; why != "" {
 			most += "; " + terminal.Line(why)

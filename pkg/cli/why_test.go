@@ -112,6 +112,10 @@ func TestWhy(t *testing.T) {
 			args: []string{"why", "deployment/big", "--kubeconfig", pulling, "--since", ever},
 			out:  []string{"rollout of revision 1, open, began 2026-11-21T08:31:14Z and has been open for ", "What goes on: pull image pod/big-5459ccc858-zbjd4 container/big."},
 		},
+		"history, while it is open": {
+			args: []string{"history", "deployment/big", "--kubeconfig", pulling, "--since", ever},
+			out:  []string{"   now: pull image pod/big-5459ccc858-zbjd4 container/big\n"},
+		},
 		"while a pull fails": {
 			args: []string{"why", "deployment/api", "--kubeconfig", asLeft(t, "image-pull-backoff-deadline-then-fixed", 53, "badimage"), "--since", ever},
 			out:  []string{"What goes on: back off pod/api-7ddd7c47f7-mq8f8 container/api: ErrImagePull: 127.0.0.1:5000/app:nope: not found.\n"},
@@ -127,6 +131,10 @@ func TestWhy(t *testing.T) {
 		"between the pods of a Job": {
 			args: []string{"why", "job/bad", "--kubeconfig", asLeft(t, "jobs-and-cronjob", 60, "jobs"), "--since", ever},
 			out:  []string{"job/bad in namespace jobs: run, open, ", "What failed last: Pod run pod/bad-85h4m: Error: exit code 7.\n"},
+		},
+		"while it is paused": {
+			args: []string{"why", "deployment/pz", "--kubeconfig", asLeft(t, "paused-and-resumed", 38, "paused"), "--since", ever},
+			out:  []string{"rollout of revision 1, complete", "It is paused: what is written to its template waits for 'kubectl rollout resume deployment/pz -n paused'."},
 		},
 		"of one container": {
 			args: []string{"why", "deployment/worker", "--kubeconfig", asLeft(t, "crash-loop", all, "crash"), "--since", ever},

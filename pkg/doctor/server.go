@@ -16,6 +16,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
@@ -137,7 +138,7 @@ func trouble(err error) (reason, do string) {
 	var plain tls.RecordHeaderError
 	var timeout net.Error
 	switch {
-	case errors.As(err, &status) && status.code == http.StatusUnauthorized:
+	case errors.As(err, &status) && status.code == http.StatusUnauthorized, apierrors.IsUnauthorized(err):
 		return "credentials", "renew the credentials: the token or certificate is not known, or has expired"
 	case errors.As(err, &status) && status.code == http.StatusForbidden:
 		return "forbidden", "bind who this is to the ClusterRole system:public-info-viewer, which everybody has by default; " +
@@ -152,6 +153,8 @@ func trouble(err error) (reason, do string) {
 		return "tls", "the server's certificate is of an authority that the kubeconfig does not name: correct certificate-authority there"
 	case errors.As(err, &invalid):
 		return "tls", "the server's certificate is not valid (anymore, or yet): renew it, and check the clocks"
+	case strings.Contains(err.Error(), "remote error: tls: "): // crypto/tls exports no type of it
+		return "tls", "the server refuses the client certificate: renew it, or what the kubeconfig has for it"
 	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "protocol", "what answers there speaks no TLS: correct host and port in the kubeconfig"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -160,6 +163,13 @@ func trouble(err error) (reason, do string) {
 		return "silent", "the host does not answer: check host and port, and that no firewall, NetworkPolicy or missing VPN is in the way"
 	}
 	return "failed", "check host and port in the kubeconfig, and that a kubectl with the same one works"
+}
+
+// Advice is what to do about a request that the API server did not answer, or for which it does not
+// know who asks, as far as the error tells.
+func Advice(err error) string {
+	_, do := trouble(err)
+	return do
 }
 
 // supported judges a version.

@@ -65,7 +65,9 @@ func NewRecordingReader(in io.Reader, file string) *RecordingReader {
 	var text io.Reader = buffered
 	switch packed := packingOf(head); {
 	case packed != nil:
-		text, r.start = packed.open(buffered)
+		if text, r.start = packed.open(buffered); errors.Is(r.start, io.EOF) || errors.Is(r.start, io.ErrUnexpectedEOF) {
+			r.start = fmt.Errorf("the packed file is damaged or cut short: %w", r.start)
+		}
 	case isZip(head):
 		text, r.start = onlyFile(buffered)
 	case isUTF16(head):
