@@ -332,7 +332,7 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 		most := "-"
 		if phases := text.Phases(root); len(phases) > 0 {
 			most = phases[0].String()
-		} else if on := text.GoingOn(&c); text.IsOpen(root) && len(on) > 0 {
+		} else if on := text.GoingOnAndWhy(&c); text.IsOpen(root) && len(on) > 0 {
 			most = "now: " + terminal.Line(on[0])
 		}
 		if why := root.Message; why != "" {

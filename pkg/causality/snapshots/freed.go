@@ -42,7 +42,7 @@ func (snap *snapshot) nodeOf(pod *snapshotPod) string {
 		switch {
 		case ev.Reason == "Scheduled":
 			return scheduledTo(ev.Message)
-		case ev.Source.Component == "kubelet" && ev.Source.Host != "":
+		case ev.Source.Host != "": // the kubelets' alone have one
 			return ev.Source.Host
 		}
 	}

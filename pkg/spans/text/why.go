@@ -74,7 +74,7 @@ func Why(t *spans.Trace) (sentences []string) {
 		sentences = append(sentences, "It waits for: "+oneLine(waits.AsString())+".")
 	}
 	if IsOpen(root) {
-		if on := GoingOn(t); len(on) > 0 {
+		if on := GoingOnAndWhy(t); len(on) > 0 {
 			sentences = append(sentences, "What goes on: "+strings.Join(on[:min(3, len(on))], "; ")+".")
 		} else if failed := lastFailure(t); failed != "" {
 			sentences = append(sentences, "What failed last: "+failed+".")
@@ -90,10 +90,22 @@ func Why(t *spans.Trace) (sentences []string) {
 	return sentences
 }
 
-// GoingOn is what of an open change has not ended, the latest first, and why, where that is known:
-// "back off pod/web-0 container/web: ErrImagePull: app:nope: not found". It is spans that end where
-// the change does, as nobody knows of more, and of which no part does.
+// GoingOn is what of an open change has not ended, the latest first: spans without parts that end
+// where the change does, as nobody knows of more.
 func GoingOn(t *spans.Trace) (on []string) {
+	parents := map[trace.SpanID]bool{}
+	for i := range t.Spans {
+		parents[t.Spans[i].ParentID] = true
+	}
+	for _, s := range openIn(t, parents) {
+		on = append(on, nameOf(s))
+	}
+	return on
+}
+
+// GoingOnAndWhy is the same, and why, where that is known: "back off pod/web-0 container/web:
+// ErrImagePull: app:nope: not found". A step whose parts have all ended goes on if it has not.
+func GoingOnAndWhy(t *spans.Trace) (on []string) {
 	byID, busy := map[trace.SpanID]*spans.Span{}, map[trace.SpanID]bool{}
 	for i := range t.Spans {
 		s := &t.Spans[i]
@@ -102,14 +114,7 @@ func GoingOn(t *spans.Trace) (on []string) {
 			busy[s.ParentID] = true
 		}
 	}
-	var open []*spans.Span
-	for i := range t.Spans {
-		if s := &t.Spans[i]; i > 0 && !busy[s.SpanID] && s.End.Equal(t.Root().End) {
-			open = append(open, s)
-		}
-	}
-	slices.SortStableFunc(open, func(a, b *spans.Span) int { return b.Start.Compare(a.Start) })
-	for _, s := range open {
+	for _, s := range openIn(t, busy) {
 		words := nameOf(s)
 		if why := whyOpen(s, byID); why != "" {
 			words += ": " + why
@@ -117,6 +122,19 @@ func GoingOn(t *spans.Trace) (on []string) {
 		on = append(on, words)
 	}
 	return on
+}
+
+// openIn are the spans below the root that have not ended, the latest first, but those that others
+// stand for.
+func openIn(t *spans.Trace, but map[trace.SpanID]bool) []*spans.Span {
+	var open []*spans.Span
+	for i := range t.Spans {
+		if s := &t.Spans[i]; i > 0 && !but[s.SpanID] && s.End.Equal(t.Root().End) {
+			open = append(open, s)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b *spans.Span) int { return b.Start.Compare(a.Start) })
+	return open
 }
 
 // nameOf is what a span is, and of which object: "pull image pod/web-0 container/web".
