@@ -1,11 +1,13 @@
 package causality_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // TestSnapshotOfPodsInTheWay looks back at updates whose old pods took seconds to stop, and are
@@ -40,5 +42,21 @@ func TestSnapshotOfPodsInTheWay(t *testing.T) {
 		if !found {
 			t.Errorf("%s: the update is not told", recording)
 		}
+	}
+}
+
+// TestSnapshotOfAMissingConfigMap looks back at a container whose ConfigMap came late. Its status
+// has forgotten why it waited, and the Event says it in words, which the kubelet has for nothing else.
+func TestSnapshotOfAMissingConfigMap(t *testing.T) {
+	obs := load(t, "missing-configmap-then-created")
+	at := obs[len(obs)-1].Time
+	var reasons []string
+	for _, s := range allSpans(replayHistory(snapshots.Reconstruct(snapshotAt(obs, at), 24*time.Hour, at))) {
+		if s.Kind == kind.BackOff {
+			reasons = append(reasons, s.Text(attr.WaitingReasonKey))
+		}
+	}
+	if want := []string{"CreateContainerConfigError"}; !slices.Equal(slices.Compact(reasons), want) {
+		t.Errorf("it waited for %q, want %q", reasons, want)
 	}
 }

@@ -35,6 +35,9 @@ func (b *changeBuilder) comparePrevious() {
 	} else {
 		took = b.endOf(previous, b.end).Sub(b.plan.StartOf(previous))
 	}
+	if took <= 0 {
+		return // nothing tells how long it took
+	}
 	b.root.Attributes = append(b.root.Attributes, evidence.Seconds(attr.PreviousDurationKey, took))
 	if previous.Revision > 0 {
 		b.root.Attributes = append(b.root.Attributes, attr.PreviousRevisionKey.Int64(previous.Revision))

@@ -269,8 +269,25 @@ func (s *stager) named(m milestone) evidence.Failure {
 		reason, message = message, ""
 	case s.created:
 		reason = runContainerError
+	case isConfigFailure(message):
+		reason = createContainerConfigError
 	}
 	return evidence.Failure{Reason: reason, Message: s.line.explain(reason, message)}
+}
+
+const createContainerConfigError = "CreateContainerConfigError"
+
+// isConfigFailure reports whether the kubelet says so of what it was to make a container of
+// (generateContainerConfig of k8s.io/kubernetes/pkg/kubelet/kuberuntime), rather than a runtime of
+// its making: a ConfigMap, a Secret or a key of one that is not there, or a user that is not allowed.
+func isConfigFailure(message string) bool {
+	for _, begin := range []string{`configmap "`, `secret "`} {
+		if strings.HasPrefix(message, begin) && strings.HasSuffix(message, `" not found`) {
+			return true
+		}
+	}
+	return strings.HasPrefix(message, "couldn't find key ") ||
+		strings.HasPrefix(message, "container has runAsNonRoot") || strings.HasPrefix(message, "container's runAsUser breaks non-root policy")
 }
 
 func isPullFailure(reason string) bool {
