@@ -118,6 +118,9 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 		return
 	}
 	about := bounded(&ev.InvolvedObject)
+	if about.Kind == "Node" {
+		about.Namespace = nodeScope(ev)
+	}
 	w.options.Metrics.Event(about.Namespace, ev.Type, ev.Reason, about.Kind, n)
 	var lacks []string
 	if ev.Reason == failedScheduling && about.Kind == "Pod" {
@@ -129,6 +132,9 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 	for i := range eventAlarms {
 		a := &eventAlarms[i]
 		if a.kind != about.Kind || !slices.Contains(a.reasons, ev.Reason) || a.lacks != "" && !slices.Contains(lacks, a.lacks) {
+			continue
+		}
+		if about.Kind == "Node" && about.Namespace != "" {
 			continue
 		}
 		object := Object{Kind: about.Kind, Namespace: about.Namespace, Name: about.Name, UID: string(about.UID)}
@@ -145,6 +151,19 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 			Name: a.name, Severity: a.severity, Object: object, Node: strings.Clone(spans.CutTo(node, maxIdentity)), Reason: ev.Reason, Message: ev.Message,
 			Since: lastOf(ev, o.Time), Count: s.times, Resource: resourceOf(object),
 		})
+	}
+}
+
+// nodeScope is the namespace that an Event about a Node counts in: that of the cluster, the empty
+// one, if it is where the API server has Events about cluster-scoped objects be written
+// (k8s.io/kubernetes/pkg/apis/core/validation/events.go). Whoever may write Events in another
+// namespace may say there what he likes of nodes, and it is no alarm about the cluster.
+func nodeScope(ev *corev1.Event) string {
+	switch ev.Namespace {
+	case "", metav1.NamespaceDefault, metav1.NamespaceSystem:
+		return ""
+	default:
+		return strings.Clone(spans.CutTo(ev.Namespace, maxIdentity))
 	}
 }
 

@@ -52,13 +52,13 @@ func (s *story) see(t watch.EventType, object runtime.Object) {
 
 // event is one that has happened so often by now.
 func (s *story) event(name string, times int32, kind, reason, message string) *corev1.Event {
-	about := corev1.ObjectReference{Kind: kind, Name: "web-1", Namespace: "shop", UID: "uid-of-web-1"}
+	about, namespace := corev1.ObjectReference{Kind: kind, Name: "web-1", Namespace: "shop", UID: "uid-of-web-1"}, "shop"
 	if kind == "Node" {
-		about = corev1.ObjectReference{Kind: kind, Name: "node-a", UID: "node-a"}
+		about, namespace = corev1.ObjectReference{Kind: kind, Name: "node-a", UID: "node-a"}, "default"
 	}
 	first := metav1.NewTime(s.now.Add(-time.Duration(times-1) * time.Second))
 	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID("uid-of-" + name)}, InvolvedObject: about,
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID("uid-of-" + name)}, InvolvedObject: about,
 		Type: corev1.EventTypeWarning, Reason: reason, Message: message, Count: times, Source: corev1.EventSource{Host: "node-a"},
 		FirstTimestamp: first, LastTimestamp: metav1.NewTime(s.now),
 	}
@@ -391,4 +391,20 @@ func TestNames(t *testing.T) {
 	if n := len(slices.Collect(maps.Keys(Names()))); n != len(eventAlarms)+len(severities) {
 		t.Errorf("%d names", n)
 	}
+}
+
+// Whoever may write Events in a namespace can name any node there. That raises no alarm about the
+// node, and is counted apart from what the kubelet says. What says so in kube-system does.
+func TestATenantRaisesNoAlarmAboutANode(t *testing.T) {
+	s := newStory(t)
+	forged := s.event("forged", 1, "Node", "Rebooted", "Node node-a has been rebooted")
+	forged.Namespace, forged.InvolvedObject.Namespace = "shop", "shop"
+	s.see(watch.Added, forged)
+	s.want("a tenant says so", s.tick(nil, nil))
+	s.wantSamples("rollspan_events_total", "kind=Node,namespace=shop,reason=Rebooted,type=Warning 1")
+	said := s.event("said", 1, "Node", "TaskHung", "task jbd2/sda1 blocked for more than 120 seconds")
+	said.Namespace, said.InvolvedObject.Namespace = "kube-system", "kube-system"
+	s.see(watch.Added, said)
+	s.want("node-problem-detector says so", s.tick(nil, nil), "NodeTaskHung Node/node-a: TaskHung")
+	s.wantSamples("rollspan_events_total", "kind=Node,namespace=,reason=TaskHung,type=Warning 1", "kind=Node,namespace=shop,reason=Rebooted,type=Warning 1")
 }
