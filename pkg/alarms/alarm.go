@@ -71,8 +71,9 @@ const MaxMessage = 1024
 
 // Sink is told of each alarm when it begins, and not again before it has been over for Quiet.
 // It is called from the goroutine that feeds the engine, so it must not wait, and only in the
-// process that sends, if there are several. Alarms that were on when rollspan started have
-// begun before.
+// process that sends, if there are several. One that has just taken over tells what began in the
+// half a minute before, which the one before may have told, too. Alarms that were on when rollspan
+// started have begun before.
 type Sink interface {
 	Begin(Alarm)
 }

@@ -35,6 +35,9 @@ const (
 	maxLoops  = 2000
 	// maxPending is how many alarms wait to be told, for a second.
 	maxPending = 1024
+	// takeover is how long an alarm waits for that this process leads: until then the one that
+	// led may have died before it could tell, and a Lease runs out after fifteen seconds.
+	takeover = 30 * time.Second
 )
 
 // Options of a Watch.
@@ -60,6 +63,7 @@ type Watch struct {
 	counts  *counts
 	active  map[key]*state
 	pending []Alarm
+	untold  []untold
 	loops   map[types.UID][]loop // by pod
 	slow    durations
 }
@@ -75,6 +79,12 @@ type state struct {
 	last  time.Time // when it was heard of last
 	times int       // how often an Event has happened
 	began bool
+}
+
+// untold is an alarm that began while this process did not lead.
+type untold struct {
+	Alarm
+	until time.Time
 }
 
 // loop is a container in a crash loop.
@@ -300,7 +310,33 @@ func (w *Watch) Tick(now time.Time, rollouts []causality.OpenRollout, disruption
 	w.pending = nil
 	w.mu.Unlock()
 	w.options.Metrics.Set(states)
-	w.tell(pending, about)
+	for i := range pending {
+		w.options.Metrics.Began(pending[i].Name)
+	}
+	w.tell(w.withUntold(now, pending), about)
+}
+
+// withUntold are the alarms to tell: those that have begun and, where this process leads since a
+// moment ago, those that nobody may have told before. Where it does not lead there are none.
+func (w *Watch) withUntold(now time.Time, begun []Alarm) (all []Alarm) {
+	leading := w.options.Leading()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !leading {
+		for i := range begun {
+			w.untold = append(w.untold, untold{begun[i], now.Add(takeover)})
+		}
+		w.untold = slices.DeleteFunc(w.untold, func(u untold) bool { return now.After(u.until) })
+		w.untold = w.untold[max(len(w.untold)-maxPending, 0):]
+		return nil
+	}
+	for _, u := range w.untold {
+		if !now.After(u.until) {
+			all = append(all, u.Alarm)
+		}
+	}
+	w.untold = nil
+	return append(all, begun...)
 }
 
 // goesOn notes a state that an alarm is for, and begins the alarm, if the state began after
@@ -358,10 +394,7 @@ func (w *Watch) begin(a Alarm) {
 
 // tell tells of alarms that have begun.
 func (w *Watch) tell(pending []Alarm, about About) {
-	for i := range pending {
-		w.options.Metrics.Began(pending[i].Name)
-	}
-	if len(pending) == 0 || w.options.Sink == nil || !w.options.Leading() {
+	if len(pending) == 0 || w.options.Sink == nil {
 		return
 	}
 	w.describe(pending, about)

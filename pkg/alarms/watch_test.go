@@ -261,15 +261,33 @@ func TestEventsRaiseAlarms(t *testing.T) {
 	}
 }
 
-// A standby tells nobody, and does not tell again what began before it was elected.
+// A standby tells nobody. When it is elected it tells what has begun since the one before may have
+// died, and nothing that this one has told for certain.
 func TestOneTells(t *testing.T) {
 	s := newStory(t)
 	s.leading = false
 	s.see(watch.Added, s.event("a", 1, "Pod", "BackOff", ""))
 	s.want("on a standby", s.tick(nil, nil))
+	s.pass(takeover - time.Second)
+	s.see(watch.Added, s.event("b", 1, "Pod", "Failed", ""))
+	s.want("on a standby still", s.tick(nil, nil))
+	s.pass(2 * time.Second)
 	s.leading = true
 	s.see(watch.Modified, s.event("a", 2, "Pod", "BackOff", ""))
-	s.want("what the other one has told", s.tick(nil, nil))
+	s.see(watch.Added, s.event("c", 1, "Pod", "FailedSync", ""))
+	s.want("elected", s.tick(nil, nil), "PodFailed Pod/web-1: Failed", "PodFailedSync Pod/web-1: FailedSync")
+	s.pass(time.Second)
+	s.want("a second later", s.tick(nil, nil))
+	s.leading = false
+	s.see(watch.Added, s.event("d", 1, "Node", "Rebooted", ""))
+	s.want("no more", s.tick(nil, nil))
+	for range maxPending + 1 {
+		s.watch.begin(Alarm{Name: CrashLoop})
+		s.tick(nil, nil)
+	}
+	if n := len(s.watch.untold); n != maxPending {
+		t.Errorf("%d alarms wait", n)
+	}
 }
 
 func TestWhatGoesOn(t *testing.T) {
