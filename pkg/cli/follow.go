@@ -166,12 +166,18 @@ func (w *followedRollout) Observe(o causality.Observation) (last bool) {
 	if !w.tracker.Observe(o) {
 		return false
 	}
-	return w.Tick(o.Time, false)
+	return w.Tick(o.Time, nil)
 }
 
-// Tick shows how it goes.
-func (w *followedRollout) Tick(now time.Time, behind bool) (last bool) {
-	if behind {
+// Tick shows how it goes. While something is not seen yet that has happened, time goes on for who
+// looks, and nothing is concluded from that.
+func (w *followedRollout) Tick(now time.Time, behind *watcher.Behind) (last bool) {
+	if behind != nil {
+		if now.After(w.last.Now) {
+			w.last.Now = now
+		}
+		w.last.Unseen, w.last.UnseenSince = behind.Why, behind.Since
+		w.view.show(&w.last)
 		return false
 	}
 	w.last = w.tracker.At(now)
@@ -185,8 +191,9 @@ type view struct {
 	*following
 	screen *screen // nil for lines
 	said   string  // the last line
-	// headed and compared say that the headline was printed, and how long the rollout before took.
-	headed, compared bool
+	// headed and compared say that the headline was printed, and how long the rollout before took;
+	// blind that nothing new was seen when the last line was.
+	headed, compared, blind bool
 }
 
 func (f *following) newView() *view {
@@ -220,6 +227,14 @@ func (v *view) line(s *progress.State) {
 		v.compared = true
 		fmt.Fprintln(v.Out, terminal.Line(prospect))
 	}
+	if blind := s.Unseen != ""; blind != v.blind {
+		v.blind = blind
+		what := "all is seen again"
+		if blind {
+			what = "nothing new is seen: " + s.Unseen
+		}
+		fmt.Fprintf(v.Out, "%s  %s\n", s.Now.UTC().Format(time.RFC3339), terminal.Line(what))
+	}
 	if waits := s.Waiting(); waits != v.said {
 		v.said = waits
 		fmt.Fprintf(v.Out, "%s  waits for: %s\n", s.Now.UTC().Format(time.RFC3339), terminal.Line(cmp.Or(waits, "-")))
@@ -229,6 +244,9 @@ func (v *view) line(s *progress.State) {
 // picture is how it goes, in no more lines than a terminal has.
 func (v *view) picture(s *progress.State, height int) []string {
 	lines := []string{s.Headline()}
+	if blind := s.Blind(); blind != "" {
+		lines = append(lines, blind)
+	}
 	if s.Waits != "" {
 		lines = append(lines, "It waits for: "+s.Waits+".")
 	}
@@ -307,18 +325,23 @@ type FollowedJSON struct {
 	// as long.
 	PreviousSeconds  float64    `json:"previousSeconds,omitempty"`
 	PreviousRevision int64      `json:"previousRevision,omitempty"`
+	PreviousName     string     `json:"previousName,omitempty"`
 	Due              *time.Time `json:"due,omitempty"`
 	// Change is the rollout with its spans, where one is known; TraceKnown says that a running
 	// rollspan tells it with the same IDs.
 	Change     *history.ChangeJSON `json:"change,omitempty"`
 	TraceKnown bool                `json:"traceKnown"`
+	// Unseen is why nothing new was seen at the end, and UnseenSince since when.
+	Unseen      string     `json:"unseen,omitempty"`
+	UnseenSince *time.Time `json:"unseenSince,omitempty"`
 }
 
 func followedJSON(s *progress.State, code int) FollowedJSON {
 	out := FollowedJSON{
 		Kind: s.Target.Kind, Namespace: s.Target.Namespace, Name: s.Target.Name, Outcome: string(s.Outcome), ExitCode: code,
 		Reason: s.Reason, Message: s.Message, WaitingFor: s.Waits,
-		PreviousSeconds: s.Before.Seconds(), PreviousRevision: s.BeforeRevision, Due: timeOrNone(s.Due()), TraceKnown: s.TraceKnown,
+		PreviousSeconds: s.Before.Seconds(), PreviousRevision: s.BeforeRevision, PreviousName: s.BeforeName,
+		Due: timeOrNone(s.Due()), TraceKnown: s.TraceKnown, Unseen: s.Unseen, UnseenSince: timeOrNone(s.UnseenSince),
 	}
 	if s.Change != nil {
 		whole := history.Change{Summary: history.Summarize(s.Change), Spans: slices.Clone(s.Change.Spans)}

@@ -140,7 +140,7 @@ func TestStatusHasTimeToSend(t *testing.T) {
 func TestStatusUsage(t *testing.T) {
 	for _, test := range []struct{ args, says string }{
 		{"service/web", `"service" is not a kind that can be asked about`},
-		{"pod/web", `"pod/web" has no rollouts that can be followed; those of [Deployment StatefulSet DaemonSet Job] have`},
+		{"pod/web", `"pod/web" has no rollouts that can be followed; those of [Deployment StatefulSet DaemonSet Job Rollout] have`},
 		{"deployment/web --bogus", "unknown flag: --bogus"},
 		{"deployment/web --timeout -5s", "--timeout: -5s is not a time to wait"},
 		{"deployment/web --timeout soon", `--timeout: "soon" is not a duration`},

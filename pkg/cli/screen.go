@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -17,7 +18,7 @@ import (
 type screen struct {
 	mu    sync.Mutex
 	out   io.Writer
-	size  func() (lines int)
+	size  func() (columns, lines int)
 	drawn []string
 }
 
@@ -29,24 +30,36 @@ const (
 	wrapOn    = "\x1b[?7h"
 )
 
-// usualHeight is how high a terminal is that does not say.
+// usualHeight is how high a terminal is that does not say. How wide one is then nobody knows, and it
+// cuts lines itself.
 const usualHeight = 24
 
 func newScreen(a *app) *screen {
-	s := &screen{out: a.screen, size: func() int { return usualHeight }}
+	s := &screen{out: a.screen, size: func() (int, int) { return 0, usualHeight }}
 	if file, ok := a.terminal.(*os.File); ok {
-		s.size = func() int {
-			_, lines, err := term.GetSize(int(file.Fd()))
+		s.size = func() (int, int) {
+			columns, lines, err := term.GetSize(int(file.Fd()))
 			if err != nil || lines <= 0 {
-				return usualHeight
+				return 0, usualHeight
 			}
-			return lines
+			return columns, lines
 		}
 	}
 	return s
 }
 
-func (s *screen) height() int { return s.size() }
+func (s *screen) height() int {
+	_, lines := s.size()
+	return lines
+}
+
+// cut is a line of no more characters than a terminal has columns, which shows that there was more.
+func cut(line string, columns int) string {
+	if columns <= 0 || utf8.RuneCountInString(line) <= columns {
+		return line
+	}
+	return string([]rune(line)[:columns-1]) + "…"
+}
 
 // draw draws lines in the place of those that were drawn before.
 func (s *screen) draw(lines []string) {
@@ -64,8 +77,9 @@ func (s *screen) redraw(stays string, lines []string) {
 	b.WriteString(clearDown + stays)
 	if len(lines) > 0 {
 		b.WriteString(wrapOff)
+		columns, _ := s.size()
 		for _, line := range lines {
-			b.WriteString(terminal.Line(line) + "\n")
+			b.WriteString(cut(terminal.Line(line), columns) + "\n")
 		}
 		b.WriteString(wrapOn)
 	}

@@ -49,9 +49,14 @@ the objects prove it, and what they do not prove is not told.`,
 
   # For a program
   rollspan why deployment/web -o json`,
-		Args:    func(_ *cobra.Command, args []string) error { return q.about(args) },
-		PreRunE: func(*cobra.Command, []string) error { return a.usage(q.validate()) },
-		RunE:    func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.why) },
+		Args: func(_ *cobra.Command, args []string) error { return q.about(args) },
+		PreRunE: func(*cobra.Command, []string) error {
+			if q.kind == kindRollout {
+				return a.usage(q.errOnlyLive())
+			}
+			return a.usage(q.validate())
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.why) },
 	}
 	q.addFlags(cmd)
 	return cmd
@@ -75,6 +80,9 @@ weeks. With --server it is asked instead of the cluster.`,
   rollspan history deployment/web -n shop --server http://127.0.0.1:7655`,
 		Args: func(_ *cobra.Command, args []string) error { return q.about(args) },
 		PreRunE: func(*cobra.Command, []string) error {
+			if q.kind == kindRollout && from.Server == "" {
+				return a.usage(q.errOnlyLive())
+			}
 			return a.usage(errors.Join(q.validate(), from.validate()))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,6 +113,15 @@ var askable = []asked{
 	{"Job", []string{"job", "jobs", "jobs.batch", "job.batch"}, semconv.K8SJobNameKey},
 	{"CronJob", []string{"cronjob", "cronjobs", "cj", "cronjobs.batch", "cronjob.batch"}, semconv.K8SCronJobNameKey},
 	{"Pod", []string{"pod", "pods", "po"}, semconv.K8SPodNameKey},
+	{kindRollout, []string{"rollout", "rollouts", "ro", "rollouts.argoproj.io", "rollout.argoproj.io"}, attr.ObjectNameKey},
+}
+
+// kindRollout is that of Argo Rollouts.
+const kindRollout = "Rollout"
+
+// errOnlyLive says that what a cluster has of a Rollout at one time proves no change.
+func (q *question) errOnlyLive() error {
+	return fmt.Errorf("%s: what a cluster has at one time does not tell of a Rollout of Argo Rollouts; 'rollspan status %[1]s' follows one, and 'rollspan history %[1]s --server URL' asks a rollspan that runs", q.subject())
 }
 
 // question is about one object of a cluster as it is now.

@@ -68,8 +68,12 @@ type doom struct {
 	sets      map[types.UID]*appsv1.ReplicaSet
 	revisions map[types.UID]*appsv1.ControllerRevision
 	pods      map[types.UID]*suspect
-	// pulls are the Events that say that a pull was hopeless, by their UID.
-	pulls map[types.UID]pull
+	// pulls are the Events that say that a pull was hopeless, by their UID, and pullsFor those UIDs
+	// by the pod's: there may be thousands of both.
+	pulls    map[types.UID]pull
+	pullsFor map[types.UID]map[types.UID]struct{}
+	// lost is what the pods do not recover from, whether they are of the template or not.
+	lost map[types.UID]*Doom
 }
 
 // suspect is a pod of the target in which something has gone wrong.
@@ -95,7 +99,7 @@ type pull struct {
 func newDoom(t Target) *doom {
 	return &doom{
 		target: t, sets: map[types.UID]*appsv1.ReplicaSet{}, revisions: map[types.UID]*appsv1.ControllerRevision{},
-		pods: map[types.UID]*suspect{}, pulls: map[types.UID]pull{},
+		pods: map[types.UID]*suspect{}, pulls: map[types.UID]pull{}, pullsFor: map[types.UID]map[types.UID]struct{}{}, lost: map[types.UID]*Doom{},
 	}
 }
 
@@ -115,6 +119,7 @@ func (d *doom) observe(o causality.Observation) {
 			delete(d.sets, in.UID)
 			delete(d.revisions, in.UID)
 			delete(d.pods, in.UID)
+			delete(d.lost, in.UID)
 		}
 	}
 	if m, ok := o.Object.(metav1.Object); ok && d.target.is(o.Object) && !gone {
@@ -150,6 +155,17 @@ func (d *doom) observePod(in *corev1.Pod, gone bool) {
 		}
 	}
 	note(d.pods, in.UID, s, gone || in.Namespace != d.target.Namespace || !s.inTrouble())
+	d.look(in.UID)
+}
+
+// look notes whether a pod does not recover, of which there is news.
+func (d *doom) look(pod types.UID) {
+	delete(d.lost, pod)
+	if s := d.pods[pod]; s != nil {
+		if f := d.foundIn(pod, s); f != nil {
+			d.lost[pod] = f
+		}
+	}
 }
 
 // observeEnd takes in how a container has ended.
@@ -204,7 +220,28 @@ func (d *doom) observeEvent(in *corev1.Event, gone bool) {
 	if in.Series != nil {
 		times = max(times, in.Series.Count)
 	}
-	note(d.pulls, in.UID, pull{in.InvolvedObject.UID, in.InvolvedObject.FieldPath, times}, gone)
+	d.forgetPull(in.UID)
+	pod := in.InvolvedObject.UID
+	note(d.pulls, in.UID, pull{pod, in.InvolvedObject.FieldPath, times}, gone)
+	if _, kept := d.pulls[in.UID]; kept {
+		if d.pullsFor[pod] == nil {
+			d.pullsFor[pod] = map[types.UID]struct{}{}
+		}
+		d.pullsFor[pod][in.UID] = struct{}{}
+	}
+	d.look(pod)
+}
+
+func (d *doom) forgetPull(event types.UID) {
+	was, known := d.pulls[event]
+	if !known {
+		return
+	}
+	delete(d.pulls, event)
+	of := d.pullsFor[was.pod]
+	if delete(of, event); len(of) == 0 {
+		delete(d.pullsFor, was.pod)
+	}
 }
 
 // hopeless reports whether what a registry said, as containerd, CRI-O and Docker pass it on, means
@@ -240,12 +277,25 @@ func containerStatuses(in *corev1.Pod) []corev1.ContainerStatus {
 // found is what the rollout of the target does not recover from; nil if there is nothing. Of
 // several pods it is that of the first one by name.
 func (d *doom) found() (found *Doom) {
-	first := ""
-	for uid, s := range d.pods {
-		if s.DeletionTimestamp != nil || first != "" && s.Name >= first {
+	// Pods of one owner and revision are alike, and to compare templates takes time.
+	type like struct {
+		owner types.UID
+		hash  string
+	}
+	first, known := "", map[like]bool{}
+	for uid, f := range d.lost {
+		s := d.pods[uid]
+		ref := metav1.GetControllerOfNoCopy(s.Pod)
+		if ref == nil || s.DeletionTimestamp != nil || first != "" && s.Name >= first {
 			continue
 		}
-		if f := d.foundIn(uid, s); f != nil && d.isNew(s.Pod) {
+		of := like{ref.UID, s.Labels[revisionHash]}
+		isNew, ok := known[of]
+		if !ok {
+			isNew = d.isNew(s.Pod)
+			known[of] = isNew
+		}
+		if isNew {
 			found, first = f, s.Name
 		}
 	}
@@ -272,10 +322,10 @@ func (d *doom) foundIn(uid types.UID, s *suspect) *Doom {
 }
 
 // pullsOf counts the pulls for a container that were hopeless.
-func (d *doom) pullsOf(pod types.UID, container string) (n int32) {
-	for _, p := range d.pulls {
-		if p.pod == pod && strings.HasSuffix(p.fieldPath, "{"+container+"}") {
-			n += p.times
+func (d *doom) pullsOf(pod types.UID, container string) (n int64) {
+	for event := range d.pullsFor[pod] {
+		if p := d.pulls[event]; strings.HasSuffix(p.fieldPath, "{"+container+"}") {
+			n += int64(p.times)
 		}
 	}
 	return n
@@ -290,6 +340,10 @@ func (d *doom) isNew(pod *corev1.Pod) bool {
 	}
 	if generation, observed := generations(d.object); observed < generation {
 		return false
+	}
+	if in, ok := d.object.(*argoRollout); ok {
+		set := d.sets[ref.UID]
+		return set != nil && ownedBy(set, d.uid) && in.isObserved() && in.hash != "" && set.Labels[rolloutHashLabel] == in.hash
 	}
 	switch in := d.object.(type) {
 	case *appsv1.Deployment:

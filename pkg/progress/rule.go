@@ -14,8 +14,17 @@ type verdict struct {
 	complete bool
 	// reason and message say why it has failed; empty if it has not.
 	reason, message string
-	// waits says what it waits for, as a sentence.
+	// waits says what it waits for, as a sentence. The engine has words that name pods, which are
+	// taken instead, unless sure says that only the workload itself can know.
 	waits string
+	sure  bool
+	// where is how far it has come, beside what it waits for: "step 2 of 4".
+	where string
+}
+
+func (v verdict) surely() verdict {
+	v.sure = true
+	return v
 }
 
 func waitsFor(format string, args ...any) verdict {
@@ -23,7 +32,7 @@ func waitsFor(format string, args ...any) verdict {
 }
 
 // judge decides as kubectl rollout status does (k8s.io/kubectl/pkg/polymorphichelpers,
-// rollout_status.go), which knows no Jobs. The error says that the workload's rollouts have no end.
+// rollout_status.go), which knows no Jobs, and of a Rollout as its own plugin does. The error says that the workload's rollouts have no end.
 func judge(o runtime.Object) (verdict, error) {
 	switch in := o.(type) {
 	case *appsv1.Deployment:
@@ -40,6 +49,8 @@ func judge(o runtime.Object) (verdict, error) {
 		return judgeDaemonSet(in), nil
 	case *batchv1.Job:
 		return judgeJob(in), nil
+	case *argoRollout:
+		return judgeArgoRollout(in), nil
 	}
 	return verdict{}, fmt.Errorf("a %T has no rollouts", o)
 }
@@ -153,6 +164,8 @@ func templateOf(o runtime.Object) *corev1.PodTemplateSpec {
 		return &in.Spec.Template
 	case *appsv1.DaemonSet:
 		return &in.Spec.Template
+	case *argoRollout:
+		return in.template
 	}
 	return nil
 }

@@ -1,14 +1,18 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +25,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 	"github.com/rollspan/rollspan/pkg/spans/text"
 )
 
@@ -68,9 +73,15 @@ type State struct {
 	// rollout into the deployer's trace: since when the context is there nobody can know now.
 	TraceKnown bool
 	// Before is how long the completed rollout before took, of which the number is
-	// BeforeRevision; both are zero if nothing proves one.
+	// BeforeRevision; both are zero if nothing proves one. Of a Job of a CronJob it is the last run
+	// that began before this one and was complete, of the Job BeforeName.
 	Before         time.Duration
 	BeforeRevision int64
+	BeforeName     string
+	// Unseen says why nothing new is seen, as a sentence without its period, and UnseenSince since
+	// when: then all else is as it was seen last. They are empty while all is seen that happens.
+	Unseen      string
+	UnseenSince time.Time
 }
 
 // Took is how long the rollout took, or has taken.
@@ -105,7 +116,9 @@ type Tracker struct {
 	object   runtime.Object
 	uid      types.UID
 	template *corev1.PodTemplateSpec
-	now      time.Time
+	// hash is that of a Rollout's template, where another workload has it.
+	hash string
+	now  time.Time
 	// ended has the outcome and its reason once there is one.
 	ended *State
 	// rollout identifies the root of the rollout that is followed, once one is known; last and
@@ -136,15 +149,21 @@ func (t *Tracker) Begin(objects []runtime.Object, reach time.Duration, now time.
 	if i < 0 {
 		return ErrNotThere
 	}
-	t.object, t.now = objects[i], now
-	t.uid, t.template = objects[i].(metav1.Object).GetUID(), templateOf(objects[i])
+	t.now = now
+	forEngine := make([]runtime.Object, len(objects))
+	for j, o := range objects {
+		var here runtime.Object
+		here, forEngine[j] = seenAs(o)
+		if j == i {
+			t.object = here
+		}
+		t.doom.observe(causality.Observation{Time: now, Type: watch.Added, Object: here})
+	}
+	t.uid, t.template = t.object.(metav1.Object).GetUID(), templateOf(t.object)
 	if _, err := judge(t.object); err != nil {
 		return err
 	}
-	for _, o := range objects {
-		t.doom.observe(causality.Observation{Time: now, Type: watch.Added, Object: o})
-	}
-	for _, o := range t.history(objects, reach, now) {
+	for _, o := range t.history(forEngine, reach, now) {
 		t.told(t.engine.Observe(o))
 	}
 	t.told(t.engine.Advance(now))
@@ -161,8 +180,9 @@ func (t *Tracker) history(objects []runtime.Object, reach time.Duration, now tim
 			newest = m.GetResourceVersion()
 		}
 	}
-	// Of a workload that its controller has not seen yet there is no history.
-	if generation, observed := generations(t.object); generation == 0 || observed > 0 {
+	// Of a workload that its controller has not seen yet there is no history. A Rollout has none in
+	// a snapshot, as that has no status of it.
+	if generation, observed := generations(t.object); t.target.Kind != kindRollout && (generation == 0 || observed > 0) {
 		h := snapshots.Reconstruct(copies, reach, now)
 		// Its writes are numbered from 1 on, which has to be before all that is still to come. In a
 		// cluster that has hardly begun it is not: then what there is is told as a first list.
@@ -187,15 +207,18 @@ func (t *Tracker) Observe(o causality.Observation) (ended bool) {
 	if o.Time.After(t.now) {
 		t.now = o.Time
 	}
-	t.doom.observe(o)
+	here, forEngine := seenAs(o.Object)
+	o.Object = forEngine
 	t.told(t.engine.Observe(o))
-	if m, ok := o.Object.(metav1.Object); ok {
-		switch {
-		case o.Type == watch.Deleted && m.GetUID() == t.uid:
+	o.Object = here
+	t.doom.observe(o)
+	if o.Object != nil && t.target.is(o.Object) {
+		switch ours := o.Object.(metav1.Object).GetUID() == t.uid; {
+		case o.Type == watch.Deleted && ours:
 			t.end(Deleted, "", "")
-		case o.Type != watch.Deleted && t.target.is(o.Object) && m.GetUID() != t.uid:
+		case o.Type != watch.Deleted && !ours:
 			t.end(Deleted, "", "another one has its name now")
-		case o.Type != watch.Deleted && m.GetUID() == t.uid:
+		case o.Type != watch.Deleted:
 			t.object = o.Object
 		}
 	}
@@ -213,7 +236,11 @@ func (t *Tracker) judge() {
 		return
 	}
 	if template := templateOf(t.object); template != nil && !equality.Semantic.DeepEqual(template, t.template) {
-		t.end(Superseded, "", "the pod template was changed before it was complete")
+		t.end(Superseded, "", templateChanged)
+		return
+	}
+	if t.hashChanged() {
+		t.end(Superseded, "", templateChanged)
 		return
 	}
 	switch v, err := judge(t.object); {
@@ -230,6 +257,20 @@ func (t *Tracker) judge() {
 	}
 }
 
+const templateChanged = "the pod template was changed before it was complete"
+
+// hashChanged reports whether the template of a Rollout is another one, where another workload has
+// it: then the controller says that, by its hash.
+func (t *Tracker) hashChanged() bool {
+	r, ok := t.object.(*argoRollout)
+	if !ok || r.template != nil || r.hash == "" || !r.isObserved() {
+		return false
+	}
+	was := t.hash
+	t.hash = r.hash
+	return was != "" && was != r.hash
+}
+
 func (t *Tracker) end(o Outcome, reason, message string) {
 	if t.ended == nil {
 		t.ended = &State{Outcome: o, Reason: reason, Message: message}
@@ -241,6 +282,7 @@ func (t *Tracker) told(traces []spans.Trace) {
 	for i := range traces {
 		c := &traces[i]
 		if !t.target.change(c) {
+			t.noteRun(c)
 			continue
 		}
 		if t.last == nil || !c.Root().Start.Before(t.last.Root().Start) || idOf(c) == t.rollout {
@@ -257,6 +299,21 @@ func (t *Tracker) noteComplete(c *spans.Trace) {
 	}
 }
 
+// noteRun notes the run of another Job of the same CronJob that began before the target was made.
+func (t *Tracker) noteRun(c *spans.Trace) {
+	job, ok := t.object.(*batchv1.Job)
+	if !ok {
+		return
+	}
+	owner, root := metav1.GetControllerOfNoCopy(job), c.Root()
+	if owner == nil || owner.Kind != kindCronJob || root == nil || c.Late || root.Kind != kind.JobRun || !root.Start.Before(job.CreationTimestamp.Time) {
+		return
+	}
+	if root.Text(semconv.K8SCronJobNameKey) == owner.Name && root.Text(semconv.K8SNamespaceNameKey) == t.target.Namespace {
+		t.noteComplete(c)
+	}
+}
+
 func outcomeOf(t *spans.Trace) attr.Outcome { return attr.Outcome(t.Root().Text(attr.OutcomeKey)) }
 
 // At says how the rollout goes at a time, at which all was seen that had happened.
@@ -270,6 +327,9 @@ func (t *Tracker) At(now time.Time) State {
 		s.Outcome, s.Reason, s.Message = t.ended.Outcome, t.ended.Reason, t.ended.Message
 	}
 	s.Change = t.change(s.Outcome)
+	if t.ended != nil && t.target.Kind == kindRollout {
+		s.Change = t.settled(s.Change, s.Outcome)
+	}
 	s.TraceKnown = s.Change != nil && t.traceKnown(s.Change)
 	t.compare(&s)
 	t.explain(&s)
@@ -287,6 +347,8 @@ func (t *Tracker) change(outcome Outcome) *spans.Trace {
 	for i := range open {
 		if t.target.change(&open[i]) {
 			known = append(known, &open[i])
+		} else {
+			t.noteRun(&open[i])
 		}
 	}
 	slices.Reverse(known)
@@ -312,6 +374,27 @@ func (t *Tracker) change(outcome Outcome) *spans.Trace {
 		}
 	}
 	return nil
+}
+
+// settling is longer than the engine waits for its streams to be level (causality.Options.Settle).
+const settling = 10 * time.Second
+
+// settled is the trace of a Rollout's rollout that has ended. The engine reads a Rollout off its
+// ReplicaSets, once nothing more can come that was written before. Here nothing more is waited for,
+// so its time goes on by itself; what is open then was open when this was seen last.
+func (t *Tracker) settled(change *spans.Trace, outcome Outcome) *spans.Trace {
+	t.told(t.engine.Advance(t.now.Add(settling)))
+	later := t.change(outcome)
+	if later == nil || text.IsOpen(later.Root()) && change != nil {
+		return change
+	}
+	whole := spans.Trace{Spans: slices.Clone(later.Spans), Late: later.Late}
+	for i := range whole.Spans {
+		if s := &whole.Spans[i]; s.End.After(t.now) {
+			s.End = t.now
+		}
+	}
+	return &whole
 }
 
 // traceKnown says whether the target has no trace context but that whose trace the rollout is in.
@@ -354,6 +437,9 @@ func (t *Tracker) compare(s *State) {
 		root := before.Root()
 		revision, _ := root.Attribute(attr.RevisionKey)
 		s.Before, s.BeforeRevision = root.End.Sub(root.Start), revision.AsInt64()
+		if name := root.Text(semconv.K8SJobNameKey); name != t.target.Name {
+			s.BeforeName = name
+		}
 	}
 }
 
@@ -363,20 +449,38 @@ const mostGoingOn = 3
 // explain says what the rollout waits for, and why it has failed: in the engine's words where it
 // has some, as these name pods.
 func (t *Tracker) explain(s *State) {
-	if v, err := judge(t.object); err == nil && !v.complete {
+	v, err := judge(t.object)
+	if err == nil && !v.complete {
 		s.Waits = v.waits
+	}
+	if s.Change != nil && !v.sure && s.Outcome != Complete {
+		s.Waits = cmp.Or(t.engineWaits(s.Change.Root()), s.Waits)
+	}
+	if s.Waits != "" {
+		s.Waits += in(v.where)
 	}
 	if s.Change == nil {
 		return
 	}
 	root := s.Change.Root()
-	if waits := root.Text(attr.WaitingForKey); waits != "" && s.Outcome != Complete {
-		s.Waits = waits
-	}
-	if on := text.GoingOn(s.Change); s.Outcome == Open && text.IsOpen(root) {
+	if s.Outcome == Open && text.IsOpen(root) {
+		on := text.GoingOn(s.Change)
+		if t.target.Kind == kindRollout {
+			on = slices.DeleteFunc(on, func(what string) bool { return strings.HasPrefix(what, kind.Paused.String()+" ") })
+		}
 		s.GoesOn = on[:min(mostGoingOn, len(on))]
 	}
-	if s.Outcome == Failed && root.Message != "" {
+	if s.Outcome == Failed && root.Message != "" && t.target.Kind != kindRollout {
 		s.Message = root.Message
 	}
+}
+
+// engineWaits is what a rollout waits for in the engine's words. That a Rollout is paused it knows
+// some seconds late, and the Rollout itself says that.
+func (t *Tracker) engineWaits(root *spans.Span) string {
+	waits := root.Text(attr.WaitingForKey)
+	if t.target.Kind == kindRollout {
+		waits = strings.TrimPrefix(strings.TrimPrefix(waits, kind.Paused.String()), "; ")
+	}
+	return waits
 }

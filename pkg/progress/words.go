@@ -52,7 +52,10 @@ func (s *State) Prospect() string {
 		return ""
 	}
 	before := "The rollout before"
-	if s.BeforeRevision > 0 {
+	switch {
+	case s.BeforeName != "":
+		before = "The run before (" + strings.ToLower(s.Target.Kind) + "/" + s.BeforeName + ")"
+	case s.BeforeRevision > 0:
 		before += fmt.Sprintf(" (revision %d)", s.BeforeRevision)
 	}
 	before += " took " + rounded(s.Before).String()
@@ -60,6 +63,15 @@ func (s *State) Prospect() string {
 		return fmt.Sprintf("%s; if this one does, it is over in %s, at %s.", before, left.Round(time.Second), due.UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf("%s; this one has taken %s more so far.", before, s.Now.Sub(due).Round(time.Second))
+}
+
+// Blind says in a line since when nothing new is seen, and why; empty while all is seen.
+func (s *State) Blind() string {
+	if s.Unseen == "" {
+		return ""
+	}
+	return fmt.Sprintf("Nothing new is seen since %s, for %s: %s.",
+		s.UnseenSince.UTC().Format(time.RFC3339), max(s.Now.Sub(s.UnseenSince), 0).Round(time.Second), s.Unseen)
 }
 
 // Result says in a line how it has ended, and why.
@@ -72,6 +84,9 @@ func (s *State) Result() string {
 	waits := ""
 	if s.Waits != "" {
 		waits = "; it waits for: " + s.Waits
+	}
+	if s.Unseen != "" {
+		waits += "; nothing new is seen since " + s.UnseenSince.UTC().Format(time.RFC3339) + ": " + s.Unseen
 	}
 	name := s.name()
 	switch s.Outcome {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -37,8 +38,17 @@ type Follower interface {
 	// Observe is called for each observation from then on, and reports whether it was the last.
 	Observe(causality.Observation) (last bool)
 	// Tick is called every second, and reports whether it was the last time. What happened up
-	// to now was observed, unless behind says otherwise.
-	Tick(now time.Time, behind bool) (last bool)
+	// to now was observed if behind is nil.
+	Tick(now time.Time, behind *Behind) (last bool)
+}
+
+// Behind says why not all was observed that has happened.
+type Behind struct {
+	// Why says what keeps the cluster from being read, as a sentence without its period: "the API
+	// server does not answer". It is empty where something is only still to be taken in.
+	Why string
+	// Since is when that was noticed.
+	Since time.Time
 }
 
 // MissingError says that an object is not there, and which of its kind are.
@@ -69,6 +79,7 @@ var followed = map[string][]kind{
 	statefulSetKind.Kind: {statefulSetKind, controllerRevisionKind},
 	daemonSetKind.Kind:   {daemonSetKind, controllerRevisionKind},
 	jobKind.Kind:         {jobKind},
+	rolloutKind.Kind:     {rolloutKind, replicaSetKind},
 }
 
 const (
@@ -98,8 +109,12 @@ func Follow(ctx context.Context, o FollowOptions, f Follower) error {
 	watching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	w := &follow{FollowOptions: o, cluster: c, queue: newQueue(), told: f}
+	sources, err := w.sources(append(slices.Clone(kinds), podKind, eventKind, claimKind))
+	if err != nil {
+		return err
+	}
 	w.streams = &streams{
-		sources: w.sources(append(slices.Clone(kinds), podKind, eventKind, claimKind)),
+		sources: sources,
 		trouble: newTrouble(o.Log, c.host), log: o.Log, now: time.Now, metrics: newStreamMetrics(), back: back{every: backEvery},
 		emit: func(seen causality.Observation) error { return w.queue.push(watching, seen) },
 		denied: func(s source) {
@@ -134,19 +149,31 @@ type follow struct {
 	at      map[types.UID]int // where each of objects is
 	bytes   int64
 	early   []causality.Observation
+	// blind is why nothing is seen since it began to be so; the zero value while all is.
+	blind Behind
 }
 
-// sources are those of a live run that are of some kinds. Without the workload's own there is
-// nothing to follow.
-func (w *follow) sources(kinds []kind) []source {
-	var chosen []source
-	for _, s := range w.cluster.liveSources([]string{w.Namespace}) {
-		if slices.Contains(kinds, s.kind) {
-			s.optional = s.optional && s.kind.Kind != w.Kind
-			chosen = append(chosen, s)
+// sources are those of a live run that are of some kinds, and custom resources, of which all is
+// read. Without the workload's own there is nothing to follow.
+func (w *follow) sources(kinds []kind) ([]source, error) {
+	chosen := w.cluster.liveSources([]string{w.Namespace})
+	chosen = slices.DeleteFunc(chosen, func(s source) bool { return !slices.Contains(kinds, s.kind) })
+	for _, k := range kinds {
+		if !isCustomWorkload(k.GroupKind()) {
+			continue
 		}
+		config := rest.CopyConfig(w.Config)
+		config.Wrap(boundPages)
+		client, err := dynamic.NewForConfig(config)
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(chosen, recordSources(client, k, []string{w.Namespace})...)
 	}
-	return chosen
+	for i := range chosen {
+		chosen[i].optional = chosen[i].optional && chosen[i].kind.Kind != w.Kind
+	}
+	return chosen, nil
 }
 
 // isThere asks for the workload, and whether what it takes to follow it may be read.
@@ -161,6 +188,8 @@ func (w *follow) isThere(ctx context.Context, k kind) error {
 		return context.Cause(ctx)
 	case apierrors.IsForbidden(err):
 		return &ForbiddenError{Missing: []Permission{{Group: k.Group, Resource: k.resource, Namespace: w.Namespace, Verbs: watchVerbs}}}
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("the API server does not have %s: there is no %s/%s to follow", k.gvr().GroupResource(), strings.ToLower(w.Kind), w.Name)
 	case err != nil:
 		return fmt.Errorf("list %s in namespace %s: %w", k.resource, w.Namespace, err)
 	case len(list.Items) > 0:
@@ -188,7 +217,7 @@ func (w *follow) feed(ctx context.Context) error {
 		case in := <-w.queue.out():
 			last, err = w.observe(w.queue.took(in))
 		case now := <-begin.C:
-			if w.behind() {
+			if w.behind() != nil {
 				continue
 			}
 			begin.Stop()
@@ -204,9 +233,24 @@ func (w *follow) feed(ctx context.Context) error {
 	}
 }
 
-// behind reports whether something is still to be observed that has happened.
-func (w *follow) behind() bool {
-	return len(w.streams.waitingFor()) > 0 || w.queue.length() > 0 || w.streams.blind()
+// behind says why something is still to be observed that has happened; nil if nothing is.
+func (w *follow) behind() *Behind {
+	if !w.streams.blind() {
+		w.blind = Behind{}
+		if len(w.streams.waitingFor()) > 0 || w.queue.length() > 0 {
+			return &Behind{}
+		}
+		return nil
+	}
+	// While the streams come back one by one there is no trouble any more that would say why.
+	if why, since := w.streams.trouble.lost(w.streams.needed()...); why != "" {
+		if w.blind.Since.IsZero() {
+			w.blind.Since = since
+		}
+		w.blind.Why = why
+	}
+	behind := w.blind
+	return &behind
 }
 
 func (w *follow) observe(o causality.Observation) (last bool, err error) {
@@ -252,5 +296,5 @@ func (w *follow) begin(now time.Time) (last bool, err error) {
 	}
 	early := w.early
 	w.objects, w.at, w.early = nil, nil, nil
-	return slices.ContainsFunc(early, w.told.Observe) || w.told.Tick(now, false), nil
+	return slices.ContainsFunc(early, w.told.Observe) || w.told.Tick(now, nil), nil
 }

@@ -20,7 +20,7 @@ func (f *told) Begin(objects []runtime.Object, _ time.Time) error {
 	return nil
 }
 func (f *told) Observe(causality.Observation) bool { return false }
-func (f *told) Tick(time.Time, bool) bool          { return false }
+func (f *told) Tick(time.Time, *Behind) bool       { return false }
 
 // Until its end, a list that is streamed says what happens to what it has. Of each object only the
 // latest state is there when following begins.

@@ -89,10 +89,12 @@ var liveKinds = []kind{
 
 // customKinds are workloads that are custom resources. Only their metadata is read, and
 // in that who wrote the object. They are found as owners, where the API server has them.
-var customKinds = []kind{
-	newKind("argoproj.io", "v1alpha1", "Rollout", "rollouts",
-		"the ReplicaSets of Argo Rollouts have traces of their own"),
-}
+var customKinds = []kind{rolloutKind}
+
+// rolloutKind is that of Argo Rollouts. Who follows one reads all of it, as its status says when it
+// has ended.
+var rolloutKind = newKind("argoproj.io", "v1alpha1", "Rollout", "rollouts",
+	"the ReplicaSets of Argo Rollouts have traces of their own")
 
 // isCustomWorkload reports whether a kind is one of these.
 func isCustomWorkload(gk schema.GroupKind) bool {
@@ -151,7 +153,7 @@ func kindsNamed(names []string) ([]kind, error) {
 
 // ResourceOf is the resource of a kind that can be watched, by its name.
 func ResourceOf(name string) (schema.GroupVersionResource, bool) {
-	for _, k := range recordKinds {
+	for _, k := range slices.Concat(recordKinds, customKinds) {
 		if k.Kind == name {
 			return k.gvr(), true
 		}

@@ -247,13 +247,17 @@ func (s *streams) blind() bool {
 	if s.trouble.none() {
 		return false // which is asked for each pod
 	}
-	var names []string
+	return s.trouble.blind(s.needed()...)
+}
+
+// needed are the names of the sources that are not optional.
+func (s *streams) needed() (names []string) {
 	for _, src := range s.sources {
 		if !src.optional {
 			names = append(names, src.name())
 		}
 	}
-	return s.trouble.blind(names...)
+	return names
 }
 
 // reported is a source's client that reports how its requests fare. The

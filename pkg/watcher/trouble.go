@@ -165,6 +165,22 @@ func (t *trouble) blind(kinds ...string) bool {
 	return false
 }
 
+// lost is what keeps any of some kinds from being read, and since when: the whole API server comes
+// first. It is empty where nothing does.
+func (t *trouble) lost(kinds ...string) (why string, since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.inTrouble() {
+		return t.cluster.reason, t.cluster.since
+	}
+	for _, k := range kinds {
+		if c, ok := t.kinds[k]; ok {
+			return k + " cannot be read", c.since
+		}
+	}
+	return "", time.Time{}
+}
+
 // clusterWide returns what an error says about the whole API server, or ""
 // if it is about one request.
 func clusterWide(err error) string {
