@@ -144,7 +144,10 @@ func (q *Query) after() (p place, first bool, err error) {
 	if p.UnmarshalText([]byte(q.After)) == nil {
 		return p, false, nil
 	}
-	return place{}, false, errors.New("the place where the page begins is not what a page before it said")
+	return place{}, false, ErrPlace
 }
+
+// ErrPlace says that a page was asked for that no page before it has named.
+var ErrPlace = errors.New("the place where the page begins is not what a page before it said")
 
 func (p place) cursor() string { return hex.EncodeToString(p.key()) }

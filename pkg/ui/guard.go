@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +44,18 @@ type guard struct {
 	// tokenFile has what a visitor has to know; empty for nothing.
 	tokenFile string
 	now       func() time.Time
+	log       *slog.Logger
+	// unread says that it was logged why the token cannot be read.
+	unread atomic.Bool
+}
+
+// token reads the token, and says once why that fails.
+func (g *guard) token() ([]byte, error) {
+	token, err := ReadToken(g.tokenFile)
+	if was := g.unread.Swap(err != nil); err != nil && !was {
+		g.log.Error("nobody is let in to the page: the token cannot be read", "error", err)
+	}
+	return token, err
 }
 
 // ReadToken reads the token that visitors have to know. Space around it does not count. The error
@@ -119,14 +133,14 @@ func namesLoopback(host string) bool {
 // knows reports whether a request shows that its sender knows the token: by the header
 // Authorization, or by the cookie of a login.
 func (g *guard) knows(r *http.Request) bool {
-	token, err := ReadToken(g.tokenFile)
+	token, err := g.token()
 	if err != nil {
 		return false
 	}
 	if given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		return isToken(token, given)
 	}
-	cookie, err := r.Cookie(cookieName)
+	cookie, err := r.Cookie(cookieNameOf(token))
 	return err == nil && g.isCookie(token, cookie.Value)
 }
 
@@ -134,6 +148,14 @@ func (g *guard) knows(r *http.Request) bool {
 func isToken(token []byte, given string) bool {
 	want, got := sha256.Sum256(token), sha256.Sum256([]byte(given))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// cookieNameOf is another one for each token: a browser sends a cookie to all ports of a host, and
+// two rollspans behind two of them (kubectl port-forward) would log each other's visitors out.
+func cookieNameOf(token []byte) string {
+	mac := hmac.New(sha256.New, token)
+	mac.Write([]byte(cookieName))
+	return cookieName + "_" + hex.EncodeToString(mac.Sum(nil)[:4])
 }
 
 // cookieOf is what a browser shows later: the time of the login, which only who knows the token can
@@ -160,7 +182,7 @@ func (g *guard) isCookie(token []byte, value string) bool {
 
 // refuse asks a browser to log in, and tells a program that it has to.
 func (g *guard) refuse(w http.ResponseWriter, r *http.Request) {
-	if _, err := ReadToken(g.tokenFile); err != nil {
+	if _, err := g.token(); err != nil {
 		http.Error(w, "The token cannot be read here; the log of rollspan says why.", http.StatusInternalServerError)
 		return
 	}
@@ -199,7 +221,7 @@ func (g *guard) takeLogin(w http.ResponseWriter, r *http.Request) error {
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return errors.New("the form was not sent from this page")
 	}
-	token, err := ReadToken(g.tokenFile)
+	token, err := g.token()
 	if err != nil {
 		return errors.New("the token cannot be read here; the log of rollspan says why")
 	}
@@ -207,7 +229,7 @@ func (g *guard) takeLogin(w http.ResponseWriter, r *http.Request) error {
 		return errors.New("that is not the token")
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: cookieOf(token, g.now()), Path: "/", MaxAge: int(loginLasts.Seconds()),
+		Name: cookieNameOf(token), Value: cookieOf(token, g.now()), Path: "/", MaxAge: int(loginLasts.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	})
 	return nil

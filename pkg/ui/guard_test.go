@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -115,7 +116,7 @@ func TestToken(t *testing.T) {
 		t.Fatalf("the cookies are %v", cookies)
 	}
 	with := func(value string) int {
-		return get(t, h, "/", browser, func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookieName, Value: value}) }).Code
+		return get(t, h, "/", browser, func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookies[0].Name, Value: value}) }).Code
 	}
 	good := cookies[0].Value
 	if code := with(good); code != http.StatusOK {
@@ -179,6 +180,47 @@ func TestBadToken(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Two rollspans behind two ports of one host do not log each other's visitors out.
+func TestTwoPagesOfOneHost(t *testing.T) {
+	const other = "fedcba98765432100123"
+	names := map[string]bool{}
+	for _, given := range []string{token, other} {
+		h := NewHandler(Options{History: shop(t), TokenFile: tokenFile(t, given), Now: now})
+		for _, c := range login(t, h, given, "", "same-origin").Result().Cookies() {
+			names[c.Name] = true
+			hasNot(t, c.Name+c.Value, given)
+		}
+	}
+	if len(names) != 2 {
+		t.Errorf("two tokens have the cookies %v", names)
+	}
+}
+
+// Who is told that the log says why the token cannot be read finds it there, once, and again when
+// that was mended and is so again.
+func TestUnreadableTokenIsLogged(t *testing.T) {
+	var out bytes.Buffer
+	file := tokenFile(t, token)
+	h := NewHandler(Options{History: shop(t), TokenFile: file, Now: now, Log: slog.New(slog.NewTextHandler(&out, nil))})
+	visit := func(content string, want int) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			get(t, h, "/")
+		}
+		if n := strings.Count(out.String(), "the token cannot be read"); n != want {
+			t.Errorf("it was said %d times, want %d:\n%s", n, want, out.String())
+		}
+	}
+	visit(token, 0)
+	visit("short", 1)
+	visit(token, 1)
+	visit("", 2)
+	hasNot(t, out.String(), token)
 }
 
 func TestIsLoopback(t *testing.T) {

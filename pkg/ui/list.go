@@ -318,7 +318,7 @@ func (p *pages) look(ctx context.Context, a asked) (l listing, next string, err 
 
 func formOf(a asked, f history.Facets) form {
 	v := a.values
-	more := slices.ContainsFunc([]string{"reason", "from", "to"}, func(key string) bool { return v.Get(key) != "" })
+	more := slices.ContainsFunc([]string{"reason", "took", "since", "from", "to"}, func(key string) bool { return v.Get(key) != "" })
 	return form{
 		Text: v.Get("q"), Name: v.Get("name"), Took: v.Get("took"), From: v.Get("from"), To: v.Get("to"), Since: v.Get("since"),
 		Namespaces: choices(f.Namespaces, given(v, "namespace")), Kinds: choices(f.Kinds, given(v, "kind")),

@@ -75,7 +75,7 @@ func NewHandler(o Options) http.Handler {
 	}
 	mux.HandleFunc("/", p.missing)
 	return &guard{
-		next: mux, loopback: o.Loopback && o.TokenFile == "", tokenFile: o.TokenFile, now: o.Now,
+		next: mux, loopback: o.Loopback && o.TokenFile == "", tokenFile: o.TokenFile, now: o.Now, log: o.Log,
 	}
 }
 
@@ -193,7 +193,7 @@ func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, message = http.StatusNotFound, "There is no such change here: it was never told, or it is so old that it was forgotten."
 	case errors.Is(err, errNoPage):
 		status, message = http.StatusNotFound, "There is no such page."
-	case errors.As(err, &wrong):
+	case errors.As(err, &wrong), errors.Is(err, history.ErrPlace):
 		status, message = http.StatusBadRequest, err.Error()
 	case r.Context().Err() != nil:
 		return // nobody is there any more

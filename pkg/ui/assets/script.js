@@ -61,8 +61,15 @@ function took(ms) {
   if (ms < 48 * 3600e3) { const m = Math.round(ms / 60e3); return `${sign}${Math.floor(m / 60)} h ${two(m % 60)} m`; }
   return `${sign}${Math.floor(ms / 86400e3)} d ${two(Math.floor(ms / 3600e3) % 24)} h`;
 }
+// ahead is by how many milliseconds the server's clock is ahead of the browser's, which may be
+// hours off. What it says is a second old at most, so a small difference is none.
+let ahead = 0;
+function setClock(answer) {
+  const by = Date.parse(answer.headers.get("Date")) - Date.now();
+  ahead = Math.abs(by) > 3000 ? by : 0;
+}
 function ago(stamp) {
-  const s = Math.floor((Date.now() - Date.parse(stamp)) / 1000);
+  const s = Math.floor((Date.now() + ahead - Date.parse(stamp)) / 1000);
   if (!(s >= 0)) return "";
   if (s < 60) return s + " s ago";
   if (s < 3600) return Math.floor(s / 60) + " min ago";
@@ -85,6 +92,8 @@ function poll(address, every, changed) {
     running = true;
     try {
       const answer = await fetch(address(), { headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store" });
+      setClock(answer);
+      if (answer.status >= 500) throw new Error(answer.statusText);
       if (answer.status === 200) {
         tag = answer.headers.get("ETag") || "";
         changed(await answer.json());
@@ -96,7 +105,7 @@ function poll(address, every, changed) {
   document.addEventListener("visibilitychange", ask);
   const timer = setInterval(ask, every);
   ask();
-  return () => clearInterval(timer);
+  return () => { clearInterval(timer); document.removeEventListener("visibilitychange", ask); };
 }
 function outcomeOf(o) {
   const e = make("span", "outcome o-" + word(o.class));
