@@ -90,6 +90,9 @@ func (e *Engine) observePod(o Observation, in *corev1.Pod) *podlife.Pod {
 		pod.ForgetPastRuns()
 	}
 	if isNew && o.Initial {
+		if !o.Inferred {
+			pod.ObserveListed(in, o.Time)
+		}
 		_, pod.ReadyFirst = pod.FirstReady()
 		pod.LostFirst = pod.LostAtFirst()
 	}

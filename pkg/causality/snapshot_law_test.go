@@ -137,7 +137,7 @@ func (w *watchedStream) steppedBefore(at time.Time) bool {
 // counterpart is what the stream tells in the place of a span of a dump: that of its ID, or
 // else the one of its kind about its object that is nearest.
 func (w *watchedStream) counterpart(s spans.Span) (spans.Span, bool) {
-	if same, ok := w.byID[s.SpanID.String()]; ok && !tries[s.Name] {
+	if same, ok := w.byID[s.SpanID.String()]; ok && !tries[s.Name] && !numbered[s.Name] {
 		return same, true
 	}
 	var best spans.Span
@@ -281,6 +281,9 @@ var tries = map[string]bool{
 	"ReplicaSet scale up": true, "ReplicaSet scale down": true,
 	"start container": true, "run container": true, "back off": true, "pull image": true, "unschedulable": true, "not ready": true, "in the way": true,
 }
+
+// numbered are other kinds of spans that are told apart by their number, from where the stream begins.
+var numbered = map[string]bool{"paused": true, "startup probe": true}
 
 // hold holds a trace of a dump, in which the newest time is end, to the law, and returns how
 // many spans that were.

@@ -45,7 +45,11 @@ func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 		endRun(pod, c)
 	}
 	if pod.Leaving() {
-		w.Delete(pod.DeleteAsked, pod.DeleteAskedBy)
+		by := pod.DeleteAskedBy
+		if at := pod.DeleteAsked.Earliest; pod.LostFirst && !at.IsZero() {
+			by = evidence.Write{Arrival: at}
+		}
+		w.Delete(pod.DeleteAsked, by)
 	}
 }
 

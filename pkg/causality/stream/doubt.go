@@ -36,4 +36,5 @@ const (
 	DoubtOfStep             // a ReplicaSet was scaled
 	DoubtOfReason           // why no node took a pod was another reason
 	DoubtOfCreation         // what the kubelet does for a container began with its start itself
+	DoubtOfStart            // what is known of a pod's start, and not of a restart
 )

@@ -61,6 +61,9 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	for _, set := range p.Sets {
 		b.tellsOf(set.Object)
 	}
+	for _, d := range p.Doubts(c) {
+		b.doubt(p.Workload.Object, d)
+	}
 	b.start = b.plan.StartOf(c)
 	b.end = b.endOf(c, now)
 	if c.Kind == attr.ChangeRun {
@@ -69,7 +72,7 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	b.root = b.add(SpanSpec{
 		Kind: kind.OfChange(c.Kind), Object: p.Workload.Kind, Service: p.Workload.Service(),
 		Target: p.Workload.Target(), Subject: p.Workload.Subject(),
-		Start: b.start, End: b.end, Attrs: b.rootAttributes(), EndProof: b.endProof(),
+		Start: b.start, End: b.end, Attrs: b.rootAttributes(), StartProof: p.StartProof(c), EndProof: b.endProof(),
 	})
 	b.addSteps(now)
 	b.addPods(now)

@@ -11,22 +11,28 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // tellsOf notes that the trace tells of an object, whose times may be known worse than to the
-// second.
-func (b *builder) tellsOf(about *podlife.Object) {
-	doubts := about.Doubts()
-	if len(doubts) == 0 {
-		return
+// second. What is in doubt of some of these it does not tell.
+func (b *builder) tellsOf(about *podlife.Object, but ...stream.DoubtOf) {
+	for _, d := range about.Doubts() {
+		if !slices.Contains(but, d.Of) {
+			b.doubt(about, d)
+		}
 	}
+}
+
+// doubt notes a doubt about an object.
+func (b *builder) doubt(about *podlife.Object, d evidence.Doubt) {
 	if b.doubts == nil {
 		b.doubts = map[string]evidence.Doubts{}
 	}
-	b.doubts[about.Subject()] = doubts
+	b.doubts[about.Subject()] = b.doubts[about.Subject()].With(d)
 }
 
 // prove says of the boundaries of the spans how well they are known, where that is worse than

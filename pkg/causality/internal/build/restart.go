@@ -15,6 +15,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -159,7 +160,7 @@ func newRestart(p *plans.Plan, restart *Restart) *builder {
 		workload: p.Workload,
 		app:      p.Workload.AppIn(pod, container),
 	}
-	b.tellsOf(pod.Object)
+	b.tellsOf(pod.Object, stream.DoubtOfStart)
 	return b
 }
 

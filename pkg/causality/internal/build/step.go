@@ -236,7 +236,7 @@ func (b *changeBuilder) addPauses() {
 		b.add(SpanSpec{
 			parent: b.root.SpanID, id: []string{kind.Paused.ID(), strconv.Itoa(i)},
 			Kind: kind.Paused, Service: b.plan.Workload.Service(), Subject: b.plan.Workload.Subject(),
-			Start: from, End: until,
+			Start: from, End: until, StartProof: b.plan.PauseProof(b.change, i, from),
 		})
 	}
 }

@@ -85,7 +85,7 @@ func (d Doubt) isOf(of Boundary) bool {
 		return of == EndOfReason
 	case stream.DoubtOfCreation:
 		return of == BeginOfCreation
-	case stream.DoubtOfAny:
+	case stream.DoubtOfAny, stream.DoubtOfStart:
 	}
 	return true
 }

@@ -29,6 +29,11 @@ type Change struct {
 	Kind   attr.Change
 	Opened evidence.Write  // the write that opened it
 	Start  evidence.Moment // when that was
+	// Since is since when it may have begun, if nothing but the first state that was seen of the
+	// workload tells of that; and MaybeOver says that it may have been over in that state, which
+	// shows pods missing, as they may have been lost since.
+	Since     time.Time
+	MaybeOver bool
 
 	Ended   bool
 	outcome attr.Outcome
@@ -93,6 +98,7 @@ type Change struct {
 type pause struct {
 	From, Until evidence.Moment
 	Resumed     evidence.Write
+	Listed      bool // it had begun before the list that shows it
 }
 
 // Over reports whether the change has ended, as far as is known or was told.

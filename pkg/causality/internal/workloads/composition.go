@@ -258,6 +258,7 @@ func (w *Workload) Recompose(n *News) {
 	w.Seen, w.State, w.Stated = true, st, n.Write
 	if st.atRest {
 		w.Current().pause(true, n.Write)
+		w.Current().noteListed(n)
 	}
 	w.Progress(nil, st, n.Write, n.O.Arrival())
 }
@@ -265,6 +266,16 @@ func (w *Workload) Recompose(n *News) {
 // shortestRest is how long a controller may take for its next step; a rest that is
 // shorter is no pause.
 const shortestRest = time.Second
+
+// noteListed notes of a pause that nobody states, and that a list shows, that it had begun before.
+func (c *Change) noteListed(n *News) {
+	if c == nil || !n.O.Initial || len(c.Pauses) == 0 {
+		return
+	}
+	if p := &c.Pauses[len(c.Pauses)-1]; p.From.At().Equal(n.Write.Arrival) {
+		p.Listed = true
+	}
+}
 
 // wake ends a pause that nobody states.
 func (c *Change) wake(write evidence.Write) {

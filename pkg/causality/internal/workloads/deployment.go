@@ -75,6 +75,7 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 	if c == nil {
 		return st
 	}
+	st.underWay = c.Reason != NewReplicaSetAvailable
 	switch c.Reason {
 	case ProgressDeadlineExceeded:
 		if c.Status == corev1.ConditionFalse {

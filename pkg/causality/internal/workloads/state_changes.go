@@ -50,6 +50,12 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 	}
 	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First, arrival, o.Time)
 	w.doubtStart(c, meta.GetCreationTimestamp().Time, o.Time)
+	if o.Initial && !o.Inferred && !st.IsNew {
+		c.MaybeOver = !st.underWay
+		if c.Start.Earliest.IsZero() {
+			c.Since = meta.GetCreationTimestamp().Time
+		}
+	}
 	if !st.IsNew || o.Initial {
 		// Whatever came before this state belongs to the change it shows.
 		c.Opened = evidence.Write{Arrival: c.Start.Earliest}

@@ -81,6 +81,8 @@ func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) 
 	st.Scaled = seen && st.total == st.replicas && st.Available >= st.replicas
 	switch {
 	case st.IsNew || st.Complete:
+	case !st.First && !st.OnDelete && st.partition == 0:
+		st.underWay = true // or the current revision would be the new one: completeRollingUpdate
 	case ready && updated:
 		st.RolledOut = true // but for the scale down
 	case st.First:
@@ -88,6 +90,7 @@ func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) 
 		// made or because they were lost.
 		st.RolledOut = in.Generation > 1 || !recent(in.CreationTimestamp.Time, o)
 	default:
+		st.underWay = !updated
 		st.RolledOut = updated && !recent(kube.Writer(in.ManagedFields, true, nil).At, o)
 	}
 	return st

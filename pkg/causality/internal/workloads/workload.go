@@ -146,11 +146,12 @@ type State struct {
 	// created with.
 	IsNew, unnumbered, First bool
 	// RolledOut says that the controller is done with the template, even if
-	// pods have become unavailable since.
-	RolledOut bool
-	failedAt  time.Time        // lastTransitionTime of ProgressDeadlineExceeded, if so
-	failure   evidence.Failure // why it failed, if not because its deadline was exceeded
-	deadline  time.Duration    // progressDeadlineSeconds
+	// pods have become unavailable since, and underWay that it is not. If neither is said,
+	// nothing tells.
+	RolledOut, underWay bool
+	failedAt            time.Time        // lastTransitionTime of ProgressDeadlineExceeded, if so
+	failure             evidence.Failure // why it failed, if not because its deadline was exceeded
+	deadline            time.Duration    // progressDeadlineSeconds
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
 	availableAt time.Time
 }

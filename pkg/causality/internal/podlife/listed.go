@@ -1,0 +1,150 @@
+package podlife
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+)
+
+const (
+	// listedReport is how long it takes a kubelet to report as Ready a pod that nothing probes, once
+	// its containers run: it looks at them once a second or so. A run that was shorter need not
+	// have been reported while it lasted.
+	listedReport = 5 * time.Second
+	// slowestStart is how long a pod may take to be Ready for the first time. It is the default of
+	// progressDeadlineSeconds. A transition that came later is not taken for the first.
+	slowestStart = 10 * time.Minute
+)
+
+// ObserveListed works out what a pod went through before the list that the watch began with, of
+// which its state is all that is known. Its conditions state their latest transitions, which need
+// not be the first: containers may have been restarted, and a probe or the node may have failed
+// since. What of this cannot be known gets a doubt, so that whoever tells of it says so.
+func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
+	first := p.firstStarts(in)
+	p.doubtListedStarts(first)
+	i := slices.IndexFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+	if i < 0 || in.Status.Conditions[i].LastTransitionTime.IsZero() || p.Finite {
+		return
+	}
+	c := &in.Status.Conditions[i]
+	latest := c.LastTransitionTime.Time
+	switch {
+	case c.Status == corev1.ConditionTrue:
+		p.dateListedReady(in, first, latest)
+	case in.Status.StartTime != nil && latest.After(in.Status.StartTime.Add(evidence.ArrivalSlack)):
+		// A pod begins by not being Ready. This one was not again, so it had been.
+		p.Ready = []transition{
+			{Status: true, At: evidence.Arrived(latest), Seen: seen},
+			{At: evidence.InSecond(latest, time.Time{}), Seen: seen},
+		}
+		p.dateListedReady(in, first, latest)
+	}
+}
+
+// listedStarts is what a list tells of when a pod's containers were started for the first time.
+type listedStarts struct {
+	earliest time.Time // before it none was
+	last     time.Time // when the last was, if it is known of all; else zero
+	reported bool      // these runs lasted for long enough to be reported
+	restarts bool      // a container was started more than once
+}
+
+func (p *Pod) firstStarts(in *corev1.Pod) listedStarts {
+	first := listedStarts{earliest: evidence.Latest(in.CreationTimestamp.Time, p.Scheduled.Earliest), reported: true}
+	known := len(in.Status.ContainerStatuses) > 0
+	for _, container := range p.Containers {
+		if container.Init || len(container.Runs) == 0 {
+			known = known && container.Init
+			continue
+		}
+		r := container.Runs[0]
+		last := container.lastRun()
+		first.restarts = first.restarts || last.Restart > 0 || len(container.Runs) > 1
+		if r.Restart > 0 || !r.Started.Known() {
+			known = false
+			continue
+		}
+		if r.Over() && r.Finished.Earliest.Sub(r.Started.Earliest) < listedReport {
+			first.reported = false
+		}
+		first.last = evidence.Latest(first.last, r.Started.Earliest)
+	}
+	if !known {
+		first.last = time.Time{}
+	}
+	return first
+}
+
+// doubtListedStarts says of the containers whose first run is not known any more that they may
+// have been started before the first run that is, and of a sandbox that was made anew that there
+// was another.
+func (p *Pod) doubtListedStarts(first listedStarts) {
+	for _, container := range p.Containers {
+		for _, r := range container.Runs {
+			if r.Restart == 0 {
+				continue
+			}
+			// Whether the pod had been Ready by then, nothing tells either.
+			for _, at := range []evidence.Moment{r.Started, r.Finished} {
+				p.doubtListed(stream.Doubt{At: at.Earliest, Earliest: first.earliest, Latest: at.Earliest, Of: stream.DoubtOfStart})
+			}
+		}
+	}
+	for _, at := range p.Sandboxes {
+		if first.restarts {
+			p.doubtListed(stream.Doubt{At: at.Earliest, Earliest: first.earliest, Latest: at.Earliest, Of: stream.DoubtOfStart})
+		}
+	}
+}
+
+// dateListedReady dates the first time at which a pod was Ready, of which the list has the latest
+// transition of its condition.
+func (p *Pod) dateListedReady(in *corev1.Pod, first listedStarts, latest time.Time) {
+	from := evidence.Latest(first.earliest, first.last)
+	at, by := latest, latest
+	switch {
+	case isProbed(&in.Spec) || first.last.IsZero() || !first.reported:
+		if latest.After(first.earliest.Add(slowestStart)) {
+			at, p.ReadyUnknown = from, true
+		}
+	case latest.After(from.Add(listedReport)):
+		at, by = from, from.Add(listedReport)
+	default:
+		from = latest // which was the first: had it been another since, it would be later
+	}
+	p.Ready[0].At = evidence.InSecond(at, time.Time{})
+	if seen := p.Ready[0].Seen; len(p.Ready) == 1 && !at.Equal(latest) {
+		again := evidence.InSecond(latest, time.Time{})
+		p.Ready = append(p.Ready, transition{At: again, Seen: seen}, transition{Status: true, At: again, Seen: seen})
+		p.doubtListed(stream.Doubt{At: latest, Earliest: at, Latest: latest, Of: stream.DoubtOfUnready})
+	}
+	for _, of := range []stream.DoubtOf{stream.DoubtOfReady, stream.DoubtOfStart} {
+		p.doubtListed(stream.Doubt{At: at, Earliest: evidence.Earliest(from, at), Latest: by, Of: of})
+	}
+}
+
+// disruptedFirst reports whether the kubelet had ended a pod for good before somebody deleted it, so
+// that it was not the deletion that ended it.
+func (p *Pod) disruptedFirst() bool {
+	return p.Disruption == corev1.PodReasonTerminationByKubelet && p.Disrupted.Earliest.Before(p.DeleteAsked.Earliest)
+}
+
+func (p *Pod) doubtListed(d stream.Doubt) {
+	p.doubts = p.doubts.With(evidence.Doubt{Doubt: d, Source: attr.SourceCondition})
+}
+
+// isProbed reports whether a pod is not Ready just because its containers run.
+func isProbed(spec *corev1.PodSpec) bool {
+	if len(spec.ReadinessGates) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
+		return c.ReadinessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil && c.Lifecycle.PostStart != nil
+	})
+}
