@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/alarms"
 	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
 	"github.com/rollspan/rollspan/pkg/webhook"
 )
@@ -62,6 +63,16 @@ type toldOutput struct {
 	noticedOutput
 	sender *webhook.Sender
 	queue  *journal.Queue // what waits for it on the disk; nil without a data directory
+}
+
+// Deliver has the webhook told before the trace goes on: who has acknowledged the trace's spans does
+// not hand it out again, so what is told of it survives the machine by then, too.
+func (o toldOutput) Deliver(t spans.Trace) error {
+	o.notice(t)
+	if o.queue != nil {
+		o.queue.Sync() // which has nothing to do for most traces
+	}
+	return o.output.Deliver(t)
 }
 
 func (o toldOutput) Close(ctx context.Context) error {
