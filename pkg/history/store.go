@@ -25,6 +25,7 @@ const (
 // store is a Store on tables. One goroutine writes to them.
 type store struct {
 	options Options
+	aged    func() time.Time // see aging
 	codec   *codec
 	// anew makes tables without anything in them, where those that there were are damaged.
 	anew func() (tables, error)
@@ -57,14 +58,16 @@ func NewMemory(o Options) Store {
 
 func newStore(o Options, t tables, anew func() (tables, error)) *store {
 	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
+	aged := o.Now
 	if o.Now == nil {
-		o.Now = time.Now
+		began := time.Now()
+		o.Now, aged = time.Now, newAging(time.Now, func() time.Duration { return time.Since(began) }).now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &store{
-		options: o, codec: newCodec(), anew: anew, tables: t,
+		options: o, aged: aged, codec: newCodec(), anew: anew, tables: t,
 		moved: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go s.run()
@@ -183,7 +186,7 @@ func (s *store) write(batch []spans.Trace) (err error) {
 	}
 	var oldest time.Time
 	if s.options.MaxAge > 0 {
-		oldest = s.options.Now().Add(-s.options.MaxAge)
+		oldest = s.aged().Add(-s.options.MaxAge)
 	}
 	err = keep(s.tables, s.codec, batch, oldest)
 	for some := true; some && errors.Is(err, errFull); {
