@@ -230,7 +230,7 @@ func TestDamagedJournalIsBounded(t *testing.T) {
 // if it had not begun.
 func TestReplayIsInterrupted(t *testing.T) {
 	steps := load(t, oneRecording)
-	dir, told, _ := livedUnacknowledged(t, steps)
+	dir, told, first := livedUnacknowledged(t, steps)
 	errEnd, n, to := errors.New("SIGTERM"), 0, newTold(t)
 	k, err := journal.Open(journal.Options{Dir: dir, New: newEngine, Log: testLog(t), Interrupted: func() error {
 		if n++; n > 20 {
@@ -249,10 +249,32 @@ func TestReplayIsInterrupted(t *testing.T) {
 	}
 	k, said := quietly(t, dir, newEngine, to)
 	told.compare(to, "behind a replay that was interrupted")
-	if k.Replayed() != len(steps) || said != "" {
+	if k.Replayed() != len(steps) || said != "" || len(k.Segments()) != len(first.Segments()) {
 		t.Errorf("%d of %d are replayed: %s", k.Replayed(), len(steps), said)
 	}
 	k.Kill()
+}
+
+// How much a frame holds is beside its checksum. Where that is damaged the frame is, and is not found
+// to be damaged by each process that comes: what is left of the file can be read.
+func TestDamagedHeadOfAFrame(t *testing.T) {
+	steps := load(t, oneRecording)
+	_, _, k := lived(t, steps)
+	path := k.Segments()[1]
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := len(journal.Header()) // behind the first frame
+	at += 12 + int(binary.LittleEndian.Uint32(content[at:]))
+	holds := binary.LittleEndian.Uint32(content[at+8:])
+	binary.LittleEndian.PutUint32(content[at+8:], holds-1)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if good, err := journal.ReadFile(path, int64(len(content))); !errors.Is(err, journal.ErrDamaged) || good != int64(at) {
+		t.Errorf("%d bytes are good, want the %d before the frame: %v", good, at, err)
+	}
 }
 
 // A Keeper may be closed while its loop goes on, as one that is stuck is left alone: what that

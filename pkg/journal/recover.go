@@ -209,55 +209,16 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 			return nil
 		}
 	}
-	n, unread := int64(0), false
+	r := &replaying{at: at, hand: hand}
 	k.replayed = 0
-	damaged, err := k.observed.recover(func(e entry) error {
-		if k.options.Interrupted != nil {
-			if err := k.options.Interrupted(); err != nil {
-				return &handError{err}
-			}
-		}
-		if k.ledger.skipped[e.seq] {
-			return nil
-		}
-		if err := at.enter(e.seq); err != nil {
-			return err
-		}
-		built, err := k.again(e)
-		var p *poison
-		var other *OtherClusterError
-		switch {
-		case errors.As(err, &p), errors.As(err, &other), errors.Is(err, errScope):
-			return err
-		case err != nil:
-			k.unreadable(e.seq, err)
-			unread = true
-			return nil
-		}
-		switch e.body[0] {
-		case recObserved:
-			n++
-			k.replayed++
-		case recTime:
-			k.replayed++
-		}
-		if out := k.ready(built); len(out) > 0 {
-			if err := hand(out); err != nil {
-				return &handError{err}
-			}
-		}
-		if !k.Kept() {
-			return errStopped // nothing would say any more what was handed out before
-		}
-		return nil
-	})
+	damaged, err := k.observed.recover(func(e entry) error { return k.replayRecord(r, e) })
 	k.report(damaged, "what happened then is known only as far as objects and Events still prove it")
 	if errors.Is(err, errStopped) {
 		return nil
 	}
 	// A segment that is aside is not found again: not by the replay after this one, if that ended
 	// early, nor by the next process.
-	k.lacks = k.lacks || unread || slices.ContainsFunc(damaged, func(d damage) bool { return d.aside != "" })
+	k.lacks = k.lacks || r.unread || slices.ContainsFunc(damaged, func(d damage) bool { return d.aside != "" })
 	if k.lacks {
 		k.lost()
 	}
@@ -270,8 +231,58 @@ func (k *Keeper) replay(hand func([]spans.Trace) error) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.stats.Recovered = n
+	k.stats.Recovered = r.observations
 	return err
+}
+
+// replaying is a replay that goes on.
+type replaying struct {
+	at           *progress
+	hand         func([]spans.Trace) error
+	observations int64
+	unread       bool // a record could not be read
+}
+
+// replayRecord does what a record says, and hands out what that finished.
+func (k *Keeper) replayRecord(r *replaying, e entry) error {
+	if k.options.Interrupted != nil {
+		if err := k.options.Interrupted(); err != nil {
+			return &handError{err}
+		}
+	}
+	if k.ledger.skipped[e.seq] {
+		return nil
+	}
+	if err := r.at.enter(e.seq); err != nil {
+		return err
+	}
+	built, err := k.again(e)
+	var p *poison
+	var other *OtherClusterError
+	switch {
+	case errors.As(err, &p), errors.As(err, &other), errors.Is(err, errScope):
+		return err
+	case err != nil:
+		k.unreadable(e.seq, err)
+		r.unread = true
+		return nil
+	}
+	switch e.body[0] {
+	case recObserved:
+		r.observations++
+		k.replayed++
+	case recTime:
+		k.replayed++
+	}
+	if out := k.ready(built); len(out) > 0 {
+		if err := r.hand(out); err != nil {
+			return &handError{err}
+		}
+	}
+	if !k.Kept() {
+		return errStopped // nothing would say any more what was handed out before
+	}
+	return nil
 }
 
 // errStopped says that the keeping has ended in a replay.

@@ -399,6 +399,7 @@ func readSegment(seg segment, each func(entry) error) (good int64, err error) {
 	frames := newUnpacker(f, size)
 	last := uint64(0)
 	for {
+		good := frames.good
 		raw, err := frames.next()
 		switch {
 		case errors.Is(err, io.EOF) && size < seg.bytes:
@@ -409,7 +410,7 @@ func readSegment(seg segment, each func(entry) error) (good int64, err error) {
 			return frames.good, err
 		}
 		if last, err = decodeFrame(raw, last, each); err != nil {
-			return frames.good, err
+			return good, err // or it would be damaged again
 		}
 	}
 }
