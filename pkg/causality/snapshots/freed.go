@@ -1,12 +1,11 @@
 package snapshots
 
 import (
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 )
 
 // place is what two pods of one owner cannot both have: of a StatefulSet the name, and of a
@@ -61,19 +60,28 @@ func (snap *snapshot) freePlaces() {
 			births[p] = append(births[p], pod.born)
 		}
 	}
+	for _, at := range births {
+		slices.SortFunc(at, time.Time.Compare)
+	}
 	for _, pod := range snap.pods {
 		p, ok := snap.placeOf(pod)
 		if !ok || pod.gone.IsZero() || !pod.askedKnown {
 			continue
 		}
-		var next time.Time
-		for _, at := range births[p] {
-			if at.After(pod.asked) {
-				next = evidence.Earliest(next, at)
-			}
-		}
-		if due := pod.asked.Add(graceOf(&pod.start.Spec) + nextSlack); next.After(pod.gone) && !next.After(due) {
-			pod.lastSign, pod.gone = pod.gone, next
+		later := births[p][bornUntil(births[p], pod.asked):]
+		if due := pod.asked.Add(graceOf(&pod.start.Spec) + nextSlack); len(later) > 0 && later[0].After(pod.gone) && !later[0].After(due) {
+			pod.lastSign, pod.gone = pod.gone, later[0]
 		}
 	}
+}
+
+// bornUntil is how many of the births, which are in order, were not after a time.
+func bornUntil(births []time.Time, at time.Time) int {
+	n, _ := slices.BinarySearchFunc(births, at, func(born, at time.Time) int {
+		if born.After(at) {
+			return 1
+		}
+		return -1
+	})
+	return n
 }
