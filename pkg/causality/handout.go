@@ -10,13 +10,14 @@ import (
 )
 
 // dropRepeated takes out of a trace what has the ID of a span that was handed out. Without
-// its root a trace is what comes later.
+// its root a trace is what comes later. No log record names what was taken out.
 func (e *Engine) dropRepeated(t *spans.Trace) {
 	root := t.Root().SpanID
 	t.Spans = slices.DeleteFunc(t.Spans, func(s spans.Span) bool {
 		again := !e.handed.Add(s.TraceID, s.SpanID)
 		if again {
 			e.stats.Repeated++
+			e.records.Repeated(s.TraceID, s.SpanID)
 		}
 		return again
 	})

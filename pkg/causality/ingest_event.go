@@ -14,8 +14,7 @@ import (
 
 // observeEvent files an Event under the object it is about.
 func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
-	key := podlife.EventKey(in)
-	ev := e.events[key]
+	key, ev := e.eventOf(in)
 	times := e.eventTimes(o, in, ev)
 	first, last := times.first, times.last
 	count := podlife.EventCount(in)
@@ -82,6 +81,17 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	return obj
 }
 
+// eventOf is what is known of an Event, and by which key; nil if it is new. Whoever names Events
+// himself may use a name again for what another object does: that is another Event.
+func (e *Engine) eventOf(in *corev1.Event) (key string, ev *podlife.Event) {
+	key = podlife.EventKey(in)
+	if ev = e.events[key]; ev != nil && ev.AboutAnother(in) {
+		key = podlife.EventKeyAbout(in)
+		ev = e.events[key]
+	}
+	return key, ev
+}
+
 // hadSeen reports whether news of what happened at a time had come, and was forgotten since:
 // the watcher was there, and has been for longer than news take.
 func (e *Engine) hadSeen(o Observation, at time.Time) bool {
@@ -130,10 +140,7 @@ func (e *Engine) seenBefore(in *corev1.Event, o Observation, last time.Time) boo
 // expireEvent forgets an Event that the API server has dropped, once a span
 // has it. Until then its record is all there is.
 func (e *Engine) expireEvent(in *corev1.Event) {
-	key := podlife.EventKey(in)
-	ev := e.events[key]
-	if ev == nil || !ev.Told() {
-		return
+	if _, ev := e.eventOf(in); ev != nil && ev.Told() {
+		e.removeEvent(ev)
 	}
-	e.removeEvent(ev)
 }

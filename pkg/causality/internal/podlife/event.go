@@ -136,6 +136,22 @@ func EventKey(ev *corev1.Event) string {
 	}
 }
 
+// EventKeyAbout identifies an Event whose name is known of one about another object.
+func EventKeyAbout(ev *corev1.Event) string {
+	io := &ev.InvolvedObject
+	return strings.Join([]string{EventKey(ev), io.Kind, io.Name, string(io.UID)}, "/")
+}
+
+// AboutAnother reports whether something states another object than the one that the Event is
+// about. What it does not state is no difference, nor are the UIDs that kubelets make: a Node's
+// may be its name, and that of a static pod is not its mirror pod's.
+func (ev *Event) AboutAnother(in *corev1.Event) bool {
+	of, io := ev.Object, &in.InvolvedObject
+	differs := func(a, b string) bool { return a != "" && b != "" && a != b }
+	return differs(of.Kind, io.Kind) || differs(of.Name, io.Name) ||
+		differs(string(of.UID), string(io.UID)) && !ByName(of.ObjectID) && !ev.Static && string(io.UID) != io.Name
+}
+
 // EventCount is how often the Event says it happened.
 func EventCount(ev *corev1.Event) int32 {
 	switch {

@@ -30,6 +30,9 @@ type lookout struct {
 // spanOf is the span that has, or will have, the time of an Event; zero where that is not
 // certain.
 func (l *lookout) spanOf(it *entry, of subject) (in trace.TraceID, id trace.SpanID) {
+	if it.repeated {
+		return in, id
+	}
 	if in, id, ok := it.event.Ledger.On(it.count, it.at); ok {
 		return in, id
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
@@ -28,14 +29,19 @@ const (
 	further = 2 * time.Second
 	// pause is how far apart the times are at which records are handed out.
 	pause = time.Second
-	// mostWaiting is how many records wait at most. They take some 500 B each.
+	// mostWaiting is how many records wait at most, and mostBytes how much they may take: anybody
+	// may write long Events. Where there are more, the first are handed out before their time.
 	mostWaiting = 1 << 16
+	mostBytes   = 64 << 20
+	// entryOverhead is what a record takes beside its texts, in bytes.
+	entryOverhead = 1 << 10
 )
 
 // Records are the log records that are still to be handed out. A nil pointer makes none.
 type Records struct {
 	wanted  func(*corev1.Event) bool
 	waiting []*entry // in the order in which the news came
+	bytes   int      // what they take
 	next    time.Time
 	lost    int64
 	failed  map[*workloads.Workload]bool // in this Take: see GiveUp
@@ -49,6 +55,8 @@ type entry struct {
 	at     time.Time
 	seen   time.Time
 	record spans.Record
+	// repeated says that the span which took the Event last was not handed out: see Repeated.
+	repeated bool
 }
 
 // New returns Records of the Events that are wanted; nil where none are.
@@ -73,12 +81,29 @@ func (r *Records) Observe(ev *podlife.Event, in *corev1.Event, o stream.Observat
 	if last.Listed || !r.wanted(in) {
 		return
 	}
-	r.waiting = append(r.waiting, &entry{event: ev, count: last.Count, at: last.At, seen: o.Time, record: recordOf(ev, last, in, o.Time)})
-	if n := len(r.waiting); n > 2*mostWaiting {
-		r.lost += int64(n - mostWaiting) // nothing is handed out, as the engine is held
-		r.waiting = slices.Clone(r.waiting[n-mostWaiting:])
+	it := &entry{event: ev, count: last.Count, at: last.At, seen: o.Time, record: recordOf(ev, last, in, o.Time)}
+	r.waiting, r.bytes = append(r.waiting, it), r.bytes+it.bytes()
+	if len(r.waiting) <= 2*mostWaiting && r.bytes <= 2*mostBytes {
+		return
 	}
+	for r.full() { // nothing is handed out, as the engine is held
+		r.lost++
+		r.drop()
+	}
+	r.waiting = slices.Clone(r.waiting)
 }
+
+// bytes is what the record takes, at the most: an Event that is remembered has its texts, too.
+func (it *entry) bytes() int {
+	n := entryOverhead + len(it.record.Message)
+	for _, kv := range it.record.Attributes {
+		n += len(kv.Value.AsString())
+	}
+	return n
+}
+
+// full reports whether more records wait than may.
+func (r *Records) full() bool { return len(r.waiting) > mostWaiting || r.bytes > mostBytes }
 
 // Lost is how many records had no room to wait.
 func (r *Records) Lost() int64 {
@@ -134,11 +159,28 @@ func stated(in *corev1.Event) string {
 	if in.Series != nil {
 		at = in.Series.LastObservedTime.Time
 	}
+	if at.IsZero() && !in.EventTime.IsZero() {
+		at = in.EventTime.Time
+	}
 	return strconv.FormatInt(at.Unix(), 10)
 }
 
 // delay is how long a record waits, where late observations are waited for for a while.
 func delay(settle time.Duration) time.Duration { return min(settle+further, MaxDelay) }
+
+// Repeated is told of a span that is not handed out, as another of its ID was: what it had taken of
+// Events is on no span. Spans repeat where an object states what another one did, or is known anew
+// after a fault: so they are few.
+func (r *Records) Repeated(in trace.TraceID, id trace.SpanID) {
+	if r == nil {
+		return
+	}
+	for _, it := range r.waiting {
+		if on := it.event.Ledger.Records; on != nil && on.TraceID == in && on.SpanID == id {
+			it.repeated = true
+		}
+	}
+}
 
 // Ready reports whether there are records to hand out, where late observations are waited for
 // for a while.
@@ -146,7 +188,7 @@ func (r *Records) Ready(now time.Time, settle time.Duration) bool {
 	if r == nil || len(r.waiting) == 0 || now.Before(r.next) {
 		return false
 	}
-	return len(r.waiting) > mostWaiting || !now.Before(r.waiting[0].seen.Add(delay(settle)))
+	return r.full() || !now.Before(r.waiting[0].seen.Add(delay(settle)))
 }
 
 // Around is what is known of what Events are about.
@@ -205,7 +247,7 @@ func (r *Records) Take(now time.Time, settle time.Duration, all bool, around Aro
 	}
 	r.next = now.Add(pause)
 	look := lookout{now: now, patience: around.Patience, settle: settle, around: around, aheads: map[any]*build.Ahead{}}
-	for len(r.waiting) > 0 && (all || len(r.waiting) > mostWaiting || !now.Before(r.waiting[0].seen.Add(delay(settle)))) {
+	for len(r.waiting) > 0 && (all || r.full() || !now.Before(r.waiting[0].seen.Add(delay(settle)))) {
 		it := r.waiting[0]
 		of := around.subject(it.event.Object)
 		record := it.record
@@ -221,6 +263,7 @@ func (r *Records) Take(now time.Time, settle time.Duration, all bool, around Aro
 
 // drop drops the record that waits longest.
 func (r *Records) drop() {
+	r.bytes -= r.waiting[0].bytes()
 	r.waiting[0] = nil
 	if r.waiting = r.waiting[1:]; len(r.waiting) == 0 {
 		r.waiting = nil

@@ -1,13 +1,17 @@
 package records
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -49,5 +53,48 @@ func TestAPanicCostsAnEventItsIDsAndNothingElse(t *testing.T) {
 	}
 	if bad := out[1].Record; bad.TraceID.IsValid() || bad.SpanID.IsValid() {
 		t.Error("it names a trace")
+	}
+}
+
+// Long Events are handed out before their time, and where nothing may be handed out the oldest are
+// lost: what waits is bounded by what it takes.
+func TestLongRecordsThatWaitAreBounded(t *testing.T) {
+	now := time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
+	r := New(func(*corev1.Event) bool { return true })
+	long := strings.Repeat("x", spans.MaxText)
+	around := Around{Claims: podlife.NewVolumeClaims(), WorkloadOf: func(*podlife.Object) *workloads.Workload { return nil }}
+	n := 0
+	observe := func() {
+		n++
+		ev := &podlife.Event{
+			Object: &podlife.Object{ObjectID: kube.ObjectID{Kind: "Shop", Namespace: "shop"}, Name: "cart"}, Ledger: &ledger.Event{},
+			Occurrences: []podlife.Occurrence{{Count: 1, At: now}},
+		}
+		r.Observe(ev, &corev1.Event{Message: long, Reason: long, Action: long}, stream.Observation{Time: now})
+	}
+	for !r.Ready(now, 5*time.Second) {
+		observe()
+	}
+	if n < 100 || n > mostWaiting/2 {
+		t.Errorf("%d records are too many to wait", n)
+	}
+	var out []spans.Trace
+	r.Take(now, 5*time.Second, false, around, &out)
+	if len(out) == 0 || len(out)+len(r.waiting) != n || r.bytes > mostBytes {
+		t.Errorf("%d were handed out, and %d wait with %d bytes", len(out), len(r.waiting), r.bytes)
+	}
+	for range 4 * n {
+		observe() // and nobody takes them
+	}
+	if r.Lost() == 0 || r.bytes > 2*mostBytes {
+		t.Errorf("%d are lost, and %d wait with %d bytes", r.Lost(), len(r.waiting), r.bytes)
+	}
+	handed := len(out)
+	r.Take(now, 5*time.Second, true, around, &out)
+	if got := int64(len(out)) + r.Lost(); got != int64(n) || r.bytes != 0 {
+		t.Errorf("of %d there are %d, %d of them lost, and %d bytes", n, got, r.Lost(), r.bytes)
+	}
+	if len(out) == handed {
+		t.Error("nothing was left")
 	}
 }
