@@ -22,8 +22,8 @@ type recorded struct {
 	*causality.Engine
 	traces  []spans.Trace
 	records []*spans.Record
-	// told is when each record was handed out.
-	told []time.Time
+	// handed is when each trace was handed out, and told each record.
+	handed, told []time.Time
 }
 
 func newRecorded() *recorded {
@@ -33,7 +33,7 @@ func newRecorded() *recorded {
 func (r *recorded) take(now time.Time, out []spans.Trace) {
 	for _, t := range out {
 		if t.Record == nil {
-			r.traces = append(r.traces, t)
+			r.traces, r.handed = append(r.traces, t), append(r.handed, now)
 			continue
 		}
 		r.records, r.told = append(r.records, t.Record), append(r.told, now)

@@ -249,3 +249,39 @@ func TestRecordsOfWhatHasNoNamespace(t *testing.T) {
 		t.Errorf("there are %v", traces)
 	}
 }
+
+// Where the kubelet tells nothing, nobody knows whether what it has to say of a pod's start is still
+// to come: which phase the scheduler's Event is on is not certain. The trace is.
+func TestNoPhaseIsNamedOfWhichTheKubeletHasToldNothing(t *testing.T) {
+	named := 0
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		obs = slices.DeleteFunc(slices.Clone(obs), func(o causality.Observation) bool {
+			ev, ok := o.Object.(*corev1.Event)
+			return ok && (ev.Source.Component == "kubelet" || ev.ReportingController == "kubelet")
+		})
+		r := recordedOf(obs)
+		type span struct {
+			name   string
+			handed time.Time
+		}
+		all := map[trace.SpanID]span{}
+		for i := range r.traces {
+			for _, s := range r.traces[i].Spans {
+				all[s.SpanID] = span{s.Name, r.handed[i]}
+			}
+		}
+		for i, record := range r.records {
+			told := r.told[i]
+			if record.Reason != "Scheduled" || told.IsZero() || !record.TraceID.IsValid() {
+				continue
+			}
+			named++
+			if on, ok := all[record.SpanID]; ok && (on.handed.IsZero() || on.handed.After(told)) {
+				t.Errorf("it is said to be on %s, before that is over: %s", on.name, shown(record))
+			}
+		}
+	})
+	if named == 0 {
+		t.Error("no record names a trace: this was not put to the test")
+	}
+}

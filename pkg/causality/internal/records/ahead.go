@@ -156,10 +156,10 @@ func (l *lookout) startOf(p *plans.Plan, pod *podlife.Pod) (a *build.Ahead, cert
 	return a, a != nil
 }
 
-// known is the time before which all is known of what is said of a pod as it starts: what was
-// waited for, or what its kubelet has told since. That tells of one thing after the other.
-func (l *lookout) known(pod *podlife.Pod) time.Time {
-	known := l.now.Add(-l.settle - 1)
+// known is the time before which all is known of what is said of a pod as it starts: up to what its
+// kubelet has told, as its recorder sends one thing after the other. How late it is, nobody knows
+// before it comes. It is the zero time where the kubelet has told nothing yet.
+func (l *lookout) known(pod *podlife.Pod) (known time.Time) {
 	for _, ev := range pod.Events {
 		if ev.Component == attr.ServiceKubelet && !ev.FirstArrival.Add(l.patience).After(l.now) {
 			known = evidence.Latest(known, ev.First())
