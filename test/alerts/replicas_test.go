@@ -37,14 +37,14 @@ func newReplica() *replica {
 
 var beginOfSample = regexp.MustCompile(`(?m)^(\w+)(?:\{(.*)\})? `)
 
-// scrape is what Prometheus makes of /metrics, which names the instance.
-func (r *replica) scrape(instance string) string {
+// scrape is what Prometheus makes of /metrics, with the pod that its operator adds.
+func (r *replica) scrape(pod string) string {
 	answer := httptest.NewRecorder()
 	promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	var lines []string
 	for line := range strings.Lines(answer.Body.String()) {
 		if !strings.HasPrefix(line, "#") {
-			lines = append(lines, beginOfSample.ReplaceAllString(line, `$1{instance="`+instance+`",$2} `))
+			lines = append(lines, beginOfSample.ReplaceAllString(line, `$1{pod="`+pod+`",$2} `))
 		}
 	}
 	return strings.Join(lines, "")
