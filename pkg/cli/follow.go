@@ -229,7 +229,7 @@ func (v *view) line(s *progress.State) {
 	}
 	if blind := s.Unseen != ""; blind != v.blind {
 		v.blind = blind
-		what := "all is seen again"
+		what := "what happens is seen again"
 		if blind {
 			what = "nothing new is seen: " + s.Unseen
 		}

@@ -81,7 +81,7 @@ func TestStatusWhileTheAPIServerIsAway(t *testing.T) {
 	}
 }
 
-// Where there is no terminal a line says that nothing is seen, and one that all is again.
+// Where there is no terminal a line says that nothing is seen, and one that it is again.
 func TestStatusSaysOnceThatTheAPIServerIsAway(t *testing.T) {
 	var out bytes.Buffer
 	w, _, noon := followed(t, &out, false)
@@ -95,7 +95,7 @@ func TestStatusSaysOnceThatTheAPIServerIsAway(t *testing.T) {
 	end.Outcome = progress.TimedOut
 	w.Tick(at(5), nil)
 	w.Tick(at(6), nil)
-	want := "2026-03-01T12:00:03Z  nothing new is seen: the API server does not answer\n2026-03-01T12:00:05Z  all is seen again\n"
+	want := "2026-03-01T12:00:03Z  nothing new is seen: the API server does not answer\n2026-03-01T12:00:05Z  what happens is seen again\n"
 	if got := out.String()[before:]; got != want {
 		t.Errorf("it says\n%swant\n%s", got, want)
 	}

@@ -317,7 +317,7 @@ func checkEnd(t *testing.T, s *progress.State, first runtime.Object, last causal
 	number := func(path ...string) int64 { n, _ := field(t, last.Object, path...).(int64); return n }
 	status := fmt.Sprint(field(t, last.Object, "status"))
 	kind, gone := s.Target.Kind, last.Type == watch.Deleted || field(t, last.Object, "metadata", "deletionTimestamp") != nil
-	said := true
+	var said bool
 	switch s.Outcome {
 	case progress.Deleted:
 		said = gone
@@ -334,8 +334,6 @@ func checkEnd(t *testing.T, s *progress.State, first runtime.Object, last causal
 		}[kind]
 	case progress.Doomed:
 		said = s.Reason != "" && s.Message != ""
-	default:
-		said = false
 	}
 	if !said {
 		t.Errorf("it is %s (%s), and the workload says %s", s.Outcome, s.Message, status)

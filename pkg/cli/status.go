@@ -22,8 +22,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [flags] [KIND/NAME]",
 		Short: "Follow a rollout until it has ended; without KIND/NAME, say how a running rollspan fares",
 		Long: `Follow the rollout of a workload from the cluster itself until it has ended, as 'kubectl
-rollout status' does, and say what it waits for now, how long the one before took, and
-when this one is over if it takes as long. It needs no running rollspan, and writes
+rollout status' does (of a Rollout, as 'kubectl argo rollouts status' does), and say what
+it waits for now, how long the one before took, and when this one is over if it takes as long. It needs no running rollspan, and writes
 nothing to the cluster. At a terminal its tree is drawn anew each second; elsewhere there
 is a line whenever it waits for something else.
 

@@ -34,9 +34,9 @@ var ways = []way{
 	{what: matching(`kind `), missing: "a container engine"},
 	{what: matching(`kubectl logs `), missing: "a kubelet that keeps logs: the nodes are played"},
 
-	{what: matching(`ln -s "\$\(command -v rollspan\)" `), missing: "sense: it is a link in the reader's home"},
+	{what: matching(`ln -s "\$\(command -v rollspan\)" `), test: "test/guide:TestPlugin"},
 	{what: matching(`source <\(rollspan completion `), test: "pkg/cli:TestStatusOnCluster"},
-	{what: matching(`exec rollspan __complete `), test: "pkg/cli:TestStatusOnCluster"},
+	{what: matching(`exec rollspan __complete `), test: "test/guide:TestPlugin"},
 
 	// What is a test itself, or takes long.
 	{what: matching(`make (?:test|unit|ui-test|lint|bench|help)\b`), missing: "sense: this is one of the tests that make test runs"},
