@@ -24,7 +24,23 @@ const web = `{"metadata": {"name": "web", "namespace": "shop", "uid": "8c0ff7a4-
 	"spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}},
 	"status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}}`
 
-// shop is an API server that has web, and nothing else.
+// rollouts are Rollouts of Argo Rollouts, as their controller leaves them.
+var rollouts = func() string {
+	var all []string
+	for name, status := range map[string]string{
+		"healthy": `"phase": "Healthy"`,
+		"aborted": `"phase": "Degraded", "message": "RolloutAborted: Rollout aborted update to revision 2"`,
+		"paused":  `"phase": "Paused", "message": "CanaryPauseStep", "controllerPause": true, "currentStepIndex": 0, "pauseConditions": [{"reason": "CanaryPauseStep", "startTime": "2026-03-01T12:00:00Z"}]`,
+	} {
+		all = append(all, fmt.Sprintf(`{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+			"metadata": {"name": %[1]q, "namespace": "argo", "uid": %[1]q, "resourceVersion": "100000", "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z"},
+			"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:1"}]}}, "strategy": {"canary": {"steps": [{"pause": {}}]}}},
+			"status": {"observedGeneration": "1", %[2]s}}`, name, status))
+	}
+	return strings.Join(all, ", ")
+}()
+
+// shop is an API server that has web, and Rollouts in another namespace alone.
 func shop(w http.ResponseWriter, r *http.Request) {
 	answer := func(code int, format string, args ...any) {
 		w.Header().Set("Content-Type", "application/json")
@@ -34,6 +50,10 @@ func shop(w http.ResponseWriter, r *http.Request) {
 	resource, query := path.Base(r.URL.Path), r.URL.Query()
 	kinds := map[string]string{
 		"deployments": "apps/v1 Deployment", "replicasets": "apps/v1 ReplicaSet", "pods": "v1 Pod", "events": "v1 Event", "persistentvolumeclaims": "v1 PersistentVolumeClaim",
+	}
+	inArgo := strings.Contains(r.URL.Path, "/namespaces/argo/")
+	if inArgo {
+		kinds["rollouts"] = "argoproj.io/v1alpha1 Rollout"
 	}
 	version, kind, known := strings.Cut(kinds[resource], " ")
 	switch {
@@ -51,6 +71,12 @@ func shop(w http.ResponseWriter, r *http.Request) {
 		items := ""
 		if resource == "deployments" && strings.Contains(r.URL.Path, "/namespaces/shop/") {
 			items = web
+		}
+		if resource == "rollouts" {
+			items = rollouts
+			if name, ok := strings.CutPrefix(query.Get("fieldSelector"), "metadata.name="); ok && !strings.Contains(rollouts, `"name": "`+name+`"`) {
+				items = ""
+			}
 		}
 		if strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") {
 			version, kind = "meta.k8s.io/v1", "PartialObjectMetadata"
@@ -106,6 +132,12 @@ func TestPlugin(t *testing.T) {
 		{"rollspan status deployment/web -o json", `"outcome": "complete"`, 0},
 		{"rollspan status deployment/web -n elsewhere", "there is no deployment/web in namespace elsewhere", 1},
 		{"rollspan status rollout/web", "the API server does not have rollouts.argoproj.io: there is no rollout/web to follow", 1},
+		{"rollspan status rollout/healthy -n argo", "rollout/healthy in namespace argo: rollout is complete", 0},
+		{"rollspan status rollouts.argoproj.io aborted -n argo", "rollout/aborted in namespace argo: rollout has failed: Rollout aborted update to revision 2 (RolloutAborted)", 2},
+		{"rollspan status ro/paused -n argo --timeout 1s", "is not complete; it waits for: somebody to promote or abort it (step 1 of 1, pause) (--timeout 1s)", 3},
+		{"rollspan status rollout/none -n argo", "there is no rollout/none in namespace argo; of the kind Rollout there is", 1},
+		{"rollspan why rollout/healthy -n argo", "'rollspan status rollout/healthy' follows one", 2},
+		{"__complete rollspan status -n argo rollout/h", "rollout/healthy", 0},
 		{"rollspan status --timeout soon deployment/web", "--timeout:", 1},
 		{"__complete rollspan sta", "status", 0},
 		{"__complete rollspan status dep", "deployment/", 0},
