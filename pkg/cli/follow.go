@@ -211,7 +211,8 @@ func (v *view) show(s *progress.State) {
 	switch {
 	case *v.format == formatJSON || s.Outcome != progress.Open: // which end shows
 	case v.screen != nil:
-		v.screen.draw(v.picture(s, v.screen.height()))
+		columns, height := v.screen.size()
+		v.screen.draw(v.picture(s, columns, height))
 	default:
 		v.line(s)
 	}
@@ -242,19 +243,18 @@ func (v *view) line(s *progress.State) {
 }
 
 // picture is how it goes, in no more lines than a terminal has.
-func (v *view) picture(s *progress.State, height int) []string {
-	lines := []string{s.Headline()}
-	if blind := s.Blind(); blind != "" {
-		lines = append(lines, blind)
-	}
+func (v *view) picture(s *progress.State, columns, height int) []string {
+	sentences := []string{s.Headline(), s.Blind()}
 	if s.Waits != "" {
-		lines = append(lines, "It waits for: "+s.Waits+".")
+		sentences = append(sentences, "It waits for: "+s.Waits+".")
 	}
 	if len(s.GoesOn) > 0 {
-		lines = append(lines, "What goes on: "+strings.Join(s.GoesOn, "; ")+".")
+		sentences = append(sentences, "What goes on: "+strings.Join(s.GoesOn, "; ")+".")
 	}
-	if prospect := s.Prospect(); prospect != "" {
-		lines = append(lines, prospect)
+	sentences = append(sentences, s.Prospect())
+	var lines []string
+	for _, sentence := range sentences {
+		lines = append(lines, fold(sentence, columns)...)
 	}
 	lines = append(lines, v.treeOf(s, height-len(lines)-3, true)...)
 	return lines[:min(len(lines), max(height-1, 1))]

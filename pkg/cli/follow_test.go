@@ -67,8 +67,35 @@ func TestScreen(t *testing.T) {
 	if got := shown(out.String()); len(got) != 1 {
 		t.Errorf("at the end it shows %q", got)
 	}
-	if s.height() != usualHeight {
-		t.Errorf("what is no terminal has %d lines", s.height())
+	if columns, height := s.size(); columns != 0 || height != usualHeight {
+		t.Errorf("what is no terminal has %d columns and %d lines", columns, height)
+	}
+}
+
+// A sentence that is wider than the terminal is read in several lines, and what is wider than these
+// is cut.
+func TestFold(t *testing.T) {
+	for _, test := range []struct {
+		sentence string
+		columns  int
+		want     string
+	}{
+		{"", 10, ""},
+		{"all of it", 0, "all of it"},
+		{"all of it", 9, "all of it"},
+		{"all of it", 8, "all of|  it"},
+		{"it waits for a pod and another and one more and so on", 12, "it waits for|  a pod and|  another a…"},
+		{"a-word-that-is-too-long", 10, "a-word-th…"},
+		{"名前 名前 名前", 5, "名前 名前|  名前"},
+		{"a \x1b[2J b", 20, `a \u001b[2J b`},
+	} {
+		var got []string
+		for _, line := range fold(test.sentence, test.columns) {
+			got = append(got, cut(line, test.columns))
+		}
+		if strings.Join(got, "|") != test.want {
+			t.Errorf("%q in %d columns is %q, want %q", test.sentence, test.columns, got, test.want)
+		}
 	}
 }
 

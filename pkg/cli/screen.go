@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -48,8 +49,24 @@ func newScreen(a *app) *screen {
 	return s
 }
 
-func (s *screen) height() int {
-	_, lines := s.size()
+// mostFolded is how many lines a sentence may take.
+const mostFolded = 3
+
+// fold is a sentence in lines of so many columns, broken between words; none of an empty one. What
+// does not fit into some lines is in the last one, and cut there.
+func fold(sentence string, columns int) (lines []string) {
+	words := strings.Fields(terminal.Line(sentence))
+	for i, word := range words {
+		last := len(lines) - 1
+		switch {
+		case i == 0:
+			lines = []string{word}
+		case columns > 0 && len(lines) < mostFolded && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) > columns:
+			lines = append(lines, "  "+word)
+		default:
+			lines[last] += " " + word
+		}
+	}
 	return lines
 }
 
