@@ -252,6 +252,6 @@ func (e *Engine) takeMetadata(w *workloads.Workload, n *workloads.News) {
 	workloads.RenewWritten(&k.Replicas, kube.Writer(fields, false, w.Writers), n.O)
 	w.Writers = kube.ReadWriters(fields)
 	if at := n.Meta.DeletionTimestamp; !at.IsZero() {
-		w.Delete(evidence.InSecond(at.Time, n.O.Arrival()), n.Write)
+		w.Delete(evidence.InSecond(at.Time, n.O.Arrival()), n.Write.Stated(at.Time, n.O))
 	}
 }

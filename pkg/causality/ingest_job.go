@@ -65,7 +65,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	w.Seen = true
 	w.Writers = kube.ReadWriters(in.ManagedFields)
 	if at := in.DeletionTimestamp; !at.IsZero() {
-		w.Delete(evidence.InSecond(at.Time, arrival), write)
+		w.Delete(evidence.InSecond(at.Time, arrival), write.Stated(at.Time, o))
 	}
 	return w
 }

@@ -74,10 +74,7 @@ func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta me
 	}
 	if at := meta.GetDeletionTimestamp(); !at.IsZero() {
 		// Foreground deletion: no grace period for workloads.
-		if o.Initial {
-			write = evidence.Write{Arrival: at.Time} // what it took was taken since
-		}
-		w.Delete(evidence.InSecond(at.Time, arrival), write)
+		w.Delete(evidence.InSecond(at.Time, arrival), write.Stated(at.Time, o))
 	}
 	return w
 }

@@ -147,7 +147,7 @@ func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {
 // was seen of its workload ended between that and the last that is known of its pods.
 func (b *changeBuilder) endProof() evidence.Proof {
 	c, w := b.change, b.plan.Workload
-	if w.Inferred || !c.Over() || w.Watched.IsZero() || !c.EndedBy.Arrival.Equal(w.Watched) {
+	if w.Inferred || c.MaybeOver || !c.Over() || w.Watched.IsZero() || !c.EndedBy.Arrival.Equal(w.Watched) {
 		return evidence.Proof{}
 	}
 	last := b.start

@@ -99,6 +99,15 @@ func NewWrite(resourceVersion string, o stream.Observation) Write {
 	return w
 }
 
+// Stated is the write of a deletion that an object states. One of an object that was listed was
+// made then, and what it took was taken since.
+func (w Write) Stated(at time.Time, o stream.Observation) Write {
+	if o.Initial && !o.Inferred {
+		return Write{Arrival: at}
+	}
+	return w
+}
+
 // Version is a resourceVersion as a number, 0 if it is none that fits.
 func Version(resourceVersion string) uint64 {
 	v, err := strconv.ParseUint(resourceVersion, 10, 64)

@@ -22,6 +22,9 @@ func (p *Plan) attributeRun(set *workloads.PodSet, pods []*podlife.Pod) {
 		if c := openChange(p.Workload.ChangeAt(at), at); c != nil {
 			p.Starts[pod] = Attribution{Change: c, Set: set}
 		}
+		if pod.LostFirst {
+			p.attributeListedDeletion(set, pod)
+		}
 		if !pod.Lost() || pod.LostFirst {
 			continue
 		}

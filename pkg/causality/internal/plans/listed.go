@@ -28,6 +28,10 @@ func (p *Plan) Doubts(c *workloads.Change) evidence.Doubts {
 		end := c.End.At()
 		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: end, Earliest: start, Latest: end, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival})
 	}
+	if listed := p.Workload.Watched; c.Kind == attr.ChangeDelete && c.Opened.Version == 0 && c.Opened.Arrival.Before(listed) {
+		// All that it took may have gone before the list.
+		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: start, Earliest: start, Latest: listed, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival})
+	}
 	if next := p.after(c); next != nil && !next.Since.IsZero() && c.Outcome() == attr.OutcomeSuperseded {
 		end := p.StartOf(next)
 		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: end, Earliest: start, Latest: end, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival})
@@ -75,6 +79,15 @@ func (p *Plan) readyWhenListed(c *workloads.Change, start time.Time) time.Time {
 		}
 	}
 	return last
+}
+
+// attributeListedDeletion gives a pod that was being deleted when rollspan came to the deletion of its
+// Job, or to its own, if that was under way.
+func (p *Plan) attributeListedDeletion(set *workloads.PodSet, pod *podlife.Pod) {
+	asked := evidence.Write{Arrival: pod.LostAt().Earliest}
+	if c := p.Workload.ChangeAt(asked); c != nil && c.Kind == attr.ChangeDelete && pod.Leaving() && !asked.Arrival.IsZero() {
+		p.Stops[pod] = Attribution{Change: c, Set: set}
+	}
 }
 
 // madeBefore reports whether a pod that was there first may have been made before a change of which

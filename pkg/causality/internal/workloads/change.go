@@ -30,10 +30,10 @@ type Change struct {
 	Opened evidence.Write  // the write that opened it
 	Start  evidence.Moment // when that was
 	// Since is since when it may have begun, if nothing but the first state that was seen of the
-	// workload tells of that; and MaybeOver says that it may have been over in that state, which
-	// shows pods missing, as they may have been lost since.
-	Since     time.Time
-	MaybeOver bool
+	// workload tells of that; Listed says that this was in the list that the watch began with, and
+	// MaybeOver that it may have been over by then: pods are missing, which may have been lost.
+	Since             time.Time
+	Listed, MaybeOver bool
 
 	Ended   bool
 	outcome attr.Outcome

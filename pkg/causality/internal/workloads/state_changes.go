@@ -51,7 +51,7 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First, arrival, o.Time)
 	w.doubtStart(c, meta.GetCreationTimestamp().Time, o.Time)
 	if o.Initial && !o.Inferred && !st.IsNew {
-		c.MaybeOver = !st.underWay
+		c.Listed, c.MaybeOver = true, !st.underWay
 		if c.Start.Earliest.IsZero() {
 			c.Since = meta.GetCreationTimestamp().Time
 		}
@@ -240,12 +240,16 @@ func (w *Workload) newRevision(st State, write evidence.Write) {
 		}
 	}
 	if c == nil {
-		// A new number for the same template, as after a restore.
+		// A new number for the same template, as after a restore; or the list that the watch began
+		// with shows the template, and the number of the one before.
 		c = w.Offer(&Change{
 			Kind: attr.ChangeRollout, Opened: write, Start: evidence.Arrived(write.Arrival), generation: st.generation,
 			Cause: attr.CauseTemplate, ImagesBefore: w.takenUpTemplate.Images, ImagesAfter: template.Images, runs: template.Runs, Partition: st.partition,
 			Wanted: st.replicas, Before: w.replicas, templateHash: template.Hash, staleFailure: w.lastFailedAt,
 		})
+		if cur := w.Current(); cur != nil && !cur.Ended && cur.Listed && cur.templateHash == template.Hash {
+			c.Since = evidence.Earliest(cur.Since, cur.Start.Earliest)
+		}
 	}
 	if w.Controller.Numbers == numberedByRevision && c != w.Current() && c.templateHash == w.takenUpTemplate.Hash {
 		return // written back before the controller saw it
