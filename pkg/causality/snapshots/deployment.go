@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -280,7 +281,7 @@ func (snap *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 	}
 	switch {
 	case len(d.toEmit) == 0 && len(d.scales) == 0:
-		before := d.DeepCopy()
+		before := d.last()
 		if asked := before.DeletionTimestamp; asked != nil && asked.After(listed) {
 			before.DeletionTimestamp = nil
 		}
@@ -313,8 +314,28 @@ func (snap *snapshot) emitStates(d *snapshotDeployment, listed time.Time) {
 		at = evidence.Latest(at, d.DeletionTimestamp.Time)
 	}
 	if len(d.toEmit) > 0 || len(d.scales) > 0 || at.After(listed) {
-		snap.emit(at, rankStatus, watch.Modified, d.Deployment.DeepCopy())
+		snap.emit(at, rankStatus, watch.Modified, d.last())
 	}
+}
+
+// last is the Deployment as it is in the snapshot, with the revision of its ReplicaSet if it does not
+// say it itself: its controller writes that before any status, so whoever took the snapshot left it out.
+func (d *snapshotDeployment) last() *appsv1.Deployment {
+	to := d.DeepCopy()
+	n := len(d.revisions)
+	if to.Annotations[workloads.RevisionAnnotation] != "" || d.Status.ObservedGeneration == 0 || n == 0 && !d.over() {
+		return to
+	}
+	number := int64(1) // any will do for one that is at rest
+	if n > 0 {
+		number = d.revisions[n-1].number
+	}
+	to.Annotations = maps.Clone(to.Annotations)
+	if to.Annotations == nil {
+		to.Annotations = map[string]string{}
+	}
+	to.Annotations[workloads.RevisionAnnotation] = strconv.FormatInt(number, 10)
+	return to
 }
 
 // createdAs reports whether the Deployment was created with a revision's

@@ -234,8 +234,10 @@ func (d *snapshotDirect) countKnown(completed time.Time, grown bool) bool {
 
 // forgetRemoved leaves out that the controller itself deleted pods outside of all that is
 // told: for a rollout that is not, or because there were to be fewer. They were not lost, and
-// no pod came in the place of one.
+// no pod came in the place of one. Where pods of it are left out of the snapshot, nothing tells
+// whether the one that came next is that of a rollout.
 func (d *snapshotDirect) forgetRemoved(snap *snapshot, told []directRollout) {
+	lacks := snap.lacksPods(d.meta)
 	for _, pod := range d.pods {
 		inTold := len(told) > 0 && !pod.asked.Before(told[0].began) && (d.end == directOpen || !pod.asked.After(d.completed))
 		if pod.asked.IsZero() || inTold {
@@ -243,7 +245,7 @@ func (d *snapshotDirect) forgetRemoved(snap *snapshot, told []directRollout) {
 		}
 		old := len(d.rollouts) > 0 && d.isOld(pod, d.rollouts[len(d.rollouts)-1])
 		switch {
-		case !pod.removed && !old && !d.ofOldTemplate(pod) && !d.updating():
+		case !pod.removed && !old && !d.ofOldTemplate(pod) && !d.updating() && !lacks:
 		case pod.final == nil:
 			pod.facts = slices.DeleteFunc(pod.facts, func(f fact) bool { return f.deletes })
 			pod.asked, pod.gone = time.Time{}, time.Time{}

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
@@ -89,5 +90,20 @@ func (pod *snapshotPod) doubtRefusals(events *podEvents) {
 			pod.doubt(stream.Doubt{At: ev.first, Earliest: evidence.Earliest(before.last(), ev.first), Latest: ev.first, Of: stream.DoubtOfReason})
 		}
 		before = ev
+	}
+}
+
+// doubtBinding says of a pod whose scheduler says nothing that it may have been created with its
+// node: then the condition states when the kubelet first wrote the pod's status.
+func (pod *snapshotPod) doubtBinding(events *podEvents) {
+	in := pod.final
+	start := in.Status.StartTime
+	if start == nil || kube.MirrorOf(in) != "" || slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return ev.Reason == "Scheduled" || ev.Reason == "FailedScheduling" }) {
+		return
+	}
+	for i := range in.Status.Conditions {
+		if c := &in.Status.Conditions[i]; c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue && !c.LastTransitionTime.Before(start) {
+			pod.doubt(stream.Doubt{At: c.LastTransitionTime.Time, Earliest: pod.born, Latest: c.LastTransitionTime.Time})
+		}
 	}
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
-// gonePods are the pods that are not in the snapshot any more but of which
-// Events still tell, with their UID. What their containers were follows from the
+// namedPods are the pods that are not in the snapshot but of which Events tell, with their UID: they
+// are gone, or whoever took it left them out. What their containers were follows from the
 // template of the object that made them.
-func (snap *snapshot) gonePods() []*snapshotPod {
+func (snap *snapshot) namedPods() []*snapshotPod {
 	var out []*snapshotPod
 	known := map[types.UID]bool{}
 	for _, ev := range snap.events {
@@ -32,8 +32,8 @@ func (snap *snapshot) gonePods() []*snapshotPod {
 			continue
 		}
 		known[ref.UID] = true
-		if maker := snap.makerOf(ref.Namespace, ref.Name); maker != nil && !snap.maybeUnlisted(ref.UID) {
-			out = append(out, snap.gonePod(maker, ref.UID, ref.Name))
+		if maker := snap.makerOf(ref.Namespace, ref.Name); maker != nil {
+			out = append(out, snap.namedPod(maker, ref.UID, ref.Name, snap.isGone(maker, ref.UID, ref.Name)))
 		}
 	}
 	return out
@@ -130,7 +130,7 @@ func withoutImages(t *corev1.PodTemplateSpec, generation int64) corev1.PodSpec {
 	return spec
 }
 
-func (snap *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshotPod {
+func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone bool) *snapshotPod {
 	by := made.GetUID()
 	in := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -154,20 +154,21 @@ func (snap *snapshot) gonePod(made *maker, uid types.UID, name string) *snapshot
 			})
 		}
 	}
-	if created := snap.createdBy(by, name); len(created) > 0 {
-		pod.born = evidence.Earliest(created[0], pod.born)
+	if created := lastUntil(snap.createdBy(by, name), firstSign(events)); !created.IsZero() {
+		pod.born = evidence.Earliest(created, pod.born)
 	}
 	pod.bornExact = true
 	pod.start.CreationTimestamp = metav1.NewTime(pod.born.Truncate(time.Second))
 	pod.learnInits(containers, made.places())
 	pod.learnWaits(events)
-	pod.learnEnd(events, snap.removal(by, name))
+	if gone {
+		pod.learnEnd(events, snap.removedAfter(by, name, events))
+	}
 	at, all := allStarted(&in.Spec, containers)
 	switch {
-	case pod.troubled:
-	case all && !isProbed(&in.Spec):
+	case all && !pod.troubled && !isProbed(&in.Spec):
 		pod.beReady(at)
-	case !all && len(in.Spec.Containers) > 0:
+	case !all && len(in.Spec.Containers) > 0 && (gone || !pod.born.IsZero()):
 		// It was not up, so it was not Ready.
 	default:
 		// Whether it was Ready, and when, nothing tells.
@@ -254,11 +255,9 @@ func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
 func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 	var last time.Time
 	for _, ev := range events {
-		if ev.Reason == podlife.ReasonKilling {
-			pod.asked = ev.first
-		}
 		last = evidence.Latest(last, ev.last())
 	}
+	pod.asked = endSaid(events)
 	pod.askedKnown = !pod.asked.IsZero() || len(removal) > 0
 	if pod.asked.IsZero() {
 		pod.asked = last
@@ -314,4 +313,40 @@ func (snap *snapshot) removal(owner types.UID, pod string) []time.Time {
 func scheduledTo(message string) string {
 	_, node, _ := strings.Cut(message, " to ")
 	return node
+}
+
+// podIn is the name of the pod that an Event of its owner is about: "Created pod: web-1", or a
+// StatefulSet's "create Pod db-1 in StatefulSet db successful".
+func podIn(message string) string {
+	if _, rest, ok := strings.Cut(message, " Pod "); ok && strings.Contains(rest, " in StatefulSet ") {
+		name, _, _ := strings.Cut(rest, " ")
+		return name
+	}
+	return podlife.LastClause(message)
+}
+
+// firstSign is when the first Event about a pod was.
+func firstSign(events []*snapshotEvent) (at time.Time) {
+	for _, ev := range events {
+		at = evidence.Earliest(at, ev.first)
+	}
+	return at
+}
+
+// lastUntil is the last of some times in order that is not after another: of the pods that had the same
+// name, each has its own.
+func lastUntil(times []time.Time, until time.Time) (last time.Time) {
+	for _, at := range times {
+		if !at.After(until.Add(time.Second)) {
+			last = at
+		}
+	}
+	return last
+}
+
+// removedAfter is when its owner says that it has deleted a pod of which there are Events: of the
+// pods that had the same name, each was deleted later than it was heard of.
+func (snap *snapshot) removedAfter(owner types.UID, pod string, events []*snapshotEvent) []time.Time {
+	removals, sign := snap.removal(owner, pod), firstSign(events)
+	return slices.DeleteFunc(slices.Clone(removals), func(at time.Time) bool { return at.Before(sign.Add(-time.Second)) })
 }

@@ -108,6 +108,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	pod.doubtInits()
 	pod.doubtCreations(events)
 	pod.doubtRefusals(events)
+	pod.doubtBinding(events)
 	pod.learnReady(events)
 	pod.learnPhase(events)
 	for _, s := range containerStatuses(in) {

@@ -84,6 +84,7 @@ type snapshot struct {
 	there       map[types.UID]kube.NameKey // what the snapshot has
 	makers      map[types.UID]*maker
 	nodes       map[string]time.Time // when each was created, by name
+	roster      roster
 
 	emitted map[*snapshotPod]bool
 	// countUnknown has the workloads of which is not known how many pods they wanted.
@@ -223,14 +224,18 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		}
 		snap.eventsOf[uid] = append(snap.eventsOf[uid], ev)
 		if !ev.first.IsZero() {
-			key := podReport{uid, ev.Reason, podlife.LastClause(ev.Message)}
-			snap.reports[key] = append(snap.reports[key], ev.first)
+			key := podReport{uid, ev.Reason, podIn(ev.Message)}
+			snap.reports[key] = append(snap.reports[key], ev.occurrences()...)
 		}
+	}
+	for _, times := range snap.reports {
+		slices.SortFunc(times, time.Time.Compare)
 	}
 	for _, in := range pods {
 		snap.pods = append(snap.pods, snap.livePod(in))
 	}
-	snap.pods = append(snap.pods, snap.gonePods()...)
+	snap.roster = newRoster(snap.pods, snap.makers)
+	snap.pods = append(snap.pods, snap.namedPods()...)
 	snap.freePlaces()
 	snap.doubtGone()
 	snap.connect()

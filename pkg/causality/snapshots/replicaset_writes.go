@@ -43,7 +43,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 		}
 		writes = append(writes, setWrite{listed, rankListed, set.before(steps, d), number})
 	}
-	w := &setWriter{set: set, rise: listed, listed: listed, since: evidence.Latest(listed, d.nextBegan(set))}
+	w := &setWriter{set: set, end: snap.end, rise: listed, listed: listed, since: evidence.Latest(listed, d.nextBegan(set))}
 	if len(writes) > 0 {
 		w.replicas, w.base = writes[0].replicas, writes[0].replicas
 	}
@@ -124,6 +124,7 @@ func (set *snapshotSet) lastRemoval() time.Time {
 // setWriter writes down a ReplicaSet's steps, one after another.
 type setWriter struct {
 	set      *snapshotSet
+	end      time.Time // of the snapshot
 	writes   []setWrite
 	replicas int32
 	last     time.Time
@@ -154,8 +155,35 @@ func (w *setWriter) put(to int32, at time.Time, r rank) {
 		w.rise, w.base = at, min(to, w.replicas)
 	}
 	w.due = max(w.replicas-to, 0)
+	if w.due > w.leftFrom(at) {
+		// Nothing tells when the others were gone.
+		w.doubts = append(w.doubts, stream.Doubt{At: at, Earliest: at, Latest: w.end, Of: stream.DoubtOfGone})
+	}
+	if to-w.replicas > w.bornFrom(at) {
+		w.doubts = append(w.doubts, stream.Doubt{At: at, Earliest: at, Latest: w.end, Of: stream.DoubtOfReady})
+	}
 	w.writes = append(w.writes, setWrite{at, r, to, 0})
 	w.replicas, w.last = to, at
+}
+
+// leftFrom is how many pods are known to have been asked to go at a time or later.
+func (w *setWriter) leftFrom(at time.Time) (n int32) {
+	for _, pod := range w.set.pods {
+		if !pod.asked.IsZero() && !pod.asked.Before(at.Truncate(time.Second)) {
+			n++
+		}
+	}
+	return n
+}
+
+// bornFrom is how many pods are known to have been made at a time or later.
+func (w *setWriter) bornFrom(at time.Time) (n int32) {
+	for _, pod := range w.set.pods {
+		if !pod.born.Before(at.Truncate(time.Second)) {
+			n++
+		}
+	}
+	return n
 }
 
 // lost writes the steps of which nothing tells but that there were more or fewer
@@ -246,6 +274,9 @@ func (set *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
 		return s.to
 	}
 	n := d.wantedFirst()
+	if set.Generation == 1 && set.wanted() > 0 {
+		return set.wanted() // its spec was never written again
+	}
 	if set == d.current() && len(d.scales) == 0 {
 		n = set.wanted()
 	}

@@ -43,8 +43,11 @@ func (s *snapshotStep) after(second time.Time) bool {
 	if !s.at.Before(end) {
 		return true
 	}
+	if !s.at.After(second) || !s.up {
+		return s.at.After(second)
+	}
 	done := s.set.reached(s)
-	return s.at.After(second) && (!s.up || done.IsZero() || !done.Before(end))
+	return !done.Before(end) || done.IsZero() && !s.set.lacksPods(s)
 }
 
 // emitScales emits the scales after a time, and returns when the last was done.
@@ -90,4 +93,15 @@ func (set *snapshotSet) reached(s *snapshotStep) time.Time {
 		return time.Time{}
 	}
 	return at
+}
+
+// lacksPods reports whether pods that a step asked for are nowhere in the snapshot.
+func (set *snapshotSet) lacksPods(s *snapshotStep) bool {
+	n := int32(0)
+	for _, pod := range set.pods {
+		if !pod.born.Before(s.at) {
+			n++
+		}
+	}
+	return n < s.to-s.from
 }

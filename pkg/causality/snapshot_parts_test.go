@@ -1,0 +1,104 @@
+package causality_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/snapshots"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
+)
+
+// partsOf are what those who take dumps leave out: as they ask for other kinds, or may not read
+// them, or as kubectl does not show the managed fields.
+var partsOf = []struct {
+	without string
+	leave   func(o runtime.Object) bool // out, or it changes what is left
+}{
+	{"Pods", ofKinds("Pod")},
+	{"Pods, Nodes and ControllerRevisions", ofKinds("Pod", "Node", "ControllerRevision")},
+	{"Pods and ReplicaSets", ofKinds("Pod", "ReplicaSet")},
+	{"Pods and Events", ofKinds("Pod", "Event")},
+	{"ReplicaSets", ofKinds("ReplicaSet")},
+	{"ControllerRevisions", ofKinds("ControllerRevision")},
+	{"Nodes", ofKinds("Node")},
+	{"Deployments", ofKinds("Deployment")},
+	{"StatefulSets, DaemonSets and Jobs", ofKinds("StatefulSet", "DaemonSet", "Job")},
+	{"managed fields", func(o runtime.Object) bool {
+		if meta, ok := o.(metav1.Object); ok {
+			meta.SetManagedFields(nil)
+		}
+		return false
+	}},
+}
+
+func ofKinds(kinds ...string) func(runtime.Object) bool {
+	return func(o runtime.Object) bool { return slices.Contains(kinds, kindOfObject(o)) }
+}
+
+// TestLawSnapshotsInPart leaves something out of snapshots of each recording and scenario, at random
+// moments that are the same in each run. What is told must hold against the stream as what a whole
+// snapshot tells does (TestLawSnapshots): that a kind is not there proves nothing.
+func TestLawSnapshotsInPart(t *testing.T) {
+	const moments = 6
+	told := map[string]int{}
+	for _, w := range slices.SortedFunc(slices.Values(streams()), func(a, b *watchedStream) int { return strings.Compare(a.name, b.name) }) {
+		if !w.isLikeDumps() {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, uint64(len(w.obs)))) //nolint:gosec // not for secrets
+			for range moments {
+				at := w.after(random.IntN(len(w.obs)), random.Float64())
+				for _, part := range partsOf {
+					n, _ := w.holdDumpOf(inPart{t, part.without}, at, part.leave)
+					told[part.without] += n
+				}
+			}
+		})
+	}
+	for _, part := range partsOf {
+		if told[part.without] == 0 {
+			t.Errorf("snapshots without %s tell of nothing", part.without)
+		}
+	}
+	t.Log(told)
+}
+
+// inPart says of each error what was left out.
+type inPart struct {
+	*testing.T
+	without string
+}
+
+func (p inPart) Errorf(format string, args ...any) {
+	p.Helper()
+	p.T.Errorf("without "+p.without+": "+format, args...)
+}
+
+// TestSnapshotsOfEventsOnly takes snapshots that hold nothing but Events: nothing is told to be
+// rolled out, replaced or restarted, as nothing shows whose the pods were. That a CronJob made a Job,
+// its Event shows.
+func TestSnapshotsOfEventsOnly(t *testing.T) {
+	told := 0
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		at := obs[len(obs)-1].Time
+		objects := slices.DeleteFunc(snapshotAt(obs, at), func(o runtime.Object) bool { return kindOfObject(o) != "Event" })
+		for _, tr := range replayHistory(snapshots.Reconstruct(objects, 24*time.Hour, at)) {
+			told++
+			root := tr.Root()
+			if attributeOf(*root, "rollspan.change") != "activity" && root.Kind != kind.CronJobSchedule {
+				t.Errorf("%s of %s is told by Events alone", root.Name, root.Subject)
+			}
+		}
+	})
+	if told == 0 {
+		t.Error("Events alone tell of nothing")
+	}
+}
