@@ -58,6 +58,9 @@ func (s *snapshot) tellCounts(objects []runtime.Object) {
 	label, stats := strings.Join(s.names, ", "), s.stats()
 	s.say("%s: %s in %s, %s passed over, %s",
 		label, orNone(watcher.CountKinds(objects)), counted(stats.Files, "file"), counted(stats.PassedOver, "file"), counted(stats.Broken, "broken object"))
+	if stats.WithoutUID > 0 {
+		s.say("%s: %s without metadata.uid left out: a manifest, or cleaned, tells no past; give what kubectl get -o yaml prints", label, counted(stats.WithoutUID, "object"))
+	}
 	if stats.Recordings > 0 {
 		s.say("%s: %d of the files passed over are recordings; to replay one, name it", label, stats.Recordings)
 	}

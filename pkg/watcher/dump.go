@@ -46,6 +46,9 @@ type DumpStats struct {
 	// Recordings are among the files passed over: they are no part of a
 	// snapshot.
 	Recordings int
+	// WithoutUID is how many objects have no metadata.uid: manifests that were never applied, or
+	// objects that something has cleaned.
+	WithoutUID int
 	// Broken is how many objects were damaged, or files unreadable.
 	Broken int
 }

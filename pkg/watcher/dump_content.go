@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // objectKind is an object's kind, as far as known.
@@ -34,6 +36,7 @@ type dumpFile struct {
 	folder objectKind
 	part   *boundedReader // bounds what is read for one value
 	items  int            // objects met so far
+	depth  int            // how many lists the item that is read is in, which are items themselves
 	found  bool           // one of them is an object of the cluster, or was before it was damaged
 }
 
@@ -48,6 +51,10 @@ func (d *Dump) addContent(in io.Reader, name string) {
 	f := &dumpFile{dump: d, name: name, folder: kindOfPlace(name)}
 	buffered := bufio.NewReaderSize(untilFull{in, d}, sniffBytes)
 	head, cut := buffered.Peek(sniffBytes) // a short stream has a short head
+	if isUTF16(head) {
+		buffered = bufio.NewReaderSize(fromUTF16(buffered), sniffBytes)
+		head, cut = buffered.Peek(sniffBytes)
+	}
 	content := sniff(head, name)
 	f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, d.memory.text(), d.memory.textTooLarge())
 	switch content {
@@ -55,8 +62,6 @@ func (d *Dump) addContent(in io.Reader, name string) {
 		f.json(f.part)
 	case contentYAML:
 		f.yaml(bufio.NewReader(f.part))
-	case contentUTF16:
-		f.broken(errors.New("this is UTF-16; save it as UTF-8"))
 	case contentRecording:
 		d.stats.Recordings++
 	case contentUnknown:
@@ -287,6 +292,11 @@ func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 		}
 		return
 	}
+	if items, ok := itemsOf(raw, kind); ok {
+		f.items--
+		f.nested(items, kind)
+		return
+	}
 	if err := f.dump.memory.fits(jsonCost(raw)); err != nil {
 		f.found = true
 		f.dump.broken(f.name, f.items, err)
@@ -302,6 +312,9 @@ func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 			f.noMemory(lack)
 			return
 		}
+		if meta, ok := object.(metav1.Object); ok && !kept && err == nil && meta.GetUID() == "" {
+			f.dump.stats.WithoutUID++
+		}
 	}
 	f.found = f.found || kept
 	if err != nil && (listed || kept) {
@@ -309,6 +322,37 @@ func (f *dumpFile) object(raw json.RawMessage, kind objectKind, listed bool) {
 		f.dump.broken(f.name, f.items, err)
 	}
 }
+
+// maxListed is how deep lists may be in lists. Two is what jq --slurp makes of several.
+const maxListed = 8
+
+// itemsOf are the items of a list that is an item itself.
+func itemsOf(raw json.RawMessage, kind objectKind) ([]json.RawMessage, bool) {
+	var list struct{ Items []json.RawMessage }
+	if !strings.HasSuffix(kind.Kind, "List") || json.Unmarshal(raw, &list) != nil {
+		return nil, false
+	}
+	return list.Items, list.Items != nil
+}
+
+// nested takes in the items of a list that is an item itself.
+func (f *dumpFile) nested(items []json.RawMessage, list objectKind) {
+	if f.depth >= maxListed {
+		f.damagedItem(errNested)
+		return
+	}
+	f.depth++
+	kind := objectKind{}
+	if name := strings.TrimSuffix(list.Kind, "List"); name != "" {
+		kind = objectKind{list.APIVersion, name}
+	}
+	for _, item := range items {
+		f.object(item, kind.or(f.folder), true)
+	}
+	f.depth--
+}
+
+var errNested = fmt.Errorf("lists are in lists more than %d deep; give the innermost as a file of its own", maxListed)
 
 // isDiscovery reports whether something is what an API server says of its API: which groups
 // and resources it serves (k8s.io/apimachinery/pkg/apis/meta/v1). Support bundles have that

@@ -8,6 +8,9 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // sniffBytes is how much of a stream's beginning is looked at to tell what it is.
@@ -21,7 +24,6 @@ const (
 	contentJSON              // objects or lists of them, perhaps
 	contentYAML              // the same
 	contentRecording         // watch events, one a line
-	contentUTF16             // either, but not as UTF-8: what PowerShell's > writes
 )
 
 // IsDump reports whether a stream holds a snapshot's objects, or an archive of
@@ -33,7 +35,7 @@ func IsDump(in *bufio.Reader, name string) bool {
 	head, _ := in.Peek(tarHeaderBytes) // a short stream has a short head
 	c := contentUnknown
 	if packingOf(head) == nil && !isTar(head) && !isZip(head) {
-		c = sniff(head, "")
+		c = sniff(asUTF8(head), "")
 	}
 	if c == contentUnknown {
 		head, _ = in.Peek(sniffBytes)
@@ -52,7 +54,7 @@ func IsDump(in *bufio.Reader, name string) bool {
 			}
 			return sniff(headOf(f, nil), f.name) != contentRecording
 		}
-		c = sniff(head, name)
+		c = sniff(asUTF8(head), name)
 	}
 	return c == contentJSON || c == contentYAML || isTar(head)
 }
@@ -71,6 +73,20 @@ func isUTF16(head []byte) bool {
 	return bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})
 }
 
+// asUTF8 is the beginning of a stream as UTF-8.
+func asUTF8(head []byte) []byte {
+	if !isUTF16(head) {
+		return head
+	}
+	return headOf(fromUTF16(bytes.NewReader(head)), nil)
+}
+
+// fromUTF16 makes UTF-8 of UTF-16, which is what the > of Windows PowerShell writes. What is no
+// character becomes U+FFFD.
+func fromUTF16(in io.Reader) io.Reader {
+	return transform.NewReader(in, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder())
+}
+
 // sniff tells what a file holds by its beginning and its name.
 func sniff(head []byte, name string) content {
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
@@ -78,8 +94,6 @@ func sniff(head []byte, name string) content {
 	switch {
 	case len(head) == 0:
 		return contentUnknown
-	case isUTF16(head) && mayHoldObjects(ext):
-		return contentUTF16
 	case head[0] == '[':
 		return contentJSON
 	case head[0] == '{':

@@ -1,11 +1,13 @@
 package watcher
 
 import (
+	"bufio"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/text/encoding/unicode"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -152,10 +154,45 @@ func TestWaitingItemsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-// TestUTF16 names files that PowerShell's > wrote, but not whatever begins alike.
+// TestUTF16 reads what PowerShell's > wrote, whatever the file is called, and passes over whatever
+// begins alike.
 func TestUTF16(t *testing.T) {
-	_, broken, _ := readDump(t, file{"pods.json", "\xff\xfe{\x00"}, file{"pods.yaml", "\xfe\xff\x00k"}, file{"photo.jpg", "\xff\xfe{\x00"})
-	if len(broken) != 2 || !strings.Contains(broken[0], "pods.json: item 1: this is UTF-16; save it as UTF-8") {
+	got, broken, _ := readDump(t,
+		file{"pods.json", utf16Of(t, unicode.LittleEndian, strings.ReplaceAll(dumpedPod, "\n", "\r\n"))},
+		file{"dump.txt", utf16Of(t, unicode.BigEndian, strings.ReplaceAll(dumpedYAML, "\n", "\r\n"))},
+		file{"photo.jpg", "\xff\xfe{\x00"}, file{"odd", "\xff\xfe\x00"})
+	if !slices.Equal(got, []string{"Pod/web"}) || len(broken) > 0 {
+		t.Errorf("got %v, broken %q", got, broken)
+	}
+	if text := utf16Of(t, unicode.LittleEndian, dumpedPod); !IsDump(bufio.NewReader(strings.NewReader(text)), "pods.txt") {
+		t.Error("it is not taken for a dump")
+	}
+	_, broken, _ = readDump(t, file{"cut.json", utf16Of(t, unicode.LittleEndian, dumpedPod[:len(dumpedPod)/2])})
+	if len(broken) != 1 || !strings.Contains(broken[0], "cut.json") {
+		t.Errorf("broken: %q", broken)
+	}
+}
+
+func utf16Of(t *testing.T, order unicode.Endianness, text string) string {
+	t.Helper()
+	out, err := unicode.UTF16(order, unicode.UseBOM).NewEncoder().String(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestListsOfLists is what jq --slurp makes of several lists: each item counts.
+func TestListsOfLists(t *testing.T) {
+	pods := `{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"web","uid":"p1"}}]}`
+	mixed := `{"apiVersion":"v1","kind":"List","items":[` + pods + `,{"apiVersion":"v1","kind":"Node","metadata":{"name":"a","uid":"n1"}}]}`
+	got, broken, _ := readDump(t, file{"all.json", "[" + mixed + "]"}, file{"empty.json", `[{"apiVersion":"v1","kind":"List","items":[]}]`})
+	if !slices.Equal(got, []string{"Node/a", "Pod/web"}) || len(broken) > 0 {
+		t.Errorf("got %v, broken %q", got, broken)
+	}
+	deep := strings.Repeat(`{"apiVersion":"v1","kind":"List","items":[`, 20) + strings.Repeat("]}", 20)
+	_, broken, _ = readDump(t, file{"deep.json", deep})
+	if len(broken) != 1 || !strings.Contains(broken[0], "deep.json") || !strings.Contains(broken[0], "lists are in lists") {
 		t.Errorf("broken: %q", broken)
 	}
 }
