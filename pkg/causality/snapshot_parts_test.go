@@ -46,7 +46,7 @@ func ofKinds(kinds ...string) func(runtime.Object) bool {
 // moments that are the same in each run. What is told must hold against the stream as what a whole
 // snapshot tells does (TestLawSnapshots): that a kind is not there proves nothing.
 func TestLawSnapshotsInPart(t *testing.T) {
-	const moments = 6
+	const moments = 4
 	told := map[string]int{}
 	for _, w := range slices.SortedFunc(slices.Values(streams()), func(a, b *watchedStream) int { return strings.Compare(a.name, b.name) }) {
 		if !w.isLikeDumps() {
@@ -101,4 +101,25 @@ func TestSnapshotsOfEventsOnly(t *testing.T) {
 	if told == 0 {
 		t.Error("Events alone tell of nothing")
 	}
+}
+
+// TestSnapshotsWithoutCreation takes snapshots from which something has removed when the objects were
+// created: nothing is told of those but what Events tell, and how many they are is said.
+func TestSnapshotsWithoutCreation(t *testing.T) {
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		at := obs[len(obs)/2].Time
+		objects := snapshotAt(obs, at)
+		for _, o := range objects {
+			o.(metav1.Object).SetCreationTimestamp(metav1.Time{})
+		}
+		h := snapshots.Reconstruct(objects, 24*time.Hour, at)
+		if h.Cleaned == 0 {
+			t.Error("no object is said to have been cleaned")
+		}
+		for _, s := range allSpans(replayHistory(h)) {
+			if s.Start.Before(obs[0].Time.Add(-time.Hour)) {
+				t.Errorf("%s of %s begins at %s", s.Name, s.Subject, s.Start)
+			}
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
@@ -86,6 +87,9 @@ func (s *snapshot) tellPast(ctx context.Context) error {
 		return errors.New("the dump holds no objects of a cluster: empty lists, logs, and manifests that were never applied (without metadata.uid) are none; " +
 			"'rollspan replay --help' shows how to collect some")
 	}
+	if uids := clusters(objects); len(uids) > 1 {
+		return fmt.Errorf("%s: these are dumps of %d clusters (the namespace kube-system has the UIDs %s); replay those of one cluster at a time", label, len(uids), strings.Join(uids, ", "))
+	}
 	if lacks := lacking(objects); lacks != "" {
 		s.say("%s: there are %s; rollspan replay --help shows how to collect them", label, lacks)
 	}
@@ -113,10 +117,23 @@ func (s *snapshot) notTold(h snapshots.History) string {
 	if h.Undated > 0 {
 		parts = append(parts, counted(h.Undated, "rollout")+" that nothing dates")
 	}
+	if h.Cleaned > 0 {
+		parts = append(parts, counted(h.Cleaned, "object")+" without metadata.creationTimestamp, which something has cleaned")
+	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "; not told: " + strings.Join(parts, ", ")
+}
+
+// clusters are the UIDs of the namespaces kube-system that there are: a cluster has one.
+func clusters(objects []runtime.Object) (uids []string) {
+	for _, o := range objects {
+		if meta, ok := o.(metav1.Object); ok && meta.GetName() == metav1.NamespaceSystem && o.GetObjectKind().GroupVersionKind().Kind == "Namespace" {
+			uids = append(uids, string(meta.GetUID()))
+		}
+	}
+	return uids
 }
 
 // lacking says what a dump tells little without, "" if it has all of that.

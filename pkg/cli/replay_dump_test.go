@@ -102,3 +102,39 @@ func TestBrokenDump(t *testing.T) {
 		t.Errorf("empty folder: exit %d, stderr:\n%s", code, errs)
 	}
 }
+
+// TestDumpsOfTwoClusters names two dumps that state different clusters: they are no one snapshot.
+func TestDumpsOfTwoClusters(t *testing.T) {
+	folder := t.TempDir()
+	var files []string
+	for _, uid := range []string{"k1", "k2"} {
+		file := filepath.Join(folder, uid+".json")
+		content := `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"` + uid + `"}}`
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	_, errs, code := rollspan(t, "", append([]string{"replay"}, files...)...)
+	if code == ExitOK || !strings.Contains(errs, "these are dumps of 2 clusters (the namespace kube-system has the UIDs k1, k2); replay those of one cluster at a time") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if _, errs, code := rollspan(t, "", "replay", files[0]); code != ExitOK {
+		t.Errorf("one of them: exit %d: %s", code, errs)
+	}
+}
+
+// TestCleanedDump says what has been cleaned of what its past is told by.
+func TestCleanedDump(t *testing.T) {
+	clean := `[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","namespace":"shop"}},` +
+		`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"b","namespace":"shop","uid":"b"}}]`
+	out, errs, _ := rollspan(t, clean, "replay", "-")
+	for _, want := range []string{"1 object without metadata.uid left out", "; not told: 1 object without metadata.creationTimestamp, which something has cleaned"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q on stderr:\n%s", want, errs)
+		}
+	}
+	if strings.Contains(out, "pod/") {
+		t.Errorf("got:\n%s", out)
+	}
+}

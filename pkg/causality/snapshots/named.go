@@ -127,3 +127,13 @@ func countedBy(owner metav1.Object) (n int32, known bool) {
 	}
 	return counted, true
 }
+
+// isDatedByCreation reports whether an object's past begins with its creation.
+func isDatedByCreation(o runtime.Object) bool {
+	switch o.(type) {
+	case *corev1.Pod, *appsv1.Deployment, *appsv1.ControllerRevision, *batchv1.Job:
+		return true
+	}
+	_, counts := podsOf(o)
+	return counts
+}

@@ -36,6 +36,9 @@ type History struct {
 	// Undated is how many rollouts happened, as their revisions prove, without
 	// anything to tell when.
 	Undated int
+	// Cleaned is how many workloads and pods do not say when they were created, as the API server
+	// does: something has removed it, and nothing is told of them.
+	Cleaned int
 }
 
 // Reconstruct turns the objects of one snapshot into the stream of observations
@@ -182,6 +185,10 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		uid := meta.GetUID()
 		if _, twice := snap.there[uid]; uid == "" || twice {
 			continue // a UID is that of one object, of which a snapshot has one state
+		}
+		if meta.GetCreationTimestamp().Time.IsZero() && isDatedByCreation(o) {
+			snap.found.Cleaned++
+			continue
 		}
 		kind, group := kube.TypeOf(o)
 		key := kube.NameKey{Kind: kind, Group: group, Namespace: meta.GetNamespace(), Name: meta.GetName()}
