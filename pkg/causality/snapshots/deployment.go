@@ -1,7 +1,6 @@
 package snapshots
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -330,7 +329,6 @@ func (d *snapshotDeployment) last() *appsv1.Deployment {
 	if n > 0 {
 		number = d.revisions[n-1].number
 	}
-	to.Annotations = maps.Clone(to.Annotations)
 	if to.Annotations == nil {
 		to.Annotations = map[string]string{}
 	}

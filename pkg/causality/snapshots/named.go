@@ -81,14 +81,14 @@ func endSaid(events []*snapshotEvent) (at time.Time) {
 	}
 	var stops, announced time.Time
 	for _, ev := range events {
-		if ev.first.Before(started) {
-			continue
-		}
-		switch {
-		case ev.stopsPod():
-			stops = evidence.Earliest(stops, ev.first)
-		case ev.announcesEnd():
-			announced = evidence.Earliest(announced, ev.first)
+		for _, at := range ev.occurrences() {
+			switch {
+			case at.Before(started):
+			case ev.stopsPod():
+				stops = evidence.Earliest(stops, at)
+			case ev.announcesEnd():
+				announced = evidence.Earliest(announced, at)
+			}
 		}
 	}
 	return cmp.Or(stops, announced)

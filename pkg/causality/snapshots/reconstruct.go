@@ -232,7 +232,11 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 		snap.eventsOf[uid] = append(snap.eventsOf[uid], ev)
 		if !ev.first.IsZero() {
 			key := podReport{uid, ev.Reason, podIn(ev.Message)}
-			snap.reports[key] = append(snap.reports[key], ev.occurrences()...)
+			times := ev.occurrences()
+			if ev.combined() {
+				times = times[len(times)-1:] // the others were of other pods
+			}
+			snap.reports[key] = append(snap.reports[key], times...)
 		}
 	}
 	for _, times := range snap.reports {
