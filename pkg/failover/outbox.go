@@ -107,6 +107,7 @@ type Outbox struct {
 	open   map[journal.SpanKey]time.Time
 	doubt  int       // spans that were open when another had the Lease
 	passed time.Time // stream time
+	begins time.Time // see BeginAt
 	saved  time.Time
 	full   bool
 	failed error
@@ -222,6 +223,14 @@ func (o *Outbox) IgnoreBefore(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.floor = latest(o.floor, at)
+}
+
+// BeginAt says that this process is the first to tell anything: what had ended by a time is told by
+// nobody, neither by this process nor by the one behind it.
+func (o *Outbox) BeginAt(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.begins = at
 }
 
 // Lead has the Outbox hand out, what save has recorded before, until ctx is done.

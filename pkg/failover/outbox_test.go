@@ -293,3 +293,41 @@ func TestAloneGoesOn(t *testing.T) {
 		t.Errorf("it has sent %d traces", len(*sent))
 	}
 }
+
+// The first process that has a Lease tells nothing that was over when it began, and neither does the
+// one behind it: the watermark is no earlier. What waits holds it back as ever.
+func TestTheFirstBeginsWhereItBegins(t *testing.T) {
+	began := time.Unix(1_700_000_000, 0)
+	watermark := func(prepare func(*Outbox)) time.Time {
+		b := NewOutbox(Options{Lag: 3 * time.Minute, Now: func() time.Time { return began }})
+		b.absorbNone()
+		prepare(b)
+		r, err := decodeRecord(b.content())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Watermark
+	}
+	for name, test := range map[string]struct {
+		prepare func(*Outbox)
+		want    time.Time
+	}{
+		"it has begun":             {func(b *Outbox) { b.BeginAt(began); b.Passed(began.Add(time.Second)) }, began},
+		"for long":                 {func(b *Outbox) { b.BeginAt(began); b.Passed(began.Add(time.Hour)) }, began.Add(57 * time.Minute)},
+		"another was there before": {func(b *Outbox) { b.Passed(began) }, began.Add(-3 * time.Minute)},
+		"it has not begun":         {func(b *Outbox) { b.BeginAt(began) }, time.Time{}},
+		"something waits": {func(b *Outbox) {
+			b.BeginAt(began)
+			b.Passed(began.Add(time.Second))
+			late := traceOf(1, 1, began.Add(-time.Minute))
+			late.Late = true
+			if err := b.Put([]spans.Trace{late}); err != nil {
+				t.Fatal(err)
+			}
+		}, began.Add(-time.Minute)},
+	} {
+		if got := watermark(test.prepare); !got.Equal(test.want) {
+			t.Errorf("%s: the watermark is %s, want %s", name, got, test.want)
+		}
+	}
+}

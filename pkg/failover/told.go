@@ -177,7 +177,7 @@ func (o *Outbox) watermark() time.Time {
 	if o.passed.IsZero() {
 		return time.Time{}
 	}
-	at := o.passed.Add(-o.options.Lag)
+	at := latest(o.passed.Add(-o.options.Lag), o.begins)
 	for i := range o.waiting {
 		at = earliest(at, beginsAt(&o.waiting[i].Trace))
 	}
