@@ -25,18 +25,27 @@ func latelyFrom(obs []causality.Observation, m int, watermark time.Time) (out []
 		activity.Note(o.Object)
 	}
 	restless = activity.Close()
-	var active []runtime.Object
 	var quiet []causality.Observation
-	for _, o := range list {
-		if activity.Active(o.Object) {
-			active = append(active, o.Object.DeepCopyObject())
-			continue
+	reconstruct := func() snapshots.History {
+		var active []runtime.Object
+		quiet = nil
+		for _, o := range list {
+			if activity.Active(o.Object) {
+				active = append(active, o.Object.DeepCopyObject())
+				continue
+			}
+			o.Initial = true
+			quiet = append(quiet, o)
 		}
-		o.Initial = true
-		quiet = append(quiet, o)
+		return snapshots.Reconstruct(active, now.Sub(watermark)+24*time.Hour, now)
+	}
+	history := reconstruct()
+	if doubted := activity.Doubt(history.Unproven); doubted > 0 {
+		restless += doubted
+		history = reconstruct()
 	}
 	e := newEngine(causality.Options{})
-	for _, o := range snapshots.Reconstruct(active, now.Sub(watermark)+24*time.Hour, now).Observations {
+	for _, o := range history.Observations {
 		out = append(out, e.Observe(o)...)
 	}
 	out = append(out, e.Advance(now)...)

@@ -133,8 +133,11 @@ func (l *Live) nothingLately(k *journal.Keeper) []spans.Trace {
 func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 	s := l.spool
 	l.spool = nil
-	since, _ := l.handout.Load().outbox.Watermark()
-	told := &lately{since: since, now: time.Now()}
+	since, read := l.handout.Load().outbox.Watermark()
+	if read && since.IsZero() { // of what is over by now nobody tells
+		l.handout.Load().outbox.BeginAt(l.options.Clock.Now())
+	}
+	told := &lately{since: since, now: l.options.Clock.Now()}
 	if !since.IsZero() && s.failed {
 		l.unproven.Add(1)
 		l.options.Log.Warn("there is too much in the cluster to look for what ended while rollspan was away; it is not told", "since", since)
@@ -206,6 +209,23 @@ func (t *lately) history(s *spool) (h snapshots.History, err error) {
 		return h, err
 	}
 	t.activity, t.restless, t.deadlines = activity, activity.Close(), map[string]time.Duration{}
+	if h, err = t.reconstruct(s); err == nil {
+		if doubted := activity.Doubt(h.Unproven); doubted > 0 {
+			t.restless += doubted
+			h, err = t.reconstruct(s)
+		}
+	}
+	// The observations are numbered from 1 on, which must be before all that is still to come:
+	// it is, but in a cluster that has hardly begun.
+	if order, wrong := resourceversion.CompareResourceVersion(strconv.Itoa(len(h.Observations)+1), newest); err != nil || wrong != nil || order >= 0 {
+		t.activity = nil
+		return snapshots.History{}, err
+	}
+	return h, nil
+}
+
+// reconstruct makes the history of what is active.
+func (t *lately) reconstruct(s *spool) (h snapshots.History, err error) {
 	var objects []runtime.Object
 	err = s.each(func(o causality.Observation) {
 		if o.Initial && t.active(o.Object) {
@@ -218,13 +238,7 @@ func (t *lately) history(s *spool) (h snapshots.History, err error) {
 	if err == nil {
 		h = snapshots.Reconstruct(objects, t.now.Sub(t.since)+latelyReach, t.now)
 	}
-	// The observations are numbered from 1 on, which must be before all that is still to come:
-	// it is, but in a cluster that has hardly begun.
-	if order, wrong := resourceversion.CompareResourceVersion(strconv.Itoa(len(h.Observations)+1), newest); err != nil || wrong != nil || order >= 0 {
-		t.activity = nil
-		return snapshots.History{}, err
-	}
-	return h, nil
+	return h, err
 }
 
 // active says whether an object is part of the history.
@@ -258,9 +272,12 @@ func (t *lately) unclear(root *spans.Span) bool {
 		// for as long after the watermark, or longer, and may have told of these.
 		return root.End.Before(t.since.Add(handoutLag + latelySlack))
 	case spankind.Rollout:
-		// That another one followed says nothing of the end of one.
+		// That another one followed says nothing of the end of one, but where it is proven that
+		// it was open by then: its end is as good as its beginning.
 		if outcome, _ := root.Attribute(attr.OutcomeKey); outcome.AsString() == string(attr.OutcomeSuperseded) {
-			return true
+			if _, isDoubtful := root.Attribute(attr.EndPrecisionKey); isDoubtful {
+				return true
+			}
 		}
 		// It may have failed before, which was told, and have recovered since.
 		uid, _ := root.Attribute(semconv.K8SDeploymentUIDKey)

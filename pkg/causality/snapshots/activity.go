@@ -17,8 +17,8 @@ import (
 )
 
 // Activity finds in a snapshot what Reconstruct can tell of that happened since a time: the
-// workloads of which something states such a time, and which are at rest. What is on its way
-// is for who watches on. Of a workload whose pods another controller makes than Kubernetes' own
+// workloads of which something states such a time, and which are at rest, or of which a Deployment
+// states what is on its way. All else that is on its way is for who watches on. Of a workload whose pods another controller makes than Kubernetes' own
 // it knows nothing. It keeps some 200 bytes an object.
 type Activity struct {
 	since, now time.Time
@@ -36,6 +36,23 @@ type Activity struct {
 // group is what belongs together by its owners.
 type group struct {
 	active, restless bool
+	// moving says that pods, or what makes them, are on their way, and isStated that a Deployment
+	// says to where.
+	moving, isStated bool
+}
+
+// add takes in what is known of a part.
+func (g *group) add(part group) {
+	g.active = g.active || part.active
+	g.restless = g.restless || part.restless
+	g.moving = g.moving || part.moving
+	g.isStated = g.isStated || part.isStated
+}
+
+// isTold reports whether what led to what there is can be told: all of it is at rest, or a
+// Deployment states what it is about.
+func (g *group) isTold() bool {
+	return !g.restless && (!g.moving || g.isStated)
 }
 
 // NewActivity returns an Activity of what happened since a time, by now.
@@ -57,7 +74,8 @@ func (a *Activity) Note(o runtime.Object) {
 	if makesPods(o, ref) {
 		a.join(own, a.of(ref.UID))
 	}
-	rest := meta.GetDeletionTimestamp() == nil && atRest(o, a.now)
+	isDeleted := meta.GetDeletionTimestamp() != nil
+	part := group{active: !newestIn(o, a.now).Before(a.since), restless: isDeleted || !atRest(o, a.now)}
 	switch in := o.(type) {
 	case *corev1.Pod:
 		a.there[in.UID] = true
@@ -65,22 +83,47 @@ func (a *Activity) Note(o runtime.Object) {
 		if of := kube.MirrorOf(in); of != "" {
 			a.join(own, a.of(of))
 		}
-		rest = rest && kube.CustomGroup(ref.APIVersion) == ""
+		part.moving, part.restless = part.restless, kube.CustomGroup(ref.APIVersion) != ""
 	case *corev1.Event:
-		rest = true
+		part.restless = false
 	case *appsv1.Deployment, *appsv1.ReplicaSet, *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ControllerRevision, *corev1.ReplicationController, *batchv1.Job:
 		a.there[meta.GetUID()] = true
 		a.owners[types.NamespacedName{Namespace: meta.GetNamespace(), Name: meta.GetName()}] = own
 		if n, counts := podsOf(o); counts {
 			a.wanted[meta.GetUID()] = n
-			rest = rest && (kube.CustomGroup(ref.APIVersion) == "" || !isReplicaSet(o))
+			part.restless = part.restless || kube.CustomGroup(ref.APIVersion) != "" && isReplicaSet(o)
 		}
 	default:
-		rest = false // it is told as it is
+		part.restless = true // it is told as it is
 	}
-	g := &a.groups[a.root(own)]
-	g.restless = g.restless || !rest
-	g.active = g.active || !newestIn(o, a.now).Before(a.since)
+	switch in := o.(type) {
+	case *appsv1.Deployment:
+		part.isStated = isStated(in)
+		part.moving = part.restless
+		part.restless = isDeleted || part.restless && !part.isStated
+	case *appsv1.ReplicaSet:
+		if kube.CustomGroup(ref.APIVersion) == "" && !isDeleted {
+			part.moving, part.restless = part.restless, false
+		}
+	}
+	a.groups[a.root(own)].add(part)
+}
+
+// isStated reports whether a Deployment says what its ReplicaSets and pods are on their way for: a
+// rollout that its controller has begun, or is done with.
+func isStated(in *appsv1.Deployment) bool {
+	c := workloads.ProgressingCondition(in)
+	if in.Spec.Paused || in.Status.ObservedGeneration < in.Generation || c == nil || c.Status != corev1.ConditionTrue {
+		return false
+	}
+	n := workloads.WantedReplicas(in.Spec.Replicas)
+	switch c.Reason {
+	case "NewReplicaSetCreated", "ReplicaSetUpdated":
+		return true
+	case workloads.NewReplicaSetAvailable:
+		return in.Status.UpdatedReplicas == n && in.Status.Replicas == n // though some may not be Ready
+	}
+	return false
 }
 
 // makesPods reports whether an object is one of a workload's that refers to the rest of it.
@@ -133,16 +176,28 @@ func podsOf(o runtime.Object) (n int32, counts bool) {
 func (a *Activity) Close() (restless int) {
 	for uid, n := range a.wanted {
 		if a.made[uid] < n {
-			a.groups[a.of(uid)].restless = true // a pod went just now
+			a.groups[a.of(uid)].moving = true // a pod went just now
 		}
 	}
 	seen := map[int]bool{}
 	for _, id := range a.owners {
 		if root := a.root(id); !seen[root] {
 			seen[root] = true
-			if g := a.groups[root]; g.active && g.restless {
+			if g := &a.groups[root]; g.active && !g.isTold() {
 				restless++
 			}
+		}
+	}
+	return restless
+}
+
+// Doubt takes in the Deployments of which Reconstruct could not prove each step (History.Unproven):
+// those that are on their way are left to who watches on. It returns how many these are.
+func (a *Activity) Doubt(unproven []types.UID) (restless int) {
+	for _, uid := range unproven {
+		if g := &a.groups[a.of(uid)]; g.moving && !g.restless {
+			g.restless = true
+			restless++
 		}
 	}
 	return restless
@@ -174,8 +229,8 @@ func (a *Activity) Active(o runtime.Object) bool {
 }
 
 func (a *Activity) tells(id int) bool {
-	g := a.groups[a.root(id)]
-	return g.active && !g.restless
+	g := &a.groups[a.root(id)]
+	return g.active && g.isTold()
 }
 
 // subject is the UID of what an object tells of: of an Event what it is about.
@@ -210,6 +265,5 @@ func (a *Activity) join(b, c int) {
 		return
 	}
 	a.parent[b] = c
-	a.groups[c].active = a.groups[b].active || a.groups[c].active
-	a.groups[c].restless = a.groups[b].restless || a.groups[c].restless
+	a.groups[c].add(a.groups[b])
 }

@@ -190,6 +190,9 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 		d.concludeReady(r)
 		end = evidence.Latest(end, r.completed)
 	}
+	if !d.stepsProven(from) {
+		snap.found.Unproven = append(snap.found.Unproven, d.UID)
+	}
 	for _, set := range d.sets {
 		snap.emitSet(set, d, listed, from, end)
 		for _, pod := range set.pods {

@@ -36,7 +36,7 @@ func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*
 	}
 	// It may have been complete for long when the next one began, or have failed.
 	defer func() {
-		if r.failed.IsZero() {
+		if r.failed.IsZero() && !d.wasOpen(r, until) {
 			snap.doubt(d.UID, stream.Doubt{At: until, Earliest: r.began, Latest: until, Of: stream.DoubtOfEnd})
 			// The managed fields say when the next was written, and others may have been in between.
 			if wrote := kube.Writer(d.fields.until(until), true, nil).At; wrote.After(r.began) && wrote.Before(until) {
@@ -57,6 +57,24 @@ func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*
 		// The deadline counts from the last progress on.
 		snap.doubt(d.UID, stream.Doubt{At: at, Earliest: at, Latest: until, Of: stream.DoubtOfEnd})
 	}
+}
+
+// wasOpen reports whether it is proven that a revision was neither complete nor failed when the next
+// one began: a ReplicaSet that was current before it only had replicas yet, as a step says that it
+// was scaled down from them later. Nothing but its own rollout gives one its first replicas.
+func (d *snapshotDeployment) wasOpen(r *snapshotRevision, until time.Time) bool {
+	if deadline := d.deadline(); deadline > 0 && until.Sub(r.began) >= deadline {
+		return false
+	}
+	for _, set := range d.sets {
+		if len(set.numbers) != 1 || set.numbers[0] >= r.number {
+			continue
+		}
+		if i := stepsBefore(set.steps, until); i < len(set.steps) && set.steps[i].event != nil && set.steps[i].from > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *snapshotDeployment) judgeLast(snap *snapshot, r *snapshotRevision) {

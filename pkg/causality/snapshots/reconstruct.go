@@ -39,6 +39,9 @@ type History struct {
 	// Cleaned is how many workloads and pods do not say when they were created, as the API server
 	// does: something has removed it, and nothing is told of them.
 	Cleaned int
+	// Unproven are the Deployments with steps that Events do not account for, one by one: a step
+	// may be missing, or be another than it was.
+	Unproven []types.UID
 }
 
 // Reconstruct turns the objects of one snapshot into the stream of observations

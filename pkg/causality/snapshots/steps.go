@@ -2,7 +2,10 @@ package snapshots
 
 import (
 	"sort"
+	"strconv"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // stepHistory are the steps of all ReplicaSets of a Deployment, in order, and what was
@@ -72,4 +75,31 @@ func (h *stepHistory) lastOfOther(set *snapshotSet, n int) *snapshotStep {
 		return nil
 	}
 	return h.all[i]
+}
+
+// stepsProven reports whether Events account for each step of the Deployment's ReplicaSets since a
+// time: each says from how many replicas to how many, the next one goes on from there, and the last
+// one led to what there is. Of an Event that came again and again only the first time and the last
+// are known.
+func (d *snapshotDeployment) stepsProven(from time.Time) bool {
+	if len(d.toEmit) == 0 && !d.over() {
+		return false // nothing dates what is on its way
+	}
+	if n := len(d.revisions); n == 0 || d.Annotations[workloads.RevisionAnnotation] != strconv.FormatInt(d.revisions[n-1].number, 10) {
+		return false // the Deployment is older, or newer, than its ReplicaSets
+	}
+	for _, set := range d.sets {
+		have := int32(unknownReplicas)
+		for _, s := range set.steps[stepsBefore(set.steps, from):] {
+			if s.event == nil || int(s.event.Count) > len(s.event.occurrences()) || s.from == unknownReplicas ||
+				have != unknownReplicas && have != s.from {
+				return false
+			}
+			have = s.to
+		}
+		if have != unknownReplicas && have != set.wanted() {
+			return false
+		}
+	}
+	return true
 }
