@@ -59,6 +59,9 @@ type missed struct {
 	inList         bool // a list told it
 	listed         bool // or a watch behind that list
 	isEvent        bool // each write of which states when it was made
+	// arrived is when what is live has come, as its watch had caught up and waits for others; zero
+	// of all else.
+	arrived time.Time
 	// stated is what the object states of when it was written, and isExact whether it says so of
 	// this write. since is when it may have been made at the earliest, and by when it was.
 	stated    time.Time
@@ -79,6 +82,9 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, inList: inList, listed: b.listed[source], stated: o.Since}
 	if about, ok := o.Object.(metav1.Object); ok {
 		m.uid = about.GetUID()
+	}
+	if o.Since.IsZero() && !m.inList && !m.listed && !b.waits[source] {
+		m.arrived = o.Time
 	}
 	var err error
 	if m.packed, err = journal.EncodeObservation(nil, o); err != nil {
@@ -129,6 +135,15 @@ func (b *backlog) waiting(now time.Time) bool {
 		b.since = now
 	}
 	return len(b.waits) > 0 && now.Sub(b.since) < backlogPatience
+}
+
+// shift corrects the times of arrival by how much the clock is off that they were read from.
+func (b *backlog) shift(by time.Duration) {
+	for i := range b.items {
+		if m := &b.items[i]; !m.arrived.IsZero() {
+			m.arrived = m.arrived.Add(by)
+		}
+	}
 }
 
 // sorted are the items in the order in which they happened, those that lists told behind those
@@ -188,6 +203,9 @@ func date(group []missed, from, now time.Time) {
 		if end := m.stated.Add(time.Second - time.Nanosecond); m.isExact && end.Before(latest) {
 			latest = end
 		}
+		if !m.arrived.IsZero() && m.arrived.Before(latest) {
+			latest = m.arrived
+		}
 		m.by = latest
 	}
 	spread(group, from)
@@ -202,12 +220,20 @@ func statedBefore(before map[types.UID]time.Time, uid types.UID, from time.Time)
 }
 
 // spread estimates when writes were made that were all over by the same time: evenly within the
-// second before, or what of it is left. What came one after the other has not come at once.
+// second before, or what of it is left. What came one after the other has not come at once. What is
+// live keeps the time at which it came.
 func spread(group []missed, from time.Time) {
 	at := from
 	for i := 0; i < len(group); {
 		by, n := group[i].by, 1
-		for i+n < len(group) && group[i+n].by.Equal(by) {
+		if m := &group[i]; !m.arrived.IsZero() {
+			if m.since.After(by) {
+				m.since = by
+			}
+			at, i = by, i+1
+			continue
+		}
+		for i+n < len(group) && group[i+n].by.Equal(by) && group[i+n].arrived.IsZero() {
 			n++
 		}
 		begin := by.Add(time.Nanosecond - time.Second)
@@ -430,6 +456,7 @@ func (l *Live) tellBacklog(k *journal.Keeper) (finished []spans.Trace) {
 	}
 	behind := false
 	tick := max(time.Second, now.Sub(at)/mostTicks)
+	b.shift(-ahead)
 	for _, m := range b.sorted(at, now) {
 		for next := at.Add(tick); !b.lists && next.Before(m.by); next = next.Add(tick) {
 			feed()
@@ -441,7 +468,7 @@ func (l *Live) tellBacklog(k *journal.Keeper) (finished []spans.Trace) {
 			continue // it was encoded here
 		}
 		o.Time, o.Since = m.by.Add(ahead), time.Time{}
-		if !o.Initial {
+		if !o.Initial && !m.by.Equal(m.arrived) {
 			o.Since = m.since
 		}
 		if m.listed && !behind {

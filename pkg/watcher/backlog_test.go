@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -165,4 +168,84 @@ func precision(s *spans.Span, key string) float64 {
 		}
 	}
 	return 0
+}
+
+// What a watch tells that has caught up, while others have not, is live: it keeps the time at which
+// it came, and what is late is before it where its version is. So it is whenever the last of them
+// has caught up.
+func TestWhatIsLiveKeepsItsTime(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(1000, int64(s*1e9)) }
+	pod := func(version string, made, came float64, isLate bool) causality.Observation {
+		p := webAt(version)
+		p.SetGroupVersionKind(podKind.GroupVersionKind)
+		p.UID, p.CreationTimestamp = types.UID(version), metav1.NewTime(at(made).Truncate(time.Second))
+		o := causality.Observation{Time: at(came), Type: watch.Added, Object: p}
+		if isLate {
+			o.Since = statedBy(p)
+		}
+		return o
+	}
+	b := newBacklog(map[string]string{"Pod ": "10", "Deployment.apps ": "10"})
+	b.add(pod("11", 5, 20, true), "Pod ", false)
+	b.mark(sourceMark{source: "Pod ", version: "11"})
+	b.add(pod("14", 21, 21.3, false), "Pod ", false)
+	b.add(pod("15", 26, 26.4, false), "Pod ", false)
+	b.add(pod("12", 8, 27, true), "Deployment.apps ", false)
+	late := pod("13", 1, 27, true) // it states nothing new, and was written before what came live
+	late.Type = watch.Modified
+	b.add(late, "Deployment.apps ", false)
+	var got []string
+	for _, m := range b.sorted(at(2), at(30)) {
+		got = append(got, fmt.Sprintf("%s by %.1f, live %t", m.version, m.by.Sub(at(0)).Seconds(), m.by.Equal(m.arrived)))
+	}
+	want := []string{
+		"11 by 5.5, live false", "12 by 8.5, live false", "13 by 20.8, live false", "14 by 21.3, live true", "15 by 26.4, live true",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// What is live is told with the time at which it came, by the clock that it was read from, and with no
+// doubt; what is late with the time that the API server states, and how well that is known.
+func TestLiveAndLateAreTold(t *testing.T) {
+	l := newTestLive(t)
+	at := func(s int) time.Time { return time.Unix(int64(1000+s), 0) }
+	l.options.Clock = clocktesting.NewFakeClock(at(60))
+	engine := &noting{Engine: causality.New(causality.Options{})}
+	k := remembering(t, engine)
+	k.Advance(at(0))
+	l.backlog = newBacklog(map[string]string{"Pod ": "10", "Deployment.apps ": "10"})
+	for _, in := range []struct {
+		version string
+		isLate  bool
+		came    time.Time
+	}{{"11", true, at(40)}, {"12", false, at(45)}} {
+		p := webAt(in.version)
+		p.SetGroupVersionKind(podKind.GroupVersionKind)
+		p.UID, p.CreationTimestamp = types.UID(in.version), metav1.NewTime(at(30))
+		o := causality.Observation{Time: in.came, Type: watch.Added, Object: p}
+		if in.isLate {
+			o.Since = statedBy(p)
+		} else {
+			l.take(nil, queued{mark: &sourceMark{source: "Pod ", version: "11"}})
+		}
+		l.take(nil, queued{Observation: o})
+	}
+	l.tellBacklog(k)
+	if len(engine.told) != 2 || engine.told[0].Time.After(at(31)) || engine.told[0].Since.IsZero() ||
+		!engine.told[1].Time.Equal(at(45)) || !engine.told[1].Since.IsZero() {
+		t.Errorf("the engine is told %+v", engine.told)
+	}
+}
+
+// noting keeps what an engine has observed.
+type noting struct {
+	*causality.Engine
+	told []causality.Observation
+}
+
+func (e *noting) Observe(o causality.Observation) []spans.Trace {
+	e.told = append(e.told, o)
+	return e.Engine.Observe(o)
 }
