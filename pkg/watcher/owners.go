@@ -365,6 +365,9 @@ func (o *owners) follow(ctx context.Context, s *streams, k *metKind) {
 		switch {
 		case meta.IsNoMatchError(err):
 			o.log.Debug("the API server does not know a kind; asking again later", "kind", k.GroupVersionKind, "error", err)
+			for _, source := range s.resumed.sourcesOf(k.GroupKind()) {
+				s.passOver(source, "")
+			}
 			return refused
 		case ctx.Err() != nil:
 			return done

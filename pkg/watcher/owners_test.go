@@ -32,6 +32,7 @@ import (
 // whose time is not real.
 type ownerTest struct {
 	*owners
+	streams  *streams
 	t        *testing.T
 	client   *metadatafake.FakeMetadataClient
 	messages func() []string
@@ -107,6 +108,7 @@ func newOwnerTest(t *testing.T, namespaces []string, objects ...runtime.Object) 
 			return nil
 		},
 	}
+	o.streams = s
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

@@ -291,6 +291,7 @@ func (l *Live) catchUp(k *journal.Keeper) {
 		l.catchingUp = true
 		if positions := k.Positions(); len(positions) > 0 {
 			l.backlog = newBacklog(positions)
+			l.backlog.waitOnly(l.streams.follows)
 		}
 		k.Hold()
 	case l.handout.Load() != nil:

@@ -311,6 +311,10 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	case !first:
 	case src.optional && clusterWide(err) == "":
 		s.settle(src)
+		if isRefusal(err) {
+			key := sourceKey(src.kind.GroupKind(), src.namespace)
+			s.passOver(key, s.resumed.position(key))
+		}
 	case apierrors.IsForbidden(err):
 		s.denied(src)
 	}
