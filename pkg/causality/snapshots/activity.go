@@ -18,8 +18,9 @@ import (
 
 // Activity finds in a snapshot what Reconstruct can tell of that happened since a time: the
 // workloads of which something states such a time, and which are at rest, or of which a Deployment
-// states what is on its way. All else that is on its way is for who watches on. Of a workload whose pods another controller makes than Kubernetes' own
-// it knows nothing. It keeps some 200 bytes an object.
+// states what is on its way. All else that is on its way is for who watches on. Of a workload whose
+// pods another controller makes than Kubernetes' own it knows nothing. It keeps some 200 bytes an
+// object.
 type Activity struct {
 	since, now time.Time
 	ids        map[types.UID]int
@@ -171,8 +172,8 @@ func podsOf(o runtime.Object) (n int32, counts bool) {
 	return 0, false
 }
 
-// Close ends the noting. It returns how many workloads something has happened to that are not
-// at rest, so that only who watches on tells of them.
+// Close ends the noting. It returns how many workloads something has happened to that are on their
+// way, so that only who watches on tells of them.
 func (a *Activity) Close() (restless int) {
 	for uid, n := range a.wanted {
 		if a.made[uid] < n {
@@ -204,7 +205,7 @@ func (a *Activity) Doubt(unproven []types.UID) (restless int) {
 }
 
 // Active reports whether an object, or one that it belongs to or that belongs to it, states
-// something that happened since then, and all of these are at rest. Nodes and CronJobs always
+// something that happened since then, and what led to all of these can be told. Nodes and CronJobs always
 // count, as pods and Jobs depend on them.
 func (a *Activity) Active(o runtime.Object) bool {
 	meta, ok := o.(metav1.Object)

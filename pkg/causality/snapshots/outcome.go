@@ -36,7 +36,7 @@ func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*
 	}
 	// It may have been complete for long when the next one began, or have failed.
 	defer func() {
-		if r.failed.IsZero() && !d.wasOpen(r, until) {
+		if !d.endIsKnown(r, until) {
 			snap.doubt(d.UID, stream.Doubt{At: until, Earliest: r.began, Latest: until, Of: stream.DoubtOfEnd})
 			// The managed fields say when the next was written, and others may have been in between.
 			if wrote := kube.Writer(d.fields.until(until), true, nil).At; wrote.After(r.began) && wrote.Before(until) {
@@ -59,10 +59,14 @@ func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*
 	}
 }
 
-// wasOpen reports whether it is proven that a revision was neither complete nor failed when the next
-// one began: a ReplicaSet that was current before it only had replicas yet, as a step says that it
-// was scaled down from them later. Nothing but its own rollout gives one its first replicas.
-func (d *snapshotDeployment) wasOpen(r *snapshotRevision, until time.Time) bool {
+// endIsKnown reports whether it is known how a revision ended that is not known to be complete: it
+// failed, or it was neither complete nor failed when the next one began. The latter is proven where a
+// ReplicaSet that was current before it only had replicas yet, as a step says that it was scaled down
+// from them later: nothing but its own rollout gives one its first replicas.
+func (d *snapshotDeployment) endIsKnown(r *snapshotRevision, until time.Time) bool {
+	if !r.failed.IsZero() {
+		return true
+	}
 	if deadline := d.deadline(); deadline > 0 && until.Sub(r.began) >= deadline {
 		return false
 	}
