@@ -27,6 +27,7 @@ const (
 // since. What of this cannot be known gets a doubt, so that whoever tells of it says so.
 func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
 	first := p.firstStarts(in)
+	first.tellReady = !isProbed(&in.Spec) && !first.last.IsZero() && first.reported
 	p.doubtListedStarts(first)
 	i := slices.IndexFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
 	if i < 0 || in.Status.Conditions[i].LastTransitionTime.IsZero() || p.Finite {
@@ -53,6 +54,8 @@ type listedStarts struct {
 	last     time.Time // when the last was, if it is known of all; else zero
 	reported bool      // these runs lasted for long enough to be reported
 	restarts bool      // a container was started more than once
+	// tellReady says that the pod was Ready with them: nothing probes it.
+	tellReady bool
 }
 
 func (p *Pod) firstStarts(in *corev1.Pod) listedStarts {
@@ -87,8 +90,8 @@ func (p *Pod) firstStarts(in *corev1.Pod) listedStarts {
 func (p *Pod) doubtListedStarts(first listedStarts) {
 	for _, container := range p.Containers {
 		for _, r := range container.Runs {
-			if r.Restart == 0 {
-				continue
+			if r.Restart == 0 || first.tellReady && !container.Init {
+				continue // it came after the start
 			}
 			// Whether the pod had been Ready by then, nothing tells either.
 			for _, at := range []evidence.Moment{r.Started, r.Finished} {
@@ -97,7 +100,7 @@ func (p *Pod) doubtListedStarts(first listedStarts) {
 		}
 	}
 	for _, at := range p.Sandboxes {
-		if first.restarts {
+		if first.restarts && !first.tellReady {
 			p.doubtListed(stream.Doubt{At: at.Earliest, Earliest: first.earliest, Latest: at.Earliest, Of: stream.DoubtOfStart})
 		}
 	}
@@ -109,7 +112,7 @@ func (p *Pod) dateListedReady(in *corev1.Pod, first listedStarts, latest time.Ti
 	from := evidence.Latest(first.earliest, first.last)
 	at, by := latest, latest
 	switch {
-	case isProbed(&in.Spec) || first.last.IsZero() || !first.reported:
+	case !first.tellReady:
 		if latest.After(first.earliest.Add(slowestStart)) {
 			at, p.ReadyUnknown = from, true
 		}
