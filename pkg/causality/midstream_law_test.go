@@ -123,6 +123,9 @@ func (w *watchedStream) holdCut(t interface{ Errorf(string, ...any) }, n int) (t
 		if root == nil || w.leavesOut[root.Subject] {
 			continue
 		}
+		if strings.HasPrefix(root.Subject, "rollout/") && attributeOf(*root, "rollspan.outcome") == "superseded" {
+			continue // nothing of a Rollout that is read says whether its controller has seen a write
+		}
 		tr.Spans = slices.DeleteFunc(slices.Clone(tr.Spans), func(s spans.Span) bool { return tries[s.Name] })
 		told += w.hold(t, tr, end, end)
 	}

@@ -98,7 +98,7 @@ type Change struct {
 type pause struct {
 	From, Until evidence.Moment
 	Resumed     evidence.Write
-	Listed      bool // it had begun before the list that shows it
+	Listed      bool // it may have begun before the list that shows its change
 }
 
 // Over reports whether the change has ended, as far as is known or was told.

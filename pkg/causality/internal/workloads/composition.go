@@ -258,7 +258,7 @@ func (w *Workload) Recompose(n *News) {
 	w.Seen, w.State, w.Stated = true, st, n.Write
 	if st.atRest {
 		w.Current().pause(true, n.Write)
-		w.Current().noteListed(n)
+		w.Current().noteListed()
 	}
 	w.Progress(nil, st, n.Write, n.O.Arrival())
 }
@@ -267,13 +267,11 @@ func (w *Workload) Recompose(n *News) {
 // shorter is no pause.
 const shortestRest = time.Second
 
-// noteListed notes of a pause that nobody states, and that a list shows, that it had begun before.
-func (c *Change) noteListed(n *News) {
-	if c == nil || !n.O.Initial || len(c.Pauses) == 0 {
-		return
-	}
-	if p := &c.Pauses[len(c.Pauses)-1]; p.From.At().Equal(n.Write.Arrival) {
-		p.Listed = true
+// noteListed notes of the first pause of a change that a list shows, which nobody states, that it may
+// have begun before.
+func (c *Change) noteListed() {
+	if c != nil && c.Listed && len(c.Pauses) == 1 {
+		c.Pauses[0].Listed = true
 	}
 }
 
