@@ -298,6 +298,26 @@ type podReport struct {
 	pod    string
 }
 
+// noteReport notes what an Event about the object that has a UID says of a pod of it.
+func (snap *snapshot) noteReport(ev *snapshotEvent, uid types.UID) {
+	if ev.first.IsZero() {
+		return
+	}
+	times := ev.occurrences()
+	if ev.combined() {
+		times = times[len(times)-1:] // the others were of other pods
+	}
+	key := podReport{uid, ev.Reason, podIn(ev.Message)}
+	snap.reports[key] = append(snap.reports[key], times...)
+}
+
+// sortReports puts the times of the reports in order.
+func (snap *snapshot) sortReports() {
+	for _, times := range snap.reports {
+		slices.SortFunc(times, time.Time.Compare)
+	}
+}
+
 // createdBy is when a ReplicaSet says that it has created a pod, in order.
 func (snap *snapshot) createdBy(owner types.UID, pod string) []time.Time {
 	return snap.reports[podReport{owner, "SuccessfulCreate", pod}]

@@ -128,12 +128,19 @@ func countedBy(owner metav1.Object) (n int32, known bool) {
 	return counted, true
 }
 
-// isDatedByCreation reports whether an object's past begins with its creation.
-func isDatedByCreation(o runtime.Object) bool {
+// isCleaned reports whether an object whose past begins with its creation does not say when that was,
+// and counts it.
+func (snap *snapshot) isCleaned(o runtime.Object, meta metav1.Object) bool {
+	if created := meta.GetCreationTimestamp(); !created.IsZero() {
+		return false
+	}
+	_, cleaned := podsOf(o)
 	switch o.(type) {
 	case *corev1.Pod, *appsv1.Deployment, *appsv1.ControllerRevision, *batchv1.Job:
-		return true
+		cleaned = true
 	}
-	_, counts := podsOf(o)
-	return counts
+	if cleaned {
+		snap.found.Cleaned++
+	}
+	return cleaned
 }

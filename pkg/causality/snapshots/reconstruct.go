@@ -186,12 +186,8 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 			continue
 		}
 		uid := meta.GetUID()
-		if _, twice := snap.there[uid]; uid == "" || twice {
+		if _, twice := snap.there[uid]; uid == "" || twice || snap.isCleaned(o, meta) {
 			continue // a UID is that of one object, of which a snapshot has one state
-		}
-		if meta.GetCreationTimestamp().Time.IsZero() && isDatedByCreation(o) {
-			snap.found.Cleaned++
-			continue
 		}
 		kind, group := kube.TypeOf(o)
 		key := kube.NameKey{Kind: kind, Group: group, Namespace: meta.GetNamespace(), Name: meta.GetName()}
@@ -233,18 +229,9 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 			continue
 		}
 		snap.eventsOf[uid] = append(snap.eventsOf[uid], ev)
-		if !ev.first.IsZero() {
-			key := podReport{uid, ev.Reason, podIn(ev.Message)}
-			times := ev.occurrences()
-			if ev.combined() {
-				times = times[len(times)-1:] // the others were of other pods
-			}
-			snap.reports[key] = append(snap.reports[key], times...)
-		}
+		snap.noteReport(ev, uid)
 	}
-	for _, times := range snap.reports {
-		slices.SortFunc(times, time.Time.Compare)
-	}
+	snap.sortReports()
 	for _, in := range pods {
 		snap.pods = append(snap.pods, snap.livePod(in))
 	}
