@@ -165,7 +165,9 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 	if o.Time.IsZero() {
 		o.Time = e.clocks.Watch.Shown(e.now)
 	}
+	shown := e.clocks.Watch.Shown(e.now)
 	o = e.inClusterTime(o)
+	e.now = evidence.Earliest(e.now, e.clocks.Watch.Time(shown)) // earlier where our clock turned out to be ahead
 	out := e.advance(o.Time)
 	e.worked++
 	if f := e.guard(func() { e.ingest(o) }); f != nil {

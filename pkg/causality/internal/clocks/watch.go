@@ -12,9 +12,11 @@ type watch struct {
 	late      time.Duration
 	n         int
 	at, stamp time.Time
-	// shown is the latest arrival, and backs how many after it were earlier by more than surely.
-	shown time.Time
-	backs int
+	// shown is the latest arrival, backs how many after it were earlier, and back the first of
+	// those. gap is the longest time without an arrival since the news of a creation came at once.
+	shown, back time.Time
+	backs       int
+	gap         time.Duration
 }
 
 const (
@@ -25,11 +27,15 @@ const (
 	// nearby is how far apart they may be: the second is rounded, by half of it on average.
 	nearby  = 1500 * time.Millisecond
 	halfway = 500 * time.Millisecond
+	// afterGap is how late some have to be where nothing came for as long before: the clock was
+	// set ahead. Where a watch was away, what was made meanwhile is ever less late.
+	afterGap = 5 * time.Second
 )
 
 // enough reports whether what is late alike shows that the clock is ahead.
 func (w *watch) enough() bool {
-	return w.n >= many || w.n >= few && w.late > fewVeryLate || w.n >= some && w.late > surely
+	return w.n >= many || w.n >= few && w.late > fewVeryLate ||
+		w.n >= some && (w.late > surely || w.late > afterGap && w.gap >= w.late-nearby)
 }
 
 // Time is a time of rollspan's clock by that of the API server.
@@ -56,7 +62,7 @@ func (cs *Clocks) Created(stamp, arrival time.Time) {
 	switch {
 	case stamp.IsZero() || late > Furthest:
 	case late <= spread:
-		w.n = 0
+		w.n, w.gap = 0, 0
 	case w.n > 0 && (late-w.late).Abs() <= nearby:
 		if arrival.Sub(w.at) < time.Second || stamp.Sub(w.stamp) < time.Second {
 			return
@@ -73,22 +79,51 @@ func (cs *Clocks) Created(stamp, arrival time.Time) {
 
 // Existed takes in that an object was there that the API server created at stamp, zero if
 // nothing was, when the news of it arrived by rollspan's clock, and returns when that was. If
-// it is not after the creation, the clock is behind. Where the clock was put back, some
-// arrivals say so before it is believed, as lines of a recording may be damaged: until then
-// what arrives does so after what arrived before.
+// it is not after the creation, the clock is behind. By less than surely what arrives may be
+// earlier than what came before, as streams overtake each other.
 func (cs *Clocks) Existed(stamp, arrival time.Time) time.Time {
 	w := &cs.Watch
-	if arrival.Before(w.shown.Add(-surely)) && w.backs < few {
-		w.backs++
-		return w.Time(w.shown)
-	}
-	if w.backs > 0 || arrival.After(w.shown) {
+	if arrival.Before(w.shown.Add(-surely)) {
+		if w.goesBack(arrival); w.backs < some {
+			return w.Time(w.shown.Add(arrival.Sub(w.back)))
+		}
+		cs.goOn(arrival)
+	} else if arrival.After(w.shown) {
+		if w.backs > 1 {
+			cs.goOn(arrival)
+		} else if !w.shown.IsZero() {
+			w.gap = max(w.gap, arrival.Sub(w.shown))
+		}
 		w.shown, w.backs = arrival, 0
 	}
 	if late := w.Time(arrival).Sub(stamp); !stamp.IsZero() && late < -Tolerance && late > -Furthest {
 		cs.set(w.offset+late, arrival)
 	}
 	return w.Time(arrival)
+}
+
+// goesBack takes in an arrival that is earlier than one before. Some, one after the other, show
+// that the clock was put back. A single one does not, as lines of a recording may be damaged.
+func (w *watch) goesBack(arrival time.Time) {
+	if w.backs == 0 || arrival.Before(w.back) {
+		w.backs, w.back = 0, arrival
+	}
+	w.backs++
+}
+
+// goOn has the clock that was put back go on from where it was: nothing tells yet how much time had
+// passed. What is known of other clocks was found before.
+func (cs *Clocks) goOn(arrival time.Time) {
+	w := &cs.Watch
+	by := w.back.Sub(w.shown)
+	w.offset += by
+	w.n, w.at, w.shown, w.backs = 0, arrival, arrival, 0
+	if w.offset.Abs() <= Tolerance {
+		w.offset = 0
+	}
+	if by.Abs() >= time.Second {
+		cs.tell(Finding{Source: Watcher, Offset: w.offset, At: arrival})
+	}
 }
 
 // set notes how far rollspan's clock is ahead. What is known of the others was found by it.

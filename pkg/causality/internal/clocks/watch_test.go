@@ -1,0 +1,79 @@
+package clocks
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Rollspan's clock is put back: from then on time goes on from the last news before, so that what
+// took time takes no more, and less only by the pause in which the clock was set.
+func TestOurClockIsPutBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		back := time.Duration(rapid.IntRange(75_000, 3600_000).Draw(t, "back")) * time.Millisecond
+		pause := time.Duration(rapid.IntRange(10, 900).Draw(t, "pause")) * time.Millisecond
+		cs := New(nil)
+		at, before := noon, rapid.IntRange(1, 20).Draw(t, "before")
+		for n := range before + 10 {
+			at = at.Add(pause)
+			shows := at
+			if n >= before {
+				shows = at.Add(-back)
+			}
+			got := cs.Existed(time.Time{}, shows)
+			if off := at.Sub(got); off < 0 || off > pause {
+				t.Fatalf("arrival %d, of which %d were before, is dated %s off", n, before, off)
+			}
+		}
+		// What is made then shows that it is that pause behind.
+		at = at.Add(time.Second)
+		if got := cs.Existed(at, at.Add(-back)); at.Sub(got).Abs() > Tolerance {
+			t.Fatalf("what is made at %s is dated %s", at, got)
+		}
+	})
+}
+
+// One line of a recording that is damaged puts no clock back.
+func TestOneArrivalThatIsEarlierPutsNoClockBack(t *testing.T) {
+	cs := New(nil)
+	for n := range 10 {
+		at := noon.Add(time.Duration(n) * time.Second)
+		shows := at
+		if n == 5 {
+			shows = at.Add(-time.Hour)
+		}
+		if got := cs.Existed(time.Time{}, shows); at.Sub(got).Abs() > time.Second {
+			t.Errorf("arrival %d is dated %s off", n, at.Sub(got))
+		}
+	}
+	if cs.Watch.offset != 0 {
+		t.Errorf("our clock is corrected by %s", cs.Watch.offset)
+	}
+}
+
+// Rollspan's clock is set ahead: where nothing came for as long, three creations show it. After an
+// outage of the watch what was made meanwhile is ever less late, and shows nothing.
+func TestOurClockIsSetAhead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		late func(n int) time.Duration
+		want time.Duration
+	}{
+		{"set ahead", func(int) time.Duration { return 20 * time.Second }, 20 * time.Second},
+		{"an outage", func(n int) time.Duration { return max(0, time.Duration(20-3*n)*time.Second) }, 0},
+	} {
+		cs := New(nil)
+		arrive := func(at time.Time, late time.Duration) {
+			cs.Created(at, at.Add(late))
+			cs.Existed(at, at.Add(late))
+		}
+		arrive(noon, 0)
+		for n := range 4 {
+			arrive(noon.Add(time.Duration(2+2*n)*time.Second), c.late(n))
+		}
+		if off := cs.Watch.offset - c.want; off.Abs() > time.Second {
+			t.Errorf("%s: our clock is off by %s, want %s", c.name, cs.Watch.offset, c.want)
+		}
+	}
+}
