@@ -49,9 +49,6 @@ func (e *Engine) inClusterTime(o Observation) Observation {
 	if o.Type == watch.Added && !o.Initial {
 		e.clocks.Created(created, arrival)
 	}
-	if _, isEvent := o.Object.(*corev1.Event); isEvent {
-		created = time.Time{} // those who record Events are not so exact
-	}
 	o.Time = e.clocks.Existed(created, arrival)
 	return o
 }
@@ -107,7 +104,12 @@ func (e *Engine) correct(told *clocks.Told, namespace string, by clocks.Source, 
 		s := statement(at)
 		trusted.Date(s)
 		clock.Date(s)
-	}, func(at time.Time) time.Duration { return clock.Reading(statement(at)) })
+	}, func(at time.Time) time.Duration {
+		s := statement(at)
+		offset := clock.Reading(s)
+		clock.Doubt(told, s, offset)
+		return offset
+	})
 	if corrected {
 		told.Note(cmp.Or(by.Component, attr.ServiceKubelet), told.Latest())
 	}
@@ -161,10 +163,12 @@ func (e *Engine) datedWorkload(o Observation, w *workloads.Workload) Observation
 }
 
 // eventTimes are when an Event happened first and last, by the API server's clock, and how
-// far the clock was ahead that dated each.
+// far the clock was ahead that dated each, by what was stated: no clock if nothing new was.
 type eventTimes struct {
 	first, last         time.Time
 	offset, offsetAtEnd time.Duration
+	clock               *clocks.Clock
+	stated              clocks.Statement
 }
 
 // eventTimes are those of an Event; known is what is known of it, nil if it is new.
@@ -176,7 +180,7 @@ func (e *Engine) eventTimes(o Observation, in *corev1.Event, known *podlife.Even
 	stated, _ := podlife.StatedBy(in)
 	if known == nil && isRubbish(stated, in, o) {
 		off := stated.Sub(o.Time)
-		return eventTimes{o.Time, o.Time, off, off}
+		return eventTimes{first: o.Time, last: o.Time, offset: off, offsetAtEnd: off}
 	}
 	t = e.correctedTimes(o, in, known)
 	if ahead := t.last.Sub(o.Time); ahead > clocks.Furthest {
@@ -191,7 +195,8 @@ func (e *Engine) correctedTimes(o Observation, in *corev1.Event, known *podlife.
 	if known != nil {
 		t.offset = known.Offset
 	} else if clock != nil {
-		t.offset = e.dateEvent(o, in, clock)
+		t.clock = clock
+		t.offset, t.stated = e.dateEvent(o, in, clock)
 	}
 	t.offsetAtEnd = t.offset
 	// They are read as of when they arrived by the clock that states them.
@@ -209,6 +214,7 @@ func (e *Engine) correctedTimes(o Observation, in *corev1.Event, known *podlife.
 			s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
 		}
 	}
+	t.clock, t.stated = clock, s
 	if t.offsetAtEnd = clock.Date(s); t.offsetAtEnd != t.offset {
 		t.last = s.Time.Add(-t.offsetAtEnd)
 		if s.Rounded > 0 {
@@ -232,11 +238,11 @@ func isRubbish(stated time.Time, in *corev1.Event, o Observation) bool {
 }
 
 // dateEvent takes in when an Event says that it happened for the first time.
-func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock) time.Duration {
-	s := clocks.Statement{By: o.OverAt(), Fresh: !o.Initial && podlife.EventCount(in) <= 1}
+func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock) (offset time.Duration, s clocks.Statement) {
+	s = clocks.Statement{By: o.OverAt(), Fresh: !o.Initial && podlife.EventCount(in) <= 1 && !podlife.IsCombined(in)}
 	s.Time, s.Rounded = podlife.StatedBy(in)
 	if o.Initial {
-		return clock.Date(s)
+		return clock.Date(s), s
 	}
 	s.After = e.causeOf(in)
 	written := in.CreationTimestamp.Time
@@ -248,11 +254,11 @@ func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock)
 		s.After = evidence.Latest(s.After, written.Add(-lateRecorder))
 	}
 	s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
-	offset := clock.Date(s)
+	offset = clock.Date(s)
 	if s.Fresh && prompt {
 		clock.Lag(s)
 	}
-	return offset
+	return offset, s
 }
 
 // overBy is by when that was over which an Event tells that was written in a second, and

@@ -28,6 +28,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	}
 	obj.Touched = o.Time
 	obj.Told.Note(podlife.EventComponent(in), times.offsetAtEnd)
+	times.clock.Doubt(&obj.Told, times.stated, times.offsetAtEnd)
 	if ev == nil {
 		ev = &podlife.Event{
 			Key:          key,

@@ -84,6 +84,17 @@ type Clock struct {
 	now, before bounds
 	jumped      bool
 	stated      int // since it jumped
+	// shifted says that it has jumped by more than clocks are read apart. The jump is no more
+	// than likely until so much was stated since. The next are of before it: how much was stated,
+	// and how late the news of it came at the most.
+	shifted       bool
+	likelyUntil   int
+	statedBefore  int
+	slowestBefore time.Duration
+	slowest       time.Duration // since it jumped
+	previous      time.Time     // the news before that of used
+	late          []doubted
+	behind        lags // what came late alike, one after the other
 	// latest is the newest fresh statement.
 	latest struct {
 		version uint64
@@ -128,14 +139,22 @@ func (c *Clock) Date(s Statement) time.Duration {
 	if c == nil || s.Time.IsZero() {
 		return 0
 	}
+	if s.By.After(c.used) {
+		c.previous = c.used
+	}
 	c.used = s.By
 	said := s.bounds()
 	if said.least >= Furthest || said.most <= -Furthest {
 		return 0 // no clock shows that
 	}
 	defer c.tell(s.By)
+	if s.Rounded > 0 && !s.After.IsZero() && c.Offset() != 0 {
+		c.comes(s) // it is off already, so that it may well have been set
+	}
+	likelyUntil := 0
 	if c.returns(s) {
-		if c.name.Node != "" && s.Rounded == 0 && said.least < -leap {
+		likelyUntil = some
+		if c.name.Node != "" && said.least < -leap {
 			said.most = min(said.most, said.least+leap)
 		}
 	} else if offset, ok := c.reading(s, said); ok {
@@ -146,10 +165,24 @@ func (c *Clock) Date(s Statement) time.Duration {
 	if c.jumped && c.before.meets(said) {
 		now = c.before.and(said)
 	}
-	c.jumped = c.stated >= many || before.offset() != 0
-	c.before, c.now, c.stated, c.lags = before, now, 1, lags{}
+	c.jumps(before, now, likelyUntil)
 	return c.Offset()
 }
+
+// jumps notes that the clock was within other bounds before, and until how much is stated that
+// is no more than likely. If so little was stated before that it was not known, what may be of a right clock is.
+func (c *Clock) jumps(before, now bounds, likelyUntil int) {
+	c.jumped = c.stated >= many || before.offset() != 0
+	c.statedBefore, c.slowestBefore = c.stated, c.slowest
+	c.before, c.now, c.stated, c.slowest, c.lags, c.behind = before, now, 1, 0, lags{}, lags{}
+	c.shifted, c.likelyUntil = (before.offset()-now.offset()).Abs() > leap, likelyUntil
+	if c.shifted {
+		c.doubtLate()
+	}
+}
+
+// likely reports whether the latest jump is not proven.
+func (c *Clock) likely() bool { return c.stated < c.likelyUntil }
 
 // reading finds how far the clock was off when it stated something, of what is known, and
 // notes what it says of the clock as it is now.
@@ -160,7 +193,9 @@ func (c *Clock) reading(s Statement, said bounds) (offset time.Duration, ok bool
 	if c.known().meets(said) {
 		c.now = c.now.and(said)
 		c.stated++
-		return c.Offset(), true
+		offset = c.Offset()
+		c.slowest = max(c.slowest, s.By.Sub(s.Time)+offset)
+		return offset, true
 	}
 	return 0, false
 }
@@ -179,12 +214,12 @@ func (c *Clock) old(s Statement, said bounds) (offset time.Duration, ok bool) {
 }
 
 // returns reports whether the clock was put back: the source states an earlier time than in
-// what it said before.
+// what it said before. What it says of repetitions, in seconds, does not count.
 func (c *Clock) returns(s Statement) bool {
-	if !s.Fresh || s.Version <= c.latest.version {
+	if !s.Fresh || s.Rounded > 0 || s.Version <= c.latest.version {
 		return false
 	}
-	back := c.latest.version > 0 && s.Time.Add(s.Rounded).Before(c.latest.at.Add(-leap))
+	back := c.latest.version > 0 && s.Time.Before(c.latest.at.Add(-leap))
 	c.latest.version, c.latest.at = s.Version, s.Time
 	return back
 }
@@ -209,7 +244,7 @@ func (c *Clock) Reading(s Statement) time.Duration {
 // ahead of it, at the most and at the least.
 type lags struct {
 	n           int
-	from        time.Time
+	from, at    time.Time // of the first and the last
 	most, least time.Duration
 }
 
@@ -240,6 +275,9 @@ func (c *Clock) Lag(s Statement) {
 	if c == nil || ahead.Abs() > Furthest {
 		return
 	}
+	if s.Rounded == 0 {
+		c.comes(s)
+	}
 	l := &c.lags
 	if l.n == 0 {
 		*l = lags{from: s.By, most: ahead, least: ahead}
@@ -265,7 +303,7 @@ func (c *Clock) Lag(s Statement) {
 
 // tell reports where the clock is off by another second than was reported.
 func (c *Clock) tell(at time.Time) {
-	if offset := c.now.offset(); c.report != nil && (offset-c.told).Abs() >= time.Second {
+	if offset := c.now.offset(); c.report != nil && !c.likely() && (offset-c.told).Abs() >= time.Second {
 		c.told = offset
 		c.report(Finding{Source: c.name, Offset: offset, At: at})
 	}

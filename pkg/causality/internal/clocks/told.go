@@ -11,6 +11,7 @@ import (
 type Told struct {
 	times   []told
 	offsets []Offset
+	doubts  []Doubt
 }
 
 // told is a time that the object states, of what (as a hash), and its correction.

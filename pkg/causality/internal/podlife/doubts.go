@@ -46,10 +46,13 @@ func (p *Pod) ObserveMissing(at time.Time) {
 }
 
 // Doubts are of those times of the object that are known worse than to the second: those that
-// were observed so, and those of an Event that had happened more often than was seen, which
+// were observed so, those that were stated about when a clock jumped, and those of an Event that had happened more often than was seen, which
 // may have been what is seen of it last at any time since what was seen of it before.
 func (o *Object) Doubts() evidence.Doubts {
 	doubts := slices.Clip(o.doubts)
+	for _, d := range o.Told.Doubts() {
+		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: d.At, Earliest: d.Earliest, Latest: d.Latest}, Source: attr.SourceArrival})
+	}
 	for _, ev := range o.Events {
 		if _, isMilestone := MilestoneKinds[ev.Reason]; !isMilestone && ev.Reason != "FailedScheduling" {
 			continue

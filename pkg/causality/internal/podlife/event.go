@@ -210,6 +210,13 @@ func EventTimes(ev *corev1.Event, o stream.Observation) (first, last time.Time) 
 	return first, last
 }
 
+// IsCombined reports whether an Event stands for several that differ in their words. Its recorder
+// dates it when it gets to it, and not when it happened, so that others that waited with it state
+// earlier times (client-go, tools/record/events_cache.go: EventAggregate).
+func IsCombined(ev *corev1.Event) bool {
+	return strings.HasPrefix(ev.Message, "(combined from similar events): ")
+}
+
 // StatedBy returns when an Event says that it happened for the first time, and by how much
 // that was rounded down at most; zero if it does not say.
 func StatedBy(ev *corev1.Event) (at time.Time, rounded time.Duration) {
