@@ -11,7 +11,6 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -19,7 +18,7 @@ import (
 
 // tellsOf notes that the trace tells of an object, whose times may be known worse than to the
 // second. What is in doubt of some of these it does not tell.
-func (b *builder) tellsOf(about *podlife.Object, but ...stream.DoubtOf) {
+func (b *builder) tellsOf(about *podlife.Object, but ...evidence.DoubtOf) {
 	for _, d := range about.Doubts() {
 		if !slices.Contains(but, d.Of) {
 			b.doubt(about, d)

@@ -15,7 +15,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
-	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -160,7 +159,7 @@ func newRestart(p *plans.Plan, restart *Restart) *builder {
 		workload: p.Workload,
 		app:      p.Workload.AppIn(pod, container),
 	}
-	b.tellsOf(pod.Object, stream.DoubtOfStart)
+	b.tellsOf(pod.Object, evidence.DoubtOfStart)
 	return b
 }
 

@@ -20,6 +20,18 @@ type Doubt struct {
 	Source attr.Source
 }
 
+// DoubtOf is what is in doubt, and DoubtOfStart what those who build ask for.
+type DoubtOf = stream.DoubtOf
+
+// DoubtOfStart is a stream.DoubtOf.
+const DoubtOfStart = stream.DoubtOfStart
+
+// EndedBetween is the doubt about a change's end, which is told to be at a time between, or at
+// one of, two others: what was there first shows that it is over, and nothing more.
+func EndedBetween(earliest, latest, at time.Time) Doubt {
+	return Doubt{Doubt: stream.Doubt{At: at, Earliest: earliest, Latest: latest, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival}
+}
+
 // maxDoubts bounds what is kept of one object.
 const maxDoubts = 64
 

@@ -6,7 +6,6 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
-	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -26,15 +25,15 @@ func (p *Plan) Doubts(c *workloads.Change) evidence.Doubts {
 	start := p.StartOf(c)
 	if c.MaybeOver && c.Over() && c.Outcome() != attr.OutcomeDeleted && !p.heldUp(c, start) {
 		end := c.End.At()
-		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: end, Earliest: start, Latest: end, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival})
+		doubts = doubts.With(evidence.EndedBetween(start, end, end))
 	}
 	if listed := p.Workload.Watched; c.Kind == attr.ChangeDelete && c.Opened.Version == 0 && c.Opened.Arrival.Before(listed) {
 		// All that it took may have gone before the list.
-		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: start, Earliest: start, Latest: listed, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival})
+		doubts = doubts.With(evidence.EndedBetween(start, listed, start))
 	}
 	if next := p.after(c); next != nil && !next.Since.IsZero() && c.Outcome() == attr.OutcomeSuperseded {
 		end := p.StartOf(next)
-		doubts = doubts.With(evidence.Doubt{Doubt: stream.Doubt{At: end, Earliest: start, Latest: end, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival})
+		doubts = doubts.With(evidence.EndedBetween(start, end, end))
 	}
 	return doubts
 }

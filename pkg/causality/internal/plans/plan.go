@@ -331,7 +331,7 @@ func (p *Plan) attributeStarts(set *workloads.PodSet, born, lost []*podlife.Pod)
 		at := Attribution{Set: set, Lost: losses.take(pod)}
 		// Made up for within an open change, it belongs to the step that
 		// wants the pod.
-		if c := openChange(p.changeFor(set, pod.FirstSeen), pod.FirstSeen); c != nil && !(set.Direct() && madeBefore(pod, c)) {
+		if c := openChange(p.changeFor(set, pod.FirstSeen), pod.FirstSeen); c != nil && (!set.Direct() || !madeBefore(pod, c)) {
 			at.Change, at.Step = c, lastStepUp(set.Steps, pod.FirstSeen)
 		}
 		p.Starts[pod] = at

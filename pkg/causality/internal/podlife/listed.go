@@ -37,14 +37,14 @@ func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
 	latest := c.LastTransitionTime.Time
 	switch {
 	case c.Status == corev1.ConditionTrue:
-		p.dateListedReady(in, first, latest)
+		p.dateListedReady(first, latest)
 	case in.Status.StartTime != nil && latest.After(in.Status.StartTime.Add(evidence.ArrivalSlack)):
 		// A pod begins by not being Ready. This one was not again, so it had been.
 		p.Ready = []transition{
 			{Status: true, At: evidence.Arrived(latest), Seen: seen},
 			{At: evidence.InSecond(latest, time.Time{}), Seen: seen},
 		}
-		p.dateListedReady(in, first, latest)
+		p.dateListedReady(first, latest)
 	}
 }
 
@@ -108,7 +108,7 @@ func (p *Pod) doubtListedStarts(first listedStarts) {
 
 // dateListedReady dates the first time at which a pod was Ready, of which the list has the latest
 // transition of its condition.
-func (p *Pod) dateListedReady(in *corev1.Pod, first listedStarts, latest time.Time) {
+func (p *Pod) dateListedReady(first listedStarts, latest time.Time) {
 	from := evidence.Latest(first.earliest, first.last)
 	at, by := latest, latest
 	switch {

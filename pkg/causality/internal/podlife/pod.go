@@ -205,7 +205,7 @@ const PodFailed = corev1.PodFailed
 func (p *Pod) ObserveEnd(o stream.Observation, in *corev1.Pod) {
 	ended := p.Phase == PodFailed || p.Phase == corev1.PodSucceeded
 	switch {
-	case p.Finished.Known() || p.Failed.Known() || p.Leaving() && !(o.Initial && ended && p.disruptedFirst()):
+	case p.Finished.Known() || p.Failed.Known() || p.Leaving() && (!o.Initial || !ended || !p.disruptedFirst()):
 	case p.Finite && ended:
 		p.Finished, p.FinishedBy = p.finishedAt(o), evidence.NewWrite(in.ResourceVersion, o)
 	case ended:

@@ -49,13 +49,7 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		arrival = time.Time{}
 	}
 	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First, arrival, o.Time)
-	w.doubtStart(c, meta.GetCreationTimestamp().Time, o.Time)
-	if o.Initial && !o.Inferred && !st.IsNew {
-		c.Listed, c.MaybeOver = true, !st.underWay
-		if c.Start.Earliest.IsZero() {
-			c.Since = meta.GetCreationTimestamp().Time
-		}
-	}
+	w.doubtStart(c, st, meta.GetCreationTimestamp().Time, o)
 	if !st.IsNew || o.Initial {
 		// Whatever came before this state belongs to the change it shows.
 		c.Opened = evidence.Write{Arrival: c.Start.Earliest}
@@ -84,9 +78,17 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 
 // doubtStart notes how well the start of a change is known of which nothing but the first state
 // of its workload tells: it was since the workload was created.
-func (w *Workload) doubtStart(c *Change, created, seen time.Time) {
-	if c.Start.Earliest.IsZero() {
-		w.DoubtArrival(stream.Doubt{At: seen, Earliest: created, Latest: seen})
+// What a first list shows under way began before, and may be over but for what its state says.
+func (w *Workload) doubtStart(c *Change, st State, created time.Time, o stream.Observation) {
+	undated := c.Start.Earliest.IsZero()
+	if undated {
+		w.DoubtArrival(stream.Doubt{At: o.Time, Earliest: created, Latest: o.Time})
+	}
+	if o.Initial && !o.Inferred && !st.IsNew {
+		c.Listed, c.MaybeOver = true, !st.underWay
+		if undated {
+			c.Since = created
+		}
 	}
 }
 

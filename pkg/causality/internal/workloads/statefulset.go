@@ -79,6 +79,13 @@ func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) 
 	ready := seen && st.ready >= st.replicas
 	st.Complete = ready && st.updated
 	st.Scaled = seen && st.total == st.replicas && st.Available >= st.replicas
+	st.readProgress(in, o, updated, ready)
+	return st
+}
+
+// readProgress says how far a rollout of a StatefulSet has come, whose pods of the new revision are
+// as many as they should be, or are Ready as well.
+func (st *State) readProgress(in *appsv1.StatefulSet, o stream.Observation, updated, ready bool) {
 	switch {
 	case st.IsNew || st.Complete:
 	case !st.First && !st.OnDelete && st.partition == 0:
@@ -93,7 +100,6 @@ func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) 
 		st.underWay = !updated
 		st.RolledOut = updated && !recent(kube.Writer(in.ManagedFields, true, nil).At, o)
 	}
-	return st
 }
 
 // ordinals are the numbers that a StatefulSet's pods have.
