@@ -42,7 +42,10 @@ func (snap *snapshot) emitOther(o runtime.Object) {
 	}
 	deleted := last.DeepCopyObject()
 	deleted.(metav1.Object).SetDeletionTimestamp(asked) // as above
-	snap.emit(evidence.Latest(at, asked.Time), rankStatus, watch.Modified, deleted)
+	at = evidence.Latest(at, asked.Time)
+	// Pods that it took, and that are gone by now, nothing need tell of: without one it ends as it begins.
+	snap.doubt(meta.GetUID(), stream.Doubt{At: at, Earliest: at, Latest: snap.end, Of: stream.DoubtOfEnd})
+	snap.emit(at, rankStatus, watch.Modified, deleted)
 }
 
 // emitState emits what led to an object's state.
