@@ -54,7 +54,7 @@ var bombs = map[string]struct {
 	memory int64
 }{
 	"many pods": {"pods.json", func() string {
-		return listed(joined(200_000, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"%d"}}`, ","))
+		return listed(joined(200_000, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"%d","creationTimestamp":"2026-03-02T09:00:00Z"}}`, ","))
 	}, []string{`pods.json: item `, `what was read before this takes as much as it may in memory, 32 MiB (--max-memory)`,
 		`more than --max-memory 64Mi: "`, `what was read was converted`}, true, 0},
 	"a recording of many pods": {"pods.jsonl", func() string {
@@ -147,7 +147,7 @@ func peakOf(t *testing.T, status string) int64 {
 func TestLenientAboutMemory(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "pods.json")
-	pods := listed(joined(6_000, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"%d"}}`, ","))
+	pods := listed(joined(6_000, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"%d","creationTimestamp":"2026-03-02T09:00:00Z"}}`, ","))
 	if err := os.WriteFile(file, []byte(pods), 0o600); err != nil {
 		t.Fatal(err)
 	}
