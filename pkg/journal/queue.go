@@ -72,6 +72,8 @@ type Evicted struct {
 type Queue struct {
 	options QueueOptions
 
+	storing sync.Mutex // of Sync, which holds it while it waits for the disk
+
 	mu   sync.Mutex
 	data *series // of what waits
 	done *series // of how far it is done
@@ -295,8 +297,11 @@ func (q *Queue) read(r *record) ([]QueueItem, error) {
 	return items, err
 }
 
-// Sync makes what was appended survive the machine, and tells Kept so.
+// Sync makes what was appended survive the machine, and tells Kept so. Who returns from it knows
+// that all does that was there before, whoever has synced it.
 func (q *Queue) Sync() {
+	q.storing.Lock()
+	defer q.storing.Unlock()
 	q.mu.Lock()
 	if q.broken || len(q.unsynced) == 0 {
 		q.mu.Unlock()

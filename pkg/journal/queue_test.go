@@ -11,8 +11,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rollspan/rollspan/pkg/journal"
@@ -474,4 +476,30 @@ func BenchmarkQueue(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/span")
 	})
+}
+
+// Who returns from Sync knows that all that was there before survives the machine, though it is
+// another one that syncs it: the webhook and who delivers to it sync one queue.
+func TestSyncWaitsForWhoSyncs(t *testing.T) {
+	var q *journal.Queue
+	returned := make(chan bool, 1)
+	var isOver atomic.Bool
+	q = openQueue(t, journal.QueueOptions{Dir: t.TempDir(), Kept: func([]journal.SpanKey) {
+		go func() {
+			q.Sync()
+			returned <- isOver.Load()
+		}()
+		for range 1000 { // in which the other one could return
+			runtime.Gosched()
+		}
+		isOver.Store(true)
+	}})
+	q.Append([]journal.QueueItem{{Namespace: "shop", Body: []byte("x")}}, true)
+	q.Sync()
+	if !<-returned {
+		t.Error("another one returns from Sync before Kept was told")
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
 }
