@@ -80,6 +80,7 @@ func (k *Keeper) compacted(c *compaction) error {
 	}
 	if errors.Is(c.err, errDamaged) || errors.Is(c.err, errTorn) {
 		// The engine has what was in there, and the next process sets it aside.
+		c.discard()
 		k.base = k.observed.bytes()
 		k.measure()
 		if !k.damaged {

@@ -329,3 +329,32 @@ func TestCompactedBehindAClockThatWasSetBack(t *testing.T) {
 	}
 	k.Kill()
 }
+
+// Where it is the ledger that is damaged, what was made of the rest by then does not stay: each try
+// would leave one more file that nothing counts.
+func TestNothingStaysOfACompactionThatFails(t *testing.T) {
+	steps := load(t, oneRecording)
+	dir := t.TempDir()
+	k, _ := quietly(t, dir, newEngine, newTold(t))
+	k.LogTo(slog.New(slog.DiscardHandler))
+	k.FillLedger(512)
+	for _, s := range steps {
+		taken(k, s)
+	}
+	path := k.Ledger()[0]
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[30] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.CompactNow(); err != nil || k.Stats().Corrupt != 1 {
+		t.Fatalf("%+v: %v", k.Stats(), err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*.tmp")); err != nil || len(left) > 0 {
+		t.Errorf("there are still %q: %v", left, err)
+	}
+	k.Kill()
+}

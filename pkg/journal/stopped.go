@@ -99,11 +99,7 @@ func (k *Keeper) stoppedHere() {
 // notCompacted goes on with the segments that there are. The disk may have had no room for one
 // more, which is tried again when the journal has grown. The caller holds the lock.
 func (k *Keeper) notCompacted(c *compaction, err error) error {
-	for _, r := range []replacement{c.observed, c.handed} {
-		if r.path != "" {
-			_ = os.Remove(r.path) // or it is removed when the directory is opened next
-		}
-	}
+	c.discard()
 	k.base = k.observed.bytes()
 	k.measure()
 	k.stats.Failures++
@@ -113,6 +109,16 @@ func (k *Keeper) notCompacted(c *compaction, err error) error {
 			"dir", k.options.Dir, "error", err)
 	}
 	return k.bounded()
+}
+
+// discard removes the files that do not take the place of anything: they are not counted, and have
+// another name each time.
+func (c *compaction) discard() {
+	for _, r := range []replacement{c.observed, c.handed} {
+		if r.path != "" {
+			_ = os.Remove(r.path) // or it is removed when the directory is opened next
+		}
+	}
 }
 
 // bounded is an error where the journal takes more than it may. The caller holds the lock.
