@@ -8,8 +8,10 @@ import (
 	"io"
 	"log"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -252,6 +254,25 @@ func TestTrouble(t *testing.T) {
 	t.Cleanup(other.Close)
 	if f := Examine(t.Context(), Options{Config: &rest.Config{Host: other.URL}}).Findings[0]; !strings.Contains(f.Found, "no API server") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestAlerts tells what a server says of the client's certificate from all else for which it ends TLS.
+func TestAlerts(t *testing.T) {
+	for alert, want := range map[string]string{
+		"certificate required":           "client certificate",
+		"bad certificate":                "client certificate",
+		"unknown certificate authority":  "client certificate",
+		"expired certificate":            "client certificate",
+		"handshake failure":              "ends the TLS handshake",
+		"protocol version not supported": "ends the TLS handshake",
+		"unrecognized name":              "ends the TLS handshake",
+		"internal error":                 "ends the TLS handshake",
+	} {
+		err := &url.Error{Op: "Get", URL: "https://api/version", Err: &net.OpError{Op: "remote error", Err: errors.New("tls: " + alert)}}
+		if reason, do := trouble(err); reason != "tls" || !strings.Contains(do, want) {
+			t.Errorf("%s: %s: %s", alert, reason, do)
+		}
 	}
 }
 

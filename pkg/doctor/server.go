@@ -153,8 +153,10 @@ func trouble(err error) (reason, do string) {
 		return "tls", "the server's certificate is of an authority that the kubeconfig does not name: correct certificate-authority there"
 	case errors.As(err, &invalid):
 		return "tls", "the server's certificate is not valid (anymore, or yet): renew it, and check the clocks"
-	case strings.Contains(err.Error(), "remote error: tls: "): // crypto/tls exports no type of it
+	case isAlert(err, "certificate"):
 		return "tls", "the server refuses the client certificate: renew it, or what the kubeconfig has for it"
+	case isAlert(err, ""):
+		return "tls", "the server ends the TLS handshake: correct host, port and tls-server-name in the kubeconfig; the log of the server, or of what is in front of it, says why"
 	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "protocol", "what answers there speaks no TLS: correct host and port in the kubeconfig"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -163,6 +165,13 @@ func trouble(err error) (reason, do string) {
 		return "silent", "the host does not answer: check host and port, and that no firewall, NetworkPolicy or missing VPN is in the way"
 	}
 	return "failed", "check host and port in the kubeconfig, and that a kubectl with the same one works"
+}
+
+// isAlert reports whether a server has ended TLS with an alert, of which crypto/tls exports no type. Those
+// about the client's certificate have that word (RFC 8446, section 6.2).
+func isAlert(err error, about string) bool {
+	_, alert, is := strings.Cut(err.Error(), "remote error: tls: ")
+	return is && strings.Contains(alert, about)
 }
 
 // Advice is what to do about a request that the API server did not answer, or for which it does not
