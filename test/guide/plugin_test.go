@@ -134,7 +134,7 @@ func TestPlugin(t *testing.T) {
 		{"rollspan status rollout/web", "the API server does not have rollouts.argoproj.io: there is no rollout/web to follow", 1},
 		{"rollspan status rollout/healthy -n argo", "rollout/healthy in namespace argo: rollout is complete", 0},
 		{"rollspan status rollouts.argoproj.io aborted -n argo", "rollout/aborted in namespace argo: rollout has failed: Rollout aborted update to revision 2 (RolloutAborted)", 2},
-		{"rollspan status ro/paused -n argo --timeout 1s", "is not complete; it waits for: somebody to promote or abort it (step 1 of 1, pause) (--timeout 1s)", 3},
+		{"rollspan status ro/paused -n argo --timeout 5s", "is not complete; it waits for: somebody to promote or abort it (step 1 of 1, pause) (--timeout 5s)", 3},
 		{"rollspan status rollout/none -n argo", "there is no rollout/none in namespace argo; of the kind Rollout there is", 1},
 		{"rollspan why rollout/healthy -n argo", "'rollspan status rollout/healthy' follows one", 2},
 		{"__complete rollspan status -n argo rollout/h", "rollout/healthy", 0},
