@@ -5,11 +5,13 @@ import (
 	"math/rand"
 	"reflect"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
 	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
@@ -35,6 +37,13 @@ func inWire(t testing.TB, object runtime.Object) (data []byte, ok bool) {
 func fromWire(data []byte) (runtime.Object, error) {
 	object, _, err := wireSerializer.Decode(data, nil, nil)
 	return object, err
+}
+
+// readBeforeTrim is what is read of an object before it is trimmed: when it was written at the latest,
+// and whether it says that a list is at its end, which is a bookmark's annotation.
+func readBeforeTrim(object runtime.Object) (stated time.Time, isEnd string) {
+	m := object.(metav1.Object)
+	return statedBy(m), m.GetAnnotations()[metav1.InitialEventsAnnotationKey]
 }
 
 // whatTrimLeaves decodes, with and without cutting before, and trims.
@@ -108,6 +117,35 @@ func oneSource(v *corev1.VolumeSource, c randfill.Continue) {
 	source := sources.Field(c.Intn(sources.NumField()))
 	source.Set(reflect.New(source.Type().Elem()))
 	c.Fill(source.Interface())
+}
+
+// What is read of an object before it is trimmed is not cut: by its managed fields what a watch has
+// missed is dated, and without its annotation a list that is streamed has no end.
+func TestCutLeavesWhatIsReadBeforeTrim(t *testing.T) {
+	made, written := metav1.NewTime(time.Unix(1000, 0)), metav1.NewTime(time.Unix(1500, 0))
+	for kind := range wireCuts {
+		object, err := scheme.Scheme.New(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object.GetObjectKind().SetGroupVersionKind(kind)
+		m := object.(metav1.Object)
+		m.SetCreationTimestamp(made)
+		m.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+		m.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubelet", Time: &written, FieldsV1: metav1.NewFieldsV1(`{"f:count":{}}`)}})
+		data, _ := inWire(t, object)
+		left, err := cutObject(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut, err := fromWire(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stated, isEnd := readBeforeTrim(cut); !stated.Equal(written.Time) || isEnd != "true" {
+			t.Errorf("%s: it was written by %s, and is an end: %q", kind.Kind, stated, isEnd)
+		}
+	}
 }
 
 // What is broken on the way is an error or decoded as before, and what has no cut stays.
