@@ -112,10 +112,14 @@ func (w *watch) goesBack(arrival time.Time) {
 }
 
 // goOn has the clock that was put back go on from where it was: nothing tells yet how much time had
-// passed. What is known of other clocks was found before.
+// passed. What is known of other clocks was found before. No clock is put back by more than Furthest:
+// that is what damaged lines show, and what comes next says when it was.
 func (cs *Clocks) goOn(arrival time.Time) {
 	w := &cs.Watch
 	by := w.back.Sub(w.shown)
+	if by < -Furthest {
+		by = 0
+	}
 	w.offset += by
 	w.n, w.at, w.shown, w.backs = 0, arrival, arrival, 0
 	if w.offset.Abs() <= Tolerance {

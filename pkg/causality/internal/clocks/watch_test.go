@@ -77,3 +77,29 @@ func TestOurClockIsSetAhead(t *testing.T) {
 		}
 	}
 }
+
+// Lines of a recording whose times are damaged beyond what any clock is off, before or after right ones,
+// move no other line by years.
+func TestWhatNoClockShowsMovesNoOtherArrival(t *testing.T) {
+	for name, wrong := range map[string]struct {
+		from, until int
+		by          time.Duration
+	}{
+		"one is far ahead":   {5, 6, 70 * 365 * 24 * time.Hour},
+		"two are far behind": {5, 7, -40 * 365 * 24 * time.Hour},
+		"all so far were":    {5, 9, -40 * 365 * 24 * time.Hour},
+	} {
+		cs := New(nil)
+		for n := range 30 {
+			at := noon.Add(time.Duration(n) * time.Second)
+			if n >= wrong.from && n < wrong.until {
+				cs.Existed(time.Time{}, at.Add(wrong.by))
+				continue
+			}
+			cs.Created(at, at)
+			if got := cs.Existed(at, at); n > 10 && !got.Equal(at) {
+				t.Fatalf("%s: arrival %d is dated %s off", name, n, got.Sub(at))
+			}
+		}
+	}
+}
