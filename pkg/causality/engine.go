@@ -167,7 +167,10 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 	}
 	shown := e.clocks.Watch.Shown(e.now)
 	o = e.inClusterTime(o)
-	e.now = evidence.Earliest(e.now, e.clocks.Watch.Time(shown)) // earlier where our clock turned out to be ahead
+	if now := e.clocks.Watch.Time(shown); now.Before(e.now) { // our clock turned out to be ahead
+		e.now = now
+		e.records.SetBack(now)
+	}
 	out := e.advance(o.Time)
 	e.worked++
 	if f := e.guard(func() { e.ingest(o) }); f != nil {

@@ -285,3 +285,26 @@ func TestNoPhaseIsNamedOfWhichTheKubeletHasToldNothing(t *testing.T) {
 		t.Error("no record names a trace: this was not put to the test")
 	}
 }
+
+// Rollspan's clock turns out to have been ahead. What had come meanwhile holds up no record until the
+// clock shows that time again.
+func TestRecordsGoOnWhenOurClockWasAhead(t *testing.T) {
+	const ahead = 20 * time.Minute
+	r := newRecorded()
+	at := time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
+	for n := range 60 {
+		at = at.Add(2 * time.Second)
+		shows := at
+		if n >= 10 {
+			shows = at.Add(ahead)
+		}
+		about := corev1.ObjectReference{Kind: "Shop", Namespace: "shop", Name: "cart", UID: "cart"}
+		r.feed([]causality.Observation{{Time: shows, Type: watch.Added, Object: &corev1.Event{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("n", n), UID: types.UID(fmt.Sprint("n", n)), CreationTimestamp: metav1.NewTime(at)},
+			Reason:     "Sold", Count: 1, InvolvedObject: about, FirstTimestamp: metav1.NewTime(at), LastTimestamp: metav1.NewTime(at),
+		}}})
+	}
+	if len(r.records) < 40 {
+		t.Errorf("%d of 60 records were handed out within two minutes", len(r.records))
+	}
+}

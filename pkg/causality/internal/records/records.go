@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/build"
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
@@ -180,6 +181,18 @@ func (r *Records) Repeated(in trace.TraceID, id trace.SpanID) {
 			it.repeated = true
 		}
 	}
+}
+
+// SetBack is told that it is earlier than was believed, as our clock turned out to have been ahead:
+// what came meanwhile came by now, and holds up nothing until the clock shows that time again.
+func (r *Records) SetBack(now time.Time) {
+	if r == nil {
+		return
+	}
+	for _, it := range r.waiting {
+		it.seen = evidence.Earliest(it.seen, now)
+	}
+	r.next = evidence.Earliest(r.next, now)
 }
 
 // Ready reports whether there are records to hand out, where late observations are waited for

@@ -10,7 +10,7 @@ var engineRules = rules{
 		"Engine.now", "Engine.since", "Engine.listed", "Engine.stats", "Engine.lag", "Engine.lagSeen", "Engine.swept", "Engine.worked",
 		"Engine.held", "Engine.due", "Engine.dueNodes", "Engine.unsettled", "Engine.awaited", "Engine.orphans", "Engine.old", "Engine.goneClaims", "Engine.open",
 		"timers.Timers.heap", "timers.Timers.at", "timers.timer.time", "awaited.by", "awaited.reviews", "awaited.told", "Engine.reread", "Engine.issued", "Engine.handed",
-		"workloads.Workload.RestUntil", "allResting.resting", "records.Records.waiting", "records.Records.bytes", "records.Records.next", "records.Records.lost", "records.Records.failed", "records.entry.record", "records.entry.repeated",
+		"workloads.Workload.RestUntil", "allResting.resting", "records.Records.waiting", "records.Records.bytes", "records.Records.next", "records.Records.lost", "records.Records.failed", "records.entry.record", "records.entry.repeated", "records.entry.seen",
 	},
 	packages: map[string]role{
 		"stream":             deduces,
