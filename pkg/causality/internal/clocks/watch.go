@@ -140,6 +140,7 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	w.offset, w.n, w.at = offset, 0, at
 	for _, c := range cs.byKey {
 		c.lags, c.told = lags{}, c.told+by
+		c.behind, c.late, c.previous, c.used = lags{}, nil, time.Time{}, earlier(c.used, w.Time(at)) // they were by the wrong clock
 		c.now, c.before = c.now.moved(by), c.before.moved(by)
 	}
 	if by.Abs() >= time.Second {

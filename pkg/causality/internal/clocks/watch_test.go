@@ -103,3 +103,35 @@ func TestWhatNoClockShowsMovesNoOtherArrival(t *testing.T) {
 		}
 	}
 }
+
+// Rollspan's clock turns out to have been ahead. What a kubelet stated meanwhile is of no later time, so
+// that what is stated when its clock jumps then is as doubtful as it would have been.
+func TestAJumpIsDoubtedAfterOurClockWasAhead(t *testing.T) {
+	for _, ahead := range []time.Duration{0, time.Hour} {
+		cs := New(nil)
+		kubelet, told := cs.Of("", Source{Node: "a"}), &Told{}
+		state := func(at time.Time, offset time.Duration, version uint64) {
+			arrival := cs.Existed(time.Time{}, at.Add(ahead+time.Second))
+			s := Statement{Time: at.Add(offset), After: at.Add(-time.Minute), By: arrival, Fresh: true, Version: version}
+			kubelet.Doubt(told, s, kubelet.Date(s))
+		}
+		at := noon
+		for n := range uint64(5) {
+			at = at.Add(20 * time.Second)
+			state(at, ahead, n+1)
+		}
+		for range 3 {
+			at = at.Add(2 * time.Second)
+			cs.Created(at, at.Add(ahead))
+		}
+		if off := cs.Watch.offset - ahead; off.Abs() > time.Second {
+			t.Fatalf("our clock is ahead by %s, want %s", cs.Watch.offset, ahead)
+		}
+		told.doubts = nil
+		at = at.Add(20 * time.Second)
+		state(at, 10*time.Minute, 7)
+		if len(told.doubts) != 1 {
+			t.Errorf("where our clock was ahead by %s, there are %d doubts: %v", ahead, len(told.doubts), told.doubts)
+		}
+	}
+}
