@@ -2,7 +2,7 @@
 // plain manifests in config and deploy say the same. Real helm renders and checks it, and
 // the real kubectl has its kustomize; package e2e installs it into a cluster.
 //
-// The goldens are not those of helm-unittest. Its v1.1.2 renders with the engine of helm 3, which
-// TestHelm3 holds to the goldens of helm 4. Whoever adds it needs in its go.mod the replacement of
-// github.com/vmware-labs/yaml-jsonpath that its own go.mod has: without that it does not compile.
+// The goldens are what helm 4 prints, so that all of an object is in them. What matters of each
+// combination is said in deploy/helm/rollspan/tests, which helm-unittest runs; it renders with
+// helm 3.
 package chart

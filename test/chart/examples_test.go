@@ -94,7 +94,7 @@ func printed(t *testing.T, tool controlplane.Tool, program string, args ...strin
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil || errs.Len() > 0 {
-		t.Fatalf("%s %v: %v\n%s", program, args, err, errs.String())
+		t.Fatalf("%s %v: %v\n%s%s", program, args, err, out, errs.String())
 	}
 	return string(out)
 }

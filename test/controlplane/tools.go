@@ -37,7 +37,8 @@ const (
 	Collector  Tool = "collector"
 	Helm       Tool = "helm"
 	Alerts     Tool = "alerts"
-	// Helm3 is the release before, which renders the chart, too.
+	// Helm3 is the release before, which renders the chart, too, and helm-unittest, which is made
+	// of it.
 	Helm3     Tool = "helm3"
 	Kustomize Tool = "kustomize"
 	// TraceQL is Grafana's grammar of that, which the documentation's queries are checked with.
@@ -71,7 +72,7 @@ var programs = map[Tool][]program{
 	Collector:  {{"collector", "."}},
 	Kwok:       {{"kwok", "sigs.k8s.io/kwok/cmd/kwok"}},
 	Helm:       {{"helm", "helm.sh/helm/v4/cmd/helm"}},
-	Helm3:      {{"helm", "helm.sh/helm/v3/cmd/helm"}},
+	Helm3:      {{"helm", "helm.sh/helm/v3/cmd/helm"}, {"helm-unittest", "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"}},
 	Monitoring: {{"controller-gen", "sigs.k8s.io/controller-tools/cmd/controller-gen"}},
 	Kustomize:  {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
 	Alerts:     {{"alerts", "."}},
