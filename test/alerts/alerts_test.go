@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
+	"github.com/rollspan/rollspan/test/controlplane"
 )
 
 const (
@@ -110,21 +112,65 @@ type dashboard struct {
 	}
 }
 
+// TestDashboardsAreGrafanas has the types of Grafana's own schema read each dashboard, strictly.
+func TestDashboardsAreGrafanas(t *testing.T) {
+	bin, err := controlplane.Grafana.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(paths ...string) string {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "grafana"), paths...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	paths := dashboards(t)
+	if wrong := read(paths...); wrong != "" {
+		t.Error(wrong)
+	}
+	// Some that are wrong, so that it is known to be found.
+	content, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range [][3]string{
+		{`"legendFormat":`, `"legendFromat":`, "unexpected field 'legendFromat'"},
+		{`"gridPos":`, `"gridpos":`, "unexpected field 'gridpos'"},
+		{`"schemaVersion": `, `"schemaVersion": "a", "x": `, "cannot unmarshal string"},
+		{`"type": "stat"`, `"type": "stats"`, `the type "stats" is not checked`},
+	} {
+		path := filepath.Join(t.TempDir(), "wrong.json")
+		if err := os.WriteFile(path, []byte(strings.Replace(string(content), change[0], change[1], 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if said := read(path); !strings.Contains(said, change[2]) {
+			t.Errorf("of %s it says %q", change[1], said)
+		}
+	}
+}
+
+// dashboards are the files of them.
+func dashboards(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob(files + "/dashboards/*.json")
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("%d dashboards, %v", len(paths), err)
+	}
+	return paths
+}
+
 // grafana are the variables that Grafana fills in, with something of their kind.
 var grafana = strings.NewReplacer("$__rate_interval", "5m", "$__range", "1d", "$namespace", ".*")
 
 // TestDashboardsNameWhatIsServed has each query of each dashboard name metrics and labels that
 // there are.
 func TestDashboardsNameWhatIsServed(t *testing.T) {
-	paths, err := filepath.Glob(files + "/dashboards/*.json")
-	if err != nil || len(paths) < 2 {
-		t.Fatalf("%d dashboards, %v", len(paths), err)
-	}
 	served := served(t)
 	var exprs, where []string
 	legend := regexp.MustCompile(`\{\{ *(\w+) *\}\}`)
 	legends := map[int][]string{}
-	for _, path := range paths {
+	for _, path := range dashboards(t) {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -43,6 +43,8 @@ const (
 	Kustomize Tool = "kustomize"
 	// TraceQL is Grafana's grammar of that, which the documentation's queries are checked with.
 	TraceQL Tool = "traceql"
+	// Grafana has the types of Grafana's dashboards, which the chart's are read with.
+	Grafana Tool = "grafana"
 	// Monitoring makes the resource definitions of Prometheus' operator: MonitoringForTest.
 	Monitoring Tool = "monitoring"
 )
@@ -52,7 +54,7 @@ const Kwok Tool = "kwok"
 
 // Tools lists every tool that a test needs, those that build fastest first.
 func Tools() []Tool {
-	return []Tool{Etcd, TraceQL, Monitoring, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
+	return []Tool{Etcd, TraceQL, Grafana, Monitoring, Alerts, Kustomize, Helm, Helm3, Kubernetes, Collector, Jaeger2}
 }
 
 // program is the name of an executable and the main package it is built from.
@@ -77,6 +79,7 @@ var programs = map[Tool][]program{
 	Kustomize:  {{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5"}},
 	Alerts:     {{"alerts", "."}},
 	TraceQL:    {{"traceql", "."}},
+	Grafana:    {{"grafana", "."}},
 }
 
 // programs are what a tool has; those of another release of Kubernetes are the same.
