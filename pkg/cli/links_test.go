@@ -18,7 +18,7 @@ var (
 // and to the heading in it.
 func TestLinksResolve(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../test/*/*.md"} {
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../test/*/*.md", "../../deploy/*/*.md", "../../deploy/*/*/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
