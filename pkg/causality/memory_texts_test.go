@@ -206,7 +206,7 @@ func TestNoTextIsKeptWhole(t *testing.T) {
 	for _, field := range []string{
 		"message", "reason", "refusal", "eventtype", "component", "related", "image", "imageid", "id", "uid", "name",
 		"namespace", "kind", "finalizers[]", "mirrors", "nominatednode", "node", "disruption", "revisionname", "class", "volume",
-		"key", "manager", "runner", "imagesafter[]", "bootid", "writers key",
+		"key", "manager", "runner", "imagesafter[]", "bootid", "subresource",
 	} {
 		if !cut[field] {
 			t.Errorf("no %s was long, so the test says nothing of it", field)

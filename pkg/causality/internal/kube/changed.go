@@ -50,7 +50,7 @@ func templateFields(template []byte, before []templateField) []templateField {
 	if len(template) > maxTemplate {
 		return nil
 	}
-	d := digester{}
+	d := make(digester, 0, 32)
 	for part, raw := range fieldsOf(template) {
 		if part != "metadata" && part != "spec" {
 			d.within(part, raw)

@@ -1,9 +1,10 @@
 package kube
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"strings"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,36 +82,44 @@ type Written struct {
 	Seen time.Time
 }
 
-// Writers is what managedFields say of a workload, by manager.
-type Writers map[string]ownership
+// Writers is what managedFields say of a workload: what each manager owns.
+type Writers []ownership
 
 // ownership is how much a manager owns, and when it last wrote.
 type ownership struct {
-	size int
-	at   time.Time
+	manager, subresource string
+	operation            metav1.ManagedFieldsOperationType
+	size                 int
+	at                   time.Time
 }
 
 // ReadWriters reads managedFields.
 func ReadWriters(fields []metav1.ManagedFieldsEntry) Writers {
-	w := Writers{}
+	w := make(Writers, 0, len(fields))
 	for i := range fields {
 		if m := &fields[i]; m.FieldsV1 != nil {
-			w[writerKey(m)] = newOwnership(m)
+			w = append(w, newOwnership(m))
 		}
 	}
 	return w
 }
 
 func newOwnership(m *metav1.ManagedFieldsEntry) ownership {
-	o := ownership{size: len(m.FieldsV1.GetRawString())}
+	o := ownership{manager: m.Manager, subresource: m.Subresource, operation: m.Operation, size: len(m.FieldsV1.GetRawBytes())}
 	if m.Time != nil {
 		o.at = m.Time.Time
 	}
 	return o
 }
 
-func writerKey(m *metav1.ManagedFieldsEntry) string {
-	return m.Manager + "/" + m.Subresource + "/" + string(m.Operation)
+// of is what the manager of an entry owned; of two entries for it the last counts.
+func (w Writers) of(m *ownership) (owned ownership, known bool) {
+	for _, o := range slices.Backward(w) {
+		if o.manager == m.manager && o.subresource == m.subresource && o.operation == m.operation {
+			return o, true
+		}
+	}
+	return owned, false
 }
 
 // gained is how much a manager's last write has brought it, as far as that came
@@ -118,7 +127,7 @@ func writerKey(m *metav1.ManagedFieldsEntry) string {
 // wrote within the same second. Without a gain it may not have written at all.
 func (w Writers) gained(m *metav1.ManagedFieldsEntry) int {
 	now := newOwnership(m)
-	if last, known := w[writerKey(m)]; known && !now.at.After(last.at) {
+	if last, known := w.of(&now); known && !now.at.After(last.at) {
 		return now.size - last.size
 	}
 	return now.size
@@ -174,13 +183,13 @@ func StatusWritten(fields []metav1.ManagedFieldsEntry) time.Time {
 
 // Owns reports whether an entry has a field, of whatever part of the object.
 func Owns(m *metav1.ManagedFieldsEntry, field string) bool {
-	return m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), field)
+	return m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.GetRawBytes(), []byte(field))
 }
 
 func ownsSpec(m *metav1.ManagedFieldsEntry, field string) bool {
-	raw := m.FieldsV1.GetRawString()
-	spec := strings.Index(raw, `"f:spec"`)
-	return spec >= 0 && strings.Contains(raw[spec:], field)
+	raw := m.FieldsV1.GetRawBytes()
+	spec := bytes.Index(raw, []byte(`"f:spec"`))
+	return spec >= 0 && bytes.Contains(raw[spec:], []byte(field))
 }
 
 // WrittenAt dates a write by the managedFields, whose time moves with every

@@ -1,12 +1,12 @@
 package nodes
 
 import (
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -69,14 +69,10 @@ func taintedAt(in *corev1.Node) time.Time {
 func cordonedBy(in *corev1.Node) (manager string, at time.Time, registered bool) {
 	for i := range in.ManagedFields {
 		m := &in.ManagedFields[i]
-		if m.FieldsV1 == nil {
+		if !kube.Owns(m, `"f:unschedulable"`) {
 			continue
 		}
-		fields := m.FieldsV1.GetRawString()
-		if !strings.Contains(fields, `"f:unschedulable"`) {
-			continue
-		}
-		manager, registered = m.Manager, strings.Contains(fields, `"f:`+corev1.LabelHostname+`"`)
+		manager, registered = m.Manager, kube.Owns(m, `"f:`+corev1.LabelHostname+`"`)
 		if m.Time != nil {
 			at = m.Time.Time
 		}
