@@ -187,16 +187,21 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 	if wanted == whatSettled && until.Before(e.listed) {
 		return e.listed.Add(e.opts.Settle) // the list is not through
 	}
-	var ripe, rest []workloads.News
+	var ripe []workloads.News
 	var again time.Time
-	for _, n := range k.News {
+	rest := k.News[:0]
+	for i, n := range k.News {
 		if wanted != whatSettled || !n.O.Time.After(until) {
+			if ripe == nil {
+				ripe = make([]workloads.News, 0, len(k.News)-i)
+			}
 			ripe = append(ripe, n)
 			continue
 		}
 		rest = append(rest, n)
 		again = evidence.Earliest(again, n.O.Time.Add(e.opts.Settle))
 	}
+	clear(k.News[len(rest):])
 	k.Leave(rest)
 	e.takeInNews(w, ripe)
 	return again

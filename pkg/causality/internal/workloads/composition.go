@@ -23,8 +23,10 @@ import (
 
 // composer puts the state of a workload together.
 type composer struct {
-	// part reads what a ReplicaSet says of the workload, as partOfRollout does.
-	part func(in *appsv1.ReplicaSet) part
+	// part reads what a ReplicaSet says of the workload, but for its template, as
+	// partOfRollout does, and template reads that.
+	part     func(in *appsv1.ReplicaSet) part
+	template func(in *appsv1.ReplicaSet) kube.PodTemplate
 	// state is the workload's, not ok if its ReplicaSets do not tell.
 	state func(d *Workload, parts []part, last *News) (st State, ok bool)
 }
@@ -176,8 +178,8 @@ func (set *PodSet) ReadPart(o stream.Observation, in *appsv1.ReplicaSet) *part {
 		return nil
 	}
 	p := set.By.Compose.part(in)
-	if set.template.Hash == (kube.TemplateHash{}) {
-		set.template = p.template
+	if set.template.Hash == (kube.TemplateHash{}) { // a ReplicaSet keeps it for good
+		set.template = set.By.Compose.template(in)
 	}
 	for i := range in.ManagedFields {
 		if at := in.ManagedFields[i].Time; at != nil {
@@ -210,9 +212,14 @@ func (w *Workload) TakePart(n *News) {
 		return
 	}
 	k.stepped = k.stepped || last == nil || n.Part == nil || !n.Part.decidedLike(last.Part)
-	k.Parts[n.Set] = n
-	if n.Part == nil {
+	switch {
+	case n.Part == nil:
 		delete(k.Parts, n.Set)
+	case last == nil:
+		kept := *n // and not all the news that came with it
+		k.Parts[n.Set] = &kept
+	default:
+		*last = *n
 	}
 }
 

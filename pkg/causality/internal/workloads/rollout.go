@@ -28,7 +28,7 @@ var rolloutController = Controller{
 	historyAnnotation:  "rollout.argoproj.io/revision-history",
 	rolls:              true,
 	FreedBy:            FreedWhenEnded,
-	Compose:            &composer{part: partOfRollout, state: composeRollout},
+	Compose:            &composer{part: partOfRollout, template: templateOfRollout, state: composeRollout},
 }
 
 // What the controller writes to ReplicaSets (utils/annotations, and
@@ -60,11 +60,16 @@ func partOfRollout(in *appsv1.ReplicaSet) part {
 	if n, err := strconv.ParseInt(in.Annotations[rolloutReplicasAnnotation], 10, 32); err == nil {
 		p.wanted = int32(n)
 	}
+	return p
+}
+
+// templateOfRollout is the template of a ReplicaSet as the Rollout has it, without the label
+// by which ReplicaSets are told apart.
+func templateOfRollout(in *appsv1.ReplicaSet) kube.PodTemplate {
 	template := in.Spec.Template
 	template.Labels = maps.Clone(template.Labels)
 	delete(template.Labels, rolloutHashLabel)
-	p.template = kube.NewPodTemplate(&template)
-	return p
+	return kube.NewPodTemplate(&template)
 }
 
 // composeRollout reads a Rollout off its ReplicaSets, the newest of which is the last.
