@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ type builder struct {
 	// went out before, or come later. The root of a rollout has deployment-controller.
 	above map[trace.SpanID]parent
 	// resources are those that spans have so far. Spans about one object share one.
-	resources map[string][]attribute.KeyValue
+	resources map[uint64][]attribute.KeyValue
 	late      bool
 	// workload is whose trace it is; nil of an object's that is of none. app is the service
 	// that its pods run: that of what is about the workload, and not about a pod.
@@ -177,43 +178,32 @@ func (b *builder) share(object []attribute.KeyValue) []attribute.KeyValue {
 		b.key = append(append(b.key, kv.Key...), 0)
 		b.key = append(append(b.key, kv.Value.String()...), 0)
 	}
-	shared, ok := b.resources[string(b.key)]
-	if !ok {
+	key := maphash.Bytes(resourceSeed, b.key)
+	shared, ok := b.resources[key]
+	switch {
+	case !ok:
 		if b.resources == nil {
-			b.resources = map[string][]attribute.KeyValue{}
+			b.resources = map[uint64][]attribute.KeyValue{}
 		}
 		shared = kept(object)
-		b.resources[string(b.key)] = shared
+		b.resources[key] = shared
+	case !slices.Equal(shared, object):
+		return kept(object) // another one has the same hash
 	}
 	return shared
 }
+
+// resourceSeed is of the hashes by which resources are found.
+var resourceSeed = maphash.MakeSeed()
 
 // done returns the trace. Siblings come in order of their start, every parent
 // before its children.
 func (b *builder) done() spans.Trace {
 	b.prove()
-	children := map[trace.SpanID][]*spans.Span{}
-	var tops []*spans.Span
 	for _, s := range b.spans {
 		s.SpanKind = b.spanKind(s)
-		if b.known[s.ParentID] != nil {
-			children[s.ParentID] = append(children[s.ParentID], s)
-		} else {
-			tops = append(tops, s)
-		}
 	}
-	t := spans.Trace{Late: b.late, Spans: make([]spans.Span, 0, len(b.spans))}
-	var walk func(siblings []*spans.Span)
-	walk = func(siblings []*spans.Span) {
-		slices.SortStableFunc(siblings, func(x, y *spans.Span) int { return x.Start.Compare(y.Start) })
-		for _, s := range siblings {
-			slices.SortStableFunc(s.Events, func(x, y spans.Event) int { return x.Time.Compare(y.Time) })
-			t.Spans = append(t.Spans, *s)
-			walk(children[s.SpanID])
-		}
-	}
-	walk(tops)
-	return t
+	return spans.Trace{Late: b.late, Spans: spans.Ordered(b.spans)}
 }
 
 // spanKind is Server for a root, and for what another component does than its parent: to
@@ -300,7 +290,7 @@ func attach(s *spans.Span, ev *podlife.Event, until time.Time) {
 	count := ev.CountAt(last)
 	ev.Ledger.EmitOn(s.TraceID, s.SpanID)
 	ev.Ledger.Claim(last.Count, last.At)
-	attrs := []attribute.KeyValue{attr.K8SEventReasonKey.String(ev.Reason)}
+	attrs := append(make([]attribute.KeyValue, 0, 8), attr.K8SEventReasonKey.String(ev.Reason))
 	for _, kv := range []attribute.KeyValue{
 		attr.K8SEventNameKey.String(ev.Name),
 		attr.K8SEventUIDKey.String(string(ev.UID)),

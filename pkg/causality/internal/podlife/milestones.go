@@ -69,7 +69,13 @@ const StartedSlack = 3 * time.Second
 
 // Milestones collects what Events and status say of a container, in order.
 func (p *Pod) Milestones(container *Container) []milestone {
-	var milestones []milestone
+	n := 0
+	for _, ev := range p.Events {
+		if ev.Container == container.Name {
+			n += len(ev.Occurrences)
+		}
+	}
+	milestones := make([]milestone, 0, n+2*len(container.Runs))
 	failedEvents := false
 	for _, ev := range p.Events {
 		kind, ok := MilestoneKinds[ev.Reason]
