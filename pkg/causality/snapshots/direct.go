@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
@@ -186,7 +187,7 @@ func (d *snapshotDirect) onTheWay(complete bool, end time.Time) bool {
 		}
 		alive++
 	}
-	return alive < int(d.wanted) && len(d.late) == 0 && d.otherWrites() <= 0 && d.reach.After(end.Add(-slowStart))
+	return alive < int(d.wanted) && len(d.late) == 0 && d.otherWrites() <= 0 && d.reach.After(end.Add(-podlife.SlowestStart))
 }
 
 // updating reports whether the status says that pods of an earlier revision are there.

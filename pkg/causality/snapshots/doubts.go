@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
@@ -40,7 +41,7 @@ func availableAfter(at time.Time, made []*snapshotPod, minReady time.Duration) t
 // tells, were again, and the kubelet and the controller had written it.
 func reportedBy(at time.Time, made []*snapshotPod, minReady time.Duration) time.Time {
 	for _, pod := range made {
-		if pod.final != nil && !pod.readyUntil.After(pod.born.Add(slowStart)) {
+		if pod.final != nil && !pod.readyUntil.After(pod.born.Add(podlife.SlowestStart)) {
 			at = evidence.Latest(at, pod.readyUntil.Add(minReady))
 		}
 	}

@@ -91,7 +91,7 @@ func endedUndated(in *corev1.Pod) bool {
 func (snap *snapshot) endBegan(pod *snapshotPod) time.Time {
 	var began time.Time
 	for _, ev := range snap.eventsOf[pod.uid] {
-		if ev.Reason == "Evicted" || ev.Reason == "Preempting" || ev.stopsPod() {
+		if podlife.KubeletEnds(ev.Reason) || ev.stopsPod() {
 			began = evidence.Earliest(began, ev.first)
 		}
 	}

@@ -166,7 +166,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 	}
 	at, all := allStarted(&in.Spec, containers)
 	switch {
-	case all && !pod.troubled && !isProbed(&in.Spec):
+	case all && !pod.troubled && !podlife.IsProbed(&in.Spec):
 		pod.beReady(at)
 	case !all && len(in.Spec.Containers) > 0 && (gone || !pod.born.IsZero()):
 		// It was not up, so it was not Ready.

@@ -2,7 +2,6 @@ package snapshots
 
 import (
 	"cmp"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
@@ -96,13 +96,7 @@ func endSaid(events []*snapshotEvent) (at time.Time) {
 
 // announcesEnd reports whether the kubelet says that it ends a pod, or a controller that it deletes one.
 func (ev *snapshotEvent) announcesEnd() bool {
-	switch ev.Reason {
-	case "Evicted", "Preempting", "Preempted":
-		return true
-	case "TaintManagerEviction":
-		return strings.HasPrefix(ev.Message, "Marking for deletion")
-	}
-	return false
+	return podlife.KubeletEnds(ev.Reason) || podlife.ControllerDeletes(ev.Reason, ev.Message)
 }
 
 // countedBy is how many pods an owner says that it has, if it says so. One whose status is not there,

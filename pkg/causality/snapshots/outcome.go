@@ -10,6 +10,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
@@ -125,7 +126,7 @@ func (d *snapshotDeployment) completedByPods(snap *snapshot, r *snapshotRevision
 		return at
 	}
 	since := d.availableSince()
-	if r.number != 1 || d.unavailableAllowed() != 0 || since.Before(r.began.Truncate(time.Second)) || since.After(r.began.Add(slowStart)) {
+	if r.number != 1 || d.unavailableAllowed() != 0 || since.Before(r.began.Truncate(time.Second)) || since.After(r.began.Add(podlife.SlowestStart)) {
 		return time.Time{} // or it was not Available once since
 	}
 	snap.doubt(d.UID, stream.Doubt{At: evidence.Latest(r.began, since), Earliest: r.began, Latest: since, Of: stream.DoubtOfEnd, Stated: true})
@@ -224,7 +225,7 @@ func (d *snapshotDeployment) concludeReady(r *snapshotRevision) {
 		}
 	}
 	for _, pod := range lost {
-		if last := evidence.Latest(at, pod.born); last.Before(pod.readyFrom.Add(readySlack)) || len(lost) == 1 && !explained && n == int(d.wantedFirst()) {
+		if last := evidence.Latest(at, pod.born); last.Before(pod.readyFrom.Add(podlife.ReadyReport)) || len(lost) == 1 && !explained && n == int(d.wantedFirst()) {
 			pod.doubt(stream.Doubt{At: last, Earliest: pod.readyFrom, Latest: last, Of: stream.DoubtOfReady})
 			pod.beReady(last)
 		}

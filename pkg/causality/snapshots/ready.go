@@ -15,16 +15,9 @@ import (
 )
 
 const (
-	// readySlack is how long it takes the kubelet to report as Ready a pod whose containers
-	// run and that nothing probes: its status is synced once a second or so.
-	readySlack = 5 * time.Second
 	// shortestReported is how long a run must last so that the kubelet, which looks at the
 	// runtime once a second (the PLEG's relist period), reports it while it lasts.
 	shortestReported = 2 * time.Second
-	// slowStart is how long a pod that is probed may take to be Ready for the first time. It
-	// is the default of progressDeadlineSeconds: a Deployment would have failed by then. A
-	// transition that came later is not taken for the first.
-	slowStart = 10 * time.Minute
 	// statusSlack is how long after its pods were Ready a workload may report that it is
 	// complete: the kubelet may write the statuses of pods that late (syncPeriod of
 	// k8s.io/kubernetes/pkg/kubelet/status).
@@ -53,7 +46,7 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 	if latest.IsZero() || !isReady && !pod.lostReadiness(latest) {
 		return
 	}
-	probed := isProbed(&pod.final.Spec)
+	probed := podlife.IsProbed(&pod.final.Spec)
 	pod.readyUntil = latest
 	pod.dateReady(latest, isReady, probed, events)
 	pod.doubtReady(latest, probed, events)
@@ -77,7 +70,7 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 // known, or since when it may have been.
 func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events *podEvents) {
 	restarted := slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted)
-	inTime := isReady && !latest.After(pod.born.Add(slowStart))
+	inTime := isReady && !latest.After(pod.born.Add(podlife.SlowestStart))
 	started, known := pod.firstStarted(events)
 	if !known {
 		pod.readyFrom = pod.born
@@ -91,7 +84,7 @@ func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events
 	switch {
 	case !probed && (!restarted || pod.firstRunsReported()):
 		pod.ready = started
-		if isReady && !restarted && !latest.After(started.Add(readySlack)) && len(probeFailures(events.all)) == 0 {
+		if isReady && !restarted && !latest.After(started.Add(podlife.ReadyReport)) && len(probeFailures(events.all)) == 0 {
 			pod.ready = latest
 		}
 	case inTime && !lasted && !pod.failedAfterPassing(started, events):
@@ -110,7 +103,7 @@ func (pod *snapshotPod) doubtReady(latest time.Time, probed bool, events *podEve
 	case probed:
 		pod.doubt(stream.Doubt{At: pod.ready, Earliest: from, Latest: latest, Of: stream.DoubtOfReady, Stated: true})
 	case !pod.ready.Equal(latest):
-		pod.doubt(stream.Doubt{At: pod.ready, Earliest: from, Latest: evidence.Earliest(latest, from.Add(readySlack)), Of: stream.DoubtOfReady})
+		pod.doubt(stream.Doubt{At: pod.ready, Earliest: from, Latest: evidence.Earliest(latest, from.Add(podlife.ReadyReport)), Of: stream.DoubtOfReady})
 	}
 }
 
@@ -334,7 +327,7 @@ func (pod *snapshotPod) firstStarted(events *podEvents) (at time.Time, known boo
 		at = evidence.Latest(at, started)
 	}
 	// The kubelet makes a mirror anew for containers that have run for long.
-	mirror := kube.MirrorOf(pod.final) != "" && at.After(pod.born.Add(slowStart))
+	mirror := kube.MirrorOf(pod.final) != "" && at.After(pod.born.Add(podlife.SlowestStart))
 	return at, !at.IsZero() && !mirror
 }
 
@@ -384,21 +377,11 @@ func (pod *snapshotPod) firstRunsReported() bool {
 func (pod *snapshotPod) firstRunsLasted() bool {
 	for i := range pod.final.Status.ContainerStatuses {
 		first := firstRun(&pod.final.Status.ContainerStatuses[i])
-		if first != nil && first.Terminated != nil && first.Terminated.FinishedAt.Sub(first.Terminated.StartedAt.Time) < slowStart {
+		if first != nil && first.Terminated != nil && first.Terminated.FinishedAt.Sub(first.Terminated.StartedAt.Time) < podlife.SlowestStart {
 			return false
 		}
 	}
 	return true
-}
-
-// isProbed reports whether a pod is not Ready just because its containers run.
-func isProbed(spec *corev1.PodSpec) bool {
-	if len(spec.ReadinessGates) > 0 {
-		return true
-	}
-	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
-		return c.ReadinessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil && c.Lifecycle.PostStart != nil
-	})
 }
 
 // probeFailures are the Events about failed readiness probes of a pod, in order.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
@@ -159,7 +160,7 @@ func (snap *snapshot) firstTold(d *snapshotDirect) int {
 // isYoung reports whether the workload was created, or its spec written, a short while ago.
 func (d *snapshotDirect) isYoung(end time.Time) bool {
 	wrote := kube.Writer(d.meta.GetManagedFields(), true, nil).At
-	return evidence.Latest(wrote, d.created).After(end.Add(-slowStart))
+	return evidence.Latest(wrote, d.created).After(end.Add(-podlife.SlowestStart))
 }
 
 // snapshotDirect is what a snapshot proves of such a workload.

@@ -51,11 +51,9 @@ func (p *Pod) observeEnded(o stream.Observation, in *corev1.Pod) {
 	p.FailedBy = evidence.Write{Arrival: last}
 }
 
-// AnnouncesEnd reports whether an Event is the first word of the kubelet that it ends the
-// pod: it evicts it, or preempts it for a critical pod
-// (k8s.io/kubernetes/pkg/kubelet/{eviction,preemption}).
+// AnnouncesEnd reports whether an Event is the first word of the kubelet that it ends the pod.
 func AnnouncesEnd(ev *Event) bool {
-	return ev.Container == "" && (ev.Reason == "Evicted" || ev.Reason == "Preempting")
+	return ev.Container == "" && KubeletEnds(ev.Reason)
 }
 
 // announced is when the kubelet said that it ends the pod, no later than by; else by. What
@@ -193,7 +191,7 @@ const statusPeriod = 30 * time.Second
 // (k8s.io/kubernetes/pkg/kubelet: rejectPod, eviction, nodeshutdown).
 func Admitted(reason, message string) bool {
 	switch reason {
-	case "Evicted", "Preempting", "Terminated", "Shutdown", "NodeLost":
+	case reasonEvicted, reasonPreempting, "Terminated", "Shutdown", "NodeLost":
 		return !strings.Contains(message, "was rejected") && !strings.Contains(message, "had condition: [")
 	}
 	return false

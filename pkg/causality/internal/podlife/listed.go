@@ -11,23 +11,13 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-const (
-	// listedReport is how long it takes a kubelet to report as Ready a pod that nothing probes, once
-	// its containers run: it looks at them once a second or so. A run that was shorter need not
-	// have been reported while it lasted.
-	listedReport = 5 * time.Second
-	// slowestStart is how long a pod may take to be Ready for the first time. It is the default of
-	// progressDeadlineSeconds. A transition that came later is not taken for the first.
-	slowestStart = 10 * time.Minute
-)
-
 // ObserveListed works out what a pod went through before the list that the watch began with, of
 // which its state is all that is known. Its conditions state their latest transitions, which need
 // not be the first: containers may have been restarted, and a probe or the node may have failed
 // since. What of this cannot be known gets a doubt, so that whoever tells of it says so.
 func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
 	first := p.firstStarts(in)
-	first.tellReady = !isProbed(&in.Spec) && !first.last.IsZero() && first.reported
+	first.tellReady = !IsProbed(&in.Spec) && !first.last.IsZero() && first.reported
 	p.doubtListedStarts(first)
 	i := slices.IndexFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
 	if i < 0 || in.Status.Conditions[i].LastTransitionTime.IsZero() || p.Finite {
@@ -73,7 +63,8 @@ func (p *Pod) firstStarts(in *corev1.Pod) listedStarts {
 			known = false
 			continue
 		}
-		if r.Over() && r.Finished.Earliest.Sub(r.Started.Earliest) < listedReport {
+		// A run that was shorter need not have been reported while it lasted.
+		if r.Over() && r.Finished.Earliest.Sub(r.Started.Earliest) < ReadyReport {
 			first.reported = false
 		}
 		first.last = evidence.Latest(first.last, r.Started.Earliest)
@@ -113,11 +104,11 @@ func (p *Pod) dateListedReady(first listedStarts, latest time.Time) {
 	at, by := latest, latest
 	switch {
 	case !first.tellReady:
-		if latest.After(first.earliest.Add(slowestStart)) {
+		if latest.After(first.earliest.Add(SlowestStart)) {
 			at, p.ReadyUnknown = from, true
 		}
-	case latest.After(from.Add(listedReport)):
-		at, by = from, from.Add(listedReport)
+	case latest.After(from.Add(ReadyReport)):
+		at, by = from, from.Add(ReadyReport)
 	default:
 		from = latest // which was the first: had it been another since, it would be later
 	}
@@ -140,14 +131,4 @@ func (p *Pod) disruptedFirst() bool {
 
 func (p *Pod) doubtListed(d stream.Doubt) {
 	p.doubts = p.doubts.With(evidence.Doubt{Doubt: d, Source: attr.SourceCondition})
-}
-
-// isProbed reports whether a pod is not Ready just because its containers run.
-func isProbed(spec *corev1.PodSpec) bool {
-	if len(spec.ReadinessGates) > 0 {
-		return true
-	}
-	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
-		return c.ReadinessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil && c.Lifecycle.PostStart != nil
-	})
 }

@@ -1,7 +1,6 @@
 package podlife
 
 import (
-	"strings"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -29,12 +28,8 @@ func (p *Pod) StopAsked(replaced time.Time) time.Time {
 	return p.evictedBefore(at)
 }
 
-// saysDeleted reports whether an Event says that a controller deletes the pod: the scheduler,
-// which has preempted it, or the taint manager (k8s.io/kubernetes/pkg/scheduler/framework/preemption,
-// k8s.io/kubernetes/pkg/controller/tainteviction).
-func saysDeleted(ev *Event) bool {
-	return ev.Reason == "Preempted" || ev.Reason == "TaintManagerEviction" && strings.HasPrefix(ev.Message(), "Marking for deletion")
-}
+// saysDeleted reports whether an Event says that a controller deletes the pod.
+func saysDeleted(ev *Event) bool { return ControllerDeletes(ev.Reason, ev.Message()) }
 
 // evictedBefore is when the kubelet said that it evicts the pod, or preempts it, which was
 // then deleted at a time; else that time. The pod had as long as it is given to stop.

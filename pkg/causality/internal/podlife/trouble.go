@@ -66,7 +66,7 @@ func (p *Pod) containerTrouble(container *Container, at time.Time) (f evidence.F
 // statusFailure is why a pod failed as a whole, in its status's words.
 func (p *Pod) statusFailure() evidence.Failure {
 	message := strings.TrimPrefix(p.Message, "Pod was rejected: ")
-	if p.Reason == "Evicted" {
+	if p.Reason == reasonEvicted {
 		message = kube.CutSentence(message) // what follows are figures
 	}
 	return evidence.Failure{Reason: p.Reason, Message: message}
