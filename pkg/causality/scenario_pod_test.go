@@ -85,6 +85,8 @@ func setContainerDetail(p *corev1.Pod, s *corev1.ContainerStatus, state, val str
 				panic("no such probe: " + kind)
 			}
 		}
+	case "poststart":
+		containerSpec(p, s.Name).Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{}}
 	case "prestop":
 		containerSpec(p, s.Name).Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}
 	case "restarts": // how many there were that nobody saw

@@ -173,12 +173,7 @@ func precision(s spans.Span, boundary string) time.Duration {
 // isLikeDumps reports whether dumps of a stream can be held against it.
 func (w *watchedStream) isLikeDumps() bool {
 	// Where clocks are apart only arrivals show it, and a dump has none.
-	return !showWrong(w.obs) && notLikeDumps[w.name] == ""
-}
-
-// notLikeDumps are streams of which dumps are known to be told wrong, and why.
-var notLikeDumps = map[string]string{
-	"listed-after-they-were-ready.txt": "a probed pod of an open rollout was Ready, crashed, and is Ready again: of a dump the crash is part of its start",
+	return !showWrong(w.obs)
 }
 
 // isHalfWritten reports whether a workload of a dump waits for its controller, which is at

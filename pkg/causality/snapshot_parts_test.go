@@ -25,6 +25,7 @@ var partsOf = []struct {
 	{"Pods, Nodes and ControllerRevisions", ofKinds("Pod", "Node", "ControllerRevision")},
 	{"Pods and ReplicaSets", ofKinds("Pod", "ReplicaSet")},
 	{"Pods and Events", ofKinds("Pod", "Event")},
+	{"Events", ofKinds("Event")},
 	{"ReplicaSets", ofKinds("ReplicaSet")},
 	{"ControllerRevisions", ofKinds("ControllerRevision")},
 	{"Nodes", ofKinds("Node")},
@@ -36,6 +37,22 @@ var partsOf = []struct {
 		}
 		return false
 	}},
+}
+
+// untoldWithoutEvents are the streams of which dumps without Events are known to be told wrong, and why.
+var untoldWithoutEvents = map[string]string{
+	"evicted-in-its-own-time.txt":      "nothing tells when the kubelet began to end the pod",
+	"killed-in-an-unknown-state.txt":   "the kubelet has lost the status of the run before",
+	"restarted-as-a-whole.txt":         "the kubelet has lost the status of the runs before",
+	"restart-waits-for-others.txt":     "nothing tells that a container was stopped for all to be",
+	"static-pod-changed.txt":           "nothing tells that a static pod is stopped for another",
+	"static-pod-changes-otherwise.txt": "nothing tells that a static pod is stopped for another",
+	"on-delete-and-others-delete.txt":  "the pods of the rollout have gone, and nothing tells of them",
+	"rolling-update-undo-scale-restart": "nothing tells when a ReplicaSet with none of its pods left was scaled down, nor when a pod was asked " +
+		"to go that its kubelet has stopped",
+	"superseded-rollouts":        "as before",
+	"statefulset-rolling-update": "as before",
+	"paused-and-resumed":         "as before",
 }
 
 func ofKinds(kinds ...string) func(runtime.Object) bool {
@@ -57,6 +74,9 @@ func TestLawSnapshotsInPart(t *testing.T) {
 			for range moments {
 				at := w.after(random.IntN(len(w.obs)), random.Float64())
 				for _, part := range partsOf {
+					if part.without == "Events" && untoldWithoutEvents[w.name] != "" {
+						continue
+					}
 					n, _ := w.holdDumpOf(inPart{t, part.without}, at, part.leave)
 					told[part.without] += n
 				}

@@ -67,6 +67,49 @@ func (pod *snapshotPod) doubtCreations(events *podEvents) {
 	}
 }
 
+// doubtTries says of the containers that were started again, and of which no Event tells between a run
+// and the next, that the kubelet may have begun to start them before: it may have pulled the image
+// first. Of runs that were before the last one that is known, nothing is known: neither when they
+// ended, nor since when it was backed off.
+func (pod *snapshotPod) doubtTries(events *podEvents) {
+	var could time.Time // as the pod's sandbox is there
+	for i := range pod.final.Status.Conditions {
+		if c := &pod.final.Status.Conditions[i]; c.Type == corev1.PodReadyToStartContainers {
+			could = c.LastTransitionTime.Time
+		}
+	}
+	for _, s := range containerStatuses(pod.final) {
+		if !hasRestarted(*s) {
+			continue
+		}
+		last := evidence.Latest(pod.born, could)
+		unseen := firstRun(s) == nil
+		for _, state := range []corev1.ContainerState{s.LastTerminationState, s.State} {
+			started := startOf(state)
+			if started.Unix() <= 0 {
+				continue
+			}
+			if !events.tellOfTries(s.Name, last, started) {
+				pod.doubt(stream.Doubt{At: started, Earliest: last, Latest: started, Of: stream.DoubtOfCreation, Container: s.Name})
+				if unseen {
+					pod.doubt(stream.Doubt{At: last, Earliest: last, Latest: started, Of: stream.DoubtOfRun, Container: s.Name})
+				}
+			}
+			unseen = false
+			if t := state.Terminated; t != nil {
+				last = evidence.Latest(last, t.FinishedAt.Time)
+			}
+		}
+	}
+}
+
+// tellOfTries reports whether Events tell what the kubelet did for a container between two times.
+func (evs *podEvents) tellOfTries(container string, from, until time.Time) bool {
+	return slices.ContainsFunc(evs.containers[container], func(ev *snapshotEvent) bool {
+		return slices.ContainsFunc(ev.occurrences(), func(at time.Time) bool { return !at.Before(from) && at.Before(until.Add(time.Second)) })
+	})
+}
+
 // doubtInits says of the ends of init containers that ran again, as all containers of the pod did,
 // that they had ended before: nothing tells when.
 func (pod *snapshotPod) doubtInits() {

@@ -107,6 +107,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	}
 	pod.doubtInits()
 	pod.doubtCreations(events)
+	pod.doubtTries(events)
 	pod.doubtRefusals(events)
 	pod.doubtBinding(events)
 	pod.learnReady(events)

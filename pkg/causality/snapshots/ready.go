@@ -61,6 +61,9 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 		lost := *c
 		if last := pod.runBefore(latest); last.After(evidence.Latest(pod.ready, pod.readyFrom)) {
 			pod.learn(last, func(to *corev1.Pod) { setCondition(to, readySince(last)) })
+			if probed {
+				pod.doubt(stream.Doubt{At: last, Earliest: last, Latest: latest, Of: stream.DoubtOfReady})
+			}
 		}
 		pod.learn(latest, func(to *corev1.Pod) { setCondition(to, lost) })
 	}

@@ -41,6 +41,7 @@ func (b *builder) prove() {
 		return
 	}
 	cuts := map[trace.SpanID]cut{}
+	over := map[trace.SpanID]cut{}
 	for _, s := range b.spans { // each parent comes before its children
 		begin, end := b.boundaries(s)
 		_, container, _ := strings.Cut(s.Subject, " container/")
@@ -56,6 +57,16 @@ func (b *builder) prove() {
 			}
 			if s.End.Equal(above.at) {
 				ends = ends.Worse(above.proof)
+			}
+		}
+		if from, ok := over[s.ParentID]; ok {
+			// It is part of a start that may have been over before it began, or before its end.
+			over[s.SpanID] = from
+			starts, ends = starts.Worse(from.proof.Since(from.at, s.Start)), ends.Worse(from.proof.Since(from.at, s.End))
+		}
+		if s.Kind == kind.PodStart || s.Kind == kind.PodRun {
+			if ready := b.doubts[s.Subject].ReadyFrom(s.End); !ready.IsZero() {
+				over[s.SpanID] = cut{ready, ends}
 			}
 		}
 		if cutting.Precision > time.Second {
@@ -76,7 +87,7 @@ type cut struct {
 var boundariesOf = map[kind.Kind][2]evidence.Boundary{
 	kind.ContainerRestart: {evidence.BeginOfRestart, evidence.EndOfSpan},
 	kind.RunContainer:     {evidence.AnyBoundary, evidence.EndOfRun},
-	kind.BackOff:          {evidence.EndOfRun, evidence.AnyBoundary},
+	kind.BackOff:          {evidence.EndOfRun, evidence.BeginOfCreation},
 	kind.StartupProbe:     {evidence.AnyBoundary, evidence.EndOfBoot},
 	kind.ReadinessProbe:   {evidence.EndOfBoot, evidence.EndOfStart},
 	kind.NotReady:         {evidence.BeginOfUnready, evidence.EndOfStart},

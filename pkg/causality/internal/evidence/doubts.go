@@ -62,7 +62,7 @@ const (
 	BeginOfUnready  // a pod is not Ready any more
 	BeginOfStep     // a ReplicaSet was scaled
 	EndOfReason     // why no node took a pod
-	BeginOfCreation // of the start of a container, after its pull
+	BeginOfCreation // of the start of a container, after its pull; the back off before it ends then
 )
 
 // Cuts is the boundary as far as spans are cut to it that are part of what begins there: a step
@@ -100,6 +100,16 @@ func (d Doubt) isOf(of Boundary) bool {
 	case stream.DoubtOfAny, stream.DoubtOfStart:
 	}
 	return true
+}
+
+// ReadyFrom is since when a pod may have been Ready that is told to be at a time; zero if that is known.
+func (ds Doubts) ReadyFrom(t time.Time) (from time.Time) {
+	for _, d := range ds {
+		if d.Of == stream.DoubtOfReady && t.Sub(d.At).Abs() < time.Second {
+			from = Earliest(from, d.Earliest)
+		}
+	}
+	return from
 }
 
 // Proof is how well a boundary of a span is known, if it is one of these times. Objects state

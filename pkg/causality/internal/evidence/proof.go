@@ -24,6 +24,14 @@ func (p Proof) Worse(other Proof) Proof {
 	return p
 }
 
+// Since is a proof by the same source of a time that need not have been later than another.
+func (p Proof) Since(from, t time.Time) Proof {
+	if !t.After(from) {
+		return Proof{}
+	}
+	return Proof{Precision: t.Sub(from), Source: p.Source}
+}
+
 // Attributes are those of a boundary, by its two keys; none where it is known to the second.
 func (p Proof) Attributes(precision, source attribute.Key) []attribute.KeyValue {
 	if p.Precision <= time.Second {
