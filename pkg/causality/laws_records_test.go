@@ -225,13 +225,15 @@ func TestLawNoRecordIsWrongWhereverTheStreamEnds(t *testing.T) {
 }
 
 // The same holds where recorders of Events have a backlog, as on a loaded machine: of each of them
-// the Events come in order, by up to eight seconds late. The records are handed out in time all the
-// same, and name what does not hang on Events that are still to come.
+// the Events come in order, by up to eight seconds late, which is as long as a record waits, or by as
+// much as client-go's recorder tries for. The records are handed out in time all the same, and name
+// what does not hang on Events that are still to come.
 func TestLawNoRecordIsWrongHoweverLateEventsAre(t *testing.T) {
 	records, traces, ided := 0, 0, 0
 	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 		rapid.Check(t, func(t *rapid.T) {
-			lags := rapid.SliceOfN(rapid.IntRange(0, 8_000), 8, 8).Draw(t, "lags")
+			most := rapid.SampledFrom([]int{8_000, 30_000, 150_000}).Draw(t, "most")
+			lags := rapid.SliceOfN(rapid.IntRange(0, most), 8, 8).Draw(t, "lags")
 			r := recordedOf(backlogged(obs, lags))
 			if wrong := r.wrong(); len(wrong) > 0 {
 				slices.Sort(wrong)
@@ -252,7 +254,7 @@ func TestLawNoRecordIsWrongHoweverLateEventsAre(t *testing.T) {
 		})
 	})
 	t.Logf("%d records, %d name a trace, %d a span", records, traces, ided)
-	if records == 0 || 100*traces < 60*records || 100*ided < 45*records {
+	if records == 0 || 100*traces < 60*records || 100*ided < 25*records {
 		t.Errorf("of %d records only %d name a trace, and %d a span", records, traces, ided)
 	}
 }

@@ -309,7 +309,7 @@ func (sb *startBuilder) place(ev *podlife.Event) *spans.Span {
 		return s
 	}
 	switch {
-	case ev.Container == "" && (ev.Reason == "Scheduled" || ev.Reason == "FailedScheduling" || ev.Reason == podlife.BindingConditionsPending):
+	case ev.TellsOfBinding() || ev.Container == "" && (ev.Reason == "FailedScheduling" || ev.Reason == podlife.BindingConditionsPending):
 		return sb.schedule
 	case sb.become != nil && !t.Before(sb.become.Start):
 		return sb.waiting(ev)

@@ -54,6 +54,7 @@ type Pod struct {
 	LostFirst, ReadyFirst bool
 
 	Scheduled evidence.Moment
+	Placed    bool // it was created with its node, so no scheduler tells of it
 	// Sandboxes are when PodReadyToStartContainers became True: a pod may need
 	// another sandbox.
 	Sandboxes []evidence.Moment

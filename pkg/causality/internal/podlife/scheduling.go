@@ -24,6 +24,9 @@ type refusal struct {
 	Until time.Time
 }
 
+// TellsOfBinding reports whether the scheduler says by the Event that it has bound a pod.
+func (ev *Event) TellsOfBinding() bool { return ev.Reason == "Scheduled" && ev.Container == "" }
+
 // BindingConditionsPending is the scheduler's Event of a pod whose devices are not
 // ready yet on the node that it has chosen (plugins/dynamicresources).
 const BindingConditionsPending = "BindingConditionsPending"
@@ -37,7 +40,7 @@ func (p *Pod) ObserveNode(in *corev1.Pod, isNew bool, seen time.Time) {
 		p.Node = in.Spec.NodeName
 	}
 	if isNew && in.Spec.NodeName != "" && !hasCondition(in, corev1.PodScheduled) {
-		p.Scheduled = p.Created
+		p.Scheduled, p.Placed = p.Created, true
 	}
 	switch {
 	case len(in.Spec.SchedulingGates) > 0:

@@ -59,7 +59,7 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 	}
 	scheduled := p.Scheduled
 	for _, ev := range p.Events {
-		if ev.Reason == "Scheduled" && ev.Container == "" {
+		if ev.TellsOfBinding() {
 			scheduled = evidence.Exactly(ev.First())
 			break
 		}

@@ -158,12 +158,21 @@ func (l *lookout) startOf(p *plans.Plan, pod *podlife.Pod) (a *build.Ahead, cert
 
 // known is the time before which all is known of what is said of a pod as it starts: up to what its
 // kubelet has told, as its recorder sends one thing after the other. How late it is, nobody knows
-// before it comes. It is the zero time where the kubelet has told nothing yet.
+// before it comes. It is the zero time where the kubelet has told nothing yet, or the scheduler has
+// not told of the binding: all phases come after that.
 func (l *lookout) known(pod *podlife.Pod) (known time.Time) {
+	bound := pod.Placed
 	for _, ev := range pod.Events {
-		if ev.Component == attr.ServiceKubelet && !ev.FirstArrival.Add(l.patience).After(l.now) {
+		if ev.FirstArrival.Add(l.patience).After(l.now) {
+			continue
+		}
+		bound = bound || ev.TellsOfBinding()
+		if ev.Component == attr.ServiceKubelet {
 			known = evidence.Latest(known, ev.First())
 		}
+	}
+	if !bound {
+		return time.Time{}
 	}
 	return known
 }
