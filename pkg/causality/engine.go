@@ -162,11 +162,12 @@ func New(opts Options) *Engine {
 
 // Observe takes in one observation and returns what had finished by then.
 func (e *Engine) Observe(o Observation) []spans.Trace {
-	if o.Time.IsZero() {
-		o.Time = e.clocks.Watch.Shown(e.now)
-	}
 	shown := e.clocks.Watch.Shown(e.now)
-	o = e.inClusterTime(o)
+	if o.Time.IsZero() {
+		o.Time = e.now // that it came now says nothing of our clock, as it tells of no arrival
+	} else {
+		o = e.inClusterTime(o)
+	}
 	if now := e.clocks.Watch.Time(shown); now.Before(e.now) { // our clock turned out to be ahead
 		e.now = now
 		e.records.SetBack(now)
