@@ -45,8 +45,7 @@ type Exporter struct {
 
 	mu       sync.Mutex
 	queue    *queue
-	store    Store      // nil for none
-	storing  sync.Mutex // held while the Store is synced
+	store    Store // nil for none
 	stored   chan struct{}
 	stats    Stats
 	overflow losses

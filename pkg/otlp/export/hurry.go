@@ -46,15 +46,11 @@ func (e *Exporter) signalStore() {
 	}
 }
 
-// syncStore makes what is in the Store survive the machine. Who returns from it knows that all
-// does that was there before, whoever has synced it.
+// syncStore makes what is in the Store survive the machine.
 func (e *Exporter) syncStore() {
-	if e.store == nil {
-		return
+	if e.store != nil {
+		e.store.Sync()
 	}
-	e.storing.Lock()
-	defer e.storing.Unlock()
-	e.store.Sync()
 }
 
 // leaves says whether what waits is left to the next process: the collector was asked once more

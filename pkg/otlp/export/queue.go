@@ -128,6 +128,14 @@ func (q *queue) anyInMemory() bool {
 	return false
 }
 
+// waiting returns the span that waits behind so many others, or the last one; nil if none waits.
+func (q *queue) waiting(behind int) (n *node, last bool) {
+	for n = q.first; n != nil && n.next != nil && behind > 0; behind-- {
+		n = n.next
+	}
+	return n, n == nil || n.next == nil
+}
+
 // drop removes the spans that wait and are in a record of the Store, the oldest of its
 // namespace.
 func (q *queue) drop(namespace string, record uint64) {

@@ -13,12 +13,6 @@ const (
 	// maxBatchBytes is the size at which a request is full, before compression.
 	// gRPC servers refuse messages of more than 4 MiB by default.
 	maxBatchBytes = 2 << 20
-	// maxUnsure is how often a request is repeated as it is when the
-	// collector fails in a way that may come from the spans in it.
-	maxUnsure = 5
-	// maxContradictions is how often a single span is tried that is found too
-	// large, though larger requests were accepted.
-	maxContradictions = 10
 	// maxAfter bounds how long a collector can ask to be left alone.
 	maxAfter = 5 * time.Minute
 )
@@ -40,9 +34,8 @@ type sender struct {
 	// not answered by splitting; it sets the backoff.
 	failures int
 	// plain says that requests are not compressed though they were to be; see cannotUnzip.
-	plain bool
-	// unsures counts the requests in a row whose answer may not mean the spans.
-	unsures int
+	plain     bool
+	suspicion suspicion
 
 	outage  outage
 	losses  map[verdict]*pacer
@@ -189,38 +182,6 @@ func (s *sender) sendPlain(a answer) {
 		"--otlp-compression says whether they are to be", "endpoint", plain.endpoint.target, "said", a.words)
 }
 
-// doubt makes of an answer that may not mean the spans one that certainly does
-// not, until it has come several times in a row. A collector that fails may do so
-// for something in the spans. One that finds a single span too large after larger
-// requests has another limit now, or fails. Who has never taken anything, and
-// finds a small span too large, is no collector that works: spans wait for that.
-func (s *sender) doubt(a *answer, single bool, size int) {
-	times := maxUnsure
-	if a.verdict == tooLarge && single {
-		if s.limitBytes.incredible(size) {
-			a.verdict = unsure
-			return
-		}
-		if s.limitBytes.contradicted(size) {
-			times = maxContradictions
-		}
-	}
-	if a.verdict != unsure && times == maxUnsure {
-		s.unsures = 0
-		return
-	}
-	if s.unsures++; s.unsures <= times {
-		a.verdict = unsure
-		return
-	}
-	s.unsures = 0
-	if a.verdict == unsure {
-		a.verdict = refused
-	} else {
-		s.limitBytes.believe(size)
-	}
-}
-
 // giveBack returns the spans in flight to the queue because of a.
 func (s *sender) giveBack(a *answer) {
 	s.mu.Lock()
@@ -271,7 +232,7 @@ func (s *sender) acknowledge(batch []*node, size int, a answer) {
 		}
 	}
 
-	s.failures = 0
+	s.failures, s.suspicion = 0, suspicion{}
 	s.limitSpans = min(2*s.limitSpans, s.settings.BatchSpans)
 	s.limitBytes.accept(size)
 	s.greeting = false

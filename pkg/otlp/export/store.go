@@ -20,7 +20,8 @@ type Store interface {
 	// Evict makes room where there is too little, but for what is in records up to a number,
 	// which are in flight, and returns what has gone.
 	Evict(inFlight uint64) []Evicted
-	// Sync makes what was appended survive the machine. Nothing is sent before.
+	// Sync makes what was appended survive the machine. Nothing is sent before. When it returns,
+	// all is that was appended before, whoever has synced it.
 	Sync()
 	// Done says that nothing up to a place, and of what is there, is to be sent any more.
 	Done(Place)
