@@ -334,6 +334,11 @@ func (o *Outbox) step(ctx context.Context) bool {
 		o.putBack(batch) // the next write of the Lease does not have them
 		return false
 	}
+	return o.hand(batch)
+}
+
+// hand delivers what is being handed out, up to what fails, and reports whether nothing did.
+func (o *Outbox) hand(batch []item) bool {
 	var failed error
 	for i := 0; i < len(batch) && failed == nil; i++ {
 		failed = o.options.Deliver(batch[i].Trace)

@@ -104,11 +104,5 @@ func (o *Outbox) stepRecords() {
 	o.handing = true
 	o.mu.Unlock()
 	o.options.Taken(taken...)
-	var failed error
-	for i := 0; i < len(batch) && failed == nil; i++ {
-		failed = o.options.Deliver(batch[i].Trace)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.handing, o.failed = false, failed
+	o.hand(batch)
 }

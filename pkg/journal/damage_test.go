@@ -170,10 +170,9 @@ func TestLedgerLost(t *testing.T) {
 	to.compare(again, "without the ledger")
 }
 
-// A journal of a newer version is refused, and left as it is.
-func TestNewerVersion(t *testing.T) {
-	dir, _, k := lived(t, load(t, oneRecording)[:50])
-	path := k.Segments()[0]
+// writtenByNewer has a file seem to be of the next version of the format, and returns its content.
+func writtenByNewer(t *testing.T, path string) []byte {
+	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +182,15 @@ func TestNewerVersion(t *testing.T) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = journal.Open(journal.Options{Dir: dir, New: newEngine})
+	return content
+}
+
+// A journal of a newer version is refused, and left as it is.
+func TestNewerVersion(t *testing.T) {
+	dir, _, k := lived(t, load(t, oneRecording)[:50])
+	path := k.Segments()[0]
+	content := writtenByNewer(t, path)
+	_, err := journal.Open(journal.Options{Dir: dir, New: newEngine})
 	var newer *journal.NewerError
 	if !errors.As(err, &newer) || !strings.Contains(err.Error(), path+" was written by a newer version of rollspan: its format is 3, and this version reads up to 2") {
 		t.Errorf("%v", err)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -427,16 +426,8 @@ func TestQueueOfNewerVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := q.Files()[0]
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary.LittleEndian.PutUint16(content[8:], journal.Version+1)
-	binary.LittleEndian.PutUint32(content[12:], crc32.Checksum(content[:12], crc32.MakeTable(crc32.Castagnoli)))
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err = journal.OpenQueue(journal.QueueOptions{Dir: dir})
+	writtenByNewer(t, path)
+	_, err := journal.OpenQueue(journal.QueueOptions{Dir: dir})
 	var newer *journal.NewerError
 	if !errors.As(err, &newer) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--data-dir") {
 		t.Errorf("%v", err)
