@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +21,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/rollspan/rollspan/pkg/journal"
 )
 
 // writtenAPI is an API server that is told what is written, and remembers all of it.
@@ -343,6 +347,26 @@ func nameOf(t *testing.T, raw string) string {
 		}
 	}
 	return s.ParentSpanID + " " + s.Name + " " + outcome
+}
+
+// TestDataDirOfAnother has a process begin with a directory that another one has: nothing in there is
+// opened, or made.
+func TestDataDirOfAnother(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	lock, err := journal.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() //nolint:errcheck // The test is over.
+	c := start(t, "run", "--kubeconfig", kubeconfigOf(t, "http://127.0.0.1:1", "c", true), "--data-dir", dir, "--ui-address", "127.0.0.1:0")
+	c.ends(t, ExitError)
+	if said := c.errs.String(); !strings.Contains(said, "--data-dir: "+dir+" is in use by another process") || strings.Contains(said, "The page") {
+		t.Errorf("it says %s", said)
+	}
+	found, err := os.ReadDir(dir)
+	if err != nil || len(found) != 1 {
+		t.Errorf("there are %v, %v", found, err)
+	}
 }
 
 // TestKilledInMidRollout kills rollspan while a Deployment rolls out, again and again, beside

@@ -167,12 +167,29 @@ func (r *run) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := r.lockDataDir()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	hide, err := r.keep(ctx)
 	if err != nil {
 		return err
 	}
 	defer hide()
 	return r.watch(ctx, watcher.LiveOptions{Config: config})
+}
+
+// lockDataDir makes the data directory this process's own, before anything in it is opened.
+func (r *run) lockDataDir() (unlock func(), err error) {
+	if r.dataDir == "" {
+		return func() {}, nil
+	}
+	lock, err := journal.Lock(r.dataDir)
+	if err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	return func() { _ = lock.Close() }, nil // nothing is written into it
 }
 
 // watch watches the cluster that the options name until ctx is done.

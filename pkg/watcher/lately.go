@@ -209,24 +209,31 @@ func (t *lately) history(s *spool) (h snapshots.History, err error) {
 		return h, err
 	}
 	t.activity, t.restless, t.deadlines = activity, activity.Close(), map[string]time.Duration{}
-	if h, err = t.reconstruct(s); err == nil {
-		if doubted := activity.Doubt(h.Unproven); doubted > 0 {
-			t.restless += doubted
-			h, err = t.reconstruct(s)
-		}
+	objects, err := t.activeIn(s)
+	if err != nil {
+		t.activity = nil
+		return h, err
+	}
+	reconstruct := func() snapshots.History { return snapshots.Reconstruct(objects, t.now.Sub(t.since)+latelyReach, t.now) }
+	h = reconstruct()
+	if doubted := activity.Doubt(h.Unproven); doubted > 0 {
+		t.restless += doubted
+		objects = slices.DeleteFunc(objects, func(o runtime.Object) bool { return !t.active(o) })
+		h = reconstruct()
 	}
 	// The observations are numbered from 1 on, which must be before all that is still to come:
 	// it is, but in a cluster that has hardly begun.
-	if order, wrong := resourceversion.CompareResourceVersion(strconv.Itoa(len(h.Observations)+1), newest); err != nil || wrong != nil || order >= 0 {
+	if order, wrong := resourceversion.CompareResourceVersion(strconv.Itoa(len(h.Observations)+1), newest); wrong != nil || order >= 0 {
 		t.activity = nil
-		return snapshots.History{}, err
+		return snapshots.History{}, nil
 	}
 	return h, nil
 }
 
-// reconstruct makes the history of what is active.
-func (t *lately) reconstruct(s *spool) (h snapshots.History, err error) {
-	var objects []runtime.Object
+// activeIn are the objects that are active, and notes the deadlines of those that have one. That is
+// known only when all were seen, and all of them unpacked are what the spool is there to avoid: so
+// what is in there is unpacked again.
+func (t *lately) activeIn(s *spool) (objects []runtime.Object, err error) {
 	err = s.each(func(o causality.Observation) {
 		if o.Initial && t.active(o.Object) {
 			objects = append(objects, o.Object)
@@ -235,10 +242,7 @@ func (t *lately) reconstruct(s *spool) (h snapshots.History, err error) {
 			}
 		}
 	})
-	if err == nil {
-		h = snapshots.Reconstruct(objects, t.now.Sub(t.since)+latelyReach, t.now)
-	}
-	return h, err
+	return objects, err
 }
 
 // active says whether an object is part of the history.

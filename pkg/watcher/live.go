@@ -3,7 +3,6 @@ package watcher
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -44,9 +43,9 @@ type LiveOptions struct {
 	// Budget makes what says of each trace what of it is sent, for one engine. Default, or
 	// where it returns nil: all is.
 	Budget func(clusterUID string) *budget.Budget
-	// DataDir is a directory of this process's own, where the journal of what goes into the
-	// engine is kept: the next run goes on where this one stops, however that is. Default:
-	// none.
+	// DataDir is a directory of this process's own, which the caller has locked (journal.Lock).
+	// The journal of what goes into the engine is kept there: the next run goes on where this
+	// one stops, however that is. Default: none.
 	DataDir string
 	// DataDirMaxBytes is how much it may take. Default journal.DefaultMaxBytes.
 	DataDirMaxBytes int64
@@ -97,8 +96,6 @@ type Live struct {
 	newEngine func(causality.Options) engine
 	// keeper has the engine and its journal, once there is one.
 	keeper atomic.Pointer[journal.Keeper]
-	// lock is held on the data directory from the start on.
-	lock atomic.Pointer[io.Closer]
 	// catchingUp says that lists are to tell what happened since the run before; pods are
 	// what they have told of pods, of podBytes.
 	catchingUp bool
@@ -185,9 +182,6 @@ func (l *Live) NeedLeaderElection() bool { return false }
 func (l *Live) Start(ctx context.Context) error {
 	l.started.Store(true)
 	defer close(l.ended)
-	if err := l.lockDataDir(); err != nil {
-		return err
-	}
 	uid, err := l.cluster.uid(ctx, l.streams.trouble, l.options.Log)
 	if err != nil {
 		return nil // only ctx ends this; it is not an error to be stopped

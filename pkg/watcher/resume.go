@@ -3,7 +3,6 @@ package watcher
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -154,31 +153,13 @@ func (l *Live) scope() string {
 	return strings.Join(slices.Compact(namespaces), ",")
 }
 
-// lockDataDir makes the data directory this process's own.
-func (l *Live) lockDataDir() error {
-	if l.options.DataDir == "" {
-		return nil
-	}
-	lock, err := journal.Lock(l.options.DataDir)
-	if err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
-	}
-	l.lock.Store(&lock)
-	return nil
-}
-
-// Close writes down which spans were acknowledged since Start returned, and leaves the data
-// directory to others.
+// Close writes down which spans were acknowledged since Start returned.
 func (l *Live) Close() error {
-	var errs []error
 	l.handout.Load().end()
 	if k := l.keeper.Load(); k != nil {
-		errs = append(errs, k.Close())
+		return k.Close()
 	}
-	if lock := l.lock.Load(); lock != nil {
-		errs = append(errs, (*lock).Close())
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Acknowledge notes that nothing of this process is needed any more for spans to arrive; see

@@ -73,6 +73,20 @@ func (s *store) observation(t watch.EventType, object runtime.Object, initial bo
 	return causality.Observation{Time: s.now(), Type: t, Object: object, Initial: initial}
 }
 
+// relists says whether a list is under way that is not the first one: it has what was written while
+// nobody looked.
+func (s *store) relists() bool { return s.listing && s.started }
+
+// listedItem is an observation of what a list has. Where that is not the first one it came late:
+// when it was written is not known better than between what it states of that, and now.
+func (s *store) listedItem(t watch.EventType, object runtime.Object) causality.Observation {
+	o := s.observation(t, object, !s.started)
+	if s.relists() {
+		o.Since = s.stated
+	}
+	return o
+}
+
 // hold keeps an observation for release, and says whether that is due.
 func (s *store) hold(o causality.Observation) (full bool) {
 	s.held = append(s.held, o)
@@ -92,6 +106,28 @@ func (s *store) release() error {
 	}
 	s.held, s.heldBytes = nil, 0
 	return nil
+}
+
+// last feeds the last items of a list to into, which is the store that s is of, and reports whether
+// it was a list that has ended.
+func (s *store) last(into intake, list []any, version string) (was bool, err error) {
+	if s.wentOn() {
+		if !s.late { // else it may yet say that a list is due
+			s.through()
+		}
+		return false, nil
+	}
+	if !s.listing {
+		if err := into.begin(version); err != nil {
+			return false, err
+		}
+	}
+	for _, v := range list {
+		if err := into.item(watch.Added, v); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // listed ends a list.
@@ -233,7 +269,7 @@ func (s *objectStore) item(t watch.EventType, v any) error {
 	case ok:
 		s.replaced = append(s.replaced, lost{name, old.uid})
 	}
-	return s.pass(s.observation(t, object, !s.started))
+	return s.pass(s.listedItem(t, object))
 }
 
 // pass emits what a list brought, or holds it back.
@@ -261,21 +297,8 @@ func (s *objectStore) release() error {
 // items. What was missed comes out in order: deletions first, then what is new or
 // has changed; an object that is as it was yields nothing.
 func (s *objectStore) Replace(list []any, resourceVersion string) error {
-	if s.wentOn() {
-		if !s.late { // else it may yet say that a list is due
-			s.through()
-		}
-		return nil
-	}
-	if !s.listing {
-		if err := s.begin(resourceVersion); err != nil {
-			return err
-		}
-	}
-	for _, v := range list {
-		if err := s.item(watch.Added, v); err != nil {
-			return err
-		}
+	if was, err := s.last(s, list, resourceVersion); err != nil || !was {
+		return err
 	}
 	for name, id := range s.known {
 		if id.list != s.list {
@@ -384,7 +407,7 @@ func (s *eventStore) item(t watch.EventType, v any) error {
 		}
 		s.fed[key] = struct{}{}
 	}
-	if s.hold(s.observation(watch.Added, object, !s.started)) {
+	if s.hold(s.listedItem(watch.Added, object)) {
 		return s.release()
 	}
 	return nil
@@ -416,21 +439,8 @@ var errOutOfOrder = errors.New("the list is older than what was seen before")
 
 // Replace ends a list, of which these are the last items.
 func (s *eventStore) Replace(list []any, listVersion string) error {
-	if s.wentOn() {
-		if !s.late { // else it may yet say that a list is due
-			s.through()
-		}
-		return nil
-	}
-	if !s.listing {
-		if err := s.begin(listVersion); err != nil {
-			return err
-		}
-	}
-	for _, v := range list {
-		if err := s.item(watch.Added, v); err != nil {
-			return err
-		}
+	if was, err := s.last(s, list, listVersion); err != nil || !was {
+		return err
 	}
 	if err := s.release(); err != nil {
 		return err
@@ -467,7 +477,7 @@ func (s *store) identify(v any) (runtime.Object, types.NamespacedName, identity,
 	// A typed client leaves the kind out, and one of metadata calls it otherwise; a
 	// recording has it. The engine should see no difference.
 	object.GetObjectKind().SetGroupVersionKind(s.kind.GroupVersionKind)
-	if s.late {
+	if s.late || s.relists() {
 		s.stated = statedBy(m)
 	}
 	trim(object)

@@ -111,6 +111,45 @@ func TestObjectStore(t *testing.T) {
 	s.expect(t)
 }
 
+// What only a list tells, behind the first one, was written between what it states of that, and its
+// arrival; what a watch tells has just been.
+func TestListSaysSinceWhen(t *testing.T) {
+	stated := time.Unix(1_700_000_000, 0)
+	written := func(version string) *corev1.Pod {
+		p := pod("a", "u1", version)
+		p.ManagedFields = []metav1.ManagedFieldsEntry{{Time: &metav1.Time{Time: stated}}}
+		return p
+	}
+	said := func(version string) *corev1.Event {
+		e := event("a", version)
+		e.CreationTimestamp = metav1.Time{Time: stated}
+		return e
+	}
+	var since []time.Time
+	var s script
+	of := func(k kind) store {
+		base := s.store(k)
+		base.emit = func(o causality.Observation) error {
+			since = append(since, o.Since)
+			return nil
+		}
+		return base
+	}
+	objects, events := newObjectStore(of(podKind)), &eventStore{store: of(eventKind)}
+	for _, err := range []error{
+		objects.Replace([]any{written("1")}, "1"), objects.Update(written("2")), objects.Replace([]any{written("3")}, "4"), objects.Update(written("5")),
+		events.Replace([]any{said("1")}, "1"), events.Add(said("2")), events.Replace([]any{said("3")}, "4"), events.Add(said("5")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []time.Time{{}, {}, stated, {}, {}, {}, stated, {}}
+	if !slices.EqualFunc(since, want, time.Time.Equal) {
+		t.Errorf("got  %v\nwant %v", since, want)
+	}
+}
+
 func TestObjectStoreTellsNamespacesApart(t *testing.T) {
 	var s script
 	o := newObjectStore(s.store(podKind))
