@@ -81,7 +81,7 @@ func (s *store) relists() bool { return s.listing && s.started }
 // when it was written is not known better than between what it states of that, and now.
 func (s *store) listedItem(t watch.EventType, object runtime.Object) causality.Observation {
 	o := s.observation(t, object, !s.started)
-	if s.relists() {
+	if s.relists() && s.stated.Before(o.Time) { // else our clock is behind, and nothing bounds it
 		o.Since = s.stated
 	}
 	return o

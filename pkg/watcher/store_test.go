@@ -129,6 +129,7 @@ func TestListSaysSinceWhen(t *testing.T) {
 	var s script
 	of := func(k kind) store {
 		base := s.store(k)
+		base.now = func() time.Time { return stated.Add(time.Minute) }
 		base.emit = func(o causality.Observation) error {
 			since = append(since, o.Since)
 			return nil
