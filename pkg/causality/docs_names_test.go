@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -298,22 +300,71 @@ var (
 	labelValue = regexp.MustCompile(`\b(change|outcome|phase)="(\w+)"`)
 )
 
-// TestJaegerLinksToAllLinks has Jaeger's UI, as it is set up in examples, make a link of
-// each meaning that a link can have, which leads to the very span. What was in the way lies
-// in the same trace, where Jaeger itself leads to it.
-func TestJaegerLinksToAllLinks(t *testing.T) {
+// TestJaegerFindsWhatItLinksTo: each search that Jaeger's UI, as it is set up in examples, leads
+// to from an object asks for a service and an attribute that some spans have, and each kind of
+// workload has one.
+func TestJaegerFindsWhatItLinksTo(t *testing.T) {
+	found := map[string]bool{}
+	note := func(t *testing.T, obs []causality.Observation) {
+		for _, s := range allSpans(replay(obs)) {
+			for _, kv := range s.Resource {
+				found[s.Service+" "+string(kv.Key)] = true
+			}
+		}
+	}
+	forEachRecording(t, note)
+	note(t, scenarioObservations(t, filepath.Join("testdata", "scenarios", "bare-sets-and-pods.txt")))
+	linked := map[string]bool{}
+	for _, p := range jaegerPatterns(t) {
+		if p.Type != "process" {
+			continue
+		}
+		u, err := url.Parse(strings.ReplaceAll(p.URL, "#{", "{"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags := map[string]string{}
+		if err := json.Unmarshal([]byte(u.Query().Get("tags")), &tags); err != nil || len(tags) != 1 {
+			t.Errorf("%s asks for the tags %q: %v", p.Text, u.Query().Get("tags"), err)
+		}
+		for key := range tags {
+			linked[key] = true
+			if what := u.Query().Get("service") + " " + key; !found[what] {
+				t.Errorf("%s asks for %s, which no span has", p.Text, what)
+			}
+		}
+	}
+	for _, of := range []string{"deployment", "statefulset", "daemonset", "replicaset", "replicationcontroller", "job", "cronjob", "pod"} {
+		if !linked["k8s."+of+".uid"] {
+			t.Errorf("nothing leads from a %s to other traces about it", of)
+		}
+	}
+	if !linked[string(attr.ObjectUIDKey)] {
+		t.Error("nothing leads from a Rollout to other traces about it")
+	}
+}
+
+type linkPattern struct{ Type, Key, Value, URL, Text string }
+
+func jaegerPatterns(t *testing.T) []linkPattern {
+	t.Helper()
 	content, err := os.ReadFile("../../deploy/examples/jaeger/ui-config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var config struct {
-		LinkPatterns []struct{ Type, Key, URL, Text string }
-	}
+	var config struct{ LinkPatterns []linkPattern }
 	if err := json.Unmarshal(content, &config); err != nil {
 		t.Fatal(err)
 	}
+	return config.LinkPatterns
+}
+
+// TestJaegerLinksToAllLinks has Jaeger's UI, as it is set up in examples, make a link of
+// each meaning that a link can have, which leads to the very span. What was in the way lies
+// in the same trace, where Jaeger itself leads to it.
+func TestJaegerLinksToAllLinks(t *testing.T) {
 	urls := map[string]string{}
-	for _, p := range config.LinkPatterns {
+	for _, p := range jaegerPatterns(t) {
 		urls[p.Key] = p.URL
 	}
 	for _, meaning := range declaredNames(t)["Link"] {
