@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,20 +26,40 @@ type query struct{ file, text string }
 var (
 	block  = regexp.MustCompile("(?ms)^```traceql\n(.*?)^```")
 	inline = regexp.MustCompile("`(\\{ [^`\n]+)`")
+	// panel is what a panel of a dashboard asks Tempo, or Loki.
+	panel = regexp.MustCompile(`"query":\s*("\{[^"\\]*(?:\\.[^"\\]*)*")`)
 )
 
-// queries are those in README.md and docs: each line of a block marked traceql, and each
-// piece of code that begins as a query does.
+// queries are those in all pages of the checkout: each line of a block marked traceql, and each
+// piece of code that begins as a query does. So are those in dashboards.
 func queries(t *testing.T, root string) (out []query) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range append(files, filepath.Join(root, "README.md")) {
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "node_modules") {
+			return filepath.SkipDir
+		}
+		ext := filepath.Ext(file)
+		if d.IsDir() || ext != ".md" && ext != ".json" {
+			return nil
+		}
 		content, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			return err
+		}
+		if ext == ".json" {
+			for _, found := range panel.FindAllSubmatch(content, -1) {
+				text, err := strconv.Unquote(string(found[1]))
+				if err != nil {
+					return err
+				}
+				if mentioned.MatchString(text) { // else it is Loki's
+					out = append(out, query{file, text})
+				}
+			}
+			return nil
 		}
 		for _, found := range block.FindAllSubmatch(content, -1) {
 			for line := range strings.Lines(string(found[1])) {
@@ -49,6 +71,10 @@ func queries(t *testing.T, root string) (out []query) {
 		for _, found := range inline.FindAllSubmatch(block.ReplaceAll(content, nil), -1) {
 			out = append(out, query{file, string(found[1])})
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }
@@ -181,7 +207,7 @@ func sent(t *testing.T, root string) (types map[string]map[string]bool, names ma
 	// Once with the least that a trace may take, so that some of them are over it.
 	for i := range 2 * len(recordings) {
 		recording, most := recordings[i/2], []string{"0", "20"}[i%2]
-		cmd := exec.CommandContext(t.Context(), binary, "replay", "--in-progress-after", "10s", "--max-trace-spans", most, "-o", "otlp-json", recording)
+		cmd := exec.CommandContext(t.Context(), binary, "replay", "--cluster-name", "test", "--in-progress-after", "10s", "--max-trace-spans", most, "-o", "otlp-json", recording)
 		cmd.Stderr = io.Discard
 		out, err := cmd.Output()
 		if err != nil {
