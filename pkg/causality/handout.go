@@ -3,7 +3,10 @@ package causality
 import (
 	"slices"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/records"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -49,6 +52,12 @@ func (e *Engine) around(planOf func(*workloads.Workload) *plans.Plan) records.Ar
 		Pods: e.pods, Sets: e.sets, Nodes: e.nodes.ByID, Claims: e.claims,
 		WorkloadOf: e.workloadOf, Above: e.workloadAbove, PlanOf: planOf, Patience: e.opts.Settle,
 	}
+}
+
+// describe is what describes an object, and the service that it is part of.
+func (e *Engine) describe(obj *podlife.Object) ([]attribute.KeyValue, *spans.App) {
+	around := e.around(nil)
+	return around.Describe(obj)
 }
 
 // withRecords appends the log records whose time has come to what is handed out.

@@ -8,6 +8,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/otlp"
@@ -160,3 +162,65 @@ func TestLawResourcesAsSent(t *testing.T) {
 		}
 	})
 }
+
+// What is about a pod says whose the pod is and on which node, as far as that was seen: who
+// looks for all of a workload, or of a node, finds it.
+func TestLawPodsSayWhoseTheyAre(t *testing.T) {
+	seen := map[kind.Kind]int{}
+	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
+		known, names := map[string]bool{}, map[string]string{}
+		owners, placed := map[string]attribute.KeyValue{}, map[string]string{}
+		for _, o := range obs {
+			m, ok := o.Object.(metav1.Object)
+			if !ok {
+				continue
+			}
+			keys := ownersOfWorkloads
+			if pod, ok := o.Object.(*corev1.Pod); ok {
+				keys = ownersOfPods
+				if node := pod.Spec.NodeName; node != "" {
+					placed[string(pod.UID)] = node
+				}
+			}
+			if name, has := names[string(m.GetUID())]; has && name != m.GetNamespace()+"/"+m.GetName() {
+				return // somebody made up a UID: what is whose is not to be told by them
+			}
+			known[string(m.GetUID())], names[string(m.GetUID())] = true, m.GetNamespace()+"/"+m.GetName()
+			if owner := metav1.GetControllerOf(m); owner != nil && keys[owner.Kind] != "" {
+				owners[string(m.GetUID())] = keys[owner.Kind].String(string(owner.UID))
+			}
+		}
+		for _, s := range allSpans(replayWith(watching, obs)) {
+			uid := textOf(s.Resource, semconv.K8SPodUIDKey)
+			if uid == "" {
+				continue
+			}
+			seen[s.Kind]++
+			for owner := owners[uid]; known[owner.Value.AsString()]; owner = owners[owner.Value.AsString()] {
+				if got := textOf(s.Resource, owner.Key); got != owner.Value.AsString() {
+					t.Errorf("%s %s: %s is %s, and its Resource says %q", s.Name, s.Subject, owner.Key, owner.Value.AsString(), got)
+				}
+			}
+			node := textOf(s.Resource, semconv.K8SNodeNameKey)
+			if early := s.Kind == kind.InProgress && node == ""; placed[uid] != "" && node != placed[uid] && !early {
+				t.Errorf("%s %s: the pod is on the node %q, and its Resource says %q", s.Name, s.Subject, placed[uid], node)
+			}
+		}
+	})
+	for _, k := range []kind.Kind{kind.PodStart, kind.PodReplacement, kind.Delete, kind.InProgress, kind.Activity, kind.LateEvents} {
+		if seen[k] == 0 {
+			t.Errorf("no %s is about a pod: nothing was tested", k)
+		}
+	}
+}
+
+// Who may own a pod, and who may own that, by the attributes for their UIDs.
+var (
+	ownersOfPods = map[string]attribute.Key{
+		"ReplicaSet": semconv.K8SReplicaSetUIDKey, "StatefulSet": semconv.K8SStatefulSetUIDKey, "DaemonSet": semconv.K8SDaemonSetUIDKey,
+		"Job": semconv.K8SJobUIDKey, "ReplicationController": semconv.K8SReplicationControllerUIDKey,
+	}
+	ownersOfWorkloads = map[string]attribute.Key{
+		"Deployment": semconv.K8SDeploymentUIDKey, "CronJob": semconv.K8SCronJobUIDKey, "Rollout": attr.ObjectUIDKey,
+	}
+)

@@ -21,8 +21,8 @@ const asked = "example.com/asked"
 // shownKey is the beginning of the key of the workload's metadata that a span has to have,
 // up to ".label.": of the workload that the span's trace is about; "" if it has none.
 func shownKey(s spans.Span) string {
-	if c := change(s); c == "activity" || c == "schedule" || c == "disruption" {
-		return "" // they are about an object that need not be a workload
+	if c := change(s); c == "schedule" || c == "disruption" || s.Kind == kind.Activity && s.App == nil {
+		return "" // they are about an object that no workload has
 	}
 	if value(s, "rollspan.object.kind").AsString() == "Rollout" {
 		return "" // the conventions have no labels of these
@@ -34,9 +34,6 @@ func shownKey(s spans.Span) string {
 		if _, has := s.Attribute(key); has {
 			if key == semconv.K8SReplicationControllerNameKey {
 				return "" // the conventions have no labels of these
-			}
-			if key == semconv.K8SPodNameKey && s.Kind == kind.Activity {
-				return "" // below the disruption of a node it may be any pod
 			}
 			return strings.TrimSuffix(string(key), ".name")
 		}

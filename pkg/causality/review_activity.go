@@ -74,7 +74,8 @@ func (e *Engine) activitiesOf(obj *podlife.Object, wanted extent) (out []spans.T
 		}
 		late, own := e.lateEvents(obj, b.events)
 		out = append(out, late...)
-		if t, ok := build.ActivityTrace(obj, own, b.cut); ok {
+		attrs, app := e.describe(obj)
+		if t, ok := build.ActivityTrace(obj, attrs, app, own, b.cut); ok {
 			e.stats.Orphans["Event"] += int64(len(t.Root().Events))
 			out = append(out, t)
 		}
@@ -165,14 +166,11 @@ func (e *Engine) lateEvents(obj *podlife.Object, events []*podlife.Event) (out [
 		}
 		groups[s] = append(groups[s], ev)
 	}
-	app := w.App(nil)
-	if pod := e.pods[obj.ObjectID]; pod != nil {
-		app = w.AppOf(pod)
-	}
+	attrs, app := e.describe(obj)
 	for _, s := range order {
 		evs := groups[s]
-		out = append(out, build.LateEventsTrace(s, w.Attributes(), app, build.SpanSpec{
-			Kind: what, Object: build.KindOrNone(obj), Attrs: workloads.AttributesOf(obj), Service: attr.ServiceUnknown, Subject: obj.Subject(), End: evs[len(evs)-1].First(),
+		out = append(out, build.LateEventsTrace(s, attrs, app, build.SpanSpec{
+			Kind: what, Object: build.KindOrNone(obj), Service: attr.ServiceUnknown, Subject: obj.Subject(), End: evs[len(evs)-1].First(),
 		}, evs, s.End))
 	}
 	behind, left := e.lateNodeEvents(obj, left)

@@ -121,10 +121,12 @@ func (e *Engine) lateNodeEvents(obj *podlife.Object, events []*podlife.Event) (o
 			continue
 		}
 		about := build.SpanSpec{Kind: kind.LateEvents, Service: attr.ServiceNode, Subject: obj.Subject(), End: ev.First()}
+		var app *spans.App
 		if n == nil {
-			about.Kind, about.Object, about.Attrs = kind.Activity, build.KindOrNone(obj), workloads.AttributesOf(obj)
+			about.Kind, about.Object = kind.Activity, build.KindOrNone(obj)
+			about.Attrs, app = e.describe(obj)
 		}
-		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(d.Node), nil, about, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
+		out = append(out, build.LateEventsTrace(d.Ledger.Root, build.NodeAttributes(d.Node), app, about, []*podlife.Event{ev}, d.Ledger.Root.End.Add(d.Tail())))
 	}
 	return out, left
 }

@@ -6,10 +6,11 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/ledger"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
-	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -31,8 +32,9 @@ func StartsOn(pod *podlife.Pod, t time.Time) bool {
 }
 
 // ActivityTrace is the trace of a burst of Events, up to a time if that is not zero.
-// Those that were there before the watcher was are old news and are passed over.
-func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (spans.Trace, bool) {
+// Those that were there before the watcher was are old news and are passed over. attrs describe
+// the object, and app is the service that it is part of.
+func ActivityTrace(o *podlife.Object, attrs []attribute.KeyValue, app *spans.App, left []*podlife.Event, until time.Time) (spans.Trace, bool) {
 	left = sinceWatched(left)
 	if len(left) == 0 {
 		return spans.Trace{}, false
@@ -44,14 +46,15 @@ func ActivityTrace(o *podlife.Object, left []*podlife.Event, until time.Time) (s
 	}
 	b := &builder{
 		place: ledger.OwnPlace(append([]string{o.Unique(), string(attr.ChangeActivity), strconv.FormatInt(left[0].Stated().UnixNano(), 10)}, left[0].Identity()...)...),
+		base:  attrs, app: app,
 	}
 	service := cmp.Or(left[0].Component, attr.ServiceUnknown)
 	root := b.add(SpanSpec{
 		Kind: kind.Activity, Object: KindOrNone(o), Service: service, Subject: o.Subject(),
-		Start: start, End: end, Attrs: append(workloads.AttributesOf(o),
+		Start: start, End: end, Attrs: []attribute.KeyValue{
 			attr.ChangeKey.String(string(attr.ChangeActivity)),
 			attr.OutcomeKey.String(string(attr.OutcomeComplete)),
-		),
+		},
 	})
 	for _, ev := range left {
 		attach(root, ev, until)

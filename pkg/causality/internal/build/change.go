@@ -48,7 +48,7 @@ type changeBuilder struct {
 // is still open, when the stream ends first.
 func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace {
 	b := &changeBuilder{
-		builder: builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), workload: p.Workload, app: p.Workload.App(c), work: p.Work},
+		builder: newBuilder(p, c),
 		plan:    p,
 		change:  c,
 		spanOf:  map[*workloads.Step]*spans.Span{},

@@ -53,7 +53,19 @@ func LateStopTrace(p *plans.Plan, pod *podlife.Pod, at plans.Attribution, now ti
 
 // NewLate collects spans of a change that come after its root.
 func NewLate(p *plans.Plan, c *workloads.Change) *builder {
-	return &builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), late: true, workload: p.Workload, app: p.Workload.App(c), work: p.Work}
+	b := newBuilder(p, c)
+	b.late = true
+	return &b
+}
+
+func newBuilder(p *plans.Plan, c *workloads.Change) builder {
+	b := builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), workload: p.Workload, app: p.Workload.App(c), work: p.Work}
+	for _, pod := range p.Pods {
+		if pod.Unowned() {
+			b.base = append(b.base, pod.Attributes()...) // the workload is the pod
+		}
+	}
+	return b
 }
 
 // lateParent is the span, handed out before, that caused a pod's start or stop,

@@ -11,34 +11,54 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
-// describe says in a record what object it is about, as the spans about that do.
-func (of *subject) describe(r *spans.Record, ev *podlife.Event) {
-	w, set, pod := of.workload, of.set, of.pod
-	r.Subject = ev.Object.Subject()
-	lists := [][]attribute.KeyValue{}
-	if w != nil {
-		r.App = w.App(nil)
-		lists = append(lists, w.Attributes())
+// Describe is what describes an object: whose it is, and where, and the service that it is part
+// of; that is nil where no workload has the object.
+func (a *Around) Describe(obj *podlife.Object) ([]attribute.KeyValue, *spans.App) {
+	of := a.subject(obj)
+	if w := a.Above(obj); w != nil {
+		of.workload = w
 	}
-	if set != nil {
-		lists = append(lists, set.Attributes())
+	return of.attributes(obj, nil)
+}
+
+// attributes are those of the object, and of one of its containers if that is not nil. Some are
+// there twice.
+func (of *subject) attributes(obj *podlife.Object, container *podlife.Container) (attrs []attribute.KeyValue, app *spans.App) {
+	w, pod := of.workload, of.pod
+	if w != nil {
+		app, attrs = w.App(nil), w.Attributes()
+	}
+	if of.set != nil {
+		attrs = append(attrs, of.set.Attributes()...)
 	}
 	if pod != nil {
-		lists = append(lists, pod.Attributes())
+		attrs = append(attrs, pod.Attributes()...)
 		if w != nil {
-			r.App = w.AppOf(pod)
-		}
-		if i := slices.IndexFunc(pod.Containers, func(c *podlife.Container) bool { return c.Name == ev.Container && c.Name != "" }); i >= 0 {
-			c := pod.Containers[i]
-			lists = append(lists, c.Attributes())
-			r.Subject += " container/" + c.Name
-			if w != nil {
-				r.App = w.AppIn(pod, c)
-			}
+			app = w.AppOf(pod)
 		}
 	}
-	lists = append(lists, workloads.AttributesOf(ev.Object))
-	for _, kv := range slices.Concat(lists...) {
+	if container != nil {
+		attrs = append(attrs, container.Attributes()...)
+		if w != nil {
+			app = w.AppIn(pod, container)
+		}
+	}
+	return append(attrs, workloads.AttributesOf(obj)...), app
+}
+
+// describe says in a record what object it is about, as the spans about that do.
+func (of *subject) describe(r *spans.Record, ev *podlife.Event) {
+	var container *podlife.Container
+	r.Subject = ev.Object.Subject()
+	if of.pod != nil && ev.Container != "" {
+		if i := slices.IndexFunc(of.pod.Containers, func(c *podlife.Container) bool { return c.Name == ev.Container }); i >= 0 {
+			container = of.pod.Containers[i]
+			r.Subject += " container/" + container.Name
+		}
+	}
+	var attrs []attribute.KeyValue
+	attrs, r.App = of.attributes(ev.Object, container)
+	for _, kv := range attrs {
 		if _, has := r.Attribute(kv.Key); !has && attr.OfObject(kv.Key) {
 			r.Resource = append(r.Resource, kv)
 		}
