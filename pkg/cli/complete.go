@@ -2,16 +2,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/tools/pager"
 
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -112,22 +109,21 @@ func (k *asker) namesOf(ctx context.Context, kind, prefix string) (found []strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeWithin)
 	defer cancel()
-	pages := pager.New(pager.SimplePageFunc(func(o metav1.ListOptions) (runtime.Object, error) { return of.List(ctx, o) }))
-	pages.PageSize = mostCompletions
-	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
-		if name := o.(metav1.Object).GetName(); strings.HasPrefix(name, prefix) {
-			found = append(found, name)
+	// client-go's pager asks for pages ahead of time, in a goroutine that outlives the answer.
+	page := metav1.ListOptions{Limit: mostCompletions}
+	for {
+		list, err := of.List(ctx, page)
+		if err != nil {
+			return nil
 		}
-		if len(found) == mostCompletions {
-			return errEnough
+		for i := range list.Items {
+			if name := list.Items[i].Name; strings.HasPrefix(name, prefix) {
+				found = append(found, name)
+			}
 		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return nil
+		page.Continue = list.Continue
+		if page.Continue == "" || len(found) >= mostCompletions {
+			return beginning(found[:min(len(found), mostCompletions)], "", prefix)
+		}
 	}
-	return beginning(found, "", prefix)
 }
-
-// errEnough ends a list of which a shell has enough.
-var errEnough = errors.New("there are more names than are shown")

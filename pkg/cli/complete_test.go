@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,11 +25,14 @@ func names(prefix string, n int) (all []string) {
 }
 
 // An API server hands out the names in pages. One that is on a later page is found, a shell is given
-// no more than it can show, and where the pages break off it is given none.
+// no more than it can show, and where the pages break off it is given none. No page is asked for of
+// which no name is shown, as nobody waits for its answer.
 func TestCompleteFindsNamesOnLaterPages(t *testing.T) {
 	all := slices.Concat(names("app", 1200), names("web", 3))
 	var away bool
+	var pages atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		pages.Add(1)
 		query := r.URL.Query()
 		limit, _ := strconv.Atoi(query.Get("limit"))
 		from, _ := strconv.Atoi(query.Get("continue")) // of the first page there is none
@@ -49,17 +53,21 @@ func TestCompleteFindsNamesOnLaterPages(t *testing.T) {
 	}))
 	defer server.Close()
 	file := kubeconfigOf(t, server.URL, "c", true)
-	completes := func(prefix string, want []string) {
+	completes := func(prefix string, want []string, of int32) {
 		t.Helper()
+		pages.Store(0)
 		out, errs, code := rollspan(t, "", "__complete", "status", "--kubeconfig", file, "deploy", prefix)
 		lines := strings.Fields(out)
 		if got := lines[:max(len(lines)-1, 0)]; code != ExitOK || !slices.Equal(got, want) { // the last is the directive
 			t.Errorf("exit %d, %q is completed by %d names, want %d\n%s\n%s", code, prefix, len(got), len(want), out, errs)
 		}
+		if n := pages.Load(); n != of {
+			t.Errorf("%q: %d pages were asked for, want %d", prefix, n, of)
+		}
 	}
-	completes("web", names("web", 3))
-	completes("app", names("app", mostCompletions))
-	completes("db", nil)
+	completes("web", names("web", 3), 3)
+	completes("app", names("app", mostCompletions), 1)
+	completes("db", nil, 3)
 	away = true
-	completes("web", nil)
+	completes("web", nil, 2)
 }
