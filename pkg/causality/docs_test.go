@@ -43,7 +43,7 @@ func everySpan(t *testing.T) []spans.Span {
 			seen = append(seen, allSpans(replayWith(options, load(t, name)))...)
 		}
 	}
-	runScenarios(t, func(traces []spans.Trace) { seen = append(seen, allSpans(traces)...) })
+	runScenarios(t, causality.Options{}, func(traces []spans.Trace) { seen = append(seen, allSpans(traces)...) })
 	seen = append(seen, overBudget(t)...)
 	// Package otlp adds one attribute, where it is asked to.
 	seen[0].Attributes = append(slices.Clone(seen[0].Attributes), attr.ComponentKey.String(seen[0].Service))

@@ -10,12 +10,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// TestLawKeysNestByTheirDots: no key is on a span twice, and none is also the namespace
+// TestLawKeysNestByTheirDots: no key is on a span or a log record twice, and none is also the namespace
 // of another.
 func TestLawKeysNestByTheirDots(t *testing.T) {
 	used := map[attribute.Key]bool{"service.name": true, "k8s.cluster.name": true, "k8s.cluster.uid": true}
+	records := 0
 	once := func(t *testing.T, of string, kvs []attribute.KeyValue) {
 		t.Helper()
 		have := map[attribute.Key]bool{}
@@ -26,17 +28,26 @@ func TestLawKeysNestByTheirDots(t *testing.T) {
 			have[kv.Key], used[kv.Key] = true, true
 		}
 	}
-	forEachStory(t, func(t *testing.T, obs []causality.Observation) {
-		for _, s := range allSpans(replay(obs)) {
-			once(t, s.Name+" "+s.Subject, said(s))
-			for _, ev := range s.Events {
-				once(t, ev.Name, ev.Attributes)
+	resourceLaws(t, func(t *testing.T, traces []spans.Trace) {
+		for _, tr := range traces {
+			for _, s := range tr.Spans {
+				once(t, s.Name+" "+s.Subject, said(s))
+				for _, ev := range s.Events {
+					once(t, ev.Name, ev.Attributes)
+				}
+				for _, l := range s.Links {
+					once(t, s.Name+"'s link", l.Attributes)
+				}
 			}
-			for _, l := range s.Links {
-				once(t, s.Name+"'s link", l.Attributes)
+			if r := tr.Record; r != nil {
+				records++
+				once(t, "the record of "+r.Reason+" of "+r.Subject, slices.Concat(r.Resource, r.Attributes))
 			}
 		}
 	})
+	if records == 0 {
+		t.Error("there was no log record")
+	}
 	for key := range used {
 		for other := range used {
 			if strings.HasPrefix(string(other), string(key)+".") {

@@ -18,12 +18,15 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-// resourceLaws runs a law over what each recording gives, and over what all scenarios do.
+// resourceLaws runs a law over what each recording gives, and over what all scenarios do. Log records
+// are among that.
 func resourceLaws(t *testing.T, law func(t *testing.T, traces []spans.Trace)) {
 	t.Helper()
-	forEachRecording(t, func(t *testing.T, obs []causality.Observation) { law(t, replayWith(watching, obs)) })
+	options := watching
+	options.Records = func(*corev1.Event) bool { return true }
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) { law(t, replayWith(options, obs)) })
 	var all []spans.Trace
-	runScenarios(t, func(traces []spans.Trace) { all = append(all, traces...) })
+	runScenarios(t, causality.Options{Records: options.Records}, func(traces []spans.Trace) { all = append(all, traces...) })
 	law(t, all)
 }
 

@@ -38,18 +38,19 @@ import (
 // keys are those of the functions set… of scenario_*_test.go; values with spaces are
 // quoted.
 func TestScenarios(t *testing.T) {
-	runScenarios(t, func([]spans.Trace) {})
+	runScenarios(t, causality.Options{}, func([]spans.Trace) {})
 }
 
-// runScenarios shows what each of them hands out to seen as well.
-func runScenarios(t *testing.T, seen func([]spans.Trace)) {
+// runScenarios shows what each of them hands out to seen as well. Log records are handed out if
+// given says so.
+func runScenarios(t *testing.T, given causality.Options, seen func([]spans.Trace)) {
 	datadriven.Walk(t, filepath.Join("testdata", "scenarios"), func(t *testing.T, path string) {
 		tree := func(t *testing.T, traces []spans.Trace) string {
 			seen(traces)
-			return tree(t, traces)
+			return tree(t, slices.DeleteFunc(slices.Clone(traces), func(tr spans.Trace) bool { return tr.Record != nil }))
 		}
 		w := newWorld()
-		var options causality.Options
+		options := given
 		engine := newEngine(options)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
@@ -84,6 +85,7 @@ func runScenarios(t *testing.T, seen func([]spans.Trace)) {
 				return b.String()
 			case "options": // of the rollspan that begins now
 				options = contextOptions(t, d)
+				options.Records = given.Records
 				engine = newEngine(options)
 				return ""
 			case "malformed":
