@@ -38,12 +38,8 @@ func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.Contain
 // doubtCreations says of the containers of which no Events are there that the kubelet may have
 // begun to start them later than it could: it may have pulled the image first, or started others.
 func (pod *snapshotPod) doubtCreations(events *podEvents) {
-	var could time.Time // as the pod's sandbox is there, or all that comes before
-	for i := range pod.final.Status.Conditions {
-		if c := &pod.final.Status.Conditions[i]; c.Type == corev1.PodScheduled || c.Type == corev1.PodReadyToStartContainers {
-			could = evidence.Latest(could, c.LastTransitionTime.Time)
-		}
-	}
+	// As the pod's sandbox is there, or all that comes before.
+	could := evidence.Latest(pod.holdsSince(corev1.PodScheduled), pod.holdsSince(corev1.PodReadyToStartContainers))
 	before := could
 	for i, s := range containerStatuses(pod.final) {
 		started := startOf(s.State)
@@ -67,17 +63,23 @@ func (pod *snapshotPod) doubtCreations(events *podEvents) {
 	}
 }
 
+// holdsSince is since when a condition of the pod is True; zero if it is not, as that of the sandbox is
+// when the pod has ended.
+func (pod *snapshotPod) holdsSince(kind corev1.PodConditionType) (at time.Time) {
+	for i := range pod.final.Status.Conditions {
+		if c := &pod.final.Status.Conditions[i]; c.Type == kind && c.Status == corev1.ConditionTrue {
+			at = c.LastTransitionTime.Time
+		}
+	}
+	return at
+}
+
 // doubtTries says of the containers that were started again, and of which no Event tells between a run
 // and the next, that the kubelet may have begun to start them before: it may have pulled the image
 // first. Of runs that were before the last one that is known, nothing is known: neither when they
 // ended, nor since when it was backed off.
 func (pod *snapshotPod) doubtTries(events *podEvents) {
-	var could time.Time // as the pod's sandbox is there
-	for i := range pod.final.Status.Conditions {
-		if c := &pod.final.Status.Conditions[i]; c.Type == corev1.PodReadyToStartContainers {
-			could = c.LastTransitionTime.Time
-		}
-	}
+	could := pod.holdsSince(corev1.PodReadyToStartContainers) // as the pod's sandbox is there
 	for _, s := range containerStatuses(pod.final) {
 		if !hasRestarted(*s) {
 			continue
