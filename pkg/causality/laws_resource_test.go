@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,10 +73,20 @@ func TestLawResourceIsTheObject(t *testing.T) {
 			if strings.HasPrefix(s.Subject, "pod/") != (pod != "") && !strings.HasPrefix(s.Subject, "persistentvolumeclaim/") && s.Kind != kind.Activity && s.Kind != kind.Disrupted {
 				t.Errorf("%s %s: the Resource has the pod %q", s.Name, s.Subject, pod)
 			}
+			if _, name, _ := strings.Cut(s.Subject, "/"); (s.Kind == kind.Activity || s.Kind == kind.LateEvents) && !isNamed(s.Resource, name) {
+				t.Errorf("%s %s: the Resource does not name it: %v", s.Name, s.Subject, s.Resource)
+			}
 			if _, name, _ := strings.Cut(s.Subject, " container/"); name != container || ofContainer(s.Kind) && name == "" {
 				t.Errorf("%s %s: the Resource has the container %q", s.Name, s.Subject, container)
 			}
 		}
+	})
+}
+
+// isNamed reports whether one of the attributes is a name of an object.
+func isNamed(attrs []attribute.KeyValue, name string) bool {
+	return slices.ContainsFunc(attrs, func(kv attribute.KeyValue) bool {
+		return strings.HasSuffix(string(kv.Key), ".name") && kv.Key != semconv.K8SNamespaceNameKey && kv.Value.AsString() == name
 	})
 }
 

@@ -43,7 +43,17 @@ func (of *subject) attributes(obj *podlife.Object, container *podlife.Container)
 			app = w.AppIn(pod, container)
 		}
 	}
-	return append(attrs, workloads.AttributesOf(obj)...), app
+	own := workloads.AttributesOf(obj)
+	if w != nil && w.Object != obj && slices.ContainsFunc(own, namesCustom) { // the workload is another one, and the keys are the same
+		attrs = slices.DeleteFunc(attrs, namesCustom)
+	}
+	return append(attrs, own...), app
+}
+
+// namesCustom reports whether an attribute is one of those that name an object of which the conventions
+// know nothing.
+func namesCustom(kv attribute.KeyValue) bool {
+	return kv.Key == attr.ObjectKindKey || kv.Key == attr.ObjectNameKey || kv.Key == attr.ObjectUIDKey
 }
 
 // describe says in a record what object it is about, as the spans about that do.
