@@ -139,8 +139,14 @@ func (w *Workload) AddNews(n News) {
 	w.Composition.first.include(n.Write)
 }
 
+// keptNews is for how much news room is kept when none waits: bursts are mostly shorter.
+const keptNews = 32
+
 // Leave keeps of what waits only rest.
 func (k *Composition) Leave(rest []News) {
+	if len(rest) == 0 && cap(rest) > keptNews {
+		rest = nil
+	}
 	k.News, k.first = rest, firstWrite{}
 	for i := range rest {
 		k.first.include(rest[i].Write)

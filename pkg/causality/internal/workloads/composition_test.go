@@ -87,3 +87,14 @@ func TestAPartIsKeptAlone(t *testing.T) {
 		t.Errorf("%+v is kept, want the latest news", kept)
 	}
 }
+
+// TestALongBurstLeavesNoMemory holds that what waited of a busy workload takes no memory when it
+// was taken in, and that room for what comes again and again is kept.
+func TestALongBurstLeavesNoMemory(t *testing.T) {
+	for n, kept := range map[int]bool{keptNews: true, MaxNews: false} {
+		k := &Composition{News: make([]News, n)}
+		if k.Leave(k.News[:0]); (cap(k.News) > 0) != kept || len(k.News) != 0 {
+			t.Errorf("of %d news there is room for %d left", n, cap(k.News))
+		}
+	}
+}
