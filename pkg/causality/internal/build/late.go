@@ -60,10 +60,11 @@ func NewLate(p *plans.Plan, c *workloads.Change) *builder {
 
 func newBuilder(p *plans.Plan, c *workloads.Change) builder {
 	b := builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), workload: p.Workload, app: p.Workload.App(c), work: p.Work}
-	for _, pod := range p.Pods {
-		if pod.Unowned() {
-			b.base = append(b.base, pod.Attributes()...) // the workload is the pod
-		}
+	if p.Workload.Controller != &workloads.PodController {
+		return b // it may have many pods, and of each of these a trace that comes late
+	}
+	for _, pod := range p.Pods { // the workload is the pod
+		b.base = append(b.base, pod.Attributes()...)
 	}
 	return b
 }
