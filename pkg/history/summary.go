@@ -22,7 +22,8 @@ type Summary struct {
 	Title  string
 	Change attr.Change
 	// Namespace, Kind and Name are those of the object that changed: "shop", "Deployment",
-	// "web". Of the restart of a container, and of a pod's replacement, it is the workload.
+	// "web". Of the restart of a container, of a pod's replacement, and of an activity of Events
+	// about what a workload has, it is the workload.
 	Namespace, Kind, Name string
 	// Owner is the name of the CronJob of a Job, and empty otherwise.
 	Owner string

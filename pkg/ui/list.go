@@ -83,7 +83,7 @@ func (p *pages) rowOf(s *history.Summary) row {
 		r.Name = visible(s.Subject)
 	}
 	if !strings.HasSuffix(s.Subject, "/"+s.Name) {
-		r.Subject = visible(s.Subject) // the pod of a restart
+		r.Subject = visible(s.Subject) // the pod of a restart, or of an activity
 	}
 	if most := s.Biggest(); most.Took > 0 {
 		r.Most = fmt.Sprintf("%s %s", most.Phase, took(most.Took))
