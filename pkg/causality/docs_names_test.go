@@ -305,7 +305,7 @@ var (
 // workload has one.
 func TestJaegerFindsWhatItLinksTo(t *testing.T) {
 	found := map[string]bool{}
-	note := func(t *testing.T, obs []causality.Observation) {
+	note := func(_ *testing.T, obs []causality.Observation) {
 		for _, s := range allSpans(replay(obs)) {
 			for _, kv := range s.Resource {
 				found[s.Service+" "+string(kv.Key)] = true
