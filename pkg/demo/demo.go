@@ -75,7 +75,7 @@ func (d *Demo) Observed(causality.Observation) {
 // since. The error is ctx's.
 func (d *Demo) Play(ctx context.Context) error {
 	for i := range d.events {
-		for !d.watched(d.events[i].resource()) {
+		for d.events[i].observed() && !d.watched(d.events[i].resource()) {
 			if err := wait(ctx, tickAtLeast); err != nil {
 				return err
 			}
@@ -108,9 +108,8 @@ func (d *Demo) happen(ctx context.Context, e *recorded) error {
 	case <-d.observed: // of something that was waited for in vain
 	default:
 	}
-	expired := e.Kind == "Event" && e.Type == "DELETED" // which rollspan makes nothing of
 	d.publish(e)
-	if expired {
+	if !e.observed() {
 		return nil
 	}
 	late := time.NewTimer(patience)

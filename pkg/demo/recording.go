@@ -112,9 +112,7 @@ func read(name string) ([]recorded, error) {
 			if err := json.Unmarshal(e.Object, &event.about); err != nil {
 				return nil, err
 			}
-			if event.Kind != "Namespace" { // which rollspan does not watch
-				events = append(events, event)
-			}
+			events = append(events, event)
 		}
 		if errors.Is(err, io.EOF) {
 			return events, nil
@@ -181,6 +179,12 @@ func (m mover) name(old string) string {
 		return old
 	}
 	return fmt.Sprintf("%s.%016x", parts[1], n+m.by.Nanoseconds())
+}
+
+// observed says whether rollspan takes an observation of an event: it watches no Namespaces, and
+// makes nothing of Events that expire.
+func (e *recorded) observed() bool {
+	return e.Kind != "Namespace" && (e.Kind != "Event" || e.Type != "DELETED")
 }
 
 // resource is the path under which the API has objects of the kind, in all namespaces.

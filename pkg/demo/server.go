@@ -13,11 +13,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 )
 
@@ -30,7 +28,6 @@ const kept = 1000
 type server struct {
 	listener net.Listener
 	http     *http.Server
-	cluster  string
 
 	mu        sync.Mutex
 	resources map[string]*resource
@@ -58,7 +55,13 @@ func newServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{listener: listener, cluster: uuid.NewString(), resources: map[string]*resource{}, version: 1}
+	s := &server{listener: listener, resources: map[string]*resource{}, version: 1}
+	system := &recorded{Type: "ADDED"}
+	system.APIVersion, system.Kind = "v1", "Namespace"
+	system.Metadata.Name, system.Metadata.ResourceVersion = metav1.NamespaceSystem, "1"
+	system.Object = fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q,"uid":%q,"resourceVersion":"1"}}`,
+		metav1.NamespaceSystem, uuid.NewString())
+	s.publish(system)
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	go func() { _ = s.http.Serve(listener) }() // it ends with Close
 	return s, nil
@@ -109,26 +112,19 @@ func (s *server) publish(e *recorded) {
 	}
 }
 
-// resource is what there is under a path, such as /apis/apps/v1/deployments; nil if that is
-// the path of no kind that Kubernetes has.
+// resource is what there is under a path, such as /apis/apps/v1/deployments; nil if nothing is
+// served there.
 func (s *server) resource(at string) *resource {
 	if r := s.resources[at]; r != nil {
 		return r
 	}
-	version, ok := strings.CutPrefix(path.Dir(at), "/apis/")
-	if !ok {
-		version = strings.TrimPrefix(path.Dir(at), "/api/")
-	}
-	gv, err := schema.ParseGroupVersion(version)
-	if err != nil {
-		return nil
-	}
-	for kind := range scheme.Scheme.KnownTypes(gv) {
-		gvk := gv.WithKind(kind)
-		if plural, _ := apimeta.UnsafeGuessKindToResource(gvk); plural.Resource == path.Base(at) {
-			r := &resource{GroupVersionKind: gvk, objects: map[string]*recorded{}, watchers: map[chan struct{}]struct{}{}}
-			s.resources[at] = r
-			return r
+	for gv, kinds := range served {
+		for _, k := range kinds {
+			if k.listed() && path.Join(gv.path(), k.resource) == at {
+				r := &resource{GroupVersionKind: gv.WithKind(k.kind), objects: map[string]*recorded{}, watchers: map[chan struct{}]struct{}{}}
+				s.resources[at] = r
+				return r
+			}
 		}
 	}
 	return nil
@@ -143,15 +139,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		at = before + "/" + rest
 	}
 	switch {
-	case r.URL.Path == "/api/v1/namespaces/"+metav1.NamespaceSystem:
-		answer(w, http.StatusOK, map[string]any{
-			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]string{"name": metav1.NamespaceSystem, "uid": s.cluster},
-		})
-		return
 	case r.URL.Path == "/version": // of the cluster that was recorded
 		answer(w, http.StatusOK, version.Info{Major: "1", Minor: "36", GitVersion: "v1.36.3"})
 		return
-	case path.Base(at) == "selfsubjectaccessreviews":
+	case path.Base(at) == reviewed:
 		answer(w, http.StatusCreated, map[string]any{
 			"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "status": map[string]bool{"allowed": true},
 		})
@@ -160,10 +151,20 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "the demonstration takes no writes")
 		return
 	}
+	if discover(w, at) {
+		return
+	}
 	s.mu.Lock()
-	of := s.resource(at)
+	of, object := s.resource(at), json.RawMessage(nil)
+	if of == nil {
+		if in := s.resource(path.Dir(at)); in != nil && in.objects[path.Join(namespace, path.Base(at))] != nil {
+			object = in.objects[path.Join(namespace, path.Base(at))].Object
+		}
+	}
 	s.mu.Unlock()
 	switch watch := r.URL.Query().Get("watch"); {
+	case object != nil:
+		answer(w, http.StatusOK, object)
 	case of == nil:
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the demonstration does not serve "+r.URL.Path)
 	case watch == "" || watch == "false" || watch == "0":
