@@ -68,7 +68,8 @@ func (a *app) historyCommand() *cobra.Command {
 		Use:   "history [flags] KIND/NAME",
 		Short: "List the last changes of a workload, and what they waited for",
 		Long: `List the last changes of a workload, as far as the cluster's objects and Events prove
-them: when each began, how long it took, how it ended, and what it waited for most.
+them: when each began, how long it took, how it ended, and what it waited for most. Where
+they prove of one only that the next one began, its outcome is not known.
 
 A rollspan that runs in the cluster knows more: it saw what happened, and has kept it for two
 weeks. With --server it is asked instead of the cluster.`,
@@ -285,9 +286,11 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	ended := "and took"
 	if text.IsOpen(root) {
 		ended = "and has been open for"
+	} else if !text.EndIsKnown(root) {
+		ended = "and was over after at most"
 	}
 	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s %s %s.\n", q.subject(), q.namespace,
-		q.changeOf(root), text.Outcome(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
+		q.changeOf(root), outcome(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
 	for _, sentence := range text.Why(&last) {
 		fmt.Fprintln(q.Out, terminal.Line(sentence))
 	}
@@ -304,6 +307,14 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	}
 	q.reach(objects)
 	return nil
+}
+
+// outcome is how a change ended, as far as that is known.
+func outcome(root *spans.Span) string {
+	if !text.EndIsKnown(root) {
+		return "not known"
+	}
+	return text.Outcome(root)
 }
 
 // paused reports whether the object is a Deployment that does not roll out what it is to be.
@@ -344,12 +355,16 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 		columns += "\tTRACE"
 	}
 	fmt.Fprintln(w, columns)
+	unknown := false
 	for _, c := range changes {
 		root := c.Root()
-		most := "-"
-		if phases := text.Phases(root); len(phases) > 0 {
+		most, long := "-", took(root)
+		switch phases, on := text.Phases(root), text.GoingOnAndWhy(&c); {
+		case !text.EndIsKnown(root):
+			unknown, long = true, "at most "+long
+		case len(phases) > 0:
 			most = phases[0].String()
-		} else if on := text.GoingOnAndWhy(&c); text.IsOpen(root) && len(on) > 0 {
+		case text.IsOpen(root) && len(on) > 0:
 			most = "now: " + terminal.Line(on[0])
 		}
 		if why := root.Message; why != "" {
@@ -358,10 +373,13 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 		if url := q.traceURL.template.Of(root); url != "" {
 			most += "\t" + url
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", root.Start.UTC().Format(time.RFC3339), took(root), text.Change(root), text.Outcome(root), most)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", root.Start.UTC().Format(time.RFC3339), long, text.Change(root), outcome(root), most)
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if unknown {
+		q.say("Where the outcome is not known, the cluster proves only that the next one began: it may have been complete, have failed, or have been superseded.")
 	}
 	q.reach(objects)
 	return nil

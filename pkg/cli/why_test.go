@@ -148,6 +148,11 @@ func TestWhy(t *testing.T) {
 			args: []string{"history", "deployments.apps/fast", "--kubeconfig", superseded, "--since", ever},
 			out:  []string{"BEGAN ", "rollout of revision 2 ", "rollout of revision 3 ", " superseded ", " complete "},
 		},
+		"history, of one that failed before the next one began, with another deadline": {
+			args: []string{"history", "deployment/api", "--kubeconfig", asLeft(t, "image-pull-backoff-deadline-then-fixed", all, "badimage"), "--since", ever},
+			out:  []string{"rollout of revision 2   not known ", " at most ", "rollout of revision 3   complete "},
+			errs: []string{"the cluster proves only that the next one began"},
+		},
 		"why, with a link": {
 			args: []string{"why", "deployment/big", "--kubeconfig", bigpull, "--since", ever, "--trace-url", "https://jaeger.example/trace/{trace_id}"},
 			out:  []string{"  @ https://jaeger.example/trace/"},

@@ -63,12 +63,14 @@ func (d *snapshotDeployment) judge(snap *snapshot, r *snapshotRevision, next []*
 // endIsKnown reports whether it is known how a revision ended that is not known to be complete: it
 // failed, or it was neither complete nor failed when the next one began. The latter is proven where a
 // ReplicaSet that was current before it only had replicas yet, as a step says that it was scaled down
-// from them later: nothing but its own rollout gives one its first replicas.
+// from them later: nothing but its own rollout gives one its first replicas. That it had not failed is
+// proven by the condition Progressing if that has not changed since before the next one began, which
+// would have made it true again. The deadline proves nothing: it may have been written with the next one.
 func (d *snapshotDeployment) endIsKnown(r *snapshotRevision, until time.Time) bool {
 	if !r.failed.IsZero() {
 		return true
 	}
-	if deadline := d.deadline(); deadline > 0 && until.Sub(r.began) >= deadline {
+	if c := d.progress; c != nil && !c.LastTransitionTime.Time.Before(until.Truncate(time.Second)) {
 		return false
 	}
 	for _, set := range d.sets {

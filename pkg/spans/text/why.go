@@ -29,6 +29,13 @@ func Outcome(root *spans.Span) string {
 	return cmp.Or(outcome.AsString(), "over")
 }
 
+// EndIsKnown reports whether it is known how a change ended. Of one that another one followed, what a
+// cluster has may prove no more than that: it may have been complete, or have failed, before.
+func EndIsKnown(root *spans.Span) bool {
+	_, doubted := root.Attribute(attr.EndPrecisionKey)
+	return !doubted || attr.Outcome(Outcome(root)) != attr.OutcomeSuperseded
+}
+
 // IsOpen reports whether a change was open when it was last seen.
 func IsOpen(root *spans.Span) bool { return attr.Outcome(Outcome(root)) == attr.OutcomeOpen }
 
