@@ -3,7 +3,9 @@ package export
 import (
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -102,6 +104,177 @@ func TestTooLargeForHours(t *testing.T) {
 		c.on(nil)
 		if stats := finish(t, e); stats.Sent != 16 {
 			t.Errorf("%+v\n%s", stats, l)
+		}
+	})
+}
+
+// damaged has c fail for each request with one of these spans. What is returned is closed when that
+// is so many requests.
+func (c *collector) damaged(times int, bad ...string) <-chan struct{} {
+	all, n := make(chan struct{}), 0
+	c.on(func(r request) reply {
+		if n++; n == times {
+			close(all)
+		}
+		for _, s := range r.spans {
+			if slices.Contains(bad, s.Name) {
+				return failure
+			}
+		}
+		return reply{}
+	})
+	return all
+}
+
+var failure = reply{grpc: codes.Internal, http: http.StatusInternalServerError, message: "a bad day"}
+
+// A good span is found among bad ones, wherever it waits, and the bad ones are given up.
+func TestFailsForMost(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.up()
+		stuck := c.damaged(2000, "span 0", "span 1", "span 2", "span 4")
+		config := testConfig(c)
+		gone := leaves(&config)
+		e, _ := startExporter(t, config)
+		e.Enqueue(numbered(0, 5))
+		for range 4 {
+			select {
+			case <-gone:
+			case <-stuck:
+				t.Fatalf("%+v", e.Stats())
+			}
+		}
+		e.Enqueue(numbered(5, 1))
+		if stats := finish(t, e); stats.Sent != 2 || stats.Dropped.Refused != 4 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// A collector that fails for hours, and takes one request in between, costs nothing.
+func TestFailsButOnce(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.up()
+		n, taken := 0, 0
+		c.on(func(r request) reply {
+			n++
+			switch {
+			case n < 100 || taken > 0 && n < taken+100 || r.spans[0].Name == "span 0" && taken == 0:
+				return failure
+			case taken == 0:
+				taken = n
+			}
+			return reply{}
+		})
+		e, _ := startExporter(t, testConfig(c))
+		e.Enqueue(numbered(0, 20))
+		if stats := finish(t, e); stats.Sent != 20 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// What is proved of a span is not held against the next one, where others needed the room of the first.
+func TestSuspectIsGone(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.up()
+		vouched, evicted := 0, false
+		var mu sync.Mutex
+		c.on(func(r request) reply {
+			mu.Lock()
+			defer mu.Unlock()
+			if !evicted && r.spans[0].Name == "span 1" {
+				vouched++
+			} else if !evicted || r.spans[0].Name == "span 1" {
+				evicted = false
+				return failure
+			}
+			return reply{}
+		})
+		config := testConfig(c)
+		config.MinBackoff, config.MaxBackoff, config.QueueSpans, config.BatchSpans = forever, forever, 2, 1
+		e, _ := startExporter(t, config)
+		e.Enqueue(numbered(0, 2))
+		done := false
+		for round := int64(1); !done; round++ {
+			for e.Stats().Retries < round {
+				time.Sleep(time.Millisecond)
+			}
+			mu.Lock()
+			if done = vouched == enoughVouched; done {
+				evicted = true
+			}
+			mu.Unlock()
+			if !done {
+				e.Hurry()
+			}
+		}
+		e.Enqueue(numbered(2, 1)) // in the place of span 0, which waits
+		retries := e.Stats().Retries
+		e.Hurry()
+		for e.Stats().Retries == retries && e.Stats().Dropped.Refused == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		c.on(nil)
+		e.Hurry()
+		if stats := finish(t, e); stats.Sent != 2 || stats.Dropped.QueueFull != 1 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// With a Store, memory may have one span only that the collector fails for: it is compared with what
+// the Store has. None of that is sent before it is synced.
+func TestFailsWithStore(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.up()
+		store := newShelf()
+		config := testConfig(c)
+		config.Store, config.QueueSpans, config.BatchSpans = store, 2, 1
+		stuck := c.damaged(200, "span 0")
+		e, _ := startExporter(t, config)
+		e.Enqueue(numbered(0, 4))
+		for e.Stats().Queued+e.Stats().Behind > 0 {
+			select {
+			case <-stuck:
+				t.Fatalf("%+v", e.Stats())
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if stats := finish(t, e); stats.Sent != 3 || stats.Dropped.Refused != 1 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+func TestFailsWithStoreInOrder(t *testing.T) {
+	both(t, func(t *testing.T, c *collector) {
+		c.up()
+		store := newShelf()
+		config := testConfig(c)
+		config.Store, config.BatchSpans = store, 1
+		e, _ := startExporter(t, config)
+		n := 0
+		c.on(func(r request) reply {
+			if r.spans[0].Name == "span 0" {
+				if n++; n == maxUnsure+1 {
+					e.Enqueue(numbered(1, 1))
+				}
+				return failure
+			}
+			store.mu.Lock()
+			defer store.mu.Unlock()
+			if store.synced < 2 {
+				store.early++
+			}
+			return reply{}
+		})
+		e.Enqueue(numbered(0, 1))
+		for e.Stats().Dropped.Refused == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if stats := finish(t, e); stats.Sent != 1 || store.early > 0 {
+			t.Errorf("%+v, %d were sent before they were synced", stats, store.early)
 		}
 	})
 }

@@ -128,12 +128,17 @@ func (q *queue) anyInMemory() bool {
 	return false
 }
 
-// waiting returns the span that waits behind so many others, or the last one; nil if none waits.
-func (q *queue) waiting(behind int) (n *node, last bool) {
-	for n = q.first; n != nil && n.next != nil && behind > 0; behind-- {
+// anyWaiting returns one of the spans that wait, by chance: where some are damaged, each other one
+// has its turn. It returns nil if none waits.
+func (q *queue) anyWaiting(below func(int) int) *node {
+	if q.first == nil {
+		return nil
+	}
+	n := q.first
+	for behind := below(q.len() - len(q.inFlight)); behind > 0; behind-- {
 		n = n.next
 	}
-	return n, n == nil || n.next == nil
+	return n
 }
 
 // drop removes the spans that wait and are in a record of the Store, the oldest of its

@@ -135,7 +135,7 @@ func (s *sender) settle(batch []*node, size int, a answer) {
 		s.sendPlain(a)
 		return
 	}
-	s.doubt(&a, len(batch) == 1, size)
+	s.doubt(&a, batch, size)
 	switch a.verdict {
 	case accepted:
 		s.acknowledge(batch, size, a)

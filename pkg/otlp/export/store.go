@@ -93,7 +93,8 @@ func (e *Exporter) refill() {
 	}
 	most := min(refillBatches*e.settings.BatchSpans, e.queue.max[inSpans]/2)
 	mostBytes := min(refillBatches*maxBatchBytes, e.queue.max[inBytes]/2)
-	for e.queue.len() == 0 || e.queue.len() < most && e.queue.bytes() < mostBytes {
+	// One that the collector fails for is compared with another one, whatever their sizes.
+	for e.queue.len() < 2 || e.queue.len() < most && e.queue.bytes() < mostBytes {
 		items, places, lost := e.store.Next()
 		e.stats.Dropped.Damaged += int64(lost)
 		if len(items) == 0 {
