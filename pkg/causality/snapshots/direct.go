@@ -48,8 +48,8 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 	}
 	n := int32(len(d.made)) //nolint:gosec // no workload has that many pods
 	grown := n < d.wanted && d.hasGrown(snap, at)
-	if n < d.wanted && !grown {
-		return // some that it made have gone since
+	if !grown && (n < d.wanted || n == 0 && d.otherWrites() > 0) {
+		return // some that it made have gone since, or all in a scale to none
 	}
 	for _, pod := range d.pods {
 		// Old pods that it removed: it is complete without them.
