@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 )
 
 // answerFormat is how a question is answered.
@@ -39,26 +40,38 @@ func (f *answerFormat) printNone(a *app) error {
 }
 
 func (a *app) printJSON(v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
+	out, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.Out, "%s\n", text)
+	_, err = fmt.Fprintf(a.Out, "%s\n", out)
 	return err
 }
 
 // wholeJSON is a list of one change with its spans.
 func wholeJSON(t *spans.Trace, since time.Time) history.ChangesJSON {
 	c := history.Change{Summary: history.Summarize(t), Spans: t.Spans}
-	return history.ChangesJSON{Changes: []history.ChangeJSON{c.JSON()}, EventsSince: timeOrNone(since)}
+	return history.ChangesJSON{Changes: []history.ChangeJSON{asProven(c.JSON(), t.Root())}, EventsSince: timeOrNone(since)}
+}
+
+// outcomeUnknown is the outcome in JSON of a change of which is not known how it ended.
+const outcomeUnknown = "unknown"
+
+// asProven is a change without an outcome that the cluster does not prove.
+func asProven(c history.ChangeJSON, root *spans.Span) history.ChangeJSON {
+	if !text.EndIsKnown(root) {
+		c.Outcome = outcomeUnknown
+	}
+	return c
 }
 
 // listJSON are changes, those that began last first.
 func listJSON(changes []spans.Trace, since time.Time) history.ChangesJSON {
 	list := history.ChangesJSON{Changes: []history.ChangeJSON{}, EventsSince: timeOrNone(since)}
 	for i := range changes {
-		s := history.Summarize(&changes[len(changes)-1-i])
-		list.Changes = append(list.Changes, s.JSON())
+		t := &changes[len(changes)-1-i]
+		s := history.Summarize(t)
+		list.Changes = append(list.Changes, asProven(s.JSON(), t.Root()))
 	}
 	return list
 }

@@ -153,6 +153,10 @@ func TestWhy(t *testing.T) {
 			out:  []string{"rollout of revision 2   not known ", " at most ", "rollout of revision 3   complete "},
 			errs: []string{"the cluster proves only that the next one began"},
 		},
+		"history, of the same, for a program": {
+			args: []string{"history", "deployment/api", "-o", "json", "--kubeconfig", asLeft(t, "image-pull-backoff-deadline-then-fixed", all, "badimage"), "--since", ever},
+			out:  []string{`"outcome": "unknown"`, `"outcome": "complete"`},
+		},
 		"why, with a link": {
 			args: []string{"why", "deployment/big", "--kubeconfig", bigpull, "--since", ever, "--trace-url", "https://jaeger.example/trace/{trace_id}"},
 			out:  []string{"  @ https://jaeger.example/trace/"},
