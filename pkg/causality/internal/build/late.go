@@ -60,7 +60,7 @@ func NewLate(p *plans.Plan, c *workloads.Change) *builder {
 
 func newBuilder(p *plans.Plan, c *workloads.Change) builder {
 	b := builder{place: p.PlaceOf(c), base: p.Workload.Attributes(), workload: p.Workload, app: p.Workload.App(c), work: p.Work}
-	if p.Workload.Controller != &workloads.PodController {
+	if p.Workload.Controller.Pods != workloads.PodItself {
 		return b // it may have many pods, and of each of these a trace that comes late
 	}
 	for _, pod := range p.Pods { // the workload is the pod
