@@ -18,8 +18,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
-	"github.com/rollspan/rollspan/pkg/spans/attr"
 	spankind "github.com/rollspan/rollspan/pkg/spans/kind"
+	spantext "github.com/rollspan/rollspan/pkg/spans/text"
 )
 
 const (
@@ -278,10 +278,8 @@ func (t *lately) unclear(root *spans.Span) bool {
 	case spankind.Rollout:
 		// That another one followed says nothing of the end of one, but where it is proven that
 		// it was open by then: its end is as good as its beginning.
-		if outcome, _ := root.Attribute(attr.OutcomeKey); outcome.AsString() == string(attr.OutcomeSuperseded) {
-			if _, isDoubtful := root.Attribute(attr.EndPrecisionKey); isDoubtful {
-				return true
-			}
+		if !spantext.EndIsKnown(root) {
+			return true
 		}
 		// It may have failed before, which was told, and have recovered since.
 		uid, _ := root.Attribute(semconv.K8SDeploymentUIDKey)
