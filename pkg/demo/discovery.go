@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -72,7 +73,7 @@ func discover(w http.ResponseWriter, at string) bool {
 		return true
 	case "/apis":
 		list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
-		for _, v := range slices.SortedFunc(maps.Keys(served), groupVersion.compare) {
+		for _, v := range slices.SortedFunc(maps.Keys(served), func(v, w groupVersion) int { return strings.Compare(v.Group, w.Group) }) {
 			if v.Group != "" {
 				list.Groups = append(list.Groups, v.group())
 			}
@@ -93,13 +94,6 @@ func discover(w http.ResponseWriter, at string) bool {
 		}
 	}
 	return false
-}
-
-func (v groupVersion) compare(w groupVersion) int {
-	if v.Group < w.Group {
-		return -1
-	}
-	return 1 // each group is there once
 }
 
 func (v groupVersion) group() metav1.APIGroup {

@@ -191,8 +191,5 @@ func (e *recorded) observed() bool {
 func (m *about) resource() string {
 	gvk := schema.FromAPIVersionAndKind(m.APIVersion, m.Kind)
 	plural, _ := apimeta.UnsafeGuessKindToResource(gvk)
-	if gvk.Group == "" {
-		return path.Join("/api", gvk.Version, plural.Resource)
-	}
-	return path.Join("/apis", gvk.Group, gvk.Version, plural.Resource)
+	return path.Join(groupVersion{gvk.GroupVersion()}.path(), plural.Resource)
 }
