@@ -1,6 +1,7 @@
 package export
 
 import (
+	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -39,7 +40,6 @@ func leaves(config *Config) <-chan struct{} {
 // A collector that fails whatever it is sent costs time only, however long that takes: also one
 // span alone, and spans of which some are bad.
 func TestFailsForHours(t *testing.T) {
-	fails := reply{grpc: codes.Internal, http: http.StatusInternalServerError, message: "a bad day"}
 	for name, test := range map[string]struct {
 		n   int
 		bad []string
@@ -52,7 +52,7 @@ func TestFailsForHours(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, c *collector) {
 				c.up()
-				failed := c.answers(fails, 200) // the longest wait is reached long before
+				failed := c.answers(failure, 200) // the longest wait is reached long before
 				config := testConfig(c)
 				config.BatchSpans = 32
 				gone := leaves(&config)
@@ -66,14 +66,7 @@ func TestFailsForHours(t *testing.T) {
 				if dropped := e.Stats().Dropped.Total(); dropped > 0 {
 					t.Errorf("%d spans were dropped while the collector failed for all", dropped)
 				}
-				c.on(func(r request) reply {
-					for _, s := range r.spans {
-						if slices.Contains(test.bad, s.Name) {
-							return fails
-						}
-					}
-					return reply{}
-				})
+				c.damaged(math.MaxInt, test.bad...)
 				stats := finish(t, e)
 				if bad := int64(len(test.bad)); stats.Sent != int64(test.n)-bad || stats.Dropped.Refused != bad {
 					t.Errorf("%+v", stats)
@@ -128,22 +121,26 @@ func (c *collector) damaged(times int, bad ...string) <-chan struct{} {
 
 var failure = reply{grpc: codes.Internal, http: http.StatusInternalServerError, message: "a bad day"}
 
+// until waits until the statistics are as they should be. They must be before stuck is closed.
+func (e *Exporter) until(t *testing.T, stuck <-chan struct{}, is func(Stats) bool) {
+	t.Helper()
+	for !is(e.Stats()) {
+		select {
+		case <-stuck:
+			t.Fatalf("%+v", e.Stats())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 // A good span is found among bad ones, wherever it waits, and the bad ones are given up.
 func TestFailsForMost(t *testing.T) {
 	both(t, func(t *testing.T, c *collector) {
 		c.up()
 		stuck := c.damaged(2000, "span 0", "span 1", "span 2", "span 4")
-		config := testConfig(c)
-		gone := leaves(&config)
-		e, _ := startExporter(t, config)
+		e, _ := startExporter(t, testConfig(c))
 		e.Enqueue(numbered(0, 5))
-		for range 4 {
-			select {
-			case <-gone:
-			case <-stuck:
-				t.Fatalf("%+v", e.Stats())
-			}
-		}
+		e.until(t, stuck, func(s Stats) bool { return s.Sent+s.Dropped.Total() == 4 })
 		e.Enqueue(numbered(5, 1))
 		if stats := finish(t, e); stats.Sent != 2 || stats.Dropped.Refused != 4 {
 			t.Errorf("%+v", stats)
@@ -197,9 +194,7 @@ func TestSuspectIsGone(t *testing.T) {
 		e.Enqueue(numbered(0, 2))
 		done := false
 		for round := int64(1); !done; round++ {
-			for e.Stats().Retries < round {
-				time.Sleep(time.Millisecond)
-			}
+			e.until(t, nil, func(s Stats) bool { return s.Retries >= round })
 			mu.Lock()
 			if done = vouched == enoughVouched; done {
 				evicted = true
@@ -212,9 +207,7 @@ func TestSuspectIsGone(t *testing.T) {
 		e.Enqueue(numbered(2, 1)) // in the place of span 0, which waits
 		retries := e.Stats().Retries
 		e.Hurry()
-		for e.Stats().Retries == retries && e.Stats().Dropped.Refused == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		e.until(t, nil, func(s Stats) bool { return s.Retries > retries || s.Dropped.Refused > 0 })
 		c.on(nil)
 		e.Hurry()
 		if stats := finish(t, e); stats.Sent != 2 || stats.Dropped.QueueFull != 1 {
@@ -228,19 +221,12 @@ func TestSuspectIsGone(t *testing.T) {
 func TestFailsWithStore(t *testing.T) {
 	both(t, func(t *testing.T, c *collector) {
 		c.up()
-		store := newShelf()
 		config := testConfig(c)
-		config.Store, config.QueueSpans, config.BatchSpans = store, 2, 1
+		config.Store, config.QueueSpans, config.BatchSpans = newShelf(), 2, 1
 		stuck := c.damaged(200, "span 0")
 		e, _ := startExporter(t, config)
 		e.Enqueue(numbered(0, 4))
-		for e.Stats().Queued+e.Stats().Behind > 0 {
-			select {
-			case <-stuck:
-				t.Fatalf("%+v", e.Stats())
-			case <-time.After(time.Millisecond):
-			}
-		}
+		e.until(t, stuck, func(s Stats) bool { return s.Sent+s.Dropped.Total() == 4 })
 		if stats := finish(t, e); stats.Sent != 3 || stats.Dropped.Refused != 1 {
 			t.Errorf("%+v", stats)
 		}
@@ -270,10 +256,8 @@ func TestFailsWithStoreInOrder(t *testing.T) {
 			return reply{}
 		})
 		e.Enqueue(numbered(0, 1))
-		for e.Stats().Dropped.Refused == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		if stats := finish(t, e); stats.Sent != 1 || store.early > 0 {
+		e.until(t, nil, func(s Stats) bool { return s.Dropped.Refused > 0 })
+		if stats := finish(t, e); stats.Sent != 1 || stats.Dropped.Refused != 1 || store.early > 0 {
 			t.Errorf("%+v, %d were sent before they were synced", stats, store.early)
 		}
 	})
