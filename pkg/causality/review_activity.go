@@ -166,6 +166,9 @@ func (e *Engine) lateEvents(obj *podlife.Object, events []*podlife.Event) (out [
 		}
 		groups[s] = append(groups[s], ev)
 	}
+	if len(order) == 0 {
+		return e.lateNodeEvents(obj, left)
+	}
 	attrs, app := e.describe(obj)
 	for _, s := range order {
 		evs := groups[s]
