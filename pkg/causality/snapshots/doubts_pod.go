@@ -146,9 +146,7 @@ func (pod *snapshotPod) doubtBinding(events *podEvents) {
 	if start == nil || kube.MirrorOf(in) != "" || slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return ev.Reason == "Scheduled" || ev.Reason == "FailedScheduling" }) {
 		return
 	}
-	for i := range in.Status.Conditions {
-		if c := &in.Status.Conditions[i]; c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue && !c.LastTransitionTime.Before(start) {
-			pod.doubt(stream.Doubt{At: c.LastTransitionTime.Time, Earliest: pod.born, Latest: c.LastTransitionTime.Time})
-		}
+	if bound := pod.holdsSince(corev1.PodScheduled); !bound.IsZero() && !bound.Before(start.Time) {
+		pod.doubt(stream.Doubt{At: bound, Earliest: pod.born, Latest: bound})
 	}
 }
