@@ -2,7 +2,6 @@ package build
 
 import (
 	"cmp"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +32,7 @@ type builder struct {
 	// went out before, or come later. The root of a rollout has deployment-controller.
 	above map[trace.SpanID]parent
 	// resources are those that spans have so far. Spans about one object share one.
-	resources map[uint64][]attribute.KeyValue
+	resources map[string][]attribute.KeyValue
 	late      bool
 	// workload is whose trace it is; nil of an object's that is of none. app is the service
 	// that its pods run: that of what is about the workload, and not about a pod.
@@ -178,23 +177,16 @@ func (b *builder) share(object []attribute.KeyValue) []attribute.KeyValue {
 		b.key = append(append(b.key, kv.Key...), 0)
 		b.key = append(append(b.key, kv.Value.String()...), 0)
 	}
-	key := maphash.Bytes(resourceSeed, b.key)
-	shared, ok := b.resources[key]
-	switch {
-	case !ok:
+	shared, ok := b.resources[string(b.key)]
+	if !ok {
 		if b.resources == nil {
-			b.resources = map[uint64][]attribute.KeyValue{}
+			b.resources = map[string][]attribute.KeyValue{}
 		}
 		shared = kept(object)
-		b.resources[key] = shared
-	case !slices.Equal(shared, object):
-		return kept(object) // another one has the same hash
+		b.resources[string(b.key)] = shared
 	}
 	return shared
 }
-
-// resourceSeed is of the hashes by which resources are found.
-var resourceSeed = maphash.MakeSeed()
 
 // done returns the trace. Siblings come in order of their start, every parent
 // before its children.
