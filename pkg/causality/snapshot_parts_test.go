@@ -47,7 +47,6 @@ var untoldWithoutEvents = map[string]string{
 	"restart-waits-for-others.txt":     "nothing tells that a container was stopped for all to be",
 	"static-pod-changed.txt":           "nothing tells that a static pod is stopped for another",
 	"static-pod-changes-otherwise.txt": "nothing tells that a static pod is stopped for another",
-	"on-delete-and-others-delete.txt":  "the pods of the rollout have gone, and nothing tells of them",
 	"rolling-update-undo-scale-restart": "nothing tells when a ReplicaSet with none of its pods left was scaled down, nor when a pod was asked " +
 		"to go that its kubelet has stopped",
 	"superseded-rollouts":        "as before",
