@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // recorded is an engine that makes log records, and what it has handed out.
@@ -229,33 +231,66 @@ func TestLawNoRecordIsWrongWhereverTheStreamEnds(t *testing.T) {
 // much as client-go's recorder tries for. The records are handed out in time all the same, and name
 // what does not hang on Events that are still to come.
 func TestLawNoRecordIsWrongHoweverLateEventsAre(t *testing.T) {
-	records, traces, ided := 0, 0, 0
-	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
-		rapid.Check(t, func(t *rapid.T) {
-			most := rapid.SampledFrom([]int{8_000, 30_000, 150_000}).Draw(t, "most")
-			lags := rapid.SliceOfN(rapid.IntRange(0, most), 8, 8).Draw(t, "lags")
-			r := recordedOf(backlogged(obs, lags))
-			if wrong := r.wrong(); len(wrong) > 0 {
-				slices.Sort(wrong)
-				t.Fatalf("%d are wrong, such as %s", len(wrong), wrong[0])
-			}
-			for i, record := range r.records {
-				records++
-				if record.TraceID.IsValid() {
-					traces++
-				}
-				if record.SpanID.IsValid() {
-					ided++
-				}
-				if late := r.told[i].Sub(record.Observed); !r.told[i].IsZero() && late > 10*time.Second {
-					t.Fatalf("handed out after %s: %s", late, shown(record))
-				}
+	for _, late := range []struct {
+		by    time.Duration
+		spans int // how many of a hundred records name a span, at least
+	}{{8 * time.Second, 30}, {30 * time.Second, 25}, {150 * time.Second, 15}} {
+		t.Run(late.by.String(), func(t *testing.T) {
+			records, traces, ided := 0, 0, 0
+			forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+				rapid.Check(t, func(t *rapid.T) {
+					lags := rapid.SliceOfN(rapid.IntRange(0, int(late.by.Milliseconds())), 8, 8).Draw(t, "lags")
+					r := recordedOf(backlogged(obs, lags))
+					if wrong := r.wrong(); len(wrong) > 0 {
+						slices.Sort(wrong)
+						t.Fatalf("%d are wrong, such as %s", len(wrong), wrong[0])
+					}
+					for i, record := range r.records {
+						records++
+						if record.TraceID.IsValid() {
+							traces++
+						}
+						if record.SpanID.IsValid() {
+							ided++
+						}
+						if late := r.told[i].Sub(record.Observed); !r.told[i].IsZero() && late > 10*time.Second {
+							t.Fatalf("handed out after %s: %s", late, shown(record))
+						}
+					}
+				})
+			})
+			t.Logf("%d records, %d name a trace, %d a span", records, traces, ided)
+			if records == 0 || 100*traces < 60*records || 100*ided < late.spans*records {
+				t.Errorf("of %d records only %d name a trace, and %d a span", records, traces, ided)
 			}
 		})
+	}
+}
+
+// A scheduler's Event that comes late is no word of a clock that is behind, by which the pod was
+// bound when the Event came: that was over when the pod was seen with its node.
+func TestBindingIsNoLaterThanItWasSeen(t *testing.T) {
+	held := 0
+	forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
+		bound := map[string]time.Time{}
+		for _, o := range obs {
+			if in, ok := o.Object.(*corev1.Pod); ok && in.Spec.NodeName != "" && bound[string(in.UID)].IsZero() {
+				bound[string(in.UID)] = o.Time
+			}
+		}
+		for _, s := range allSpans(replay(backlogged(obs, []int{0, 22_000, 0, 0, 22_000, 0, 0, 0}))) {
+			seen := bound[textOf(s.Resource, semconv.K8SPodUIDKey)]
+			if s.Kind != kind.Schedule || seen.IsZero() {
+				continue
+			}
+			held++
+			if late := s.End.Sub(seen); late > 2*time.Second {
+				t.Errorf("%s %s ends %s after the pod was seen with its node", s.Name, s.Subject, late)
+			}
+		}
 	})
-	t.Logf("%d records, %d name a trace, %d a span", records, traces, ided)
-	if records == 0 || 100*traces < 60*records || 100*ided < 25*records {
-		t.Errorf("of %d records only %d name a trace, and %d a span", records, traces, ided)
+	if held == 0 {
+		t.Error("no pod was bound")
 	}
 }
 

@@ -27,6 +27,20 @@ type refusal struct {
 // TellsOfBinding reports whether the scheduler says by the Event that it has bound a pod.
 func (ev *Event) TellsOfBinding() bool { return ev.Reason == "Scheduled" && ev.Container == "" }
 
+// bound is when the pod was bound to its node. The scheduler's Event states that best, but for one
+// that seems to be of after the pod was seen to be bound: it came late, and was dated by that.
+func (p *Pod) bound() evidence.Moment {
+	i := slices.IndexFunc(p.Events, (*Event).TellsOfBinding)
+	if i < 0 {
+		return p.Scheduled
+	}
+	at := p.Events[i].First()
+	if seen := p.Scheduled.Latest; !seen.IsZero() && at.After(seen.Add(evidence.ArrivalSlack)) {
+		return p.Scheduled
+	}
+	return evidence.Exactly(at)
+}
+
 // BindingConditionsPending is the scheduler's Event of a pod whose devices are not
 // ready yet on the node that it has chosen (plugins/dynamicresources).
 const BindingConditionsPending = "BindingConditionsPending"

@@ -57,13 +57,7 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 			firstMilestone = evidence.Earliest(firstMilestone, m.At)
 		}
 	}
-	scheduled := p.Scheduled
-	for _, ev := range p.Events {
-		if ev.TellsOfBinding() {
-			scheduled = evidence.Exactly(ev.First())
-			break
-		}
-	}
+	scheduled := p.bound()
 	var ready time.Time
 	if tr, ok := p.FirstReady(); ok {
 		ready = tr.At.At()
