@@ -36,8 +36,11 @@ const removePod = "remove pod"
 // statusLatency spans are there if it takes the kubelet a second to say that a pod is Ready.
 const statusLatency = "status latency"
 
+// slow spans are there only where a machine was slow.
+var slow = []string{removePod, statusLatency}
+
 // momentary spans are there or not by when somebody looked, or by how fast the machine was.
-var momentary = []string{inProgress, lateEvents, removePod, statusLatency}
+var momentary = append([]string{inProgress, lateEvents}, slow...)
 
 // The components that do the work.
 const (
@@ -299,7 +302,7 @@ func tiles(t *trace, start *controlplane.Span, wrong func(*controlplane.Span, st
 }
 
 // outline writes the names of a trace's spans as a tree, so many levels of it. What is
-// there only where the API server takes long to be told that a pod is gone is left out.
+// there only where the machine was slow is left out.
 func outline(t *trace, levels int) string {
 	var b strings.Builder
 	var walk func(sp *controlplane.Span, depth int)
@@ -316,7 +319,7 @@ func outline(t *trace, levels int) string {
 		}
 		fmt.Fprintln(&b, line)
 		for _, child := range children(t, sp.ID) {
-			if child.Name != removePod {
+			if !slices.Contains(slow, child.Name) {
 				walk(child, depth+1)
 			}
 		}
