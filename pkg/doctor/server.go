@@ -25,7 +25,7 @@ import (
 
 // testedMinors are the minor versions of Kubernetes 1 that the end-to-end tests were run against,
 // by make test and make compat: docs/stability.md. rollspan is for these, and for what is between.
-var testedMinors = []int{34, 36}
+var testedMinors = []int{34, 36, 37}
 
 // answer is what the API server said of itself.
 type answer struct {
