@@ -226,17 +226,21 @@ func (e *Encoder) resourceSpans(resource *resourcepb.Resource) *tracepb.Resource
 
 // nameOf is what a span is called.
 func (e *Encoder) nameOf(s *spans.Span) string {
-	object := ""
+	if object := e.objectIn(s); object != "" {
+		return s.Name + " " + object
+	}
+	return s.Name
+}
+
+// objectIn is the object that the name of a span ends with, or empty if it names none.
+func (e *Encoder) objectIn(s *spans.Span) string {
 	switch {
 	case s.Target != "" && e.spanNames != SpanNamesKind:
-		object = s.Target
+		return s.Target
 	case e.objectNames:
-		object = objectName(s.Subject)
+		return objectName(s.Subject)
 	}
-	if object == "" {
-		return s.Name
-	}
-	return s.Name + " " + object
+	return ""
 }
 
 func (e *Encoder) encodeSpan(it outgoing) *tracepb.Span {

@@ -13,8 +13,8 @@ import (
 // resource is what the Resource of a span says of its service and its object, in this
 // order. What is common to all spans of an Encoder comes behind it.
 func (e *Encoder) resource(s *spans.Span) *resourcepb.Resource {
-	attrs := make([]*commonpb.KeyValue, 0, 3+len(s.Resource)+len(e.common))
-	for _, kv := range e.service(s) {
+	attrs := make([]*commonpb.KeyValue, 0, maxServiceAttributes+len(s.Resource)+len(e.common))
+	for _, kv := range e.service(nil, s) {
 		attrs = append(attrs, encodeAttribute(kv))
 	}
 	for _, kv := range s.Resource {
@@ -27,15 +27,18 @@ func (e *Encoder) resource(s *spans.Span) *resourcepb.Resource {
 	return out
 }
 
-// service is what names the service of a span, service.name first.
-func (e *Encoder) service(s *spans.Span) []attribute.KeyValue {
+// maxServiceAttributes is how many attributes may name the service of a span.
+const maxServiceAttributes = 3
+
+// service appends to attrs what names the service of a span, service.name first.
+func (e *Encoder) service(attrs []attribute.KeyValue, s *spans.Span) []attribute.KeyValue {
 	switch {
 	case e.serviceName != "":
-		return []attribute.KeyValue{semconv.ServiceName(e.serviceName)}
+		return append(attrs, semconv.ServiceName(e.serviceName))
 	case !e.ofWorkloads || s.App == nil:
-		return []attribute.KeyValue{semconv.ServiceName(s.Service)}
+		return append(attrs, semconv.ServiceName(s.Service))
 	}
-	attrs := []attribute.KeyValue{semconv.ServiceName(s.App.Name)}
+	attrs = append(attrs, semconv.ServiceName(s.App.Name))
 	if s.App.Namespace != "" {
 		attrs = append(attrs, semconv.ServiceNamespace(s.App.Namespace))
 	}

@@ -4,7 +4,6 @@ import (
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -41,11 +40,8 @@ func (z *Sizes) Span(s *spans.Span) int {
 	// was dropped, the status.
 	size := 18 + 10 + 10 + 6 + 9 + 9 + 2 + 3*countBytes + 4
 	name := textSize(s.Name)
-	switch {
-	case s.Target != "" && e.spanNames != SpanNamesKind:
-		name += 1 + textSize(s.Target)
-	case e.objectNames:
-		name += 1 + textSize(s.Subject)
+	if object := e.objectIn(s); object != "" {
+		name += 1 + textSize(object)
 	}
 	size += fieldSize(name) + fieldSize(textSize(s.Message)) + attributesSize(s.Attributes)
 	if e.ofWorkloads {
@@ -78,17 +74,8 @@ func (z *Sizes) Attributes(kvs []attribute.KeyValue) int { return attributesSize
 // Resource is the size of a span's Resource, in bytes, with the scope and all that surrounds
 // the spans which have the same.
 func (z *Sizes) Resource(s *spans.Span) int {
-	e := z.encoder
-	size := z.around
-	switch {
-	case e.serviceName != "":
-		size += attributeSize(semconv.ServiceName(e.serviceName))
-	case !e.ofWorkloads || s.App == nil:
-		size += attributeSize(semconv.ServiceName(s.Service))
-	default:
-		size += attributeSize(semconv.ServiceName(s.App.Name)) +
-			attributeSize(semconv.ServiceNamespace(s.App.Namespace)) + attributeSize(semconv.ServiceVersion(s.App.Version))
-	}
+	var service [maxServiceAttributes]attribute.KeyValue
+	size := z.around + attributesSize(z.encoder.service(service[:0], s))
 	return min(size+attributesSize(s.Resource), z.around+maxResourceBytes+countBytes)
 }
 
