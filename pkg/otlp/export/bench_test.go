@@ -22,7 +22,7 @@ import (
 )
 
 // recorded are the traces of all recordings of the tests.
-func recorded(b *testing.B) (traces []spans.Trace) {
+func recorded(b testing.TB) (traces []spans.Trace) {
 	b.Helper()
 	files, err := filepath.Glob("../../../test/recordings/*.jsonl")
 	if err != nil || len(files) == 0 {
