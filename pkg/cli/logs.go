@@ -66,7 +66,8 @@ func (l *eventLogs) wanted() (func(*corev1.Event) bool, error) {
 // `kubectl get events --all-namespaces` shows it, and the kind that of the object that it is about.
 // The types are those that there are (k8s.io/kubernetes/pkg/apis/core/validation/events.go).
 var eventFields = []filter.Field{
-	{Name: "namespace"}, {Name: "type", Values: []string{corev1.EventTypeNormal, corev1.EventTypeWarning}}, {Name: "reason"}, {Name: "kind"},
+	{Name: "namespace"}, {Name: "type", Values: []string{corev1.EventTypeNormal, corev1.EventTypeWarning}}, {Name: "reason"},
+	{Name: "kind", Known: filter.Kinds()},
 }
 
 // recordOutput is where log records go.

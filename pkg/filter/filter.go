@@ -22,6 +22,17 @@ type Field struct {
 	Name string
 	// Values are those that there are; nil where there may be any.
 	Values []string
+	// Known are some of those that there are, where there may be any: what is one of them but for
+	// its case, or in the plural, as kubectl takes it, matches nothing and is refused.
+	Known []string
+}
+
+// Kinds are the Known values of a field that has the kinds of objects.
+func Kinds() []string {
+	return []string{
+		"Pod", "Node", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Job", "CronJob", "Rollout",
+		"PersistentVolumeClaim", "HorizontalPodAutoscaler", "Service", "Namespace",
+	}
 }
 
 // Facts returns the value of a field; empty for none, which no rule asks for.
@@ -105,6 +116,12 @@ func (f *Field) check(value string) error {
 		return fmt.Errorf(`no value has a character of ?[]\/, as %q does; only * stands for others`, value)
 	case f.Values != nil && !slices.ContainsFunc(f.Values, func(there string) bool { return like(there, value) }):
 		return unknown(f.Name, value, f.Values)
+	}
+	bare := strings.Trim(value, "*")
+	for _, known := range f.Known {
+		if bare != known && (strings.EqualFold(bare, known) || strings.EqualFold(bare, known+"s")) {
+			return fmt.Errorf("there is no %s %q; did you mean %q?", f.Name, value, known)
+		}
 	}
 	return nil
 }

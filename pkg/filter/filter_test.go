@@ -7,7 +7,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/filter"
 )
 
-var fields = []filter.Field{{Name: "namespace"}, {Name: "type", Values: []string{"Normal", "Warning"}}, {Name: "reason"}, {Name: "kind"}, {Name: "node"}}
+var fields = []filter.Field{{Name: "namespace"}, {Name: "type", Values: []string{"Normal", "Warning"}}, {Name: "reason"}, {Name: "kind", Known: filter.Kinds()}, {Name: "node"}}
 
 func TestFilter(t *testing.T) {
 	backOff := map[string]string{"namespace": "shop", "type": "Warning", "reason": "BackOff", "kind": "Pod"}
@@ -32,6 +32,8 @@ func TestFilter(t *testing.T) {
 		{exclude: []string{"node=*"}, want: true}, // it has none
 		{include: []string{"type=W*"}, want: true},
 		{exclude: []string{"kind=Node"}, want: true},
+		{include: []string{"kind=Po*|*Pod*"}, want: true},
+		{include: []string{"kind=PodGroup|pinguin"}},
 		{include: []string{"type=Warning"}, exclude: []string{"namespace=shop,kind=Pod"}},
 	} {
 		f, err := filter.Parse("events", fields, c.include, c.exclude)
@@ -53,6 +55,9 @@ func TestWrongRules(t *testing.T) {
 		"":                             `there is no field ""`,
 		"type=Warn":                    `type: there is no type "Warn"; did you mean "Warning"?`,
 		"type=normal":                  `type: there is no type "normal"; did you mean "Normal"?`,
+		"kind=pod":                     `kind: there is no kind "pod"; did you mean "Pod"?`,
+		"kind=Job|deployments":         `kind: there is no kind "deployments"; did you mean "Deployment"?`,
+		"kind=*statefulset*":           `kind: there is no kind "*statefulset*"; did you mean "StatefulSet"?`,
 		"reason":                       `reason: there is no value`,
 		"reason=":                      `reason: it has an empty value`,
 		"reason=A|":                    `reason: it has an empty value`,

@@ -1,6 +1,10 @@
 package webhook
 
 import (
+	"maps"
+	"slices"
+
+	"github.com/rollspan/rollspan/pkg/alarms"
 	"github.com/rollspan/rollspan/pkg/filter"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -17,12 +21,13 @@ const (
 )
 
 var fields = []filter.Field{
-	{Name: fieldType, Values: []string{"alarm", "change"}}, {Name: fieldNamespace}, {Name: fieldKind},
+	{Name: fieldType, Values: []string{"alarm", "change"}}, {Name: fieldNamespace},
+	{Name: fieldKind, Known: filter.Kinds()},
 	{Name: fieldChange, Values: words(attr.ChangeRollout, attr.ChangeScale, attr.ChangeDelete, attr.ChangeJob, attr.ChangeSchedule,
 		attr.ChangeRun, attr.ChangeReplacement, attr.ChangeRestart, attr.ChangeDisruption)},
 	{Name: fieldOutcome, Values: words(attr.OutcomeComplete, attr.OutcomeFailed, attr.OutcomeSuperseded, attr.OutcomeSuspended,
 		attr.OutcomeSkipped, attr.OutcomeDeleted)},
-	{Name: fieldReason}, {Name: fieldAlarm},
+	{Name: fieldReason}, {Name: fieldAlarm, Values: slices.Sorted(maps.Keys(alarms.Names()))},
 }
 
 func words[T ~string](list ...T) (out []string) {
