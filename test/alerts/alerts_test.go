@@ -22,9 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/alarms"
-	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/metrics"
-	"github.com/rollspan/rollspan/pkg/otlp/export"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/watcher"
 	"github.com/rollspan/rollspan/test/controlplane"
@@ -43,8 +41,7 @@ func served(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	named := metrics.Options{WorkloadName: true}
-	all := append(append(live.Collectors(), watcher.QueueMetrics(func() journal.QueueStats { return journal.QueueStats{} })...),
-		metrics.NewChanges(named), metrics.NewAlarms(named, nil), metrics.NewExporter(func() export.Stats { return export.Stats{} }),
+	all := append(append(live.Collectors(), itself(&wellbeing{})...), metrics.NewChanges(named), metrics.NewAlarms(named, nil),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	descs := make(chan *prometheus.Desc)
 	go func() {
