@@ -69,10 +69,15 @@ func (s *story) pass(minutes int) {
 }
 
 func (s *story) see(namespace, kind, reason string, times int32) {
+	s.say(corev1.EventTypeWarning, namespace, kind, reason, "", times)
+}
+
+// say has an Event come, or come again.
+func (s *story) say(eventType, namespace, kind, reason, message string, times int32) {
 	about := corev1.ObjectReference{Kind: kind, Namespace: namespace, Name: "it", UID: "it"}
 	ev := &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: reason, UID: types.UID(reason)}, InvolvedObject: about, Type: corev1.EventTypeWarning,
-		Reason: reason, Count: times, FirstTimestamp: metav1.NewTime(s.now), LastTimestamp: metav1.NewTime(s.now),
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: reason, UID: types.UID(reason)}, InvolvedObject: about, Type: eventType,
+		Reason: reason, Message: message, Count: times, FirstTimestamp: metav1.NewTime(s.now), LastTimestamp: metav1.NewTime(s.now),
 	}
 	for _, r := range s.replicas {
 		r.watch.Observe(causality.Observation{Time: s.now, Type: watch.Added, Object: ev})
