@@ -249,6 +249,9 @@ func notes(s *spans.Span) []string {
 		return []string{oneLine(waits.AsString())} // it has the other attributes in words
 	}
 	for _, k := range shown {
+		if k.key == semconv.ProcessExitCodeKey && saysExitCode(s) {
+			continue
+		}
 		if v, ok := s.Attribute(k.key); ok {
 			text := v.String()
 			switch v.Type() {
@@ -278,6 +281,26 @@ func notes(s *spans.Span) []string {
 		out = append(out, "waited for: "+oneLine(waits.AsString()))
 	}
 	return out
+}
+
+// saysExitCode reports whether the error of a span names its exit code, which needs no note then:
+// "OOMKilled (exit code 137)".
+func saysExitCode(s *spans.Span) bool {
+	code, ok := s.Attribute(semconv.ProcessExitCodeKey)
+	if !ok || s.Status != codes.Error {
+		return false
+	}
+	words := "exit code " + code.String()
+	for rest := s.Message; ; {
+		_, after, found := strings.Cut(rest, words)
+		if !found {
+			return false
+		}
+		if after == "" || after[0] < '0' || after[0] > '9' {
+			return true
+		}
+		rest = after
+	}
 }
 
 func indent(depth int) string { return strings.Repeat("  ", depth) }

@@ -54,3 +54,31 @@ func TestTreeOfHostileTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestTreeSaysAnExitCodeOnce has the exit code in the error, if that names it, and else before it.
+func TestTreeSaysAnExitCodeOnce(t *testing.T) {
+	for message, want := range map[string]string{
+		"exit code 3":               "  ERROR: exit code 3\n",
+		"OOMKilled (exit code 3)":   "  ERROR: OOMKilled (exit code 3)\n",
+		"exit code 31":              "  exit code 3  ERROR: exit code 31\n",
+		"exit code 31, exit code 3": "  ERROR: exit code 31, exit code 3\n",
+		"no such file":              "  exit code 3  ERROR: no such file\n",
+	} {
+		at := time.Unix(1_700_000_000, 0)
+		span := spans.Span{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Name: "container", Subject: "pod/a", Start: at, End: at,
+			Attributes: []attribute.KeyValue{attribute.Int("process.exit.code", 3)}, Status: codes.Error, Message: message}
+		var b strings.Builder
+		if err := WriteTree(&b, spans.Trace{Spans: []spans.Span{span}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); !strings.HasSuffix(got, "container  pod/a"+want) {
+			t.Errorf("an error of %q is shown as\n%s", message, got)
+		}
+	}
+	span := spans.Span{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Name: "stop container", Subject: "pod/a",
+		Attributes: []attribute.KeyValue{attribute.Int("process.exit.code", 0)}}
+	var b strings.Builder
+	if err := WriteTree(&b, spans.Trace{Spans: []spans.Span{span}}); err != nil || !strings.HasSuffix(b.String(), "pod/a  exit code 0\n") {
+		t.Errorf("without an error it is shown as\n%s, %v", b.String(), err)
+	}
+}
