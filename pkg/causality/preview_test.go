@@ -69,6 +69,9 @@ func checkPreview(t *testing.T, v spans.Trace) {
 	if open := outcome.AsString() == string(attr.OutcomeOpen); open != waits || v.Late {
 		t.Fatalf("it is %s and waits for %q:\n%s", outcome.AsString(), waiting.AsString(), tree(t, []spans.Trace{v}))
 	}
+	if waits != (v.Waits != nil) || waits && v.Waits.String() != waiting.AsString() {
+		t.Fatalf("it waits for %q, in parts for %+v", waiting.AsString(), v.Waits)
+	}
 }
 
 // While a large image is pulled, the preview of the rollout has the pull, and says what is ready.

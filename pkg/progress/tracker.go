@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -388,7 +387,7 @@ func (t *Tracker) settled(change *spans.Trace, outcome Outcome) *spans.Trace {
 	if later == nil || text.IsOpen(later.Root()) && change != nil {
 		return change
 	}
-	whole := spans.Trace{Spans: slices.Clone(later.Spans), Late: later.Late}
+	whole := spans.Trace{Spans: slices.Clone(later.Spans), Late: later.Late, Waits: later.Waits}
 	for i := range whole.Spans {
 		if s := &whole.Spans[i]; s.End.After(t.now) {
 			s.End = t.now
@@ -454,7 +453,7 @@ func (t *Tracker) explain(s *State) {
 		s.Waits = v.waits
 	}
 	if s.Change != nil && !v.sure && s.Outcome != Complete {
-		s.Waits = cmp.Or(t.engineWaits(s.Change.Root()), s.Waits)
+		s.Waits = cmp.Or(t.engineWaits(s.Change), s.Waits)
 	}
 	if s.Waits != "" {
 		s.Waits += in(v.where)
@@ -464,10 +463,11 @@ func (t *Tracker) explain(s *State) {
 	}
 	root := s.Change.Root()
 	if s.Outcome == Open && text.IsOpen(root) {
-		on := text.GoingOn(s.Change)
+		var but []kind.Kind
 		if t.target.Kind == kindRollout {
-			on = slices.DeleteFunc(on, func(what string) bool { return strings.HasPrefix(what, kind.Paused.String()+" ") })
+			but = append(but, kind.Paused) // as in engineWaits
 		}
+		on := text.GoingOn(s.Change, but...)
 		s.GoesOn = on[:min(mostGoingOn, len(on))]
 	}
 	if s.Outcome == Failed && root.Message != "" && t.target.Kind != kindRollout {
@@ -477,10 +477,13 @@ func (t *Tracker) explain(s *State) {
 
 // engineWaits is what a rollout waits for in the engine's words. That a Rollout is paused it knows
 // some seconds late, and the Rollout itself says that.
-func (t *Tracker) engineWaits(root *spans.Span) string {
-	waits := root.Text(attr.WaitingForKey)
-	if t.target.Kind == kindRollout {
-		waits = strings.TrimPrefix(strings.TrimPrefix(waits, kind.Paused.String()), "; ")
+func (t *Tracker) engineWaits(c *spans.Trace) string {
+	if c.Waits == nil {
+		return ""
 	}
-	return waits
+	waits := *c.Waits
+	if t.target.Kind == kindRollout {
+		waits.Paused = false
+	}
+	return waits.String()
 }

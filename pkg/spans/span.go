@@ -1,6 +1,7 @@
 package spans
 
 import (
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -104,6 +105,10 @@ type Trace struct {
 	// where they say what a change in progress waits for, is still to come.
 	Late bool
 
+	// Waits is what the root says in rollspan.waiting_for, in parts. It is nil where that is not
+	// there, and is not exported as such.
+	Waits *Waits
+
 	// Selection says what is sent of a trace that is over its budget: see package budget.
 	// All else sees Spans. It is nil for a trace that is sent as it is.
 	Selection *Selection
@@ -111,6 +116,23 @@ type Trace struct {
 	// Record is a log record that is handed out among traces, in their order. Then there are no
 	// spans. It is nil of a trace, and of all where no records are asked for.
 	Record *Record
+}
+
+// Waits is what a change waits for that is open, or waited for when it ended.
+type Waits struct {
+	// Paused says that it does not go on before it is resumed.
+	Paused bool
+	// For is all else, in clauses: "1 of 3 ready".
+	For []string
+}
+
+// String is "paused; 1 of 3 ready; pod web-0: ImagePullBackOff: app:nope: not found".
+func (w *Waits) String() string {
+	clauses := w.For
+	if w.Paused {
+		clauses = append([]string{"paused"}, clauses...)
+	}
+	return strings.Join(clauses, "; ")
 }
 
 // Selection is what is sent of a trace that is over its budget.

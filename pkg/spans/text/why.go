@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // Change names a change: "rollout of revision 3".
@@ -98,14 +99,16 @@ func Why(t *spans.Trace) (sentences []string) {
 }
 
 // GoingOn is what of an open change has not ended, the latest first: spans without parts that end
-// where the change does, as nobody knows of more.
-func GoingOn(t *spans.Trace) (on []string) {
+// where the change does, as nobody knows of more. Some kinds of spans may be left out.
+func GoingOn(t *spans.Trace, but ...kind.Kind) (on []string) {
 	parents := map[trace.SpanID]bool{}
 	for i := range t.Spans {
 		parents[t.Spans[i].ParentID] = true
 	}
 	for _, s := range openIn(t, parents) {
-		on = append(on, nameOf(s))
+		if !slices.Contains(but, s.Kind) {
+			on = append(on, nameOf(s))
+		}
 	}
 	return on
 }

@@ -42,6 +42,7 @@ type changeBuilder struct {
 	longest               []int // see waitingAt
 	waits                 int   // how many spans of waits there are: see addWait
 	unseen                *unseen
+	waitedFor             *spans.Waits // what the root says of it
 }
 
 // ChangeTrace returns the finished trace of a change. now is the end of what
@@ -96,7 +97,9 @@ func ChangeTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace 
 	b.addWaitedFor()
 	b.addCriticalPath()
 	c.Ledger.Emit(b.remember(b.root))
-	return b.done()
+	t := b.done()
+	t.Waits = b.waitedFor
+	return t
 }
 
 func (b *changeBuilder) endOf(c *workloads.Change, now time.Time) time.Time {

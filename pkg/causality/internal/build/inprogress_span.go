@@ -24,7 +24,7 @@ func (b *builder) InProgressTrace(spec SpanSpec, w waiting) spans.Trace {
 
 // attributes say what is waited for.
 func (w *waiting) attributes() []attribute.KeyValue {
-	attrs := append([]attribute.KeyValue{attr.WaitingForKey.String(w.sentence())}, w.attrs...)
+	attrs := append([]attribute.KeyValue{attr.WaitingForKey.String(w.String())}, w.attrs...)
 	if w.reason != "" {
 		attrs = append(attrs, attr.WaitingReasonKey.String(w.reason))
 	}
@@ -40,6 +40,7 @@ func PreviewTrace(p *plans.Plan, c *workloads.Change, now time.Time) spans.Trace
 		return t
 	}
 	w := WaitingFor(p, c, now)
+	t.Waits = &w.Waits
 	for _, kv := range w.attributes() {
 		if _, has := root.Attribute(kv.Key); !has {
 			root.Attributes = append(root.Attributes, kv)

@@ -169,5 +169,6 @@ func (b *changeBuilder) addWaitedFor() {
 	if w.reason == "" {
 		return
 	}
-	b.root.Attributes = append(b.root.Attributes, attr.WaitingForKey.String(w.sentence()), attr.WaitingReasonKey.String(w.reason))
+	b.waitedFor = &w.Waits
+	b.root.Attributes = append(b.root.Attributes, attr.WaitingForKey.String(w.String()), attr.WaitingReasonKey.String(w.reason))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -22,18 +23,15 @@ const maxNamed = 3
 
 // waiting is what a change waited for at a time, in words.
 type waiting struct {
-	clauses []string
+	spans.Waits
 	// reason is that of the worst trouble, "" if there is none.
 	reason string
 	attrs  []attribute.KeyValue
 }
 
 func (w *waiting) add(format string, args ...any) {
-	w.clauses = append(w.clauses, fmt.Sprintf(format, args...))
+	w.For = append(w.For, fmt.Sprintf(format, args...))
 }
-
-// sentence is "1 of 3 ready; pod web-abc: ImagePullBackOff: app:nope: not found".
-func (w *waiting) sentence() string { return strings.Join(w.clauses, "; ") }
 
 // troubles are the pods that are not ready, by what keeps them from it.
 type troubles map[string]*trouble
@@ -223,7 +221,7 @@ func WaitingFor(p *plans.Plan, c *workloads.Change, at time.Time) waiting {
 	n := countPods(p, c, at)
 	w := waiting{}
 	if k := len(c.Pauses); k > 0 && !c.Pauses[k-1].Until.Known() {
-		w.add("paused")
+		w.Paused = true
 	}
 	progressed(&w, c, &n)
 	w.troubled(n.troubles)
@@ -243,7 +241,7 @@ func WaitingFor(p *plans.Plan, c *workloads.Change, at time.Time) waiting {
 	if len(n.stopping) > 0 {
 		w.add("%s stopping", podNames(n.stopping))
 	}
-	if len(w.clauses) == 1 {
+	if len(w.For) == 1 && !w.Paused {
 		slow(p, &w, c, &n)
 	}
 	return w
