@@ -2,14 +2,13 @@ package causality
 
 import (
 	"fmt"
-	"path"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/faults"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
@@ -84,7 +83,7 @@ func (e *Engine) faultOf(cause any) *Fault {
 	if _, ok := cause.(evidence.Exhausted); ok {
 		f.Kind, f.Reason = FaultWork, "it takes more than "+strconv.Itoa(e.budget)+" steps"
 	}
-	f.Place, f.Stack = whereItPanicked()
+	f.Place, f.Stack = faults.Where()
 	return f
 }
 
@@ -97,28 +96,6 @@ func (e *Engine) contain(f *Fault, doing string, id kube.ObjectID, name string) 
 	e.stats.Faults[f.Kind]++
 	if e.opts.OnFault != nil {
 		e.opts.OnFault(*f)
-	}
-}
-
-// whereItPanicked is the innermost function of this module below the panic, and the
-// stack. It is called while recovering.
-func whereItPanicked() (place, stack string) {
-	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	panicked := false
-	var all strings.Builder
-	for {
-		frame, more := frames.Next()
-		if panicked {
-			fmt.Fprintf(&all, "%s\n\t%s:%d\n", frame.Function, path.Base(frame.File), frame.Line)
-			if place == "" && !strings.HasPrefix(frame.Function, "runtime.") && !strings.HasSuffix(frame.Function, ".spend") {
-				place = path.Base(frame.File) + ":" + strconv.Itoa(frame.Line)
-			}
-		}
-		panicked = panicked || frame.Function == "runtime.gopanic"
-		if !more {
-			return place, all.String()
-		}
 	}
 }
 
