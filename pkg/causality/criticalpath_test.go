@@ -135,13 +135,33 @@ func soundMarks(t interface{ Errorf(string, ...any) }, tr spans.Trace) {
 	})
 	for i := 1; i < len(leaves); i++ {
 		// Ready is dated within its second, and that a pod is gone by the
-		// arrival of the news. A pause came upon what was under way.
-		if over := leaves[i-1].End.Sub(leaves[i].Start); over > 2*time.Second && leaves[i].Name != "paused" {
+		// arrival of the news, or worse where it says so. A pause, and what waited for
+		// nothing that is known, came upon what was under way.
+		if over := leaves[i-1].End.Sub(leaves[i].Start); over > precision(leaves[i-1], "end") && leaves[i].Name != "paused" && waited(tr, leaves[i]) {
 			t.Errorf("%s %s and %s %s are both on the critical path for %s",
 				leaves[i-1].Name, leaves[i-1].Subject, leaves[i].Name, leaves[i].Subject, over)
 		}
 	}
 	soundPieces(t, tr, marked, parents)
+}
+
+// waited reports whether a span, or what it is part of, says what it had waited for.
+func waited(tr spans.Trace, s spans.Span) bool {
+	up := map[trace.SpanID]spans.Span{}
+	for _, other := range tr.Spans {
+		up[other.SpanID] = other
+	}
+	for range tr.Spans {
+		if slices.ContainsFunc(s.Links, func(l spans.Link) bool { return l.TraceID == s.TraceID }) {
+			return true
+		}
+		parent, ok := up[s.ParentID]
+		if !ok || parent.SpanID == tr.Root().SpanID {
+			return false
+		}
+		s = parent
+	}
+	return false
 }
 
 // soundChain checks what the path goes through: that it begins with what

@@ -109,7 +109,7 @@ func (b *changeBuilder) attemptBlockers(pod *podlife.Pod) []blocker {
 		if !last && !b.stayed(a) {
 			continue
 		}
-		open := b.end
+		open := evidence.Earliest(a.span.End, b.end) // a lost pod is waited for no longer: what is made in its place is
 		if a.ready.Known() {
 			open = evidence.Latest(a.span.End, b.availableFrom(pod, a.ready.At(), a.ready.Earliest))
 			if last && !b.stayed(a) {
