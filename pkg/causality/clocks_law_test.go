@@ -247,12 +247,14 @@ func TestLawTheTaleStandsWhateverAClockShows(t *testing.T) {
 	})
 }
 
-// brief leaves out of a story what is told only where it takes long, and the Events that came
+// brief leaves out of a story what is told only where it takes time, and the Events that came
 // when it was told.
 func brief(traces []spans.Trace) map[string]line {
 	told := story(traces)
 	maps.DeleteFunc(told, func(_ string, l line) bool {
-		return strings.HasPrefix(l.text, kind.RemovePod.Name("")) || strings.HasPrefix(l.text, kind.LateEvents.Name(""))
+		return slices.ContainsFunc([]kind.Kind{kind.RemovePod, kind.StartupProbe, kind.ReadinessProbe, kind.ReadinessGates, kind.LateEvents}, func(k kind.Kind) bool {
+			return strings.HasPrefix(l.text, k.Name(""))
+		})
 	})
 	return told
 }
