@@ -87,6 +87,8 @@ func parse(fields []Field, text string) (rule Rule, err error) {
 		field = strings.TrimSpace(field)
 		at := slices.Index(names, field)
 		switch {
+		case strings.HasSuffix(field, "!"):
+			return Rule{}, fmt.Errorf("%s: a rule says what a value is, and not what it is not; exclude what is not wanted", strings.TrimSuffix(field, "!"))
 		case at < 0:
 			return Rule{}, unknown("field", field, names)
 		case !ok:
@@ -107,13 +109,16 @@ func parse(fields []Field, text string) (rule Rule, err error) {
 	return rule, nil
 }
 
+// noValueHas are what patterns and expressions of other languages have, and no value of a field.
+const noValueHas = `?[]\/="'`
+
 // check finds what is wrong with a value that a rule has.
 func (f *Field) check(value string) error {
 	switch {
 	case value == "":
 		return fmt.Errorf("it has an empty value; write %s=VALUE, %s=VALUE|VALUE, or %s=* for any", f.Name, f.Name, f.Name)
-	case strings.ContainsAny(value, `?[]\/`):
-		return fmt.Errorf(`no value has a character of ?[]\/, as %q does; only * stands for others`, value)
+	case strings.ContainsAny(value, noValueHas):
+		return fmt.Errorf(`no value has a character of %s, as %q does; only * stands for others`, noValueHas, value)
 	case f.Values != nil && !slices.ContainsFunc(f.Values, func(there string) bool { return like(there, value) }):
 		return unknown(f.Name, value, f.Values)
 	}

@@ -55,6 +55,9 @@ func TestWrongRules(t *testing.T) {
 		"":                             `there is no field ""`,
 		"type=Warn":                    `type: there is no type "Warn"; did you mean "Warning"?`,
 		"type=normal":                  `type: there is no type "normal"; did you mean "Normal"?`,
+		"reason!=BackOff":              `reason: a rule says what a value is`,
+		"reason==BackOff":              `reason: no value has a character of`,
+		`reason="BackOff"`:             `reason: no value has a character of`,
 		"kind=pod":                     `kind: there is no kind "pod"; did you mean "Pod"?`,
 		"kind=Job|deployments":         `kind: there is no kind "deployments"; did you mean "Deployment"?`,
 		"kind=*statefulset*":           `kind: there is no kind "*statefulset*"; did you mean "StatefulSet"?`,
@@ -62,7 +65,7 @@ func TestWrongRules(t *testing.T) {
 		"reason=":                      `reason: it has an empty value`,
 		"reason=A|":                    `reason: it has an empty value`,
 		"kind=Pod,kind=Node":           `kind: it is there twice`,
-		"namespace=[a-z]":              `namespace: no value has a character of ?[]\/, as "[a-z]" does`,
+		"namespace=[a-z]":              `namespace: no value has a character of ?[]\/="', as "[a-z]" does`,
 		"namespace=shop,,type=Warning": `there is no field ""`,
 	} {
 		_, err := filter.Parse("events", fields, nil, []string{"kind=Pod", text})
