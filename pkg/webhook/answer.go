@@ -31,6 +31,8 @@ type answer struct {
 	verdict verdict
 	// words are for the log: without secrets.
 	words string
+	// answered says that there was an answer.
+	answered bool
 	// after is how long the receiver asks to be left alone; 0 if it does not.
 	after time.Duration
 }
@@ -54,7 +56,7 @@ func read(p *export.Peer, response *http.Response, err error) answer {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxWords))     // what broke off is said as far as it came
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxRest)) // else the connection is not used again
 	a := answer{
-		verdict: judge(response.StatusCode), after: min(export.RetryAfter(response), maxAfter),
+		verdict: judge(response.StatusCode), answered: true, after: min(export.RetryAfter(response), maxAfter),
 		words: strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode),
 	}
 	said := string(body)
@@ -89,11 +91,11 @@ func judge(code int) verdict {
 }
 
 // advice says what to look at.
-func (v verdict) advice() string {
-	switch v {
-	case wrong:
+func (a *answer) advice() string {
+	switch {
+	case a.verdict == wrong:
 		return "check --webhook-url and the headers in --webhook-headers-file"
-	case failing:
+	case a.verdict == failing, a.answered:
 		return "look into the receiver's own log"
 	}
 	return "check that the receiver runs and is reached at --webhook-url, and that no NetworkPolicy is in the way"

@@ -453,7 +453,7 @@ func (s *Sender) report(a answer, waiting int) {
 	if !s.outage[a.verdict] {
 		s.outage[a.verdict] = true
 		s.log.Error(errors.New(a.words), "The webhook does not take events; they wait, and rollspan keeps trying",
-			"to", s.Place(), "check", a.verdict.advice(), "waiting", waiting)
+			"to", s.Place(), "check", a.advice(), "waiting", waiting)
 	}
 }
 

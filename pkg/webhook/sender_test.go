@@ -162,17 +162,18 @@ func TestReceivers(t *testing.T) {
 		taken            []string
 		refused, retries int64
 		said             string // once, if not empty
+		check            string // what to look at, if not empty
 	}{
 		"takes":                     {answer: status(http.StatusOK), taken: all},
 		"takes with nothing to say": {answer: status(http.StatusNoContent), taken: all},
 		"takes with an odd status":  {answer: status(299), taken: all},
-		"is away at first":          {answer: firstTwice(func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }), taken: all, retries: 2, said: "503 Service Unavailable"},
+		"is away at first":          {answer: firstTwice(func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }), taken: all, retries: 2, said: "503 Service Unavailable", check: "look into the receiver's own log"},
 		"wants less": {answer: firstTwice(func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", "0")
 			w.WriteHeader(http.StatusTooManyRequests)
-		}), taken: all, retries: 2, said: "429 Too Many Requests"},
+		}), taken: all, retries: 2, said: "429 Too Many Requests", check: "look into the receiver's own log"},
 		"takes no credentials":   {answer: firstTwice(func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }), taken: all, retries: 2, said: "check --webhook-url and the headers"},
-		"dies before it answers": {answer: firstTwice(func(w http.ResponseWriter) { breakOff(w, "") }), taken: all, retries: 2, said: "keeps trying"},
+		"dies before it answers": {answer: firstTwice(func(w http.ResponseWriter) { breakOff(w, "") }), taken: all, retries: 2, said: "keeps trying", check: "check that the receiver runs"},
 		"dies within an answer":  {answer: firstTwice(func(w http.ResponseWriter) { breakOff(w, "HTTP/1.1 50") }), taken: all, retries: 2, said: "keeps trying"},
 		"dies behind a status that is good": {answer: func(_ int, w http.ResponseWriter) bool {
 			breakOff(w, "HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\nhalf")
@@ -205,6 +206,9 @@ func TestReceivers(t *testing.T) {
 			}
 			if test.said == "" && said.String() != "" || test.said != "" && (said.count(test.said) < 1 || said.count("do not take") > 1 || said.count("not take events; they wait") > 1) {
 				t.Errorf("it logs, want %q:\n%s", test.said, said)
+			}
+			if said.count(test.check) == 0 {
+				t.Errorf("it does not say to %q:\n%s", test.check, said)
 			}
 		})
 	}
