@@ -23,9 +23,7 @@ const (
 
 // complete has a shell complete the object that a command is about, its namespace and its context.
 func (q *question) complete(cmd *cobra.Command) {
-	cmd.ValidArgsFunction = q.asker.completeObject(func(a asked) bool {
-		return a.kind != kindRollout || cmd.Flags().Lookup("server") != nil
-	})
+	cmd.ValidArgsFunction = q.asker.completeObject(func(asked) bool { return true })
 	q.asker.completeFlags(cmd)
 }
 

@@ -107,17 +107,3 @@ func TestStatusSaysOnceThatTheAPIServerIsAway(t *testing.T) {
 		t.Errorf("it ends with %+v", j)
 	}
 }
-
-// What is read of a Rollout of Argo Rollouts is what it says while it is followed.
-func TestQuestionsAboutARollout(t *testing.T) {
-	says := "rollout/web: what a cluster has at one time does not tell of a Rollout of Argo Rollouts; 'rollspan status rollout/web' follows one"
-	for _, args := range [][]string{{"why", "rollout/web"}, {"history", "ro", "web"}, {"why", "rollouts.argoproj.io/web"}} {
-		commandLine{args: args, code: ExitUsage, errs: []string{says}}.runs(t)
-	}
-	for command, offered := range map[string]bool{"status": true, "history": true, "why": false} {
-		out, _, _ := rollspan(t, "", "__complete", command, "roll")
-		if strings.Contains(out, "rollout/") != offered {
-			t.Errorf("%s ro is completed by %q", command, out)
-		}
-	}
-}

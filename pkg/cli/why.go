@@ -40,7 +40,8 @@ for, and why it failed. It lists the objects of the namespace and its Events onc
 needs nothing that ran before.
 
 Events are kept for an hour by default. What happened before that is told as far as
-the objects prove it, and what they do not prove is not told.`,
+the objects prove it, and what they do not prove is not told. Of a Rollout of Argo
+Rollouts that is how it goes now, its revisions, and the steps that Events tell of.`,
 		Example: `  # What did the last rollout of a Deployment wait for?
   rollspan why deployment/web -n shop
 
@@ -51,9 +52,6 @@ the objects prove it, and what they do not prove is not told.`,
   rollspan why deployment/web -o json`,
 		Args: func(_ *cobra.Command, args []string) error { return q.about(args) },
 		PreRunE: func(*cobra.Command, []string) error {
-			if q.kind == kindRollout {
-				return a.usage(q.errOnlyLive())
-			}
 			return a.usage(q.validate())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return q.answer(cmd.Context(), q.why) },
@@ -69,7 +67,8 @@ func (a *app) historyCommand() *cobra.Command {
 		Short: "List the last changes of a workload, and what they waited for",
 		Long: `List the last changes of a workload, as far as the cluster's objects and Events prove
 them: when each began, how long it took, how it ended, and what it waited for most. Where
-they prove of one only that the next one began, its outcome is not known.
+they prove of one only that the next one began, its outcome is not known. Of a Rollout
+of Argo Rollouts they prove least.
 
 A rollspan that runs in the cluster knows more: it saw what happened, and has kept it for two
 weeks. With --server it is asked instead of the cluster.`,
@@ -81,9 +80,6 @@ weeks. With --server it is asked instead of the cluster.`,
   rollspan history deployment/web -n shop --server http://127.0.0.1:7655`,
 		Args: func(_ *cobra.Command, args []string) error { return q.about(args) },
 		PreRunE: func(*cobra.Command, []string) error {
-			if q.kind == kindRollout && from.Server == "" {
-				return a.usage(q.errOnlyLive())
-			}
 			return a.usage(errors.Join(q.validate(), from.validate()))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -119,11 +115,6 @@ var askable = []asked{
 
 // kindRollout is that of Argo Rollouts.
 const kindRollout = "Rollout"
-
-// errOnlyLive says that what a cluster has of a Rollout at one time proves no change.
-func (q *question) errOnlyLive() error {
-	return fmt.Errorf("%s: what a cluster has at one time does not tell of a Rollout of Argo Rollouts; 'rollspan status %[1]s' follows one, and 'rollspan history %[1]s --server URL' asks a rollspan that runs", q.subject())
-}
 
 // question is about one object of a cluster as it is now.
 type question struct {
@@ -192,6 +183,9 @@ func (q *question) subject() string { return q.names[0] + "/" + q.name }
 
 // answer looks at the cluster, and tells what it finds.
 func (q *question) answer(ctx context.Context, tell func(changes []spans.Trace, objects []runtime.Object) error) error {
+	if q.kind == kindRollout {
+		return q.answerRollout(ctx, tell)
+	}
 	config, err := q.config()
 	if err != nil {
 		return err
@@ -288,6 +282,8 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 		ended = "and has been open for"
 	} else if !text.EndIsKnown(root) {
 		ended = "and was over after at most"
+	} else if text.EndsAtMost(root) {
+		ended = "and took at most"
 	}
 	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s %s %s.\n", q.subject(), q.namespace,
 		q.changeOf(root), outcome(root), root.Start.UTC().Format(time.RFC3339), ended, took(root))
@@ -359,13 +355,18 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 	for _, c := range changes {
 		root := c.Root()
 		most, long := "-", took(root)
+		if text.EndsAtMost(root) {
+			long = "at most " + long
+		}
 		switch phases, on := text.Phases(root), text.GoingOnAndWhy(&c); {
 		case !text.EndIsKnown(root):
-			unknown, long = true, "at most "+long
+			unknown = true
 		case len(phases) > 0:
 			most = phases[0].String()
 		case text.IsOpen(root) && len(on) > 0:
 			most = "now: " + terminal.Line(on[0])
+		case text.IsOpen(root) && q.kind == kindRollout && root.Message == "":
+			most = "now: it waits for " + terminal.Line(root.Text(attr.WaitingForKey))
 		}
 		if why := root.Message; why != "" {
 			most += "; " + terminal.Line(why)

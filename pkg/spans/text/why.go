@@ -37,6 +37,13 @@ func EndIsKnown(root *spans.Span) bool {
 	return !doubted || attr.Outcome(Outcome(root)) != attr.OutcomeSuperseded
 }
 
+// EndsAtMost reports whether of a change that has ended it is known only that it was over at its end: it
+// may have ended at any time since it began.
+func EndsAtMost(root *spans.Span) bool {
+	precision, doubted := root.Attribute(attr.EndPrecisionKey)
+	return !EndIsKnown(root) || doubted && !IsOpen(root) && precision.AsFloat64() >= root.End.Sub(root.Start).Seconds()
+}
+
 // IsOpen reports whether a change was open when it was last seen.
 func IsOpen(root *spans.Span) bool { return attr.Outcome(Outcome(root)) == attr.OutcomeOpen }
 
