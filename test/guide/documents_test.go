@@ -37,7 +37,7 @@ func documents(t *testing.T, root string) (files []string) {
 
 var (
 	// program is what a line begins with that is typed into a shell.
-	program = regexp.MustCompile(`^(?:[A-Z_]+=\S* )?(?:bin/|/)?(?:rollspan|make|git|go|kubectl|helm|kind|docker|curl|otelcol-contrib)\b|^(?:ln|source|exec) `)
+	program = regexp.MustCompile(`^(?:[A-Z_]+=\S* )?(?:bin/|/)?(?:rollspan|make|git|go|kubectl|helm|kind|docker|curl|otelcol-contrib)\b|^(?:ln|source|exec|export) `)
 	// indented is a line of code.
 	indented = regexp.MustCompile(`^(?: {4}| {7})(\S.*)$`)
 	// named is the first line of a file that is shown with its name.
