@@ -138,7 +138,7 @@ func (d *demo) more(hints []string) {
 	if d.keep {
 		d.note("Jaeger has all of it. Its query API (the web page is not in its Go module):")
 		d.note("  curl '%s/api/v3/traces/%s?raw_traces=true'", d.jaeger.QueryURL(), d.last)
-		d.note("  curl '%s/api/traces?service=deployment-controller&limit=20'", d.jaeger.QueryURL())
+		d.note("  curl '%s/api/traces?service=deployment-controller&limit=20&tags=%%7B%%22rollspan.change%%22%%3A%%22rollout%%22%%7D'", d.jaeger.QueryURL())
 		for _, h := range hints {
 			d.note("%s", h)
 		}
