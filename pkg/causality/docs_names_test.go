@@ -52,7 +52,7 @@ func declaredNames(t *testing.T) vocabulary {
 	return declared
 }
 
-var vocabularies = []string{"Change", "Outcome", "Link", "Cause", "Phase", "Service", "Source"}
+var vocabularies = []string{"Change", "Outcome", "Link", "Cause", "Phase", "Service", "Source", "Cut"}
 
 func (n vocabulary) add(t *testing.T, spec *ast.ValueSpec) {
 	t.Helper()
@@ -87,7 +87,7 @@ func namesAreInTables(t *testing.T, doc string, seen []spans.Span) {
 	documented := documentedNames(t, doc)
 	used := usedNames(seen)
 	for _, of := range append([]string{"Key"}, vocabularies...) {
-		if len(declared[of]) < 8 && of != "Outcome" && of != "Source" {
+		if len(declared[of]) < 8 && of != "Outcome" && of != "Source" && of != "Cut" {
 			t.Errorf("found only %d constants of %s", len(declared[of]), of)
 		}
 		for _, name := range declared[of] {
@@ -126,6 +126,7 @@ func documentedNames(t *testing.T, doc string) vocabulary {
 		"Change": code(row("rollspan.change")),
 		"Cause":  code(row("rollspan.cause") + section(t, doc, "### Restarts", "### The critical path")),
 		"Source": code(strings.TrimPrefix(row("rollspan.start.source"), " `disrupted` |")),
+		"Cut":    code(strings.TrimPrefix(row("rollspan.cut_short"), " `Pod start`, `Pod run` |")),
 		"Phase":  code(section(t, doc, "| `controller`, `create_pod`", "A rollout also says")),
 		// It is what the Spans say of services that is spelled as code.
 		"Service": code(section(t, doc, "- The service of a span", "\n- ")),
@@ -159,7 +160,7 @@ func usedNames(seen []spans.Span) map[string]map[string]bool {
 	vocabularyOf := map[attribute.Key]string{
 		attr.ChangeKey: "Change", attr.InProgressKey: "Change", attr.OutcomeKey: "Outcome",
 		attr.CauseKey: "Cause", attr.SlowerPhaseKey: "Phase", attr.LinkTypeKey: "Link",
-		attr.StartSourceKey: "Source", attr.EndSourceKey: "Source",
+		attr.StartSourceKey: "Source", attr.EndSourceKey: "Source", attr.CutShortKey: "Cut",
 	}
 	read := func(kvs []attribute.KeyValue) {
 		for _, kv := range kvs {

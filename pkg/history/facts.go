@@ -63,7 +63,7 @@ func (f *facts) pod(s *spans.Span) {
 	switch s.Kind {
 	case kind.PodStart, kind.PodRun:
 		p.Created = s.Start
-		if !p.Failed {
+		if !p.Failed && s.Text(attr.CutShortKey) == "" {
 			p.Ready = s.End
 		}
 	case kind.PodRecovery:

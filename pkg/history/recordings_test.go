@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // opener opens a Store that has nothing, which is closed when the test is over.
@@ -97,6 +99,54 @@ func TestSlowImagePull(t *testing.T) {
 		}
 		if events != 7 {
 			t.Errorf("there are %d Events", events)
+		}
+	})
+}
+
+// A pod that was removed before it was Ready is not Ready in the overview.
+func TestStartsThatWereCutShort(t *testing.T) {
+	traces := tell(t, recordings+"superseded-rollouts.jsonl")
+	cut := map[string]bool{} // by pod
+	from, to := traces[0].Spans[0].Start, traces[0].Spans[0].End
+	for i := range traces {
+		for j := range traces[i].Spans {
+			s := &traces[i].Spans[j]
+			if s.Text(attr.CutShortKey) == string(attr.CutRemoved) {
+				cut[s.Text(semconv.K8SPodUIDKey)] = true
+			}
+			if s.Start.Before(from) {
+				from = s.Start
+			}
+			if s.End.After(to) {
+				to = s.End
+			}
+		}
+	}
+	forEachStore(t, func(t *testing.T, open opener) {
+		store := open(history.Options{MaxAge: -1})
+		for _, trace := range traces {
+			store.Add(trace)
+		}
+		o, err := store.Overview(t.Context(), history.OverviewQuery{Filter: history.Filter{From: from, To: to.Add(1)}, Steps: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, ready := 0, 0
+		for _, n := range o.Nodes {
+			for _, p := range n.Pods {
+				switch {
+				case !cut[p.UID] && !p.Ready.IsZero():
+					ready++
+				case cut[p.UID]:
+					found++
+					if !p.Ready.IsZero() {
+						t.Errorf("%s was removed before it was Ready, and was Ready at %s", p.Name, p.Ready)
+					}
+				}
+			}
+		}
+		if found == 0 || ready == 0 {
+			t.Errorf("of %d pods that were removed before they were Ready, there are %d, and %d others that were Ready", len(cut), found, ready)
 		}
 	})
 }

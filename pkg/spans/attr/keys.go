@@ -109,6 +109,9 @@ const (
 
 // What is said of the starts and the stops of pods.
 const (
+	// CutShortKey is why a pod's start was over before the pod was Ready, or its run before it had
+	// ended, one of the Cuts: "removed".
+	CutShortKey = attribute.Key("rollspan.cut_short")
 	// PullWaitingKey is how many seconds of a pull were spent in the queue of pulls: 1.5.
 	PullWaitingKey = attribute.Key("rollspan.pull.waiting")
 	// ImageSizeKey is the size of an image in bytes: 187654321.

@@ -48,6 +48,16 @@ const (
 	SourceInferred  Source = "inferred"  // what was seen before and after it
 )
 
+// Cut is why the start of a pod was over before the pod was Ready, as CutShortKey has it.
+type Cut string
+
+// The reasons.
+const (
+	CutRemoved    Cut = "removed"    // somebody deleted the pod
+	CutEnded      Cut = "ended"      // the pod had ended, as one that was evicted
+	CutUnfinished Cut = "unfinished" // the change was over before it
+)
+
 // Link is what a link from one span to another means, as LinkTypeKey has it.
 type Link string
 

@@ -226,6 +226,7 @@ var shown = []struct {
 	{attr.PodMessageKey, "(%s)"},
 	{attr.ToleratedDurationKey, "tolerated for %ss"},
 	{attr.PullWaitingKey, "queued %ss"},
+	{attr.CutShortKey, "%s"},
 	{attr.ForcedKey, "forced"},
 	{attr.SidecarKey, "sidecar"},
 	{semconv.ProcessExitCodeKey, "exit code %s"},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
@@ -26,14 +27,17 @@ import (
 func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time, failed bool) *spans.Span {
 	sb, tl := b.podPhases(parent, pod, attrs, cause, cut)
 	end := sb.end
-	if sb.cutShort || pod.Finished.Known() && pod.Phase == podlife.PodFailed {
+	if sb.cutBy != "" || pod.Finished.Known() && pod.Phase == podlife.PodFailed {
 		at := pod.Unstopped(end)
 		busy := pod.Finite && runsAt(pod, at) // it is to end, and was at it
 		if f, self := pod.Trouble(tl, at); self || failed && !busy {
 			sb.fail(f)
 		}
 	}
-	if pod.Finished.Known() && !sb.cutShort {
+	if sb.cutBy != "" && sb.root.Status != codes.Error {
+		sb.root.Attributes = append(sb.root.Attributes, attr.CutShortKey.String(string(sb.cutBy)))
+	}
+	if pod.Finished.Known() && sb.cutBy == "" {
 		sb.root.Attributes = append(sb.root.Attributes, pod.StatusReason()...)
 	}
 	sb.attachEvents(func(ev *podlife.Event) bool {
@@ -47,7 +51,7 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 		}
 		milestone, isMilestone := podlife.MilestoneKinds[ev.Reason]
 		ofStart := isMilestone && milestone != podlife.MilestoneBackOff
-		return ofStart && !sb.cutShort && ev.First().Before(end.Add(podlife.StartedSlack))
+		return ofStart && sb.cutBy == "" && ev.First().Before(end.Add(podlife.StartedSlack))
 	})
 	pod.Ledger.EmitStart(b.remember(sb.root))
 	return sb.root
@@ -59,15 +63,15 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	tl := pod.Timeline(cut)
 	start := evidence.Latest(tl.Created, cause)
 	end := tl.Over(pod)
-	cutShort := end.IsZero()
-	if cutShort {
-		end = cut
+	var by attr.Cut
+	if end.IsZero() {
+		end, by = cut, attr.CutUnfinished
 		at := pod.LostAt().At()
 		if pod.Mirrors.UID != "" {
 			at = pod.GivenUpAt()
 		}
-		if pod.Lost() && (end.IsZero() || at.Before(end)) {
-			end = at
+		if pod.Lost() && (end.IsZero() || !at.After(end)) {
+			end, by = at, pod.CutBy()
 		}
 		tl = pod.Timeline(end)
 	}
@@ -86,7 +90,7 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 		Kind: what, Subject: pod.Subject(), app: b.workload.AppOf(pod),
 		Start: start, End: end, Attrs: attrs,
 	})
-	sb := &startBuilder{builder: b, pod: pod, root: root, attrs: attrs, end: end, cutShort: cutShort}
+	sb := &startBuilder{builder: b, pod: pod, root: root, attrs: attrs, end: end, cutBy: by}
 	sb.build(tl)
 	return sb, tl
 }
@@ -99,8 +103,7 @@ type startBuilder struct {
 	attrs []attribute.KeyValue
 	end   time.Time
 	id    []string // tells the spans from those of the start that was cut, if that was
-	// cutShort says that the pod was not Ready by the end.
-	cutShort bool
+	cutBy attr.Cut // what cut it short; none if the pod was Ready by the end
 
 	schedule *spans.Span
 	sandbox  *spans.Span

@@ -19,7 +19,7 @@ func (sb *startBuilder) stopSidecars(tl podlife.Timeline) {
 			turn = evidence.Latest(turn, line.End)
 		}
 	}
-	if turn.IsZero() || sb.cutShort {
+	if turn.IsZero() || sb.cutBy != "" {
 		return
 	}
 	for i := range slices.Backward(tl.Containers) {

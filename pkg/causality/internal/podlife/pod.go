@@ -177,6 +177,14 @@ func (p *Pod) LostAt() evidence.Moment {
 	return p.DeleteAsked
 }
 
+// CutBy is what cut the start of a lost pod short: that it ended, or else that somebody deleted it.
+func (p *Pod) CutBy() attr.Cut {
+	if p.Failed.Known() && p.LostAt().At().Equal(p.Failed.At()) {
+		return attr.CutEnded
+	}
+	return attr.CutRemoved
+}
+
 // Leaving reports whether the pod is being, or was, deleted.
 func (p *Pod) Leaving() bool { return p.DeleteAsked.Known() }
 
