@@ -1,10 +1,9 @@
 package watcher
 
 import (
-	"context"
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,19 +14,22 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
-	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// A process that begins with a journal watches on from where each watch was (journal.Position),
-// and is told of every write that was made while nobody looked. These come within a moment, each
-// watch by itself. Fed as they come they would all have happened now, and in no order. So they are
-// kept until each watch has caught up, are put in the order of their resource versions, and are
-// dated by what the API server states in them: then the engine is told what a process would have
-// told it that was there, but for the fractions of seconds.
+// A process that begins with a journal watches on from where each watch was (journal.Position), and
+// so does one from which the API server was away. It is told of every write that was made while
+// nobody looked. These come within a moment, each watch by itself. Fed as they come they would all
+// have happened now, and in no order. So they are kept until each watch has caught up, are put in
+// the order of their resource versions, and are dated by what the API server states in them: then
+// the engine is told what a process would have told it that was there, but for the fractions of
+// seconds.
 
 const (
 	// backlogBytes bounds what is kept of it, as it is in the journal: a pod is some 2 KiB.
 	backlogBytes = 64 << 20
+	// backlogLongest is how long what is live waits in it for others, before it is told and in the
+	// journal: the API server remembers writes for minutes.
+	backlogLongest = time.Minute
 	// backlogPatience is how long watches are waited for that do not say that they have caught
 	// up, when all that must be watched are.
 	backlogPatience = 10 * time.Second
@@ -39,13 +41,20 @@ const (
 type backlog struct {
 	items []missed
 	bytes int
+	// heard is when the API server was heard of last before nobody looked, by our clock; zero where
+	// it was when stream time passed last.
+	heard time.Time
+	// oldest is when the first of the items has come; zero for none.
+	oldest time.Time
+	// spilled says that some of it was told before the rest was there.
+	spilled bool
 	// waits are the sources that have not caught up, and since is when nothing else is waited for.
 	waits map[string]bool
 	since time.Time
 	// last is up to where each source was seen, and listed are those of which a list has begun.
 	last   map[string]string
 	listed map[string]bool
-	lists  bool // what comes from now on may be of lists
+	lists  bool // what comes may be of lists
 }
 
 // missed is an observation that was missed.
@@ -59,19 +68,22 @@ type missed struct {
 	inList         bool // a list told it
 	listed         bool // or a watch behind that list
 	isEvent        bool // each write of which states when it was made
-	// arrived is when what is live has come, as its watch had caught up and waits for others; zero
+	// came is when it was told of, and arrived is when what is live has come, as its watch had caught up and waits for others; zero
 	// of all else.
-	arrived time.Time
+	came, arrived time.Time
 	// stated is what the object states of when it was written, and isExact whether it says so of
 	// this write. since is when it may have been made at the earliest, and by when it was.
 	stated    time.Time
 	isExact   bool
 	since, by time.Time
+	// afterLists says that it is behind what else was by the same time.
+	afterLists bool
 }
 
-func newBacklog(positions map[string]string) *backlog {
+// newBacklog waits for some sources.
+func newBacklog[V any](sources map[string]V) *backlog {
 	b := &backlog{waits: map[string]bool{}, last: map[string]string{}, listed: map[string]bool{}}
-	for source := range positions {
+	for source := range sources {
 		b.waits[source] = true
 	}
 	return b
@@ -79,7 +91,7 @@ func newBacklog(positions map[string]string) *backlog {
 
 // add keeps an observation. Whether there is room for more its bytes say.
 func (b *backlog) add(o causality.Observation, source string, inList bool) {
-	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, inList: inList, listed: b.listed[source], stated: o.Since}
+	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, inList: inList, listed: b.listed[source], stated: o.Since, came: o.Time}
 	if about, ok := o.Object.(metav1.Object); ok {
 		m.uid = about.GetUID()
 	}
@@ -103,8 +115,21 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 	if p := m.position(); p.Source != "" {
 		b.last[source] = p.Version
 	}
+	if len(b.items) == 0 {
+		b.oldest = o.Time
+	}
 	b.items = append(b.items, m)
 	b.bytes += len(m.packed)
+}
+
+// isFull says whether what there is has to be told, whoever is still waited for.
+func (b *backlog) isFull(now time.Time) bool {
+	return b.bytes >= backlogBytes || len(b.items) > 0 && now.Sub(b.oldest) >= backlogLongest
+}
+
+// rest is what goes on where what there was is told.
+func (b *backlog) rest() *backlog {
+	return &backlog{heard: b.heard, spilled: true, waits: b.waits, since: b.since, last: b.last, listed: b.listed, lists: b.lists}
 }
 
 // position is what an observation leads to.
@@ -121,9 +146,16 @@ func isLiveKind(gk schema.GroupKind) bool {
 
 // mark takes in what a source says of itself.
 func (b *backlog) mark(m sourceMark) {
-	if m.listing {
-		b.lists, b.listed[m.source] = true, true
-	} else {
+	switch {
+	case m.away:
+		b.waits[m.source], b.since = true, time.Time{}
+		return
+	case m.refused:
+		delete(b.waits, m.source)
+		return
+	case m.listing:
+		b.lists, b.listed[m.source], b.waits[m.source] = true, true, true
+	default:
 		delete(b.waits, m.source)
 	}
 	b.last[m.source] = m.version
@@ -140,33 +172,67 @@ func (b *backlog) waiting(now time.Time) bool {
 // shift corrects the times of arrival by how much the clock is off that they were read from.
 func (b *backlog) shift(by time.Duration) {
 	for i := range b.items {
-		if m := &b.items[i]; !m.arrived.IsZero() {
+		m := &b.items[i]
+		m.came = m.came.Add(by)
+		if !m.arrived.IsZero() {
 			m.arrived = m.arrived.Add(by)
 		}
 	}
 }
 
-// sorted are the items in the order in which they happened, those that lists told behind those
-// that watches did, and of these pods behind all else.
-func (b *backlog) sorted(from, now time.Time) []missed {
+// sorted are the items in the order in which they happened: those that watches told are dated, and
+// those that lists told came when they did. None of them was made before earliest, and the engine
+// knows what happened until from.
+func (b *backlog) sorted(earliest, from, now time.Time) []missed {
 	groups := map[string][]missed{}
 	var all, listed []missed
 	for _, m := range b.items {
 		if m.listed {
-			m.since, m.by = from, now
 			listed = append(listed, m)
 		} else {
 			groups[m.group] = append(groups[m.group], m)
 		}
 	}
 	for _, group := range merged(groups) {
-		date(group, from, now)
+		date(group, earliest, from, now)
 		all = append(all, group...)
 	}
-	slices.SortStableFunc(all, func(a, b missed) int { return a.by.Compare(b.by) }) // in a group they are
-	pods := func(m missed) bool { return isOfPods(m.source) }
-	slices.SortStableFunc(listed, func(a, b missed) int { return compareBool(pods(a), pods(b)) })
-	return append(all, listed...)
+	dateListed(listed, earliest, from)
+	all = append(all, listed...)
+	slices.SortStableFunc(all, func(a, b missed) int { // in a group they are
+		return cmp.Or(a.by.Compare(b.by), compareBool(a.afterLists, b.afterLists))
+	})
+	return all
+}
+
+// dateListed bounds when something was made that lists told, or watches behind them. What comes of
+// pods counts as seen when the lists of all else were: a pod is gone because its ReplicaSet was
+// scaled down, of which a list does not say when.
+func dateListed(listed []missed, earliest, from time.Time) {
+	through := from
+	for i := range listed {
+		if m := &listed[i]; m.inList && !isOfPods(m.source) && m.came.After(through) {
+			through = m.came
+		}
+	}
+	for i := range listed {
+		m := &listed[i]
+		m.since, m.by = earliest, m.came
+		switch {
+		case m.inList:
+		case m.stated.IsZero():
+			m.since, m.arrived = m.came, m.came
+		default:
+			m.since = m.stated
+		}
+		least := from
+		if m.afterLists = isOfPods(m.source); m.afterLists {
+			least = through
+		}
+		if m.by.Before(least) {
+			m.by = least
+		}
+	}
 }
 
 // inOrder puts writes in the order of their versions.
@@ -182,8 +248,8 @@ func inOrder(group []missed) {
 // that it states in one that comes behind. It states when an object was made, and when somebody has
 // changed a field of it (managedFields). A time that it stated in an object before may be of an
 // older write, and says nothing of when this one was over.
-func date(group []missed, from, now time.Time) {
-	earliest, before := from, map[types.UID]time.Time{}
+func date(group []missed, earliest, from, now time.Time) {
+	before := map[types.UID]time.Time{}
 	for i := range group {
 		m := &group[i]
 		if m.stated.After(now) {
@@ -310,184 +376,4 @@ func statedBy(m metav1.Object) time.Time {
 		later(at.Add(-grace))
 	}
 	return latest
-}
-
-// sourceMark is what a source says of itself: that a list of it begins, or that all is told up to a
-// version.
-type sourceMark struct {
-	source, version string
-	listing         bool
-}
-
-func (m sourceMark) position() journal.Position {
-	return journal.Position{Source: m.source, Version: m.version}
-}
-
-// sourceKey names a source in the journal.
-func sourceKey(gk schema.GroupKind, namespace string) string { return gk.String() + " " + namespace }
-
-func isOfPods(source string) bool {
-	return strings.HasPrefix(source, sourceKey(podKind.GroupKind(), ""))
-}
-
-// sourceOf is the source that an observation came from.
-func (l *Live) sourceOf(o causality.Observation) string {
-	namespace := ""
-	if m, ok := o.Object.(metav1.Object); ok && len(l.options.Namespaces) > 0 {
-		namespace = m.GetNamespace()
-	}
-	return sourceKey(o.Object.GetObjectKind().GroupVersionKind().GroupKind(), namespace)
-}
-
-// position is what an observation leads to: nothing where it is of a list, or the watch has not
-// told it.
-func (l *Live) position(o causality.Observation) journal.Position {
-	source, version := l.sourceOf(o), versionOf(o.Object)
-	if l.listing[source] || version == "" {
-		return journal.Position{}
-	}
-	p := journal.Position{Source: source, Version: version}
-	if l.spool != nil {
-		l.reachLater(p)
-		return journal.Position{}
-	}
-	return p
-}
-
-// enqueueMark has what a source says of itself come behind its observations.
-func (l *Live) enqueueMark(ctx context.Context, m sourceMark) error {
-	select {
-	case l.queue.items <- queued{mark: &m}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// takeMark takes in what a source says of itself.
-func (l *Live) takeMark(m sourceMark) {
-	if l.listing == nil {
-		l.listing = map[string]bool{}
-	}
-	if m.listing {
-		l.listing[m.source] = true
-		for i, o := range l.pods { // until the list is through there is nowhere to go on from
-			if l.sourceOf(o) == m.source {
-				l.podsAt[i] = journal.Position{}
-			}
-		}
-	} else {
-		delete(l.listing, m.source)
-	}
-	switch {
-	case l.backlog != nil:
-		l.backlog.mark(m)
-	case l.spool != nil:
-		l.reachLater(m.position())
-	case !m.listing && l.lastWaiting(m.source) >= 0:
-		l.podsAt[l.lastWaiting(m.source)] = m.position()
-	default:
-		l.marks = append(l.marks, m)
-	}
-}
-
-// lastWaiting is the last of the pods that wait that are of a source; -1 for none.
-func (l *Live) lastWaiting(source string) int {
-	for i, pod := range slices.Backward(l.pods) {
-		if l.sourceOf(pod) == source {
-			return i
-		}
-	}
-	return -1
-}
-
-// reachLater notes a position of what is kept until the first lists are through.
-func (l *Live) reachLater(p journal.Position) {
-	if l.later == nil {
-		l.later = map[string]string{}
-	}
-	l.later[p.Source] = p.Version
-}
-
-// observe feeds a batch, and notes up to where all is in the journal then.
-func (l *Live) observe(k *journal.Keeper, batch []causality.Observation) []spans.Trace {
-	if l.spool == nil && len(l.later) > 0 {
-		reach(k, l.later)
-		l.later = nil
-	}
-	finished := k.ObserveAt(batch, l.at)
-	for _, m := range l.marks {
-		k.Reached(m.position())
-	}
-	l.at, l.marks = l.at[:0], l.marks[:0]
-	return finished
-}
-
-// reach notes positions.
-func reach(k *journal.Keeper, positions map[string]string) {
-	for _, source := range slices.Sorted(maps.Keys(positions)) {
-		k.Reached(journal.Position{Source: source, Version: positions[source]})
-	}
-}
-
-// tellBacklog feeds what was missed. Where none of it came from a list, the engine hands out
-// what is finished as it would have.
-func (l *Live) tellBacklog(k *journal.Keeper) (finished []spans.Trace) {
-	b := l.backlog
-	l.backlog = nil
-	ahead := time.Duration(0) // of the API server's clock
-	for _, c := range k.EngineStats().Clocks {
-		if c.Node == "" && c.Component == "" {
-			ahead = c.Offset
-		}
-	}
-	now := l.options.Clock.Now().Add(-ahead)
-	at := k.Now().Add(-ahead)
-	if at.After(now) {
-		at = now
-	}
-	if !b.lists {
-		k.Release()
-	}
-	var batch []causality.Observation
-	feed := func() {
-		finished = append(finished, l.observe(k, batch)...)
-		batch = batch[:0]
-	}
-	behind := false
-	tick := max(time.Second, now.Sub(at)/mostTicks)
-	b.shift(-ahead)
-	for _, m := range b.sorted(at, now) {
-		for next := at.Add(tick); !b.lists && next.Before(m.by); next = next.Add(tick) {
-			feed()
-			at = next
-			finished = append(finished, k.Advance(next.Add(ahead))...)
-		}
-		o, err := journal.DecodeObservation(m.packed)
-		if err != nil {
-			continue // it was encoded here
-		}
-		o.Time, o.Since = m.by.Add(ahead), time.Time{}
-		if !o.Initial && !m.by.Equal(m.arrived) {
-			o.Since = m.since
-		}
-		if m.listed && !behind {
-			behind = true
-			feed()
-			for source := range b.listed {
-				k.Reached(journal.Position{Source: source}) // until all of the list is there
-			}
-		}
-		p := m.position()
-		if m.listed {
-			p = journal.Position{}
-		}
-		batch, l.at = append(batch, o), append(l.at, p)
-		if len(batch) == maxBatch {
-			feed()
-		}
-	}
-	feed()
-	reach(k, b.last)
-	return finished
 }

@@ -38,15 +38,17 @@ func TestWatchedOnAfterACut(t *testing.T) {
 	for _, file := range files {
 		name := filepath.Base(file)
 		t.Run(strings.TrimSuffix(name, ".jsonl"), func(t *testing.T) {
-			want := bySpan(tellWithGap(t, name, time.Time{}, time.Time{}))
+			want := bySpan(tellWithGap(t, name, time.Time{}, time.Time{}, true))
 			all := recorded(t, name)
 			for cut := range cuts {
 				r := rand.New(rand.NewPCG(uint64(cut), 5)) //nolint:gosec // It is a seed.
 				from := all[r.IntN(len(all))].Time
 				until := from.Add(time.Duration(1+r.IntN(60)) * time.Second)
-				got := bySpan(tellWithGap(t, name, from, until))
-				where := fmt.Sprintf("away from %s until %s", from.Format(time.TimeOnly), until.Format(time.TimeOnly))
-				compared += compareSpans(t, where, want, got)
+				for _, another := range []bool{true, false} {
+					got := bySpan(tellWithGap(t, name, from, until, another))
+					where := fmt.Sprintf("away from %s until %s, another process %t", from.Format(time.TimeOnly), until.Format(time.TimeOnly), another)
+					compared += compareSpans(t, where, want, got)
+				}
 			}
 		})
 	}
@@ -55,10 +57,12 @@ func TestWatchedOnAfterACut(t *testing.T) {
 	}
 }
 
-// tellWithGap is what is told of a recording by a process that was not there for a while.
-func tellWithGap(t *testing.T, name string, from, until time.Time) (told []spans.Trace) {
+// tellWithGap is what is told of a recording by a process that was not there for a while, or from
+// which the API server was away.
+func tellWithGap(t *testing.T, name string, from, until time.Time, another bool) (told []spans.Trace) {
 	t.Helper()
 	l := newTestLive(t)
+	l.listed = true
 	clock := clocktesting.NewFakeClock(time.Time{})
 	l.options.Clock = clock
 	k := remembering(t, causality.New(causality.Options{}))
@@ -73,13 +77,31 @@ func tellWithGap(t *testing.T, name string, from, until time.Time) (told []spans
 	missed := map[string][]causality.Observation{}
 	var sources []string
 	back := func() {
+		says := func(m sourceMark) { l.take(nil, queued{mark: &m}) }
+		if another {
+			l.backlog = newBacklog(map[string]bool{})
+		} else {
+			clock.SetTime(now)
+			for _, source := range append(sources, "Node ") { // of nodes there is nothing to tell
+				says(sourceMark{source: source, away: true})
+			}
+		}
 		clock.SetTime(until)
-		l.backlog = newBacklog(nil)
 		for _, source := range sources {
 			for _, o := range missed[source] {
 				o.Time, o.Since = until, statedBy(o.Object.(metav1.Object))
 				l.take(nil, queued{Observation: o})
 			}
+			says(sourceMark{source: source, version: versionOf(missed[source][len(missed[source])-1].Object)})
+		}
+		if !another {
+			if len(sources) > 0 && !l.backlog.waiting(until) {
+				t.Error("it waits for nothing, though not all have caught up")
+			}
+			says(sourceMark{source: "Node ", version: "1"})
+		}
+		if l.backlog.waiting(until) {
+			t.Errorf("it waits for %v", l.backlog.waits)
 		}
 		told = append(told, l.tellBacklog(k)...)
 		now, missed = until, nil
@@ -195,7 +217,7 @@ func TestWhatIsLiveKeepsItsTime(t *testing.T) {
 	late.Type = watch.Modified
 	b.add(late, "Deployment.apps ", false)
 	var got []string
-	for _, m := range b.sorted(at(2), at(30)) {
+	for _, m := range b.sorted(at(2), at(2), at(30)) {
 		got = append(got, fmt.Sprintf("%s by %.1f, live %t", m.version, m.by.Sub(at(0)).Seconds(), m.by.Equal(m.arrived)))
 	}
 	want := []string{

@@ -3,6 +3,7 @@ package watcher
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,33 +31,43 @@ func (s *store) seen() string {
 	return s.version
 }
 
-// mark says to who wants to know up to where all was emitted, or that a list has begun.
-func (s *store) mark(version string, listing bool) error {
+// mark says something of the source to who wants to know.
+func (s *store) mark(m sourceMark) error {
 	if s.reached == nil {
 		return nil
 	}
-	return s.reached(version, listing)
+	return s.reached(m)
+}
+
+// failed notes that a request has failed with an error, or that nobody has watched for a while: what
+// comes when the watch goes on was written meanwhile. A list that is under way goes on as one.
+func (s *store) failed(err error) error {
+	s.resumed, s.late = s.seen() != "", false
+	if s.optional && isRefusal(err) {
+		return s.mark(sourceMark{refused: true})
+	}
+	return s.mark(sourceMark{away: true, found: s.found})
 }
 
 // lists notes that a list has begun.
 func (s *store) lists() error {
 	s.listing, s.goesOn, s.resumed, s.late = true, false, false, false
-	return s.mark("", true)
+	return s.mark(sourceMark{listing: true, found: s.found})
 }
 
 // Bookmark notes up to where a watch has been seen, of which it has nothing to tell.
 func (s *store) Bookmark(version string) error {
 	late := s.late
 	s.late = false
-	err := s.mark(version, false)
+	err := s.mark(sourceMark{version: version})
 	if late {
 		s.through()
 	}
 	return err
 }
 
-// told notes what a watch has told. Where that is as far as the API server was when this run
-// began, it has caught up.
+// told notes what a watch has told. Where that is as far as the API server was when the watch went
+// on, it has caught up.
 func (s *store) told(version string) error {
 	if !s.late || newer(s.upTo, version) {
 		return nil
@@ -64,11 +75,10 @@ func (s *store) told(version string) error {
 	return s.Bookmark(version)
 }
 
-// isResumed says whether a watch is to go on from where the run before was.
+// isResumed says whether a watch is to go on from where the run before was, or from before an outage.
 func (s *store) isResumed() bool { return s.resumed }
 
-// confirm says how far the API server is, of a watch that is to go on from where the run before
-// was.
+// confirm says how far the API server is, of such a watch.
 func (s *store) confirm(upTo string) { s.resumed, s.late, s.upTo = false, true, upTo }
 
 // isLate says whether a watch that goes on has not caught up.
@@ -99,15 +109,34 @@ func isTooOld(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
-// confirm asks how far the API server is where a watch is to go on from where the run before was.
-// One that is behind that was restored from a backup: it would say nothing until it is as far.
+// lateAfter is how long a watch may have been ended for what comes to be as good as live. The API
+// server dates writes in whole seconds.
+const lateAfter = 2 * time.Second
+
+// failed notes that a request has failed, or nothing was asked for a while, and returns the error.
+func (f *feeder) failed(ctx context.Context, err error) error {
+	if isTooOld(err) || errors.Is(err, errPageTooLarge) || ctx.Err() != nil {
+		return err // which is answered
+	}
+	return cmp.Or(f.into.failed(err), err)
+}
+
+// confirm asks how far the API server is where a watch is to go on from where the run before was, or
+// from before an outage. One that is behind that was restored from a backup: it would say nothing
+// until it is as far.
 func (f *feeder) confirm(ctx context.Context) error {
+	if !f.ended.IsZero() && time.Since(f.ended) > lateAfter {
+		if err := f.failed(ctx, nil); err != nil {
+			return err
+		}
+	}
+	f.ended = time.Time{}
 	if !f.into.isResumed() {
 		return nil
 	}
 	list, err := f.client.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
-		return err
+		return f.failed(ctx, err)
 	}
 	about, err := meta.ListAccessor(list)
 	if err != nil {
@@ -117,11 +146,12 @@ func (f *feeder) confirm(ctx context.Context) error {
 		f.expired.Store(true)
 		return nil
 	}
+	f.late = 0
 	f.into.confirm(about.GetResourceVersion())
 	return nil
 }
 
-// lateWatch is how long a watch takes, in seconds, that goes on from where the run before was. The
+// lateWatch is how long a watch takes, in seconds, that goes on after nobody has looked. The
 // API server says where it is two seconds before the end (a bookmark), which otherwise takes a
 // minute. Where it does not end it, as a proxy may not, the watch is cut lateSlack after that. After
 // mostLate of them it is not waited for any more.
@@ -169,7 +199,7 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 		if isTooOld(err) {
 			f.expired.Store(true)
 		}
-		return nil, err
+		return nil, f.failed(ctx, err)
 	}
 	if f.into.isLate() {
 		f.late++ // one that was not opened could tell nothing
@@ -192,6 +222,18 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 		}
 		return event, true
 	}), nil
+}
+
+// anewEvery is how often a list may be due without a pause before it.
+const anewEvery = 10 * time.Second
+
+// isDue says whether a list is to be asked for at once: what happens until it is there is not told.
+func (f *feeder) isDue() bool {
+	if !f.expired.Load() || time.Since(f.anew) < anewEvery {
+		return false
+	}
+	f.anew = time.Now()
+	return true
 }
 
 // mostFruitless is after how many watches that broke before they said anything a list is due: a

@@ -29,23 +29,30 @@ type asked struct {
 }
 
 func webAt(version string) *corev1.Pod {
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: types.UID("web"), ResourceVersion: version}}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "web", UID: types.UID("web"), ResourceVersion: version, CreationTimestamp: metav1.Unix(1000, 0),
+	}}
+}
+
+// version is that of the next list; the last one stays.
+func (a *asked) version() string {
+	version := a.list[0]
+	a.list = a.list[min(1, len(a.list)-1):]
+	return version
 }
 
 func (a *asked) client(streams bool) (cache.ListerWatcherWithContext, any) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			a.was = append(a.was, "list")
-			version := a.list[0]
-			a.list = a.list[1:]
+			version := a.version()
 			return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: version}, Items: []corev1.Pod{*webAt(version)}}, nil
 		},
 		WatchFuncWithContext: func(_ context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			var before []watch.Event
 			if o.SendInitialEvents != nil { // a list that is streamed
 				a.was = append(a.was, "list")
-				version := a.list[0]
-				a.list = a.list[1:]
+				version := a.version()
 				end := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version, Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
 				before = []watch.Event{{Type: watch.Added, Object: webAt(version)}, {Type: watch.Bookmark, Object: end}}
 			}
@@ -100,6 +107,7 @@ func TestWatchGoesOn(t *testing.T) {
 		runs    int
 		states  []string
 		want    []string
+		late    []string // of the states, those that are not of a list
 	}{
 		"the first list": {
 			asked:  asked{list: []string{"1"}, opens: []error{unauthorized}},
@@ -107,11 +115,12 @@ func TestWatchGoesOn(t *testing.T) {
 			states: []string{"1"}, want: []string{"list", "watch 1"},
 		},
 		"refused for a while": {
-			asked: asked{list: []string{"1"}, opens: []error{nil, unauthorized, unauthorized, nil, unauthorized},
+			asked: asked{list: []string{"1", "4"}, opens: []error{nil, unauthorized, unauthorized, nil, unauthorized},
 				watches: [][]watch.Event{modified("2"), modified("3", "4")}},
 			runs:   3,
 			states: []string{"1", "2", "3", "4"},
-			want:   []string{"list", "watch 1", "watch 2", "watch 2", "watch 2", "watch 4"},
+			want:   []string{"list", "watch 1", "watch 2", "list", "watch 2", "list", "watch 2", "watch 4"},
+			late:   []string{"3", "4"},
 		},
 		"broken by an error": {
 			asked: asked{list: []string{"1"}, opens: []error{nil, nil, unauthorized},
@@ -136,11 +145,19 @@ func TestWatchGoesOn(t *testing.T) {
 		},
 		"streamed, and refused for a while": {
 			streams: true,
-			asked: asked{list: []string{"1"}, opens: []error{nil, unauthorized, nil, unauthorized},
+			asked: asked{list: []string{"1", "3"}, opens: []error{nil, unauthorized, nil, unauthorized},
 				watches: [][]watch.Event{modified("2"), modified("3", "4")}},
 			runs:   2,
 			states: []string{"1", "2", "3", "4"},
-			want:   []string{"list", "watch behind it", "watch 2", "watch 2", "watch 4"},
+			want:   []string{"list", "watch behind it", "watch 2", "list", "watch 2", "watch 4"},
+			late:   []string{"3"},
+		},
+		"a server that was restored from a backup": {
+			asked: asked{list: []string{"5", "3"}, opens: []error{nil, unauthorized, nil, unauthorized},
+				watches: [][]watch.Event{modified("6"), modified("4")}},
+			runs:   2,
+			states: []string{"5", "6", "3", "4"},
+			want:   []string{"list", "watch 5", "watch 6", "list", "list", "watch 3", "watch 4"},
 		},
 		"streamed, and too old": {
 			streams: true,
@@ -152,13 +169,18 @@ func TestWatchGoesOn(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var states []string
+			var states, late []string
+			listing := false
 			into := newObjectStore(store{
 				kind: podKind, now: time.Now, synced: func() {}, relisted: func(int) {},
 				emit: func(o causality.Observation) error {
-					states = append(states, o.Object.(metav1.Object).GetResourceVersion())
+					states = append(states, versionOf(o.Object))
+					if !o.Since.IsZero() && !listing {
+						late = append(late, versionOf(o.Object))
+					}
 					return nil
 				},
+				reached: func(m sourceMark) error { listing = m.listing; return nil },
 			})
 			client, semantics := test.client(test.streams)
 			lists := &feeder{client: client, into: into}
@@ -166,8 +188,8 @@ func TestWatchGoesOn(t *testing.T) {
 			for range test.runs {
 				_ = reflector.ListAndWatchWithContext(t.Context()) // how it ends is in what it asks
 			}
-			if !slices.Equal(states, test.states) || !slices.Equal(test.was, test.want) {
-				t.Errorf("of %v it has told %v, want %v; it asked for %v, want %v", name, states, test.states, test.was, test.want)
+			if !slices.Equal(states, test.states) || !slices.Equal(test.was, test.want) || !slices.Equal(late, test.late) {
+				t.Errorf("it has told %v, want %v, of these late %v, want %v; it asked for %v, want %v", states, test.states, late, test.late, test.was, test.want)
 			}
 		})
 	}

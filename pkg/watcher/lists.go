@@ -41,8 +41,9 @@ type intake interface {
 	// Reflector hands to Replace next is no list.
 	seen() string
 	goOn()
-	// isResumed, confirm and isLate are of a watch that goes on from where the run before was, and
-	// Bookmark says up to where one was seen.
+	// failed notes that a request has failed. isResumed, confirm and isLate are of a watch that goes
+	// on after that, or from where the run before was, and Bookmark says up to where one was seen.
+	failed(err error) error
 	isResumed() bool
 	confirm(upTo string)
 	isLate() bool
@@ -67,6 +68,10 @@ type feeder struct {
 	// cut; 0 for lateWatch and lateSlack.
 	late    int
 	cutLate time.Duration
+	// anew is when a list was due last that was not waited for.
+	anew time.Time
+	// ended is when the Reflector has ended, which begins anew after a pause; zero once it has.
+	ended time.Time
 }
 
 // listerWatcher is what the Reflector gets. Whether lists are streamed depends on
@@ -110,7 +115,7 @@ func (f *feeder) list(ctx context.Context, _ metav1.ListOptions) (runtime.Object
 			options.Limit /= 2
 			continue
 		} else if err != nil {
-			return nil, err // where it has expired, the Reflector begins anew
+			return nil, f.failed(ctx, err) // where it has expired, the Reflector begins anew
 		}
 		about, err := meta.ListAccessor(page)
 		if err != nil {
@@ -141,13 +146,16 @@ func (f *feeder) list(ctx context.Context, _ metav1.ListOptions) (runtime.Object
 // from the list's end on. A list that breaks off is an error: the Reflector then
 // asks for it in pages, which nobody cuts off for being taken slowly.
 func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	if options.SendInitialEvents == nil || !*options.SendInitialEvents {
-		return f.watchOn(ctx, options)
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.confirm(ctx); err != nil {
 		return nil, err
+	}
+	if options.SendInitialEvents == nil || !*options.SendInitialEvents {
+		if f.expired.Load() {
+			return nil, apierrors.NewResourceExpired("a list is due")
+		}
+		return f.watchOn(ctx, options)
 	}
 	if w, err := f.watchFrom(ctx, options); w != nil || err != nil {
 		return w, err
@@ -155,7 +163,7 @@ func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 	f.expired.Store(false)
 	w, err := f.client.WatchWithContext(ctx, options)
 	if err != nil {
-		return nil, err
+		return nil, f.failed(ctx, err)
 	}
 	end, err := f.stream(ctx, w)
 	if err != nil {

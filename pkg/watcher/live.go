@@ -96,15 +96,13 @@ type Live struct {
 	newEngine func(causality.Options) engine
 	// keeper has the engine and its journal, once there is one.
 	keeper atomic.Pointer[journal.Keeper]
-	// catchingUp says that lists are to tell what happened since the run before; pods are
-	// what they have told of pods, of podBytes.
-	catchingUp bool
-	pods       []causality.Observation
-	podBytes   int64
-	podsAt     []journal.Position // what these lead to
-	// backlog is what watches tell of what happened since the run before; nil where nothing waits
-	// for that. at and marks are what a batch leads to, and listing the sources that are listed.
+	// backlog is what is told of what happened since the run before, or in an outage; nil where nobody
+	// waits for that. heard is when the API server was heard of last while there was none, and away
+	// are the sources that cannot be read. at and marks are what a batch leads to, and listing the
+	// sources that are listed.
 	backlog *backlog
+	heard   time.Time
+	away    map[string]bool
 	at      []journal.Position
 	marks   []sourceMark
 	listing map[string]bool
@@ -273,9 +271,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		select {
 		case in := <-l.queue.out():
 			finished = append(l.observe(keeper, l.batch(in)), l.nothingLately(keeper)...)
-			if l.backlog != nil && l.backlog.bytes >= backlogBytes {
-				finished = append(finished, l.spillBacklog(keeper)...)
-			}
+			finished = append(finished, l.spillBacklog(keeper)...)
 		case now := <-ticker.C():
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
@@ -285,19 +281,19 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			shed.note(&stats, now)
 			l.noteListed(keeper)
 			keeper.Tick()
+			finished = l.spillBacklog(keeper)
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
 			// through, and not while the watch is down.
 			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) ||
 				l.backlog != nil && l.backlog.waiting(now) {
-				continue
+				break
 			}
-			finished = l.observe(keeper, l.allBack())
 			if !l.listed {
 				l.listed = true
 				l.options.Log.Info("watching; a change is told when it is over, and what was over before is not", l.watched()...)
-				finished = append(finished, l.caughtUp(keeper)...)
 			}
+			finished = append(finished, l.caughtUp(keeper)...)
 			finished = append(finished, keeper.Advance(now)...)
 			passed = passage.by(now, stats.Clocks)
 		case ask := <-l.previews.asked:
@@ -324,7 +320,10 @@ func (l *Live) drain(keeper *journal.Keeper, sink Sink) error {
 				return err
 			}
 		default:
-			return l.deliver(keeper, sink, l.observe(keeper, l.allBack()))
+			if l.backlog == nil || keeper.Kept() { // what was missed is told by the next run
+				return nil
+			}
+			return l.deliver(keeper, sink, l.tellBacklog(keeper))
 		}
 	}
 }

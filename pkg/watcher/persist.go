@@ -28,6 +28,7 @@ type attempt int
 const (
 	failed attempt = iota
 	refused
+	again // at once
 	done
 )
 
@@ -49,6 +50,8 @@ func persistAs(ctx context.Context, pauses wait.Backoff, back func() <-chan stru
 		switch what {
 		case done:
 			return
+		case again:
+			continue
 		case failed:
 			pause = soon.Step()
 		case refused:

@@ -209,107 +209,35 @@ func (l *Live) batch(first queued) []causality.Observation {
 	return l.batched
 }
 
-// take adds what was in the queue to a batch. What a list after an outage says of pods waits
-// for the lists of all else: a pod is gone because its ReplicaSet was scaled down, and of what
-// was missed only the arrival says what came first.
+// take adds what was in the queue to a batch, or keeps it where it is to wait for something.
 func (l *Live) take(batch []causality.Observation, in queued) []causality.Observation {
 	o := l.queue.took(in)
-	switch {
-	case in.mark != nil:
+	if in.mark != nil {
+		if l.backlog == nil && in.mark.version != "" {
+			l.heard = l.options.Clock.Now()
+		}
 		l.takeMark(*in.mark)
 		return batch
-	case l.backlog != nil:
+	}
+	if l.backlog != nil {
 		source := l.sourceOf(o)
 		l.backlog.add(o, source, l.listing[source])
 		return batch
 	}
+	l.heard = o.Time
 	p := l.position(o)
 	if l.spool != nil && l.spool.add(o) {
 		return batch
 	}
-	if o.Object.GetObjectKind().GroupVersionKind().GroupKind() != podKind.GroupKind() || !l.podsWait() {
-		l.at = append(l.at, p)
-		return append(batch, o)
-	}
-	l.pods, l.podsAt = append(l.pods, o), append(l.podsAt, p)
-	if l.podBytes += in.size; l.podBytes > queueBytes {
-		batch = append(batch, l.waitingPods()...)
-	}
-	return batch
-}
-
-// podsWait says whether what comes of pods waits: while lists say what happened since the run
-// before, and while something that is watched cannot be read. What is told of pods by a watch
-// that is back before that of their ReplicaSets would be told of no change.
-func (l *Live) podsWait() bool {
-	return l.catchingUp || len(l.pods) > 0 || l.listed && l.streams.blind()
-}
-
-// allBack are the observations of pods that have waited for all streams to be back.
-func (l *Live) allBack() []causality.Observation {
-	if l.catchingUp {
-		return nil
-	}
-	return l.waitingPods()
-}
-
-// waitingPods are the observations of pods that have waited. They count as seen now.
-func (l *Live) waitingPods() []causality.Observation {
-	out := l.pods
-	l.at = append(l.at, l.podsAt...)
-	l.pods, l.podBytes, l.podsAt = nil, 0, nil
-	for i := range out {
-		out[i].Time = l.options.Clock.Now()
-	}
-	return out
-}
-
-// catchUp has the engine hold everything back while lists say what happened since the run
-// before, until caughtUp.
-func (l *Live) catchUp(k *journal.Keeper) {
-	switch {
-	case k.Resumes():
-		l.catchingUp = true
-		if positions := k.Positions(); len(positions) > 0 {
-			l.backlog = newBacklog(positions)
-			l.backlog.waitOnly(l.streams.follows)
-		}
-		k.Hold()
-	case l.handout.Load() != nil:
-		l.spool = newSpool()
-	}
-}
-
-// caughtUp ends that.
-func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
-	if l.spool != nil {
-		return l.tellLately(k)
-	}
-	if !l.catchingUp {
-		return nil
-	}
-	l.catchingUp = false
-	if l.backlog != nil {
-		finished = l.tellBacklog(k)
-	}
-	finished = append(finished, l.observe(k, l.waitingPods())...)
-	k.Release()
-	return finished
-}
-
-// spillBacklog feeds what there is of it, as there is no room for more. What comes behind it is
-// told as lists are.
-func (l *Live) spillBacklog(k *journal.Keeper) []spans.Trace {
-	l.options.Log.Warn("more has happened since the run before than there is room to put in order; what is left is dated by its arrival")
-	l.backlog.lists = true
-	return l.tellBacklog(k)
+	l.at = append(l.at, p)
+	return append(batch, o)
 }
 
 // noteListed writes down which first lists are through, once all that they had is in the
 // journal.
 func (l *Live) noteListed(k *journal.Keeper) {
 	through := l.streams.throughBy()
-	if l.queue.length() > 0 || l.catchingUp || l.spool != nil {
+	if l.queue.length() > 0 || l.backlog != nil || l.spool != nil {
 		return
 	}
 	slices.SortFunc(through, cmp.Compare[string])

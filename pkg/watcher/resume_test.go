@@ -83,36 +83,32 @@ func TestResumption(t *testing.T) {
 	}
 }
 
-// While it catches up, what lists say of pods waits for those of all else.
-func TestPodsWaitWhileCatchingUp(t *testing.T) {
+// Where there is a journal, and nowhere to watch on from, what lists say of pods is told behind what
+// they say of all else, whichever comes first.
+func TestListedPodsAreToldLast(t *testing.T) {
 	l := newTestLive(t)
-	l.catchingUp = true
+	engine := &noting{Engine: causality.New(causality.Options{})}
+	k := remembering(t, engine)
+	l.backlog = newBacklog(map[string]bool{})
 	var want []string
 	observations := recorded(t, "slow-image-pull.jsonl")
 	for _, o := range observations {
-		if err := l.enqueue(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var early []causality.Observation
-	for l.queue.length() > 0 {
-		early = append(early, slices.Clone(l.batch(<-l.queue.out()))...)
-	}
-	for _, o := range early {
-		if _, ok := o.Object.(*corev1.Pod); ok {
-			t.Error("a pod did not wait")
-		}
+		l.take(nil, queued{mark: &sourceMark{source: l.sourceOf(o), listing: true}})
 	}
 	for _, o := range observations {
+		l.take(nil, queued{Observation: o})
 		if p, ok := o.Object.(*corev1.Pod); ok {
 			want = append(want, p.ResourceVersion)
 		}
 	}
+	l.tellBacklog(k)
 	var got []string
-	for _, o := range l.waitingPods() {
-		got = append(got, o.Object.(*corev1.Pod).ResourceVersion)
+	for _, o := range engine.told[len(engine.told)-len(want):] {
+		if p, ok := o.Object.(*corev1.Pod); ok {
+			got = append(got, p.ResourceVersion)
+		}
 	}
-	if len(want) == 0 || !slices.Equal(got, want) || len(early)+len(got) != len(observations) {
-		t.Errorf("waited %q, want %q", got, want)
+	if len(want) == 0 || !slices.Equal(got, want) || len(engine.told) != len(observations) {
+		t.Errorf("the last pods of %d are %q, want %q of %d", len(engine.told), got, want, len(observations))
 	}
 }

@@ -40,11 +40,14 @@ type store struct {
 	listing, goesOn bool
 	// version is up to where all was seen.
 	version string
-	// reached is told that a list has begun, or up to where all was emitted; nil for nobody.
-	reached func(version string, listing bool) error
-	// resumed says that version is that of the run before, and nobody knows yet whether the API
-	// server is as far. late says that what comes is from before this run began, up to the version
-	// upTo, and stated is what the object at hand states of when it was written.
+	// reached is told what the source says of itself, which it is to name; nil for nobody.
+	reached func(sourceMark) error
+	// optional and found are the source's.
+	optional, found bool
+	// resumed says that version is that of the run before, or of before an outage, and nobody knows
+	// yet whether the API server is as far. late says that what comes is from before that was found
+	// out, up to the version upTo, and stated is what the object at hand states of when it was
+	// written.
 	resumed, late bool
 	upTo          string
 	stated        time.Time
@@ -311,7 +314,7 @@ func (s *objectStore) Replace(list []any, resourceVersion string) error {
 	}
 	s.listed(s.missedDeletions)
 	s.version = resourceVersion
-	return s.mark(resourceVersion, false)
+	return s.mark(sourceMark{version: resourceVersion})
 }
 
 // missed observes a deletion of which only the identity is left.
@@ -453,7 +456,7 @@ func (s *eventStore) Replace(list []any, listVersion string) error {
 	s.fed = nil
 	s.listed(0)
 	s.version = listVersion
-	return s.mark(listVersion, false)
+	return s.mark(sourceMark{version: listVersion})
 }
 
 // newer says whether resource version a is later than b; where they cannot be

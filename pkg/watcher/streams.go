@@ -146,11 +146,14 @@ func (s *streams) read(ctx context.Context, src source, into intake) {
 		if ctx.Err() != nil {
 			lists.wait() // the store is the next one's now
 		}
+		lists.ended = time.Now()
 		switch {
 		case src.found && apierrors.IsNotFound(err):
 			return done
 		case src.optional && isRefusal(err):
 			return refused
+		case ctx.Err() == nil && lists.isDue():
+			return again
 		}
 		return failed
 	})
@@ -174,15 +177,17 @@ func (s *streams) objectStore(src source) *objectStore {
 // baseStore is what the stores for a source have in common.
 func (s *streams) baseStore(src source) store {
 	return store{
-		kind: src.kind,
-		emit: s.observe,
-		hide: s.hide,
-		now:  s.now,
-		reached: func(version string, listing bool) error {
+		kind:     src.kind,
+		emit:     s.observe,
+		hide:     s.hide,
+		now:      s.now,
+		optional: src.optional, found: src.found,
+		reached: func(m sourceMark) error {
 			if s.reached == nil {
 				return nil
 			}
-			return s.reached(sourceMark{sourceKey(src.kind.GroupKind(), src.namespace), version, listing})
+			m.source = sourceKey(src.kind.GroupKind(), src.namespace)
+			return s.reached(m)
 		},
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())

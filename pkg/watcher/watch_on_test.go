@@ -2,10 +2,7 @@ package watcher
 
 import (
 	"fmt"
-	"log/slog"
-	"net/url"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -60,11 +57,11 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 		},
 		"too old": {
 			asked: asked{list: []string{"9", "9"}, opens: []error{expired, nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
-			want:  []string{"lists", "pod 9", "seen 9", "pod 10"},
+			want:  []string{"lists", "pod 9 late", "seen 9", "pod 10"},
 		},
 		"too old, as the watch itself says": { // which is how an API server with a watch cache says it
 			asked: asked{list: []string{"9", "9"}, opens: []error{nil, nil, unauthorized}, watches: [][]watch.Event{{endsWith(expired)}, modified("10")}},
-			want:  []string{"lists", "pod 9", "seen 9", "pod 10"},
+			want:  []string{"lists", "pod 9 late", "seen 9", "pod 10"},
 		},
 		"cannot be watched for a while": {
 			asked: asked{
@@ -76,7 +73,7 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 		},
 		"a server restored from a backup": {
 			asked: asked{list: []string{"4", "4"}, opens: []error{nil, unauthorized}, watches: [][]watch.Event{modified("10")}},
-			want:  []string{"lists", "pod 4", "seen 4", "pod 10"},
+			want:  []string{"lists", "pod 4 late", "seen 4", "pod 10"},
 		},
 	} {
 		for _, streams := range []bool{true, false} {
@@ -94,11 +91,13 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 						got = append(got, "pod "+versionOf(o.Object)+late)
 						return nil
 					},
-					reached: func(version string, listing bool) error {
-						if listing {
+					reached: func(m sourceMark) error {
+						switch {
+						case m.away:
+						case m.listing:
 							got = append(got, "lists")
-						} else {
-							got = append(got, "seen "+version)
+						default:
+							got = append(got, "seen "+m.version)
 							isCaughtUp = true
 						}
 						return nil
@@ -130,7 +129,6 @@ func TestWatchesOnFromAJournal(t *testing.T) {
 func TestPositionsAreBehindWhatWaits(t *testing.T) {
 	l := newTestLive(t)
 	l.listed = true
-	l.streams.trouble = newTrouble(slog.New(slog.DiscardHandler), "here")
 	k, err := journal.Open(journal.Options{Dir: t.TempDir(), New: func() journal.Engine { return causality.New(causality.Options{}) }})
 	if err != nil {
 		t.Fatal(err)
@@ -143,21 +141,16 @@ func TestPositionsAreBehindWhatWaits(t *testing.T) {
 		p.SetGroupVersionKind(podKind.GroupVersionKind)
 		return queued{Observation: causality.Observation{Time: time.Unix(9, 0), Type: watch.Modified, Object: p}}
 	}
-	says := func(version string, listing bool) queued {
-		return queued{mark: &sourceMark{source: sourceKey(podKind.GroupKind(), ""), version: version, listing: listing}}
+	mark := func(m sourceMark) queued {
+		m.source = sourceKey(podKind.GroupKind(), "")
+		return queued{mark: &m}
 	}
+	says := func(version string, listing bool) queued { return mark(sourceMark{version: version, listing: listing}) }
 	feed := func(all ...queued) string {
 		for _, in := range all {
 			l.observe(k, l.take(nil, in))
 		}
 		return fmt.Sprint(k.Positions())
-	}
-	waits := func(back bool) {
-		var err error
-		if !back {
-			err = &url.Error{Op: "Get", URL: "https://here", Err: syscall.ECONNREFUSED}
-		}
-		l.streams.report(t.Context(), l.streams.sources[1], metav1.ListOptions{}, err)
 	}
 	check := func(what, got, want string) {
 		t.Helper()
@@ -167,22 +160,27 @@ func TestPositionsAreBehindWhatWaits(t *testing.T) {
 	}
 	check("watched", feed(pod("1"), pod("2")), "map[Pod :2]")
 	check("a bookmark", feed(says("5", false)), "map[Pod :5]")
-	check("a list", feed(says("", true), pod("6")), "map[]")
-	check("a list that is through", feed(pod("7"), says("8", false)), "map[Pod :8]")
-	waits(false)
-	check("pods that wait", feed(pod("9"), says("11", false)), "map[Pod :8]")
-	check("more that wait", feed(pod("12")), "map[Pod :8]")
-	waits(true)
-	l.observe(k, l.allBack())
-	check("pods that have waited", feed(), "map[Pod :12]")
+	l.options.Clock = clocktesting.NewFakeClock(time.Unix(20, 0))
+	tell := func() string {
+		l.tellBacklog(k)
+		return feed()
+	}
+	check("a list", feed(says("", true), pod("6")), "map[Pod :5]")
+	l.options.Clock = clocktesting.NewFakeClock(time.Unix(20, 0).Add(backlogLongest))
+	l.spillBacklog(k)
+	check("a list that takes long", feed(), "map[]")
+	check("a list that is through", feed(pod("7"), says("8", false)), "map[]")
+	check("and told", tell(), "map[Pod :8]")
+	check("what waits", feed(mark(sourceMark{away: true}), pod("9"), says("11", false), pod("12")), "map[Pod :8]")
+	check("what has waited", tell(), "map[Pod :12]")
+	check("what may not be read", feed(mark(sourceMark{away: true}), mark(sourceMark{refused: true})), "map[Pod :12]")
+	check("and is not waited for", tell(), "map[Pod :12]")
 
 	// What is missed while one kind is listed: the list is behind all else, and what a watch tells
 	// behind the list is behind that.
 	l.backlog = newBacklog(k.Positions())
 	check("a backlog", feed(pod("13"), says("", true), pod("14"), says("15", false), pod("16")), "map[Pod :12]")
-	l.options.Clock = clocktesting.NewFakeClock(time.Unix(20, 0))
-	l.tellBacklog(k)
-	check("a backlog that is told", feed(), "map[Pod :16]")
+	check("a backlog that is told", tell(), "map[Pod :16]")
 	l.backlog = newBacklog(k.Positions())
 	feed(pod("17"), says("20", false), pod("21"))
 	l.tellBacklog(k)
@@ -208,16 +206,20 @@ func TestMissedIsDated(t *testing.T) {
 		write("ReplicaSet ", "24", "a", 20, false),
 		events(write("Event ", "3", "e", 25, true)), // in a store of its own
 		events(write("Event ", "4", "f", 40, true)),
-		{source: "Pod ", version: "80", listed: true},
-		{source: "Deployment ", version: "81", listed: true},
+		{source: "Pod ", version: "80", listed: true, inList: true, came: at(56)},
+		{source: "Pod ", version: "83", listed: true, came: at(57)},
+		{source: "Deployment ", version: "81", listed: true, inList: true, came: at(58)},
+		{source: "Deployment ", version: "85", listed: true, came: at(59)},
+		{source: "Pod ", version: "87", listed: true, came: at(59)},
+		{source: "Pod ", version: "82", listed: true, stated: at(35), came: at(60)},
 	}
 	var got []string
-	for _, m := range b.sorted(from, now) {
+	for _, m := range b.sorted(from, from, now) {
 		got = append(got, fmt.Sprintf("%s%s %d-%d", m.source, m.version, m.since.Unix()-1000, m.by.Unix()-1000))
 	}
 	want := []string{
 		"ReplicaSet 18 0-10", "Pod 20 10-10", "Pod 22 10-20", "ReplicaSet 24 20-20", "Event 3 25-25", "Pod 26 30-30", "Event 4 40-40",
-		"Pod 90 30-60", "Deployment 81 0-60", "Pod 80 0-60",
+		"Deployment 81 0-58", "Pod 80 0-58", "Pod 83 57-58", "Deployment 85 59-59", "Pod 87 59-59", "Pod 90 30-60", "Pod 82 35-60",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -1,0 +1,257 @@
+package watcher
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
+	"github.com/rollspan/rollspan/pkg/spans"
+)
+
+// A Live has a backlog while something that it watches tells what it has missed: from its start on
+// where there is a journal, and since a request has failed.
+
+// sourceMark is what a source says of itself: that all is told up to a version, or that a list of it
+// begins.
+type sourceMark struct {
+	source, version string
+	listing         bool
+	// away says instead that it cannot be read, so that what comes when it can is late, and refused
+	// that it may not be. Nothing else waits for one that was found alone.
+	away, refused, found bool
+}
+
+func (m sourceMark) position() journal.Position {
+	return journal.Position{Source: m.source, Version: m.version}
+}
+
+// sourceKey names a source in the journal.
+func sourceKey(gk schema.GroupKind, namespace string) string { return gk.String() + " " + namespace }
+
+func isOfPods(source string) bool {
+	return strings.HasPrefix(source, sourceKey(podKind.GroupKind(), ""))
+}
+
+// sourceOf is the source that an observation came from.
+func (l *Live) sourceOf(o causality.Observation) string {
+	namespace := ""
+	if m, ok := o.Object.(metav1.Object); ok && len(l.options.Namespaces) > 0 {
+		namespace = m.GetNamespace()
+	}
+	return sourceKey(o.Object.GetObjectKind().GroupVersionKind().GroupKind(), namespace)
+}
+
+// position is what an observation leads to: nothing where it is of a list, or the watch has not
+// told it.
+func (l *Live) position(o causality.Observation) journal.Position {
+	source, version := l.sourceOf(o), versionOf(o.Object)
+	if l.listing[source] || version == "" {
+		return journal.Position{}
+	}
+	p := journal.Position{Source: source, Version: version}
+	if l.spool != nil {
+		l.reachLater(p)
+		return journal.Position{}
+	}
+	return p
+}
+
+// enqueueMark has what a source says of itself come behind its observations.
+func (l *Live) enqueueMark(ctx context.Context, m sourceMark) error {
+	select {
+	case l.queue.items <- queued{mark: &m}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// takeMark takes in what a source says of itself.
+func (l *Live) takeMark(m sourceMark) {
+	if l.listing == nil {
+		l.listing = map[string]bool{}
+	}
+	switch {
+	case m.listing:
+		l.listing[m.source] = true
+	case !m.away && !m.refused:
+		delete(l.listing, m.source)
+	}
+	mark(&l.away, m.source, m.away)
+	if l.backlog == nil && l.listed && !m.found && (m.away || m.listing) {
+		l.backlog = l.newOutage()
+	}
+	switch {
+	case l.backlog != nil:
+		l.backlog.mark(m)
+	case m.away, m.refused:
+	case l.spool != nil:
+		l.reachLater(m.position())
+	default:
+		l.marks = append(l.marks, m)
+	}
+}
+
+// unheard is how long a connection may be dead before that is noticed: client-go asks after 30 s of
+// silence, and waits for 15 s.
+const unheard = 45 * time.Second
+
+// newOutage is a backlog of what is missed from now on, as something that is watched cannot be read,
+// or is listed again.
+func (l *Live) newOutage() *backlog {
+	b := newBacklog(l.away)
+	b.heard = l.options.Clock.Now().Add(-unheard)
+	if l.heard.After(b.heard) {
+		b.heard = l.heard
+	}
+	return b
+}
+
+// reachLater notes a position of what is kept until the first lists are through.
+func (l *Live) reachLater(p journal.Position) {
+	if l.later == nil {
+		l.later = map[string]string{}
+	}
+	l.later[p.Source] = p.Version
+}
+
+// observe feeds a batch, and notes up to where all is in the journal then.
+func (l *Live) observe(k *journal.Keeper, batch []causality.Observation) []spans.Trace {
+	if l.spool == nil && len(l.later) > 0 {
+		reach(k, l.later)
+		l.later = nil
+	}
+	finished := k.ObserveAt(batch, l.at)
+	for _, m := range l.marks {
+		k.Reached(m.position())
+	}
+	l.at, l.marks = l.at[:0], l.marks[:0]
+	return finished
+}
+
+// reach notes positions.
+func reach(k *journal.Keeper, positions map[string]string) {
+	for _, source := range slices.Sorted(maps.Keys(positions)) {
+		k.Reached(journal.Position{Source: source, Version: positions[source]})
+	}
+}
+
+// catchUp has the engine hold everything back while what happened since the run before is told,
+// until caughtUp.
+func (l *Live) catchUp(k *journal.Keeper) {
+	switch {
+	case k.Resumes():
+		l.backlog = newBacklog(k.Positions())
+		l.backlog.waitOnly(l.streams.follows)
+		k.Hold()
+	case l.handout.Load() != nil:
+		l.spool = newSpool()
+	}
+}
+
+// caughtUp ends that, and the wait for what an outage has missed.
+func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
+	if l.spool != nil {
+		return l.tellLately(k)
+	}
+	if l.backlog == nil {
+		return nil
+	}
+	return l.tellBacklog(k)
+}
+
+// tellBacklog feeds what was missed. Where all of it is there, and none of it came from a list, the
+// engine hands out what is finished as it would have.
+func (l *Live) tellBacklog(k *journal.Keeper) []spans.Trace {
+	b := l.backlog
+	l.backlog = nil
+	finished := l.tellMissed(k, b, !b.lists && !b.spilled)
+	k.Release()
+	return finished
+}
+
+// spillBacklog feeds what there is of it, where that is as much as may wait, and leaves the rest to be
+// put in order by itself.
+func (l *Live) spillBacklog(k *journal.Keeper) []spans.Trace {
+	b := l.backlog
+	if b == nil || !b.isFull(l.options.Clock.Now()) {
+		return nil
+	}
+	l.backlog = b.rest()
+	if b.bytes >= backlogBytes {
+		l.options.Log.Warn("more has happened while nobody looked than there is room to put in order at once; it is told in parts, and what comes late in a later one is known less well")
+	}
+	return l.tellMissed(k, b, false)
+}
+
+// tellMissed feeds what was missed, which is the whole of it or not.
+func (l *Live) tellMissed(k *journal.Keeper, b *backlog, whole bool) (finished []spans.Trace) {
+	ahead := time.Duration(0) // of the API server's clock
+	for _, c := range k.EngineStats().Clocks {
+		if c.Node == "" && c.Component == "" {
+			ahead = c.Offset
+		}
+	}
+	now := l.options.Clock.Now().Add(-ahead)
+	at := k.Now().Add(-ahead)
+	if at.After(now) {
+		at = now
+	}
+	earliest := at
+	if heard := b.heard.Add(-ahead); !b.heard.IsZero() && heard.Before(at) {
+		earliest = heard
+	}
+	if whole {
+		k.Release()
+	} else {
+		k.Hold()
+	}
+	var batch []causality.Observation
+	feed := func() {
+		finished = append(finished, l.observe(k, batch)...)
+		batch = batch[:0]
+	}
+	behind := false
+	tick := max(time.Second, now.Sub(at)/mostTicks)
+	b.shift(-ahead)
+	for _, m := range b.sorted(earliest, at, now) {
+		for next := at.Add(tick); whole && next.Before(m.by); next = next.Add(tick) {
+			feed()
+			at = next
+			finished = append(finished, k.Advance(next.Add(ahead))...)
+		}
+		o, err := journal.DecodeObservation(m.packed)
+		if err != nil {
+			continue // it was encoded here
+		}
+		o.Time, o.Since = m.by.Add(ahead), time.Time{}
+		if !o.Initial && !m.by.Equal(m.arrived) {
+			o.Since = m.since
+		}
+		if m.listed && !behind {
+			behind = true
+			feed()
+			for source := range b.listed {
+				k.Reached(journal.Position{Source: source}) // until all of the list is there
+			}
+		}
+		p := m.position()
+		if m.listed {
+			p = journal.Position{}
+		}
+		batch, l.at = append(batch, o), append(l.at, p)
+		if len(batch) == maxBatch {
+			feed()
+		}
+	}
+	feed()
+	reach(k, b.last)
+	return finished
+}
