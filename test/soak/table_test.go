@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ var (
 	podsOfEach   = flag.Int("soak.pods", 3, "how many pods each has")
 	lasts        = flag.Duration("soak.for", 75*time.Second, "how long they do; at least as long as it takes to disturb as often")
 	fiveHundreds = flag.Duration("soak.500s", 15*time.Second, "how long the API server answers by 500 at a time")
-	only         = flag.String("soak.rows", "", "rows whose name has this, beside what is not disturbed")
+	only         = flag.String("soak.rows", "", "a regular expression: rows whose name has this, beside what is not disturbed")
 	figures      = flag.String("soak.o", "", "a Markdown file that has the figures put between its marks")
 	seeded       = flag.Uint64("soak.seed", 1, "what chance begins with")
 	keep         = flag.String("soak.keep", "", "a directory for what the rollspans said")
@@ -59,7 +60,8 @@ func TestTable(t *testing.T) {
 		t.Skip("boots a cluster")
 	}
 	began := time.Now()
-	rows := slices.DeleteFunc(table(), func(r row) bool { return r.name != undisturbed && !strings.Contains(r.name, *only) })
+	wanted := regexp.MustCompile(*only)
+	rows := slices.DeleteFunc(table(), func(r row) bool { return r.name != undisturbed && !wanted.MatchString(r.name) })
 	if !canMount(t) {
 		t.Log("rows with a small disk are left out: there is nobody here who may mount one")
 		rows = slices.DeleteFunc(rows, func(r row) bool { return r.small != "" })
