@@ -148,6 +148,7 @@ bench: build ## Measure what rollspan costs, beside a program that only watches,
 bench-large: build ## Measure the same with 5,000 and 10,000 pods, the page, logs, first lists and recovery (an hour and a half)
 	go run ./test/bench/cost -pods 2000 -with 'page=--ui-address 127.0.0.1:0' -with 'logs=--logs' -o $(BENCH_DIR)/with $(BENCH_ARGS)
 	go run ./test/bench/cost -pods 5000,10000 -with 'data-dir=--data-dir {dir}' -restarts -limit 40m -o $(BENCH_DIR)/large $(BENCH_ARGS)
+	go test ./pkg/journal -run '^$$' -bench Recover -benchtime 1x -cpu 1 -timeout 1h -recover.pods 50000
 	go run ./test/bench/lists
 
 .PHONY: bench-lists

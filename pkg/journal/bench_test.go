@@ -1,7 +1,10 @@
 package journal_test
 
 import (
+	"flag"
 	"fmt"
+	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,8 +17,9 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// cluster is a recording's stream, repeated for other objects until it tells of so many pods.
-func cluster(b *testing.B, pods int) (steps []step) {
+// cluster is a recording's stream, repeated for other objects until it tells of so many pods. It is
+// made as it is read: that of 50,000 pods would take 10 GiB.
+func cluster(b *testing.B, pods int) iter.Seq[stream.Observation] {
 	b.Helper()
 	recorded := load(b, "rolling-update-undo-scale-restart")
 	perCopy := map[types.UID]bool{}
@@ -24,34 +28,42 @@ func cluster(b *testing.B, pods int) (steps []step) {
 			perCopy[p.UID] = true
 		}
 	}
-	var now time.Time
-	for copies := range (pods + len(perCopy) - 1) / len(perCopy) {
-		rename := func(uid types.UID) types.UID { return types.UID(fmt.Sprintf("%s-%d", uid, copies)) }
-		for _, s := range recorded {
-			if s.observation.Object == nil {
-				continue
+	return func(yield func(stream.Observation) bool) {
+		var now time.Time
+		for copies := range (pods + len(perCopy) - 1) / len(perCopy) {
+			for _, s := range recorded {
+				if s.observation.Object == nil {
+					continue
+				}
+				o := copied(s.observation, copies)
+				if o.Time.Before(now) {
+					o.Time = now
+				}
+				now = o.Time
+				if !yield(o) {
+					return
+				}
 			}
-			o := s.observation
-			o.Object = o.Object.DeepCopyObject()
-			m := o.Object.(metav1.Object)
-			m.SetUID(rename(m.GetUID()))
-			m.SetNamespace(fmt.Sprintf("%s-%d", m.GetNamespace(), copies))
-			refs := m.GetOwnerReferences()
-			for i := range refs {
-				refs[i].UID = rename(refs[i].UID)
-			}
-			m.SetOwnerReferences(refs)
-			if e, ok := o.Object.(*corev1.Event); ok {
-				e.InvolvedObject.UID, e.InvolvedObject.Namespace = rename(e.InvolvedObject.UID), m.GetNamespace()
-			}
-			if o.Time.Before(now) {
-				o.Time = now
-			}
-			now = o.Time
-			steps = append(steps, step{observation: o})
 		}
 	}
-	return steps
+}
+
+// copied is an observation of another object that is like one.
+func copied(o stream.Observation, number int) stream.Observation {
+	rename := func(uid types.UID) types.UID { return types.UID(fmt.Sprintf("%s-%d", uid, number)) }
+	o.Object = o.Object.DeepCopyObject()
+	m := o.Object.(metav1.Object)
+	m.SetUID(rename(m.GetUID()))
+	m.SetNamespace(fmt.Sprintf("%s-%d", m.GetNamespace(), number))
+	refs := m.GetOwnerReferences()
+	for i := range refs {
+		refs[i].UID = rename(refs[i].UID)
+	}
+	m.SetOwnerReferences(refs)
+	if e, ok := o.Object.(*corev1.Event); ok {
+		e.InvolvedObject.UID, e.InvolvedObject.Namespace = rename(e.InvolvedObject.UID), m.GetNamespace()
+	}
+	return o
 }
 
 // opened is a Keeper of a directory, as rollspan has it.
@@ -69,15 +81,19 @@ func opened(b *testing.B, dir string) *journal.Keeper {
 
 // observe has a Keeper observe all of a stream, as many at once as come at once while much goes
 // on.
-func observe(k *journal.Keeper, steps []step) {
-	const batch = 16
-	for i := 0; i < len(steps); i += batch {
-		var observations []stream.Observation
-		for _, s := range steps[i:min(i+batch, len(steps))] {
-			observations = append(observations, s.observation)
-		}
-		k.AcknowledgeAll(k.Observe(observations...))
+func observe(k *journal.Keeper, all iter.Seq[stream.Observation]) {
+	const most = 16
+	batch := make([]stream.Observation, 0, most)
+	feed := func() {
+		k.AcknowledgeAll(k.Observe(batch...))
+		batch = batch[:0]
 	}
+	for o := range all {
+		if batch = append(batch, o); len(batch) == most {
+			feed()
+		}
+	}
+	feed()
 	k.Tick()
 }
 
@@ -85,7 +101,7 @@ func observe(k *journal.Keeper, steps []step) {
 func BenchmarkObserve(b *testing.B) {
 	for _, with := range []bool{false, true} {
 		b.Run(fmt.Sprintf("journal=%t", with), func(b *testing.B) {
-			steps := cluster(b, 1000)
+			steps := slices.Collect(cluster(b, 1000))
 			b.ReportAllocs()
 			b.ResetTimer()
 			n, bytes := 0, int64(0)
@@ -95,7 +111,7 @@ func BenchmarkObserve(b *testing.B) {
 					dir = b.TempDir()
 				}
 				l := opened(b, dir)
-				observe(l, steps)
+				observe(l, slices.Values(steps))
 				n += len(steps)
 				bytes += l.Stats().Bytes
 				_ = l.Rest() // it is over
@@ -107,12 +123,13 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// BenchmarkRecover has how long it takes to go on with the rollouts of 10,000 pods.
+var recoverPods = flag.Int("recover.pods", 10_000, "the pods of BenchmarkRecover")
+
+// BenchmarkRecover has how long it takes to go on with the rollouts of so many pods.
 func BenchmarkRecover(b *testing.B) {
-	steps := cluster(b, 10_000)
 	dir := b.TempDir()
 	before := opened(b, dir)
-	observe(before, steps)
+	observe(before, cluster(b, *recoverPods))
 	before.Kill()
 	for b.Loop() {
 		k := opened(b, dir)
