@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -50,6 +51,8 @@ type collector struct {
 	address string
 	byHTTP  bool
 	jaeger  coltracepb.TraceServiceClient
+	// listener takes log records; nil where none are sent.
+	listener *listener
 
 	mu sync.Mutex
 	// behaves says how to behave towards the next request; nil for well.
@@ -110,6 +113,9 @@ func (c *collector) up() {
 	} else {
 		s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
 		coltracepb.RegisterTraceServiceServer(s, byGRPC{c: c})
+		if c.listener != nil {
+			collogspb.RegisterLogsServiceServer(s, c.listener)
+		}
 		go func() { _ = s.Serve(l) }()
 		stop = s.Stop
 	}

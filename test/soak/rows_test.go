@@ -32,6 +32,8 @@ type row struct {
 	disturb       func(ctx context.Context, r *running)
 	// before and behind are done before it is started, and when nothing changes any more.
 	before, behind func(r *running)
+	// tells has its Events sent as log records, too, and its changes to a webhook.
+	tells bool
 	// small is the size of the data directory's disk, as mount has it.
 	small string
 	// whole says that of each change there is something to tell: the API server has all writes.
@@ -47,6 +49,7 @@ type running struct {
 	t         testing.TB
 	world     *world
 	collector *collector
+	listener  *listener // nil if it does not tell
 	api       *apiServer
 	dir       string
 	random    *rand.Rand
@@ -72,10 +75,10 @@ func table() []row {
 	}
 	well := func(r *running) { r.collector.behave(nil) }
 	return []row{
-		{name: undisturbed},
-		{name: "kill -9, data directory", dataDir: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
+		{name: undisturbed, tells: true},
+		{name: "kill -9, data directory", dataDir: true, tells: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
 		{name: "kill -9, pods expired (410), data directory", dataDir: true, times: 1, inSoak: 5, apart: every, disturb: killAndExpire},
-		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
+		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, tells: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
 		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
 		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, disturb: killLeader},
 		{name: "both killed", lease: true, replicas: 2, times: 1, inSoak: 3, apart: 60 * time.Second, disturb: killAndStart},
@@ -128,12 +131,15 @@ func (r *running) run(ctx context.Context) {
 	}
 }
 
-// start starts one more rollspan.
+// start starts one more rollspan. It settles as late as log records can wait for.
 func (r *running) start() {
-	args := []string{"run", "--kubeconfig", filepath.Join(r.dir, "kubeconfig"), "--cluster-name", r.cluster(), "--settle", "10s", "--log-level", "info"}
+	args := []string{"run", "--kubeconfig", filepath.Join(r.dir, "kubeconfig"), "--cluster-name", r.cluster(), "--settle", "8s", "--log-level", "info"}
 	args = append(append(args, r.collector.flags()...), r.more...)
 	for i := range spaces {
 		args = append(args, "-n", fmt.Sprintf("soak-%d", i))
+	}
+	if r.listener != nil {
+		args = append(args, r.listener.flags()...)
 	}
 	if r.dataDir {
 		args = append(args, "--data-dir", filepath.Join(r.dir, "data"))

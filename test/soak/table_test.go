@@ -52,6 +52,7 @@ type result struct {
 	changes  int
 	behind   time.Duration
 	examples []string
+	heard    []heard // of what it told beside spans
 }
 
 // TestTable has each fault of the table once or twice, beside one who is not disturbed.
@@ -66,7 +67,7 @@ func TestTable(t *testing.T) {
 		t.Log("rows with a small disk are left out: there is nobody here who may mount one")
 		rows = slices.DeleteFunc(rows, func(r row) bool { return r.small != "" })
 	}
-	rows = append([]row{{name: "expected"}}, rows...)
+	rows = append([]row{{name: "expected", tells: true}}, rows...)
 	w := newWorld(t, 2+*deployments**podsOfEach/100, rows)
 	l := &load{t: t, client: w.client, n: *deployments, pods: int32(*podsOfEach), pause: 4 * time.Second} //nolint:gosec // It is small.
 	if err := l.create(t.Context()); err != nil {
@@ -113,10 +114,12 @@ func TestTable(t *testing.T) {
 	}
 	for i, r := range results {
 		r.check(t)
+		r.checkTold(t, all[0], all[1])
 		slices.Sort(r.examples)
 		all[i+1].said.WriteString(strings.Join(r.examples, ""))
 		all[i+1].keep(t)
 	}
+	t.Log("beside spans\n" + heardTable(results))
 	if *figures != "" {
 		writeFigures(t, results, l)
 	}
@@ -355,7 +358,7 @@ func writeFigures(t *testing.T, results []*result, l *load) {
 	}
 	head := fmt.Sprintf("\nOn %s: %d Deployments with %d pods each, %d changes, %d %% of the counts, with the real API server, scheduler, controllers and Jaeger, and kwok's nodes.\n\n",
 		time.Now().UTC().Format(time.DateOnly), l.n, l.pods, l.changes.Load(), *percent)
-	if err := os.WriteFile(*figures, []byte(before+beginMark+head+tableOf(results)+endMark+behind), 0o600); err != nil {
+	if err := os.WriteFile(*figures, []byte(before+beginMark+head+tableOf(results)+"\n"+heardTable(results)+endMark+behind), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

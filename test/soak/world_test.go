@@ -139,6 +139,10 @@ func (w *world) begin(r row, seed uint64) *running {
 	w.t.Helper()
 	out := &running{row: r, t: w.t, world: w, dir: w.t.TempDir(), random: newRandom(seed, uint64(w.number(r.name)))} //nolint:gosec // It is not negative.
 	out.collector = newCollector(w.t, r.byHTTP, toJaeger(w.t, strings.TrimPrefix(w.jaeger.OTLPGRPC(), "http://")))
+	if r.tells {
+		out.listener = newListener(w.t)
+		out.collector.listener = out.listener
+	}
 	out.collector.up()
 	out.api = newAPIServer(w.t, w.plane.RESTConfig())
 	out.api.up()
