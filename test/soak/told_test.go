@@ -266,7 +266,7 @@ func heardTable(results []*result) string {
 	b.WriteString("| fault | times | what | expected | lost | twice the same | in requests | twice different | name a trace | and a span | wrong |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
 		for _, h := range r.heard {
-			names := "| | |"
+			names := "| | | |"
 			if h.namesTrace > 0 {
 				names = fmt.Sprintf("| %d | %d | %d |", h.namesTrace, h.namesSpan, h.wrongly)
 			}
