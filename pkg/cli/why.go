@@ -278,11 +278,12 @@ func (q *question) why(changes []spans.Trace, objects []runtime.Object) error {
 	}
 	root := last.Root()
 	ended := "and took"
-	if text.IsOpen(root) {
+	switch {
+	case text.IsOpen(root):
 		ended = "and has been open for"
-	} else if !text.EndIsKnown(root) {
+	case !text.EndIsKnown(root):
 		ended = "and was over after at most"
-	} else if text.EndsAtMost(root) {
+	case text.EndsAtMost(root):
 		ended = "and took at most"
 	}
 	fmt.Fprintf(q.Out, "%s in namespace %s: %s, %s, began %s %s %s.\n", q.subject(), q.namespace,
@@ -389,8 +390,8 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 // reach says how far back the Events go.
 func (q *question) reach(objects []runtime.Object) {
 	first := eventsSince(objects)
-	if first.IsZero() {
-		q.say("There are no Events in the namespace: times are those that the objects state.")
+	if first.IsZero() { // there are none, or they may not be read
+		q.say("Without Events of the namespace, times are those that the objects state.")
 		return
 	}
 	q.say("The Events of the namespace reach back to %s; times before that are those that the objects state.", first.UTC().Format(time.RFC3339))

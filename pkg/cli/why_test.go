@@ -108,6 +108,11 @@ func TestWhy(t *testing.T) {
 			},
 			errs: []string{"The Events of the namespace reach back to 2026-11-21T08:31:"},
 		},
+		"without the right to read Events": {
+			args: []string{"why", "deployment/big", "--kubeconfig", asLeft(t, "slow-image-pull", all, "bigpull", "events"), "--since", ever},
+			out:  []string{"deployment/big in namespace bigpull: rollout of revision 1, complete, began 2026-11-21T08:31:14Z"},
+			errs: []string{"events cannot be read: spans have no Events and are less exact\n", "Without Events of the namespace, times are those that the objects state.\n"},
+		},
 		"while it is open": {
 			args: []string{"why", "deployment/big", "--kubeconfig", pulling, "--since", ever},
 			out:  []string{"rollout of revision 1, open, began 2026-11-21T08:31:14Z and has been open for ", "What goes on: pull image pod/big-5459ccc858-zbjd4 container/big."},

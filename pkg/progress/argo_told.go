@@ -110,7 +110,7 @@ func (t *argoTold) readSets(objects []runtime.Object) {
 			continue
 		}
 		first := n
-		for _, text := range strings.Split(set.Annotations[rolloutHistoryAnnotation], ",") {
+		for text := range strings.SplitSeq(set.Annotations[rolloutHistoryAnnotation], ",") {
 			if before, err := strconv.ParseInt(text, 10, 64); err == nil && before > 0 {
 				t.revision(before)
 				first = min(first, before)

@@ -96,18 +96,18 @@ func momentsOf(t *testing.T, recording string) (moments []moment, told map[trace
 	}
 }
 
-// at is what is said of a Rollout at a moment.
-func (m *moment) at(t *testing.T, target progress.Target) (progress.State, []spans.Trace) {
+// told are the rollouts of a Rollout that are told at a moment.
+func (m *moment) told(t *testing.T, target progress.Target) []spans.Trace {
 	t.Helper()
 	tracker := progress.New(target, causality.New(causality.Options{}), false)
 	if err := tracker.Begin(m.objects, time.Hour, m.now); err != nil {
 		if errors.Is(err, progress.ErrNotThere) {
-			return progress.State{}, nil
+			return nil
 		}
 		t.Fatal(err)
 	}
 	s := tracker.At(m.now)
-	return s, progress.ToldRollouts(&s, m.objects, time.Hour)
+	return progress.ToldRollouts(&s, m.objects, time.Hour)
 }
 
 // tolerance is how far what is stated to the second may be from what was seen.
@@ -127,7 +127,7 @@ func TestLawToldRollouts(t *testing.T) {
 					if testing.Short() && m.line%3 != 0 {
 						continue
 					}
-					_, changes := m.at(t, target)
+					changes := m.told(t, target)
 					for j := range changes {
 						root := changes[j].Root()
 						run, ok := seen[root.SpanID]
@@ -175,7 +175,7 @@ func TestLawToldRolloutsInPart(t *testing.T) {
 				m.objects = append(m.objects, o)
 			}
 		}
-		_, changes := m.at(t, target)
+		changes := m.told(t, target)
 		for i := range changes {
 			root := changes[i].Root()
 			run, ok := r.seen[root.SpanID]
