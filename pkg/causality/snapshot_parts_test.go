@@ -1,6 +1,7 @@
 package causality_test
 
 import (
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -31,6 +32,12 @@ var partsOf = []struct {
 	{"Nodes", ofKinds("Node")},
 	{"Deployments", ofKinds("Deployment")},
 	{"StatefulSets, DaemonSets and Jobs", ofKinds("StatefulSet", "DaemonSet", "Job")},
+	{"some Pods", some("Pod", 0)},
+	{"other Pods", some("Pod", 1)},
+	{"some ReplicaSets", some("ReplicaSet", 0)},
+	{"other ReplicaSets", some("ReplicaSet", 1)},
+	{"some ControllerRevisions", some("ControllerRevision", 0)},
+	{"other ControllerRevisions", some("ControllerRevision", 1)},
 	{"managed fields", func(o runtime.Object) bool {
 		if meta, ok := o.(metav1.Object); ok {
 			meta.SetManagedFields(nil)
@@ -56,6 +63,20 @@ var untoldWithoutEvents = map[string]string{
 
 func ofKinds(kinds ...string) func(runtime.Object) bool {
 	return func(o runtime.Object) bool { return slices.Contains(kinds, kindOfObject(o)) }
+}
+
+// some leaves out one or the other half of the objects of a kind, as who asks for the first of them does
+// (--limit), or whose copy is cut off.
+func some(kind string, half uint32) func(runtime.Object) bool {
+	return func(o runtime.Object) bool {
+		meta, ok := o.(metav1.Object)
+		if !ok || kindOfObject(o) != kind {
+			return false
+		}
+		h := fnv.New32a()
+		h.Write([]byte(meta.GetName()))
+		return h.Sum32()>>7%2 == half
+	}
 }
 
 // TestLawSnapshotsInPart leaves something out of snapshots of each recording and scenario, at random

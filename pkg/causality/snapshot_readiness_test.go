@@ -47,13 +47,17 @@ func supersededBy(probe *corev1.Probe, events map[time.Duration][2]string) []run
 		gone := &corev1.Pod{ObjectMeta: metaOf(fmt.Sprintf("web-one-%d", i), 0, before)}
 		say(before, "SuccessfulCreate", "Created pod: "+gone.Name, 0, "")
 		say(gone, "Scheduled", "Successfully assigned shop/"+gone.Name+" to node-a", 0, "")
+		hasStarted := false
 		for at, what := range events {
 			say(gone, what[0], what[1], at, "app")
+			hasStarted = hasStarted || what[0] == "Started"
 		}
 		removed := next + time.Duration(i)*20*time.Second
 		say(d, "ScalingReplicaSet", fmt.Sprintf("Scaled down replica set web-one to %d", 1-i), removed, "")
 		say(before, "SuccessfulDelete", "Deleted pod: "+gone.Name, removed, "")
-		say(gone, "Killing", "Stopping container app", removed, "app")
+		if hasStarted { // the kubelet stops what runs
+			say(gone, "Killing", "Stopping container app", removed, "app")
+		}
 		say(d, "ScalingReplicaSet", fmt.Sprintf("Scaled up replica set web-two to %d", i+1), removed, "")
 		pod := &corev1.Pod{ObjectMeta: metaOf(fmt.Sprintf("web-two-%d", i), removed, after), Spec: d.Spec.Template.Spec}
 		pod.Status.Phase = corev1.PodRunning

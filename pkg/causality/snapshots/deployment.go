@@ -58,6 +58,12 @@ func (d *snapshotDeployment) current() *snapshotSet {
 	return d.revisions[len(d.revisions)-1].set
 }
 
+// isPast reports whether the Deployment says that its revision is a later one.
+func (d *snapshotDeployment) isPast(r *snapshotRevision) bool {
+	n, err := strconv.ParseInt(d.Annotations[workloads.RevisionAnnotation], 10, 64)
+	return err == nil && n > r.number
+}
+
 // revision returns a revision of which states are to be emitted.
 func (d *snapshotDeployment) revision(number int64) *snapshotRevision { return d.byNumber[number] }
 
@@ -164,7 +170,13 @@ const desiredReplicasAnnotation = "deployment.kubernetes.io/desired-replicas"
 // their pods.
 func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	d.steps = newStepHistory(snap.stepsOf(d))
+	d.narrowReady()
 	d.revisions = d.datedRevisions()
+	isPast := len(d.revisions) > 0 && d.isPast(d.revisions[len(d.revisions)-1])
+	if isPast { // what the Deployment says is of another, which is left out
+		snap.found.Undated += len(d.revisions)
+		d.revisions = nil
+	}
 	snap.choose(d)
 	d.findScales(snap.begin)
 	for i, r := range d.toEmit {
@@ -195,7 +207,14 @@ func (snap *snapshot) emitDeployment(d *snapshotDeployment) {
 	}
 	for _, set := range d.sets {
 		snap.emitSet(set, d, listed, from, end)
+		lacks := snap.lacksPods(set)
 		for _, pod := range set.pods {
+			// The one in its place may be among those that are left out, or it went in a rollout of
+			// which nothing is told.
+			forget := isPast || lacks && !pod.removed || pod.removed && pod.asked.Before(from)
+			if forget && !pod.asked.IsZero() {
+				snap.forgetEnd(pod)
+			}
 			snap.emitPod(pod, listed)
 		}
 	}

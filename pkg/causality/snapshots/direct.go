@@ -35,6 +35,11 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 	}
 	r := d.rollouts[len(d.rollouts)-1]
 	d.chain(snap, r)
+	d.narrowReady(snap, r)
+	n := int32(len(d.made)) //nolint:gosec // no workload has that many pods
+	shrunk := n > d.wanted  // it is scaled down just now, or its controller has not said how many it wants
+	d.wanted = max(d.wanted, n)
+	snap.countUnknown[d.meta.GetUID()] = shrunk
 	if d.onTheWay(complete, snap.end) {
 		d.end = directOpen
 		return
@@ -46,7 +51,6 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		}
 		at = evidence.Latest(at, pod.availableAt(d.minReady))
 	}
-	n := int32(len(d.made)) //nolint:gosec // no workload has that many pods
 	grown := n < d.wanted && d.hasGrown(snap, at)
 	if !grown && (n < d.wanted || n == 0 && d.otherWrites() > 0) {
 		return // some that it made have gone since, or all in a scale to none
@@ -63,7 +67,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 	if grown {
 		d.wanted = n
 	}
-	snap.countUnknown[d.meta.GetUID()] = !d.countKnown(at, grown)
+	snap.countUnknown[d.meta.GetUID()] = shrunk || !d.countKnown(at, grown)
 }
 
 // chain collects the pods that a rollout made. A controller makes the pods of a creation one
@@ -247,14 +251,22 @@ func (d *snapshotDirect) forgetRemoved(snap *snapshot, told []directRollout) {
 		old := len(d.rollouts) > 0 && d.isOld(pod, d.rollouts[len(d.rollouts)-1])
 		switch {
 		case !pod.removed && !old && !d.ofOldTemplate(pod) && !d.updating() && !lacks:
-		case pod.final == nil:
-			pod.facts = slices.DeleteFunc(pod.facts, func(f fact) bool { return f.deletes })
-			pod.asked, pod.gone = time.Time{}, time.Time{}
-		default: // it was on its way out when it was seen
-			snap.emitted[pod] = true
-			snap.emit(snap.end, rankListed, watch.Added, pod.final.DeepCopy())
+		default:
+			snap.forgetEnd(pod)
 		}
 	}
+}
+
+// forgetEnd leaves out that a pod was deleted.
+func (snap *snapshot) forgetEnd(pod *snapshotPod) {
+	if pod.final == nil {
+		pod.facts = slices.DeleteFunc(pod.facts, func(f fact) bool { return f.deletes })
+		pod.asked, pod.gone = time.Time{}, time.Time{}
+		return
+	}
+	// It was on its way out when it was seen.
+	snap.emitted[pod] = true
+	snap.emit(snap.end, rankListed, watch.Added, pod.final.DeepCopy())
 }
 
 // ofOldTemplate reports whether a DaemonSet's pod was made of another template than the

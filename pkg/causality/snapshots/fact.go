@@ -13,6 +13,7 @@ type fact struct {
 	at      time.Time
 	apply   func(*corev1.Pod)
 	deletes bool // it is the request to delete the pod
+	isReady bool // it is that the pod is Ready
 	// ofRun is what it says of a run of a container, if it says anything.
 	ofRun ofRun
 }

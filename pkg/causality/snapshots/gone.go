@@ -168,7 +168,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 	switch {
 	case all && !pod.troubled && !podlife.IsProbed(&in.Spec):
 		pod.beReady(at)
-	case !all && len(in.Spec.Containers) > 0 && (gone || !pod.born.IsZero()):
+	case !all && len(in.Spec.Containers) > 0 && (gone || !pod.born.IsZero()) && !maybeUp(&in.Spec, containers):
 		// It was not up, so it was not Ready.
 	default:
 		// Whether it was Ready, and when, nothing tells.
@@ -285,10 +285,20 @@ func allStarted(spec *corev1.PodSpec, events map[string]containerEvents) (at tim
 	})
 }
 
+// maybeUp reports whether all containers had started, or may have: that the kubelet has stopped or
+// probed one shows that it had, though no Event says so. Events expire, and some may be left out.
+func maybeUp(spec *corev1.PodSpec, events map[string]containerEvents) bool {
+	return !slices.ContainsFunc(spec.Containers, func(c corev1.Container) bool {
+		return !slices.ContainsFunc(events[c.Name], func(ev *snapshotEvent) bool {
+			return ev.Reason == "Started" || ev.Reason == "Unhealthy" || ev.stopsPod()
+		})
+	})
+}
+
 // beReady notes when the pod was Ready.
 func (pod *snapshotPod) beReady(at time.Time) {
 	pod.ready = at
-	pod.learn(at, func(to *corev1.Pod) { setCondition(to, readySince(at)) })
+	pod.learn(at, func(to *corev1.Pod) { setCondition(to, readySince(at)) }).isReady = true
 }
 
 // podReport is what an Event of a pod's owner says about the pod that it names.

@@ -61,8 +61,9 @@ func (snap *snapshot) isGone(made *maker, uid types.UID, name string) bool {
 
 // lacksPods reports whether an owner says that it has more pods than the snapshot.
 func (snap *snapshot) lacksPods(owner metav1.Object) bool {
-	counted, known := countedBy(owner)
-	return snap.roster.of[owner.GetUID()] < counted || !known && !snap.roster.in[owner.GetNamespace()]
+	has := snap.roster.of[owner.GetUID()]
+	counted, known := countedBy(owner, has)
+	return has < counted || !known && !snap.roster.in[owner.GetNamespace()]
 }
 
 // isEnding reports whether an Event tells of the end of a pod.
@@ -99,9 +100,9 @@ func (ev *snapshotEvent) announcesEnd() bool {
 	return podlife.KubeletEnds(ev.Reason) || podlife.ControllerDeletes(ev.Reason, ev.Message)
 }
 
-// countedBy is how many pods an owner says that it has, if it says so. One whose status is not there,
-// or older than its spec, may have as many as it wants.
-func countedBy(owner metav1.Object) (n int32, known bool) {
+// countedBy is how many pods an owner says that it has, of which the snapshot has some, if it says so.
+// One whose status is not there, or older than its spec or than a pod, may have as many as it wants.
+func countedBy(owner metav1.Object, has int32) (n int32, known bool) {
 	wanted, seen := int32(0), int64(0)
 	switch in := owner.(type) {
 	case *batchv1.Job:
@@ -116,7 +117,7 @@ func countedBy(owner metav1.Object) (n int32, known bool) {
 		wanted, seen = max(in.Status.DesiredNumberScheduled, 1), in.Status.ObservedGeneration
 	}
 	counted, _ := podsOf(owner.(runtime.Object)) // it was made of one
-	if seen == 0 || seen < owner.GetGeneration() {
+	if seen == 0 || seen < owner.GetGeneration() || has > counted {
 		return max(counted, wanted), seen > 0
 	}
 	return counted, true

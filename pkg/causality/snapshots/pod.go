@@ -216,7 +216,7 @@ func (pod *snapshotPod) learnCondition(c *corev1.PodCondition) {
 		if c.Type == corev1.PodScheduled && holds {
 			to.Spec.NodeName = node
 		}
-	})
+	}).isReady = c.Type == corev1.PodReady
 }
 
 // learnRuns dates the runs of a container: the current one, and the last that
@@ -363,6 +363,10 @@ func (snap *snapshot) emitPod(pod *snapshotPod, listed time.Time) {
 		return
 	}
 	pod.concludeUnknown(snap.end)
+	if pod.born.IsZero() {
+		first := firstSign(snap.eventsOf[pod.uid])
+		pod.doubt(stream.Doubt{At: listed, Earliest: listed, Latest: evidence.Earliest(first, pod.readyUntil, pod.asked)})
+	}
 	pod.doubtBooted()
 	snap.doubts[pod.uid] = pod.doubts
 	sortFacts(pod.facts)

@@ -51,7 +51,7 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 	pod.dateReady(latest, isReady, probed, events)
 	pod.doubtReady(latest, probed, events)
 	if first := pod.ready; !first.IsZero() && !first.Equal(latest) {
-		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) })
+		pod.learn(first, func(to *corev1.Pod) { setCondition(to, readySince(first)) }).isReady = true
 	}
 	if !pod.ready.Equal(latest) {
 		pod.learnEnds(latest, probed, events)

@@ -84,13 +84,29 @@ func (d *snapshotDeployment) recreates() bool {
 
 // doubtBegun says of the rollouts that are to be emitted how well it is known when they began. Where
 // nothing tells of a step but that the new ReplicaSet was made, and a Deployment recreates its
-// pods, it began when the old ones were asked to go: at some time since the rollout before.
+// pods, it began when the old ones were asked to go: at some time since the rollout before. So did
+// one that has taken up a ReplicaSet again, of which the ReplicaSet before it is not there: no other
+// step tells an earlier one of it from those of that.
 func (snap *snapshot) doubtBegun(d *snapshotDeployment) {
 	for i, r := range d.revisions {
-		if i > 0 && d.recreates() && d.revision(r.number) == r && r.began.Equal(r.set.created) {
-			before := d.revisions[i-1]
-			snap.doubt(d.UID, stream.Doubt{At: r.began, Earliest: evidence.Latest(before.began, before.set.created, d.CreationTimestamp.Time), Latest: r.began})
+		if d.revision(r.number) != r {
+			continue
 		}
+		earliest := d.CreationTimestamp.Time
+		follows := r.number == 1 // what is there
+		if i > 0 {
+			before := d.revisions[i-1]
+			earliest = evidence.Latest(earliest, before.began, before.set.created)
+			follows = before.number == r.number-1
+		}
+		switch {
+		case d.recreates() && r.number > 1 && r.began.Equal(r.set.created):
+		case !follows && r.number > r.set.numbers[0]:
+			earliest = evidence.Latest(earliest, r.set.created)
+		default:
+			continue
+		}
+		snap.doubt(d.UID, stream.Doubt{At: r.began, Earliest: earliest, Latest: r.began})
 	}
 }
 

@@ -138,6 +138,7 @@ func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created t
 		// there is now is told.
 		snap.emit(snap.end, rankListed, watch.Added, o)
 	default:
+		updated = cmp.Or(updated, unknownRevision) // one without would be new
 		snap.emit(listed, rankListed, watch.Added, d.state(directSettled, updated, updated, 0, listed))
 	}
 }
@@ -261,12 +262,16 @@ func rollsOut(o runtime.Object) bool {
 	return false
 }
 
+// unknownRevision stands for the ControllerRevision that was rolled out before; any name but the next
+// one's would do.
+const unknownRevision = "unknown"
+
 // emitRollouts emits the rollouts from the first one on.
 func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) {
 	last := len(d.rollouts) - 1
 	before := ""
 	if first > 0 || d.rollouts[first].began.After(d.created) {
-		before = "unknown" // by any name but the next one's
+		before = unknownRevision
 		if first > 0 {
 			before = d.rollouts[first-1].revision
 		}
@@ -341,7 +346,7 @@ func (d *snapshotDirect) concludeReady() {
 		// If it was gone when the first of them was born, it was for the others.
 		next := bornFrom(byOrdinal[ordinal(pod.name)+1], pod.born.Add(1))
 		if len(next) > 0 && pod.alive(next[0].born) {
-			pod.doubt(stream.Doubt{At: next[0].born, Earliest: evidence.Latest(pod.born, pod.started), Latest: next[0].born, Of: stream.DoubtOfReady})
+			pod.doubt(stream.Doubt{At: next[0].born, Earliest: evidence.Latest(d.created, pod.born, pod.started), Latest: next[0].born, Of: stream.DoubtOfReady})
 			pod.beReady(next[0].born)
 		}
 	}
