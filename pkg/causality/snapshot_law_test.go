@@ -342,7 +342,7 @@ func (w *watchedStream) hold(t interface{ Errorf(string, ...any) }, tr spans.Tra
 			t.Errorf("%s begins %s off: %s to %s, was %s to %s", what, off, s.Start, s.End, seen.Start, seen.End)
 		}
 		// What the newest time that anything states bounds, the snapshot does.
-		early := seen.End.After(at) && !(how == "complete" && s.SpanID == root.SpanID) // it was not complete by then
+		early := seen.End.After(at) && (how != "complete" || s.SpanID != root.SpanID) // it was not complete by then
 		open := !s.End.Add(precision(s, "end")).Before(end.Add(-snapshotSlack)) || early
 		switch late := s.End.Sub(seen.End); {
 		case late > precision(s, "end") && open && at.Sub(seen.End) < 10*time.Second:
