@@ -22,8 +22,8 @@ import (
 	spankind "github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-// A recording is cut anywhere: for a while nobody looks, and then each watch tells what it has
-// missed, one after the other, the others behind it. The spans are those of who was there all the
+// A recording is cut anywhere: for a while nobody looks, as there is no process, or as the API server
+// is away from it. Then each watch tells what it has missed, one after the other. The spans are those of who was there all the
 // time: the same IDs, parents, names and outcomes, and each boundary within the second, or within
 // the precision that it states.
 func TestWatchedOnAfterACut(t *testing.T) {
