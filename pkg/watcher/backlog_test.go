@@ -23,9 +23,9 @@ import (
 )
 
 // A recording is cut anywhere: for a while nobody looks, as there is no process, or as the API server
-// is away from it. Then each watch tells what it has missed, one after the other. The spans are those of who was there all the
-// time: the same IDs, parents, names and outcomes, and each boundary within the second, or within
-// the precision that it states.
+// is away from it. Then each watch tells what it has missed, one after the other. The spans are
+// those of who was there all the time: the same IDs, parents, names and outcomes, and each boundary
+// within the second, or within the precision that it states.
 func TestWatchedOnAfterACut(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(recordings, "*.jsonl"))
 	if err != nil || len(files) == 0 {
