@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -193,4 +194,35 @@ func TestWatchGoesOn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where the API server has forgotten the writes of a kind, a list is asked for at once, as what comes
+// and goes until it is there is lost; but not again and again.
+func TestAListIsDueAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &feeder{}
+		began, tries := time.Now(), 0
+		persist(t.Context(), func() <-chan struct{} { return nil }, func(context.Context) attempt {
+			switch tries++; {
+			case tries == 1 && f.isDue():
+				t.Error("a list is due where nothing has expired")
+			case tries == 3:
+				if since := time.Since(began); since != 0 {
+					t.Errorf("it was waited for %s", since)
+				}
+			}
+			f.expired.Store(true)
+			switch {
+			case tries < 3 && tries > 1 && !f.isDue(), tries == 3 && f.isDue():
+				t.Errorf("at attempt %d", tries)
+			case tries == 3:
+				time.Sleep(anewEvery)
+				if !f.isDue() {
+					t.Error("none is due after a while")
+				}
+				return done
+			}
+			return again
+		})
+	})
 }
