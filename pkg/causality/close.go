@@ -71,5 +71,5 @@ func (r *reviewer) podsLeft() bool {
 // settledEvents are the Events that no change which began lately can have: those that came
 // within the settle period may be of one that is not known yet.
 func (e *Engine) settledEvents(events []*podlife.Event) []*podlife.Event {
-	return slices.DeleteFunc(events, func(ev *podlife.Event) bool { return e.now.Before(ev.FirstArrival.Add(e.settle())) })
+	return slices.DeleteFunc(events, func(ev *podlife.Event) bool { return e.now.Before(ev.FirstArrival().Add(e.settle())) })
 }

@@ -307,7 +307,7 @@ func (e *Engine) podNamed(namespace, name string) *podlife.Pod {
 func (e *Engine) causeOf(in *corev1.Event) (after time.Time) {
 	created := func(pod *podlife.Pod) {
 		// Of several of one name it may be about any.
-		if pod != nil && pod.Mirrors.UID == "" && pod.Predecessor == "" {
+		if pod != nil && pod.Mirrors == "" && pod.Predecessor == "" {
 			after = evidence.Latest(after, pod.Created.Earliest)
 		}
 	}

@@ -31,23 +31,21 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 	times.clock.Doubt(&obj.Told, times.stated, times.offsetAtEnd)
 	if ev == nil {
 		ev = &podlife.Event{
-			Key:          key,
-			UID:          in.UID,
-			Name:         in.Name,
-			EventType:    in.Type,
-			Reason:       in.Reason,
-			Component:    podlife.EventComponent(in),
-			Container:    podlife.ContainerOf(in.InvolvedObject.FieldPath),
-			Occurrences:  []podlife.Occurrence{{Count: 1, At: first, Message: in.Message, Seen: o.Time, Listed: o.Initial}},
-			Ledger:       &ledger.Event{},
-			Initial:      o.Initial,
-			FirstArrival: o.Time,
-			Offset:       times.offset,
-			Static:       static,
-			Object:       obj,
+			Key:         key,
+			UID:         in.UID,
+			Name:        in.Name,
+			EventType:   in.Type,
+			Reason:      in.Reason,
+			Component:   podlife.EventComponent(in),
+			Container:   podlife.ContainerOf(in.InvolvedObject.FieldPath),
+			Occurrences: []podlife.Occurrence{{Count: 1, At: first, Message: in.Message, Seen: o.Time, Listed: o.Initial}},
+			Ledger:      &ledger.Event{},
+			Offset:      times.offset,
+			Static:      static,
+			Object:      obj,
 		}
 		if r := in.Related; r != nil && r.Kind == kube.KindPod && r.UID != "" {
-			ev.Related = kube.ObjectID{Kind: kube.KindPod, Namespace: r.Namespace, UID: r.UID}
+			ev.Related = &kube.ObjectID{Kind: kube.KindPod, Namespace: r.Namespace, UID: r.UID}
 		}
 		e.events[key] = ev
 		obj.Events = append(obj.Events, ev)

@@ -13,12 +13,11 @@ import (
 // observeMirror takes in a mirror pod that is new: the Events about its static pod
 // are its own from now on, and those that came before it, too.
 func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
-	static := pod.ObjectID
-	static.UID = kube.MirrorOf(in)
+	static := pod.WithUID(kube.MirrorOf(in))
 	if static.UID == "" || e.pods[static] != nil {
 		return
 	}
-	pod.Mirrors = static
+	pod.Mirrors = static.UID
 	var from []*podlife.Object
 	if orphan := e.objects[static]; orphan != nil && orphan.Name == pod.Name {
 		from = append(from, orphan)
@@ -69,12 +68,13 @@ func madeBy(pods []*podlife.Pod, at time.Time) int {
 
 // dropMirror forgets a mirror pod.
 func (e *Engine) dropMirror(pod *podlife.Pod) {
-	left := slices.DeleteFunc(e.mirrors[pod.Mirrors], func(o *podlife.Pod) bool { return o == pod })
+	static := pod.WithUID(pod.Mirrors)
+	left := slices.DeleteFunc(e.mirrors[static], func(o *podlife.Pod) bool { return o == pod })
 	if len(left) == 0 {
-		delete(e.mirrors, pod.Mirrors)
+		delete(e.mirrors, static)
 		return
 	}
-	e.mirrors[pod.Mirrors] = left
+	e.mirrors[static] = left
 }
 
 // staticGap is how long after the mirror of a static pod was gone the next one of its name
@@ -86,11 +86,11 @@ const staticGap = 5 * time.Second
 // for the same static pod with another manifest.
 func (e *Engine) observeStaticChange(pod *podlife.Pod) {
 	before := e.pods[namesake(pod)]
-	if pod.Mirrors.UID == "" || pod.Initial || before == nil || before.Mirrors.UID == "" || before.Mirrors == pod.Mirrors {
+	if pod.Mirrors == "" || pod.Initial || before == nil || before.Mirrors == "" || before.Mirrors == pod.Mirrors {
 		return
 	}
 	if !before.Gone.Known() || pod.FirstSeen.Arrival.Sub(before.GoneSeen) < staticGap {
-		before.ChangedTo = pod.ObjectID
+		before.ChangedTo = pod.UID
 	}
 }
 
@@ -98,7 +98,7 @@ func (e *Engine) observeStaticChange(pod *podlife.Pod) {
 // and the mirror pod before is still to be told of.
 func (e *Engine) changedFrom(pod *podlife.Pod) *podlife.Pod {
 	before := e.pods[namesake(pod)]
-	if before == nil || before.ChangedTo != pod.ObjectID || before.Ledger.StopSent {
+	if before == nil || before.ChangedTo != pod.UID || before.Ledger.StopSent {
 		return nil
 	}
 	return before

@@ -34,10 +34,7 @@ func (e *Engine) preemptor(victim *podlife.Pod) *podlife.Pod {
 		if ev.Reason != "Preempted" {
 			continue
 		}
-		id := ev.Related
-		if id.UID == "" {
-			id = e.podInPreemption(ev.Message())
-		}
+		id := e.podInPreemption(ev)
 		switch by := e.pods[id]; {
 		case id.UID == "":
 		case by == nil:
@@ -65,8 +62,12 @@ func wantedRoom(pod *podlife.Pod, lost evidence.Moment) bool {
 	return !nodes.EarliestOf(pod.Created).After(lost.At()) && (!pod.Scheduled.Known() || !pod.Scheduled.At().Before(nodes.EarliestOf(lost)))
 }
 
-func (e *Engine) podInPreemption(message string) kube.ObjectID {
-	words := strings.Fields(message)
+// podInPreemption is the pod that an Event "Preempted" says was made room for; zero if it says none.
+func (e *Engine) podInPreemption(ev *podlife.Event) kube.ObjectID {
+	if ev.Related != nil {
+		return *ev.Related
+	}
+	words := strings.Fields(ev.Message())
 	if len(words) < 3 || words[0] != "Preempted" || words[1] != "by" {
 		return kube.ObjectID{}
 	}

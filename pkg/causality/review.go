@@ -140,10 +140,10 @@ func (r *reviewer) toldByNext(c *workloads.Change) bool {
 	if c.Kind != attr.ChangeDelete || pod == nil {
 		return false
 	}
-	if r.wanted == whatIsOver && pod.Mirrors.UID != "" && pod.Gone.Known() && r.engine.now.Sub(pod.GoneSeen) < staticGap {
+	if r.wanted == whatIsOver && pod.Mirrors != "" && pod.Gone.Known() && r.engine.now.Sub(pod.GoneSeen) < staticGap {
 		return true // the next may be on its way
 	}
-	if pod.ChangedTo.UID == "" {
+	if pod.ChangedTo == "" {
 		return false
 	}
 	if pod.Ledger.StopSent {
@@ -151,7 +151,7 @@ func (r *reviewer) toldByNext(c *workloads.Change) bool {
 		c.Ledger.Emit(pod.Ledger.StopSpan)
 		return true
 	}
-	next := r.engine.workloads[pod.ChangedTo]
+	next := r.engine.workloads[pod.WithUID(pod.ChangedTo)]
 	return next != nil && len(next.Changes) > 0 && !next.Changes[0].Ledger.Sent
 }
 

@@ -109,12 +109,12 @@ type burst struct {
 func (e *Engine) burst(events []*podlife.Event) burst {
 	var since time.Time
 	for _, ev := range events {
-		since = evidence.Earliest(since, ev.FirstArrival)
+		since = evidence.Earliest(since, ev.FirstArrival())
 	}
 	var b burst
 	limit := since.Add(longestBurst)
 	for _, ev := range events {
-		if !ev.FirstArrival.Before(limit) {
+		if !ev.FirstArrival().Before(limit) {
 			b.rest = append(b.rest, ev)
 			continue
 		}

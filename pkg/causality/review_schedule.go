@@ -124,7 +124,7 @@ func (s *scheduler) active(ev *podlife.Event) {
 // the times after it may follow.
 func (s *scheduler) activeOnce(ev *podlife.Event) bool {
 	if last, ok := ev.Listed(); ok {
-		if s.wanted == whatSettled && s.now.Before(ev.FirstArrival.Add(s.opts.Quiet)) {
+		if s.wanted == whatSettled && s.now.Before(ev.FirstArrival().Add(s.opts.Quiet)) {
 			s.wait() // the time may be one that is told of all the same
 			return false
 		}

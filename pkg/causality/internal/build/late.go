@@ -121,7 +121,7 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 	}
 	attachDuring(span, p.Workload.Object)
 	for _, ev := range p.Workload.Untold() {
-		if c == p.Workload.Current() && c.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
+		if c == p.Workload.Current() && c.Retried(evidence.Write{Arrival: ev.FirstArrival()}) {
 			attach(span, ev, end) // the controller says so a little later
 		}
 	}

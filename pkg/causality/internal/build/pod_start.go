@@ -67,7 +67,7 @@ func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attri
 	if end.IsZero() {
 		end, by = cut, attr.CutUnfinished
 		at := pod.LostAt().At()
-		if pod.Mirrors.UID != "" {
+		if pod.Mirrors != "" {
 			at = pod.GivenUpAt()
 		}
 		if pod.Lost() && (end.IsZero() || !at.After(end)) {

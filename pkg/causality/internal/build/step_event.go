@@ -36,10 +36,10 @@ func (b *changeBuilder) attachEvents() {
 func (b *changeBuilder) during(ev *podlife.Event) bool {
 	t := ev.First()
 	i := slices.Index(b.plan.Workload.Changes, b.change)
-	if b.change.Retried(evidence.Write{Arrival: ev.FirstArrival}) {
+	if b.change.Retried(evidence.Write{Arrival: ev.FirstArrival()}) {
 		return false
 	}
-	if t.Before(b.start) && (i > 0 || ev.Initial && !b.change.Start.Earliest.IsZero()) || b.saidLater(ev) {
+	if t.Before(b.start) && (i > 0 || ev.Initial() && !b.change.Start.Earliest.IsZero()) || b.saidLater(ev) {
 		return false
 	}
 	if i+1 >= len(b.plan.Workload.Changes) {

@@ -32,6 +32,12 @@ type ObjectID struct {
 	UID       types.UID
 }
 
+// WithUID is the identity of another object that has all in common with this one but the UID.
+func (id ObjectID) WithUID(uid types.UID) ObjectID {
+	id.UID = uid
+	return id
+}
+
 // Compare orders identities, so that what is done for many comes in a fixed order.
 func (id ObjectID) Compare(other ObjectID) int {
 	return cmp.Or(cmp.Compare(id.UID, other.UID), cmp.Compare(id.Kind, other.Kind),

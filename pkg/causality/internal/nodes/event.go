@@ -117,7 +117,7 @@ func (n *Record) ObserveKubelet() {
 			Kind: KubeletRestarted, key: secondKey(ev.Stated()), Start: at, End: at, Over: true, Outcome: attr.OutcomeComplete,
 			Seen: ev.LastArrival, event: ev,
 		}
-		if ev.Initial {
+		if ev.Initial() {
 			d.Ledger.PassOver() // what was there before the watcher was is known, and not told
 		}
 		n.begin(d)

@@ -28,7 +28,7 @@ func (p *Plan) StartOf(c *workloads.Change) time.Time {
 		for pod, stop := range p.Stops {
 			switch asked := p.StopAsked(pod); {
 			case stop.Change != c || !pod.Leaving():
-			case asked.Before(at.Earliest) && pod.Mirrors.UID != "":
+			case asked.Before(at.Earliest) && pod.Mirrors != "":
 				at = evidence.Exactly(asked) // its containers were stopped first
 			default:
 				at = at.Before(asked)

@@ -23,7 +23,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 		if ev.Told() {
 			continue
 		}
-		if ev.announcesLoss() && (!ev.Initial || now.Before(ev.LastArrival.Add(maxKillReach))) {
+		if ev.announcesLoss() && (!ev.Initial() || now.Before(ev.LastArrival.Add(maxKillReach))) {
 			return true
 		}
 		container := p.container(ev.Container)

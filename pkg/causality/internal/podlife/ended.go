@@ -107,7 +107,7 @@ func (p *Pod) GivenUpAt() time.Time {
 	switch {
 	case p.EndedUndeleted():
 		return p.EndBegan()
-	case p.Mirrors.UID != "":
+	case p.Mirrors != "":
 		return p.StopAsked(time.Time{})
 	default:
 		return p.LostAt().At()
@@ -161,7 +161,7 @@ func (p *Pod) StopFrom() time.Time {
 	if p.EndedUndeleted() {
 		return p.EndBegan().Truncate(time.Second)
 	}
-	if p.Mirrors.UID != "" {
+	if p.Mirrors != "" {
 		return p.announced(p.DeleteAsked.At()).Truncate(time.Second) // the mirror goes last
 	}
 	return p.DeleteAsked.Earliest

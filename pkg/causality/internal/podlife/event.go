@@ -27,20 +27,18 @@ type Event struct {
 	EventType string
 	Reason    string
 	Component string
-	Container string        // from fieldPath: spec.containers{web}
-	Related   kube.ObjectID // the other pod of the story, if there is one
-	Static    bool          // about a static pod, by the UID that its kubelet gave it
+	Container string         // from fieldPath: spec.containers{web}
+	Related   *kube.ObjectID // the other pod of the story; nil if there is none
+	Static    bool           // about a static pod, by the UID that its kubelet gave it
+	repeats   bool           // it is what is left of an Event: see Untold
 	// Occurrences are in order of their counts; the first is the Event's
 	// first, whose time its name gives to the nanosecond.
-	Occurrences  []Occurrence
-	Initial      bool    // it was there before the watcher was
-	repeats      bool    // it is what is left of an Event: see Untold
-	Object       *Object // the object in whose list of Events it is
-	Account      account
-	FirstArrival time.Time // when the first news of it came
+	Occurrences []Occurrence
+	Object      *Object // the object in whose list of Events it is
+	Account     account
 	// Offset is how far the clock was ahead that dated its first occurrence.
 	Offset      time.Duration
-	LastArrival time.Time // and the last
+	LastArrival time.Time // when the last news of it came
 
 	// Ledger is shared with what Untold returns of the Event.
 	Ledger *ledger.Event
@@ -49,17 +47,23 @@ type Event struct {
 // Occurrence is one time at which an Event happened: the 3rd back-off of a container, at 10:02:07.
 type Occurrence struct {
 	Count   int32
+	Listed  bool // it was there before the watcher was
 	At      time.Time
 	Message string
 	// Stated is the second that the Event gives for a repetition, of which
 	// nothing better is known than when its news came; else zero.
 	Stated time.Time
 	Seen   time.Time // when its news came
-	Listed bool      // it was there before the watcher was
 }
 
 // First is when the Event happened for the first time.
 func (ev *Event) First() time.Time { return ev.Occurrences[0].At }
+
+// FirstArrival is when the first news of the Event came.
+func (ev *Event) FirstArrival() time.Time { return ev.Occurrences[0].Seen }
+
+// Initial reports whether the Event was there before the watcher was.
+func (ev *Event) Initial() bool { return ev.Occurrences[0].Listed }
 
 // Last is the last time that is known at which the Event happened.
 func (ev *Event) Last() Occurrence { return ev.Occurrences[len(ev.Occurrences)-1] }

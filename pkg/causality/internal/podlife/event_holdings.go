@@ -18,7 +18,11 @@ const (
 
 // EventSize is what is kept because of an Event, in bytes.
 func EventSize(ev *Event) int {
-	return EventOverhead + ev.Account.about + len(ev.Key) + len(ev.UID) + len(ev.Name) + len(ev.Related.UID) + len(ev.Related.Namespace) +
+	related := 0
+	if r := ev.Related; r != nil {
+		related = len(r.UID) + len(r.Namespace)
+	}
+	return EventOverhead + ev.Account.about + len(ev.Key) + len(ev.UID) + len(ev.Name) + related +
 		len(ev.EventType) + len(ev.Reason) + len(ev.Component) + len(ev.Container) +
 		OccurrenceOverhead*len(ev.Occurrences) + evidence.WordsIn(ev.Occurrences)
 }

@@ -30,9 +30,9 @@ const MaxTransitions = 128
 // Pod is what the engine keeps of a Pod.
 type Pod struct {
 	*Object
-	Mirrors kube.ObjectID // the static pod that it stands for, if it is a mirror pod
+	Mirrors types.UID // the static pod that it stands for, if it is a mirror pod
 	// ChangedTo is, of a mirror pod whose static pod was changed, the mirror of what that is now.
-	ChangedTo kube.ObjectID
+	ChangedTo types.UID
 	// Owner is the controller if it is one of Kubernetes' own: a ReplicaSet, for
 	// pods of Deployments. Any other pod is its own.
 	Owner kube.ObjectID

@@ -48,7 +48,7 @@ func (p *Pod) ObserveDeletion(o stream.Observation, in *corev1.Pod, arrival time
 // spec. By then the API server has forgotten when.
 func (p *Pod) askedBefore(o stream.Observation, in *corev1.Pod) {
 	grace := in.Spec.TerminationGracePeriodSeconds
-	if !o.Initial || p.Grace > 0 || grace == nil || *grace <= 0 || *grace > maxGrace || p.Mirrors.UID != "" || len(in.Status.ContainerStatuses) == 0 {
+	if !o.Initial || p.Grace > 0 || grace == nil || *grace <= 0 || *grace > maxGrace || p.Mirrors != "" || len(in.Status.ContainerStatuses) == 0 {
 		return
 	}
 	if slices.ContainsFunc(in.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Terminated == nil }) {
@@ -66,7 +66,7 @@ const maxGrace = 24 * 60 * 60
 // observeRemoval looks at what there still is of a pod that is deleted without
 // grace, or without any that is left.
 func (p *Pod) observeRemoval(o stream.Observation, in *corev1.Pod) {
-	if g := in.DeletionGracePeriodSeconds; o.Initial || g == nil || *g > 0 || p.Mirrors.UID != "" {
+	if g := in.DeletionGracePeriodSeconds; o.Initial || g == nil || *g > 0 || p.Mirrors != "" {
 		return // a mirror is only an image: what it says of containers is of when the kubelet made it
 	}
 	running := func(s corev1.ContainerStatus) bool { return s.State.Running != nil }

@@ -13,7 +13,7 @@ func (p *Pod) StopAsked(replaced time.Time) time.Time {
 	if p.EndedUndeleted() {
 		return evidence.Earliest(p.EndBegan(), p.LostAt().Before(replaced).At())
 	}
-	if p.Mirrors.UID != "" {
+	if p.Mirrors != "" {
 		return p.announced(p.DeleteAsked.At())
 	}
 	at := p.DeleteAsked

@@ -154,7 +154,7 @@ func (p *Pod) StoppedWith(container *Container, r *Run) bool {
 		return p.endedWith(container, r)
 	}
 	end, asked := r.Finished.At(), p.LostAt().Earliest
-	if p.Mirrors.UID != "" && p.Leaving() {
+	if p.Mirrors != "" && p.Leaving() {
 		asked = p.StopFrom()
 	}
 	if !end.Before(asked) || p.stopSaid(container, r, asked) {

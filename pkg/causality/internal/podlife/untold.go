@@ -24,8 +24,8 @@ func (ev *Event) Untold() *Event {
 	left := ev.Occurrences[i:len(ev.Occurrences):len(ev.Occurrences)]
 	return &Event{
 		Key: ev.Key, UID: ev.UID, Name: ev.Name, EventType: ev.EventType, Reason: ev.Reason, Component: ev.Component,
-		Container: ev.Container, Related: ev.Related, Static: ev.Static, Occurrences: left, Initial: left[0].Listed, repeats: true,
-		Object: ev.Object, FirstArrival: left[0].Seen, LastArrival: ev.LastArrival, Ledger: ev.Ledger,
+		Container: ev.Container, Related: ev.Related, Static: ev.Static, Occurrences: left, repeats: true,
+		Object: ev.Object, LastArrival: ev.LastArrival, Ledger: ev.Ledger,
 	}
 }
 

@@ -50,7 +50,7 @@ func (l *lookout) spanOf(it *entry, of subject) (in trace.TraceID, id trace.Span
 func (l *lookout) ahead(it *entry, of subject) *spans.Span {
 	// What is left of the Event, where a span has some of it, is told anew, from then on.
 	ev := it.event.Untold()
-	if ev == nil || ev.Initial || l.now.Before(it.seen.Add(l.patience)) {
+	if ev == nil || ev.Initial() || l.now.Before(it.seen.Add(l.patience)) {
 		return nil
 	}
 	if of.node != nil {
@@ -163,7 +163,7 @@ func (l *lookout) startOf(p *plans.Plan, pod *podlife.Pod) (a *build.Ahead, cert
 func (l *lookout) known(pod *podlife.Pod) (known time.Time) {
 	bound := pod.Placed
 	for _, ev := range pod.Events {
-		if ev.FirstArrival.Add(l.patience).After(l.now) {
+		if ev.FirstArrival().Add(l.patience).After(l.now) {
 			continue
 		}
 		bound = bound || ev.TellsOfBinding()
