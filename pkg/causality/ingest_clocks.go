@@ -256,7 +256,7 @@ func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock)
 	s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
 	offset = clock.Date(s)
 	if s.Fresh && prompt {
-		clock.Lag(s)
+		clock.Came(s)
 	}
 	return offset, s
 }
@@ -309,6 +309,9 @@ func (e *Engine) causeOf(in *corev1.Event) (after time.Time) {
 		// Of several of one name it may be about any.
 		if pod != nil && pod.Mirrors == "" && pod.Predecessor == "" {
 			after = evidence.Latest(after, pod.Created.Earliest)
+			if in.Reason == "Scheduled" { // the API server dates the binding, which the scheduler tells of when it is done
+				after = evidence.Latest(after, pod.Scheduled.Earliest)
+			}
 		}
 	}
 	about := e.names[kube.NameKey{Kind: in.InvolvedObject.Kind, Namespace: in.Namespace, Name: in.InvolvedObject.Name}]

@@ -25,6 +25,9 @@ func (e *Engine) noteVersion(o Observation, meta metav1.Object) {
 	if obj := e.objects[kube.IDOf(o.Object, meta)]; obj != nil {
 		obj.ObserveVersion(meta.GetResourceVersion())
 		obj.DoubtLateNews(o)
+		if !o.Initial && !o.Inferred && o.Since.IsZero() {
+			e.clocks.Watch.Arrived(&obj.Told, meta.GetCreationTimestamp().Time, o.Time)
+		}
 	}
 	// What only metadata is read of may be served by another API server, which counts by itself.
 	if _, other := meta.(*metav1.PartialObjectMetadata); !other && !o.Inferred && o.Since.IsZero() {

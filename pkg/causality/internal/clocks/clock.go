@@ -100,7 +100,6 @@ type Clock struct {
 		version uint64
 		at      time.Time
 	}
-	lags   lags
 	told   time.Duration // what was reported
 	used   time.Time
 	name   Source
@@ -174,7 +173,7 @@ func (c *Clock) Date(s Statement) time.Duration {
 func (c *Clock) jumps(before, now bounds, likelyUntil int) {
 	c.jumped = c.stated >= many || before.offset() != 0
 	c.statedBefore, c.slowestBefore = c.stated, c.slowest
-	c.before, c.now, c.stated, c.slowest, c.lags, c.behind = before, now, 1, 0, lags{}, lags{}
+	c.before, c.now, c.stated, c.slowest, c.behind = before, now, 1, 0, lags{}
 	c.shifted, c.likelyUntil = (before.offset()-now.offset()).Abs() > leap, likelyUntil
 	if c.shifted {
 		c.doubtLate()
@@ -240,64 +239,20 @@ func (c *Clock) Reading(s Statement) time.Duration {
 	return 0
 }
 
-// lags are the latest statements of which the news is dated well: how far the clock was
-// ahead of it, at the most and at the least.
+// lags are the latest statements that came late alike: how far the clock was ahead of the news of
+// them, at the most and at the least.
 type lags struct {
 	n           int
 	from, at    time.Time // of the first and the last
 	most, least time.Duration
 }
 
-// Many statements have to come equally late for so long, or a few that are very late, before
-// that is the clock: what waits in a queue comes ever sooner, or ever later.
-const (
-	steady = 30 * time.Second
-	spread = 2 * time.Second
-
-	few         = 5
-	fewSteady   = 10 * time.Second
-	fewSpread   = time.Second
-	fewVeryLate = 10 * time.Second
-)
-
-// even reports whether they show how far the clock is ahead, as of a time.
-func (l *lags) even(at time.Time) bool {
-	width, over := l.most-l.least, at.Sub(l.from)
-	return l.n >= many && over >= steady && width <= spread ||
-		l.n >= few && over >= fewSteady && width <= fewSpread && l.most < -fewVeryLate
-}
-
-// Lag takes in how far a statement was ahead of its news, where that is dated by who wrote
-// it down and not by when it arrived. A clock that is behind contradicts nothing by that: it
-// shows by many statements, all of which are late by the same.
-func (c *Clock) Lag(s Statement) {
-	ahead := s.Time.Sub(s.By)
-	if c == nil || ahead.Abs() > Furthest {
-		return
-	}
-	if s.Rounded == 0 {
+// Came takes in how late a statement came, where that is dated by who wrote it down and not by when
+// it arrived. However late that is, it proves no clock behind: a recorder may have been held up. Who
+// states what is before that which made it possible is behind.
+func (c *Clock) Came(s Statement) {
+	if c != nil && s.Rounded == 0 && s.Time.Sub(s.By).Abs() <= Furthest {
 		c.comes(s)
-	}
-	l := &c.lags
-	if l.n == 0 {
-		*l = lags{from: s.By, most: ahead, least: ahead}
-	}
-	l.n++
-	l.most, l.least = max(l.most, ahead), min(l.least, ahead)
-	if l.most-l.least > spread {
-		*l = lags{n: 1, from: s.By, most: ahead, least: ahead}
-	}
-	if !l.even(s.By) {
-		return
-	}
-	found := bounds{l.most, Furthest}
-	if l.most < -spread {
-		found.most = l.most + time.Second
-	}
-	*l = lags{}
-	if known := c.Offset(); (known != 0 || found.offset() != 0) && (found.least-known).Abs() >= time.Second {
-		c.before, c.now, c.jumped, c.stated = c.known(), found, true, many
-		c.tell(s.By)
 	}
 }
 

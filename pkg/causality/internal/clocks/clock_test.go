@@ -132,23 +132,27 @@ func TestAClockIsPutBackByLittle(t *testing.T) {
 	})
 }
 
-// Many that are late by the same are of a clock that is behind; what a queue delays is not.
-func TestManyThatAreEquallyLate(t *testing.T) {
-	behind := func(late func(i int) time.Duration) time.Duration {
+// However late and however much alike statements come, that proves no clock behind: the recorder may
+// be late. One that is of before that which made it possible does.
+func TestALateRecorderIsNoClockThatIsBehind(t *testing.T) {
+	behind := func(late time.Duration, after func(at time.Time) time.Time) time.Duration {
 		c := New(nil).Of("shop", Source{Component: "deployment-controller"})
-		for i := range 40 {
+		for i := range 60 {
 			at := noon.Add(time.Duration(i) * 2 * time.Second)
-			s := said(at, 0, late(i))
+			s := said(at, 0, late)
+			s.After, s.Fresh, s.Version = after(at), true, uint64(i+1)
 			c.Date(s)
-			c.Lag(s)
+			c.Came(s)
 		}
 		return c.Offset()
 	}
-	if offset := behind(func(i int) time.Duration { return 5*time.Second + time.Duration(i%3)*100*time.Millisecond }); offset != -5*time.Second {
-		t.Errorf("it is behind by %s", offset)
-	}
-	if offset := behind(func(i int) time.Duration { return time.Duration(40-i) * 2 * time.Second }); offset != 0 {
-		t.Errorf("what a queue delayed says %s", offset)
+	for _, late := range []time.Duration{5 * time.Second, 22 * time.Second, 150 * time.Second} {
+		if offset := behind(late, func(at time.Time) time.Time { return at.Add(-time.Millisecond) }); offset != 0 {
+			t.Errorf("a recorder that is %s late is taken for a clock that is off by %s", late, offset)
+		}
+		if offset := behind(late, func(at time.Time) time.Time { return at.Add(late - time.Second) }); offset != -late {
+			t.Errorf("a clock that is %s behind is taken to be off by %s", late, offset)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package clocks
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // watch is rollspan's own clock, by which the arrival of news is dated. The API server dates
 // what is created, so that the two can be compared: an object is created before the news of
@@ -17,9 +20,68 @@ type watch struct {
 	shown, back time.Time
 	backs       int
 	gap         time.Duration
+	gapEnd      time.Time // when something came again
+	// unproven are the arrivals since the news of a creation came at once, the latest of them.
+	// doubtful is how late the news of a creation came since, where the clock may have been set
+	// ahead by that.
+	unproven []arrived
+	doubtful time.Duration
+}
+
+// arrived is when the news of an object came, by the time of the API server.
+type arrived struct {
+	told    *Told
+	at      time.Time
+	created time.Time // the object
+}
+
+// mayBeBefore notes with what is told of the object that what it tells may be of so much before.
+func (a arrived) mayBeBefore(late time.Duration) {
+	a.told.doubt(Statement{}, Doubt{At: a.at, Earliest: later(a.at.Add(-late), a.created), Latest: a.at})
+}
+
+// maxUnproven bounds how many arrivals are kept.
+const maxUnproven = 256
+
+// Arrived notes that news of an object, of which told is kept, came at a time of the API server's.
+// Until the news of a creation comes, it is not known whether our clock has been set meanwhile.
+func (w *watch) Arrived(told *Told, created, at time.Time) {
+	a := arrived{told, at, created}
+	if w.doubtful > 0 {
+		a.mayBeBefore(w.doubtful)
+		return
+	}
+	if len(w.unproven) == maxUnproven {
+		w.unproven = slices.Delete(w.unproven, 0, maxUnproven/4)
+	}
+	w.unproven = append(w.unproven, a)
+}
+
+// proves takes in how late the news of a creation came. If nothing had come for as long before, the
+// clock may have been set ahead, or the watch was away: what came since may be of so much before.
+func (w *watch) proves(late time.Duration, arrival time.Time) {
+	if gap := arrival.Sub(w.shown); !w.shown.IsZero() && gap > w.gap {
+		w.gap, w.gapEnd = gap, arrival
+	}
+	switch {
+	case late <= spread:
+		w.unproven, w.doubtful = nil, 0
+	case late <= w.gap+nearby:
+		for _, a := range w.unproven {
+			if !a.at.Before(w.Time(w.gapEnd)) {
+				a.mayBeBefore(late)
+			}
+		}
+		w.unproven, w.doubtful = nil, max(w.doubtful, late)
+	}
 }
 
 const (
+	// spread is how late the news of a creation is where the watch keeps up.
+	spread = 2 * time.Second
+	// few statements are enough where they are very late alike.
+	few         = 5
+	fewVeryLate = 10 * time.Second
 	// some statements are enough where they are late by more than surely: no queue delays
 	// all by the same, and by that much.
 	some   = 3
@@ -59,6 +121,9 @@ func (w *watch) Shown(t time.Time) time.Time {
 func (cs *Clocks) Created(stamp, arrival time.Time) {
 	w := &cs.Watch
 	late := arrival.Sub(stamp) - w.offset
+	if !stamp.IsZero() && late <= Furthest {
+		w.proves(late, arrival)
+	}
 	switch {
 	case stamp.IsZero() || late > Furthest:
 	case late <= spread:
@@ -91,8 +156,8 @@ func (cs *Clocks) Existed(stamp, arrival time.Time) time.Time {
 	} else if arrival.After(w.shown) {
 		if w.backs > 1 {
 			cs.goOn(arrival)
-		} else if !w.shown.IsZero() {
-			w.gap = max(w.gap, arrival.Sub(w.shown))
+		} else if gap := arrival.Sub(w.shown); !w.shown.IsZero() && gap > w.gap {
+			w.gap, w.gapEnd = gap, arrival
 		}
 		w.shown, w.backs = arrival, 0
 	}
@@ -137,9 +202,14 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	}
 	w := &cs.Watch
 	by := offset - w.offset
-	w.offset, w.n, w.at = offset, 0, at
+	if by < 0 {
+		for _, a := range w.unproven {
+			a.told.doubt(Statement{}, Doubt{At: a.at, Earliest: a.at, Latest: a.at.Add(-by)})
+		}
+	}
+	w.offset, w.n, w.at, w.unproven, w.doubtful = offset, 0, at, nil, 0
 	for _, c := range cs.byKey {
-		c.lags, c.told = lags{}, c.told+by
+		c.told += min(by, 0)
 		c.behind, c.late, c.previous, c.used = lags{}, nil, time.Time{}, earlier(c.used, w.Time(at)) // they were by the wrong clock
 		c.now, c.before = c.now.moved(by), c.before.moved(by)
 	}
@@ -148,13 +218,14 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	}
 }
 
-// moved are the bounds where the clock that they are relative to is behind by so much more.
+// moved are the bounds where the clock that they were found by turns out to be ahead by so much more
+// than was believed. It may not have been so when all was stated that they are of. So they only get wider.
 func (b bounds) moved(by time.Duration) bounds {
 	if b.least > -Furthest {
-		b.least += by
+		b.least += min(by, 0)
 	}
 	if b.most < Furthest {
-		b.most += by
+		b.most += max(by, 0)
 	}
 	return b
 }

@@ -135,3 +135,66 @@ func TestAJumpIsDoubtedAfterOurClockWasAhead(t *testing.T) {
 		}
 	}
 }
+
+// Rollspan's clock is set ahead while nothing comes. Of what came before the news of a creation showed it,
+// and until the clock is known, the objects say by how much their news may be dated too late. Where a
+// creation comes at once after a pause, or nothing was silent for as long as the news is late, none does.
+func TestWhatCameByAClockSetAheadIsDoubted(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		quiet time.Duration
+		late  time.Duration // of the news of creations
+		want  int           // doubts about each object
+	}{
+		{"set ahead", 20 * time.Second, 20 * time.Second, 1},
+		{"right", 20 * time.Second, 0, 0},
+		{"late news in a busy stream", time.Second, 20 * time.Second, 0},
+	} {
+		cs, before, after, meanwhile := New(nil), &Told{}, &Told{}, &Told{}
+		see := func(told *Told, shows time.Time) { cs.Watch.Arrived(told, noon, cs.Existed(time.Time{}, shows)) }
+		create := func(stamp time.Time, late time.Duration) {
+			cs.Created(stamp, stamp.Add(late))
+			cs.Existed(stamp, stamp.Add(late))
+		}
+		create(noon, 0)
+		see(before, noon.Add(time.Second))
+		shows := noon.Add(time.Second + c.quiet)
+		see(after, shows)
+		create(shows.Add(time.Second-c.late), c.late)
+		see(meanwhile, shows.Add(2*time.Second))
+		if n := len(before.Doubts()); n != 0 {
+			t.Errorf("%s: %d doubts about what came before", c.name, n)
+		}
+		for what, told := range map[string]*Told{"came before the creation": after, "came after it": meanwhile} {
+			if n := len(told.Doubts()); n != c.want {
+				t.Errorf("%s: %d doubts about what %s, want %d", c.name, n, what, c.want)
+			}
+			for _, d := range told.Doubts() {
+				if got := d.Latest.Sub(d.Earliest); got != c.late {
+					t.Errorf("%s: what %s is in doubt by %s, want %s", c.name, what, got, c.late)
+				}
+			}
+		}
+		if cs.Watch.doubtful > 0 {
+			create(shows.Add(4*time.Second), 0)
+			right := &Told{}
+			see(right, shows.Add(5*time.Second))
+			if n := len(right.Doubts()); n != 0 {
+				t.Errorf("%s: %d doubts after a creation came at once", c.name, n)
+			}
+		}
+	}
+}
+
+// Rollspan's clock turns out to be behind: what came since the last creation came later than it says.
+func TestWhatCameByAClockThatIsBehindIsDoubted(t *testing.T) {
+	cs, told := New(nil), &Told{}
+	cs.Created(noon, noon)
+	cs.Existed(noon, noon)
+	cs.Watch.Arrived(told, noon, cs.Existed(time.Time{}, noon.Add(2*time.Second)))
+	made := noon.Add(30 * time.Second)
+	cs.Existed(made, made.Add(-10*time.Second))
+	if d := told.Doubts(); len(d) != 1 || d[0].Latest.Sub(d[0].Earliest) != 10*time.Second || !d[0].Earliest.Equal(d[0].At) {
+		t.Errorf("the doubts are %v, want one of the ten seconds that follow", d)
+	}
+}
