@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/text"
 )
 
 // rolloutOf is a Rollout of generation 4 with a spec and a status, as JSON.
@@ -134,6 +137,51 @@ func TestArgoRolloutSuperseded(t *testing.T) {
 	gone.SetDeletionTimestamp(&metav1.Time{Time: begin})
 	if s := followRollout(t, rolloutOf(t, canary, goesOn), gone); s.Outcome != Deleted {
 		t.Errorf("one that is being deleted is %s", s.Outcome)
+	}
+}
+
+// One that went back to the stable template has status.stableRS from its begin on. Whether it is over tells
+// the condition Healthy alone, by when it changed last; what that does not prove is not told.
+func TestToldRollbackGoesByHealthy(t *testing.T) {
+	condition := func(status, at string) string {
+		return `{"type": "Healthy", "status": "` + status + `", "lastTransitionTime": "` + at + `"}`
+	}
+	for name, test := range map[string]struct{ conditions, want string }{
+		"not healthy since before it":       {condition("False", "2026-03-01T11:58:00Z"), "open until 12:01:00"},
+		"not healthy since its second":      {condition("False", "2026-03-01T12:00:00Z"), ""},
+		"not healthy since a time after it": {condition("False", "2026-03-01T12:00:40Z"), "complete at most until 12:00:40"},
+		"healthy since before it":           {condition("True", "2026-03-01T11:58:00Z"), "complete at most until 12:01:00"},
+		"healthy since its second":          {condition("True", "2026-03-01T12:00:00Z"), "complete at most until 12:01:00"},
+		"healthy since a time after it":     {condition("True", "2026-03-01T12:00:40Z"), "complete at most until 12:00:40"},
+		"it is unknown since before it":     {condition("Unknown", "2026-03-01T11:58:00Z"), ""},
+		"nobody knows since when":           {condition("True", "soon"), ""},
+		"no word of it":                     {"", "open until 12:01:00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			back := rolloutOf(t, canary, `{"observedGeneration": "4", "phase": "Progressing", "message": "more",
+				"currentPodHash": "a", "stableRS": "a", "conditions": [`+test.conditions+`]}`)
+			back.SetAnnotations(map[string]string{rolloutRevisionAnnotation: "3"})
+			back.SetCreationTimestamp(metav1.NewTime(begin.Add(-time.Hour)))
+			said := &corev1.Event{
+				ObjectMeta:     metav1.ObjectMeta{Name: "web.1", Namespace: "shop", UID: "e", CreationTimestamp: metav1.NewTime(begin)},
+				InvolvedObject: corev1.ObjectReference{APIVersion: "argoproj.io/v1alpha1", Kind: kindRollout, Namespace: "shop", Name: "web", UID: "r"},
+				Reason:         "RolloutUpdated", Message: "Rollout updated to revision 3", Type: corev1.EventTypeNormal, Count: 1,
+				FirstTimestamp: metav1.NewTime(begin), LastTimestamp: metav1.NewTime(begin),
+			}
+			s := followRollout(t, back)
+			got := ""
+			for _, told := range ToldRollouts(&s, []runtime.Object{back, said}, time.Hour) {
+				root := told.Root()
+				got += root.Text(attr.OutcomeKey)
+				if text.EndsAtMost(root) {
+					got += " at most"
+				}
+				got += " until " + root.End.Format(time.TimeOnly)
+			}
+			if got != test.want {
+				t.Errorf("it is told as %q, want %q", got, test.want)
+			}
+		})
 	}
 }
 
