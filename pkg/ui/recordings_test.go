@@ -99,6 +99,25 @@ func titles(list []segment) (all []string) {
 	return all
 }
 
+// A start that was over before its pod was Ready says so in its row.
+func TestCutShortIsNoted(t *testing.T) {
+	notes := map[string]int{}
+	for told := range replaytest.Traces(t, "../../test/recordings/superseded-rollouts.jsonl", causality.Options{}) {
+		for _, b := range newWaterfall(told.Spans).Bars {
+			cut := b.span.Text(attr.CutShortKey)
+			if (cut != "") != strings.Contains(b.Note, "cut short") {
+				t.Errorf("%s %s: cut short is %q, and the note %q", b.Name, b.About, cut, b.Note)
+			}
+			if cut != "" {
+				notes[b.Note]++
+			}
+		}
+	}
+	if notes["cut short: removed"] == 0 {
+		t.Errorf("no start is cut short by the removal of its pod: %v", notes)
+	}
+}
+
 // A list is read page by page, and each change is on one of them.
 func TestPaging(t *testing.T) {
 	store := recorded(t)

@@ -46,7 +46,7 @@ type bar struct {
 	// Folded says that what is below is not shown at first. Below is how many rows that are.
 	Folded bool `json:"folded,omitempty"`
 	Below  int  `json:"below,omitempty"`
-	// Note says what matters most: an error, or what is waited for.
+	// Note says what matters most: an error, what is waited for, or why it was over early.
 	Note  string `json:"note,omitempty"`
 	Marks []mark `json:"marks,omitempty"`
 
@@ -154,6 +154,9 @@ func (w *waterfall) bar(s *spans.Span, depth int, parent kind.Kind) bar {
 	b.Critical = critical.Type() == attribute.BOOL && critical.AsBool()
 	if b.Note == "" {
 		b.Note = visible(cmp.Or(s.Text(attr.WaitingForKey), s.Text(attr.WaitingReasonKey)))
+	}
+	if cut := s.Text(attr.CutShortKey); cut != "" {
+		b.Note = strings.TrimPrefix(b.Note+", cut short: "+visible(cut), ", ")
 	}
 	for _, e := range s.Events[:min(len(s.Events), maxMarks)] {
 		said := eventOf(w, &e)

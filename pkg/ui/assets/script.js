@@ -301,7 +301,9 @@ function changePage() {
   }
   // label has how long a span took, where there is room for it.
   function label(b) {
-    const e = make("span", "lane-label", b.took), from = x(b.from - (b.before || 0)), to = x(b.to + (b.after || 0));
+    const e = make("span", "lane-label", b.took), before = b.before || 0, after = b.after || 0;
+    // Either end may be known so badly that what is hatched around it covers the other one.
+    const from = x(Math.min(b.from - before, b.to - after)), to = x(Math.max(b.from + before, b.to + after));
     if (to < 0 || from > 100) e.hidden = true;
     else if (to < 86) e.style.left = Math.max(0, to) + "%";
     else if (from > 14) e.style.right = 100 - from + "%";

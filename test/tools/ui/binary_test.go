@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,4 +167,11 @@ func TestDump(t *testing.T) {
 	b.waitPath("/change/")
 	b.waterfall()
 	b.waitText(".wf-row", "Pod start")
+	for _, width := range []int64{1280, 360} {
+		b.size(width, 1000)
+		b.wait("innerWidth === " + strconv.FormatInt(width, 10))
+		if got := b.ask(misplaced); got != "" {
+			t.Errorf("%d wide, not in its place: %s", width, got)
+		}
+	}
 }

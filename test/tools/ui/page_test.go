@@ -326,6 +326,9 @@ func TestAccessible(t *testing.T) {
 				if got := b.ask(unnamed); got != "" {
 					t.Errorf("%s: without a name: %s", at, got)
 				}
+				if got := b.ask(misplaced); got != "" {
+					t.Errorf("%s: not in its place: %s", at, got)
+				}
 				if over := ask[int](b, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
 					t.Errorf("%s: %d pixels are beyond the edge", at, over)
 				}
@@ -377,6 +380,19 @@ const unreadable = `(() => {
 		if (ratio < 4.5) bad.add(e.tagName + "." + (e.getAttribute("class") || "") + " " + n.data.trim().slice(0, 30) + " " + ratio.toFixed(2));
 	}
 	return [...bad].join("; ");
+})()`
+
+// misplaced lists what goes beyond its row of the waterfall, durations that are written over what is
+// hatched, and ways to other times that take two lines.
+const misplaced = `(() => {
+	const bad = [], box = (e) => e.getBoundingClientRect();
+	for (const row of document.querySelectorAll(".wf.live .wf-row")) {
+		const lane = row.querySelector(".wf-lane"), label = row.querySelector(".lane-label:not([hidden])"), name = row.textContent.slice(0, 40);
+		if (box(lane).bottom > box(row).bottom + 1) bad.push(name + ": the lane");
+		if (label && !label.matches(".inside")) for (const d of row.querySelectorAll(".doubt")) if (box(d).left < box(label).right - 6 && box(label).left + 6 < box(d).right) bad.push(name + ": " + label.textContent);
+	}
+	for (const e of document.querySelectorAll(".over-head .button")) if (box(e).height > 36) bad.push(e.textContent);
+	return bad.join("; ");
 })()`
 
 // unnamed lists what a screen reader has no name for, or no place.
