@@ -92,7 +92,7 @@ const (
 )
 
 // window is the time that an overview shows: what is asked for, or else the last hour in which
-// anything happened.
+// anything happened. Of what began within minutes, as in most recordings, it is those minutes.
 func (p *pages) window(ctx context.Context, a *asked) error {
 	now := p.Now()
 	if a.To.IsZero() && a.From.IsZero() {
@@ -101,12 +101,20 @@ func (p *pages) window(ctx context.Context, a *asked) error {
 			return err
 		}
 		a.To = now
+		whole := time.Hour
 		if len(page.Changes) > 0 {
 			if last := page.Changes[0].Last; now.Sub(last) > time.Hour {
 				a.To = last.Add(time.Minute)
+				before, err := p.History.List(ctx, history.Query{Filter: history.Filter{To: last.Add(-4 * time.Minute)}, Limit: 1})
+				if err != nil {
+					return err
+				}
+				if len(before.Changes) == 0 {
+					whole = 5 * time.Minute
+				}
 			}
 		}
-		a.From = a.To.Add(-time.Hour)
+		a.From = a.To.Add(-whole)
 		return nil
 	}
 	if a.To.IsZero() {

@@ -99,6 +99,19 @@ func titles(list []segment) (all []string) {
 	return all
 }
 
+// The overview of a recording shows the minutes that it has, and of more than that the last hour.
+func TestOverviewOfARecording(t *testing.T) {
+	for file, want := range map[string]string{"superseded-rollouts.jsonl": "5 min", "*": "1 h"} {
+		store := recorded(t)
+		if file != "*" {
+			store = history.NewMemory(history.Options{MaxAge: -1})
+			replay(t, store, "../../test/recordings/"+file)
+		}
+		h := NewHandler(Options{History: store, Loopback: true, Now: func() time.Time { return began.AddDate(10, 0, 0) }})
+		has(t, get(t, h, "/overview").Body.String(), `aria-current="true">`+want+"<")
+	}
+}
+
 // A start that was over before its pod was Ready says so in its row.
 func TestCutShortIsNoted(t *testing.T) {
 	notes := map[string]int{}
