@@ -209,9 +209,10 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	}
 	w.offset, w.n, w.at, w.unproven, w.doubtful = offset, 0, at, nil, 0
 	for _, c := range cs.byKey {
-		c.told += min(by, 0)
+		was := c.now.offset()
 		c.behind, c.late, c.previous, c.used = lags{}, nil, time.Time{}, earlier(c.used, w.Time(at)) // they were by the wrong clock
 		c.now, c.before = c.now.moved(by), c.before.moved(by)
+		c.told += c.now.offset() - was // that it is ours is told
 	}
 	if by.Abs() >= time.Second {
 		cs.tell(Finding{Source: Watcher, Offset: offset, At: at})

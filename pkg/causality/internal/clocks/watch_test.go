@@ -198,3 +198,39 @@ func TestWhatCameByAClockThatIsBehindIsDoubted(t *testing.T) {
 		t.Errorf("the doubts are %v, want one of the ten seconds that follow", d)
 	}
 }
+
+// Rollspan's clock was put back, or ahead, and turns out to be off. A right clock is off by nothing
+// before that and after it, and nobody is told of it. One that seemed to be ahead, as ours was behind
+// from the first on, is right from then on, which follows from what is told of ours.
+func TestOfOurClockOnlyOursIsTold(t *testing.T) {
+	for _, c := range []struct {
+		before, after time.Duration // how far ours is ahead
+		want          int           // findings about the other
+	}{{0, -10 * time.Second, 0}, {0, 20 * time.Second, 0}, {-10 * time.Second, -10 * time.Second, 1}} {
+		var ours, other []Finding
+		cs := New(func(f Finding) {
+			if f.Source == Watcher {
+				ours = append(ours, f)
+			} else {
+				other = append(other, f)
+			}
+		})
+		right := cs.Of("shop", Source{Component: "deployment-controller"})
+		says := func(at time.Time, ahead time.Duration) {
+			shown := at.Add(10*time.Millisecond + ahead)
+			right.Date(Statement{Time: at, By: cs.Existed(time.Time{}, shown)})
+		}
+		for i := range 30 {
+			says(noon.Add(time.Duration(i)*time.Second), c.before)
+		}
+		for i := range 60 {
+			at := noon.Add(time.Duration(60+i) * time.Second)
+			cs.Created(at, at.Add(c.after))
+			cs.Existed(at, at.Add(c.after))
+			says(at, c.after)
+		}
+		if right.Offset() != 0 || len(ours) == 0 || len(other) != c.want {
+			t.Errorf("%s, then %s: the other is off by %s, and these are told: %v, %v", c.before, c.after, right.Offset(), ours, other)
+		}
+	}
+}
