@@ -197,7 +197,7 @@ func (b *backlog) sorted(earliest, from, now time.Time) []missed {
 		date(group, earliest, from, now)
 		all = append(all, group...)
 	}
-	dateListed(listed, earliest, from)
+	b.dateListed(listed, earliest, from)
 	all = append(all, listed...)
 	slices.SortStableFunc(all, func(a, b missed) int { // in a group they are
 		return cmp.Or(a.by.Compare(b.by), compareBool(a.afterLists, b.afterLists))
@@ -207,8 +207,9 @@ func (b *backlog) sorted(earliest, from, now time.Time) []missed {
 
 // dateListed bounds when something was made that lists told, or watches behind them. What comes of
 // pods counts as seen when the lists of all else were: a pod is gone because its ReplicaSet was
-// scaled down, of which a list does not say when.
-func dateListed(listed []missed, earliest, from time.Time) {
+// scaled down, of which a list does not say when. In one process what is listed may state that it was
+// written before anything was heard of last: that was of another source then.
+func (b *backlog) dateListed(listed []missed, earliest, from time.Time) {
 	through := from
 	for i := range listed {
 		if m := &listed[i]; m.inList && !isOfPods(m.source) && m.came.After(through) {
@@ -219,6 +220,10 @@ func dateListed(listed []missed, earliest, from time.Time) {
 		m := &listed[i]
 		m.since, m.by = earliest, m.came
 		switch {
+		case m.inList && !b.heard.IsZero() && !m.stated.IsZero() && m.stated.Before(earliest):
+			if m.since = m.stated; m.since.Before(earliest.Add(-unheard)) {
+				m.since = earliest.Add(-unheard)
+			}
 		case m.inList:
 		case m.stated.IsZero():
 			m.since, m.arrived = m.came, m.came

@@ -224,6 +224,27 @@ func TestMissedIsDated(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	// What a list has may be of any time since anything was heard of last, and in one process of before
+	// that if it says so: whoever was heard of may have been the only one. The last is by a clock that is off.
+	listed := func(stated int) missed {
+		return missed{source: "Deployment ", version: "81", listed: true, inList: true, stated: at(stated), came: at(58)}
+	}
+	for _, c := range []struct {
+		stated       int
+		heard        time.Time // of an outage
+		since, until int
+	}{{50, time.Time{}, 0, 58}, {-50, time.Time{}, 0, 58}, {-3600, at(20), -25, 58}, {10, at(20), 10, 58}, {30, at(20), 20, 58}, {3600, at(20), 20, 58}} {
+		b := newBacklog(map[string]string{})
+		b.heard, b.items = c.heard, []missed{listed(c.stated)}
+		earliest := from
+		if !c.heard.IsZero() {
+			earliest = c.heard
+		}
+		m := b.sorted(earliest, from, now)[0]
+		if since, until := m.since.Unix()-1000, m.by.Unix()-1000; since != int64(c.since) || until != int64(c.until) {
+			t.Errorf("what states %d, and is listed at 58, is of %d to %d, want %d to %d", c.stated, since, until, c.since, c.until)
+		}
+	}
 	// What comes while others catch up states nothing, and does not part the groups.
 	group := []missed{write("Pod ", "20", "b", 10, true), {source: "Pod ", version: "22", isNew: true}, write("Pod ", "24", "c", 20, true)}
 	if !countsUp(group) {
