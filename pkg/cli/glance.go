@@ -82,5 +82,18 @@ func (q *question) tellRollout(g *glance, tell func(changes []spans.Trace, objec
 		q.say("%s in namespace %s: nothing that is there dates a rollout in the last %s", q.subject(), q.namespace, q.since)
 		return q.format.printNone(q.app)
 	}
+	if last := g.revision(); last != "" && g.changes[len(g.changes)-1].Root().Text(attr.RevisionKey) != last {
+		q.say("How the rollout of revision %s began, or goes, is not proven; what is told is of those before.", last)
+	}
 	return tell(g.changes, g.objects)
+}
+
+// revision is the one that the Rollout has now; empty where it does not say.
+func (g *glance) revision() string {
+	for _, o := range g.objects {
+		if in, ok := o.(*unstructured.Unstructured); ok && in.GetKind() == kindRollout && in.GetName() == g.target.Name && in.GetNamespace() == g.target.Namespace {
+			return in.GetAnnotations()["rollout.argoproj.io/revision"]
+		}
+	}
+	return ""
 }

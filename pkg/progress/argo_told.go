@@ -77,6 +77,8 @@ type argoRevision struct {
 	begun time.Time
 	// aborted and completed are when the controller says that first; zero if it does not.
 	aborted, completed time.Time
+	// hash is that of the template of its ReplicaSet; empty where that is not there.
+	hash string
 }
 
 // argoEvent is an Event about it.
@@ -116,8 +118,10 @@ func (t *argoTold) readSets(objects []runtime.Object) {
 				first = min(first, before)
 			}
 		}
-		t.revision(n)
-		t.revision(first).begins(set.CreationTimestamp.Time)
+		t.revision(n).hash = set.Labels[rolloutHashLabel]
+		if !set.CreationTimestamp.Before(&t.rollout.CreationTimestamp) { // else it was another Rollout's
+			t.revision(first).begins(set.CreationTimestamp.Time)
+		}
 	}
 }
 
@@ -240,13 +244,13 @@ func (r *argoRevision) ended(next time.Time) argoEnd {
 	return argoEnd{at: next, outcome: attr.OutcomeSuperseded, atMost: true}
 }
 
-// last is how the last one goes, or how it ended. The controller's condition Healthy says when it became so
-// last, and when it was no more so: a Rollout that was healthy since its begin was complete by then.
+// last is how the last one goes, or how it ended.
 func (t *argoTold) last(n int64, r *argoRevision) argoEnd {
 	if end, ok := r.named(); ok {
 		return end
 	}
-	if !t.rollout.isObserved() || t.rollout.observed == "" || t.rollout.Annotations[rolloutRevisionAnnotation] != strconv.FormatInt(n, 10) {
+	if !t.rollout.isObserved() || t.rollout.observed == "" || t.rollout.Annotations[rolloutRevisionAnnotation] != strconv.FormatInt(n, 10) ||
+		r.hash != "" && r.hash != t.rollout.hash {
 		return argoEnd{} // what its status says is of another time
 	}
 	if due := t.rollout.DeletionTimestamp; due != nil {
@@ -260,23 +264,34 @@ func (t *argoTold) last(n int64, r *argoRevision) argoEnd {
 		}
 		return argoEnd{at: latest(at, r.begun), outcome: attr.OutcomeFailed}
 	}
+	return t.promoted(second)
+}
+
+// promoted is how the last one goes, which began in that second and was not aborted. The controller's
+// condition Healthy says when it became so last, or was no more so.
+func (t *argoTold) promoted(second time.Time) argoEnd {
+	goesOn := argoEnd{at: t.now, outcome: attr.OutcomeOpen}
+	if t.rollout.phase == phaseHealthy {
+		goesOn = argoEnd{} // the controller says that it does not
+	}
 	stable, _, _ := unstructured.NestedString(t.in.Object, "status", "stableRS")
 	if stable == "" || stable != t.rollout.hash {
-		return argoEnd{at: t.now, outcome: attr.OutcomeOpen}
+		return goesOn
 	}
 	// The stable ReplicaSet is that of a rollout that is complete, or the first one, or the one that is
 	// gone back to.
 	healthy, since := t.condition("Healthy")
 	switch {
 	case since.IsZero() && healthy == "":
-		return argoEnd{at: t.now, outcome: attr.OutcomeOpen}
+		return goesOn
 	case since.IsZero():
 		return argoEnd{}
 	case healthy == metav1.ConditionFalse && since.Before(second):
-		return argoEnd{at: t.now, outcome: attr.OutcomeOpen}
-	case since.After(second): // it was healthy until then, or since then
+		return goesOn
+	case since.After(second) && healthy == metav1.ConditionTrue:
 		return argoEnd{at: since, outcome: attr.OutcomeComplete, atMost: true}
-	case healthy == metav1.ConditionTrue:
+	case since.After(second), healthy == metav1.ConditionTrue:
+		// What is not Healthy may be so since its begin, or since it was complete.
 		return argoEnd{at: t.now, outcome: attr.OutcomeComplete, atMost: true}
 	}
 	return argoEnd{}

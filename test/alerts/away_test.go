@@ -30,9 +30,9 @@ func TestPrometheusWasAway(t *testing.T) {
 	// There were 101 of each at most, one of them the first.
 	conditions := map[string]string{}
 	for _, title := range []string{"Pods that fit nowhere, by what lacks", "Probes that fail, back-offs"} {
-		conditions[title] = fmt.Sprintf("(%s) > 0 and on () (vector(time()) >= %d)", panels(t, "rollspan-rollouts.json")[title][0], back.Unix())
+		conditions[title] = fmt.Sprintf("(%s) > 0 and on () (vector(time()) >= %d)", panels(t)[title][0], back.Unix())
 	}
-	conditions["Warnings"] = "round(" + panels(t, "rollspan-rollouts.json")["Warnings"][0] + ") > 100"
+	conditions["Warnings"] = "round(" + panels(t)["Warnings"][0] + ") > 100"
 	if held := holds(t, s.scrapes, conditions); len(held) > 0 {
 		t.Errorf("%q show what was counted before", held)
 	}

@@ -20,10 +20,10 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// panels are the queries of a dashboard by the title of their panel, with Grafana's variables filled in.
-func panels(t *testing.T, name string) map[string][]string {
+// panels are the queries of the dashboard of rollouts by the title of their panel, with Grafana's variables filled in.
+func panels(t *testing.T) map[string][]string {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(files, "dashboards", name))
+	content, err := os.ReadFile(filepath.Join(files, "dashboards", "rollspan-rollouts.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,14 +91,14 @@ func TestDashboardsCountTheFirst(t *testing.T) {
 	}
 	pass()
 	conditions := map[string]string{}
-	for title, queries := range panels(t, "rollspan-rollouts.json") {
+	for title, queries := range panels(t) {
 		for i, query := range queries {
 			if strings.Contains(query, "rollspan_change_") {
 				conditions[fmt.Sprint(title, " ", i)] = "(" + query + ") > 0"
 			}
 		}
 	}
-	conditions["two rollouts"] = "(" + panels(t, "rollspan-rollouts.json")["Rollouts"][0] + ") == 2"
+	conditions["two rollouts"] = "(" + panels(t)["Rollouts"][0] + ") == 2"
 	held := holds(t, scrapes, conditions)
 	for name := range conditions {
 		if !slices.Contains(held, name) {
@@ -125,7 +125,7 @@ func TestDashboardsDoNotAddUpReplicas(t *testing.T) {
 	for title, want := range map[string]string{
 		"Warnings": "2", "Pods that fit nowhere, by what lacks": "1", "Probes that fail, back-offs": "1",
 	} {
-		query := panels(t, "rollspan-rollouts.json")[title]
+		query := panels(t)[title]
 		if len(query) != 1 {
 			t.Fatalf("%s has %d queries", title, len(query))
 		}
