@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/progress"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -82,7 +84,8 @@ func (q *question) tellRollout(g *glance, tell func(changes []spans.Trace, objec
 		q.say("%s in namespace %s: nothing that is there dates a rollout in the last %s", q.subject(), q.namespace, q.since)
 		return q.format.printNone(q.app)
 	}
-	if last := g.revision(); last != "" && g.changes[len(g.changes)-1].Root().Text(attr.RevisionKey) != last {
+	told, _ := g.changes[len(g.changes)-1].Root().Attribute(attr.RevisionKey)
+	if last := g.revision(); last != "" && told.String() != last {
 		q.say("How the rollout of revision %s began, or goes, is not proven; what is told is of those before.", last)
 	}
 	return tell(g.changes, g.objects)

@@ -111,6 +111,22 @@ func TestQuestionsAboutARollout(t *testing.T) {
 	}
 }
 
+// Where the last rollout is not told, as nothing dates it, the one before is not taken for the last.
+func TestTheLastRolloutIsNotProven(t *testing.T) {
+	g := glanceOf(t, "argo-rollouts-canary-and-blue-green", "argo", "can", `"message":"RolloutAborted: Rollout aborted update to revision 3"`)
+	const note = "the rollout of revision 3 began, or goes, is not proven"
+	for _, left := range []int{len(g.changes), len(g.changes) - 1} {
+		g.changes = g.changes[:left]
+		_, q := answering("argo", "can")
+		if err := q.tellRollout(g, q.why); err != nil {
+			t.Fatal(err)
+		}
+		if said := q.Err.(*bytes.Buffer).String(); strings.Contains(said, note) != (left == 2) {
+			t.Errorf("with %d rollouts it says\n%s", left, said)
+		}
+	}
+}
+
 func (q *question) teller(command string) func([]spans.Trace, []runtime.Object) error {
 	if command == "why" {
 		return q.why

@@ -366,7 +366,7 @@ func (q *question) history(changes []spans.Trace, objects []runtime.Object) erro
 			most = phases[0].String()
 		case text.IsOpen(root) && len(on) > 0:
 			most = "now: " + terminal.Line(on[0])
-		case text.IsOpen(root) && q.kind == kindRollout && root.Message == "":
+		case text.IsOpen(root) && q.kind == kindRollout && root.Message == "" && root.Text(attr.WaitingForKey) != "":
 			most = "now: it waits for " + terminal.Line(root.Text(attr.WaitingForKey))
 		}
 		if why := root.Message; why != "" {
