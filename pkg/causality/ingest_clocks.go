@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -46,11 +47,25 @@ func (e *Engine) inClusterTime(o Observation) Observation {
 		return o
 	}
 	created, arrival := meta.GetCreationTimestamp().Time, o.Time
-	if o.Type == watch.Added && !o.Initial {
+	if o.Type == watch.Added && !o.Initial && !e.knows(o, meta) { // what a list has again is no news of that
 		e.clocks.Created(created, arrival)
 	}
 	o.Time = e.clocks.Existed(created, arrival)
 	return o
+}
+
+// knows reports whether something was told of before, or may have been: Events that are told are
+// forgotten, and ControllerRevisions are kept by their owners.
+func (e *Engine) knows(o Observation, meta metav1.Object) bool {
+	if in, ok := o.Object.(*corev1.Event); ok {
+		_, ev := e.eventOf(in)
+		return ev != nil || e.hadSeen(o, meta.GetCreationTimestamp().Time)
+	}
+	if _, ok := o.Object.(*appsv1.ControllerRevision); ok {
+		return true
+	}
+	obj := e.objects[kube.IDOf(o.Object, meta)]
+	return obj != nil && !e.knownByEventsOnly(obj)
 }
 
 // datedPod is a pod that states all times by the API server's clock: what its kubelet says
