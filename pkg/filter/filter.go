@@ -122,7 +122,8 @@ func (f *Field) check(value string) error {
 	case f.Values != nil && !slices.ContainsFunc(f.Values, func(there string) bool { return like(there, value) }):
 		return unknown(f.Name, value, f.Values)
 	}
-	bare := strings.Trim(value, "*")
+	// Kinds begin with a capital. Within one, as in Microservice, the word may have none.
+	bare := strings.TrimRight(value, "*")
 	for _, known := range f.Known {
 		if bare != known && (strings.EqualFold(bare, known) || strings.EqualFold(bare, known+"s")) {
 			return fmt.Errorf("there is no %s %q; did you mean %q?", f.Name, value, known)

@@ -34,6 +34,7 @@ func TestFilter(t *testing.T) {
 		{exclude: []string{"kind=Node"}, want: true},
 		{include: []string{"kind=Po*|*Pod*"}, want: true},
 		{include: []string{"kind=PodGroup|pinguin"}},
+		{include: []string{"kind=*service|*node*"}}, // as in Microservice and Supernode
 		{include: []string{"type=Warning"}, exclude: []string{"namespace=shop,kind=Pod"}},
 	} {
 		f, err := filter.Parse("events", fields, c.include, c.exclude)
@@ -60,7 +61,7 @@ func TestWrongRules(t *testing.T) {
 		`reason="BackOff"`:             `reason: no value has a character of`,
 		"kind=pod":                     `kind: there is no kind "pod"; did you mean "Pod"?`,
 		"kind=Job|deployments":         `kind: there is no kind "deployments"; did you mean "Deployment"?`,
-		"kind=*statefulset*":           `kind: there is no kind "*statefulset*"; did you mean "StatefulSet"?`,
+		"kind=statefulset*":            `kind: there is no kind "statefulset*"; did you mean "StatefulSet"?`,
 		"reason":                       `reason: there is no value`,
 		"reason=":                      `reason: it has an empty value`,
 		"reason=A|":                    `reason: it has an empty value`,
