@@ -130,7 +130,7 @@ type Waits struct {
 func (w *Waits) String() string {
 	clauses := w.For
 	if w.Paused {
-		clauses = append([]string{"paused"}, clauses...)
+		clauses = append([]string{kind.Paused.String()}, clauses...)
 	}
 	return strings.Join(clauses, "; ")
 }
