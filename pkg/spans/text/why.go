@@ -38,10 +38,10 @@ func EndIsKnown(root *spans.Span) bool {
 }
 
 // EndsAtMost reports whether of a change that has ended it is known only that it was over at its end: it
-// may have ended at any time since it began.
+// may have ended at any time since it began. One whose end is known worse than that may have ended later.
 func EndsAtMost(root *spans.Span) bool {
 	precision, doubted := root.Attribute(attr.EndPrecisionKey)
-	return !EndIsKnown(root) || doubted && !IsOpen(root) && precision.AsFloat64() >= root.End.Sub(root.Start).Seconds()
+	return !EndIsKnown(root) || doubted && !IsOpen(root) && precision.AsFloat64() == root.End.Sub(root.Start).Seconds()
 }
 
 // IsOpen reports whether a change was open when it was last seen.
