@@ -149,7 +149,7 @@ func TestToldRollbackGoesByHealthy(t *testing.T) {
 	for name, test := range map[string]struct{ conditions, want string }{
 		"not healthy since before it":       {condition("False", "2026-03-01T11:58:00Z"), "open until 12:01:00"},
 		"not healthy since its second":      {condition("False", "2026-03-01T12:00:00Z"), ""},
-		"not healthy since a time after it": {condition("False", "2026-03-01T12:00:40Z"), "complete at most until 12:00:40"},
+		"not healthy since a time after it": {condition("False", "2026-03-01T12:00:40Z"), "complete at most until 12:01:00"},
 		"healthy since before it":           {condition("True", "2026-03-01T11:58:00Z"), "complete at most until 12:01:00"},
 		"healthy since its second":          {condition("True", "2026-03-01T12:00:00Z"), "complete at most until 12:01:00"},
 		"healthy since a time after it":     {condition("True", "2026-03-01T12:00:40Z"), "complete at most until 12:00:40"},

@@ -25,9 +25,9 @@ func (pod *snapshotPod) readyBefore(effect time.Time, minReady time.Duration) {
 			f.at = at
 		}
 	}
-	for i := range pod.doubts {
-		if d := &pod.doubts[i]; d.At.Equal(second) && d.Of == stream.DoubtOfReady {
-			d.At = at
+	for i, d := range pod.doubts {
+		if d.At.Equal(second) && d.Of == stream.DoubtOfReady {
+			pod.doubts[i] = stream.Doubt{At: at, Earliest: d.Earliest, Latest: d.Latest, Of: d.Of, Stated: d.Stated}
 		}
 	}
 	pod.ready, pod.newest = at, evidence.Latest(pod.newest, at)

@@ -15,6 +15,7 @@ var engineRules = rules{
 	packages: map[string]role{
 		"stream":             deduces,
 		"internal/evidence":  deduces,
+		"internal/faults":    deduces,
 		"internal/kube":      deduces,
 		"internal/clocks":    observes,
 		"internal/schedules": observes,
