@@ -83,11 +83,12 @@ func (f *feeder) listerWatcher(client any) cache.ListerWatcher {
 	}, client)
 }
 
-// wait returns when nothing is fed any more. The context of what was asked for
-// before must be done.
-func (f *feeder) wait() {
+// over notes that the Reflector has ended, and returns when nothing is fed any more: of one whose
+// context is done, what it has asked for may go on for a moment.
+func (f *feeder) over() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.ended = time.Now()
 }
 
 // list feeds a list page by page, and returns an empty one in its place. Which

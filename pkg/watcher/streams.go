@@ -143,10 +143,7 @@ func (s *streams) read(ctx context.Context, src source, into intake) {
 			defer src.running.Dec()
 		}
 		err := reflector.ListAndWatchWithContext(ctx)
-		if ctx.Err() != nil {
-			lists.wait() // the store is the next one's now
-		}
-		lists.ended = time.Now()
+		lists.over() // the store is the next one's now
 		switch {
 		case src.found && apierrors.IsNotFound(err):
 			return done
