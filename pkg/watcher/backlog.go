@@ -68,9 +68,10 @@ type missed struct {
 	inList         bool // a list told it
 	listed         bool // or a watch behind that list
 	isEvent        bool // each write of which states when it was made
-	// came is when it was told of, and arrived is when what is live has come, as its watch had caught up and waits for others; zero
-	// of all else.
-	came, arrived time.Time
+	// came is when it was told of. isLive says that it was made then, as its watch had caught up, and
+	// waits for others.
+	came   time.Time
+	isLive bool
 	// stated is what the object states of when it was written, and isExact whether it says so of
 	// this write. since is when it may have been made at the earliest, and by when it was.
 	stated    time.Time
@@ -96,7 +97,7 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 		m.uid = about.GetUID()
 	}
 	if o.Since.IsZero() && !m.inList && !m.listed && !b.waits[source] {
-		m.arrived = o.Time
+		m.isLive = true
 	}
 	var err error
 	if m.packed, err = journal.EncodeObservation(nil, o); err != nil {
@@ -172,11 +173,7 @@ func (b *backlog) waiting(now time.Time) bool {
 // shift corrects the times of arrival by how much the clock is off that they were read from.
 func (b *backlog) shift(by time.Duration) {
 	for i := range b.items {
-		m := &b.items[i]
-		m.came = m.came.Add(by)
-		if !m.arrived.IsZero() {
-			m.arrived = m.arrived.Add(by)
-		}
+		b.items[i].came = b.items[i].came.Add(by)
 	}
 }
 
@@ -226,7 +223,7 @@ func (b *backlog) dateListed(listed []missed, earliest, from time.Time) {
 			}
 		case m.inList:
 		case m.stated.IsZero():
-			m.since, m.arrived = m.came, m.came
+			m.since, m.isLive = m.came, true
 		default:
 			m.since = m.stated
 		}
@@ -274,8 +271,8 @@ func date(group []missed, earliest, from, now time.Time) {
 		if end := m.stated.Add(time.Second - time.Nanosecond); m.isExact && end.Before(latest) {
 			latest = end
 		}
-		if !m.arrived.IsZero() && m.arrived.Before(latest) {
-			latest = m.arrived
+		if m.isLive && m.came.Before(latest) {
+			latest = m.came
 		}
 		m.by = latest
 	}
@@ -297,14 +294,14 @@ func spread(group []missed, from time.Time) {
 	at := from
 	for i := 0; i < len(group); {
 		by, n := group[i].by, 1
-		if m := &group[i]; !m.arrived.IsZero() {
+		if m := &group[i]; m.isLive {
 			if m.since.After(by) {
 				m.since = by
 			}
 			at, i = by, i+1
 			continue
 		}
-		for i+n < len(group) && group[i+n].by.Equal(by) && group[i+n].arrived.IsZero() {
+		for i+n < len(group) && group[i+n].by.Equal(by) && !group[i+n].isLive {
 			n++
 		}
 		begin := by.Add(time.Nanosecond - time.Second)

@@ -218,7 +218,7 @@ func TestWhatIsLiveKeepsItsTime(t *testing.T) {
 	b.add(late, "Deployment.apps ", false)
 	var got []string
 	for _, m := range b.sorted(at(2), at(2), at(30)) {
-		got = append(got, fmt.Sprintf("%s by %.1f, live %t", m.version, m.by.Sub(at(0)).Seconds(), m.by.Equal(m.arrived)))
+		got = append(got, fmt.Sprintf("%s by %.1f, live %t", m.version, m.by.Sub(at(0)).Seconds(), m.isLive && m.by.Equal(m.came)))
 	}
 	want := []string{
 		"11 by 5.5, live false", "12 by 8.5, live false", "13 by 20.8, live false", "14 by 21.3, live true", "15 by 26.4, live true",

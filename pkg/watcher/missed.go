@@ -232,7 +232,7 @@ func (l *Live) tellMissed(k *journal.Keeper, b *backlog, whole bool) (finished [
 			continue // it was encoded here
 		}
 		o.Time, o.Since = m.by.Add(ahead), time.Time{}
-		if !o.Initial && !m.by.Equal(m.arrived) {
+		if !o.Initial && (!m.isLive || !m.by.Equal(m.came)) {
 			o.Since = m.since
 		}
 		if m.listed && !behind {
