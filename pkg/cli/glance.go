@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -85,18 +84,8 @@ func (q *question) tellRollout(g *glance, tell func(changes []spans.Trace, objec
 		return q.format.printNone(q.app)
 	}
 	told, _ := g.changes[len(g.changes)-1].Root().Attribute(attr.RevisionKey)
-	if last := g.revision(); last != "" && told.String() != last {
+	if last := progress.RevisionNow(g.target, g.objects); last != "" && told.String() != last {
 		q.say("How the rollout of revision %s began, or goes, is not proven; what is told is of those before.", last)
 	}
 	return tell(g.changes, g.objects)
-}
-
-// revision is the one that the Rollout has now; empty where it does not say.
-func (g *glance) revision() string {
-	for _, o := range g.objects {
-		if in, ok := o.(*unstructured.Unstructured); ok && in.GetKind() == kindRollout && in.GetName() == g.target.Name && in.GetNamespace() == g.target.Namespace {
-			return in.GetAnnotations()["rollout.argoproj.io/revision"]
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -27,6 +28,10 @@ const (
 	rolloutHashLabel = "rollouts-pod-template-hash"
 	// workloadGenerationAnnotation is the generation of the workload that has the template.
 	workloadGenerationAnnotation = "rollout.argoproj.io/workload-generation"
+	// rolloutRevisionAnnotation is the revision of a Rollout or a ReplicaSet of it, and
+	// rolloutHistoryAnnotation has those that the ReplicaSet was before (utils/annotations).
+	rolloutRevisionAnnotation = "rollout.argoproj.io/revision"
+	rolloutHistoryAnnotation  = "rollout.argoproj.io/revision-history"
 )
 
 // The phases and the reasons for a pause (pkg/apis/rollouts/v1alpha1/types.go).
@@ -67,8 +72,31 @@ type argoRollout struct {
 	observed, observedWorkload string
 	controllerPause            bool
 	pauses                     []any
-	// hash is of the template that the controller has seen last.
-	hash string
+	// hash is of the template that the controller has seen last, and stable of that which was promoted
+	// last.
+	hash, stable string
+	// abortedAt is when the controller has given the rollout up, as it is written.
+	abortedAt  string
+	conditions []any
+}
+
+// condition is the status of one of its conditions, and since when that is; both are empty if it has none
+// of the type.
+func (r *argoRollout) condition(of string) (metav1.ConditionStatus, time.Time) {
+	for _, one := range r.conditions {
+		c, ok := one.(map[string]any)
+		if !ok {
+			continue
+		}
+		if name, _, _ := unstructured.NestedString(c, "type"); name != of {
+			continue
+		}
+		status, _, _ := unstructured.NestedString(c, "status")
+		text, _, _ := unstructured.NestedString(c, "lastTransitionTime")
+		at, _ := time.Parse(time.RFC3339, text)
+		return cmp.Or(metav1.ConditionStatus(status), metav1.ConditionUnknown), at
+	}
+	return "", time.Time{}
 }
 
 // isArgoRollout reports whether an object is one, whatever it is decoded into.
@@ -132,6 +160,9 @@ func readArgoRollout(in *unstructured.Unstructured) *argoRollout {
 	r.controllerPause, _, _ = unstructured.NestedBool(in.Object, "status", "controllerPause")
 	r.pauses, _, _ = unstructured.NestedSlice(in.Object, "status", "pauseConditions")
 	r.hash, _, _ = unstructured.NestedString(in.Object, "status", "currentPodHash")
+	r.stable, _, _ = unstructured.NestedString(in.Object, "status", "stableRS")
+	r.abortedAt, _, _ = unstructured.NestedString(in.Object, "status", "abortedAt")
+	r.conditions, _, _ = unstructured.NestedSlice(in.Object, "status", "conditions")
 	r.step = -1
 	if step, found, err := unstructured.NestedInt64(in.Object, "status", "currentStepIndex"); found && err == nil {
 		r.step = step

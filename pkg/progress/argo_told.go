@@ -1,7 +1,6 @@
 package progress
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,12 +23,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
-// What Argo Rollouts' controller writes to its ReplicaSets (utils/annotations), and says in its Events
-// (utils/conditions).
+// What Argo Rollouts' controller says in its Events (utils/conditions).
 const (
-	rolloutRevisionAnnotation = "rollout.argoproj.io/revision"
-	rolloutHistoryAnnotation  = "rollout.argoproj.io/revision-history"
-
 	reasonAborted   = "RolloutAborted"
 	reasonCompleted = "RolloutCompleted"
 	// initialDeploy ends the message of a RolloutCompleted that is said as a Rollout is made, before
@@ -47,25 +42,39 @@ const (
 // precision, and one that was followed by another is superseded with a precision where nothing else is
 // said of it (text.EndIsKnown).
 func ToldRollouts(s *State, objects []runtime.Object, reach time.Duration) []spans.Trace {
-	i := slices.IndexFunc(objects, s.Target.is)
-	if i < 0 {
+	in := s.Target.rolloutIn(objects)
+	if in == nil {
 		return nil
 	}
-	in, ok := objects[i].(*unstructured.Unstructured)
-	if !ok {
-		return nil // its status is not known
-	}
-	t := argoTold{state: s, rollout: readArgoRollout(in), in: in, now: s.Now, revisions: map[int64]*argoRevision{}}
+	t := argoTold{state: s, rollout: readArgoRollout(in), now: s.Now, revisions: map[int64]*argoRevision{}}
 	t.readSets(objects)
 	t.readEvents(objects)
 	return t.told(s.Now.Add(-reach))
+}
+
+// RevisionNow is the revision that a Rollout has now, in digits; empty where it is not among the objects,
+// or does not say.
+func RevisionNow(t Target, objects []runtime.Object) string {
+	if in := t.rolloutIn(objects); in != nil {
+		return in.GetAnnotations()[rolloutRevisionAnnotation]
+	}
+	return ""
+}
+
+// rolloutIn is the target as a Rollout with its status; nil where it is not there.
+func (t Target) rolloutIn(objects []runtime.Object) *unstructured.Unstructured {
+	i := slices.IndexFunc(objects, t.is)
+	if i < 0 {
+		return nil
+	}
+	in, _ := objects[i].(*unstructured.Unstructured)
+	return in
 }
 
 // argoTold is what is found of a Rollout.
 type argoTold struct {
 	state     *State
 	rollout   *argoRollout
-	in        *unstructured.Unstructured
 	now       time.Time
 	revisions map[int64]*argoRevision
 	events    []argoEvent // in order
@@ -257,8 +266,8 @@ func (t *argoTold) last(n int64, r *argoRevision) argoEnd {
 		return argoEnd{} // how it went until then is not known
 	}
 	second := r.begun.Truncate(time.Second)
-	if text, _, _ := unstructured.NestedString(t.in.Object, "status", "abortedAt"); text != "" {
-		at, err := time.Parse(time.RFC3339, text)
+	if t.rollout.abortedAt != "" {
+		at, err := time.Parse(time.RFC3339, t.rollout.abortedAt)
 		if err != nil || at.Before(second) {
 			return argoEnd{}
 		}
@@ -274,13 +283,12 @@ func (t *argoTold) promoted(second time.Time) argoEnd {
 	if t.rollout.phase == phaseHealthy {
 		goesOn = argoEnd{} // the controller says that it does not
 	}
-	stable, _, _ := unstructured.NestedString(t.in.Object, "status", "stableRS")
-	if stable == "" || stable != t.rollout.hash {
+	if t.rollout.stable == "" || t.rollout.stable != t.rollout.hash {
 		return goesOn
 	}
 	// The stable ReplicaSet is that of a rollout that is complete, or the first one, or the one that is
 	// gone back to.
-	healthy, since := t.condition("Healthy")
+	healthy, since := t.rollout.condition("Healthy")
 	switch {
 	case since.IsZero() && healthy == "":
 		return goesOn
@@ -302,26 +310,6 @@ func latest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// condition is the status of one of its conditions, and since when that is; both are empty if it has none
-// of the type.
-func (t *argoTold) condition(of string) (metav1.ConditionStatus, time.Time) {
-	list, _, _ := unstructured.NestedSlice(t.in.Object, "status", "conditions")
-	for _, one := range list {
-		c, ok := one.(map[string]any)
-		if !ok {
-			continue
-		}
-		if name, _, _ := unstructured.NestedString(c, "type"); name != of {
-			continue
-		}
-		status, _, _ := unstructured.NestedString(c, "status")
-		text, _, _ := unstructured.NestedString(c, "lastTransitionTime")
-		at, _ := time.Parse(time.RFC3339, text)
-		return cmp.Or(metav1.ConditionStatus(status), metav1.ConditionUnknown), at
-	}
-	return "", time.Time{}
 }
 
 // trace is the root of a rollout, with the Events until its end; with those alone that name its revision,
