@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/progress"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -197,7 +198,7 @@ func followDamaged(t *testing.T, r *rand.Rand, target progress.Target, lines [][
 	engine := causality.New(causality.Options{OnFault: func(causality.Fault) { faults++ }})
 	w := &followedRollout{tracker: progress.New(target, engine, r.IntN(2) == 0), view: view, last: progress.State{Target: target, Outcome: progress.Open}}
 	begins, states, begun := 1+r.IntN(12), 0, false
-	there, order := map[types.UID]runtime.Object{}, []types.UID(nil)
+	var cluster replaytest.Cluster
 	first, last := runtime.Object(nil), causality.Observation{}
 	for _, line := range lines {
 		if r.IntN(3) == 0 {
@@ -229,25 +230,12 @@ func followDamaged(t *testing.T, r *rand.Rand, target progress.Target, lines [][
 				over = w.Tick(o.Time, nil)
 			}
 		default:
-			if _, known := there[m.GetUID()]; !known {
-				order = append(order, m.GetUID())
-			}
-			there[m.GetUID()] = o.Object
-			if o.Type == watch.Deleted {
-				delete(there, m.GetUID())
-				continue
-			}
-			if !ours || states < begins {
+			cluster.Take(o.Type, o.Object)
+			if o.Type == watch.Deleted || !ours || states < begins {
 				continue
 			}
 			begun, first = true, o.Object
-			var objects []runtime.Object
-			for _, uid := range order {
-				if object := there[uid]; object != nil {
-					objects = append(objects, object)
-				}
-			}
-			if w.Begin(objects, o.Time) != nil {
+			if w.Begin(cluster.Objects(), o.Time) != nil {
 				return
 			}
 			over = w.Tick(o.Time, nil)

@@ -9,13 +9,11 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/history"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/progress"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -28,30 +26,18 @@ func glanceOf(t *testing.T, recording, namespace, name, until string) *glance {
 	if last < 0 {
 		t.Fatalf("no line has %s", until)
 	}
-	there, order := map[types.UID]runtime.Object{}, []types.UID(nil)
+	var cluster replaytest.Cluster
 	var now time.Time
 	for _, line := range lines[:last+1] {
 		o := observed(line)
 		if o == nil || o.Object == nil {
 			continue
 		}
-		uid := o.Object.(metav1.Object).GetUID()
-		if _, again := there[uid]; !again {
-			order = append(order, uid)
-		}
-		there[uid], now = o.Object, o.Time
-		if o.Type == watch.Deleted {
-			delete(there, uid)
-		}
-	}
-	var objects []runtime.Object
-	for _, uid := range order {
-		if o := there[uid]; o != nil {
-			objects = append(objects, o)
-		}
+		cluster.Take(o.Type, o.Object)
+		now = o.Time
 	}
 	g := &glance{target: progress.Target{Kind: kindRollout, Namespace: namespace, Name: name}}
-	if err := g.begin(causality.New(causality.Options{Settle: glanceSettles}), objects, time.Hour, now); err != nil {
+	if err := g.begin(causality.New(causality.Options{Settle: glanceSettles}), cluster.Objects(), time.Hour, now); err != nil {
 		t.Fatal(err)
 	}
 	return g

@@ -13,13 +13,11 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"pgregory.net/rapid"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/progress"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -67,7 +65,7 @@ func momentsOf(t *testing.T, recording string) (moments []moment, told map[trace
 			}
 		}
 	}
-	there, order := map[types.UID]runtime.Object{}, []types.UID(nil)
+	var cluster replaytest.Cluster
 	for r := watcher.NewRecordingReader(bytes.NewReader(whole), recording); ; {
 		o, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -78,21 +76,8 @@ func momentsOf(t *testing.T, recording string) (moments []moment, told map[trace
 			t.Fatal(err)
 		}
 		note(engine.Observe(o))
-		seen := withStatus(t, o.Object, lines[r.Line()-1])
-		uid := seen.(metav1.Object).GetUID()
-		if _, known := there[uid]; !known {
-			order = append(order, uid)
-		}
-		there[uid] = seen
-		if o.Type == watch.Deleted {
-			delete(there, uid)
-			order = slices.DeleteFunc(order, func(u types.UID) bool { return u == uid })
-		}
-		m := moment{line: r.Line(), now: o.Time}
-		for _, uid := range order {
-			m.objects = append(m.objects, there[uid])
-		}
-		moments = append(moments, m)
+		cluster.Take(o.Type, withStatus(t, o.Object, lines[r.Line()-1]))
+		moments = append(moments, moment{line: r.Line(), now: o.Time, objects: cluster.Objects()})
 	}
 }
 

@@ -15,11 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/internal/replaytest"
 	"github.com/rollspan/rollspan/pkg/progress"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
@@ -103,7 +102,7 @@ func follow(t *testing.T, recording string, target progress.Target, from int) st
 	}
 	lines := bytes.Split(whole, []byte("\n"))
 	tracker := progress.New(target, causality.New(causality.Options{}), true)
-	there, order := map[types.UID]runtime.Object{}, []types.UID(nil)
+	var cluster replaytest.Cluster
 	var b strings.Builder
 	var began time.Time
 	said, compared, states := "", false, 0
@@ -133,27 +132,15 @@ func follow(t *testing.T, recording string, target progress.Target, from int) st
 		o.Object = withStatus(t, o.Object, lines[r.Line()-1])
 		m := o.Object.(metav1.Object)
 		if began.IsZero() {
-			if _, known := there[m.GetUID()]; !known {
-				order = append(order, m.GetUID())
-			}
-			there[m.GetUID()] = o.Object
-			if o.Type == watch.Deleted {
-				delete(there, m.GetUID())
-			}
+			cluster.Take(o.Type, o.Object)
 			if o.Object.GetObjectKind().GroupVersionKind().Kind == target.Kind && m.GetName() == target.Name {
 				states++
 			}
 			if states < from {
 				continue
 			}
-			var objects []runtime.Object
-			for _, uid := range order {
-				if object := there[uid]; object != nil {
-					objects = append(objects, object)
-				}
-			}
 			began = o.Time
-			if err := tracker.Begin(objects, time.Hour, began); err != nil {
+			if err := tracker.Begin(cluster.Objects(), time.Hour, began); err != nil {
 				t.Fatal(err)
 			}
 		} else {
