@@ -12,6 +12,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/timers"
+	"github.com/rollspan/rollspan/pkg/causality/internal/waits"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
@@ -105,7 +106,7 @@ func (r *reviewer) changeInProgress(c *workloads.Change) {
 	}
 	r.out = append(r.out, build.NewLate(r.plan, c).InProgressTrace(build.SpanSpec{
 		Service: r.plan.Workload.Service(), Subject: r.plan.Workload.Subject(), Start: from, End: until, Attrs: attrs,
-	}, build.WaitingFor(r.plan, c, until)))
+	}, waits.ForChange(r.plan, c, until)))
 }
 
 // replacementInProgress tells of a lost pod in whose place there is none that is
@@ -131,7 +132,7 @@ func (r *reviewer) replacementInProgress(lost, next *podlife.Pod) {
 	r.out = append(r.out, build.NewReplacement(r.plan, lost, true).InProgressTrace(build.SpanSpec{
 		Service: at.Set.Service(r.plan.Workload), Subject: lost.Subject(), Start: from, End: until,
 		Attrs: slices.Concat([]attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeReplacement))}, at.Set.Attributes(), lost.Attributes()),
-	}, build.WaitingForReplacement(at.Set, lost, next, until)))
+	}, waits.ForReplacement(at.Set, lost, next, until)))
 }
 
 // restartInProgress tells of a container that does not get to run again, or whose pod is not

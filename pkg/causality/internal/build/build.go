@@ -217,7 +217,7 @@ func fail(s *spans.Span, f evidence.Failure) {
 	if strings.HasSuffix(s.Subject, " container/"+f.Container) {
 		f.Container = "" // the span is about it
 	}
-	s.Message = sentence(f)
+	s.Message = f.Sentence()
 	s.Attributes = append(s.Attributes, semconv.ErrorTypeKey.String(f.Reason))
 }
 
@@ -255,7 +255,7 @@ func linkStop(p *plans.Plan, s *spans.Span, at plans.Attribution) {
 // open, replaces those of its kind. Whatever ails the pod's node then has nothing to do with it.
 func replacedByChange(p *plans.Plan, at plans.Attribution) bool {
 	return at.Change != nil && at.Change.Kind == attr.ChangeRollout && p.Workload.Direct() &&
-		at.Lost.Disruption == "" && !at.Lost.Failed.Known() && !wants(p, at.Change, at.Lost)
+		at.Lost.Disruption == "" && !at.Lost.Failed.Known() && !p.Wants(at.Change, at.Lost)
 }
 
 // attachDuring puts the Events of a span's time on it.

@@ -253,7 +253,7 @@ func (b *changeBuilder) readyPods() int {
 		if start.Set.Direct() {
 			brought = start.Change == b.change
 		}
-		if brought && !lostBy(pod, b.end) && readyAt(pod, b.end) {
+		if brought && !pod.WasLostBy(b.end) && pod.ReadyAt(b.end) {
 			n++
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/waits"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -125,7 +126,7 @@ func (b *changeBuilder) waitsForDeletion(next *spans.Span) bool {
 		return false
 	}
 	return slices.ContainsFunc(b.plan.Pods, func(pod *podlife.Pod) bool {
-		return !wants(b.plan, b.change, pod) && pod.CreatedAt().Before(at) && !lostBy(pod, at)
+		return !b.plan.Wants(b.change, pod) && pod.CreatedAt().Before(at) && !pod.WasLostBy(at)
 	})
 }
 
@@ -199,7 +200,7 @@ func (b *changeBuilder) notSeen() *unseen {
 		if b.plan.Stops[pod].Change == b.change && b.stopSpans[pod] == nil && pod.Leaving() {
 			b.unseen.stop = evidence.Earliest(b.unseen.stop, b.plan.StopAsked(pod))
 		}
-		if _, ready := pod.FirstReady(); !ready && b.waitsForStarts() && b.plan.Starts[pod].Change == b.change && !lostBy(pod, b.end) {
+		if _, ready := pod.FirstReady(); !ready && b.waitsForStarts() && b.plan.Starts[pod].Change == b.change && !pod.WasLostBy(b.end) {
 			b.unseen.start = evidence.Earliest(b.unseen.start, pod.CreatedAt())
 		}
 	}
@@ -252,7 +253,7 @@ func (b *changeBuilder) unseenPods() int {
 		switch {
 		case b.plan.Stops[pod].Change == c:
 			gone++
-		case !lostBy(pod, b.end):
+		case !pod.WasLostBy(b.end):
 			// Ready is dated within its second.
 			if ready, ok := pod.FirstReady(); ok && !nodes.EarliestOf(ready.At).After(b.end.Add(time.Second)) {
 				there++
@@ -274,7 +275,7 @@ func (b *changeBuilder) sayUnknown(phases map[attr.Phase]time.Duration) {
 	}
 	why := "nothing was seen of what it waited for"
 	if n := b.notSeen().pods; n > 0 {
-		why = counted(n, "pod") + " not seen"
+		why = waits.Counted(n, "pod") + " not seen"
 	}
 	b.root.Attributes = append(b.root.Attributes, attr.UnknownKey.String(fmt.Sprintf("%.3fs of %.3fs: %s", unknown.Seconds(), took.Seconds(), why)))
 }

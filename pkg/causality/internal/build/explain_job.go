@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/waits"
 )
 
 // explainJob says why a Job failed: what its pods died of, or else what kept them
@@ -36,13 +37,11 @@ func (b *changeBuilder) explainJob() evidence.Failure {
 	}
 	for _, count := range []map[evidence.Failure]int{failed, waiting} {
 		if worst, n := commonest(count); n > 0 {
-			return evidence.Failure{Reason: why.Reason, Message: fmt.Sprintf("%d of %d pods: %s%s", n, total, sentence(worst), given)}
+			return evidence.Failure{Reason: why.Reason, Message: fmt.Sprintf("%d of %d pods: %s%s", n, total, worst.Sentence(), given)}
 		}
 	}
-	n := countPods(b.plan, b.change, b.end)
-	if f := createFailure(b.plan, b.change, &n); f.Reason != "" {
-		f.Message = shortForbidden(f.Message)
-		return evidence.Failure{Reason: why.Reason, Message: "pods not created: " + sentence(f) + given}
+	if f := waits.CreateFailure(b.plan, b.change, b.end); f.Reason != "" {
+		return evidence.Failure{Reason: why.Reason, Message: "pods not created: " + f.Sentence() + given}
 	}
 	if why.Message == "" {
 		why.Message = "the Job failed"
@@ -64,7 +63,7 @@ func (b *changeBuilder) blamed(pod *podlife.Pod) (f evidence.Failure, self, ok b
 		return evidence.Failure{}, false, false
 	}
 	f, self = pod.Trouble(pod.Timeline(at), at)
-	if self || !runsAt(pod, at) {
+	if self || !pod.RunsAt(at) {
 		return f, self, true
 	}
 	if pod.Charged && pod.Disruption != "" && b.change.FailedByPod() {

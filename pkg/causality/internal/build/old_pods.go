@@ -76,7 +76,7 @@ func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, s
 		var all []unreadyTime
 		for i, pod := range b.plan.Pods {
 			b.work.Spend(1)
-			if !wants(b.plan, b.change, pod) {
+			if !b.plan.Wants(b.change, pod) {
 				all = append(all, unreadyOf(pod, i, b.root.End)...)
 			}
 		}

@@ -29,7 +29,7 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 	end := sb.end
 	if sb.cutBy != "" || pod.Finished.Known() && pod.Phase == podlife.PodFailed {
 		at := pod.Unstopped(end)
-		busy := pod.Finite && runsAt(pod, at) // it is to end, and was at it
+		busy := pod.Finite && pod.RunsAt(at) // it is to end, and was at it
 		if f, self := pod.Trouble(tl, at); self || failed && !busy {
 			sb.fail(f)
 		}

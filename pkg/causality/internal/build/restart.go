@@ -14,6 +14,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/waits"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -168,15 +169,10 @@ func newRestart(p *plans.Plan, restart *Restart) *builder {
 func RestartInProgress(p *plans.Plan, restart *Restart, from, until time.Time) spans.Trace {
 	b := newRestart(p, restart)
 	b.late = true
-	f, failed := restart.Pod.TroubleSince(restart.container, restart.Ended, until)
-	n := newCensus(until)
-	n.troubles.add(restart.Pod, f, failed)
-	w := waiting{}
-	w.troubled(n.troubles)
 	return b.InProgressTrace(SpanSpec{
 		Service: kind.ContainerRestart.Service(), Subject: restart.subject(), Start: from, End: until,
 		Attrs: []attribute.KeyValue{attr.InProgressKey.String(string(attr.ChangeRestart))},
-	}, w)
+	}, waits.ForRestart(restart.Pod, restart.container, restart.Ended, until))
 }
 
 // RestartTrace builds the trace of a restart. disrupted is what happened to the node with

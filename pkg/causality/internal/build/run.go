@@ -56,24 +56,11 @@ func (b *changeBuilder) staticStop() {
 // commonest returns the failure that most pods had.
 func commonest(count map[evidence.Failure]int) (worst evidence.Failure, n int) {
 	for f, k := range count {
-		if k > n || k == n && sentence(f) < sentence(worst) {
+		if k > n || k == n && f.Sentence() < worst.Sentence() {
 			worst, n = f, k
 		}
 	}
 	return worst, n
-}
-
-// sentence is the failure in words, its reason first: "Unhealthy: container web: Readiness
-// probe failed".
-func sentence(f evidence.Failure) string {
-	words := f.Reason
-	if f.Container != "" {
-		words += ": container " + f.Container
-	}
-	if f.Message != "" {
-		words += ": " + f.Message
-	}
-	return words
 }
 
 // ScheduleTrace builds the trace of the time of a CronJob's schedule that a Job is for.

@@ -110,7 +110,7 @@ func (b *changeBuilder) available(pod *podlife.Pod, ready time.Time) time.Time {
 	if b.plan.Workload.MinReady == 0 {
 		return ready
 	}
-	since, ok := stayedReady(pod, b.plan.Workload.MinReady, b.end)
+	since, ok := pod.StayedReady(b.plan.Workload.MinReady, b.end)
 	if !ok {
 		return evidence.Latest(ready, b.end)
 	}
@@ -265,7 +265,7 @@ func (b *changeBuilder) addMinReadyWait() {
 	var ready, available time.Time
 	for pod, s := range b.plan.Starts {
 		if tr, ok := pod.FirstReady(); ok && s.Change == b.change {
-			at := evidence.Latest(tr.At.At(), readySince(pod, b.end))
+			at := evidence.Latest(tr.At.At(), pod.ReadySince(b.end))
 			if at.After(ready) && !at.After(b.end) {
 				ready, available = at, b.available(pod, at)
 			}

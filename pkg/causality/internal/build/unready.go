@@ -7,6 +7,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/waits"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -152,7 +153,7 @@ func (b *changeBuilder) addWaitedFor() {
 	if b.change.Over() && (b.change.Outcome() == attr.OutcomeComplete || b.change.Outcome() == attr.OutcomeFailed) {
 		return
 	}
-	at, waits := b.end, false
+	at, waited := b.end, false
 	for pod, all := range b.attempts {
 		if lost := pod.LostAt().At(); pod.Lost() && !lost.After(b.end) && b.end.Sub(lost) < time.Second {
 			// What came next is known to the second, and took the pod away.
@@ -160,15 +161,15 @@ func (b *changeBuilder) addWaitedFor() {
 		} else if pod.Lost() && lost.Before(b.end) {
 			continue
 		}
-		waits = waits || !b.stayed(all[len(all)-1]) || !readyAt(pod, b.end)
+		waited = waited || !b.stayed(all[len(all)-1]) || !pod.ReadyAt(b.end)
 	}
-	if !waits {
+	if !waited {
 		return
 	}
-	w := WaitingFor(b.plan, b.change, at)
-	if w.reason == "" {
+	w := waits.ForChange(b.plan, b.change, at)
+	if w.Reason == "" {
 		return
 	}
 	b.waitedFor = &w.Waits
-	b.root.Attributes = append(b.root.Attributes, attr.WaitingForKey.String(w.String()), attr.WaitingReasonKey.String(w.reason))
+	b.root.Attributes = append(b.root.Attributes, attr.WaitingForKey.String(w.String()), attr.WaitingReasonKey.String(w.Reason))
 }

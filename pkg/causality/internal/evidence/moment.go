@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -182,3 +183,25 @@ type Failure struct{ Reason, Message, Container string }
 
 // Words are what a history of failures keeps of one.
 func (f Failure) Words() (reason, message string) { return f.Reason, f.Message }
+
+// Sentence is the failure in words, its reason first: "Unhealthy: container web: Readiness
+// probe failed".
+func (f Failure) Sentence() string {
+	words := f.Reason
+	if f.Container != "" {
+		words += ": container " + f.Container
+	}
+	if f.Message != "" {
+		words += ": " + f.Message
+	}
+	return words
+}
+
+// Forbidden is the failure without the name of the pod that could not be created, which
+// is another with every try: `pods "web-x" is forbidden: exceeded quota: …`.
+func (f Failure) Forbidden() Failure {
+	if _, why, ok := strings.Cut(f.Message, " is forbidden: "); ok {
+		f.Message = why
+	}
+	return f
+}

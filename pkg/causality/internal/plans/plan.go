@@ -406,3 +406,16 @@ func (p *Plan) Settled(c *workloads.Change) (seen time.Time, ok bool) {
 	}
 	return seen, ok
 }
+
+// Wants reports whether a pod is one of those that a change is to have, and does not replace.
+func (p *Plan) Wants(c *workloads.Change, pod *podlife.Pod) bool {
+	if c.RevisionName != "" && pod.RevisionName == c.RevisionName {
+		return true // after a rollback there are some that it need not replace
+	}
+	start := p.Starts[pod]
+	if c.Kind == attr.ChangeRollout && !p.Workload.Direct() {
+		// A rollout may go on with pods that another one began with.
+		return start.Set != nil && start.Set.Revision == c.Revision
+	}
+	return start.Change == c
+}

@@ -25,6 +25,7 @@ var engineRules = rules{
 		"internal/nodes":     observes,
 		"internal/plans":     deduces,
 		"internal/critpath":  deduces,
+		"internal/waits":     deduces,
 		"internal/timers":    runs,
 		"internal/build":     delivers,
 		"internal/preview":   delivers,
