@@ -131,7 +131,7 @@ soak: soak-delivery ## What make test has no time for: fuzz for ten minutes each
 # Its figures are written into docs/reliability.md, with their date and size.
 .PHONY: soak-delivery
 soak-delivery: tools ## Disturb rollspan, the collector and the API server as often as docs/reliability.md says, under 2,000 pods (SOAK_ARGS: flags of test/soak)
-	go test ./test/soak -v -run TestTable -timeout 8h -soak -soak.deployments 80 -soak.pods 25 -soak.for 20m -soak.500s 10m \
+	go test ./test/soak -v -run TestTable -timeout 8h -soak -soak.deployments 80 -soak.pods 25 -soak.at-once 8 -soak.for 20m -soak.500s 10m \
 		-soak.o ../../docs/reliability.md $(SOAK_ARGS)
 
 # What the engine costs alone is in go.txt, which benchstat can compare with another;

@@ -26,6 +26,7 @@ type load struct {
 	client  kubernetes.Interface
 	n       int
 	pods    int32 // of each
+	atOnce  int   // how many of them change at a time
 	pause   time.Duration
 	changes atomic.Int64
 }
@@ -94,9 +95,10 @@ func (l *load) rest(ctx context.Context, i int) error {
 // run changes all of them until stop is closed, and then waits until they are at rest.
 func (l *load) run(ctx context.Context, stop <-chan struct{}, seed uint64) error {
 	errs := make(chan error, l.n)
+	turns := make(chan struct{}, l.atOnce)
 	var running sync.WaitGroup
 	for i := range l.n {
-		running.Go(func() { errs <- l.change(ctx, i, stop, rand.New(rand.NewPCG(seed, uint64(i)))) }) //nolint:gosec // Nothing secret.
+		running.Go(func() { errs <- l.change(ctx, i, turns, stop, rand.New(rand.NewPCG(seed, uint64(i)))) }) //nolint:gosec // Nothing secret.
 	}
 	running.Wait()
 	for range l.n {
@@ -107,22 +109,32 @@ func (l *load) run(ctx context.Context, stop <-chan struct{}, seed uint64) error
 	return nil
 }
 
-func (l *load) change(ctx context.Context, i int, stop <-chan struct{}, random *rand.Rand) error {
+func (l *load) change(ctx context.Context, i int, turns chan struct{}, stop <-chan struct{}, random *rand.Rand) error {
 	for revision := 2; ; revision++ {
 		for step := range 3 {
+			// Two changes are told apart by more than the second that the API states.
+			wait := time.After(2*time.Second + time.Duration(random.Int64N(int64(l.pause))))
 			select {
 			case <-stop:
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			// Two changes are told apart by more than the second that the API states.
-			case <-time.After(2*time.Second + time.Duration(random.Int64N(int64(l.pause)))):
+			case <-wait:
 			}
-			if err := l.step(ctx, i, revision, step); err != nil {
-				return err
+			select {
+			case <-stop:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case turns <- struct{}{}:
 			}
+			err := l.step(ctx, i, revision, step)
 			l.changes.Add(1)
-			if err := l.rest(ctx, i); err != nil {
+			if err == nil {
+				err = l.rest(ctx, i)
+			}
+			<-turns
+			if err != nil {
 				return err
 			}
 		}

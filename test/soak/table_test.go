@@ -24,6 +24,7 @@ var (
 	percent      = flag.Int("soak.percent", 100, "how many hundredths of these")
 	deployments  = flag.Int("soak.deployments", 6, "how many Deployments change all the time")
 	podsOfEach   = flag.Int("soak.pods", 3, "how many pods each has")
+	atOnce       = flag.Int("soak.at-once", 80, "how many Deployments change at a time at most; where all do, each takes as long as all")
 	lasts        = flag.Duration("soak.for", 75*time.Second, "how long they do; at least as long as it takes to disturb as often")
 	fiveHundreds = flag.Duration("soak.500s", 15*time.Second, "how long the API server answers by 500 at a time")
 	only         = flag.String("soak.rows", "", "a regular expression: rows whose name has this, beside what is not disturbed")
@@ -69,7 +70,7 @@ func TestTable(t *testing.T) {
 	}
 	rows = append([]row{{name: "expected", tells: true}}, rows...)
 	w := newWorld(t, 2+*deployments**podsOfEach/100, rows)
-	l := &load{t: t, client: w.client, n: *deployments, pods: int32(*podsOfEach), pause: 4 * time.Second} //nolint:gosec // It is small.
+	l := &load{t: t, client: w.client, n: *deployments, pods: int32(*podsOfEach), atOnce: *atOnce, pause: 4 * time.Second} //nolint:gosec // It is small.
 	if err := l.create(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -356,8 +357,8 @@ func writeFigures(t *testing.T, results []*result, l *load) {
 	if !ok || !ended {
 		t.Fatalf("%s has no line %q, or none %q behind it", *figures, beginMark, endMark)
 	}
-	head := fmt.Sprintf("\nOn %s: %d Deployments with %d pods each, %d changes, %d %% of the counts, with the real API server, scheduler, controllers and Jaeger, and kwok's nodes.\n\n",
-		time.Now().UTC().Format(time.DateOnly), l.n, l.pods, l.changes.Load(), *percent)
+	head := fmt.Sprintf("\nOn %s: %d Deployments with %d pods each, of which %d change at a time, %d changes, %d %% of the counts, with the real API server, scheduler, controllers and Jaeger, and kwok's nodes.\n\n",
+		time.Now().UTC().Format(time.DateOnly), l.n, l.pods, min(l.n, l.atOnce), l.changes.Load(), *percent)
 	if err := os.WriteFile(*figures, []byte(before+beginMark+head+tableOf(results)+"\n"+heardTable(results)+endMark+behind), 0o600); err != nil {
 		t.Fatal(err)
 	}
