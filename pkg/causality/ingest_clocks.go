@@ -31,6 +31,10 @@ import (
 // and waits ten seconds between (tools/record/event.go: maxTriesPerEvent, defaultSleepDuration).
 const lateRecorder = 150 * time.Second
 
+// lateQueue is how late an Event may be that waited behind others: a recorder has up to a thousand
+// in its queue (tools/record/event.go: maxQueuedEvents), which a busy API server takes one a second.
+const lateQueue = 1000 * time.Second
+
 // promptly is how soon the news of a write comes where the watch keeps up.
 const promptly = 5 * time.Second
 
@@ -265,10 +269,14 @@ func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock)
 	if prompt {
 		s.By = overBy(written, o.OverAt())
 	}
-	if s.Fresh && prompt { // one that is written anew, with its count, may have begun long ago
-		s.After = evidence.Latest(s.After, written.Add(-lateRecorder))
-	}
 	s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
+	if s.Fresh && prompt { // one that is written anew, with its count, may have begun long ago
+		late := lateRecorder
+		if clock.InOrder(s) {
+			late = lateQueue
+		}
+		s.After = evidence.Latest(s.After, written.Add(-late))
+	}
 	offset = clock.Date(s)
 	if s.Fresh && prompt {
 		clock.Came(s)

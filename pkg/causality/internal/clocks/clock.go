@@ -95,7 +95,11 @@ type Clock struct {
 	previous      time.Time     // the news before that of used
 	late          []doubted
 	behind        lags // what came late alike, one after the other
-	// latest is the newest fresh statement.
+	// newest is the newest fresh statement, and latest that of those that are not rounded.
+	newest struct {
+		version uint64
+		at      time.Time
+	}
 	latest struct {
 		version uint64
 		at      time.Time
@@ -147,6 +151,9 @@ func (c *Clock) Date(s Statement) time.Duration {
 		return 0 // no clock shows that
 	}
 	defer c.tell(s.By)
+	if s.Fresh && s.Version > c.newest.version {
+		c.newest.version, c.newest.at = s.Version, s.Time
+	}
 	if s.Rounded > 0 && !s.After.IsZero() && c.Offset() != 0 {
 		c.comes(s) // it is off already, so that it may well have been set
 	}
@@ -221,6 +228,12 @@ func (c *Clock) returns(s Statement) bool {
 	back := c.latest.version > 0 && s.Time.Before(c.latest.at.Add(-leap))
 	c.latest.version, c.latest.at = s.Version, s.Time
 	return back
+}
+
+// InOrder reports whether a statement that is to be taken in is of no earlier time than the one before
+// it. So a queue would have them: that it comes late proves no clock set back.
+func (c *Clock) InOrder(s Statement) bool {
+	return c != nil && c.newest.version > 0 && s.Version > c.newest.version && !s.Time.Add(s.Rounded+leap).Before(c.newest.at)
 }
 
 // Reading is by how much to correct a statement that was taken in already.
