@@ -180,7 +180,7 @@ trace: what happened, in what order, what waited for what, and why it failed.`,
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(suggestFlag)
-	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpFunc(writeHelp)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	logging.addFlags(root.PersistentFlags())
 	config.addFlags(root.PersistentFlags())
@@ -204,26 +204,3 @@ func (a *app) helpCommand() *cobra.Command {
 		},
 	}
 }
-
-// helpTemplate shows examples first: most people are looking for the one line
-// to copy.
-const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
-
-{{end}}{{if .HasExample}}Examples:
-{{.Example}}
-
-{{end}}Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [flags]{{else}}{{.UseLine}}{{end}}
-{{if .HasAvailableSubCommands}}
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
-{{end}}{{if .HasAvailableLocalFlags}}
-Flags:
-{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
-{{end}}{{if .HasAvailableInheritedFlags}}
-Flags of every command:
-{{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}
-{{end}}
-{{with index .Annotations "` + ownExitCodes + `"}}{{.}}{{else}}Exit codes: 0 all was done; 1 something failed, or input was broken; 2 wrong usage;
-130 or 143 a second SIGINT or SIGTERM ended it at once.{{end}}
-`
