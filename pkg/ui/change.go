@@ -150,7 +150,7 @@ func (p *pages) change(w http.ResponseWriter, r *http.Request) {
 		page.Selected = &d
 	}
 	page.Rows, page.More = page.Waterfall.shown()
-	render(w, http.StatusOK, "change", page)
+	render(w, http.StatusOK, page.html())
 }
 
 func standingOf(c *history.Change) standing {

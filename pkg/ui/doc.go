@@ -3,9 +3,10 @@
 //
 // Begin reading in server.go, which has the addresses; guard.go says who may ask. What a page
 // says is worked out in Go (list.go, change.go, waterfall.go, overview.go) into values that both
-// the templates and the script show, so that the page can be read without the script.
+// the server's HTML (list_html.go and so on, of what markup.go has) and the script show, so that the
+// page can be read without the script.
 //
 // Whoever may create an object has a say in what is shown. So all that comes from a cluster is
-// made visible (package terminal), escaped by html/template, or put into the page as text by the
+// made visible (package terminal), escaped by gomponents, or put into the page as text by the
 // script; and a strict Content-Security-Policy is there for the day on which that is forgotten.
 package ui

@@ -54,8 +54,8 @@ func ago(now, t time.Time) string {
 }
 
 // visible makes text that others wrote safe to look at: what turns its direction around, or is
-// not seen at all, is shown by its number. That it is text and no HTML is for the template and
-// the script to see to.
+// not seen at all, is shown by its number. That it is text and no HTML is for those that write
+// it into the page to see to.
 func visible(s string) string { return terminal.Line(strings.Join(strings.Fields(s), " ")) }
 
 // phases are the classes of style.css, in the order of a legend.

@@ -201,7 +201,7 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	page := loginPage{frame: newFrame(r, "login", "Log in", ""), Next: localPath(r.FormValue("next"))}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		render(w, http.StatusOK, "login", page)
+		render(w, http.StatusOK, page.html())
 	case http.MethodPost:
 		err := g.takeLogin(w, r)
 		if err == nil {
@@ -210,7 +210,7 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		page.Wrong = err.Error()
-		render(w, http.StatusForbidden, "login", page)
+		render(w, http.StatusForbidden, page.html())
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		http.Error(w, "A login is a POST.", http.StatusMethodNotAllowed)

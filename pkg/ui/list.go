@@ -268,7 +268,7 @@ func (p *pages) list(w http.ResponseWriter, r *http.Request) {
 	if wrong == nil && (page.Form.Narrowed || len(facets.Outcomes) > 0) {
 		page.Empty = ""
 	}
-	render(w, http.StatusOK, "list", page)
+	render(w, http.StatusOK, page.html())
 }
 
 func (p *pages) listJSON(w http.ResponseWriter, r *http.Request) {

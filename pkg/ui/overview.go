@@ -178,7 +178,7 @@ func (p *pages) overview(w http.ResponseWriter, r *http.Request) {
 			page.Everything = addressOf("overview", a, stats.Oldest.Add(-time.Hour), p.Now())
 		}
 	}
-	render(w, http.StatusOK, "overview", page)
+	render(w, http.StatusOK, page.html())
 }
 
 // ways fills in where to go from here.

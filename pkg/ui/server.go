@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"html/template"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	g "maragu.dev/gomponents"
 
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
@@ -100,7 +99,7 @@ func Serve(ctx context.Context, listener net.Listener, o Options) error {
 
 // frame is what all pages have.
 type frame struct {
-	// Title is that of the page, and Page names its template to the script.
+	// Title is that of the page, and Page names it to the script.
 	Title, Page string
 	// Root leads to the first page.
 	Root string
@@ -128,37 +127,13 @@ func newFrame(r *http.Request, page, title, about string) frame {
 	}
 }
 
-//go:embed templates/*.html
-var templateFiles embed.FS
-
 //go:embed assets/*
 var assetFiles embed.FS
 
-// templates are the pages by their names, each within the layout.
-var templates = parse()
-
-func parse() map[string]*template.Template {
-	names, err := fs.Glob(templateFiles, "templates/*.html")
-	if err != nil {
-		panic(err)
-	}
-	all := map[string]*template.Template{}
-	for _, name := range names {
-		if short := strings.TrimSuffix(path.Base(name), ".html"); short != "layout" && short != "parts" {
-			t := template.New("layout.html").Funcs(template.FuncMap{"pair": pair})
-			all[short] = template.Must(t.ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", name))
-		}
-	}
-	return all
-}
-
-// pair passes two things to a part of a page.
-func pair(root, of any) struct{ Root, Of any } { return struct{ Root, Of any }{root, of} }
-
 // render writes a page. It is put together first, so that half a page is never sent.
-func render(w http.ResponseWriter, status int, name string, page any) {
+func render(w http.ResponseWriter, status int, page g.Node) {
 	var b bytes.Buffer
-	if err := templates[name].Execute(&b, page); err != nil {
+	if err := page.Render(&b); err != nil {
 		http.Error(w, "The page cannot be shown: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -204,7 +179,7 @@ func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, terminal.Line(message), status)
 		return
 	}
-	render(w, status, "error", errorPage{newFrame(r, "error", http.StatusText(status), p.About), terminal.Line(message)})
+	render(w, status, errorPage{newFrame(r, "error", http.StatusText(status), p.About), terminal.Line(message)}.html())
 }
 
 // wrongRequest is what somebody asked for that cannot be.
