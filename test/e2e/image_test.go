@@ -78,7 +78,7 @@ func (s *space) unpackedImage() (root, user, program string) {
 	}
 	out := s.t.TempDir()
 	build := exec.CommandContext(s.t.Context(), "go", "run", ".", "-source", checkout, "-out", filepath.Join(out, "image"),
-		"-platforms", "linux/"+runtime.GOARCH, "-ldflags", "-s -w", "-tags", "rollspan/rollspan:dev")
+		"-platforms", "linux/"+runtime.GOARCH, "-build-tags", harness.BuildTags, "-ldflags", "-s -w", "-tags", "rollspan/rollspan:dev")
 	build.Dir = filepath.Join(checkout, "test", "tools", "image")
 	if said, err := build.CombinedOutput(); err != nil {
 		s.t.Fatalf("%v\n%s", err, said)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rollspan/rollspan/test/e2e/harness"
 )
 
 // limited returns a program that is rollspan with a limit on the process, which the
@@ -20,10 +22,11 @@ func limited(t *testing.T, kib int) string {
 		t.Skip("builds rollspan")
 	}
 	dir := t.TempDir()
-	program, script := filepath.Join(dir, "rollspan"), filepath.Join(dir, "limited")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/rollspan/rollspan").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	program, err := harness.Build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
 	}
+	script := filepath.Join(dir, "limited")
 	text := fmt.Sprintf("#!/bin/sh\nulimit -d %d && exec %s \"$@\"\n", kib, program)
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil { //nolint:gosec // It is to be executed.
 		t.Fatal(err)

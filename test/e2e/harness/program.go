@@ -35,6 +35,9 @@ func Checkout(ctx context.Context) (string, error) {
 	return filepath.Dir(gomod), nil
 }
 
+// BuildTags are those that the Makefile has, so that what is tested is what is shipped.
+const BuildTags = "grpcnotrace"
+
 // Build compiles rollspan from the checkout into dir and returns the program's
 // path.
 func Build(ctx context.Context, dir string) (string, error) {
@@ -46,7 +49,7 @@ func Build(ctx context.Context, dir string) (string, error) {
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", BuildTags, "-o", binary, ".")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build rollspan: %w\n%s", err, bytes.TrimSpace(out))

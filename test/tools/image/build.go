@@ -24,7 +24,7 @@ const user = "65532:65532"
 // paths, and without what Go would ask the repository for.
 func (o *options) build(ctx context.Context, p *v1.Platform, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
-		"-ldflags", o.ldflags, "-o", binary, ".")
+		"-tags", o.buildTags, "-ldflags", o.ldflags, "-o", binary, ".")
 	cmd.Dir = o.source
 	// What changes the code of a program, and may be set on a machine.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture,

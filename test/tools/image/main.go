@@ -54,13 +54,15 @@ type options struct {
 	flags *flag.FlagSet
 	// source is the folder of the main package; binary what the program is called.
 	source, binary string
-	ldflags        string
-	platforms      string
-	version        string
-	revision       string
-	created        int64
-	out, tags      string
-	push           string
+	// ldflags and buildTags are go build's.
+	ldflags   string
+	buildTags string
+	platforms string
+	version   string
+	revision  string
+	created   int64
+	out, tags string
+	push      string
 	// bom is a file to write an SBOM to, of the program of; then nothing is built.
 	bom, of string
 }
@@ -69,6 +71,7 @@ func (o *options) addFlags() {
 	o.flags.StringVar(&o.source, "source", ".", "`FOLDER` of the main package to build")
 	o.flags.StringVar(&o.binary, "binary", "rollspan", "`NAME` of the program in the image")
 	o.flags.StringVar(&o.ldflags, "ldflags", "", "go build's -ldflags")
+	o.flags.StringVar(&o.buildTags, "build-tags", "", "go build's -tags")
 	o.flags.StringVar(&o.platforms, "platforms", "linux/amd64,linux/arm64", "`OS/ARCH,...` to build for")
 	o.flags.StringVar(&o.version, "version", "devel", "`VERSION` in the image's labels")
 	o.flags.StringVar(&o.revision, "revision", "", "`COMMIT` in the image's labels")

@@ -37,6 +37,19 @@ func TestGoreleaser(t *testing.T) {
 	if want == nil || ldflags != want[1]+"v{{ .Version }}" {
 		t.Errorf("goreleaser links with %q, and the Makefile with %q", ldflags, want)
 	}
+	// The programs that are tested have the same, too.
+	tags := tagsOf(t, makefile)
+	if got := strings.Join(project.Builds[0].Tags, ","); got != tags {
+		t.Errorf("goreleaser builds with the tags %q, and the Makefile with %q", got, tags)
+	}
+	for file, want := range map[string]string{
+		"test/e2e/harness/program.go":  `const BuildTags = "` + tags + `"`,
+		"test/tools/ui/binary_test.go": `"go", "build", "-tags", "` + tags + `"`,
+	} {
+		if !strings.Contains(read(t, file), want) {
+			t.Errorf("%s builds without %s", file, want)
+		}
+	}
 	// What krew and whoever unpacks an archive must get.
 	var files []string
 	for _, f := range project.Archives[0].Files {
@@ -151,6 +164,16 @@ func components(t *testing.T, file string) {
 			t.Errorf("%s: %s is %q", file, c.Name, c.PackageURL)
 		}
 	}
+}
+
+// tagsOf are the tags that the Makefile builds with.
+func tagsOf(t *testing.T, makefile string) string {
+	t.Helper()
+	tags := regexp.MustCompile(`(?m)^TAGS := (\S+)$`).FindStringSubmatch(makefile)
+	if tags == nil || strings.Count(makefile, "'$(TAGS)'") != 2 {
+		t.Fatalf("the Makefile has the tags %q, and uses them other than for the program and the image", tags)
+	}
+	return tags[1]
 }
 
 func read(t *testing.T, name string) string {
