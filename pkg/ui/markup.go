@@ -18,14 +18,17 @@ import (
 // address, such as javascript:, no link is made.
 func href(address string) g.Node {
 	u, err := url.Parse(address)
-	if err != nil || strings.Contains(address, `\`) {
+	if err != nil || strings.Contains(address, `\`) { // which browsers take for a slash
 		return nil
 	}
-	if web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""; !web && (u.Scheme != "" || u.Host != "") {
+	if here := u.Scheme == "" && u.Host == ""; !here && !isWeb(u) {
 		return nil
 	}
 	return h.Href(address)
 }
+
+// isWeb reports whether an address is one of the web.
+func isWeb(u *url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }
 
 // away is a link to another server.
 func away(address string, children ...g.Node) g.Node {
@@ -64,17 +67,17 @@ func either[T any](holds bool, this, that T) T {
 
 // spaced has a space between two nodes each.
 func spaced(nodes ...g.Node) g.Node {
-	var all g.Group
+	var out g.Group
 	for _, n := range nodes {
 		if n == nil {
 			continue
 		}
-		if len(all) > 0 {
-			all = append(all, g.Text(" "))
+		if len(out) > 0 {
+			out = append(out, g.Text(" "))
 		}
-		all = append(all, n)
+		out = append(out, n)
 	}
-	return all
+	return out
 }
 
 // span is a text with a style; nil if there is none.

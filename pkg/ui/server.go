@@ -237,7 +237,7 @@ func (p *pages) link(of trace.TraceID, span trace.SpanID, began, ended time.Time
 		return ""
 	}
 	address := p.TraceURL(of, span, began, ended)
-	if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if u, err := url.Parse(address); err != nil || !isWeb(u) {
 		return ""
 	}
 	return address
