@@ -182,22 +182,22 @@ func (p *pages) overview(w http.ResponseWriter, r *http.Request) {
 }
 
 // ways fills in where to go from here.
-func (page *overviewPage) ways(a asked, o *history.Overview) {
+func (p *overviewPage) ways(a asked, o *history.Overview) {
 	whole := o.To.Sub(o.From)
 	for _, d := range []struct {
 		label string
 		d     time.Duration
 	}{{"5 min", 5 * time.Minute}, {"1 h", time.Hour}, {"6 h", 6 * time.Hour}, {"24 h", 24 * time.Hour}, {"7 d", 7 * 24 * time.Hour}, {"14 d", 14 * 24 * time.Hour}} {
-		page.Windows = append(page.Windows, choice{addressOf("overview", a, o.To.Add(-d.d), o.To), d.label, d.d == whole})
+		p.Windows = append(p.Windows, choice{addressOf("overview", a, o.To.Add(-d.d), o.To), d.label, d.d == whole})
 	}
-	page.Earlier = addressOf("overview", a, o.From.Add(-whole/2), o.To.Add(-whole/2))
-	page.Later = addressOf("overview", a, o.From.Add(whole/2), o.To.Add(whole/2))
-	page.List = addressOf("", a, o.From, o.To)
+	p.Earlier = addressOf("overview", a, o.From.Add(-whole/2), o.To.Add(-whole/2))
+	p.Later = addressOf("overview", a, o.From.Add(whole/2), o.To.Add(whole/2))
+	p.List = addressOf("", a, o.From, o.To)
 	v := a.narrowed()
 	for _, key := range filterKeys {
 		if key != "from" && key != "to" && key != "since" {
 			for _, value := range v[key] {
-				page.Narrowed = append(page.Narrowed, fact{key, visible(value)})
+				p.Narrowed = append(p.Narrowed, fact{key, visible(value)})
 			}
 		}
 	}
