@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/otlp"
@@ -125,6 +127,12 @@ func TestBudgetIsReplayed(t *testing.T) {
 			got := r.all(observations, 100)
 			if !maps.Equal(got, want) {
 				t.Errorf("%s, acknowledged %t: %d spans are sent, and %d if the process does not die", name, acks, len(got), len(want))
+			}
+			told := map[trace.TraceID]int{}
+			for key := range got {
+				if told[key.TraceID]++; told[key.TraceID] == budget.MinSpans+1 {
+					t.Errorf("%s: the trace %s has more spans than its budget, over all processes", name, key.TraceID)
+				}
 			}
 			if acks && r.again > 0 {
 				t.Errorf("%s: %d spans that were left out were handed out again", name, r.again)
