@@ -64,6 +64,7 @@ type stager struct {
 	said     string           // the status's word for that, where it is another
 	unsaid   bool             // nobody has said that it does
 	running  *milestone       // the start of the run that is on
+	isUp     bool             // that run has passed its startup probe
 	done     bool             // the last run was the last one, unless all of the pod is run again
 	ordered  bool             // the kubelet ended the last run, to start the container anew
 }
@@ -95,7 +96,7 @@ func (s *stager) next(m milestone) {
 		s.emit(Stage{Kind: kind.StartContainer, From: s.starting, Until: m.At, Attrs: m.run.Identity()})
 		s.starting, s.created = time.Time{}, false
 		s.idle = m.At
-		s.running = &m
+		s.running, s.isUp = &m, false
 	case milestoneBooted:
 		s.booted(m.At)
 	case milestoneTerminated:
@@ -158,7 +159,8 @@ func (s *stager) crashedBefore(m milestone) {
 // booted ends the wait for a sidecar to pass its startup probe: what comes next
 // waits for it, too. Other containers' probes are part of becoming ready.
 func (s *stager) booted(at time.Time) {
-	if s.line.Sidecar && s.line.HasStartupProbe && s.running != nil {
+	if s.line.Sidecar && s.line.HasStartupProbe && s.running != nil && !s.isUp {
+		s.isUp = true
 		s.emit(Stage{Kind: kind.StartupProbe, From: s.running.At, Until: at})
 	}
 }
