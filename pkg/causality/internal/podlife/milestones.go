@@ -231,9 +231,9 @@ func addStillborn(milestones []milestone, r *Run) []milestone {
 }
 
 // narrowEnds moves the ends of runs, which the API gives in whole seconds,
-// before what they made possible: the container's next start and, for init
-// containers, the next container's.
-func narrowEnds(lines []ContainerLine) {
+// before what they made possible: the container's next start, for init
+// containers the next container's, and the stop of the sidecars, if one is known.
+func narrowEnds(lines []ContainerLine, sidecarsStopped time.Time) {
 	dated := datedByEvents(lines)
 	for i := range lines {
 		line := &lines[i]
@@ -248,6 +248,9 @@ func narrowEnds(lines []ContainerLine) {
 				for _, later := range dated.after(i) {
 					next = evidence.Earliest(next, NextExact(lines[later].milestones, m.run, started))
 				}
+			}
+			if line.finite && !line.Init && m.killed.IsZero() && !sidecarsStopped.Before(m.run.Finished.Earliest) {
+				next = evidence.Earliest(next, sidecarsStopped)
 			}
 			// A run ends after its start, however short it was, and after the
 			// kubelet began to end it.

@@ -1,6 +1,7 @@
 package podlife
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -87,4 +88,24 @@ func firstExact(milestones []milestone) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// sidecarsStopped is when the kubelet began to stop the sidecars of a pod that is to end, as its
+// Event says: the containers that they serve had ended by then. Zero if nothing says so, or if all
+// of the pod is stopped.
+func (p *Pod) sidecarsStopped() (first time.Time) {
+	if !p.Finite || p.Leaving() {
+		return first
+	}
+	for _, container := range p.Containers {
+		if !container.Sidecar {
+			continue
+		}
+		for o := range p.OccurrencesOf(ReasonKilling, container) {
+			if strings.HasPrefix(o.Message, StoppingWords) {
+				first = evidence.Earliest(first, o.At)
+			}
+		}
+	}
+	return first
 }

@@ -48,7 +48,7 @@ func (p *Pod) Timeline(until time.Time) Timeline {
 			finite: p.Finite && !container.Sidecar,
 		})
 	}
-	narrowEnds(lines)
+	narrowEnds(lines, p.sidecarsStopped())
 	narrowBoots(lines)
 
 	var firstMilestone time.Time

@@ -17,8 +17,8 @@ func (p *Pod) Trouble(tl Timeline, at time.Time) (f evidence.Failure, self bool)
 		return p.statusFailure(), true
 	}
 	for _, container := range p.Containers {
-		if f, failed := p.containerTrouble(container, at); failed {
-			return p.Of(container, f), true
+		if f, failed := p.TroubleOf(container, at); failed {
+			return f, true
 		}
 	}
 	for i := range tl.Containers {
@@ -42,6 +42,12 @@ func (p *Pod) saysWhyItFailed(at time.Time) bool {
 	left := p.Finite && p.Released()
 	failed := p.Failed.Known() && !left && !p.Failed.At().After(at)
 	return failed || p.Finished.Known()
+}
+
+// TroubleOf says how a container of the pod had failed by a time; ok is false if it had not.
+func (p *Pod) TroubleOf(container *Container, at time.Time) (f evidence.Failure, ok bool) {
+	f, ok = p.containerTrouble(container, at)
+	return p.Of(container, f), ok
 }
 
 // containerTrouble says what a container waited for at a time, or how its last run
