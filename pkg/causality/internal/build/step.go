@@ -64,16 +64,20 @@ func (b *changeBuilder) stepEnd(at plans.Attribution, start, now time.Time) time
 	}
 	made := int32(0)
 	for _, pod := range b.plan.StartsOf[at.Step] {
-		if b.plan.Starts[pod].Lost != nil {
+		if b.madeUpFor(pod) {
 			continue
+		}
+		own := int32(1)
+		if b.plan.Starts[pod].Lost != nil {
+			own = 0 // the one before counts
 		}
 		tr, ok := pod.FirstReady()
 		switch {
 		case ok && !b.afterEnd(tr.At.At()):
-			made++
+			made += own
 			end = evidence.Latest(end, b.available(pod, tr.At.At()))
 		case pod.Lost() && !b.afterEnd(pod.LostAt().At()):
-			made++
+			made += own
 			end = evidence.Latest(end, pod.LostAt().At())
 		default:
 			end = evidence.Latest(end, b.openEnd(now))
@@ -88,6 +92,22 @@ func (b *changeBuilder) stepEnd(at plans.Attribution, start, now time.Time) time
 		end = evidence.Latest(end, until)
 	}
 	return end
+}
+
+// madeUpFor reports whether a pod came for one of its step that had been Ready and was lost. That
+// was what the step asked for. A pod that is lost before it was Ready is not: the step goes on with
+// the next one.
+func (b *changeBuilder) madeUpFor(pod *podlife.Pod) bool {
+	for range len(b.plan.Pods) {
+		if pod = b.plan.Starts[pod].Lost; pod == nil {
+			return false
+		}
+		b.work.Spend(1)
+		if _, ready := pod.FirstReady(); ready {
+			return true
+		}
+	}
+	return false
 }
 
 // afterEnd reports whether t is after a failure, which cuts what still waits.
@@ -161,7 +181,7 @@ func (b *changeBuilder) addPods(now time.Time) {
 			}
 		}
 		b.startSpans[pod] = b.podStart(parent, pod, at.Set.Attributes(), cause, cut, failed)
-		if step := b.spanOf[at.Step]; step != nil && at.Lost == nil {
+		if step := b.spanOf[at.Step]; step != nil && !b.madeUpFor(pod) {
 			// Events date the pod's start better than the status by which the step was dated.
 			step.End = evidence.Latest(step.End, b.startSpans[pod].End)
 		}
