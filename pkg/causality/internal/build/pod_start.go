@@ -31,7 +31,7 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 		at := pod.Unstopped(end)
 		busy := pod.Finite && pod.RunsAt(at) // it is to end, and was at it
 		if f, self := pod.Trouble(tl, at); self || failed && !busy {
-			sb.fail(f)
+			sb.fail(f, at)
 		}
 	}
 	if sb.cutBy != "" && sb.root.Status != codes.Error {
@@ -111,6 +111,7 @@ type startBuilder struct {
 	probing  []*spans.Span // parts of become
 	// last is the phase that was going on at the end.
 	last       *spans.Span
+	stuck      []stuckContainer
 	containers map[string][]*spans.Span // the container's span, then its parts
 	volumes    volumeSpans
 }
@@ -255,6 +256,7 @@ func (sb *startBuilder) container(line *podlife.ContainerLine) {
 	sb.containers[line.Name] = []*spans.Span{s}
 	if line.End.IsZero() || line.Failed() {
 		sb.last = s
+		sb.stuck = append(sb.stuck, stuckContainer{s, line.Container})
 	}
 	// Told apart by their number among those of their kind, so that what
 	// else is known of the container does not change their IDs.
@@ -283,13 +285,35 @@ func lastRun(container *podlife.Container, t time.Time) (last *podlife.Run) {
 	return last
 }
 
-// fail marks the start, and the phase it was stuck in, as failed.
-func (sb *startBuilder) fail(f evidence.Failure) {
+// stuckContainer is a container that had not started for good at the end, and its span.
+type stuckContainer struct {
+	span      *spans.Span
+	container *podlife.Container
+}
+
+// fail marks the start, and the phase it was stuck in at a time, as failed. Of several
+// containers that were stuck each says what had become of itself.
+func (sb *startBuilder) fail(f evidence.Failure, at time.Time) {
 	fail(sb.root, f)
-	if sb.last != nil {
+	told := false
+	for _, c := range sb.stuck {
+		own, failed := sb.pod.TroubleOf(c.container, at)
+		if c.container.Name == f.Container {
+			own, failed = f, true
+		}
+		if f.Container != "" && failed {
+			fail(c.span, own)
+			told = told || c.span == sb.last
+		}
+	}
+	if sb.last != nil && !told && (f.Container == "" || !sb.isStuck(f.Container)) {
 		fail(sb.last, f)
 	}
 	sb.failVolumes(f)
+}
+
+func (sb *startBuilder) isStuck(name string) bool {
+	return slices.ContainsFunc(sb.stuck, func(c stuckContainer) bool { return c.container.Name == name })
 }
 
 // attachEvents puts the Events that belong to the start on the deepest span
