@@ -74,9 +74,10 @@ func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, s
 	}
 	if b.inTheWay == nil {
 		var all []unreadyTime
+		condemned := b.condemned()
 		for i, pod := range b.plan.Pods {
 			b.work.Spend(1)
-			if !b.plan.Wants(b.change, pod) {
+			if !b.plan.Wants(b.change, pod) && !condemned[pod] {
 				all = append(all, unreadyOf(pod, i, b.root.End)...)
 			}
 		}
@@ -87,6 +88,29 @@ func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, s
 		return u.pod, u.begin, u.end
 	}
 	return nil, since, until
+}
+
+// condemned are the pods that a scale removed, and that are not in the way of others. The
+// controller deletes them as they are, Ready or not; if it goes in order, the highest one first,
+// which waits for those below it (processCondemned).
+func (b *changeBuilder) condemned() map[*podlife.Pod]bool {
+	all := map[*podlife.Pod]bool{}
+	if b.change.Kind != attr.ChangeScale {
+		return all
+	}
+	var highest *podlife.Pod
+	for _, pod := range b.plan.Pods {
+		b.work.Spend(1)
+		switch {
+		case b.plan.Stops[pod].Change != b.change:
+		case !b.plan.Workload.InOrder:
+			all[pod] = true
+		case highest == nil || workloads.Ordinal(pod) > workloads.Ordinal(highest):
+			highest = pod
+		}
+	}
+	all[highest] = true
+	return all
 }
 
 // unreadyOf are the times before t in which a pod was there and not Ready.
