@@ -65,7 +65,7 @@ func (r *reviewer) replaced(lost, next *podlife.Pod) (how attr.Outcome, seen tim
 	how = attr.OutcomeComplete
 	if _, ok := next.FirstReady(); !ok {
 		how = attr.OutcomeFailed
-		if next.Leaving() {
+		if next.CutBy() == attr.CutRemoved {
 			how = attr.OutcomeSuperseded
 		}
 	}

@@ -187,8 +187,8 @@ func replacedAt(lost, next *podlife.Pod, how attr.Outcome, start, now time.Time)
 // its stop, if that is still to come.
 func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, next *podlife.Pod) {
 	for _, ev := range set.Untold() {
-		pod, _, ok := podInMessage(p, set, ev)
-		if ok && pod == next && ev.Reason == "SuccessfulDelete" && p.StopAsked(next).After(root.End) {
+		pod, at, ok := podInMessage(p, set, ev)
+		if ok && pod == next && at == p.Stops[next] && next.Lost() {
 			continue // that is what became of it later
 		}
 		if ok && (pod == lost || pod == next) || !ok && keptFrom(root, ev) {

@@ -103,7 +103,7 @@ func podInMessage(p *plans.Plan, set *workloads.PodSet, ev *podlife.Event) (*pod
 	attributions, reason := p.Starts, ev.Reason
 	switch ev.Reason {
 	case "SuccessfulCreate":
-	case "SuccessfulDelete", "FailedDaemonPod", "SucceededDaemonPod":
+	case "SuccessfulDelete", "FailedDaemonPod", "SucceededDaemonPod", "RecreatingFailedPod", "RecreatingTerminatedPod":
 		attributions, reason = p.Stops, "SuccessfulDelete"
 	default:
 		return nil, plans.Attribution{}, false

@@ -55,6 +55,9 @@ func PodNamed(message string) string {
 		name, _, _ := strings.Cut(rest, " ")
 		return name
 	}
+	if i := strings.LastIndex(message, " Pod "); i >= 0 && strings.Contains(message[:i], " is recreating ") {
+		return message[i+len(" Pod "):] // RecreatingFailedPod: "StatefulSet shop/db is recreating failed Pod db-0"
+	}
 	if _, rest, ok := strings.Cut(message, " daemon pod "); ok && strings.HasPrefix(message, "Found ") {
 		// FailedDaemonPod and SucceededDaemonPod: "Found failed daemon pod shop/agent-a on node a, …".
 		_, rest, _ = strings.Cut(rest, "/")
