@@ -67,14 +67,23 @@ func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blo
 
 // lastEnd is the blocker of the last pod that failed, or succeeded, before a write.
 // The controller stops the others before it writes its verdict, so they are not
-// among these.
-func (b *changeBuilder) lastEnd(by evidence.Write, failed bool) (last *blocker) {
-	for _, e := range b.runEnds() {
-		if e.failed == failed && e.by.Before(by) && (e.Finished.Known() || e.Disruption != "") {
-			last = b.blockerOf[e.span.SpanID]
+// among these. One that was made when the failure before it was known is: the controller had gone
+// on after that, and somebody else deleted the pod.
+func (b *changeBuilder) lastEnd(by evidence.Write, failed bool) *blocker {
+	var last *runEnd
+	ends := b.runEnds()
+	for i := range ends {
+		e := &ends[i]
+		switch {
+		case e.failed != failed || !e.by.Before(by):
+		case e.Finished.Known() || e.Disruption != "", last != nil && e.CreatedAt().Sub(last.by.Arrival) >= time.Second:
+			last = e
 		}
 	}
-	return last
+	if last == nil {
+		return nil
+	}
+	return b.blockerOf[last.span.SpanID]
 }
 
 // stopped takes the path back through the pod that ended last of those that the
