@@ -68,9 +68,14 @@ func headOf(in io.Reader, err error) []byte {
 	return head
 }
 
-// isUTF16 reports whether a stream that begins so says that it is UTF-16.
+// utf16Bytes is how much of a stream tells whether it is UTF-16.
+const utf16Bytes = 4
+
+// isUTF16 reports whether a stream that begins so says that it is UTF-16. The mark of UTF-32
+// begins as that of UTF-16 does.
 func isUTF16(head []byte) bool {
-	return bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})
+	return !bytes.HasPrefix(head, []byte{0xff, 0xfe, 0, 0}) &&
+		(bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}))
 }
 
 // asUTF8 is the beginning of a stream as UTF-8.

@@ -35,7 +35,7 @@ var packings = []packing{
 	{"bzip2", isBzip2, []string{".bz2"}, func(in *bufio.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil }},
 	{"xz", begins("\xfd7zXZ\x00"), []string{".xz"}, func(in *bufio.Reader) (io.Reader, error) {
 		// The reader would take whatever window the stream asks for.
-		return xz.ReaderConfig{DictCap: 1 << 20, SingleStream: true}.NewReader(&xzGuard{in: in, most: maxWindow})
+		return xz.ReaderConfig{DictCap: 1 << 20}.NewReader(&xzGuard{in: in, most: maxWindow})
 	}},
 	{"Zstandard", begins("\x28\xb5\x2f\xfd"), []string{".zst", ".zstd"}, func(in *bufio.Reader) (io.Reader, error) {
 		return zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -144,6 +144,8 @@ type xzGuard struct {
 	pass int          // bytes that may pass unseen; -1: all
 	// check is the size of a block's checksum, and packed how much of a block there was.
 	check, packed int
+	// numbers is how many there are still to come of an index.
+	numbers uint64
 }
 
 var errXZ = errors.New("xz: this is no block of LZMA2")
@@ -183,6 +185,7 @@ func (g *xzGuard) header() error {
 	if !ok {
 		return nil
 	}
+	g.check = 0
 	if kind := int(head[7] & 0x0f); kind > 0 {
 		g.check = 4 << ((kind - 1) / 3)
 	}
@@ -196,7 +199,7 @@ func (g *xzGuard) block() error {
 		return nil
 	}
 	if head[0] == 0 { // the index: no more blocks
-		g.pass = -1
+		g.pass, g.packed, g.next = 1, 1, g.index
 		return nil
 	}
 	size := (int(head[0]) + 1) * 4
@@ -223,6 +226,58 @@ func (g *xzGuard) block() error {
 		return fmt.Errorf("xz: unpacking it takes a window of %s, more than %s", mebibytes(window), mebibytes(g.most))
 	}
 	g.pass, g.packed, g.next = size, 0, g.chunk
+	return nil
+}
+
+// index begins with how many blocks there were. Of each it has two sizes.
+func (g *xzGuard) index() error {
+	if n, ok := g.number(); ok {
+		g.numbers, g.next = 2*n, g.sizes
+	}
+	return nil
+}
+
+func (g *xzGuard) sizes() error {
+	if g.numbers > 0 {
+		g.numbers--
+		g.number()
+		return nil
+	}
+	const checksum, footer = 4, 12
+	g.pass, g.next = (4-g.packed%4)%4+checksum+footer, g.another
+	return nil
+}
+
+// number reads a number of an index, of which each byte has seven bits.
+func (g *xzGuard) number() (n uint64, ok bool) {
+	const most = 9
+	for size := 1; size <= most; size++ {
+		head, ok := g.peek(size)
+		if !ok {
+			return 0, false
+		}
+		last := head[size-1]
+		n |= uint64(last&0x7f) << (7 * (size - 1))
+		if last < 0x80 {
+			g.pass, g.packed = size, (g.packed+size)%4
+			return n, true
+		}
+	}
+	g.pass = -1
+	return 0, false
+}
+
+// another looks for a stream behind one, as `cat` puts it there, and for zeros between them.
+func (g *xzGuard) another() error {
+	const padding = 4
+	head, ok := g.peek(padding)
+	switch {
+	case !ok:
+	case bytes.Equal(head, make([]byte, padding)):
+		g.pass = padding
+	default:
+		g.next = g.header
+	}
 	return nil
 }
 

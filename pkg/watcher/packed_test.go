@@ -92,6 +92,30 @@ func zipOf(t testing.TB, method uint16, contents ...[]byte) []byte {
 
 const packedRecording = `{"time":"2026-03-02T10:00:00Z","type":"ADDED","object":` + dumpedPod + `}` + "\n"
 
+// TestPackedOneBehindTheOther reads several streams of a format in one file, as `cat` makes them,
+// each with as much care as the first.
+func TestPackedOneBehindTheOther(t *testing.T) {
+	for _, ending := range []string{".gz", ".xz", ".zst"} {
+		first, second := packers[ending](t, []byte(podLine+"\n"+podLine[:20])), packers[ending](t, []byte(podLine[20:]+"\n"+nodeLine))
+		for between, padding := range map[string][]byte{"nothing": nil, "zeros": make([]byte, 8)} {
+			if padding != nil && ending != ".xz" {
+				continue
+			}
+			r := NewRecordingReader(bytes.NewReader(slices.Concat(first, padding, second, padding)), "a.jsonl"+ending)
+			if observations, broken := read(t, r); len(observations) != 3 || broken != nil {
+				t.Errorf("%s, %s between: %d observations, %q", ending, between, len(observations), broken)
+			}
+		}
+	}
+
+	wide := packers[".xz"](t, []byte(dumpedPod))
+	wide[16] = 40 // the window of the first block
+	_, broken, _ := readDump(t, file{"a.xz", string(packers[".xz"](t, []byte(dumpedPod+"\n"))) + string(wide)})
+	if len(broken) != 1 || !strings.Contains(broken[0], "a window of 4095 MiB") {
+		t.Errorf("a wide window in the second stream: %q", broken)
+	}
+}
+
 // bzipped is dumpedPod and a line break, made by bzip2.
 var bzipped = base64Of("QlpoOTFBWSZTWWcnJP4AADXbgAAQEAQgkEEAPmvfiiAAcigAGgAGg1T9Jpqno2kTEZptSFeqfs+ZjZDqsOCUJJFrZDGiZAU58U1E3Z73bNf9zHYooxrESG2gNgQ+CIac0akvoLhApkxA6FHxdyRThQkGcnJP4A==")
 

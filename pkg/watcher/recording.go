@@ -70,9 +70,6 @@ func NewRecordingReader(in io.Reader, file string) *RecordingReader {
 		}
 	case isZip(head):
 		text, r.start = onlyFile(buffered)
-	case isUTF16(head):
-		// What PowerShell's > writes.
-		r.start = errors.New("this is UTF-16; save it as UTF-8")
 	case isNoise(head):
 		r.start = errNoise
 	}
@@ -81,7 +78,10 @@ func NewRecordingReader(in io.Reader, file string) *RecordingReader {
 		return r
 	}
 	unpacked := bufio.NewReaderSize(text, sniffBytes)
-	if head, _ := unpacked.Peek(len(byteOrderMark)); text != io.Reader(buffered) && isNoise(head) {
+	switch head, _ := unpacked.Peek(utf16Bytes); {
+	case isUTF16(head):
+		unpacked = bufio.NewReaderSize(fromUTF16(unpacked), sniffBytes)
+	case text != io.Reader(buffered) && isNoise(head):
 		r.start = fmt.Errorf("%s: %w", file, errNoise)
 		return r
 	}
@@ -213,6 +213,9 @@ func (r *RecordingReader) parse(line []byte) (o causality.Observation, skip bool
 	}
 	at, err := arrival(event.Time)
 	if err != nil {
+		if r.last.IsZero() {
+			return causality.Observation{}, false, fmt.Errorf("%w, and no line before has one", err)
+		}
 		// The object still counts, but when it came is not known: it is
 		// placed at the line before, as an object whose arrival says nothing.
 		at, o.Initial = r.last, true

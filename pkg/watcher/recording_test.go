@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/text/encoding/unicode"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
@@ -281,6 +282,12 @@ func TestRecordingWithoutTime(t *testing.T) {
 	if !observations[1].Time.Equal(observations[0].Time) || !observations[1].Initial {
 		t.Errorf("time %v, initial %v", observations[1].Time, observations[1].Initial)
 	}
+
+	// Nothing places those ahead of the first time: kubectl get -w --output-watch-events prints none.
+	observations, broken := readString(t, strings.Replace(podLine, `"time"`, `"t"`, 1)+"\n"+nodeLine)
+	if len(observations) != 1 || len(broken) != 1 || broken[0] != "file:1: time is missing, and no line before has one" {
+		t.Errorf("%d observations, broken %q", len(observations), broken)
+	}
 }
 
 func TestRecordingForms(t *testing.T) {
@@ -290,7 +297,10 @@ func TestRecordingForms(t *testing.T) {
 	_, _ = z.Write([]byte("\ufeff" + podLine + "\r\n" + nodeLine))
 	_ = z.Close()
 
+	text := utf16Of(t, unicode.LittleEndian, podLine+"\r\n"+nodeLine)
 	for name, content := range map[string]string{
+		"UTF-16":          text,
+		"packed UTF-16":   string(packers[".gz"](t, []byte(text))),
 		"plain":           podLine + "\n" + nodeLine + "\n",
 		"CRLF":            podLine + "\r\n" + nodeLine + "\r\n",
 		"byte order mark": "\ufeff" + podLine + "\n" + nodeLine + "\n",
@@ -360,7 +370,7 @@ func TestRecordingLongLines(t *testing.T) {
 
 func TestRecordingThatIsNone(t *testing.T) {
 	for name, content := range map[string]string{
-		"UTF-16":      "\xff\xfe{\x00",
+		"UTF-32":      "\xff\xfe\x00\x00{\x00\x00\x00",
 		"no gzip":     "\x1f\x8bxxxxxxxxxxxxxxxx",
 		"gzip header": "\x1f\x8b",
 	} {
