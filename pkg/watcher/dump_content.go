@@ -56,7 +56,12 @@ func (d *Dump) addContent(in io.Reader, name string) {
 		head, cut = buffered.Peek(sniffBytes)
 	}
 	content := sniff(head, name)
-	f.part = newBoundedReader(&withoutLogs{in: skipBOM(buffered)}, d.memory.text(), d.memory.textTooLarge())
+	buffered = skipBOM(buffered)
+	if content == contentJSON {
+		head, _ = buffered.Peek(sniffBytes)
+		_, _ = buffered.Discard(textAhead(head)) // just peeked
+	}
+	f.part = newBoundedReader(&withoutLogs{in: buffered}, d.memory.text(), d.memory.textTooLarge())
 	switch content {
 	case contentJSON:
 		f.json(f.part)

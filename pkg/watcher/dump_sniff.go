@@ -110,8 +110,17 @@ func sniff(head []byte, name string) content {
 	case mayHoldObjects(ext) && ext != ".json" || objectYAML.Match(head):
 		return contentYAML
 	}
+	if ahead := textAhead(head); ahead > 0 && sniff(head[ahead:], "") == contentJSON {
+		return contentJSON
+	}
 	return contentUnknown
 }
+
+// textAhead is how many bytes of text there are ahead of what may be JSON: kubectl may have warned
+// of something before it printed.
+func textAhead(head []byte) int { return max(len(linesAhead.Find(head))-1, 0) }
+
+var linesAhead = regexp.MustCompile(`\A(?:(?:[^{\[\n][^\n]*)?\n){1,16}\{`)
 
 // mayHoldObjects tells by what a file's name ends with.
 func mayHoldObjects(ext string) bool { return ext == ".json" || ext == ".yaml" || ext == ".yml" }

@@ -220,3 +220,17 @@ func TestWaitingItemsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnedAhead reads what kubectl warned of ahead of what it printed, if both went into one file.
+func TestWarnedAhead(t *testing.T) {
+	text := "Warning: v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\n" + dumpedPod
+	if !IsDump(bufio.NewReader(strings.NewReader(text)), "pods.json") {
+		t.Error("it is not taken for a dump")
+	}
+	if got, broken, _ := readDump(t, file{"pods.json", text}); !slices.Equal(got, []string{"Pod/web"}) || len(broken) > 0 {
+		t.Errorf("got %v, broken %q", got, broken)
+	}
+	if IsDump(bufio.NewReader(strings.NewReader("recording since 10:00\n"+podLine)), "pods.jsonl") {
+		t.Error("a recording is taken for a dump")
+	}
+}
