@@ -8,15 +8,12 @@ import (
 )
 
 // Log records are not recorded in the Lease, which has no room for one of each Event. The leader
-// hands them out at once. A standby keeps those of the last seconds: as many as a leader that has
-// died may have left when its Lease is taken. It then hands out those that came since that one
-// wrote the Lease last, by its clock. So what the leader handed out between that write, which is
-// made every RetryPeriod, and its death comes twice, with the same UID, and nothing is lost.
+// hands them out at once. A standby keeps those that came since that one wrote the Lease last, by its
+// clock, and hands them out when it has taken the Lease, however long that takes. So what the leader
+// handed out between that write, which is made every RetryPeriod, and its death comes twice, with the
+// same UID, and nothing is lost.
 
 const (
-	// keepRecordsFor is how long a standby keeps a log record: a Lease that is not renewed is
-	// taken within this time.
-	keepRecordsFor = LeaseDuration + 2*RetryPeriod + recordSlack
 	// recordSlack is by how much the clocks of two processes are taken to differ at most, and how
 	// much later the one may have made a record than the other.
 	recordSlack = 2 * time.Second
@@ -34,13 +31,10 @@ func (o *Outbox) PutRecords(records []spans.Trace) {
 	for _, t := range records {
 		o.records = append(o.records, item{t, now})
 	}
-	gone := 0
+	var taken []journal.SpanKey
 	if !o.leading {
-		for gone < len(o.records) && (len(o.records)-gone > mostRecords || now.Sub(o.records[gone].put) > keepRecordsFor) {
-			gone++
-		}
+		taken = append(o.dropToldRecords(), o.dropRecords(max(0, len(o.records)-mostRecords))...)
 	}
-	taken := o.dropRecords(gone)
 	leading := o.leading
 	o.mu.Unlock()
 	o.options.Taken(taken...)
@@ -87,6 +81,15 @@ func (o *Outbox) recordsSince() time.Time {
 	return o.otherUntil.Add(-recordSlack)
 }
 
+// dropToldRecords drops the log records that another process has handed out. The caller holds the lock.
+func (o *Outbox) dropToldRecords() (taken []journal.SpanKey) {
+	since, told := o.recordsSince(), 0
+	for told < len(o.records) && o.records[told].put.Before(since) {
+		told++
+	}
+	return o.dropRecords(told)
+}
+
 // stepRecords hands log records out, if this process leads.
 func (o *Outbox) stepRecords() {
 	o.mu.Lock()
@@ -94,11 +97,7 @@ func (o *Outbox) stepRecords() {
 		o.mu.Unlock()
 		return
 	}
-	since, told := o.recordsSince(), 0
-	for told < len(o.records) && o.records[told].put.Before(since) {
-		told++
-	}
-	taken := o.dropRecords(told)
+	taken := o.dropToldRecords()
 	batch := o.records
 	o.records = nil
 	o.handing = true

@@ -37,6 +37,8 @@ func TestRecordsAtATakeover(t *testing.T) {
 		o.stepRecords()
 	}
 	at(0, "long told")
+	now = now.Add(12 * time.Second)
+	o.renewed(now.Add(-2 * time.Second))
 	at(28, "told")
 	at(29, "at the last write")
 	at(33, "since")
@@ -75,6 +77,34 @@ func TestRecordsAtATakeoverFromAClockThatIsAhead(t *testing.T) {
 	o.lead(func(context.Context) error { return nil })
 	o.stepRecords()
 	if want := []string{"08", "09", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19"}; !slices.Equal(told, want) {
+		t.Errorf("handed out %q, want %q", told, want)
+	}
+}
+
+// A process goes on with a data directory, while the Lease is still held for the one before, which is
+// dead: however long that takes, nobody else has handed out what the journal says is to be sent.
+func TestRecordsOfAJournalWaitForTheLease(t *testing.T) {
+	now := time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
+	var told []string
+	o := NewOutbox(Options{
+		Deliver: func(tr spans.Trace) error { told = append(told, tr.Record.Message); return nil },
+		Taken: func(keys ...journal.SpanKey) {
+			if len(keys) > 0 {
+				t.Errorf("of what nobody has handed out %d are given up", len(keys))
+			}
+		},
+		Now: func() time.Time { return now },
+	})
+	put := func(what string) {
+		o.PutRecords([]spans.Trace{{Record: &spans.Record{UID: spans.NewTraceID(what), Message: what}}})
+	}
+	o.renewed(now.Add(-time.Second)) // by the one before
+	put("of the journal")
+	now = now.Add(LeaseDuration + 10*time.Second) // of a busy machine
+	put("seen since")
+	o.lead(func(context.Context) error { return nil })
+	o.stepRecords()
+	if want := []string{"of the journal", "seen since"}; !slices.Equal(told, want) {
 		t.Errorf("handed out %q, want %q", told, want)
 	}
 }
