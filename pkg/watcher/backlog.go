@@ -30,8 +30,8 @@ const (
 	// backlogLongest is how long what is live waits in it for others, before it is told and in the
 	// journal: the API server remembers writes for minutes.
 	backlogLongest = time.Minute
-	// backlogPatience is how long watches are waited for that do not say that they have caught
-	// up, when all that must be watched are.
+	// backlogPatience is how long each watch is waited for that does not say that it has caught up,
+	// when all that must be watched are.
 	backlogPatience = 10 * time.Second
 	// mostTicks is how many times the engine is told at most that time has passed meanwhile.
 	mostTicks = 3600
@@ -48,9 +48,10 @@ type backlog struct {
 	oldest time.Time
 	// spilled says that some of it was told before the rest was there.
 	spilled bool
-	// waits are the sources that have not caught up, and since is when nothing else is waited for.
+	// waits are the sources that have not caught up, and since is when nothing but such was waited
+	// for first.
 	waits map[string]bool
-	since time.Time
+	since map[string]time.Time
 	// last is up to where each source was seen, and listed are those of which a list has begun.
 	last   map[string]string
 	listed map[string]bool
@@ -83,7 +84,7 @@ type missed struct {
 
 // newBacklog waits for some sources.
 func newBacklog[V any](sources map[string]V) *backlog {
-	b := &backlog{waits: map[string]bool{}, last: map[string]string{}, listed: map[string]bool{}}
+	b := &backlog{waits: map[string]bool{}, since: map[string]time.Time{}, last: map[string]string{}, listed: map[string]bool{}}
 	for source := range sources {
 		b.waits[source] = true
 	}
@@ -145,11 +146,15 @@ func isLiveKind(gk schema.GroupKind) bool {
 	return slices.ContainsFunc(liveKinds, func(k kind) bool { return k.GroupKind() == gk })
 }
 
-// mark takes in what a source says of itself.
-func (b *backlog) mark(m sourceMark) {
+// mark takes in what a source says of itself. One that is needed is waited for anew each time that it
+// is away: until it can be read nobody looks whether there is more to come.
+func (b *backlog) mark(m sourceMark, needed bool) {
 	switch {
 	case m.away:
-		b.waits[m.source], b.since = true, time.Time{}
+		b.waits[m.source] = true
+		if needed {
+			delete(b.since, m.source)
+		}
 		return
 	case m.refused:
 		delete(b.waits, m.source)
@@ -163,11 +168,15 @@ func (b *backlog) mark(m sourceMark) {
 }
 
 // waiting says whether there is more to come.
-func (b *backlog) waiting(now time.Time) bool {
-	if b.since.IsZero() {
-		b.since = now
+func (b *backlog) waiting(now time.Time) (is bool) {
+	for source := range b.waits {
+		since, ok := b.since[source]
+		if !ok {
+			b.since[source] = now
+		}
+		is = is || !ok || now.Sub(since) < backlogPatience
 	}
-	return len(b.waits) > 0 && now.Sub(b.since) < backlogPatience
+	return is
 }
 
 // shift corrects the times of arrival by how much the clock is off that they were read from.

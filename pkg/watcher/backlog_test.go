@@ -209,7 +209,7 @@ func TestWhatIsLiveKeepsItsTime(t *testing.T) {
 	}
 	b := newBacklog(map[string]string{"Pod ": "10", "Deployment.apps ": "10"})
 	b.add(pod("11", 5, 20, true), "Pod ", false)
-	b.mark(sourceMark{source: "Pod ", version: "11"})
+	b.mark(sourceMark{source: "Pod ", version: "11"}, true)
 	b.add(pod("14", 21, 21.3, false), "Pod ", false)
 	b.add(pod("15", 26, 26.4, false), "Pod ", false)
 	b.add(pod("12", 8, 27, true), "Deployment.apps ", false)

@@ -24,7 +24,7 @@ type sourceMark struct {
 	source, version string
 	listing         bool
 	// away says instead that it cannot be read, so that what comes when it can is late, and refused
-	// that it may not be. Nothing else waits for one that was found alone.
+	// that it may not be. found is the source's.
 	away, refused, found bool
 }
 
@@ -84,13 +84,18 @@ func (l *Live) takeMark(m sourceMark) {
 	case !m.away && !m.refused:
 		delete(l.listing, m.source)
 	}
-	mark(&l.away, m.source, m.away)
-	if l.backlog == nil && l.listed && !m.found && (m.away || m.listing) {
+	if !m.away && !m.listing {
+		delete(l.inVain, m.source)
+	}
+	inVain := l.inVain[m.source]
+	mark(&l.away, m.source, m.away && !inVain)
+	if l.backlog == nil && l.listed && !m.found && !inVain && (m.away || m.listing) {
 		l.backlog = l.newOutage()
 	}
 	switch {
+	case inVain && m.away:
 	case l.backlog != nil:
-		l.backlog.mark(m)
+		l.backlog.mark(m, l.streams.isNeeded(m.source))
 	case m.away, m.refused:
 	case l.spool != nil:
 		l.reachLater(m.position())
@@ -172,6 +177,12 @@ func (l *Live) caughtUp(k *journal.Keeper) (finished []spans.Trace) {
 func (l *Live) tellBacklog(k *journal.Keeper) []spans.Trace {
 	b := l.backlog
 	l.backlog = nil
+	for source := range b.waits {
+		if !l.streams.isNeeded(source) {
+			mark(&l.inVain, source, true)
+			delete(l.away, source)
+		}
+	}
 	finished := l.tellMissed(k, b, !b.lists && !b.spilled)
 	k.Release()
 	return finished

@@ -96,3 +96,56 @@ func TestAnOutageIsToldInOrder(t *testing.T) {
 		t.Errorf("what was missed is told to be from %s to %s", o.Since, o.Time)
 	}
 }
+
+// What the others are of use without may answer by errors for ever: it is waited for once, for a while,
+// until it has been read again. How often it is asked for meanwhile does not matter.
+func TestWhatIsOptionalIsWaitedForOnce(t *testing.T) {
+	const events, pods, shops = "Event ", "Pod ", "Shop.example.com "
+	l := newTestLive(t)
+	l.listed = true
+	clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
+	l.options.Clock = clock
+	k := remembering(t, causality.New(causality.Options{}))
+	says := func(m sourceMark) { l.take(nil, queued{mark: &m}) }
+	// waited is how long all wait, where some sources are away and are asked for each second.
+	waited := func(away ...sourceMark) (d time.Duration) {
+		for ; d < time.Minute; d += time.Second {
+			for _, m := range away {
+				says(m)
+			}
+			if l.backlog == nil || !l.backlog.waiting(clock.Now()) {
+				l.caughtUp(k)
+				return d
+			}
+			clock.Step(time.Second)
+		}
+		return d
+	}
+	is := func(what string, got, want time.Duration) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: all wait for %s, want %s", what, got, want)
+		}
+	}
+	noEvents := sourceMark{source: events, away: true}
+	noShops := sourceMark{source: shops, away: true, found: true}
+	is("Events are away", waited(noEvents), backlogPatience)
+	is("Events are still away", waited(noEvents), 0)
+	is("a list of them begins, too", waited(sourceMark{source: events, listing: true}, noEvents), 0)
+	says(sourceMark{source: pods, away: true})
+	is("so are pods and what was found", waited(noEvents, noShops, sourceMark{source: pods, version: "5"}), backlogPatience)
+	says(sourceMark{source: pods, away: true})
+	is("so are pods again", waited(noEvents, noShops, sourceMark{source: pods, version: "6"}), 0)
+	says(sourceMark{source: events, version: "7"})
+	is("Events were there, and are away again", waited(noEvents), backlogPatience)
+
+	// What there are no traces without is waited for from when it answers, and each time.
+	for range 2 {
+		says(sourceMark{source: pods, away: true})
+		clock.Step(time.Second)
+		l.backlog.waiting(clock.Now())
+		clock.Step(2 * backlogPatience) // meanwhile it is known that it cannot be read, and all wait
+		says(sourceMark{source: pods, away: true})
+		is("pods tell late what they have missed", waited(noEvents), backlogPatience)
+	}
+}

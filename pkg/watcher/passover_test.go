@@ -25,7 +25,7 @@ func TestAKindThatIsGoneIsNotWaitedFor(t *testing.T) {
 		s.streams.reached = func(m sourceMark) error {
 			s.ownerTest.mu.Lock()
 			defer s.ownerTest.mu.Unlock()
-			backlog.mark(m)
+			backlog.mark(m, false)
 			return nil
 		}
 		began := time.Now()

@@ -90,8 +90,10 @@ type streams struct {
 	settled map[string]bool
 	// away are the sources known beforehand whose latest request the API server
 	// did not answer. When it is back, each reflector notices when its own backoff
-	// is over, which may be a minute after the first.
-	away map[string]bool
+	// is over, which may be a minute after the first. onlyOptional is since when they are all optional:
+	// a gateway may fail for one kind for ever.
+	away         map[string]bool
+	onlyOptional time.Time
 	// broken are the sources whose latest request has failed, in whatever way but a refusal, and
 	// back tells where one has not any more.
 	broken map[string]bool
@@ -241,7 +243,7 @@ func (s *streams) waitingFor() []string {
 // is not read again yet after the API server did not answer.
 func (s *streams) blind() bool {
 	s.mu.Lock()
-	away := len(s.away) > 0
+	away := s.waitsForAway()
 	s.mu.Unlock()
 	if away {
 		return true
@@ -250,6 +252,27 @@ func (s *streams) blind() bool {
 		return false // which is asked for each pod
 	}
 	return s.trouble.blind(s.needed()...)
+}
+
+// waitsForAway says whether there are sources to wait for that the API server did not answer for. The
+// caller holds mu.
+func (s *streams) waitsForAway() bool {
+	optional := len(s.away) > 0 && !slices.ContainsFunc(s.needed(), func(name string) bool { return s.away[name] })
+	switch {
+	case !optional:
+		s.onlyOptional = time.Time{}
+		return len(s.away) > 0
+	case s.onlyOptional.IsZero():
+		s.onlyOptional = s.now()
+	}
+	return s.now().Sub(s.onlyOptional) < backlogPatience
+}
+
+// isNeeded reports whether a source is one that is not optional.
+func (s *streams) isNeeded(key string) bool {
+	return slices.ContainsFunc(s.sources, func(src source) bool {
+		return !src.optional && sourceKey(src.kind.GroupKind(), src.namespace) == key
+	})
 }
 
 // needed are the names of the sources that are not optional.
@@ -298,8 +321,9 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		return
 	}
 	s.metrics.failures.WithLabelValues(src.kind.Kind).Inc()
-	if src.found {
-		s.trouble.failedApart(src.level, src.name(), err, src.hint(err))
+	apart := false
+	if src.optional {
+		apart = s.trouble.failedApart(src.level, src.name(), err, src.hint(err))
 	} else {
 		s.trouble.failed(src.level, src.name(), err, src.hint(err))
 	}
@@ -311,7 +335,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	s.mu.Unlock()
 	switch {
 	case !first:
-	case src.optional && clusterWide(err) == "":
+	case src.optional && (clusterWide(err) == "" || apart):
 		s.settle(src)
 		if isRefusal(err) {
 			key := sourceKey(src.kind.GroupKind(), src.namespace)
@@ -326,7 +350,9 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 // any more, the others are asked for at once.
 func (s *streams) noteFailing(src source, away, broken bool) {
 	s.mu.Lock()
-	mark(&s.away, src.name(), away)
+	if mark(&s.away, src.name(), away); len(s.away) == 0 {
+		s.onlyOptional = time.Time{}
+	}
 	was := mark(&s.broken, src.name(), broken)
 	s.mu.Unlock()
 	if was && !broken {

@@ -2,7 +2,9 @@ package watcher
 
 import (
 	"errors"
+	"log/slog"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,5 +48,52 @@ func TestBlindUntilAllAreBack(t *testing.T) {
 		if got := s.blind(); got != step.blind {
 			t.Errorf("%s: blind is %t", step.what, got)
 		}
+	}
+}
+
+// A gateway may answer for one kind alone, for ever. Where that is one that the others are of use
+// without, they wait for it once, for a while, be it in the middle or at the start.
+func TestNothingWaitsForOneThatAGatewayAnswersFor(t *testing.T) {
+	log, messages := testLog(slog.LevelInfo)
+	pods := source{kind: podKind, level: slog.LevelWarn}
+	events := source{kind: eventKind, optional: true, level: slog.LevelWarn}
+	now := time.Unix(1000, 0)
+	newStreams := func() *streams {
+		return &streams{
+			now:     func() time.Time { return now },
+			sources: []source{pods, events}, trouble: newTrouble(log, "https://api"), log: log, metrics: newStreamMetrics(),
+		}
+	}
+	gateway := apierrors.NewGenericServerResponse(504, "get", schema.GroupResource{Resource: "events"}, "", "<html>", 0, true)
+	fails := func(s *streams) {
+		s.report(t.Context(), events, metav1.ListOptions{}, gateway)
+	}
+	s := newStreams()
+	s.report(t.Context(), pods, metav1.ListOptions{}, nil)
+	s.settle(pods)
+	for i, want := range []int{1, 0, 0} { // it may be the first that an outage is noticed by
+		fails(s)
+		if got := len(s.waitingFor()); got != want {
+			t.Errorf("it has failed %d times at the start, and %v are waited for", i+1, s.waitingFor())
+		}
+	}
+	if got := messages(); len(got) != 1 || !strings.Contains(got[0], "cannot read events") {
+		t.Errorf("it says %q", got)
+	}
+
+	s = newStreams()
+	s.settle(pods)
+	s.settle(events)
+	fails(s)
+	for i, want := range []bool{true, true, false, false} {
+		if got := s.blind(); got != want {
+			t.Errorf("after %d s blind is %t", 6*i, got)
+		}
+		now = now.Add(6 * time.Second)
+		fails(s)
+	}
+	s.report(t.Context(), events, metav1.ListOptions{}, nil)
+	if fails(s); !s.blind() {
+		t.Error("it was read meanwhile, and is not waited for again")
 	}
 }

@@ -57,22 +57,24 @@ func (t *trouble) failed(level slog.Level, kind string, err error, hint string) 
 	t.failedOne(level, kind, err, hint)
 }
 
-// failedApart is failed for a kind that another server may stand behind, as an
-// aggregated API has: that this one does not answer, or takes no credentials, says
-// nothing about the rest. What all others suffer from, too, they tell before it
-// fails for the second time.
-func (t *trouble) failedApart(level slog.Level, kind string, err error, hint string) {
+// failedApart is failed for a kind that the others are of use without. Another server
+// may stand behind it, as an aggregated API has, or a gateway may fail for it alone:
+// that this one does not answer, or takes no credentials, says nothing about the rest.
+// What all others suffer from, too, they tell before it fails for the second time. It
+// reports whether this is the kind's own trouble.
+func (t *trouble) failedApart(level slog.Level, kind string, err error, hint string) (own bool) {
 	if errors.Is(err, context.Canceled) {
-		return
+		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if clusterWide(err) != "" && (t.inTrouble() || !t.suspects[kind]) {
 		t.suspects[kind] = true
 		t.log.Debug("cannot read "+kind, "error", err)
-		return
+		return false
 	}
 	t.failedOne(level, kind, err, hint)
+	return true
 }
 
 func (t *trouble) failedAll(reason string, err error) {

@@ -253,7 +253,7 @@ func TestMissedIsDated(t *testing.T) {
 	if !b.waiting(now) {
 		t.Error("it waits for no pods")
 	}
-	if b.mark(sourceMark{source: "Pod ", version: "95"}); b.waiting(now) || b.lists {
+	if b.mark(sourceMark{source: "Pod ", version: "95"}, true); b.waiting(now) || b.lists {
 		t.Error("it waits for pods that have caught up")
 	}
 	if b.last["Pod "] != "95" {
