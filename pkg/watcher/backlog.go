@@ -52,6 +52,10 @@ type backlog struct {
 	// for first.
 	waits map[string]bool
 	since map[string]time.Time
+	// still are the sources that the process has not asked for again since it stood still, and stood is
+	// since when it last did: what came before that was live.
+	still map[string]bool
+	stood time.Time
 	// last is up to where each source was seen, and listed are those of which a list has begun.
 	last   map[string]string
 	listed map[string]bool
@@ -97,7 +101,7 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 	if about, ok := o.Object.(metav1.Object); ok {
 		m.uid = about.GetUID()
 	}
-	if o.Since.IsZero() && !m.inList && !m.listed && !b.waits[source] {
+	if o.Since.IsZero() && !m.inList && !m.listed && (!b.waits[source] || !o.Time.After(b.stood)) {
 		m.isLive = true
 	}
 	var err error
@@ -131,7 +135,7 @@ func (b *backlog) isFull(now time.Time) bool {
 
 // rest is what goes on where what there was is told.
 func (b *backlog) rest() *backlog {
-	return &backlog{heard: b.heard, spilled: true, waits: b.waits, since: b.since, last: b.last, listed: b.listed, lists: b.lists}
+	return &backlog{heard: b.heard, spilled: true, waits: b.waits, since: b.since, still: b.still, stood: b.stood, last: b.last, listed: b.listed, lists: b.lists}
 }
 
 // position is what an observation leads to.
@@ -149,7 +153,12 @@ func isLiveKind(gk schema.GroupKind) bool {
 // mark takes in what a source says of itself. One that is needed is waited for anew each time that it
 // is away: until it can be read nobody looks whether there is more to come.
 func (b *backlog) mark(m sourceMark, needed bool) {
+	still := b.still[m.source]
+	if still && (m.away || m.refused || m.listing) {
+		delete(b.still, m.source)
+	}
 	switch {
+	case still && b.still[m.source]: // it was caught up before that
 	case m.away:
 		b.waits[m.source] = true
 		if needed {
@@ -165,6 +174,16 @@ func (b *backlog) mark(m sourceMark, needed bool) {
 		delete(b.waits, m.source)
 	}
 	b.last[m.source] = m.version
+}
+
+// stoodStill has sources waited for until they were asked for again: the process stood still since
+// a time.
+func (b *backlog) stoodStill(sources []string, since time.Time) {
+	b.still, b.stood = map[string]bool{}, since
+	for _, source := range sources {
+		b.still[source], b.waits[source] = true, true
+		delete(b.since, source)
+	}
 }
 
 // waiting says whether there is more to come.

@@ -125,7 +125,12 @@ func (f *feeder) failed(ctx context.Context, err error) error {
 // from before an outage. One that is behind that was restored from a backup: it would say nothing
 // until it is as far.
 func (f *feeder) confirm(ctx context.Context) error {
-	if !f.ended.IsZero() && time.Since(f.ended) > lateAfter {
+	stood := f.alive != nil && f.alive.Err() != nil
+	if stood {
+		f.alive = nil
+		f.still()
+	}
+	if stood || !f.ended.IsZero() && time.Since(f.ended) > lateAfter {
 		if err := f.failed(ctx, nil); err != nil {
 			return err
 		}
@@ -194,22 +199,11 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 			options.TimeoutSeconds = ptr.To[int64](lateWatch)
 		}
 	}
-	w, err := f.client.WatchWithContext(ctx, options)
-	if err != nil {
-		if isTooOld(err) {
-			f.expired.Store(true)
-		}
-		return nil, f.failed(ctx, err)
-	}
-	if f.into.isLate() {
-		f.late++ // one that was not opened could tell nothing
-		time.AfterFunc(cmp.Or(f.cutLate, lateWatch*time.Second+lateSlack), w.Stop)
-	}
 	said := false
-	return watch.Filter(w, func(event watch.Event) (watch.Event, bool) {
+	w, err := f.open(ctx, options, func(event watch.Event) {
 		if event.Type != watch.Error {
 			said = true
-			return event, true
+			return
 		}
 		switch err := apierrors.FromObject(event.Object); {
 		case isTooOld(err):
@@ -220,8 +214,18 @@ func (f *feeder) watchOn(ctx context.Context, options metav1.ListOptions) (watch
 			f.fruitless.Store(0)
 			f.expired.Store(true)
 		}
-		return event, true
-	}), nil
+	})
+	if err != nil {
+		if isTooOld(err) {
+			f.expired.Store(true)
+		}
+		return nil, f.failed(ctx, err)
+	}
+	if f.into.isLate() {
+		f.late++ // one that was not opened could tell nothing
+		time.AfterFunc(cmp.Or(f.cutLate, lateWatch*time.Second+lateSlack), w.Stop)
+	}
+	return w, nil
 }
 
 // anewEvery is how often a list may be due without a pause before it.

@@ -27,6 +27,7 @@ type asked struct {
 	opens   []error // of a watch; nil for one that opens
 	endless bool    // it ends no watch
 	was     []string
+	opened  *watch.FakeWatcher // last
 }
 
 func webAt(version string) *corev1.Pod {
@@ -64,6 +65,7 @@ func (a *asked) client(streams bool) (cache.ListerWatcherWithContext, any) {
 			}
 			a.opens = a.opens[1:]
 			w := watch.NewFakeWithChanSize(10, false)
+			a.opened = w
 			for _, event := range append(before, a.watches[0]...) {
 				w.Action(event.Type, event.Object)
 			}

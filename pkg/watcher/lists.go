@@ -72,6 +72,13 @@ type feeder struct {
 	anew time.Time
 	// ended is when the Reflector has ended, which begins anew after a pause; zero once it has.
 	ended time.Time
+	// pulse cuts each watch when the process has stood still, and still is called then, before anything
+	// is asked for again. alive is done when it has since the last watch was opened, and uncut has
+	// that one not cut any more.
+	pulse *pulse
+	still func()
+	alive context.Context //nolint:containedctx // It is of the process, and not of a request.
+	uncut func() bool
 }
 
 // listerWatcher is what the Reflector gets. Whether lists are streamed depends on
@@ -162,7 +169,7 @@ func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		return w, err
 	}
 	f.expired.Store(false)
-	w, err := f.client.WatchWithContext(ctx, options)
+	w, err := f.open(ctx, options, func(watch.Event) {})
 	if err != nil {
 		return nil, f.failed(ctx, err)
 	}
@@ -172,6 +179,29 @@ func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		return nil, err
 	}
 	return resume(w, end), nil
+}
+
+// open opens a watch that is cut when the process has stood still: what has waited in its connection
+// is told again by the next one. Of each event that is not cut off saw is told.
+func (f *feeder) open(ctx context.Context, options metav1.ListOptions, saw func(watch.Event)) (watch.Interface, error) {
+	if f.uncut != nil {
+		f.uncut()
+	}
+	alive := f.pulse.since()
+	f.alive = alive
+	w, err := f.client.WatchWithContext(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	f.uncut = context.AfterFunc(alive, w.Stop)
+	return watch.Filter(w, func(event watch.Event) (watch.Event, bool) {
+		f.pulse.beat()
+		if alive.Err() != nil {
+			return event, false
+		}
+		saw(event)
+		return event, true
+	}), nil
 }
 
 // stream feeds the list that a watch begins with, and returns the bookmark at its

@@ -109,8 +109,10 @@ type Live struct {
 	marks   []sourceMark
 	listing map[string]bool
 	later   map[string]string // positions of what the spool has
-	// listed says that the first lists are through.
+	// listed says that the first lists are through, and stood how often it was noticed that the process
+	// stood still.
 	listed bool
+	stood  int
 	// election and grace are what Run was asked for, handout what hands out by it: nil where
 	// there is no Lease.
 	election *failover.Election
@@ -213,6 +215,8 @@ func (l *Live) Start(ctx context.Context) error {
 	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
 	l.streams.reached = func(m sourceMark) error { return l.enqueueMark(watching, m) }
 	l.streams.denied = func(s source) { stop(l.denied(ctx, s)) }
+	l.streams.pulse = newPulse(time.Now)
+	go l.streams.pulse.run(watching)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -275,6 +279,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			finished = append(l.observe(keeper, l.batch(in)), l.nothingLately(keeper)...)
 			finished = append(finished, l.spillBacklog(keeper)...)
 		case now := <-ticker.C():
+			l.noticeStill()
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
 			if l.options.Ticked != nil {

@@ -90,7 +90,7 @@ func (l *Live) takeMark(m sourceMark) {
 	inVain := l.inVain[m.source]
 	mark(&l.away, m.source, m.away && !inVain)
 	if l.backlog == nil && l.listed && !m.found && !inVain && (m.away || m.listing) {
-		l.backlog = l.newOutage()
+		l.backlog = l.newOutage(l.options.Clock.Now())
 	}
 	switch {
 	case inVain && m.away:
@@ -108,15 +108,34 @@ func (l *Live) takeMark(m sourceMark) {
 // silence, and waits for 15 s.
 const unheard = 45 * time.Second
 
-// newOutage is a backlog of what is missed from now on, as something that is watched cannot be read,
-// or is listed again.
-func (l *Live) newOutage() *backlog {
+// newOutage is a backlog of what is missed from a time on, as something that is watched cannot be
+// read, or is listed again.
+func (l *Live) newOutage(from time.Time) *backlog {
 	b := newBacklog(l.away)
-	b.heard = l.options.Clock.Now().Add(-unheard)
+	b.heard = from.Add(-unheard)
 	if l.heard.After(b.heard) {
 		b.heard = l.heard
 	}
 	return b
+}
+
+// noticeStill has what was missed while the process stood still wait until all of it is there. Until
+// its watch is cut, a source tells what has waited in its connection, which is missed as well.
+func (l *Live) noticeStill() {
+	stood, from := l.streams.pulse.beat()
+	if stood == l.stood {
+		return
+	}
+	l.stood = stood
+	l.options.Log.Warn("rollspan was stopped, or its machine was: what happened meanwhile is asked for, as after an outage of the API server",
+		"since", from.Format(time.RFC3339))
+	if !l.listed {
+		return
+	}
+	if l.backlog == nil {
+		l.backlog = l.newOutage(from)
+	}
+	l.backlog.stoodStill(l.streams.followed(), from)
 }
 
 // reachLater notes a position of what is kept until the first lists are through.

@@ -212,6 +212,9 @@ func (l *Live) batch(first queued) []causality.Observation {
 // take adds what was in the queue to a batch, or keeps it where it is to wait for something.
 func (l *Live) take(batch []causality.Observation, in queued) []causality.Observation {
 	o := l.queue.took(in)
+	if in.mark != nil || o.Time.Sub(l.heard) > stillAfter {
+		l.noticeStill()
+	}
 	if in.mark != nil {
 		if l.backlog == nil && in.mark.version != "" {
 			l.heard = l.options.Clock.Now()

@@ -76,6 +76,8 @@ type streams struct {
 	// its first list was through.
 	denied func(source)
 
+	// pulse notices that the process stood still; nil for nobody.
+	pulse *pulse
 	// resumed is what a journal says of what there was; nil for none.
 	resumed *resumption
 	// hide takes out of objects what may be secret, where they are kept on a disk; nil for
@@ -132,7 +134,10 @@ func (s *streams) follow(ctx context.Context, src source) {
 // nobody.
 func (s *streams) read(ctx context.Context, src source, into intake) {
 	logger := klog.FromContext(ctx)
-	lists := &feeder{client: s.reported(src), into: into}
+	lists := &feeder{
+		client: s.reported(src), into: into, pulse: s.pulse,
+		still: func() { s.noteFailing(src, !src.found, true) },
+	}
 	reflector := cache.NewReflectorWithOptions(lists.listerWatcher(src.client), nil, into, cache.ReflectorOptions{
 		Name:            src.name(),
 		TypeDescription: src.kind.Kind,
@@ -266,6 +271,17 @@ func (s *streams) waitsForAway() bool {
 		s.onlyOptional = s.now()
 	}
 	return s.now().Sub(s.onlyOptional) < backlogPatience
+}
+
+// followed are the sources known beforehand that are watched, and can be read as far as is known.
+func (s *streams) followed() (keys []string) {
+	through := s.throughBy()
+	for _, src := range s.sources {
+		if slices.Contains(through, src.name()) && !s.trouble.blind(src.name()) {
+			keys = append(keys, sourceKey(src.kind.GroupKind(), src.namespace))
+		}
+	}
+	return keys
 }
 
 // isNeeded reports whether a source is one that is not optional.

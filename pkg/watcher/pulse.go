@@ -1,0 +1,85 @@
+package watcher
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A process that is stopped, or whose machine sleeps, misses what happens meanwhile as if the API
+// server were away. What has waited in its connections would come at once when it goes on, each watch
+// by itself, and be dated by its arrival. So a pulse notices that no time has passed for the process:
+// then all watches are cut, go on from where they were, and tell what was missed as after an outage.
+
+const (
+	// beatEvery is how often a pulse beats.
+	beatEvery = time.Second
+	// stillAfter is how long a process may be without a beat for what comes to be as good as live. It
+	// is longer than a busy machine keeps one waiting.
+	stillAfter = 10 * time.Second
+)
+
+// pulse knows when the process stood still.
+type pulse struct {
+	now func() time.Time // with the monotonic clock's reading, which stands still in some sleeps
+
+	mu   sync.Mutex
+	last time.Time // beat
+	// stood counts how often the process stood still, and from is since when it last did.
+	stood int
+	from  time.Time
+	// alive is done when it has stood still.
+	alive context.Context
+	cut   context.CancelFunc
+}
+
+func newPulse(now func() time.Time) *pulse {
+	p := &pulse{now: now, last: now()}
+	p.alive, p.cut = context.WithCancel(context.Background())
+	return p
+}
+
+// run beats until ctx is done.
+func (p *pulse) run(ctx context.Context) {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			p.beat()
+		}
+	}
+}
+
+// beat notes that time passes, and reports how often the process stood still until now, and since
+// when it last did. Others may ask before the pulse itself has beaten again. One that is nil never
+// stands still.
+func (p *pulse) beat() (stood int, from time.Time) {
+	if p == nil {
+		return 0, time.Time{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	if max(now.Sub(p.last), now.Round(0).Sub(p.last.Round(0))) > stillAfter {
+		p.stood++
+		p.from = p.last.Round(0)
+		p.cut()
+		p.alive, p.cut = context.WithCancel(context.Background())
+	}
+	p.last = now
+	return p.stood, p.from
+}
+
+// since is done when the process has stood still since now.
+func (p *pulse) since() context.Context {
+	if p == nil {
+		return context.Background()
+	}
+	p.beat()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alive
+}
