@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 )
 
 // load are Deployments of which each rolls out, is scaled, and has a Job beside it, one after
@@ -77,7 +78,27 @@ func (l *load) create(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return l.quiet(ctx)
+}
+
+// quiet waits until no Events are written any more: those that were there are told by nobody, and not
+// all begin to watch at once.
+func (l *load) quiet(ctx context.Context) error {
+	last, since := "", time.Now()
+	return wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+		all := ""
+		for i := range spaces {
+			events, err := l.client.CoreV1().Events(l.namespace(i)).List(ctx, metav1.ListOptions{Limit: 1})
+			if err != nil {
+				return false, err
+			}
+			all += fmt.Sprintf("%d,", len(events.Items)+int(ptr.Deref(events.RemainingItemCount, 0)))
+		}
+		if all != last {
+			last, since = all, time.Now()
+		}
+		return time.Since(since) > 5*time.Second, nil
+	})
 }
 
 // rest waits until a Deployment is as it is to be.
@@ -113,13 +134,13 @@ func (l *load) change(ctx context.Context, i int, turns chan struct{}, stop <-ch
 	for revision := 2; ; revision++ {
 		for step := range 3 {
 			// Two changes are told apart by more than the second that the API states.
-			wait := time.After(2*time.Second + time.Duration(random.Int64N(int64(l.pause))))
+			pause := time.After(2*time.Second + time.Duration(random.Int64N(int64(l.pause))))
 			select {
 			case <-stop:
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-wait:
+			case <-pause:
 			}
 			select {
 			case <-stop:

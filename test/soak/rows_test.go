@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,10 +27,10 @@ type row struct {
 	byHTTP         bool
 	more           []string
 	// times is how often it is disturbed, of how often the table says, and apart how long at
-	// least from one time to the next; apartInSoak where that is longer there.
-	times, inSoak      int
-	apart, apartInSoak time.Duration
-	disturb            func(ctx context.Context, r *running)
+	// least from one time to the next.
+	times, inSoak int
+	apart         time.Duration
+	disturb       func(ctx context.Context, r *running)
 	// before and behind are done before it is started, and when nothing changes any more.
 	before, behind func(r *running)
 	// tells has its Events sent as log records, too, and its changes to a webhook.
@@ -63,7 +64,6 @@ type running struct {
 // table is what docs/reliability.md has.
 func table() []row {
 	const every = 5 * time.Second
-	const killed = 12 * time.Second // of which the start of a large one takes some
 	down := func(ctx context.Context, r *running) {
 		r.api.down()
 		r.wait(ctx, 2*time.Second, 4*time.Second)
@@ -77,9 +77,9 @@ func table() []row {
 	well := func(r *running) { r.collector.behave(nil) }
 	return []row{
 		{name: undisturbed, tells: true},
-		{name: "kill -9, data directory", dataDir: true, tells: true, times: 4, inSoak: 20, apart: every, apartInSoak: killed, disturb: killAndStart, whole: true},
-		{name: "kill -9, pods expired (410), data directory", dataDir: true, times: 1, inSoak: 5, apart: every, apartInSoak: killed, disturb: killAndExpire},
-		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, tells: true, times: 3, inSoak: 20, apart: every, apartInSoak: killed, disturb: killAndStart, whole: true},
+		{name: "kill -9, data directory", dataDir: true, tells: true, times: 4, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
+		{name: "kill -9, pods expired (410), data directory", dataDir: true, times: 1, inSoak: 5, apart: every, disturb: killAndExpire},
+		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, tells: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
 		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
 		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, disturb: killLeader},
 		{name: "both killed", lease: true, replicas: 2, times: 1, inSoak: 3, apart: 60 * time.Second, disturb: killAndStart},
@@ -95,14 +95,15 @@ func table() []row {
 		{name: "API server down", times: 3, inSoak: 10, apart: every, disturb: down, exact: true},
 		{name: "watch cache expired (410)", times: 4, inSoak: 20, apart: every, disturb: func(_ context.Context, r *running) { r.api.expire() }},
 		{name: "watches closed every second", before: func(r *running) { r.api.watchFor.Store(int64(time.Second)) }, behind: func(r *running) { r.api.watchFor.Store(0) }, exact: true},
-		// The API server has forgotten the writes of many minutes.
-		{name: "500s", times: 1, inSoak: 1, apart: every, exact: *fiveHundreds <= time.Minute, disturb: func(ctx context.Context, r *running) {
+		// The API server remembers all of the last minute.
+		{name: "500s", times: 1, inSoak: 1, apart: every, exact: *fiveHundreds < time.Minute, disturb: func(ctx context.Context, r *running) {
 			r.api.failing.Store(true)
 			r.api.cutAll()
 			r.wait(ctx, *fiveHundreds, *fiveHundreds)
 			r.api.failing.Store(false)
 		}},
 		{name: "token expired", times: 2, inSoak: 5, apart: 2 * every, disturb: expireToken},
+		{name: "stopped (SIGSTOP)", times: 1, inSoak: 5, apart: every, disturb: stopForAWhile, exact: true},
 		{name: "disk full", dataDir: true, small: "4m", times: 1, inSoak: 1, apart: every, disturb: fillDisk, exact: true},
 	}
 }
@@ -120,17 +121,28 @@ func (r *running) wait(ctx context.Context, least, most time.Duration) {
 
 // run disturbs until it has done so often enough, or ctx is done.
 func (r *running) run(ctx context.Context) {
-	times, apart := r.times, r.apart
+	times := r.times
 	if *inFull {
-		times, apart = max(1, r.inSoak*(*percent)/100), max(apart, r.apartInSoak)
+		times = max(1, r.inSoak*(*percent)/100)
 	}
 	for i := 0; r.disturb != nil && i < times; i++ {
-		if r.wait(ctx, apart, 2*apart); ctx.Err() != nil {
+		if i%2 == 1 {
+			r.catchesUp(ctx)
+		}
+		if r.wait(ctx, r.apart, 2*r.apart); ctx.Err() != nil {
 			return
 		}
 		r.disturb(ctx, r)
 		r.disturbed.Add(1)
 	}
+}
+
+// catchesUp waits until it has caught up, as it does every other time: one that is killed before that
+// again and again begins where it has begun, until the API server has forgotten what comes there.
+func (r *running) catchesUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	r.says(ctx, "watching;")
 }
 
 // start starts one more rollspan. It settles as late as log records can wait for.
@@ -251,6 +263,21 @@ func expireToken(ctx context.Context, r *running) {
 	r.wait(ctx, 8*time.Second, 12*time.Second)
 	if err := os.WriteFile(filepath.Join(r.dir, "token"), []byte(next), 0o600); err != nil {
 		r.t.Error(err)
+	}
+}
+
+// stopForAWhile takes its CPU from it, longer than a busy machine does.
+func stopForAWhile(ctx context.Context, r *running) {
+	for _, p := range r.programs {
+		if err := syscall.Kill(p.Pid(), syscall.SIGSTOP); err != nil {
+			r.t.Error(err)
+		}
+	}
+	r.wait(ctx, 15*time.Second, 25*time.Second)
+	for _, p := range r.programs {
+		if err := syscall.Kill(p.Pid(), syscall.SIGCONT); err != nil {
+			r.t.Error(err)
+		}
 	}
 }
 
