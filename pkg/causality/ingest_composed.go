@@ -207,15 +207,32 @@ func (e *Engine) takeNews(w *workloads.Workload, wanted extent) time.Time {
 	return again
 }
 
-// takeInNews takes in news in the order of the writes.
+// takeInNews takes in news in the order of the writes, where lists come first: that of ReplicaSets after
+// what was known by then of the workload itself, whose creation and writes date what they show.
 func (e *Engine) takeInNews(w *workloads.Workload, ripe []workloads.News) {
-	slices.SortStableFunc(ripe, func(a, b workloads.News) int {
+	var listed time.Time // when the last ReplicaSet was
+	for i := range ripe {
+		if n := &ripe[i]; n.O.Initial && n.Meta == nil {
+			listed = evidence.Latest(listed, n.O.Time)
+		}
+	}
+	turn := func(n *workloads.News) int {
 		switch {
-		case a.O.Initial && !b.O.Initial:
-			return -1
-		case b.O.Initial && !a.O.Initial:
+		case n.Meta != nil && n.O.Initial:
+			return 0
+		case n.Meta != nil && !n.O.Time.After(listed):
 			return 1
-		case a.Write.Version != 0 && b.Write.Version != 0:
+		case n.O.Initial:
+			return 2
+		default:
+			return 3
+		}
+	}
+	slices.SortStableFunc(ripe, func(a, b workloads.News) int {
+		if first := cmp.Compare(turn(&a), turn(&b)); first != 0 {
+			return first
+		}
+		if a.Write.Version != 0 && b.Write.Version != 0 {
 			return cmp.Compare(a.Write.Version, b.Write.Version)
 		}
 		return a.O.Time.Compare(b.O.Time)
