@@ -124,8 +124,11 @@ func unreadyOf(pod *podlife.Pod, order int, t time.Time) (all []unreadyTime) {
 		}
 	}
 	was, since := false, pod.CreatedAt()
-	for _, tr := range pod.Ready {
+	for i, tr := range pod.Ready {
 		at := tr.At.At()
+		if i == 0 && pod.Initial {
+			at = evidence.Earliest(at, pod.Doubts().ReadyFrom(at)) // a list shows the latest transition alone
+		}
 		if at.After(t) {
 			break
 		}

@@ -32,6 +32,12 @@ func EndedBetween(earliest, latest, at time.Time) Doubt {
 	return Doubt{Doubt: stream.Doubt{At: at, Earliest: earliest, Latest: latest, Of: stream.DoubtOfEnd}, Source: attr.SourceArrival}
 }
 
+// OfStep is the same doubt about the end of the step that ends with the change.
+func (d Doubt) OfStep() Doubt {
+	d.Of = stream.DoubtOfReady
+	return d
+}
+
 // maxDoubts bounds what is kept of one object.
 const maxDoubts = 64
 

@@ -25,7 +25,8 @@ func (p *Plan) Doubts(c *workloads.Change) evidence.Doubts {
 	start := p.StartOf(c)
 	if c.MaybeOver && c.Over() && c.Outcome() != attr.OutcomeDeleted && !p.heldUp(c, start) {
 		end := c.End.At()
-		doubts = doubts.With(evidence.EndedBetween(start, end, end))
+		over := evidence.EndedBetween(start, end, end)
+		doubts = doubts.With(over).With(over.OfStep())
 	}
 	if listed := p.Workload.Watched; c.Kind == attr.ChangeDelete && c.Opened.Version == 0 && c.Opened.Arrival.Before(listed) {
 		// All that it took may have gone before the list.
@@ -39,7 +40,7 @@ func (p *Plan) Doubts(c *workloads.Change) evidence.Doubts {
 }
 
 // nextSlack is how long after a change begins, or a pod is Ready, a controller makes the next pod.
-const nextSlack = 10 * time.Second
+const nextSlack = 3 * time.Second
 
 // heldUp reports whether a pod that was there first, and had never been Ready, was made when a change
 // makes its pods, rather than in the place of one that was lost later: the change was not over.
@@ -68,12 +69,16 @@ func (p *Plan) PauseProof(c *workloads.Change, i int, from time.Time) evidence.P
 	return evidence.Proof{Precision: from.Sub(evidence.Earliest(from, p.readyWhenListed(c, p.StartOf(c)))), Source: attr.SourceArrival}
 }
 
-// readyWhenListed is when the last of the pods that were there first and had been Ready by then
-// was.
+// readyWhenListed is when the last of the pods was Ready that were there first, had been Ready by then,
+// and were made when a change makes its pods, rather than in the place of one that was lost later.
 func (p *Plan) readyWhenListed(c *workloads.Change, start time.Time) time.Time {
 	last := start
-	for pod, at := range p.Starts {
-		if ready, ok := pod.FirstReady(); ok && at.Change == c && pod.ReadyFirst {
+	for _, pod := range InOrderOfBirth(p.Pods) {
+		p.Work.Spend(1)
+		if p.Starts[pod].Change != c || !pod.ReadyFirst || pod.Created.Earliest.After(last.Add(nextSlack)) {
+			continue
+		}
+		if ready, ok := pod.FirstReady(); ok {
 			last = evidence.Latest(last, ready.At.Earliest)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -103,12 +104,8 @@ const DeletionReach = 30 * time.Second
 // any order. It returns the others.
 func (p *Plan) attributeToDeletion(set *workloads.PodSet, lost []*podlife.Pod) []*podlife.Pod {
 	return slices.DeleteFunc(lost, func(pod *podlife.Pod) bool {
-		p.Work.Spend(len(p.Workload.Changes))
-		if during := p.Stops[pod].Change; during != nil && during.Outcome() != attr.OutcomeDeleted {
-			return false
-		}
-		next := p.Workload.ChangeAfter(pod.LostBy())
-		if next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() || next.Opened.Arrival.Sub(pod.DeleteAskedBy.Arrival) >= DeletionReach {
+		next := p.deletionAfter(pod, p.Stops[pod].Change, pod.LostBy(), pod.DeleteAskedBy.Arrival)
+		if next == nil {
 			return false
 		}
 		p.Stops[pod] = Attribution{Change: next, Set: set}
@@ -116,11 +113,24 @@ func (p *Plan) attributeToDeletion(set *workloads.PodSet, lost []*podlife.Pod) [
 	})
 }
 
+// deletionAfter is the deletion of the workload that may have taken a pod, which was lost by a write and
+// asked to stop at a time, during a change or none; nil if there is none.
+func (p *Plan) deletionAfter(pod *podlife.Pod, during *workloads.Change, lostBy evidence.Write, asked time.Time) *workloads.Change {
+	p.Work.Spend(len(p.Workload.Changes))
+	next := p.Workload.ChangeAfter(lostBy)
+	if during != nil && during.Outcome() != attr.OutcomeDeleted ||
+		next == nil || next.Kind != attr.ChangeDelete || !pod.Leaving() || next.Opened.Arrival.Sub(asked) >= DeletionReach {
+		return nil
+	}
+	return next
+}
+
 // attributeInitial looks at the pods that were being deleted, or had ended, already when
 // rollspan came. Who removed them was not seen. They belong to a change that was open
 // then; else, if the pod that replaces one is still starting, or comes later, to that loss;
 // else their story was over but for the end.
-func (p *Plan) attributeInitial(set *workloads.PodSet, pods []*podlife.Pod) {
+// Where all pods of the workload were stopped at once, atOnce, they may belong to its deletion.
+func (p *Plan) attributeInitial(set *workloads.PodSet, pods []*podlife.Pod, atOnce bool) {
 	starting := slices.DeleteFunc(InOrderOfBirth(pods), func(pod *podlife.Pod) bool {
 		return !pod.Initial || pod.LostFirst || pod.ReadyFirst || p.Starts[pod].Change != nil
 	})
@@ -130,7 +140,13 @@ func (p *Plan) attributeInitial(set *workloads.PodSet, pods []*podlife.Pod) {
 		if asked.Arrival.IsZero() {
 			continue // nobody knows when that was
 		}
-		if c := openChange(p.Workload.ChangeAt(asked), asked); c != nil {
+		c := openChange(p.Workload.ChangeAt(asked), asked)
+		if atOnce {
+			if next := p.deletionAfter(pod, c, asked, asked.Arrival); next != nil {
+				c = next // a namespace takes its pods first, and the workload once they are gone
+			}
+		}
+		if c != nil {
 			p.Stops[pod] = Attribution{Change: c, Set: set}
 			continue
 		}
@@ -148,6 +164,26 @@ func (p *Plan) attributeInitial(set *workloads.PodSet, pods []*podlife.Pod) {
 			p.Starts[next] = Attribution{Set: set, Lost: pod}
 		}
 	}
+}
+
+// stoppedAtOnce reports whether all pods of the workload were asked to stop at one time, as nothing but a
+// deletion asks the last of them to. podsOf are the pods of each set.
+func (p *Plan) stoppedAtOnce(podsOf map[kube.ObjectID][]*podlife.Pod) bool {
+	if p.Awake() || p.Workload.Current() == nil || p.Workload.Current().Kind != attr.ChangeDelete {
+		return false
+	}
+	var first, last time.Time
+	for _, set := range p.Sets {
+		for _, pod := range podsOf[set.ObjectID] {
+			p.Work.Spend(1)
+			if !pod.Leaving() {
+				return false
+			}
+			at := pod.LostAt().Earliest
+			first, last = evidence.Earliest(first, at), evidence.Latest(last, at)
+		}
+	}
+	return last.Sub(first) < evidence.ArrivalSlack
 }
 
 // findReplaced works out when the lost pods had been replaced, also by pods that are

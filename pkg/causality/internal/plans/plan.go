@@ -177,6 +177,7 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 	slices.SortFunc(p.Sets, func(a, b *workloads.PodSet) int {
 		return cmp.Or(a.Created.Earliest.Compare(b.Created.Earliest), cmp.Compare(a.Name, b.Name))
 	})
+	atOnce := p.stoppedAtOnce(podsOf)
 	for _, set := range p.Sets {
 		pods := podsOf[set.ObjectID]
 		switch p.Workload.Controller.Replaces {
@@ -191,7 +192,7 @@ func (p *Plan) Attribute(podsOf map[kube.ObjectID][]*podlife.Pod) {
 			p.dropLostWithSet(set, lost)
 			p.attributeNodeScales(set, born)
 			p.attributeLateReplacements(set)
-			p.attributeInitial(set, pods)
+			p.attributeInitial(set, pods, atOnce)
 		}
 		p.Pods = append(p.Pods, pods...)
 	}

@@ -20,7 +20,7 @@ import (
 // down.
 func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write, o stream.Observation) {
 	w.lastFailedAt = st.failedAt
-	w.takenUpTemplate = st.template
+	w.takenUpTemplate, w.created = st.template, meta.GetCreationTimestamp().Time
 	observed := st.observed >= st.generation
 	settled := st.Complete || !st.failedAt.IsZero() || st.RolledOut
 	missed := o.Type == watch.Added && !o.Initial && !st.IsNew
@@ -48,7 +48,10 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 	if o.Initial || !st.IsNew {
 		arrival = time.Time{}
 	}
-	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First, arrival, o.Time)
+	// The revision is done with, and a later spec waits for its own, if it is a new template at all:
+	// it is not the one that the workload was created with.
+	waits := !st.IsNew && (settled || st.paused) && !missed
+	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First && (!waits || w.Controller.FixedTemplate), arrival, o.Time)
 	w.doubtStart(c, st, meta.GetCreationTimestamp().Time, o)
 	if !st.IsNew || o.Initial {
 		// Whatever came before this state belongs to the change it shows.
@@ -57,13 +60,8 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 	if st.paused {
 		c.Pauses = append(c.Pauses, pause{From: c.Start})
 	}
-	if !st.IsNew && (settled || st.paused) && !missed {
-		// The revision is done with, and a later spec waits for its own, if
-		// it is a new template at all.
+	if waits {
 		c.Revision, c.RevisionName, c.Cause = 0, "", attr.CauseTemplate
-		if !who.At.IsZero() {
-			c.Start = evidence.InSecond(who.At, arrival)
-		}
 		c.Opened = write
 		w.takenUpTemplate = kube.PodTemplate{}
 		w.Pending, w.pendingTemplate = c, st.template
@@ -249,8 +247,11 @@ func (w *Workload) newRevision(st State, write evidence.Write) {
 			Cause: attr.CauseTemplate, ImagesBefore: w.takenUpTemplate.Images, ImagesAfter: template.Images, runs: template.Runs, Partition: st.partition,
 			Wanted: st.replicas, Before: w.replicas, templateHash: template.Hash, staleFailure: w.lastFailedAt,
 		})
-		if cur := w.Current(); cur != nil && !cur.Ended && cur.Listed && cur.templateHash == template.Hash {
+		switch cur := w.Current(); {
+		case cur != nil && !cur.Ended && cur.Listed && cur.templateHash == template.Hash:
 			c.Since = evidence.Earliest(cur.Since, cur.Start.Earliest)
+		case !slices.ContainsFunc(w.Changes, func(c *Change) bool { return c.Kind == attr.ChangeRollout }):
+			c.Since = evidence.Latest(w.created, w.templateAt) // it may be what the list shows, which was paused
 		}
 	}
 	if w.Controller.Numbers == numberedByRevision && c != w.Current() && c.templateHash == w.takenUpTemplate.Hash {
