@@ -2,6 +2,8 @@ package causality_test
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -31,10 +33,64 @@ func isBeforeItsController(objects []runtime.Object) bool {
 	})
 }
 
-// TestLawTheWatchBeginsInTheMiddle has the watch begin anywhere in a recording, and holds what is
-// told against what the whole stream tells: every span has its counterpart, by its ID or else
-// by kind and object, both of its boundaries are within the precision that it states, or else
-// the API's seconds, and it is no longer than that allows.
+// firstLists say how the lists come that a watch begins with: those of different kinds in any order,
+// and within the settle period at times of their own, the objects of each in any order, with the Events
+// of the last hour or without any.
+type firstLists struct {
+	seed   uint64
+	apart  time.Duration // at most
+	events bool
+}
+
+// begunWith is what a watch sees that begins at observation n of a stream, and whose first lists come so.
+// Each has what is there at its own time, and what happens to its kind later is news.
+func begunWith(obs []causality.Observation, n int, how firstLists) []causality.Observation {
+	random := rand.New(rand.NewPCG(how.seed, uint64(n))) //nolint:gosec // not for secrets
+	of := map[string][]causality.Observation{}
+	for _, o := range obs {
+		of[kindOf(o)] = append(of[kindOf(o)], o)
+	}
+	kinds := slices.Sorted(maps.Keys(of))
+	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	var out []causality.Observation
+	for _, kind := range kinds {
+		at, all := obs[n].Time, of[kind]
+		if how.apart > 0 {
+			at = at.Add(time.Duration(random.Int64N(int64(how.apart))))
+		}
+		m := slices.IndexFunc(all, func(o causality.Observation) bool { return !o.Time.Before(at) })
+		if m < 0 {
+			m = len(all)
+		}
+		there := existing(slices.Concat(all[:m], []causality.Observation{{Time: at}}), m)
+		random.Shuffle(len(there), func(i, j int) { there[i], there[j] = there[j], there[i] })
+		for _, o := range there {
+			if kind == "Event" && (!how.events || writtenAt(o, all[:m]).Before(at.Add(-time.Hour))) {
+				continue
+			}
+			o.Initial = true
+			out = append(out, o)
+		}
+		out = append(out, all[m:]...)
+	}
+	slices.SortStableFunc(out, func(a, b causality.Observation) int { return a.Time.Compare(b.Time) })
+	return out
+}
+
+// writtenAt is when the latest news came of an object.
+func writtenAt(o causality.Observation, obs []causality.Observation) (at time.Time) {
+	for _, other := range obs {
+		if identity(other) == identity(o) {
+			at = other.Time
+		}
+	}
+	return at
+}
+
+// TestLawTheWatchBeginsInTheMiddle has the watch begin anywhere in a recording, with first lists that
+// come in any order and not at once, and holds what is told against what the whole stream tells: every
+// span has its counterpart, by its ID or else by kind and object, both of its boundaries are within the
+// precision that it states, or else the API's seconds, and it is no longer than that allows.
 //
 // What stays out, and why: tries of containers and steps of ReplicaSets, of which a list has the
 // last only.
@@ -46,7 +102,12 @@ func TestLawTheWatchBeginsInTheMiddle(t *testing.T) {
 		}
 		t.Run(w.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				told += w.holdCut(t, rapid.IntRange(1, len(w.obs)-1).Draw(t, "observations before the watch begins"))
+				n := rapid.IntRange(1, len(w.obs)-1).Draw(t, "observations before the watch begins")
+				told += w.holdCut(t, n, firstLists{
+					seed:   rapid.Uint64().Draw(t, "order of the first lists"),
+					apart:  time.Duration(rapid.IntRange(0, int(maxLag/time.Millisecond)).Draw(t, "milliseconds from the first list to the last")) * time.Millisecond,
+					events: true,
+				})
 			})
 		})
 	}
@@ -65,7 +126,7 @@ func TestLawTheWatchBeginsInTheMiddleOfAScenario(t *testing.T) {
 		}
 		t.Run(w.name, func(t *testing.T) {
 			for n := 1; n < len(w.obs); n++ {
-				told += w.holdCut(but{t, n, unstated[w.name]}, n)
+				told += w.holdCut(but{t, n, unstated[w.name]}, n, firstLists{seed: 1, events: true})
 			}
 		})
 	}
@@ -75,8 +136,8 @@ func TestLawTheWatchBeginsInTheMiddleOfAScenario(t *testing.T) {
 }
 
 // but passes on what is said of a stream that begins at an observation, unless it is of a kind of span
-// of which the stream's state lacks what a cluster's has, or of one that is new: what a controller did
-// in the place of what was there before, the list does not show.
+// of which the stream's state lacks what a cluster's has, or of one that is new and below another: what a
+// controller did in the place of what was there before, the list does not show.
 type but struct {
 	t        *testing.T
 	observed int
@@ -86,7 +147,9 @@ type but struct {
 func (o but) Errorf(format string, args ...any) {
 	said := fmt.Sprintf(format, args...)
 	_, what, _ := strings.Cut(said, " UTC: ")
-	if strings.HasSuffix(said, " was not") || slices.ContainsFunc(o.unstated, func(name string) bool { return strings.HasPrefix(what, name+" of ") }) {
+	name, of, _ := strings.Cut(what, " of ")
+	_, in, _ := strings.Cut(of, ", in ")
+	if below := !strings.HasPrefix(in, name+" "); below && strings.HasSuffix(said, " was not") || slices.ContainsFunc(o.unstated, func(name string) bool { return strings.HasPrefix(what, name+" of ") }) {
 		return
 	}
 	o.t.Errorf("begun at observation %d: %s", o.observed, said)
@@ -104,17 +167,33 @@ var unstated = map[string][]string{
 	// The Jobs have no startTime.
 	"job-resumed-in-haste.txt":           {"Job run"},
 	"job-of-cronjob-beside-schedule.txt": {"Job run"},
-	// Its pods are gone before it is, and their list does not say that this is why.
-	"namespace-deleted-in-mid-rollout.txt": {"Deployment delete"},
 	// The times of the Node's conditions are rubbish.
 	"node-rubbish.txt": {"Node disruption"},
-	// A revision that has had a rollout with that partition before.
-	"statefulset-partition-raised.txt": {"StatefulSet rollout"},
+	// A revision that has had a rollout with that partition before; and as below.
+	"statefulset-partition-raised.txt": {"StatefulSet rollout", "Pod replacement"},
+	// The status of a StatefulSet that is rolled back to its current revision, and whose pods are not yet
+	// of that, is like that of one which has lost pods since.
+	"old-pod-in-the-way.txt":            {"Pod replacement"},
+	"old-pods-in-the-way-otherwise.txt": {"Pod replacement", "Container restart"},
+	"path-through-what-is-not-over.txt": {"Pod replacement"},
+	"statefulset-rollback-stuck.txt":    {"Pod replacement"},
+	// Nothing tells a scale that is on its way from pods that were lost.
+	"dump-scaled-to-none.txt":      {"Pod replacement"},
+	"in-progress-going-down.txt":   {"Pod replacement"},
+	"in-progress-replacements.txt": {"Container restart"},
+	"scaled-while-paused.txt":      {"Deployment scale"},
+	"statefulset-parallel.txt":     {"Pod replacement"},
+	"statefulset-renumbered.txt":   {"Pod replacement"},
+	"statefulset-status-ahead.txt": {"Pod replacement"},
+	// Whose it was before it was let go, the list does not say.
+	"orphaned-and-made-again.txt": {"Pod delete"},
+	"orphaned-replicaset.txt":     {"Pod replacement", "ReplicaSet delete", "ReplicaSet rollout"},
+	"released-and-taken-back.txt": {"Pod replacement"},
 }
 
 // holdCut holds what is told of the stream from an observation on to the law.
-func (w *watchedStream) holdCut(t interface{ Errorf(string, ...any) }, n int) (told int) {
-	cut, end := restarted(w.obs, n), w.obs[len(w.obs)-1].Time.Add(time.Second)
+func (w *watchedStream) holdCut(t interface{ Errorf(string, ...any) }, n int, how firstLists) (told int) {
+	cut, end := begunWith(w.obs, n, how), w.obs[len(w.obs)-1].Time.Add(time.Second)
 	if isBeforeItsController(snapshotAt(w.obs[:n], w.obs[n-1].Time)) {
 		return 0
 	}
