@@ -20,6 +20,7 @@ import (
 
 // fleet is a Deployment of many pods, as a watch sees it.
 type fleet struct {
+	wire    bool // objects come as they do from the API server: see decoded
 	engine  *Engine
 	now     time.Time
 	version int
@@ -57,7 +58,11 @@ func (f *fleet) second() metav1.Time { return metav1.NewTime(f.now.Truncate(time
 func (f *fleet) see(typ watch.EventType, object runtime.Object) {
 	f.version++
 	f.seen++
-	object = object.DeepCopyObject()
+	if f.wire {
+		object = decoded(object)
+	} else {
+		object = object.DeepCopyObject()
+	}
 	object.(metav1.Object).SetResourceVersion(fmt.Sprint(f.version))
 	o := Observation{Time: f.now, Type: typ, Object: object}
 	if f.kept != nil {
