@@ -95,12 +95,12 @@ var boundariesOf = map[kind.Kind][2]evidence.Boundary{
 	kind.ScaleUp:          {evidence.BeginOfStep, evidence.EndOfStart},
 	kind.ScaleDown:        {evidence.BeginOfStep, evidence.EndOfStop},
 	kind.PodStop:          {evidence.AnyBoundary, evidence.EndOfStop},
-	kind.StopContainer:    {evidence.AnyBoundary, evidence.EndOfStop},
+	kind.StopContainer:    {evidence.BeginOfRestart, evidence.EndOfStop},
 	kind.RemovePod:        {evidence.AnyBoundary, evidence.EndOfStop},
 	kind.StartContainer:   {evidence.BeginOfCreation, evidence.AnyBoundary},
 	kind.InitContainer:    {}, // of nothing of these
 	kind.Container:        {},
-	kind.PullImage:        {},
+	kind.PullImage:        {evidence.AnyBoundary, evidence.BeginOfCreation},
 }
 
 // boundaries are what the boundaries of a span are of.

@@ -91,6 +91,7 @@ type CutOff struct {
 // is one. It returns the disruption of the node that led to the loss, too.
 func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, cut CutOff) (spans.Trace, *nodes.Disruption) {
 	b := NewReplacement(p, lost, false)
+	b.tellsOf(lost.Object, evidence.DoubtOfStart, evidence.DoubtOfReady)
 	start := lossBegan(p, lost)
 	end := replacedAt(lost, next, how, start, cut.Now)
 	alone := next == nil && NeverReplaced(p, lost)

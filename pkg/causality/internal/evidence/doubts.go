@@ -20,11 +20,14 @@ type Doubt struct {
 	Source attr.Source
 }
 
-// DoubtOf is what is in doubt, and DoubtOfStart what those who build ask for.
+// DoubtOf is what is in doubt.
 type DoubtOf = stream.DoubtOf
 
-// DoubtOfStart is a stream.DoubtOf.
-const DoubtOfStart = stream.DoubtOfStart
+// DoubtOfStart and DoubtOfReady are those that who builds asks for.
+const (
+	DoubtOfStart = stream.DoubtOfStart
+	DoubtOfReady = stream.DoubtOfReady
+)
 
 // EndedBetween is the doubt about a change's end, which is told to be at a time between, or at
 // one of, two others: what was there first shows that it is over, and nothing more.

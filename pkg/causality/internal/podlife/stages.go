@@ -86,6 +86,7 @@ func (s *stager) next(m milestone) {
 		s.failed(m)
 	case milestoneCreated:
 		s.endBackOff(m.At)
+		s.closePull(m.At, nil) // of whose end no Event is there
 		s.begin(m.At)
 		s.created = true
 	case milestoneStarted:
@@ -269,6 +270,8 @@ func (s *stager) named(m milestone) evidence.Failure {
 	switch {
 	case isPullFailure(message):
 		reason, message = message, ""
+	case strings.HasPrefix(message, "Failed to pull image "):
+		reason = "ErrImagePull"
 	case s.created:
 		reason = runContainerError
 	case isConfigFailure(message):
