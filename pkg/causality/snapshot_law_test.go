@@ -326,6 +326,9 @@ func (w *watchedStream) hold(t interface{ Errorf(string, ...any) }, tr spans.Tra
 		if w.recovered[seen.TraceID] || seen.Status == codes.Error && s.SpanID != root.SpanID {
 			continue // nothing tells that it failed before it was complete
 		}
+		if attributeOf(s, "rollspan.cause") == attr.CauseKubeletRestarted && attributeOf(seen, "rollspan.cause") == attr.CauseRebooted {
+			continue // nothing tells that its node was rebooted
+		}
 		if seen.Kind == kind.PodRun && attributeOf(seen, "rollspan.cause") == "template" {
 			continue // it begins with the stop of the static pod before, which has gone
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -13,31 +14,34 @@ import (
 )
 
 // doubtKilled says of a run that a signal ended, as the kubelet ends what it stops, that it may
-// have begun to stop it before: nobody says so, and the Events about the container are not all
-// there. It takes a grace period at most.
-func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, restart int32, events *podEvents) {
+// have begun to stop it before: nobody says so, and nothing tells whether all Events about the container
+// are there. It takes a grace period at most.
+func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, events *podEvents) {
 	if events == nil || !podlife.EndedBySignal(t.ExitCode, t.Reason) {
 		return
 	}
 	end := endOfRun(t, events)
 	from := evidence.Latest(t.StartedAt.Time, end.Add(-graceOf(&pod.final.Spec)-time.Second))
-	isLost := events.firstStart(s.Name, restart+1).IsZero()
+	said := []time.Time{end} // by when it had begun, as far as anything tells
 	for _, ev := range events.containers[s.Name] {
-		switch {
-		case ev.Reason == podlife.ReasonKilling && slices.ContainsFunc(ev.occurrences(), func(at time.Time) bool { return !at.Before(from) && !at.After(end.Add(time.Second)) }):
-			return
-		case ev.Reason == "Unhealthy" && int(ev.Count) > len(ev.occurrences()) && !ev.first.After(end) && ev.last().After(from):
-			isLost = true // of what repeats, only the first time and the last are stated
+		for _, at := range ev.occurrences() {
+			switch {
+			case at.Before(from) || at.After(end.Add(time.Second)):
+			case ev.Reason == podlife.ReasonKilling:
+				return
+			case ev.Reason == "Unhealthy" && !podlife.IsReadinessFailure(ev.Message):
+				said = append(said, at)
+			}
 		}
 	}
-	if isLost {
-		pod.doubt(stream.Doubt{At: end, Earliest: from, Latest: end, Of: stream.DoubtOfKill, Container: s.Name})
+	for _, at := range said {
+		pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: end, Of: stream.DoubtOfKill, Container: s.Name})
 	}
 }
 
 // doubtCreations says of the containers of which no Events are there that the kubelet may have
 // begun to start them later than it could: it may have pulled the image first, or started others.
-func (pod *snapshotPod) doubtCreations(events *podEvents) {
+func (pod *snapshotPod) doubtCreations(events *podEvents, end time.Time) {
 	// As the pod's sandbox is there, or all that comes before.
 	could := evidence.Latest(pod.holdsSince(corev1.PodScheduled), pod.holdsSince(corev1.PodReadyToStartContainers))
 	before := could
@@ -46,13 +50,14 @@ func (pod *snapshotPod) doubtCreations(events *podEvents) {
 		if first := firstRun(s); first != nil {
 			started = startOf(*first)
 		}
+		if s.State.Waiting != nil && !hasRestarted(*s) {
+			started = end
+		}
 		if started.Unix() <= 0 {
 			continue
 		}
-		if len(events.containers[s.Name]) == 0 {
-			for _, at := range []time.Time{could, before} {
-				pod.doubt(stream.Doubt{At: at, Earliest: at, Latest: started, Of: stream.DoubtOfCreation, Container: s.Name})
-			}
+		for _, at := range []time.Time{could, before} {
+			pod.doubtCreation(s.Name, at, started, events)
 		}
 		if i < len(pod.final.Status.InitContainerStatuses) {
 			before = evidence.Latest(before, started)
@@ -86,22 +91,70 @@ func (pod *snapshotPod) doubtTries(events *podEvents) {
 		}
 		last := evidence.Latest(pod.born, could)
 		unseen := firstRun(s) == nil
+		var ended time.Time // of the run before, if it is known
 		for _, state := range []corev1.ContainerState{s.LastTerminationState, s.State} {
 			started := startOf(state)
 			if started.Unix() <= 0 {
 				continue
 			}
+			pod.doubtCreation(s.Name, last, started, events)
+			pod.doubtCreation(s.Name, ended, started, events)
 			if !events.tellOfTries(s.Name, last, started) {
-				pod.doubt(stream.Doubt{At: started, Earliest: last, Latest: started, Of: stream.DoubtOfCreation, Container: s.Name})
 				if unseen {
 					pod.doubt(stream.Doubt{At: last, Earliest: last, Latest: started, Of: stream.DoubtOfRun, Container: s.Name})
 				}
+			}
+			if unseen {
+				pod.doubtUnseen(s, started, events)
 			}
 			unseen = false
 			if t := state.Terminated; t != nil {
 				last = evidence.Latest(last, t.FinishedAt.Time)
 			}
 		}
+	}
+}
+
+// doubtUnseen says of a container of which the first run that is known is not the first one that was,
+// and of which not every start has its Event, that what is told of it until then may have been otherwise.
+func (pod *snapshotPod) doubtUnseen(s *corev1.ContainerStatus, known time.Time, events *podEvents) {
+	if !events.firstStart(s.Name, max(s.RestartCount, 1)+1).IsZero() {
+		return
+	}
+	from := evidence.Earliest(known, evidence.Latest(pod.born, pod.holdsSince(corev1.PodScheduled)))
+	times := []time.Time{known}
+	for _, ev := range events.containers[s.Name] {
+		for _, at := range ev.occurrences() {
+			if at.Before(known) {
+				times = append(times, at)
+			}
+		}
+	}
+	for _, at := range times {
+		pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: known, Container: s.Name})
+	}
+}
+
+// doubtCreation says of the start of a container, for which the kubelet had nothing else to do since a time,
+// that nothing tells when the image was there: the Event that does is not there.
+func (pod *snapshotPod) doubtCreation(container string, since, started time.Time, events *podEvents) {
+	from, until := since, started
+	for _, ev := range events.containers[container] {
+		for _, at := range ev.occurrences() {
+			switch {
+			case at.Before(since) || !at.Before(started.Add(time.Second)):
+			case ev.Reason == "Pulled":
+				return
+			case ev.Reason == "Created":
+				until = evidence.Earliest(until, at)
+			case ev.Reason == "Pulling":
+				from = evidence.Latest(from, at)
+			}
+		}
+	}
+	from = evidence.Earliest(from, until)
+	for _, at := range []time.Time{since, from, until} {
+		pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: until, Of: stream.DoubtOfCreation, Container: container})
 	}
 }
 
@@ -135,6 +188,44 @@ func (pod *snapshotPod) doubtRefusals(events *podEvents) {
 			pod.doubt(stream.Doubt{At: ev.first, Earliest: evidence.Earliest(before.last(), ev.first), Latest: ev.first, Of: stream.DoubtOfReason})
 		}
 		before = ev
+	}
+	if before == nil {
+		return
+	}
+	if bound := pod.holdsSince(corev1.PodScheduled); bound.After(before.last()) {
+		pod.doubt(stream.Doubt{At: bound, Earliest: before.last(), Latest: bound, Of: stream.DoubtOfReason})
+	}
+	for _, ev := range events.all {
+		if ev.Reason == "Scheduled" {
+			pod.doubt(stream.Doubt{At: ev.first, Earliest: evidence.Earliest(before.last(), ev.first), Latest: ev.first, Of: stream.DoubtOfReason})
+		}
+	}
+}
+
+// learnBound dates that a pod was bound of which only Events tell, and none that: its kubelet was at it by then.
+func (pod *snapshotPod) learnBound(made *maker, events []*snapshotEvent) {
+	i := slices.IndexFunc(events, func(ev *snapshotEvent) bool { return ev.Source.Host != "" && !ev.first.IsZero() })
+	if len(pod.facts) > 0 || i < 0 {
+		return
+	}
+	at, node := events[i].first, events[i].Source.Host
+	pod.learn(at, func(to *corev1.Pod) {
+		setCondition(to, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))})
+		to.Spec.NodeName = node
+	})
+	pod.doubt(stream.Doubt{At: at, Earliest: evidence.Earliest(pod.madeFrom(made), at), Latest: at, Of: stream.DoubtOfStart})
+}
+
+// doubtEviction says of a pod that its kubelet has evicted that it had begun to before its containers had
+// ended: nobody says when, nor how long it gave them.
+func (pod *snapshotPod) doubtEviction(events *podEvents) {
+	if !podlife.KubeletEnds(pod.final.Status.Reason) || slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return podlife.KubeletEnds(ev.Reason) || ev.stopsPod() }) {
+		return
+	}
+	for _, s := range containerStatuses(pod.final) {
+		if t := s.State.Terminated; t != nil && kube.HasStarted(t) {
+			pod.doubt(stream.Doubt{At: endOfRun(t, events), Earliest: t.StartedAt.Time, Latest: endOfRun(t, events)})
+		}
 	}
 }
 

@@ -158,6 +158,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 		pod.born = evidence.Earliest(created, pod.born)
 	}
 	pod.bornExact = true
+	pod.learnBound(made, events)
 	pod.start.CreationTimestamp = metav1.NewTime(pod.born.Truncate(time.Second))
 	pod.learnInits(containers, made.places())
 	pod.learnWaits(events)
@@ -168,13 +169,21 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 	switch {
 	case all && !pod.troubled && !podlife.IsProbed(&in.Spec):
 		pod.beReady(at)
-	case !all && len(in.Spec.Containers) > 0 && (gone || !pod.born.IsZero()) && !maybeUp(&in.Spec, containers):
+	case !all && len(in.Spec.Containers) > 0 && (gone || !pod.born.IsZero()) && !maybeUp(&in.Spec, containers, gone):
 		// It was not up, so it was not Ready.
 	default:
 		// Whether it was Ready, and when, nothing tells.
 		pod.readyFrom = evidence.Latest(pod.born, at, unreadyUntil(&in.Spec, at, events))
 	}
 	return pod
+}
+
+// madeFrom is since when a pod may have been there of which Events tell.
+func (pod *snapshotPod) madeFrom(by *maker) time.Time {
+	if pod.born.IsZero() {
+		return by.GetCreationTimestamp().Time
+	}
+	return pod.born
 }
 
 // containerEvents are the Events about one container, in order.
@@ -286,11 +295,15 @@ func allStarted(spec *corev1.PodSpec, events map[string]containerEvents) (at tim
 }
 
 // maybeUp reports whether all containers had started, or may have: that the kubelet has stopped or
-// probed one shows that it had, though no Event says so. Events expire, and some may be left out.
-func maybeUp(spec *corev1.PodSpec, events map[string]containerEvents) bool {
+// probed one shows that it had, though no Event says so. Events expire, and some may be left out: of a pod that
+// is gone, one that was made had started, and so may all have where no Event tells of any.
+func maybeUp(spec *corev1.PodSpec, events map[string]containerEvents, gone bool) bool {
+	if gone && len(events) == 0 {
+		return true
+	}
 	return !slices.ContainsFunc(spec.Containers, func(c corev1.Container) bool {
 		return !slices.ContainsFunc(events[c.Name], func(ev *snapshotEvent) bool {
-			return ev.Reason == "Started" || ev.Reason == "Unhealthy" || ev.stopsPod()
+			return ev.Reason == "Started" || gone && ev.Reason == "Created" || ev.Reason == "Unhealthy" || ev.stopsPod()
 		})
 	})
 }

@@ -106,10 +106,11 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		pod.learnRuns(s, events)
 	}
 	pod.doubtInits()
-	pod.doubtCreations(events)
+	pod.doubtCreations(events, snap.end)
 	pod.doubtTries(events)
 	pod.doubtRefusals(events)
 	pod.doubtBinding(events)
+	pod.doubtEviction(events)
 	pod.learnReady(events)
 	pod.learnPhase(events)
 	for _, s := range containerStatuses(in) {
@@ -233,7 +234,7 @@ func (pod *snapshotPod) learnRuns(s *corev1.ContainerStatus, events *podEvents) 
 	case s.State.Terminated != nil:
 		pod.learnRun(s, s.State.Terminated, s.RestartCount, events)
 	case s.State.Running != nil:
-		pod.learnStart(s, s.State.Running.StartedAt, s.ContainerID, s.RestartCount)
+		pod.learnStart(s, s.State.Running.StartedAt, s.ContainerID, s.RestartCount, events)
 	}
 }
 
@@ -243,14 +244,14 @@ func (pod *snapshotPod) learnRun(s *corev1.ContainerStatus, t *corev1.ContainerS
 	}
 	pod.troubled = pod.troubled || t.ExitCode != 0
 	if kube.HasStarted(t) {
-		pod.learnStart(s, t.StartedAt, t.ContainerID, restart)
+		pod.learnStart(s, t.StartedAt, t.ContainerID, restart, events)
 	}
 	if !t.FinishedAt.IsZero() {
 		pod.learn(endOfRun(t, events), setStatus(corev1.ContainerStatus{
 			Name: s.Name, ImageID: s.ImageID, ContainerID: t.ContainerID, RestartCount: restart,
 			State: corev1.ContainerState{Terminated: t},
 		})).ofRun = runEnds
-		pod.doubtKilled(s, t, restart, events)
+		pod.doubtKilled(s, t, events)
 	}
 }
 
@@ -284,7 +285,7 @@ func endOfRun(t *corev1.ContainerStateTerminated, events *podEvents) time.Time {
 	}
 }
 
-func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id string, restart int32) {
+func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id string, restart int32, events *podEvents) {
 	if at.IsZero() {
 		return
 	}
@@ -292,10 +293,26 @@ func (pod *snapshotPod) learnStart(s *corev1.ContainerStatus, at metav1.Time, id
 		Name: s.Name, ImageID: s.ImageID, ContainerID: id, RestartCount: restart,
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at}},
 	})
-	pod.learn(at.Time, func(to *corev1.Pod) {
+	pod.learn(startOfRun(s.Name, at.Time, events), func(to *corev1.Pod) {
 		set(to)
 		to.Status.Phase = corev1.PodRunning
 	}).ofRun = runStarts
+}
+
+// startOfRun dates the start of a run, of which the second is stated: after what the kubelet did for it in
+// that second, where no Event says that it was started.
+func startOfRun(container string, second time.Time, events *podEvents) time.Time {
+	at := second
+	for _, o := range events.within(second) {
+		switch {
+		case podlife.ContainerOf(o.InvolvedObject.FieldPath) != container:
+		case o.Reason == "Started":
+			return second
+		case o.Reason == "Pulled", o.Reason == "Created":
+			at = evidence.Latest(at, o.at)
+		}
+	}
+	return at
 }
 
 // waitingSince dates a container's waiting state, of which the API says

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -282,6 +281,20 @@ func noteSurplus(pods []*snapshotPod, wanted int32) {
 	}
 }
 
+// placeSuccessors moves the births of pods that are known to the second only behind the first deletion of an
+// older pod of the same owner in that second: it may be what they were made for.
+func placeSuccessors(pods []*snapshotPod) {
+	for _, pod := range pods {
+		var asked time.Time
+		for _, other := range pods {
+			if !pod.bornExact && other.askedExact && other.born.Before(pod.born) && other.asked.After(pod.born) && other.asked.Before(pod.born.Add(time.Second)) {
+				asked = evidence.Earliest(asked, other.asked)
+			}
+		}
+		pod.born = evidence.Latest(pod.born, asked)
+	}
+}
+
 // connect files pods under their ReplicaSets, and those under their
 // Deployments.
 func (snap *snapshot) connect() {
@@ -292,6 +305,9 @@ func (snap *snapshot) connect() {
 		}
 	}
 	snap.dateEnds()
+	for _, pods := range snap.podsOf {
+		placeSuccessors(pods)
+	}
 	owner := map[types.UID]*snapshotDeployment{}
 	slices.SortFunc(snap.deployments, func(a, b *snapshotDeployment) int { return cmp.Compare(a.UID, b.UID) })
 	for _, d := range snap.deployments {
@@ -394,68 +410,6 @@ func (ev *snapshotEvent) occurrence(at time.Time, count int32) *corev1.Event {
 		once.Message = combinedPrefix
 	}
 	return &once
-}
-
-// timesIn are the times that a pod's status states.
-func timesIn(in *corev1.Pod) (times []metav1.Time) {
-	for i := range in.Status.Conditions {
-		times = append(times, in.Status.Conditions[i].LastTransitionTime)
-	}
-	for _, s := range containerStatuses(in) {
-		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
-			if state.Running != nil {
-				times = append(times, state.Running.StartedAt)
-			}
-			if state.Terminated != nil {
-				times = append(times, state.Terminated.FinishedAt)
-			}
-		}
-	}
-	return times
-}
-
-// newestIn is the newest time by now that an object states of its past.
-func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
-	add := func(times ...metav1.Time) {
-		for _, t := range times {
-			if t.After(newest) && !t.After(now) {
-				newest = t.Time
-			}
-		}
-	}
-	if meta, ok := o.(metav1.Object); ok {
-		add(meta.GetCreationTimestamp())
-		for _, m := range meta.GetManagedFields() {
-			if m.Time != nil {
-				add(*m.Time)
-			}
-		}
-		if due := meta.GetDeletionTimestamp(); due != nil {
-			add(metav1.NewTime(due.Add(-graceLeft(meta)))) // when it was asked for
-		}
-	}
-	switch in := o.(type) {
-	case *appsv1.Deployment:
-		for i := range in.Status.Conditions {
-			add(in.Status.Conditions[i].LastUpdateTime, in.Status.Conditions[i].LastTransitionTime)
-		}
-	case *corev1.Pod:
-		add(timesIn(in)...)
-	case *corev1.Event:
-		add(in.FirstTimestamp, in.LastTimestamp, metav1.Time(in.EventTime))
-		if in.Series != nil {
-			add(metav1.Time(in.Series.LastObservedTime))
-		}
-	case *corev1.Node:
-		for i := range in.Status.Conditions {
-			add(in.Status.Conditions[i].LastHeartbeatTime, in.Status.Conditions[i].LastTransitionTime)
-		}
-	case *batchv1.Job:
-		for i := range in.Status.Conditions {
-			add(in.Status.Conditions[i].LastTransitionTime)
-		}
-	}
-	return newest
 }
 
 // narrowed dates what the API states as a whole second by the first of its

@@ -269,6 +269,9 @@ const unknownRevision = "unknown"
 // emitRollouts emits the rollouts from the first one on.
 func (snap *snapshot) emitRollouts(d *snapshotDirect, first int, listed time.Time) {
 	last := len(d.rollouts) - 1
+	if first < last && d.wanted == 0 {
+		snap.countUnknown[d.meta.GetUID()] = true // there were some, as far as anything tells
+	}
 	before := ""
 	if first > 0 || d.rollouts[first].began.After(d.created) {
 		before = unknownRevision

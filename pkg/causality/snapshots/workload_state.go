@@ -52,6 +52,9 @@ func directReplicas(o runtime.Object) int32 {
 // template is known of the last one only.
 func (d *snapshotDirect) state(how directPhase, before, revision string, left int, at time.Time) runtime.Object {
 	n := d.wanted
+	if left > 0 {
+		n = max(n, 1) // none would be rolled out at once
+	}
 	updated := int32(0)
 	if how == directSettled {
 		updated = n
