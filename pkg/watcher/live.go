@@ -57,7 +57,8 @@ type LiveOptions struct {
 	Hurry func()
 	// Found returns the spans that a journal.Queue knows, when Sink was called. Default: none.
 	Found func() []journal.SpanKey
-	// Clock dates what arrives. Default: that of the machine.
+	// Clock dates what arrives; where it is set back meanwhile, time goes on. Default: that of the
+	// machine.
 	Clock Clock
 	// Observed is called, if it is set, with each observation when it has been dated and
 	// waits for the engine, from several goroutines.
@@ -83,6 +84,7 @@ type Clock interface {
 // While the queue is full the reflectors wait, and the API server with them.
 type Live struct {
 	options LiveOptions
+	steady  *steadyClock // options.Clock
 	cluster *cluster
 	streams *streams
 	queue   *queue
@@ -138,13 +140,15 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
+	steady := newSteadyClock(o.Clock)
+	o.Clock = steady
 	o.Engine.OnFault, o.Engine.OnClock = LogFaults(o.Log), LogClocks(o.Log)
 	c, err := newCluster(o.Config)
 	if err != nil {
 		return nil, err
 	}
 	l := &Live{
-		options: o, cluster: c, queue: newQueue(),
+		options: o, steady: steady, cluster: c, queue: newQueue(),
 		ended:     make(chan struct{}),
 		heartbeat: &heartbeat{log: o.Log, now: time.Now},
 		patience:  readyPatience,
@@ -278,8 +282,9 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		case in := <-l.queue.out():
 			finished = append(l.observe(keeper, l.batch(in)), l.nothingLately(keeper)...)
 			finished = append(finished, l.spillBacklog(keeper)...)
-		case now := <-ticker.C():
+		case <-ticker.C():
 			l.noticeStill()
+			now := l.options.Clock.Now()
 			stats := keeper.EngineStats()
 			l.stats.Store(&stats)
 			if l.options.Ticked != nil {
@@ -291,8 +296,9 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 			finished = l.spillBacklog(keeper)
 			// Stream time may pass only where everything up to now was seen:
 			// not over what still waits, not before the first lists are
-			// through, and not while the watch is down.
-			if l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) ||
+			// through, not while the watch is down, and not where only a clock
+			// has gone ahead.
+			if l.steady.leapt() || l.queue.length() > 0 || len(l.streams.waitingFor()) > 0 || l.streams.blind() || l.waitsForLease(now) ||
 				l.backlog != nil && l.backlog.waiting(now) {
 				break
 			}

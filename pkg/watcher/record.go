@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 )
@@ -146,7 +147,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	recording, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	streams := &streams{
-		now:     time.Now,
+		now:     newSteadyClock(clock.RealClock{}).Now,
 		sources: readable,
 		owners:  r.owners,
 		trouble: r.trouble,
