@@ -169,8 +169,7 @@ func (e *Engine) Observe(o Observation) []spans.Trace {
 		o = e.inClusterTime(o)
 	}
 	if now := e.clocks.Watch.Time(shown); now.Before(e.now) { // our clock turned out to be ahead
-		e.now = now
-		e.records.SetBack(now)
+		e.setBack(now)
 	}
 	out := e.advance(o.Time)
 	e.worked++
@@ -260,6 +259,9 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 		return
 	}
 	obj := e.observeEvent(o, in)
+	if !o.Initial && !o.Inferred && o.Since.IsZero() { // whose clock is read by ours
+		e.clocks.Watch.Arrived(&obj.Told, time.Time{}, o.Time)
+	}
 	e.stir(e.pods[obj.ObjectID])
 	e.unsettled.Earlier(obj, o.Time.Add(e.opts.Quiet))
 	e.touch(e.workloadOf(obj))
@@ -399,36 +401,6 @@ func (e *Engine) touch(w *workloads.Workload) {
 	}
 	e.open[w] = struct{}{}
 	e.due.Earlier(w, evidence.Latest(e.now.Add(e.opts.Settle), w.RestUntil))
-}
-
-// Advance moves stream time to now and returns what that finished. Time does
-// not run backwards: an earlier now changes nothing.
-func (e *Engine) Advance(now time.Time) []spans.Trace { return e.advance(e.clocks.Watch.Time(now)) }
-
-// advance moves stream time, which is the API server's.
-func (e *Engine) advance(now time.Time) []spans.Trace {
-	if now.After(e.now) {
-		e.now = now
-	}
-	if e.since.IsZero() {
-		e.since = now
-	}
-	if e.held {
-		return nil
-	}
-	if f := e.guard(e.sweep); f != nil {
-		e.contain(f, "sweep", kube.ObjectID{}, "")
-	}
-	if !e.due.Ready(e.now) && !e.dueNodes.Ready(e.now) && !e.unsettled.Ready(e.now) && !e.orphans.Ready(e.now) {
-		return e.withRecords(nil, whatSettled)
-	}
-	out := e.reviewDue(whatSettled)
-	out = append(out, e.disruptions(whatSettled)...)
-	out = append(out, e.activities(whatSettled)...)
-	if f := e.guard(e.forgetOrphans); f != nil {
-		e.contain(f, "sweep", kube.ObjectID{}, "")
-	}
-	return e.withRecords(e.handOut(out), whatSettled)
 }
 
 // reviewDue looks at the workloads that are due.

@@ -54,8 +54,27 @@ func (e *Engine) inClusterTime(o Observation) Observation {
 	if o.Type == watch.Added && !o.Initial && !e.knows(o, meta) { // what a list has again is no news of that
 		e.clocks.Created(created, arrival)
 	}
+	if e.clocks.Watch.IsBack(arrival) {
+		created = clocks.Shows(created, e.statedIn(o), arrival)
+	}
 	o.Time = e.clocks.Existed(created, arrival)
 	return o
+}
+
+// statedIn is the latest time that an observation states by a clock that is known.
+func (e *Engine) statedIn(o Observation) (last time.Time) {
+	switch in := o.Object.(type) {
+	case *corev1.Event:
+		at, _ := podlife.RepeatedAt(in)
+		if at.IsZero() {
+			at, _ = podlife.StatedBy(in)
+		}
+		return e.clockOf(in).Known(at)
+	case *corev1.Pod:
+		clock := e.clocks.Known("", clocks.Source{Node: in.Spec.NodeName})
+		kube.KubeletTimes(&in.Status, false, func(_, _ string, t *metav1.Time) { last = evidence.Latest(last, clock.Known(t.Time)) })
+	}
+	return last
 }
 
 // knows reports whether something was told of before, or may have been: Events that are told are

@@ -240,7 +240,7 @@ func TestLawNoRecordIsWrongHoweverLateEventsAre(t *testing.T) {
 			forEachRecording(t, func(t *testing.T, obs []causality.Observation) {
 				rapid.Check(t, func(t *rapid.T) {
 					lags := rapid.SliceOfN(rapid.IntRange(0, int(late.by.Milliseconds())), 8, 8).Draw(t, "lags")
-					r := recordedOf(backlogged(obs, lags, fromTheBeginning))
+					r := recordedOf(backlogged(obs, lags))
 					if wrong := r.wrong(); len(wrong) > 0 {
 						slices.Sort(wrong)
 						t.Fatalf("%d are wrong, such as %s", len(wrong), wrong[0])
@@ -278,7 +278,7 @@ func TestBindingIsNoLaterThanItWasSeen(t *testing.T) {
 				bound[string(in.UID)] = o.Time
 			}
 		}
-		for _, s := range allSpans(replay(backlogged(obs, []int{0, 22_000, 0, 0, 22_000, 0, 0, 0}, fromTheBeginning))) {
+		for _, s := range allSpans(replay(backlogged(obs, []int{0, 22_000, 0, 0, 22_000, 0, 0, 0}))) {
 			seen := bound[textOf(s.Resource, semconv.K8SPodUIDKey)]
 			if s.Kind != kind.Schedule || seen.IsZero() {
 				continue
@@ -294,33 +294,29 @@ func TestBindingIsNoLaterThanItWasSeen(t *testing.T) {
 	}
 }
 
-// growth is since when recorders are ever later.
-type growth int
-
-const (
-	fromTheBeginning growth = iota
-	fromItsFirst
-)
-
 // backlogged delivers the Events of each program late, by one of these lags in milliseconds, as
-// its recorder sends them: the lag grows up to that while the stream goes on, from its beginning or
-// from the first Event of the program. What is observed of objects comes in time.
-func backlogged(obs []causality.Observation, lags []int, grows growth) []causality.Observation {
-	var begin time.Time
+// its recorder sends them: the lag grows up to that while the stream goes on. What is observed of
+// objects comes in time.
+func backlogged(obs []causality.Observation, lags []int) []causality.Observation {
+	return behindSince(obs, lags, obs[0].Time)
+}
+
+// sinceItsFirst has the backlog of each program grow since its first Event.
+var sinceItsFirst time.Time
+
+// behindSince is backlogged, where the backlogs grow since a time.
+func behindSince(obs []causality.Observation, lags []int, begin time.Time) []causality.Observation {
 	sources, first := map[string]int{}, map[string]time.Time{}
 	last := map[int]time.Time{}
 	late := make([]delivery, len(obs))
 	for i, o := range obs {
-		if begin.IsZero() {
-			begin = o.Time
-		}
 		at := o.Time
 		if in, ok := o.Object.(*corev1.Event); ok && !o.Initial {
 			from := cmp.Or(in.ReportingController, in.Source.Component) + in.Source.Host
 			if _, known := sources[from]; !known {
 				sources[from] = len(sources) % len(lags)
 				first[from] = begin
-				if grows == fromItsFirst {
+				if begin.IsZero() {
 					first[from] = o.Time
 				}
 			}

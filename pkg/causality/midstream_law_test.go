@@ -65,7 +65,7 @@ func begunWith(obs []causality.Observation, n int, how firstLists) []causality.O
 		there := existing(slices.Concat(all[:m], []causality.Observation{{Time: at}}), m)
 		random.Shuffle(len(there), func(i, j int) { there[i], there[j] = there[j], there[i] })
 		for _, o := range there {
-			if kind == "Event" && (!how.events || writtenAt(o, all[:m]).Before(at.Add(-time.Hour))) {
+			if kind == "Event" && (!how.events || latestNewsOf(o, all[:m]).Before(at.Add(-time.Hour))) {
 				continue
 			}
 			o.Initial = true
@@ -77,8 +77,8 @@ func begunWith(obs []causality.Observation, n int, how firstLists) []causality.O
 	return out
 }
 
-// writtenAt is when the latest news came of an object.
-func writtenAt(o causality.Observation, obs []causality.Observation) (at time.Time) {
+// latestNewsOf is when the latest news came of an object.
+func latestNewsOf(o causality.Observation, obs []causality.Observation) (at time.Time) {
 	for _, other := range obs {
 		if identity(other) == identity(o) {
 			at = other.Time

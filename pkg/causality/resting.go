@@ -297,7 +297,7 @@ func (r *reviewer) restsAfter(pod *podlife.Pod, start plans.Attribution, open *w
 		return start.Filled || start.Set.Direct()
 	default:
 		told := pod.Ledger.StartSent || pod.Initial && start.Change == nil && start.Lost == nil
-		return told && !restartPending(pod)
+		return told && !pod.RestartPending()
 	}
 }
 

@@ -70,7 +70,7 @@ func (e *Engine) endsSoon(pod *podlife.Pod) bool {
 // tell, is still to be handed out: its start or stop, a restart, its replacement.
 func (e *Engine) podOpen(w *workloads.Workload, pod *podlife.Pod) bool {
 	switch {
-	case restartPending(pod):
+	case pod.RestartPending():
 		return true
 	case !pod.Lost():
 		return !pod.Ledger.StartSent && !pod.Initial
@@ -111,27 +111,6 @@ func (e *Engine) setOpen(w *workloads.Workload, set *podlife.Object) bool {
 func (e *Engine) replaces(w *workloads.Workload, pod *podlife.Pod) bool {
 	p := e.planOf(w)
 	return p != nil && p.Starts[pod].Lost != nil && p.Starts[pod].Change == nil
-}
-
-// restartPending reports whether a container of a pod that had been Ready has ended, and
-// that was not handed out yet: it is about to be started again, or to be Ready again.
-func restartPending(pod *podlife.Pod) bool {
-	ready, ok := pod.FirstReady()
-	over := ready.At.At()
-	switch {
-	case pod.Finite || pod.LostFirst || !ok && (!pod.Initial || pod.Ledger.StartSent):
-		return false // it is told of with its start
-	case pod.Initial && !pod.Ledger.StartSent:
-		over = time.Time{}
-	}
-	for _, container := range pod.Containers {
-		for i, ended := range container.Runs {
-			if pod.MayRestart(container, i, over) && !pod.StoppedWith(container, ended) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // The node controller says of each pod on a node that the node is not Ready

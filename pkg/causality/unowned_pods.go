@@ -25,7 +25,7 @@ func (e *Engine) runOf(pod *podlife.Pod) *workloads.Workload {
 func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 	w := e.runOf(pod)
 	w.Runs = pod.Runs
-	if isNew && !startedBefore(pod) {
+	if isNew && !pod.StartedBefore() {
 		cause := attr.CauseCreate
 		if e.changedFrom(pod) != nil {
 			cause = attr.CauseTemplate
@@ -42,7 +42,7 @@ func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 		w.Begin(c)
 	}
 	if c := w.Current(); c != nil && c.Kind == attr.ChangeRun && !c.Ended {
-		endRun(pod, c)
+		c.FinishRunOf(pod)
 	}
 	if pod.Leaving() {
 		by := pod.DeleteAskedBy
@@ -50,44 +50,5 @@ func (e *Engine) observeUnowned(pod *podlife.Pod, isNew bool) {
 			by = evidence.Write{Arrival: at}
 		}
 		w.Delete(pod.DeleteAsked, by)
-	}
-}
-
-// startedBefore reports whether the pod's start was over when it was first
-// seen, in the list that a watch starts with.
-func startedBefore(pod *podlife.Pod) bool {
-	if !pod.Initial {
-		return false
-	}
-	if _, over := pod.StartResolved(); over {
-		return true
-	}
-	for _, container := range pod.Containers {
-		for _, r := range container.Runs {
-			if r.Restart > 0 {
-				return true // it may have been ready before, who knows
-			}
-		}
-	}
-	return false
-}
-
-// endRun ends the run of a pod when it is ready or has finished.
-func endRun(pod *podlife.Pod, c *workloads.Change) {
-	tr, ready := pod.FirstReady()
-	switch {
-	case pod.Finished.Known():
-		how := attr.OutcomeComplete
-		if pod.Phase == podlife.PodFailed {
-			how = attr.OutcomeFailed
-		}
-		c.Finish(how, pod.Finished, pod.FinishedBy)
-	case !pod.Finite && ready:
-		c.Ready = 1
-		c.Finish(attr.OutcomeComplete, tr.At, evidence.Write{Arrival: tr.Seen})
-	case pod.Leaving():
-		c.Finish(attr.OutcomeDeleted, pod.DeleteAsked, pod.DeleteAskedBy)
-	case pod.Failed.Known():
-		c.Finish(attr.OutcomeFailed, pod.Failed, pod.FailedBy)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -42,6 +43,7 @@ func (b *builder) prove() {
 	}
 	cuts := map[trace.SpanID]cut{}
 	over := map[trace.SpanID]cut{}
+	short := map[trace.SpanID]cut{}
 	for _, s := range b.spans { // each parent comes before its children
 		begin, end := b.boundaries(s)
 		_, container, _ := strings.Cut(s.Subject, " container/")
@@ -64,6 +66,15 @@ func (b *builder) prove() {
 			over[s.SpanID] = from
 			starts, ends = starts.Worse(from.proof.Since(from.at, s.Start)), ends.Worse(from.proof.Since(from.at, s.End))
 		}
+		if ends.Precision == 0 && isCutShort(s) {
+			for _, doubts := range b.doubts { // it ends with another's
+				ends = ends.Worse(doubts.Proof(s.End, evidence.EndOfSpan, ""))
+			}
+			short[s.SpanID] = cut{s.End, ends}
+		} else if from, ok := short[s.ParentID]; ok && s.End.Equal(from.at) {
+			short[s.SpanID] = from
+			ends = ends.Worse(from.proof)
+		}
 		if s.Kind == kind.PodStart || s.Kind == kind.PodRun {
 			if ready := b.doubts[s.Subject].ReadyFrom(s.End); !ready.IsZero() {
 				over[s.SpanID] = cut{ready, ends}
@@ -75,6 +86,15 @@ func (b *builder) prove() {
 		addProof(s, starts, attr.StartPrecisionKey, attr.StartSourceKey)
 		addProof(s, ends, attr.EndPrecisionKey, attr.EndSourceKey)
 	}
+}
+
+// isCutShort reports whether a start is no success: what came in its way ends it.
+func isCutShort(s *spans.Span) bool {
+	if s.Kind != kind.PodStart && s.Kind != kind.PodRun {
+		return false
+	}
+	_, cut := s.Attribute(attr.CutShortKey)
+	return cut || s.Status == codes.Error
 }
 
 // cut is where the spans begin at the earliest that are part of one, and how well that is known.

@@ -87,6 +87,7 @@ func RecoveryTrace(p *plans.Plan, c *workloads.Change) spans.Trace {
 	c.Ledger.EmitRecovery()
 	b := NewLate(p, c)
 	b.belowSent(c.Ledger.Root)
+	b.tellsOf(p.Workload.Object)
 	failed := c.End.At()
 	end := evidence.Latest(c.Recovery.At(), failed)
 	span := b.add(SpanSpec{

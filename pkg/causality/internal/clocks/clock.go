@@ -92,17 +92,21 @@ type Clock struct {
 	statedBefore  int
 	slowestBefore time.Duration
 	slowest       time.Duration // since it jumped
-	previous      time.Time     // the news before that of used
-	late          []doubted
-	behind        lags // what came late alike, one after the other
-	// newest is the newest fresh statement, and latest that of those that are not rounded.
+	// usual is how late the news of it came at the most, before that which came at newsAt.
+	usual    time.Duration
+	newsAt   time.Time
+	previous time.Time // the news before that of used
+	late     []doubted
+	behind   lags // what came late alike, one after the other
+	// newest is the newest fresh statement, and latest that of those that are not rounded, and as of
+	// when it is told.
 	newest struct {
 		version uint64
 		at      time.Time
 	}
 	latest struct {
-		version uint64
-		at      time.Time
+		version  uint64
+		at, told time.Time
 	}
 	told   time.Duration // what was reported
 	used   time.Time
@@ -121,6 +125,14 @@ func (c *Clock) known() bounds {
 		return c.now.and(c.trusted.now)
 	}
 	return c.now
+}
+
+// Known is a time that is stated now by the API server's clock; zero unless enough was stated before.
+func (c *Clock) Known(t time.Time) time.Time {
+	if c == nil || t.IsZero() || c.stated < few {
+		return time.Time{}
+	}
+	return t.Add(-c.Offset())
 }
 
 // Offset is how far the clock is ahead; behind, if it is negative.
@@ -142,6 +154,21 @@ func (c *Clock) Date(s Statement) time.Duration {
 	if c == nil || s.Time.IsZero() {
 		return 0
 	}
+	before := c.latest
+	offset := c.date(s)
+	if c.latest.version == before.version {
+		return offset
+	}
+	// It was stated after what was stated before, whatever is known of the clock meanwhile.
+	if at := s.Time.Add(-offset); at.Before(before.told) && !s.Time.Before(before.at) {
+		offset = s.Time.Sub(before.told)
+	}
+	c.latest.told = s.Time.Add(-offset)
+	return offset
+}
+
+// date is Date, but for the order of what is stated.
+func (c *Clock) date(s Statement) time.Duration {
 	if s.By.After(c.used) {
 		c.previous = c.used
 	}

@@ -240,3 +240,29 @@ func TestOneTimeHasOneCorrection(t *testing.T) {
 		t.Errorf("started at %s, finished at %s", a, b)
 	}
 }
+
+// What a source states after another statement is told no earlier than that, wherever its clock is set in
+// between, and however late its news comes.
+func TestWhatIsStatedLaterIsToldNoEarlier(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := New(nil).Of("", Source{Node: "a"})
+		at, arrival, stated, told := noon, noon, time.Time{}, time.Time{}
+		ahead := time.Duration(0)
+		for i := range rapid.IntRange(2, 40).Draw(t, "statements") {
+			at = at.Add(time.Duration(rapid.IntRange(1, 3000).Draw(t, "pause")) * time.Millisecond)
+			arrival = later(arrival, at.Add(time.Duration(rapid.IntRange(0, 2000).Draw(t, "late"))*time.Millisecond))
+			if rapid.IntRange(0, 9).Draw(t, "set") == 0 {
+				ahead = time.Duration(rapid.IntRange(-5000, 5000).Draw(t, "ahead")) * time.Millisecond
+			}
+			s := Statement{Time: at.Add(ahead), By: arrival, After: at.Add(-time.Minute), Fresh: true, Version: uint64(i + 1)}
+			is := s.Time.Add(-c.Date(s))
+			if is.Before(told) && !s.Time.Before(stated) {
+				t.Fatalf("what is stated as of %s is told as of %s, and before it %s as of %s", s.Time, is, stated, told)
+			}
+			if is.After(arrival.Add(Tolerance)) {
+				t.Fatalf("what is stated as of %s is told as of %s, and its news came at %s", s.Time, is, arrival)
+			}
+			stated, told = s.Time, is
+		}
+	})
+}

@@ -113,7 +113,7 @@ func (c *Clock) interval(s Statement, at time.Time) Doubt {
 	if d.Latest.After(s.By) {
 		d.Latest = s.By
 	}
-	if c.likely() {
+	if c.likely() || !s.Fresh { // or it was stated before the jump
 		d = d.or(s.Time.Add(-c.before.offset()), s)
 	}
 	return d

@@ -32,11 +32,14 @@ type watch struct {
 type arrived struct {
 	told    *Told
 	at      time.Time
-	created time.Time // the object
+	created time.Time // the object; zero of an Event, which somebody else dates
 }
 
 // mayBeBefore notes with what is told of the object that what it tells may be of so much before.
 func (a arrived) mayBeBefore(late time.Duration) {
+	if a.created.IsZero() {
+		return
+	}
 	a.told.doubt(Statement{}, Doubt{At: a.at, Earliest: later(a.at.Add(-late), a.created), Latest: a.at})
 }
 
@@ -64,6 +67,7 @@ func (w *watch) proves(late time.Duration, arrival time.Time) {
 		w.gap, w.gapEnd = gap, arrival
 	}
 	switch {
+	case late < -Tolerance: // the clock is behind: see Existed
 	case late <= spread:
 		w.unproven, w.doubtful = nil, 0
 	case late <= w.gap+nearby:
@@ -89,6 +93,9 @@ const (
 	// nearby is how far apart they may be: the second is rounded, by half of it on average.
 	nearby  = 1500 * time.Millisecond
 	halfway = 500 * time.Millisecond
+	// overtakes is by how much what arrives may be earlier than what came before, as streams overtake
+	// each other.
+	overtakes = 4 * time.Second
 	// afterGap is how late some have to be where nothing came for as long before: the clock was
 	// set ahead. Where a watch was away, what was made meanwhile is ever less late.
 	afterGap = 5 * time.Second
@@ -144,11 +151,10 @@ func (cs *Clocks) Created(stamp, arrival time.Time) {
 
 // Existed takes in that an object was there that the API server created at stamp, zero if
 // nothing was, when the news of it arrived by rollspan's clock, and returns when that was. If
-// it is not after the creation, the clock is behind. By less than surely what arrives may be
-// earlier than what came before, as streams overtake each other.
+// it is not after the creation, the clock is behind.
 func (cs *Clocks) Existed(stamp, arrival time.Time) time.Time {
 	w := &cs.Watch
-	if arrival.Before(w.shown.Add(-surely)) {
+	if arrival.Before(w.shown.Add(-overtakes)) {
 		if w.goesBack(arrival); w.backs < some {
 			return w.Time(w.shown.Add(arrival.Sub(w.back)))
 		}
@@ -165,6 +171,19 @@ func (cs *Clocks) Existed(stamp, arrival time.Time) time.Time {
 		cs.set(w.offset+late, arrival)
 	}
 	return w.Time(arrival)
+}
+
+// IsBack reports whether an arrival is so much earlier than one before that the clock may have been
+// set back. What is stated of a later time shows it then, by whoever's clock is known: see Existed.
+func (w *watch) IsBack(arrival time.Time) bool { return arrival.Before(w.shown.Add(-leap)) }
+
+// Shows is the time that shows it: when an object was created, or what is stated, unless that is so
+// much later than the news that it may be anybody's.
+func Shows(created, stated, arrival time.Time) time.Time {
+	if stated.Sub(arrival) > surely {
+		return created
+	}
+	return later(created, stated)
 }
 
 // goesBack takes in an arrival that is earlier than one before. Some, one after the other, show

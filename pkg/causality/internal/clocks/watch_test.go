@@ -11,7 +11,7 @@ import (
 // took time takes no more, and less only by the pause in which the clock was set.
 func TestOurClockIsPutBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		back := time.Duration(rapid.IntRange(75_000, 3600_000).Draw(t, "back")) * time.Millisecond
+		back := time.Duration(rapid.IntRange(10_000, 3600_000).Draw(t, "back")) * time.Millisecond
 		pause := time.Duration(rapid.IntRange(10, 900).Draw(t, "pause")) * time.Millisecond
 		cs := New(nil)
 		at, before := noon, rapid.IntRange(1, 20).Draw(t, "before")
@@ -232,5 +232,55 @@ func TestOfOurClockOnlyOursIsTold(t *testing.T) {
 		if right.Offset() != 0 || len(ours) == 0 || len(other) != c.want {
 			t.Errorf("%s, then %s: the other is off by %s, and these are told: %v, %v", c.before, c.after, right.Offset(), ours, other)
 		}
+	}
+}
+
+// Rollspan's clock is set back by a little, and nothing is created. What a known clock states then shows
+// it, but nothing that is later than our clock can be behind, nor what streams do that overtake each other.
+func TestAKnownClockShowsThatOursWasSetBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		stated int           // times, before
+		back   time.Duration // what comes next
+		ahead  time.Duration // what that states, of when it came
+		want   time.Duration // how far our clock is ahead
+	}{
+		"set back":      {few, 3 * time.Second, 3 * time.Second, -3 * time.Second},
+		"not known":     {few - 1, 3 * time.Second, 3 * time.Second, 0},
+		"overtaken":     {few, 3 * time.Second, -time.Millisecond, 0},
+		"not earlier":   {few, 0, 3 * time.Second, 0},
+		"anybody wrote": {few, 3 * time.Second, 2 * time.Minute, 0},
+	} {
+		cs := New(nil)
+		kubelet := cs.Of("", Source{Node: "a"})
+		at := noon
+		for range c.stated {
+			at = at.Add(10 * time.Second)
+			kubelet.Date(Statement{Time: at, By: cs.Existed(time.Time{}, at)})
+		}
+		at = at.Add(time.Millisecond)
+		arrival, created := at.Add(-c.back), time.Time{}
+		if cs.Watch.IsBack(arrival) {
+			created = Shows(created, kubelet.Known(arrival.Add(c.ahead)), arrival)
+		}
+		cs.Existed(created, arrival)
+		if cs.Watch.offset != c.want {
+			t.Errorf("%s: our clock is off by %s, want %s", name, cs.Watch.offset, c.want)
+		}
+	}
+}
+
+// That our clock was set back is known when something is created. What had come until then may have come
+// later, by as much.
+func TestWhatCameWhileOurClockWasBackIsInDoubt(t *testing.T) {
+	cs, told := New(nil), &Told{}
+	cs.Created(noon, noon)
+	cs.Existed(noon, noon)
+	at := noon.Add(time.Minute)
+	cs.Watch.Arrived(told, noon, cs.Existed(time.Time{}, at.Add(-8*time.Second)))
+	at = at.Add(time.Second)
+	cs.Created(at, at.Add(-8*time.Second))
+	cs.Existed(at, at.Add(-8*time.Second))
+	if d := told.Doubts(); len(d) != 1 || d[0].Latest.Sub(d[0].At) != 8*time.Second {
+		t.Errorf("what came then is in doubt by %v, want by 8s", d)
 	}
 }

@@ -132,3 +132,43 @@ func (p *Pod) disruptedFirst() bool {
 func (p *Pod) doubtListed(d stream.Doubt) {
 	p.doubts = p.doubts.With(evidence.Doubt{Doubt: d, Source: attr.SourceCondition})
 }
+
+// StartedBefore reports whether the pod's start was over when it was first
+// seen, in the list that a watch starts with.
+func (p *Pod) StartedBefore() bool {
+	if !p.Initial {
+		return false
+	}
+	if _, over := p.StartResolved(); over {
+		return true
+	}
+	for _, container := range p.Containers {
+		for _, r := range container.Runs {
+			if r.Restart > 0 {
+				return true // it may have been ready before, who knows
+			}
+		}
+	}
+	return false
+}
+
+// RestartPending reports whether a container of the pod that had been Ready has ended, and
+// that was not handed out yet: it is about to be started again, or to be Ready again.
+func (p *Pod) RestartPending() bool {
+	ready, ok := p.FirstReady()
+	over := ready.At.At()
+	switch {
+	case p.Finite || p.LostFirst || !ok && (!p.Initial || p.Ledger.StartSent):
+		return false // it is told of with its start
+	case p.Initial && !p.Ledger.StartSent:
+		over = time.Time{}
+	}
+	for _, container := range p.Containers {
+		for i, ended := range container.Runs {
+			if p.MayRestart(container, i, over) && !p.StoppedWith(container, ended) {
+				return true
+			}
+		}
+	}
+	return false
+}
