@@ -38,6 +38,7 @@ type changeBuilder struct {
 	went                  []*spans.Span            // see wentBefore
 	ends                  []runEnd                 // see runEnds
 	inTheWay              *unreadyTimes            // see oldPodInTheWay
+	madeUp                map[*podlife.Pod]bool    // see madeUpFor
 	blockerOf             map[trace.SpanID]*blocker
 	longest               []int // see waitingAt
 	waits                 int   // how many spans of waits there are: see addWait

@@ -96,18 +96,31 @@ func (b *changeBuilder) stepEnd(at plans.Attribution, start, now time.Time) time
 
 // madeUpFor reports whether a pod came for one of its step that had been Ready and was lost. That
 // was what the step asked for. A pod that is lost before it was Ready is not: the step goes on with
-// the next one.
+// the next one. What is found is kept, as those before it are asked about as well.
 func (b *changeBuilder) madeUpFor(pod *podlife.Pod) bool {
+	var asked []*podlife.Pod
+	found := false
 	for range len(b.plan.Pods) {
+		kept, known := b.madeUp[pod]
+		if found = kept; known {
+			break
+		}
+		asked = append(asked, pod)
 		if pod = b.plan.Starts[pod].Lost; pod == nil {
-			return false
+			break
 		}
 		b.work.Spend(1)
-		if _, ready := pod.FirstReady(); ready {
-			return true
+		if _, found = pod.FirstReady(); found {
+			break
 		}
 	}
-	return false
+	if b.madeUp == nil {
+		b.madeUp = map[*podlife.Pod]bool{}
+	}
+	for _, pod := range asked {
+		b.madeUp[pod] = found
+	}
+	return found
 }
 
 // afterEnd reports whether t is after a failure, which cuts what still waits.
