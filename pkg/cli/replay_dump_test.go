@@ -20,7 +20,7 @@ func TestDumpTellsItsStory(t *testing.T) {
 		"deployment/api  revision 4  open  cause rollback  to revision 2",
 		"Pod start  pod/api-new-bbbbb  ERROR: CrashLoopBackOff: exit code 3",
 		"+4.000s   14.000s           back off  pod/api-new-bbbbb container/api  CrashLoopBackOff",
-		"run container  pod/api-new-bbbbb container/api  began within 18.000s  (inferred)  ERROR: Error: exit code 3",
+		"run container  pod/api-new-bbbbb container/api  ERROR: Error: exit code 3",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)

@@ -116,22 +116,20 @@ func (pod *snapshotPod) doubtTries(events *podEvents) {
 }
 
 // doubtUnseen says of a container of which the first run that is known is not the first one that was,
-// and of which not every start has its Event, that what is told of it until then may have been otherwise.
+// and of which not every start has its Event, that what is told of it until then may have been otherwise:
+// also when the run before had ended, but not when this one began, which the status states.
 func (pod *snapshotPod) doubtUnseen(s *corev1.ContainerStatus, known time.Time, events *podEvents) {
 	if !events.firstStart(s.Name, max(s.RestartCount, 1)+1).IsZero() {
 		return
 	}
 	from := evidence.Earliest(known, evidence.Latest(pod.born, pod.holdsSince(corev1.PodScheduled)))
-	times := []time.Time{known}
+	pod.doubt(stream.Doubt{At: known, Earliest: from, Latest: known, Of: stream.DoubtOfRun, Container: s.Name})
 	for _, ev := range events.containers[s.Name] {
 		for _, at := range ev.occurrences() {
 			if at.Before(known) {
-				times = append(times, at)
+				pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: known, Container: s.Name})
 			}
 		}
-	}
-	for _, at := range times {
-		pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: known, Container: s.Name})
 	}
 }
 
