@@ -109,7 +109,8 @@ func (pod *snapshotPod) doubtTries(events *podEvents) {
 			}
 			unseen = false
 			if t := state.Terminated; t != nil {
-				last = evidence.Latest(last, t.FinishedAt.Time)
+				ended = t.FinishedAt.Time
+				last = evidence.Latest(last, ended)
 			}
 		}
 	}
