@@ -92,12 +92,9 @@ type Clock struct {
 	statedBefore  int
 	slowestBefore time.Duration
 	slowest       time.Duration // since it jumped
-	// usual is how late the news of it came at the most, before that which came at newsAt.
-	usual    time.Duration
-	newsAt   time.Time
-	previous time.Time // the news before that of used
-	late     []doubted
-	behind   lags // what came late alike, one after the other
+	previous      time.Time     // the news before that of used
+	late          []doubted
+	behind        lags // what came late alike, one after the other
 	// newest is the newest fresh statement, and latest that of those that are not rounded, and as of
 	// when it is told.
 	newest struct {
