@@ -219,7 +219,7 @@ func (l *Live) Start(ctx context.Context) error {
 	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
 	l.streams.reached = func(m sourceMark) error { return l.enqueueMark(watching, m) }
 	l.streams.denied = func(s source) { stop(l.denied(ctx, s)) }
-	l.streams.pulse = newPulse(time.Now)
+	l.streams.pulse = newPulse(time.Now, l.options.Clock.Now)
 	go l.streams.pulse.run(watching)
 	stopped := make(chan struct{})
 	go func() {

@@ -22,9 +22,12 @@ const (
 // pulse knows when the process stood still.
 type pulse struct {
 	now func() time.Time // with the monotonic clock's reading, which stands still in some sleeps
+	// dates is the clock that dates what arrives, which is ahead of the machine's where that was set back.
+	dates func() time.Time
 
 	mu   sync.Mutex
 	last time.Time // beat
+	at   time.Time // of the last beat, as what arrived then is dated
 	// stood counts how often the process stood still, and from is since when it last did.
 	stood int
 	from  time.Time
@@ -33,8 +36,8 @@ type pulse struct {
 	cut   context.CancelFunc
 }
 
-func newPulse(now func() time.Time) *pulse {
-	p := &pulse{now: now, last: now()}
+func newPulse(now, dates func() time.Time) *pulse {
+	p := &pulse{now: now, dates: dates, last: now(), at: dates().Round(0)}
 	p.alive, p.cut = context.WithCancel(context.Background())
 	return p
 }
@@ -54,7 +57,7 @@ func (p *pulse) run(ctx context.Context) {
 }
 
 // beat notes that time passes, and reports how often the process stood still until now, and since
-// when it last did. Others may ask before the pulse itself has beaten again. One that is nil never
+// when it last did, by the clock that dates what arrives. Others may ask before the pulse itself has beaten again. One that is nil never
 // stands still.
 func (p *pulse) beat() (stood int, from time.Time) {
 	if p == nil {
@@ -65,11 +68,11 @@ func (p *pulse) beat() (stood int, from time.Time) {
 	now := p.now()
 	if max(now.Sub(p.last), now.Round(0).Sub(p.last.Round(0))) > stillAfter {
 		p.stood++
-		p.from = p.last.Round(0)
+		p.from = p.at
 		p.cut()
 		p.alive, p.cut = context.WithCancel(context.Background())
 	}
-	p.last = now
+	p.last, p.at = now, p.dates().Round(0)
 	return p.stood, p.from
 }
 

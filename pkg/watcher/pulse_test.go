@@ -21,7 +21,7 @@ import (
 func TestPulse(t *testing.T) {
 	now := time.Now()
 	began := now
-	p := newPulse(func() time.Time { return now })
+	p := newPulse(func() time.Time { return now }, func() time.Time { return now })
 	alive := p.since()
 	for _, step := range []struct {
 		what  string
@@ -59,12 +59,29 @@ func TestPulse(t *testing.T) {
 	}
 }
 
+// Since when it stood still is told by the clock that dates what arrives, which has not followed one that was
+// set back.
+func TestPulseDatesAsWhatArrives(t *testing.T) {
+	m := &setClock{start: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
+	steady := newSteadyClock(m)
+	steady.elapsed = func() time.Duration { return m.elapsed }
+	p := newPulse(m.Now, steady.Now)
+	m.off = -time.Hour
+	m.elapsed += beatEvery
+	p.beat()
+	want := m.start.Add(m.elapsed)
+	m.elapsed += time.Minute
+	if stood, since := p.beat(); stood != 1 || !since.Equal(want) {
+		t.Errorf("it stood still %d times, since %s, want since %s", stood, since, want)
+	}
+}
+
 // A watch is cut when the process has stood still, before anybody asks for more, and goes on from where
 // it was. What comes then is late.
 func TestWatchIsCutWhereTheProcessStoodStill(t *testing.T) {
 	for _, streams := range []bool{true, false} {
 		clock := clocktesting.NewFakePassiveClock(time.Now())
-		p := newPulse(clock.Now)
+		p := newPulse(clock.Now, clock.Now)
 		api := &asked{list: []string{"1", "4"}, endless: true, opens: []error{nil, nil, apierrors.NewUnauthorized("enough")},
 			watches: [][]watch.Event{modified("2"), append(modified("3", "4"), endsWith(apierrors.NewBadRequest("enough")))}}
 		var states, late, marks []string
@@ -110,7 +127,7 @@ func TestStoodStill(t *testing.T) {
 	begin := time.Unix(1000, 0)
 	clock := clocktesting.NewFakeClock(begin)
 	l.options.Clock = clock
-	l.streams.pulse = newPulse(clock.Now)
+	l.streams.pulse = newPulse(clock.Now, clock.Now)
 	engine := &noting{Engine: causality.New(causality.Options{})}
 	k := remembering(t, engine)
 	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
