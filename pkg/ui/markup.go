@@ -21,7 +21,8 @@ func href(address string) g.Node {
 	if err != nil || strings.Contains(address, `\`) { // which browsers take for a slash
 		return nil
 	}
-	if here := u.Scheme == "" && u.Host == ""; !here && !isWeb(u) {
+	// Browsers take any number of slashes for two.
+	if here := u.Scheme == "" && !strings.HasPrefix(address, "//"); !here && !isWeb(u) {
 		return nil
 	}
 	return h.Href(address)

@@ -32,7 +32,7 @@ func TestHref(t *testing.T) {
 		"javascript:alert(1)": false, "JaVaScRiPt:alert(1)": false,
 		"java\tscript:alert(1)": false, "java\nscript:alert(1)": false, "javascript&#58;alert(1)": true, // a name: & is escaped
 		"data:text/html,x": false, "vbscript:x": false, "blob:https://a/1": false, "mailto:a@b": false, "view-source:x": false,
-		"//evil.example": false, `\\evil.example`: false, `/\evil.example`: false, "http:evil": false, "https:/evil": false, "http://[": false,
+		"//evil.example": false, "///evil.example": false, "////evil.example": false, `\\evil.example`: false, `/\evil.example`: false, "http:evil": false, "https:/evil": false, "http://[": false,
 	} {
 		if got := href(address) != nil; got != linked {
 			t.Errorf("%q is linked: %t", address, got)
