@@ -284,14 +284,23 @@ func noteSurplus(pods []*snapshotPod, wanted int32) {
 // placeSuccessors moves the births of pods that are known to the second only behind the first deletion of an
 // older pod of the same owner in that second: it may be what they were made for.
 func placeSuccessors(pods []*snapshotPod) {
+	asked := map[int64][]*snapshotPod{} // in a second
 	for _, pod := range pods {
-		var asked time.Time
-		for _, other := range pods {
-			if !pod.bornExact && other.askedExact && other.born.Before(pod.born) && other.asked.After(pod.born) && other.asked.Before(pod.born.Add(time.Second)) {
-				asked = evidence.Earliest(asked, other.asked)
+		if pod.askedExact {
+			asked[pod.asked.Unix()] = append(asked[pod.asked.Unix()], pod)
+		}
+	}
+	for _, pod := range pods {
+		if pod.bornExact {
+			continue
+		}
+		var first time.Time
+		for _, other := range asked[pod.born.Unix()] {
+			if other.born.Before(pod.born) && other.asked.After(pod.born) {
+				first = evidence.Earliest(first, other.asked)
 			}
 		}
-		pod.born = evidence.Latest(pod.born, asked)
+		pod.born = evidence.Latest(pod.born, first)
 	}
 }
 
@@ -305,8 +314,10 @@ func (snap *snapshot) connect() {
 		}
 	}
 	snap.dateEnds()
-	for _, pods := range snap.podsOf {
-		placeSuccessors(pods)
+	for owner, pods := range snap.podsOf {
+		if owner != "" {
+			placeSuccessors(pods)
+		}
 	}
 	owner := map[types.UID]*snapshotDeployment{}
 	slices.SortFunc(snap.deployments, func(a, b *snapshotDeployment) int { return cmp.Compare(a.UID, b.UID) })
