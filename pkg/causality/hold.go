@@ -54,6 +54,9 @@ func (e *Engine) setBack(now time.Time) {
 	for _, obj := range e.unsettled.All() {
 		e.unsettled.Earlier(obj, now.Add(e.opts.Quiet))
 	}
+	for _, n := range e.dueNodes.All() {
+		e.dueNodes.Earlier(n, now.Add(e.opts.Settle))
+	}
 }
 
 // advance moves stream time, which is the API server's.

@@ -230,6 +230,7 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	for _, c := range cs.byKey {
 		was := c.now.offset()
 		c.behind, c.late, c.previous, c.used = lags{}, nil, time.Time{}, earlier(c.used, w.Time(at)) // they were by the wrong clock
+		c.latest.told = time.Time{}
 		c.now, c.before = c.now.moved(by), c.before.moved(by)
 		c.told += c.now.offset() - was // that it is ours is told
 	}
