@@ -22,7 +22,7 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 	w.lastFailedAt = st.failedAt
 	w.takenUpTemplate, w.created = st.template, meta.GetCreationTimestamp().Time
 	observed := st.observed >= st.generation
-	settled := st.Complete || !st.failedAt.IsZero() || st.RolledOut
+	settled := st.settled()
 	missed := o.Type == watch.Added && !o.Initial && !st.IsNew
 	if !st.IsNew && settled && observed && !missed {
 		return
@@ -73,6 +73,9 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 	}
 	w.Begin(c)
 }
+
+// settled reports whether a workload has come to rest, well or not.
+func (st *State) settled() bool { return st.Complete || !st.failedAt.IsZero() || st.RolledOut }
 
 // doubtStart notes how well the start of a change is known of which nothing but the first state
 // of its workload tells: it was since the workload was created.
