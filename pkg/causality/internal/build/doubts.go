@@ -67,8 +67,10 @@ func (b *builder) prove() {
 			starts, ends = starts.Worse(from.proof.Since(from.at, s.Start)), ends.Worse(from.proof.Since(from.at, s.End))
 		}
 		if ends.Precision == 0 && isCutShort(s) {
-			for _, doubts := range b.doubts { // it ends with another's
-				ends = ends.Worse(doubts.Proof(s.End, evidence.EndOfSpan, ""))
+			for about, doubts := range b.doubts { // it ends with what the workload did
+				if !strings.HasPrefix(about, podPrefix) {
+					ends = ends.Worse(doubts.Proof(s.End, evidence.AnyBoundary, ""))
+				}
 			}
 			short[s.SpanID] = cut{s.End, ends}
 		} else if from, ok := short[s.ParentID]; ok && s.End.Equal(from.at) {
