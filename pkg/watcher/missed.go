@@ -127,7 +127,7 @@ func (l *Live) noticeStill() {
 		return
 	}
 	l.stood = stood
-	l.options.Log.Warn("rollspan was stopped, or its machine was: what happened meanwhile is asked for, as after an outage of the API server",
+	l.options.Log.Warn("rollspan was stopped, or its machine was, or the clock was set ahead: what happened meanwhile is asked for, as after an outage of the API server",
 		"since", from.Format(time.RFC3339))
 	if !l.listed {
 		return
