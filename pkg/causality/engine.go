@@ -259,9 +259,7 @@ func (e *Engine) ingestEvent(o Observation, in *corev1.Event) {
 		return
 	}
 	obj := e.observeEvent(o, in)
-	if !o.Initial && !o.Inferred && o.Since.IsZero() { // whose clock is read by ours
-		e.clocks.Watch.Arrived(&obj.Told, time.Time{}, o.Time)
-	}
+	e.observeArrival(o, obj)
 	e.stir(e.pods[obj.ObjectID])
 	e.unsettled.Earlier(obj, o.Time.Add(e.opts.Quiet))
 	e.touch(e.workloadOf(obj))

@@ -61,6 +61,13 @@ func (e *Engine) inClusterTime(o Observation) Observation {
 	return o
 }
 
+// observeArrival notes that an Event about an object arrived: the clock that dates it is read by ours.
+func (e *Engine) observeArrival(o Observation, obj *podlife.Object) {
+	if !o.Initial && !o.Inferred && o.Since.IsZero() {
+		e.clocks.Watch.Arrived(&obj.Told, time.Time{}, o.Time)
+	}
+}
+
 // statedIn is the latest time that an observation states by a clock that is known.
 func (e *Engine) statedIn(o Observation) (last time.Time) {
 	switch in := o.Object.(type) {
