@@ -25,7 +25,7 @@ func (e *Engine) observeMirror(pod *podlife.Pod, in *corev1.Pod) {
 	if before := e.mirrorAt(static, pod.Created.Earliest); before != nil {
 		from = append(from, before.Object)
 	}
-	e.mirrors[static] = slices.Insert(e.mirrors[static], madeBy(e.mirrors[static], pod.Created.Earliest), pod)
+	e.mirrors[static] = slices.Insert(e.mirrors[static], podlife.MadeBy(e.mirrors[static], pod.Created.Earliest), pod)
 	for _, obj := range from {
 		obj.Events = slices.DeleteFunc(obj.Events, func(ev *podlife.Event) bool {
 			moves := ev.Static && !ev.Ledger.Claimed && e.mirrorAt(static, ev.First()) == pod
@@ -51,19 +51,7 @@ func (e *Engine) mirrorAt(static kube.ObjectID, at time.Time) *podlife.Pod {
 	if len(mirrors) == 0 {
 		return nil
 	}
-	return mirrors[max(madeBy(mirrors, at)-1, 0)]
-}
-
-// madeBy is how many of the pods, which are in order of creation, were made by a time.
-// Whoever makes pods can state the same hash in thousands.
-func madeBy(pods []*podlife.Pod, at time.Time) int {
-	n, _ := slices.BinarySearchFunc(pods, at, func(pod *podlife.Pod, at time.Time) int {
-		if pod.Created.Earliest.After(at) {
-			return 1
-		}
-		return -1
-	})
-	return n
+	return mirrors[max(podlife.MadeBy(mirrors, at)-1, 0)]
 }
 
 // dropMirror forgets a mirror pod.

@@ -38,6 +38,7 @@ var engineRules = rules{
 		"engine.go":               runs,
 		"handout.go":              runs,
 		"close.go":                runs,
+		"advance.go":              runs,
 		"guard.go":                runs,
 		"hold.go":                 runs,
 		"review.go":               runs,
