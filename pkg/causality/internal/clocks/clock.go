@@ -97,18 +97,26 @@ type Clock struct {
 	behind        lags // what came late alike, one after the other
 	// newest is the newest fresh statement, and latest that of those that are not rounded, and as of
 	// when it is told.
-	newest struct {
-		version uint64
-		at      time.Time
-	}
+	newest last
 	latest struct {
-		version  uint64
-		at, told time.Time
+		last
+		told time.Time
 	}
 	told   time.Duration // what was reported
 	used   time.Time
 	name   Source
 	report func(Finding)
+}
+
+// last is a fresh statement, the newest of some by its version.
+type last struct {
+	version uint64
+	at      time.Time
+}
+
+// goesBack reports whether a statement is of an earlier time.
+func (l last) goesBack(s Statement) bool {
+	return l.version > 0 && s.Time.Add(s.Rounded+leap).Before(l.at)
 }
 
 func newClock(name Source) *Clock { return &Clock{name: name, now: unbounded} }
@@ -176,7 +184,7 @@ func (c *Clock) date(s Statement) time.Duration {
 	}
 	defer c.tell(s.By)
 	if s.Fresh && s.Version > c.newest.version {
-		c.newest.version, c.newest.at = s.Version, s.Time
+		c.newest = last{s.Version, s.Time}
 	}
 	if s.Rounded > 0 && !s.After.IsZero() && c.Offset() != 0 {
 		c.comes(s) // it is off already, so that it may well have been set
@@ -249,15 +257,15 @@ func (c *Clock) returns(s Statement) bool {
 	if !s.Fresh || s.Rounded > 0 || s.Version <= c.latest.version {
 		return false
 	}
-	back := c.latest.version > 0 && s.Time.Before(c.latest.at.Add(-leap))
-	c.latest.version, c.latest.at = s.Version, s.Time
+	back := c.latest.goesBack(s)
+	c.latest.last = last{s.Version, s.Time}
 	return back
 }
 
 // InOrder reports whether a statement that is to be taken in is of no earlier time than the one before
 // it. So a queue would have them: that it comes late proves no clock set back.
 func (c *Clock) InOrder(s Statement) bool {
-	return c != nil && c.newest.version > 0 && s.Version > c.newest.version && !s.Time.Add(s.Rounded+leap).Before(c.newest.at)
+	return c != nil && c.newest.version > 0 && s.Version > c.newest.version && !c.newest.goesBack(s)
 }
 
 // Reading is by how much to correct a statement that was taken in already.
