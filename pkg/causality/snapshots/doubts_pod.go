@@ -99,12 +99,10 @@ func (pod *snapshotPod) doubtTries(events *podEvents) {
 			}
 			pod.doubtCreation(s.Name, last, started, events)
 			pod.doubtCreation(s.Name, ended, started, events)
-			if !events.tellOfTries(s.Name, last, started) {
-				if unseen {
+			if unseen {
+				if !events.tellOfTries(s.Name, last, started) {
 					pod.doubt(stream.Doubt{At: last, Earliest: last, Latest: started, Of: stream.DoubtOfRun, Container: s.Name})
 				}
-			}
-			if unseen {
 				pod.doubtUnseen(s, started, events)
 			}
 			unseen = false

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 )
 
 // timesIn are the times that a pod's status states.
@@ -41,7 +42,7 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 	if meta, ok := o.(metav1.Object); ok {
 		times = append(times, meta.GetCreationTimestamp())
 		for _, m := range meta.GetManagedFields() {
-			times = append(times, deref(m.Time))
+			times = append(times, ptr.Deref(m.Time, metav1.Time{}))
 		}
 		if due := meta.GetDeletionTimestamp(); due != nil {
 			times = append(times, metav1.NewTime(due.Add(-graceLeft(meta)))) // when it was asked for
@@ -53,14 +54,6 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 		}
 	}
 	return newest
-}
-
-// deref is a time that an object need not state; zero if it does not.
-func deref(t *metav1.Time) metav1.Time {
-	if t == nil {
-		return metav1.Time{}
-	}
-	return *t
 }
 
 // statedIn are the times of its past that an object states in the fields of its kind.
@@ -87,9 +80,9 @@ func statedIn(o runtime.Object) []metav1.Time {
 	case *batchv1.Job:
 		return append(each(in.Status.Conditions, func(c *batchv1.JobCondition) []metav1.Time {
 			return []metav1.Time{c.LastTransitionTime}
-		}), deref(in.Status.StartTime), deref(in.Status.CompletionTime))
+		}), ptr.Deref(in.Status.StartTime, metav1.Time{}), ptr.Deref(in.Status.CompletionTime, metav1.Time{}))
 	case *batchv1.CronJob:
-		return []metav1.Time{deref(in.Status.LastScheduleTime), deref(in.Status.LastSuccessfulTime)}
+		return []metav1.Time{ptr.Deref(in.Status.LastScheduleTime, metav1.Time{}), ptr.Deref(in.Status.LastSuccessfulTime, metav1.Time{})}
 	}
 	return nil
 }
