@@ -109,7 +109,9 @@ func (b *changeBuilder) condemned() map[*podlife.Pod]bool {
 			highest = pod
 		}
 	}
-	all[highest] = true
+	if highest != nil {
+		all[highest] = true
+	}
 	return all
 }
 
