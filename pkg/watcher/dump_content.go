@@ -58,7 +58,7 @@ func (d *Dump) addContent(in io.Reader, name string) {
 	content := sniff(head, name)
 	buffered = skipBOM(buffered)
 	if content == contentJSON {
-		head, _ = buffered.Peek(sniffBytes)
+		head, _ = buffered.Peek(sniffBytes)      // one that is shorter is whole
 		_, _ = buffered.Discard(textAhead(head)) // just peeked
 	}
 	f.part = newBoundedReader(&withoutLogs{in: buffered}, d.memory.text(), d.memory.textTooLarge())

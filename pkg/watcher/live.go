@@ -101,8 +101,8 @@ type Live struct {
 	// backlog is what is told of what happened since the run before, or in an outage; nil where nobody
 	// waits for that. heard is when the API server was heard of last while there was none, and away
 	// are the sources that cannot be read. inVain are those that the others are of use without, and
-	// that were waited for until now: nothing waits for them again until they were read. at and marks are what a batch leads to, and listing the
-	// sources that are listed.
+	// that were waited for until now: nothing waits for them again until they were read. at and marks
+	// are what a batch leads to, and listing the sources that are listed.
 	backlog *backlog
 	heard   time.Time
 	away    map[string]bool

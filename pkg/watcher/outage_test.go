@@ -14,6 +14,22 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality"
 )
 
+// created is the news of an object that came at a time; late, if it says no more than that it was created
+// when it states.
+func created(of kind, version string, stated, came time.Time, isLate bool) causality.Observation {
+	object := newObject(of.GroupVersion().String(), of.Kind)
+	object.GetObjectKind().SetGroupVersionKind(of.GroupVersionKind)
+	m := object.(metav1.Object)
+	m.SetUID(types.UID("of " + version))
+	m.SetResourceVersion(version)
+	m.SetCreationTimestamp(metav1.NewTime(stated))
+	o := causality.Observation{Time: came, Type: watch.Added, Object: object}
+	if isLate {
+		o.Since = stated
+	}
+	return o
+}
+
 // While something that is watched cannot be read, all waits, and is told in the order of its writes:
 // what came meanwhile at the time of its arrival, and what came late at the time that it states. A
 // kind that was found is waited for with others, and not alone; one that may not be read is not.
@@ -28,18 +44,8 @@ func TestAnOutageIsToldInOrder(t *testing.T) {
 	const pods, sets, shops = "Pod ", "ReplicaSet.apps ", "Shop.example.com "
 	says := func(m sourceMark) { l.observe(k, l.take(nil, queued{mark: &m})) }
 	sees := func(k2 kind, version string, stated, came int, isLate bool) {
-		object := newObject(k2.GroupVersion().String(), k2.Kind)
-		object.GetObjectKind().SetGroupVersionKind(k2.GroupVersionKind)
-		m := object.(metav1.Object)
-		m.SetUID(types.UID("of " + version))
-		m.SetResourceVersion(version)
-		m.SetCreationTimestamp(metav1.NewTime(at(stated)))
 		clock.SetTime(at(came))
-		o := causality.Observation{Time: at(came), Type: watch.Added, Object: object}
-		if isLate {
-			o.Since = at(stated)
-		}
-		l.observe(k, l.take(nil, queued{Observation: o}))
+		l.observe(k, l.take(nil, queued{Observation: created(k2, version, at(stated), at(came), isLate)}))
 	}
 	told := func() (out []string) {
 		for _, o := range engine.told {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // A process that is stopped, or whose machine sleeps, misses what happens meanwhile as if the API
@@ -44,21 +46,12 @@ func newPulse(now, dates func() time.Time) *pulse {
 
 // run beats until ctx is done.
 func (p *pulse) run(ctx context.Context) {
-	ticker := time.NewTicker(beatEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			p.beat()
-		}
-	}
+	wait.UntilWithContext(ctx, func(context.Context) { p.beat() }, beatEvery)
 }
 
 // beat notes that time passes, and reports how often the process stood still until now, and since
-// when it last did, by the clock that dates what arrives. Others may ask before the pulse itself has beaten again. One that is nil never
-// stands still.
+// when it last did, by the clock that dates what arrives. Others may ask before the pulse itself has
+// beaten again. One that is nil never stands still.
 func (p *pulse) beat() (stood int, from time.Time) {
 	if p == nil {
 		return 0, time.Time{}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -133,17 +131,7 @@ func TestStoodStill(t *testing.T) {
 	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
 	says := func(m sourceMark) { l.observe(k, l.take(nil, queued{mark: &m})) }
 	sees := func(k2 kind, version string, stated, came int, isLate bool) {
-		object := newObject(k2.GroupVersion().String(), k2.Kind)
-		object.GetObjectKind().SetGroupVersionKind(k2.GroupVersionKind)
-		m := object.(metav1.Object)
-		m.SetUID(types.UID("of " + version))
-		m.SetResourceVersion(version)
-		m.SetCreationTimestamp(metav1.NewTime(at(stated)))
-		o := causality.Observation{Time: at(came), Type: watch.Added, Object: object}
-		if isLate {
-			o.Since = at(stated)
-		}
-		l.observe(k, l.take(nil, queued{Observation: o}))
+		l.observe(k, l.take(nil, queued{Observation: created(k2, version, at(stated), at(came), isLate)}))
 	}
 	for _, src := range l.streams.sources {
 		if !src.optional {
