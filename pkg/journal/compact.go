@@ -127,6 +127,8 @@ type compactor struct {
 	marks   []mark
 	// positions are the latest of each source, by the numbers of their records.
 	positions map[string]uint64
+	// toldMissed is up to which record all that was missed is told.
+	toldMissed uint64
 	// cut is up to which record a group is told, by its group.
 	cut   map[int]uint64
 	sizes map[int]int64 // what a group takes that is not cut
@@ -193,6 +195,8 @@ func (c *compactor) look(e entry) error {
 		}
 	case recPosition:
 		c.positions[decodePosition(e.body).Source] = e.seq
+	case recToldMissed:
+		c.toldMissed = e.seq
 	case recObserved:
 		uid, owners, gone, ok := about(e.body)
 		if !ok {
@@ -386,6 +390,8 @@ func (c *compactor) writeObserved() (replacement, error) {
 			return e, e.seq >= lastMark
 		case recPosition:
 			return e, c.positions[decodePosition(e.body).Source] == e.seq
+		case recMissed, recToldMissed:
+			return e, e.seq > c.toldMissed
 		case recListed, recCluster:
 			first := !once[string(e.body)]
 			once[string(e.body)] = true

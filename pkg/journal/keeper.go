@@ -100,8 +100,12 @@ type Keeper struct {
 	positions map[string]string
 	moved     map[string]bool
 	at        []Position
-	lacks     bool // a replay has found that something is lost, which is not written yet
-	stopping  *stopNote
+	// missed is what the journal had of what was missed, and awaits says that it has some that is not
+	// told.
+	missed   []Missed
+	awaits   bool
+	lacks    bool // a replay has found that something is lost, which is not written yet
+	stopping *stopNote
 	// stopped says that the journal had, and is not gone on with yet; uncompacted that it was
 	// logged that it could not be compacted, and damaged why.
 	stopped, uncompacted, damaged bool

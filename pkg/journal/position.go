@@ -71,8 +71,11 @@ func (k *Keeper) appendPositions() {
 	clear(k.moved)
 }
 
-// nowhere forgets all positions, as nothing is observed yet.
-func (k *Keeper) nowhere() { k.positions, k.moved = nil, nil }
+// nowhere forgets all positions, and what was missed, as nothing is observed yet.
+func (k *Keeper) nowhere() {
+	k.positions, k.moved = nil, nil
+	k.missed, k.awaits = nil, false
+}
 
 // lost forgets all positions, and has that written: something of what was observed up to there is
 // lost, so that only lists tell what there is.
@@ -86,7 +89,9 @@ func encodePosition(p Position) []byte {
 	return append([]byte{recPosition}, p.Source+"\x00"+p.Version...)
 }
 
-func decodePosition(body []byte) (p Position) {
-	p.Source, p.Version, _ = strings.Cut(string(body[1:]), "\x00")
+func decodePosition(body []byte) Position { return positionOf(body[1:]) }
+
+func positionOf(text []byte) (p Position) {
+	p.Source, p.Version, _ = strings.Cut(string(text), "\x00")
 	return p
 }

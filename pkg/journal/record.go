@@ -31,6 +31,9 @@ const (
 	recCluster  = 7 // whose journal this is
 	recStopped  = 8 // what comes behind a new engine was told, as a disk had failed
 	recPosition = 9 // up to where something that is watched was seen
+
+	recMissed     = 10 // what was missed, and waits for the rest of it
+	recToldMissed = 11 // the engine has all of that
 )
 
 // Flags of an observation.

@@ -335,6 +335,14 @@ func (k *Keeper) again(e entry) (built []spans.Trace, err error) {
 		k.engine.Release()
 	case recPosition:
 		k.place(decodePosition(e.body))
+	case recMissed:
+		m, wrong := decodeMissed(e.body)
+		if wrong != nil {
+			return nil, wrong
+		}
+		k.missed, k.awaits = append(k.missed, m), true
+	case recToldMissed:
+		k.missed, k.awaits = nil, false
 	case recStopped:
 		k.stoppedHere()
 	default:
@@ -372,6 +380,7 @@ func (k *Keeper) guarded(seq uint64, o stream.Observation) (out []spans.Trace, r
 		if err != nil {
 			k.fail(err)
 		}
+		k.missed = nil // who is to tell it has it
 	}
 	if !k.Kept() { // nor is there an engine that has seen all
 		panic(p.why)

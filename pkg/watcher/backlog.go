@@ -60,6 +60,9 @@ type backlog struct {
 	last   map[string]string
 	listed map[string]bool
 	lists  bool // what comes may be of lists
+	// unkept is what of it is not in the journal yet. What lists tell never is: who comes after this
+	// process lists as well.
+	unkept []journal.Missed
 }
 
 // missed is an observation that was missed.
@@ -126,6 +129,25 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 	}
 	b.items = append(b.items, m)
 	b.bytes += len(m.packed)
+	if p := m.position(); p.Source != "" && !m.listed {
+		b.unkept = append(b.unkept, journal.Missed{At: p, Live: m.isLive, Observation: m.packed})
+	}
+}
+
+// restore begins with what the journal has of what processes before this one were told of.
+func (b *backlog) restore(kept []journal.Missed, now time.Time) {
+	for _, k := range kept {
+		b.last[k.At.Source] = k.At.Version
+		o, err := journal.DecodeObservation(k.Observation)
+		if err != nil {
+			continue // it is a position alone
+		}
+		n := len(b.items)
+		if b.add(o, k.At.Source, false); len(b.items) > n {
+			b.items[n].isLive, b.items[n].packed = k.Live, k.Observation // of which the Keeper has the bytes as well
+		}
+	}
+	b.oldest, b.unkept = now, nil // how long what is live may wait counts anew
 }
 
 // isFull says whether what there is has to be told, whoever is still waited for.
@@ -172,6 +194,9 @@ func (b *backlog) mark(m sourceMark, needed bool) {
 		b.lists, b.listed[m.source], b.waits[m.source] = true, true, true
 	default:
 		delete(b.waits, m.source)
+		if !b.listed[m.source] && b.last[m.source] != m.version {
+			b.unkept = append(b.unkept, journal.Missed{At: m.position()})
+		}
 	}
 	b.last[m.source] = m.version
 }

@@ -152,6 +152,10 @@ func (l *Live) observe(k *journal.Keeper, batch []causality.Observation) []spans
 		reach(k, l.later)
 		l.later = nil
 	}
+	if l.backlog != nil {
+		k.KeepMissed(l.backlog.unkept)
+		l.backlog.unkept = nil
+	}
 	finished := k.ObserveAt(batch, l.at)
 	for _, m := range l.marks {
 		k.Reached(m.position())
@@ -174,6 +178,7 @@ func (l *Live) catchUp(k *journal.Keeper) {
 	case k.Resumes():
 		l.backlog = newBacklog(k.Positions())
 		l.backlog.waitOnly(l.streams.follows)
+		l.backlog.restore(k.Missed(), l.options.Clock.Now())
 		k.Hold()
 	case l.handout.Load() != nil:
 		l.spool = newSpool()
@@ -283,5 +288,6 @@ func (l *Live) tellMissed(k *journal.Keeper, b *backlog, whole bool) (finished [
 	}
 	feed()
 	reach(k, b.last)
+	k.ToldMissed()
 	return finished
 }

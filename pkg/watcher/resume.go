@@ -109,16 +109,16 @@ func (r *resumption) place(s *store, src source) {
 func (l *Live) keep(ctx context.Context, clusterUID string, sink Sink) (*journal.Keeper, error) {
 	resumed := &resumption{}
 	resumed.reset()
+	observed := func(o causality.Observation) {
+		resumed.observed(o)
+		l.streams.owners.notice(o.Object)
+	}
 	o := journal.Options{
 		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(), Found: l.options.Found,
 		New: func() journal.Engine {
 			return watchedEngine{l.budgeted(l.newEngine(l.options.Engine), clusterUID), l.heartbeat}
 		},
-		Reset: resumed.reset, Redact: NewRedactor().Object, Interrupted: ctx.Err,
-		Observed: func(o causality.Observation) {
-			resumed.observed(o)
-			l.streams.owners.notice(o.Object)
-		},
+		Reset: resumed.reset, Redact: NewRedactor().Object, Interrupted: ctx.Err, Observed: observed,
 	}
 	if l.options.DataDir != "" {
 		hidden, err := readMask(l.options.DataDir)
@@ -142,6 +142,12 @@ func (l *Live) keep(ctx context.Context, clusterUID string, sink Sink) (*journal
 			"within", stats.RecoveryTime.String(), "tracesToSend", stats.Unacknowledged)
 		listed := k.ListedBefore() // the streams ask while the Keeper notes more
 		resumed.listed, resumed.positions = func(source string) bool { return listed[source] }, maps.Clone(k.Positions())
+		for _, m := range k.Missed() {
+			if o, err := journal.DecodeObservation(m.Observation); err == nil { // else it is a position alone
+				observed(o)
+			}
+			resumed.positions[m.At.Source] = m.At.Version
+		}
 		l.streams.resumed = resumed
 	}
 	return k, nil
