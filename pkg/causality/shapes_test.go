@@ -36,6 +36,7 @@ func shapes() []shape {
 		{"outage", 25, 250, []int{250, 1000, 4000}, outage},
 		{"touched", 25, 250, []int{1000, 4000, 8000}, touchedAll},
 		{"rolled", 25, 250, []int{500, 1000, 4000}, rolledAll},
+		{"deleted", 10, 100, []int{20, 100, 1000}, deletedAll},
 		{"events-beside", 50, 200, []int{1, 100, 1000}, eventsBeside},
 		{"long-lists", 1, 10, []int{1, 100}, longLists},
 		{"jobs-kept", 30, 1000, []int{300, 1000, 10000}, jobsKept},
@@ -325,6 +326,32 @@ func outage(c *shaped, n int) {
 		}
 	}
 	c.pass(time.Minute)
+}
+
+// deletedAll has n Deployments of ten pods be deleted at once. Their pods take half a minute to stop.
+func deletedAll(c *shaped, n int) {
+	webs := c.listed("web", n, 10, oneNode)
+	c.settle()
+	for _, w := range webs {
+		c.put(watch.Deleted, false, w.d)
+	}
+	c.each(n, 5*time.Second, func(i int) {
+		w := webs[i]
+		c.put(watch.Deleted, false, w.rs)
+		for _, p := range w.pods {
+			now, grace := c.second(), int64(30)
+			p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &now, &grace
+			c.write(p)
+			c.event(p, "Pod", "Killing", "Stopping container web")
+		}
+	})
+	c.pass(25 * time.Second)
+	c.each(n, 5*time.Second, func(i int) {
+		for _, p := range webs[i].pods {
+			c.put(watch.Deleted, false, p)
+		}
+	})
+	c.pass(2 * time.Minute)
 }
 
 // touchedAll has each of n Deployments be written every five seconds.
