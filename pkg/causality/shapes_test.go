@@ -374,12 +374,16 @@ func rolledAll(c *shaped, n int) {
 	c.pass(2 * time.Minute)
 }
 
-// begin begins to roll a Deployment: it has a new template, and a ReplicaSet without pods.
-func (c *shaped) begin(w *web) {
+// begin begins to roll a Deployment: it has a new template, and a ReplicaSet without pods, which is
+// to have as many as it, or so many at first.
+func (c *shaped) begin(w *web, first ...int32) {
 	w.d.Generation++
 	w.d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: fmt.Sprint("web:", w.d.Generation)}}
 	c.write(w.d)
 	c.newSet(w, fmt.Sprint(w.d.Generation))
+	for _, n := range first {
+		w.rs.Spec.Replicas = &n
+	}
 	c.put(watch.Added, false, w.rs)
 	c.write(w.d)
 }

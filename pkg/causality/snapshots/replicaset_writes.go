@@ -21,7 +21,10 @@ type setWrite struct {
 	at       time.Time
 	rank     rank
 	replicas int32
-	number   int64
+	number   int64 // of its revision
+	// guess says that no Event tells of it, and generation is counted: see numberWrites.
+	guess      bool
+	generation int64
 }
 
 // emitSet emits a ReplicaSet's past from listed on: the steps since from, and
@@ -41,7 +44,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 				number = n
 			}
 		}
-		writes = append(writes, setWrite{listed, rankListed, set.before(steps, d), number})
+		writes = append(writes, setWrite{at: listed, rank: rankListed, replicas: set.before(steps, d), number: number})
 	}
 	w := &setWriter{set: set, end: snap.end, rise: listed, listed: listed, since: evidence.Latest(listed, d.nextBegan(set))}
 	if len(writes) > 0 {
@@ -50,6 +53,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 	w.writes = writes
 	for _, s := range steps {
 		w.lost(s.before(w.replicas), s.at)
+		w.said = s.event != nil
 		w.write(set.stepTo(s, d), s.at)
 	}
 	w.lost(set.wanted(), evidence.Latest(end, w.last, set.lastRemoval()))
@@ -59,7 +63,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 	writes = w.writes
 	for _, n := range set.numbers {
 		if r := d.revision(n); r != nil && n != number && !r.began.Before(from) {
-			writes = append(writes, setWrite{r.began, rankSet, unknownReplicas, n})
+			writes = append(writes, setWrite{at: r.began, rank: rankSet, replicas: unknownReplicas, number: n})
 		}
 	}
 	snap.emitWrites(set, writes)
@@ -128,6 +132,7 @@ type setWriter struct {
 	writes   []setWrite
 	replicas int32
 	last     time.Time
+	said     bool // an Event tells of the step that is written
 	// rise is when the replicas began to grow to what they are, from base.
 	rise time.Time
 	base int32
@@ -162,7 +167,7 @@ func (w *setWriter) put(to int32, at time.Time, r rank) {
 	if to-w.replicas > w.bornFrom(at) {
 		w.doubts = append(w.doubts, stream.Doubt{At: at, Earliest: at, Latest: w.end, Of: stream.DoubtOfReady})
 	}
-	w.writes = append(w.writes, setWrite{at, r, to, 0})
+	w.writes = append(w.writes, setWrite{at: at, rank: r, replicas: to, guess: r == rankBefore || !w.said})
 	w.replicas, w.last = to, at
 }
 
@@ -307,18 +312,35 @@ func (set *snapshotSet) firstBatch(d *snapshotDeployment, wanted int32) int32 {
 	return wanted
 }
 
-// emitWrites emits the states of a ReplicaSet. Those of one instant are one;
-// their generations count back from the last.
+// emitWrites emits the states of a ReplicaSet.
 func (snap *snapshot) emitWrites(set *snapshotSet, writes []setWrite) {
 	slices.SortStableFunc(writes, func(a, b setWrite) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.rank, b.rank))
 	})
-	var merged []setWrite
-	steps := int64(0)
+	writes = set.numberWrites(mergeWrites(writes))
+	replicas, number := int32(0), int64(0)
+	if len(set.numbers) > 0 {
+		number = set.numbers[0]
+	}
+	for i, w := range writes {
+		typ := watch.Modified
+		if i == 0 {
+			typ = watch.Added
+		}
+		if w.replicas != unknownReplicas {
+			replicas = w.replicas
+		}
+		number = cmp.Or(w.number, number)
+		snap.emit(w.at, w.rank, typ, set.state(replicas, number, w.generation, i == len(writes)-1))
+	}
+}
+
+// mergeWrites makes those of one instant one.
+func mergeWrites(writes []setWrite) (merged []setWrite) {
 	for _, w := range writes {
 		if n := len(merged); n > 0 && merged[n-1].at.Equal(w.at) && merged[n-1].rank == w.rank {
 			if w.replicas == unknownReplicas {
-				w.replicas = merged[n-1].replicas
+				w.replicas, w.guess = merged[n-1].replicas, merged[n-1].guess
 			}
 			w.number = cmp.Or(w.number, merged[n-1].number)
 			merged[n-1] = w
@@ -326,39 +348,64 @@ func (snap *snapshot) emitWrites(set *snapshotSet, writes []setWrite) {
 		}
 		merged = append(merged, w)
 	}
-	for i, w := range merged {
-		if i > 0 && w.replicas != unknownReplicas {
+	return merged
+}
+
+// numberWrites gives each write its generation, of which the ID of its step is made. No object has
+// more than the latest, and no Event has one. So they are counted: from the creation on, which has
+// the first, and back from the latest. Each is right as far as Events tell of each write between.
+//
+// From the first guess to the last one neither is. Of a Deployment's steps within ten minutes that
+// differ in their words the recorder writes nine Events, and one more that has the words of the last
+// of all others (EventAggregator of client-go's events_cache.go); of more than 25 it writes one in
+// five minutes (EventSourceObjectSpamFilter). Nothing else has from how many to how many these
+// went, or how many they were: the pods that are left may be of one step each, or of one for all. So
+// these are counted back, as if each were one, and have IDs that no step has, or that of the step
+// which they are.
+func (set *snapshotSet) numberWrites(writes []setWrite) []setWrite {
+	steps, first, last, most := int64(0), len(writes), len(writes), int32(0)
+	for i, before := 0, int32(0); i < len(writes); i++ {
+		w := &writes[i]
+		if w.replicas == unknownReplicas {
+			continue
+		}
+		if i > 0 {
 			steps++
 		}
+		if w.guess {
+			first, last = min(first, i), i
+		}
+		if w.guess && i > 0 {
+			most = max(most, before-w.replicas, w.replicas-before)
+		}
+		before = w.replicas
 	}
-	if steps == set.Generation-2 && merged[0].rank != rankListed && merged[0].replicas > 0 {
+	created := writes[0].rank != rankListed
+	if steps == set.Generation-2 && created && writes[0].replicas > 0 && most < 2 {
 		// One write more than there are steps: it was created without replicas,
 		// as it is while there are too many pods of others.
-		merged = slices.Insert(merged, 0, setWrite{merged[0].at, rankBefore, 0, merged[0].number})
-		steps++
+		writes = slices.Insert(writes, 0, setWrite{at: writes[0].at, rank: rankBefore, number: writes[0].number})
+		steps, first, last = steps+1, first+1, last+1
 	}
 	generation := max(set.Generation-steps, 1)
-	replicas, number := int32(0), int64(0)
-	if len(set.numbers) > 0 {
-		number = set.numbers[0]
+	if created {
+		generation = 1
 	}
-	for i, w := range merged {
-		typ := watch.Modified
-		switch {
-		case i == 0 && w.rank != rankListed:
-			typ, generation = watch.Added, 1
-		case i == 0:
-			typ = watch.Added
-		case w.replicas != unknownReplicas:
-			generation = max(generation+1, set.Generation-steps+1)
+	for i := range writes {
+		if w := &writes[i]; i > 0 && w.replicas != unknownReplicas {
 			steps--
+			switch back := set.Generation - steps; {
+			case created && i < first && first < len(writes):
+				generation++
+			case i > last:
+				generation = max(back, 1)
+			default:
+				generation = max(generation+1, back)
+			}
 		}
-		if w.replicas != unknownReplicas {
-			replicas = w.replicas
-		}
-		number = cmp.Or(w.number, number)
-		snap.emit(w.at, w.rank, typ, set.state(replicas, number, generation, i == len(merged)-1))
+		writes[i].generation = generation
 	}
+	return writes
 }
 
 // state is the ReplicaSet as it was with so many replicas, as a revision.
