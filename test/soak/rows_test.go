@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -57,7 +58,8 @@ type running struct {
 	programs  []*harness.Program
 	said      strings.Builder // by those that are gone
 	disturbed atomic.Int64
-	killed    func() // while it is not there; nil for nothing
+	tooEarly  atomic.Int64 // of these, how often it had not caught up; see catchesUp
+	killed    func()       // while it is not there; nil for nothing
 	token     int
 }
 
@@ -126,8 +128,8 @@ func (r *running) run(ctx context.Context) {
 		times = max(1, r.inSoak*(*percent)/100)
 	}
 	for i := 0; r.disturb != nil && i < times; i++ {
-		if i%2 == 1 {
-			r.catchesUp(ctx)
+		if i%2 == 1 && !r.catchesUp(ctx) && ctx.Err() == nil {
+			r.tooEarly.Add(1)
 		}
 		if r.wait(ctx, r.apart, 2*r.apart); ctx.Err() != nil {
 			return
@@ -137,12 +139,28 @@ func (r *running) run(ctx context.Context) {
 	}
 }
 
-// catchesUp waits until it has caught up, as it does every other time: one that is killed before that
-// again and again begins where it has begun, until the API server has forgotten what comes there.
-func (r *running) catchesUp(ctx context.Context) {
+// catchesUp waits until all of it have caught up, as it does every other time: one that is killed before
+// that again and again begins where it has begun, until the API server has forgotten what comes there.
+// It reports whether they have within a minute.
+func (r *running) catchesUp(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	r.says(ctx, "watching;")
+	for _, p := range r.programs {
+		if !says(ctx, "watching;", p) {
+			return false
+		}
+	}
+	return true
+}
+
+// howOften is how often it was disturbed, in words, and how often of these it had not caught up though it
+// was waited for: what is lost then says less of one that is disturbed.
+func (r *running) howOften() string {
+	often := strconv.FormatInt(r.disturbed.Load(), 10)
+	if n := r.tooEarly.Load(); n > 0 {
+		often += fmt.Sprintf(", %d before it had caught up", n)
+	}
+	return often
 }
 
 // start starts one more rollspan. It settles as late as log records can wait for.
@@ -208,14 +226,19 @@ func killAndExpire(ctx context.Context, r *running) {
 }
 
 // killLeader kills the one that sends, and starts another when the standby has taken over.
-func killLeader(_ context.Context, r *running) {
+func killLeader(ctx context.Context, r *running) {
 	leader := -1
-	for i, p := range r.programs {
-		if said := p.Stderr(); strings.LastIndex(said, "the lease is held") > strings.LastIndex(said, "the lease is lost") {
-			leader = i
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		leader = slices.IndexFunc(r.programs, func(p *harness.Program) bool {
+			said := p.Stderr()
+			return strings.LastIndex(said, "the lease is held") > strings.LastIndex(said, "the lease is lost")
+		})
+		return leader >= 0, nil
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			r.t.Errorf("%s: nobody has led for a minute", r.name)
 		}
-	}
-	if leader < 0 {
 		return
 	}
 	p := r.programs[leader]
@@ -300,8 +323,13 @@ func fillDisk(_ context.Context, r *running) {
 // says waits until one of the programs has said something, and reports whether it has. One that
 // has ended will not.
 func (r *running) says(ctx context.Context, what string) (said bool) {
+	return says(ctx, what, r.programs...)
+}
+
+// says is that of some of them.
+func says(ctx context.Context, what string, programs ...*harness.Program) (said bool) {
 	_ = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(context.Context) (bool, error) {
-		for _, p := range r.programs {
+		for _, p := range programs {
 			if strings.Contains(p.Stderr(), what) {
 				said = true
 			}

@@ -337,8 +337,8 @@ func tableOf(results []*result) string {
 	var b strings.Builder
 	b.WriteString("| fault | times | expected | lost | of these, whole changes | more | otherwise | twice the same | twice different | all there after |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %.0f s |\n",
-			r.name, r.disturbed.Load(), r.expected, r.lost, r.changes, r.more, r.otherwise, r.same, r.different, r.behind.Seconds())
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %d | %d | %.0f s |\n",
+			r.name, r.howOften(), r.expected, r.lost, r.changes, r.more, r.otherwise, r.same, r.different, r.behind.Seconds())
 	}
 	return b.String()
 }

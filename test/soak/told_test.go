@@ -270,8 +270,8 @@ func heardTable(results []*result) string {
 			if h.namesTrace > 0 {
 				names = fmt.Sprintf("| %d | %d | %d |", h.namesTrace, h.namesSpan, h.wrongly)
 			}
-			fmt.Fprintf(&b, "| %s | %d | %s | %d | %d | %d | %d | %d %s\n",
-				r.name, r.disturbed.Load(), h.what, h.expected, h.lost, h.twice, h.requests, h.inOtherBytes, names)
+			fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %d %s\n",
+				r.name, r.howOften(), h.what, h.expected, h.lost, h.twice, h.requests, h.inOtherBytes, names)
 		}
 	}
 	return b.String()
