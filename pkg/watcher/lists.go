@@ -91,11 +91,21 @@ func (f *feeder) listerWatcher(client any) cache.ListerWatcher {
 }
 
 // over notes that the Reflector has ended, and returns when nothing is fed any more: of one whose
-// context is done, what it has asked for may go on for a moment.
+// context is done, what it has asked for may go on for a moment. Its watch is nobody's any more, and
+// nothing is kept of it.
 func (f *feeder) over() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = time.Now()
+	f.neverCut()
+}
+
+// neverCut has the watch that was opened last not cut any more. The caller holds the lock.
+func (f *feeder) neverCut() {
+	if f.uncut != nil {
+		f.uncut()
+		f.uncut = nil
+	}
 }
 
 // list feeds a list page by page, and returns an empty one in its place. Which
@@ -184,9 +194,7 @@ func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 // open opens a watch that is cut when the process has stood still: what has waited in its connection
 // is told again by the next one. Of each event that is not cut off saw is told.
 func (f *feeder) open(ctx context.Context, options metav1.ListOptions, saw func(watch.Event)) (watch.Interface, error) {
-	if f.uncut != nil {
-		f.uncut()
-	}
+	f.neverCut()
 	alive := f.pulse.since()
 	f.alive = alive
 	w, err := f.client.WatchWithContext(ctx, options)

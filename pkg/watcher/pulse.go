@@ -12,6 +12,11 @@ import (
 // server were away. What has waited in its connections would come at once when it goes on, each watch
 // by itself, and be dated by its arrival. So a pulse notices that no time has passed for the process:
 // then all watches are cut, go on from where they were, and tell what was missed as after an outage.
+//
+// A clock that is set ahead counts as a stop. Linux has one that goes on while the machine sleeps and that
+// nobody sets (CLOCK_BOOTTIME), but in a virtual machine that is paused that stands still with all others:
+// that it is set ahead afterwards is the only sign of the pause. To take a mere step of the clock for one
+// costs a request for each watch. To take a pause for a step would date what was missed by its arrival.
 
 const (
 	// beatEvery is how often a pulse beats.
