@@ -29,6 +29,8 @@ var leasesResource = schema.GroupResource{Group: "coordination.k8s.io", Resource
 type leases struct {
 	coordinationclient.LeaseInterface
 	refuses bool
+	// after is called behind each update, with what it has come to.
+	after func(error) error
 
 	mu      sync.Mutex
 	version int
@@ -81,10 +83,20 @@ func (l *leases) Create(_ context.Context, lease *coordinationv1.Lease, _ metav1
 func (l *leases) Update(_ context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions) (*coordinationv1.Lease, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.byName[lease.Name].ResourceVersion != lease.ResourceVersion {
+	switch before := l.byName[lease.Name]; {
+	case before == nil:
+		return nil, apierrors.NewNotFound(leasesResource, lease.Name)
+	case before.ResourceVersion != lease.ResourceVersion:
 		return nil, apierrors.NewConflict(leasesResource, lease.Name, errors.New("changed"))
 	}
-	return l.put(lease)
+	lease, err := l.put(lease)
+	if l.after != nil {
+		err = l.after(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lease, nil
 }
 
 // box is an Outbox, with what it has handed out.

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/ptr"
 )
 
 const (
@@ -29,6 +31,9 @@ const (
 // errNotHeld says that a Lease is not this process's.
 var errNotHeld = errors.New("the Lease is not held")
 
+// errGone says that a Lease was deleted that another held just now.
+var errGone = errors.New("the Lease was deleted, and may be made anew by who held it")
+
 // lock is a Lease with a Record in it: resourcelock.LeaseLock with an annotation. Each write
 // of it writes the record, too, and names the version that it changes.
 type lock struct {
@@ -40,6 +45,8 @@ type lock struct {
 
 	mu    sync.Mutex
 	lease *coordinationv1.Lease // as it was read or written last
+	asked time.Time             // when it was written last, or tried to be; zero where it was given up
+	gone  time.Time             // since when it is not there that another held; zero where it is
 	// alive is called when the one who holds the Lease has renewed it since it was read.
 	alive func(holder string)
 }
@@ -50,8 +57,9 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	defer l.mu.Unlock()
 	lease, err := l.client.Get(ctx, l.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, l.notYet(err)
 	}
+	l.gone = time.Time{}
 	before := l.lease
 	l.lease = lease
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
@@ -68,6 +76,27 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 		l.outbox.renewed(record.RenewTime.Time)
 	}
 	return record, raw, nil
+}
+
+// notYet has a Lease that somebody deleted be there until its holder has had the time to make it anew,
+// with all that it has recorded since this process read it last.
+func (l *lock) notYet(err error) error {
+	if !apierrors.IsNotFound(err) || l.lease == nil || l.holder() == l.identity || l.holder() == "" {
+		return err
+	}
+	now := l.outbox.options.Now()
+	if l.gone.IsZero() {
+		l.gone = now
+	}
+	if now.Sub(l.gone) < LeaseDuration {
+		return errGone
+	}
+	return err
+}
+
+// holder is who holds the Lease, as far as is known; empty for nobody.
+func (l *lock) holder() string {
+	return ptr.Deref(l.lease.Spec.HolderIdentity, "")
 }
 
 // Create makes the Lease.
@@ -91,7 +120,11 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	}
 	lease := l.lease.DeepCopy()
 	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
-	return l.keep(l.client.Update(ctx, l.written(lease), metav1.UpdateOptions{}))
+	lease = l.written(lease)
+	if record.HolderIdentity != l.identity { // it is given up
+		l.asked = time.Time{}
+	}
+	return l.keep(l.client.Update(ctx, lease, metav1.UpdateOptions{}))
 }
 
 // save writes the record, which renews the Lease. It fails where the Lease is not held, or was
@@ -99,7 +132,7 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 func (l *lock) save(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lease == nil || l.lease.Spec.HolderIdentity == nil || *l.lease.Spec.HolderIdentity != l.identity {
+	if l.lease == nil || l.holder() != l.identity {
 		return errNotHeld
 	}
 	lease := l.lease.DeepCopy()
@@ -111,6 +144,7 @@ func (l *lock) save(ctx context.Context) error {
 func (l *lock) written(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	lease.Labels, lease.Annotations = with(lease.Labels, l.labels), with(lease.Annotations, l.annotations)
 	lease.Annotations[recordAnnotation] = l.outbox.content()
+	l.asked = l.outbox.options.Now()
 	return lease
 }
 
@@ -123,7 +157,7 @@ func with(m, more map[string]string) map[string]string {
 }
 
 func (l *lock) keep(lease *coordinationv1.Lease, err error) error {
-	l.outbox.wrote(err)
+	l.outbox.wrote(l.asked, err)
 	if err == nil {
 		l.lease = lease
 	}

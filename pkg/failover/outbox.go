@@ -97,11 +97,15 @@ type Outbox struct {
 	// pendingFrom is what the watermark must not pass for these.
 	pendingFrom time.Time
 	read        time.Time
-	known       map[Hash]told      // what was recorded by anybody
-	folded      map[Hash]time.Time // of these traces all that ended by then
-	floor       time.Time          // what ended before was handed out when there was no record of it
-	waiting     []item
-	spans       int // in waiting
+	// unread says that what the Lease said last of spans is gone, or could not be read.
+	unread bool
+	// confirmed is when this process began to write the Lease last, with success.
+	confirmed time.Time
+	known     map[Hash]told      // what was recorded by anybody
+	folded    map[Hash]time.Time // of these traces all that ended by then
+	floor     time.Time          // what ended before was handed out when there was no record of it
+	waiting   []item
+	spans     int // in waiting
 	// open are the spans that this process has handed out and that nobody has said of that
 	// they have arrived, with what the watermark must not pass for them.
 	open   map[journal.SpanKey]time.Time
@@ -243,18 +247,59 @@ func (o *Outbox) Lead(ctx context.Context, save func(context.Context) error) {
 
 func (o *Outbox) lead(save func(context.Context) error) (term int) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	taken := o.dropUnread()
 	if missing := o.doubt; missing > 0 {
 		o.stats.Missing += int64(missing)
 		o.options.Log.Warn("the leader before had recorded spans in the Lease, and nobody knows whether they have arrived; they are not sent again", "spans", missing)
 	}
 	o.doubt = 0
-	if len(o.open) == 0 {
+	// What this writer had recorded in the run before is handed out again first, and open until then.
+	if resumes := o.resumed && o.term == 0 && o.record.Writer == o.options.Writer; len(o.open) == 0 && !resumes {
 		o.record.settle()
+	}
+	if o.confirmed.IsZero() {
+		o.confirmed = o.options.Now()
 	}
 	o.save, o.leading = save, true
 	o.term++
-	return o.term
+	term = o.term
+	o.mu.Unlock()
+	o.options.Taken(taken...)
+	return term
+}
+
+// dropUnread drops what the leader before may have handed out where it cannot be read what it has: what
+// this process had built before that one wrote the Lease last. The caller holds the lock.
+func (o *Outbox) dropUnread() (taken []journal.SpanKey) {
+	if !o.unread {
+		return nil
+	}
+	o.unread = false
+	until := o.otherUntil.Add(recordSlack)
+	if o.otherUntil.IsZero() {
+		until = o.options.Now()
+	}
+	n, spans := 0, 0
+	for n < len(o.waiting) && !o.waiting[n].put.After(until) {
+		spans += len(o.waiting[n].Spans)
+		taken = append(taken, journal.KeysOf(&o.waiting[n].Trace)...)
+		n++
+	}
+	clear(o.waiting[:n])
+	o.waiting = o.waiting[n:]
+	o.spans -= spans
+	if spans > 0 {
+		o.stats.Missing += int64(spans)
+		o.options.Log.Warn("it cannot be read which spans the leader before has handed out; what it may have is not sent", "spans", spans)
+	}
+	return taken
+}
+
+// holds reports whether nobody else can have the Lease yet: another waits for as long as it is held for
+// from when it has seen it written. A machine that sleeps stops the monotonic clock, and one that is
+// set may stop the other. The caller holds the lock.
+func (o *Outbox) holds(now time.Time) bool {
+	return o.alone || max(now.Sub(o.confirmed), now.Round(0).Sub(o.confirmed.Round(0))) < LeaseDuration
 }
 
 func (o *Outbox) resign(term int) {
@@ -438,14 +483,16 @@ func (o *Outbox) Stats() Stats {
 	return out
 }
 
-// wrote counts a write of a Lease.
-func (o *Outbox) wrote(err error) {
+// wrote counts a write of a Lease, which began at a time.
+func (o *Outbox) wrote(began time.Time, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.stats.Writes++
 	if err != nil {
 		o.stats.Failures++
+		return
 	}
+	o.confirmed = began
 }
 
 func latest(a, b time.Time) time.Time {

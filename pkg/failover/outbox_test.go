@@ -91,6 +91,10 @@ func (w *world) elect() {
 			p.Absorb(w.lease)
 			w.lease = p.content()
 			w.leader = p
+			if rapid.IntRange(0, 9).Draw(w.t, "as it takes it") == 0 {
+				w.kill(p)
+				continue
+			}
 			p.lead(p.write)
 			w.missing += p.Stats().Missing - before
 		}

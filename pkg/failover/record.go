@@ -103,6 +103,9 @@ func (r *Record) open() (n int) {
 	return n
 }
 
+// isEmpty says whether it has nothing to say.
+func (r *Record) isEmpty() bool { return r.Watermark.IsZero() && len(r.Entries) == 0 }
+
 // settle notes that all has arrived, or never will.
 func (r *Record) settle() {
 	for i := range r.Entries {

@@ -90,10 +90,11 @@ func (o *Outbox) dropToldRecords() (taken []journal.SpanKey) {
 	return o.dropRecords(told)
 }
 
-// stepRecords hands log records out, if this process leads.
+// stepRecords hands log records out, if this process leads. Of spans the write of the Lease says that it
+// still does. Nothing is written for a record: so one that stood still waits for the next renewal.
 func (o *Outbox) stepRecords() {
 	o.mu.Lock()
-	if !o.leading || o.ended || o.failed != nil || len(o.records) == 0 {
+	if !o.leading || o.ended || o.failed != nil || len(o.records) == 0 || !o.holds(o.options.Now()) {
 		o.mu.Unlock()
 		return
 	}

@@ -15,14 +15,36 @@ type told struct {
 }
 
 // Absorb takes in what a Lease says that somebody else holds, or nobody: the text of its
-// annotation.
+// annotation. What was read before counts on where that is gone, or cannot be read.
 func (o *Outbox) Absorb(text string) {
 	r, err := decodeRecord(text)
-	if err != nil {
-		o.options.Log.Warn("what the Lease says of spans that were handed out cannot be read; it is as if nothing had been", "error", err)
-	}
 	o.mu.Lock()
 	now := o.options.Now()
+	if r.Watermark.Sub(now) > farAhead {
+		err = errRecord
+	}
+	if lost := text == "" && !o.record.isEmpty(); lost || err != nil {
+		if !o.unread {
+			o.options.Log.Warn("what the Lease says of spans that were handed out is gone, or cannot be read: one that takes over now does not send what may have been", "error", err)
+		}
+		o.unread = true
+		r = o.record
+	} else {
+		o.unread = false
+		o.absorb(&r, now)
+	}
+	o.read, o.record = now, r
+	o.forget(now)
+	taken := o.dropTold(now)
+	o.mu.Unlock()
+	o.options.Taken(taken...)
+}
+
+// farAhead is by how much a watermark may be ahead of this process's clock. It is no clock's that is only off.
+const farAhead = 24 * time.Hour
+
+// absorb takes in what was read. The caller holds the lock.
+func (o *Outbox) absorb(r *Record, now time.Time) {
 	own := o.resumed && r.Writer == o.options.Writer
 	if (o.read.IsZero() && !own) || (!o.read.IsZero() && now.Sub(o.read) > unreadAfter) {
 		o.floor = latest(o.floor, r.Watermark)
@@ -43,14 +65,6 @@ func (o *Outbox) Absorb(text string) {
 			}
 		}
 	}
-	if !own && !mine {
-		r.settle() // where this process writes it, that is said
-	}
-	o.read, o.record = now, r
-	o.forget(now)
-	taken := o.dropTold(now)
-	o.mu.Unlock()
-	o.options.Taken(taken...)
 }
 
 // absorbNone notes that there is no Lease yet.
@@ -156,7 +170,13 @@ func (o *Outbox) isTold(s *spans.Span, until time.Time, old bool) bool {
 func (o *Outbox) content() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.record.Writer = o.options.Writer
+	// Who has only just taken the Lease leaves in there what the one before had in doubt.
+	if o.leading {
+		o.record.Writer = o.options.Writer
+		if idle := len(o.open)+len(o.pending)+len(o.waiting) == 0; idle && !o.passed.IsZero() {
+			o.record.settle() // of the run before there was nothing to hand out again
+		}
+	}
 	o.record.Watermark = latest(o.record.Watermark, o.watermark())
 	o.record.prune(o.options.Now())
 	out := o.record.clone()
