@@ -224,7 +224,7 @@ func (r *replay) path(ctx context.Context, path string, into *snapshot) (broken 
 		defer func() { _ = f.Close() }() // only read
 		in, label = f, path
 	}
-	buffered := bufio.NewReaderSize(interrupt.Reader(ctx, in), 64<<10)
+	buffered := bufio.NewReaderSize(interrupt.Reader(ctx, in), watcher.PeekBytes)
 	if watcher.IsDump(buffered, label) {
 		return 0, into.add(ctx, buffered, label)
 	}

@@ -111,53 +111,17 @@ func (f *dumpFile) json(in io.Reader) {
 }
 
 // document reads an object, or a list of objects, to its end. Items that come
-// before the list has said their kind wait for it.
+// before the list has said their kind wait for it, or for where it is cut short.
 func (f *dumpFile) document(decoder *json.Decoder) error {
 	fields := map[string]json.RawMessage{}
 	var waiting waitingItems
-	isList := false
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		key, _ := token.(string)
-		if key == "items" {
-			next, err := decoder.Token()
-			if err != nil {
-				return err
-			}
-			if next == json.Delim('[') {
-				isList = true
-				if err := f.list(decoder, itemKind(fields), &waiting); err != nil {
-					f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
-					f.flush(waiting, fields)
-					return err
-				}
-				continue
-			}
-			if next == json.Delim('{') {
-				return errNoList
-			}
-			isList = true // null, as Go writes an empty one
-			continue
-		}
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
-			return err
-		}
-		if fields[key] = value; len(fields) > maxFields {
-			f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
-			return errFields
-		}
+	isList, err := f.fields(decoder, fields, &waiting)
+	if err != nil && !errors.Is(err, errNoList) {
+		f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
 	}
-	if _, err := decoder.Token(); err != nil {
-		return err
-	}
-	if isList {
+	if isList || err != nil {
 		f.flush(waiting, fields)
-		return nil
+		return err
 	}
 	if fields["metadata"] == nil {
 		return nil
@@ -168,6 +132,41 @@ func (f *dumpFile) document(decoder *json.Decoder) error {
 	}
 	f.object(raw, f.folder, false)
 	return nil
+}
+
+// fields reads what an object has at its top, and of a list the items.
+func (f *dumpFile) fields(decoder *json.Decoder, fields map[string]json.RawMessage, waiting *waitingItems) (isList bool, err error) {
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return isList, err
+		}
+		key, _ := token.(string)
+		if key == "items" {
+			next, err := decoder.Token()
+			switch {
+			case err != nil:
+				return isList, err
+			case next == json.Delim('{'):
+				return isList, errNoList
+			case next == json.Delim('['):
+				err = f.list(decoder, itemKind(fields), waiting)
+			}
+			if isList = true; err != nil { // null is as Go writes an empty one
+				return isList, err
+			}
+			continue
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return isList, err
+		}
+		if fields[key] = value; len(fields) > maxFields {
+			return isList, errFields
+		}
+	}
+	_, err = decoder.Token()
+	return isList, err
 }
 
 var errNoList = errors.New("items is no list")

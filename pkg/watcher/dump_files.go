@@ -179,13 +179,18 @@ const maxPacked = 3
 // addArchive reads the files of a tar. Nothing is written, so that it does not
 // matter what their names are.
 func (d *Dump) addArchive(in io.Reader, name string) {
-	archive := tar.NewReader(newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge))
+	in = newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge)
+	archive := tar.NewReader(in)
 	file := bufio.NewReaderSize(archive, sniffBytes) // one for all: there may be millions of files
 	for {
 		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			// What it is packed in may have a checksum behind it.
+			if _, err = io.Copy(io.Discard, in); err == nil {
+				return
+			}
+		}
 		switch {
-		case errors.Is(err, io.EOF):
-			return
 		case err != nil:
 			d.broken(name, 0, fmt.Errorf("the archive is damaged or cut short here: %w", err))
 			return

@@ -16,6 +16,10 @@ import (
 // sniffBytes is how much of a stream's beginning is looked at to tell what it is.
 const sniffBytes = 64 << 10
 
+// PeekBytes is how much of a packed stream it may take to see that: bzip2 packs up to 900 kB as
+// one, of which nothing is known before all is there.
+const PeekBytes = 1 << 20
+
 // content is what a stream is.
 type content int
 
@@ -28,7 +32,7 @@ const (
 
 // IsDump reports whether a stream holds a snapshot's objects, or an archive of
 // them, rather than a recording. It goes by the beginning, and where that says
-// nothing by the name. Nothing is consumed.
+// nothing by the name. Nothing is consumed; the reader's buffer has PeekBytes.
 func IsDump(in *bufio.Reader, name string) bool {
 	// A recording may come through a pipe, line by line; its first bytes say
 	// what it is, and there is no waiting for more.
@@ -41,7 +45,11 @@ func IsDump(in *bufio.Reader, name string) bool {
 		head, _ = in.Peek(sniffBytes)
 		if packed := packingOf(head); packed != nil {
 			name = unpackedName(name)
-			head = headOf(packed.open(bufio.NewReader(bytes.NewReader(head))))
+			begin := head
+			if head = packed.head(begin); len(head) == 0 && len(begin) == sniffBytes {
+				begin, _ = in.Peek(PeekBytes)
+				head = packed.head(begin)
+			}
 		}
 		if isZip(head) {
 			archive := zipReader{in: bufio.NewReader(bytes.NewReader(head))}
@@ -57,6 +65,11 @@ func IsDump(in *bufio.Reader, name string) bool {
 		c = sniff(asUTF8(head), name)
 	}
 	return c == contentJSON || c == contentYAML || isTar(head)
+}
+
+// head is the beginning of what is packed, as far as it is in that of the stream.
+func (p *packing) head(begin []byte) []byte {
+	return headOf(p.open(bufio.NewReader(bytes.NewReader(begin))))
 }
 
 // headOf is the beginning of what was cut, so that it ends in an error.

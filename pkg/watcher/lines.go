@@ -17,6 +17,8 @@ type lineReader struct {
 	buf   []byte
 	// number of the line that next returned last, from 1.
 	number int
+	// err is why the stream ended, at that line or within it.
+	err error
 }
 
 func newLineReader(in io.Reader, limit int) *lineReader {
@@ -25,8 +27,11 @@ func newLineReader(in io.Reader, limit int) *lineReader {
 
 // next returns the next line without its end, and whether that end was there.
 // The line is valid until the next call. At the end of the stream the error is
-// io.EOF. After errLineTooLong the next line follows.
+// io.EOF, or why it ended there. After errLineTooLong the next line follows.
 func (r *lineReader) next() (line []byte, ended bool, err error) {
+	if r.err != nil {
+		return nil, false, r.err
+	}
 	r.buf = r.buf[:0]
 	tooLong, started := false, false
 	for {
@@ -42,10 +47,11 @@ func (r *lineReader) next() (line []byte, ended bool, err error) {
 		if !tooLong {
 			r.buf = append(r.buf, part...)
 		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
-		case err != nil && (!errors.Is(err, io.EOF) || !started):
+		}
+		switch r.err = err; {
+		case err != nil && !started:
 			return nil, false, err
 		case tooLong:
 			return nil, err == nil, errLineTooLong

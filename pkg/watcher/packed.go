@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/mikelolasagasti/xz"
 )
 
 // packing is a format that one stream is packed in.
@@ -34,12 +34,14 @@ var packings = []packing{
 	{"gzip", begins("\x1f\x8b"), []string{".gz", ".gzip"}, func(in *bufio.Reader) (io.Reader, error) { return gzip.NewReader(in) }},
 	{"bzip2", isBzip2, []string{".bz2"}, func(in *bufio.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil }},
 	{"xz", begins("\xfd7zXZ\x00"), []string{".xz"}, func(in *bufio.Reader) (io.Reader, error) {
-		// The reader would take whatever window the stream asks for.
-		return xz.ReaderConfig{DictCap: 1 << 20}.NewReader(&xzGuard{in: in, most: maxWindow})
+		// Other readers fill the window before they hand anything out, and lose it to an error.
+		out, err := xz.NewReader(in, maxWindow)
+		return pieces{out}, err
 	}},
 	{"Zstandard", begins("\x28\xb5\x2f\xfd"), []string{".zst", ".zstd"}, func(in *bufio.Reader) (io.Reader, error) {
-		return zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		out, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxDumpArchiveBytes))
+		return &allBlocks{in: out}, err
 	}},
 	{"7z", begins("7z\xbc\xaf\x27\x1c"), nil, nil},
 	{"RAR", begins("Rar!\x1a\x07"), nil, nil},
@@ -89,9 +91,13 @@ func (p *packing) open(in *bufio.Reader) (io.Reader, error) {
 	return &unpacked{in: out, of: p}, nil
 }
 
+// damaged says in which format something is wrong. Where the stream ends is not where it should.
 func (p *packing) damaged(err error) error {
-	if p.name == "gzip" {
-		return err // whose errors name it
+	switch {
+	case errors.Is(err, xz.ErrMemlimit):
+		return unpackError{fmt.Errorf("unpacking this %s stream takes a window of more than %s, which rollspan does not read", p.name, mebibytes(maxWindow))}
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
 	}
 	return unpackError{fmt.Errorf("the %s stream is damaged or cut short here: %w", p.name, err)}
 }
@@ -102,18 +108,52 @@ type unpackError struct{ error }
 // Unwrap returns what is wrong.
 func (e unpackError) Unwrap() error { return errors.Unwrap(e.error) }
 
-// unpacked names the format in errors.
+// unpacked names the format in errors. The first is the last: behind it, some readers find an end
+// where there is none.
 type unpacked struct {
-	in io.Reader
-	of *packing
+	in  io.Reader
+	of  *packing
+	err error
 }
 
-func (u *unpacked) Read(p []byte) (int, error) {
-	n, err := u.in.Read(p)
+func (u *unpacked) Read(p []byte) (n int, err error) {
+	if u.err != nil {
+		return 0, u.err
+	}
+	n, err = u.in.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = u.of.damaged(err)
 	}
+	u.err = err
 	return n, err
+}
+
+// pieces reads no more than a little at a time: what an xz reader got so far is lost to the error
+// that it finds.
+type pieces struct{ in io.Reader }
+
+func (r pieces) Read(p []byte) (int, error) {
+	const most = 512
+	return r.in.Read(p[:min(most, len(p))])
+}
+
+// allBlocks hands out what a Zstandard decoder has of a block ahead of the error that its checksum
+// is wrong or missing. The decoder itself does so behind it.
+type allBlocks struct {
+	in  io.Reader
+	err error
+}
+
+func (b *allBlocks) Read(p []byte) (n int, err error) {
+	if b.err == nil {
+		if n, b.err = b.in.Read(p); b.err == nil || n > 0 {
+			return n, nil
+		}
+	}
+	if n, _ = b.in.Read(p); n > 0 {
+		return n, nil
+	}
+	return 0, b.err
 }
 
 // unpackedName is a packed file's name without what says so.
@@ -133,183 +173,3 @@ func isNoise(head []byte) bool {
 }
 
 var errNoise = errors.New("this is binary data, neither a recording nor a dump nor an archive that rollspan reads")
-
-// xzGuard reads an xz stream, and fails at a block that asks for a larger window than it may.
-// It follows the stream's structure as far as that takes (https://tukaani.org/xz/xz-file-format.txt,
-// and the chunks of LZMA2, of which each begins with its size).
-type xzGuard struct {
-	in   *bufio.Reader
-	most int64
-	next func() error // looks at what comes next, and says how long it is
-	pass int          // bytes that may pass unseen; -1: all
-	// check is the size of a block's checksum, and packed how much of a block there was.
-	check, packed int
-	// numbers is how many there are still to come of an index.
-	numbers uint64
-}
-
-var errXZ = errors.New("xz: this is no block of LZMA2")
-
-func (g *xzGuard) Read(p []byte) (int, error) {
-	if g.next == nil {
-		g.next = g.header
-	}
-	for g.pass == 0 {
-		if err := g.next(); err != nil {
-			return 0, err
-		}
-	}
-	if g.pass > 0 && len(p) > g.pass {
-		p = p[:g.pass]
-	}
-	n, err := g.in.Read(p)
-	if g.pass > 0 {
-		g.pass -= n
-	}
-	return n, err
-}
-
-// peek returns as much as is there of so many bytes: what is cut short the decoder finds out.
-func (g *xzGuard) peek(n int) ([]byte, bool) {
-	head, _ := g.in.Peek(n)
-	if len(head) < n {
-		g.pass = -1
-		return nil, false
-	}
-	return head, true
-}
-
-func (g *xzGuard) header() error {
-	const size = 12
-	head, ok := g.peek(size)
-	if !ok {
-		return nil
-	}
-	g.check = 0
-	if kind := int(head[7] & 0x0f); kind > 0 {
-		g.check = 4 << ((kind - 1) / 3)
-	}
-	g.pass, g.next = size, g.block
-	return nil
-}
-
-func (g *xzGuard) block() error {
-	head, ok := g.peek(1)
-	if !ok {
-		return nil
-	}
-	if head[0] == 0 { // the index: no more blocks
-		g.pass, g.packed, g.next = 1, 1, g.index
-		return nil
-	}
-	size := (int(head[0]) + 1) * 4
-	if head, ok = g.peek(size); !ok {
-		return nil
-	}
-	flags, fields := head[1], head[2:]
-	for _, sized := range []byte{0x40, 0x80} {
-		if flags&sized != 0 {
-			for len(fields) > 0 && fields[0]&0x80 != 0 {
-				fields = fields[1:]
-			}
-			fields = fields[min(1, len(fields)):]
-		}
-	}
-	if flags&3 != 0 || len(fields) < 3 || fields[0] != 0x21 || fields[1] != 1 || fields[2] > 40 {
-		return errXZ
-	}
-	window := int64(1)<<32 - 1
-	if bits := fields[2]; bits < 40 {
-		window = int64(2|bits&1) << (bits/2 + 11)
-	}
-	if window > g.most {
-		return fmt.Errorf("xz: unpacking it takes a window of %s, more than %s", mebibytes(window), mebibytes(g.most))
-	}
-	g.pass, g.packed, g.next = size, 0, g.chunk
-	return nil
-}
-
-// index begins with how many blocks there were. Of each it has two sizes.
-func (g *xzGuard) index() error {
-	if n, ok := g.number(); ok {
-		g.numbers, g.next = 2*n, g.sizes
-	}
-	return nil
-}
-
-func (g *xzGuard) sizes() error {
-	if g.numbers > 0 {
-		g.numbers--
-		g.number()
-		return nil
-	}
-	const checksum, footer = 4, 12
-	g.pass, g.next = (4-g.packed%4)%4+checksum+footer, g.another
-	return nil
-}
-
-// number reads a number of an index, of which each byte has seven bits.
-func (g *xzGuard) number() (n uint64, ok bool) {
-	const most = 9
-	for size := 1; size <= most; size++ {
-		head, ok := g.peek(size)
-		if !ok {
-			return 0, false
-		}
-		last := head[size-1]
-		n |= uint64(last&0x7f) << (7 * (size - 1))
-		if last < 0x80 {
-			g.pass, g.packed = size, (g.packed+size)%4
-			return n, true
-		}
-	}
-	g.pass = -1
-	return 0, false
-}
-
-// another looks for a stream behind one, as `cat` puts it there, and for zeros between them.
-func (g *xzGuard) another() error {
-	const padding = 4
-	head, ok := g.peek(padding)
-	switch {
-	case !ok:
-	case bytes.Equal(head, make([]byte, padding)):
-		g.pass = padding
-	default:
-		g.next = g.header
-	}
-	return nil
-}
-
-func (g *xzGuard) chunk() error {
-	head, ok := g.peek(1)
-	if !ok {
-		return nil
-	}
-	n := 0
-	switch control := head[0]; {
-	case control == 0:
-		n = 1
-		padding := (4 - (g.packed+n)%4) % 4
-		g.pass, g.next = n+padding+g.check, g.block
-		return nil
-	case control <= 2:
-		if head, ok = g.peek(3); !ok {
-			return nil
-		}
-		n = 3 + int(head[1])<<8 + int(head[2]) + 1
-	case control >= 0x80:
-		if head, ok = g.peek(5); !ok {
-			return nil
-		}
-		n = 5 + int(head[3])<<8 + int(head[4]) + 1
-		if control >= 0xc0 {
-			n++
-		}
-	default:
-		return errXZ
-	}
-	g.packed = (g.packed + n) % 4
-	g.pass = n
-	return nil
-}

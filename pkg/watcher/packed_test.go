@@ -7,6 +7,7 @@ import (
 	"compress/bzip2"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -109,11 +110,19 @@ func TestPackedOneBehindTheOther(t *testing.T) {
 	}
 
 	wide := packers[".xz"](t, []byte(dumpedPod))
-	wide[16] = 40 // the window of the first block
+	widen(wide, 12)
 	_, broken, _ := readDump(t, file{"a.xz", string(packers[".xz"](t, []byte(dumpedPod+"\n"))) + string(wide)})
-	if len(broken) != 1 || !strings.Contains(broken[0], "a window of 4095 MiB") {
+	if len(broken) != 1 || !strings.Contains(broken[0], "a window of more than 64 MiB") {
 		t.Errorf("a wide window in the second stream: %q", broken)
 	}
+}
+
+// widen has the block of an xz stream that begins somewhere ask for a window of four gigabytes.
+func widen(stream []byte, at int) {
+	header := stream[at : at+(int(stream[at])+1)*4]
+	sum := len(header) - crc32.Size
+	header[bytes.Index(header, []byte{0x21, 1})+2] = 40
+	binary.LittleEndian.PutUint32(header[sum:], crc32.ChecksumIEEE(header[:sum]))
 }
 
 // bzipped is dumpedPod and a line break, made by bzip2.
@@ -172,7 +181,7 @@ func TestPackedInputThatIsNotRead(t *testing.T) {
 	second := 12 + bytes.Index(window[12:], window[12:18])
 	for i := second + 100; i < len(window)-20; i++ {
 		if bytes.Equal(window[i:i+4], []byte{window[12], window[13], 0x21, 0x01}) {
-			window[i+4] = 40
+			widen(window, i)
 			break
 		}
 	}
@@ -186,7 +195,7 @@ func TestPackedInputThatIsNotRead(t *testing.T) {
 		{"a.rar", "Rar!\x1a\x07\x01\x00", "RAR"},
 		{"a.lz4", "\x04\x22\x4d\x18\x64\x40", "LZ4"},
 		{"a.bin", "\x00\x01\x02\x1b[2Jnoise\n\x00\x07", "binary data"},
-		{"a.xz", string(window), "a window of 4095 MiB"},
+		{"a.xz", string(window), "a window of more than 64 MiB"},
 		{"cut.xz", damaged(".xz"), "the xz stream is damaged or cut short"},
 		{"cut.zst", damaged(".zst"), "the Zstandard stream is damaged or cut short"},
 		{"cut.zip", damaged(".zip"), "the zip is damaged or cut short"},

@@ -3,7 +3,6 @@ package watcher
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,9 +64,7 @@ func NewRecordingReader(in io.Reader, file string) *RecordingReader {
 	var text io.Reader = buffered
 	switch packed := packingOf(head); {
 	case packed != nil:
-		if text, r.start = packed.open(buffered); errors.Is(r.start, io.EOF) || errors.Is(r.start, io.ErrUnexpectedEOF) {
-			r.start = fmt.Errorf("the packed file is damaged or cut short: %w", r.start)
-		}
+		text, r.start = packed.open(buffered)
 	case isZip(head):
 		text, r.start = onlyFile(buffered)
 	case isNoise(head):
@@ -131,9 +128,6 @@ func (r *RecordingReader) Next() (causality.Observation, error) {
 		case isDamage(err):
 			r.done = true
 			return causality.Observation{}, r.damaged(err)
-		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
-			r.done = true
-			return causality.Observation{}, r.damaged(fmt.Errorf("the gzip stream is damaged or cut short here: %w", err))
 		case err != nil:
 			r.done = true
 			return causality.Observation{}, fmt.Errorf("%s: %w", r.file, err)
@@ -144,7 +138,10 @@ func (r *RecordingReader) Next() (causality.Observation, error) {
 		}
 		o, skip, err := r.parse(line)
 		if err != nil {
-			if !ended && o.Object == nil {
+			switch cut := !ended && o.Object == nil; {
+			case cut && !errors.Is(r.lines.err, io.EOF):
+				continue // to what is wrong with the stream
+			case cut:
 				err = fmt.Errorf("the recording ends within this line: %w", err)
 			}
 			return o, r.damaged(err)
