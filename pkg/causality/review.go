@@ -20,6 +20,9 @@ const keepChanges = 8
 // wanted says.
 func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	again := e.takeNews(w, wanted)
+	if w.ConfirmRollback(e.podsOf[w.ObjectID]) {
+		e.numbered(w)
+	}
 	if c := w.Current(); c != nil && e.workloads[w.ObjectID] == w {
 		e.issued.SetCurrent(&w.Ledger, c.Identity(w.Unique())) // sent or not: after a restart the engine before sent it
 	}

@@ -51,9 +51,12 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 		d.Annotations["deployment.kubernetes.io/revision"] = val
 	case "manager": // name or name/subresource
 		name, sub, _ := strings.Cut(val, "/")
+		owned := `{"f:spec":{"f:template":{},"f:replicas":{}}}`
+		if sub == "scale" { // which has no template
+			owned = `{"f:spec":{"f:replicas":{}}}`
+		}
 		d.ManagedFields = append(d.ManagedFields, metav1.ManagedFieldsEntry{
-			Manager: name, Subresource: sub, Time: &second,
-			FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:template":{},"f:replicas":{}}}`),
+			Manager: name, Subresource: sub, Time: &second, FieldsV1: metav1.NewFieldsV1(owned),
 		})
 	case "unmanaged": // a manager owns nothing any more
 		d.ManagedFields = slices.DeleteFunc(d.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == val })

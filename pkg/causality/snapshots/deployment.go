@@ -91,8 +91,8 @@ func (d *snapshotDeployment) lastProgress() time.Time {
 // over reports whether the last revision is rolled out.
 func (d *snapshotDeployment) over() bool {
 	if d.isOver == nil {
-		over := workloads.DeploymentIsComplete(d.Deployment, d.wanted()) ||
-			workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{}).RolledOut || d.lostPodsSince()
+		st := workloads.ReadDeployment(d.Deployment, stream.Observation{}, &workloads.Workload{})
+		over := workloads.DeploymentIsComplete(d.Deployment, d.wanted()) || st.RolledOut || st.Held() || d.lostPodsSince()
 		d.isOver = &over
 	}
 	return *d.isOver

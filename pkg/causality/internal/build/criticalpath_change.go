@@ -58,6 +58,7 @@ func (b *changeBuilder) addCriticalPath() {
 	}
 	later := b.stillGoingOn()
 	path := critpath.New(slices.Concat(b.spans, later), b.root, b.plan.Work)
+	path.Unseen = b.stepsUnseen()
 	blockers := b.blockers()
 	cause := b.root
 	var next *blocker

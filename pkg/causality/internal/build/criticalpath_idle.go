@@ -207,6 +207,18 @@ func (b *changeBuilder) notSeen() *unseen {
 	return b.unseen
 }
 
+// stepsUnseen are the steps of before the list that the watch began with, of whose pods none is told of:
+// they had ended by then, or had been asked to.
+func (b *changeBuilder) stepsUnseen() map[*spans.Span]bool {
+	unseen := map[*spans.Span]bool{}
+	for step, s := range b.spanOf {
+		if step.Initial && step.Up() && len(b.plan.StartsOf[step]) == 0 && b.plan.Shortfalls[step].Pods == 0 {
+			unseen[s] = true
+		}
+	}
+	return unseen
+}
+
 // waitsForStarts reports whether the change was complete only when its pods were Ready.
 func (b *changeBuilder) waitsForStarts() bool {
 	return b.change.Outcome() == attr.OutcomeComplete && (b.change.Kind == attr.ChangeRollout || b.change.Kind == attr.ChangeScale)

@@ -50,6 +50,8 @@ type Path struct {
 	work     *evidence.Work
 	// within are the spans that the walk is inside of. It goes into none of them again.
 	within map[*spans.Span]bool
+	// Unseen are the spans of which nothing tells what their own time went by with.
+	Unseen map[*spans.Span]bool
 }
 
 // New returns the path of the change that root is the span of, which has come as far as
@@ -190,6 +192,9 @@ func (path *Path) Self(s *spans.Span, from time.Time) {
 
 // phaseOf is the phase that a span's own time counts as.
 func (path *Path) phaseOf(s *spans.Span) attr.Phase {
+	if path.Unseen[s] {
+		return attr.PhaseUnknown
+	}
 	var parent kind.Kind
 	if up := path.ByID[s.ParentID]; up != nil {
 		parent = up.Kind

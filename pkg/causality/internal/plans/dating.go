@@ -20,11 +20,13 @@ func (p *Plan) StartOf(c *workloads.Change) time.Time {
 	}
 	at := c.Start
 	for _, of := range p.StepsOf(c) {
-		if !of.Step.Initial {
+		madeForIt := !c.Since.IsZero() && of.Set.Revision == c.Revision && of.Set.RolledBackTo[c.Revision] == 0
+		if !of.Step.Initial || madeForIt {
 			at = at.Before(p.Decided(of.Set, of.Step))
 		}
 	}
-	if c.Kind == attr.ChangeDelete || p.Workload.Direct() {
+	recreates := p.Workload.Recreate && !c.Since.IsZero() // its ReplicaSet is made when the old pods have gone
+	if c.Kind == attr.ChangeDelete || p.Workload.Direct() || recreates {
 		for pod, stop := range p.Stops {
 			switch asked := p.StopAsked(pod); {
 			case stop.Change != c || !pod.Leaving():

@@ -57,7 +57,12 @@ func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads
 		// it gets to it: after a conflict, a pause, or in a long queue.
 		return pending
 	}
-	return p.Workload.ChangeAt(write)
+	c := p.Workload.ChangeAt(write)
+	listed := write.Version == 0 && write.Before(evidence.Write{Arrival: p.Workload.Watched})
+	if listed && c != nil && !c.Since.IsZero() && !set.Direct() && set.Revision != c.Revision {
+		return nil // it is of a revision before, whose pods were there first
+	}
+	return c
 }
 
 // dropLostWithSet leaves out the pods that an orphaned ReplicaSet took along when it

@@ -34,6 +34,8 @@ type Change struct {
 	// MaybeOver that it may have been over by then: pods are missing, which may have been lost.
 	Since             time.Time
 	Listed, MaybeOver bool
+	// held says that no pod had the template when the workload was first seen, which was paused.
+	held bool
 
 	Ended   bool
 	outcome attr.Outcome

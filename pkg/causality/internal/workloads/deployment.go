@@ -64,6 +64,8 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 	st.IsNew = st.Revision == 0 || st.observed == 0
 	st.unnumbered, st.First = st.Revision == 0, st.Revision <= 1
 	st.readTemplate(&in.Spec.Template, w)
+	st.begun = in.Status.UpdatedReplicas > 0
+	st.underWay = st.total > in.Status.UpdatedReplicas // pods of another template are there
 	st.Complete = DeploymentIsComplete(in, st.replicas)
 	// While it is paused, its pods may be without the template that waits.
 	waiting := st.paused && st.observed >= st.generation && st.Available >= st.replicas
@@ -75,6 +77,13 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 	if c == nil {
 		return st
 	}
+	st.readProgressing(c)
+	return st
+}
+
+// readProgressing reads the condition Progressing.
+func (st *State) readProgressing(c *appsv1.DeploymentCondition) {
+	othersLeft := st.underWay
 	st.underWay = c.Reason != NewReplicaSetAvailable
 	switch c.Reason {
 	case ProgressDeadlineExceeded:
@@ -87,10 +96,11 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 	case NewReplicaSetAvailable:
 		// It keeps saying so when pods become unavailable afterwards.
 		st.RolledOut, st.availableAt = true, c.LastUpdateTime.Time
-	case "DeploymentPaused", "DeploymentResumed":
-		st.RolledOut = true
+	case "DeploymentPaused":
+		st.RolledOut, st.pausedAt = !othersLeft, c.LastUpdateTime.Time
+	case "DeploymentResumed":
+		st.RolledOut = !othersLeft
 	}
-	return st
 }
 
 // readTemplate reads the pod template, if it can have changed:

@@ -21,14 +21,47 @@ import (
 func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write, o stream.Observation) {
 	w.lastFailedAt = st.failedAt
 	w.takenUpTemplate, w.created = st.template, meta.GetCreationTimestamp().Time
-	observed := st.observed >= st.generation
-	settled := st.settled()
 	missed := o.Type == watch.Added && !o.Initial && !st.IsNew
-	if !st.IsNew && settled && observed && !missed {
+	if !st.IsNew && st.settled() && st.isObserved() && !missed {
+		if st.othersLeft && o.Initial && !o.Inferred {
+			w.suspectRollback(meta, st, write, o)
+		}
 		return
 	}
 	who := w.writer(meta.GetManagedFields(), true)
-	c := w.Offer(&Change{
+	c := w.firstChange(st, who, write)
+	arrival := o.Time
+	if o.Initial || !st.IsNew {
+		arrival = time.Time{}
+	}
+	waits := st.waits() && !missed
+	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First && (!waits || w.Controller.FixedTemplate), arrival, o.Time)
+	w.doubtStart(c, st, meta.GetCreationTimestamp().Time, o)
+	if !st.IsNew || o.Initial {
+		// Whatever came before this state belongs to the change it shows.
+		c.Opened = evidence.Write{Arrival: c.Start.Earliest}
+	}
+	if st.paused {
+		c.Pauses = append(c.Pauses, st.firstPause(c, waits, o))
+	}
+	if waits {
+		c.held = st.Held()
+		c.Revision, c.RevisionName, c.Cause = 0, "", attr.CauseTemplate
+		c.Opened = write
+		w.takenUpTemplate = kube.PodTemplate{}
+		w.Pending, w.pendingTemplate = c, st.template
+		return
+	}
+	if st.unnumbered {
+		// The first revision will be this one's.
+		w.Pending, w.pendingTemplate = c, st.template
+	}
+	w.Begin(c)
+}
+
+// firstChange is the change that the first state of a workload shows.
+func (w *Workload) firstChange(st State, who kube.Written, write evidence.Write) *Change {
+	return w.Offer(&Change{
 		Kind:         attr.ChangeRollout,
 		Opened:       write,
 		Revision:     st.Revision,
@@ -44,38 +77,36 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		templateHash: st.template.Hash,
 		staleFailure: st.failedAt,
 	})
-	arrival := o.Time
-	if o.Initial || !st.IsNew {
-		arrival = time.Time{}
-	}
-	// The revision is done with, and a later spec waits for its own, if it is a new template at all:
-	// it is not the one that the workload was created with.
-	waits := !st.IsNew && (settled || st.paused) && !missed
-	c.startedBy(meta.GetCreationTimestamp().Time, who, st.First && (!waits || w.Controller.FixedTemplate), arrival, o.Time)
-	w.doubtStart(c, st, meta.GetCreationTimestamp().Time, o)
-	if !st.IsNew || o.Initial {
-		// Whatever came before this state belongs to the change it shows.
-		c.Opened = evidence.Write{Arrival: c.Start.Earliest}
-	}
-	if st.paused {
-		c.Pauses = append(c.Pauses, pause{From: c.Start})
-	}
-	if waits {
-		c.Revision, c.RevisionName, c.Cause = 0, "", attr.CauseTemplate
-		c.Opened = write
-		w.takenUpTemplate = kube.PodTemplate{}
-		w.Pending, w.pendingTemplate = c, st.template
-		return
-	}
-	if st.unnumbered {
-		// The first revision will be this one's.
-		w.Pending, w.pendingTemplate = c, st.template
-	}
-	w.Begin(c)
 }
 
 // settled reports whether a workload has come to rest, well or not.
 func (st *State) settled() bool { return st.Complete || !st.failedAt.IsZero() || st.RolledOut }
+
+// isObserved reports whether the controller has seen the spec of the state.
+func (st *State) isObserved() bool { return st.observed >= st.generation }
+
+// waits reports whether the number of a state is not that of its template. The revision is done
+// with, and a later spec waits for its own, if it is a new template at all: it is not the one that
+// the workload was created with.
+func (st *State) waits() bool {
+	return !st.IsNew && (st.settled() || st.paused && (!st.begun || !st.isObserved()))
+}
+
+// Held reports whether a template waits for the end of a pause: there are pods, and none has it.
+func (st *State) Held() bool { return st.paused && st.isObserved() && !st.begun && st.total > 0 }
+
+// firstPause is the pause in which a workload is that was not seen before. A template that waits
+// was written in it, or with it.
+func (st *State) firstPause(c *Change, waits bool, o stream.Observation) pause {
+	switch {
+	case waits:
+		return pause{From: c.Start}
+	case !st.pausedAt.IsZero():
+		return pause{From: evidence.InSecond(st.pausedAt, time.Time{})}
+	default:
+		return pause{From: evidence.Arrived(o.Time), Listed: true}
+	}
+}
 
 // doubtStart notes how well the start of a change is known of which nothing but the first state
 // of its workload tells: it was since the workload was created.
@@ -89,6 +120,9 @@ func (w *Workload) doubtStart(c *Change, st State, created time.Time, o stream.O
 		c.Listed, c.MaybeOver = true, !st.underWay
 		if undated {
 			c.Since = created
+			if st.Held() {
+				c.Since = evidence.Latest(created, st.pausedAt)
+			}
 		}
 	}
 }
@@ -119,7 +153,8 @@ func (w *Workload) NextState(fields []metav1.ManagedFieldsEntry, st State, write
 func (w *Workload) takenUp(st State) bool {
 	switch w.Controller.Numbers {
 	case numberedByAnnotation:
-		return st.Revision > w.Revision
+		// A template of before that is written again while it is paused has its number at once.
+		return st.Revision > w.Revision || w.Pending != nil && w.Pending.held && st.begun
 	case numberedByNamedRevision:
 		return st.revisionName != "" && st.revisionName != w.revisionName
 	default:
@@ -288,6 +323,9 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 		w.lastFailedAt = st.failedAt
 	}
 	defer func() { w.lastAvailable = evidence.Latest(w.lastAvailable, st.availableAt) }()
+	if st.Complete {
+		w.endSuspected(attr.OutcomeComplete, w.completedAt(fields, st, arrival, write.Arrival), write)
+	}
 	c := w.Current()
 	if w.waits(c) && st.Complete && !st.paused {
 		// The controller has seen it, and needs no new revision.
@@ -376,6 +414,7 @@ func (w *Workload) Delete(at evidence.Moment, write evidence.Write) {
 		w.Begin(w.Pending)
 	}
 	w.Pending = nil
+	w.endSuspected(attr.OutcomeDeleted, at, write)
 	if cur := w.Current(); cur != nil && !cur.Ended {
 		cur.Finish(attr.OutcomeDeleted, at, write)
 	}

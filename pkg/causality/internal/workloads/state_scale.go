@@ -59,11 +59,12 @@ func (w *Workload) scale(fields []metav1.ManagedFieldsEntry, st State, write evi
 
 // supersede ends the change that is open when the next one begins, which a write shows.
 func (w *Workload) supersede(next *Change, write evidence.Write) {
+	at := next.Start
+	w.endSuspected(attr.OutcomeSuperseded, at, next.Opened)
 	cur := w.Current()
 	if cur == nil {
 		return
 	}
-	at := next.Start
 	if n := len(next.Pauses); cur.Kind == attr.ChangeScale && n > 0 && !cur.Opened.Before(next.Opened) {
 		// Its template was written before, and waited for the end of a pause. What
 		// happened until then is the scale's.

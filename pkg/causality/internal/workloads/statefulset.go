@@ -79,6 +79,7 @@ func ReadStatefulSet(in *appsv1.StatefulSet, o stream.Observation, w *Workload) 
 	ready := seen && st.ready >= st.replicas
 	st.Complete = ready && st.updated
 	st.Scaled = seen && st.total == st.replicas && st.Available >= st.replicas
+	st.othersLeft = seen && st.First && !st.IsNew && status.Replicas > status.UpdatedReplicas
 	st.readProgress(in, o, updated, ready)
 	return st
 }

@@ -73,6 +73,7 @@ type Workload struct {
 	// controller has not seen it, or the workload is paused. pendingTemplate is that template.
 	Pending         *Change
 	pendingTemplate kube.PodTemplate
+	suspected       *Change // see ConfirmRollback
 	// Deleted is set when its deletion was asked for, and Gone when there is no such object
 	// any more: one that is deleted in the foreground is there until what it owns is gone. Of
 	// a pod its record says so.
@@ -124,11 +125,18 @@ type State struct {
 	// the number of the first pod.
 	ready, partition int32
 	updated, InOrder bool
-	firstOrdinal     int32
-	OnDelete         bool // pods are replaced when somebody deletes them
-	template         kube.PodTemplate
-	MinReady         time.Duration
-	paused           bool
+	// othersLeft says that a pod has another revision than the only one which the status names,
+	// or is being deleted.
+	othersLeft   bool
+	firstOrdinal int32
+	OnDelete     bool // pods are replaced when somebody deletes them
+	template     kube.PodTemplate
+	MinReady     time.Duration
+	paused       bool
+	// Of a Deployment, begun says that pods have the template, and pausedAt is when its
+	// controller noticed that it is paused; zero if it does not say.
+	begun    bool
+	pausedAt time.Time
 	// atRest says that the next step of a rollout is not held up by pods, where a pause
 	// is not stated.
 	atRest bool
