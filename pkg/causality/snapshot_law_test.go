@@ -46,6 +46,8 @@ type watchedStream struct {
 	unsaid, passedOn map[string]bool
 	// leavesOut are the subjects of which restarts are left out, as there are too many.
 	leavesOut map[string]bool
+	// unheard is until when no Events were heard of: what began with one is told from when its object shows it.
+	unheard time.Time
 }
 
 // streams are all recordings and scenarios.
@@ -341,7 +343,7 @@ func (w *watchedStream) hold(t interface{ Errorf(string, ...any) }, tr spans.Tra
 		if w.resumed(seen, s) {
 			continue // a template that waited for the end of a pause leaves no trace of when it was written
 		}
-		if off := s.Start.Sub(seen.Start); off.Abs() > precision(s, "start") {
+		if off := s.Start.Sub(seen.Start); off.Abs() > precision(s, "start") && (off < 0 || seen.Start.After(w.unheard.Add(snapshotSlack))) {
 			t.Errorf("%s begins %s off: %s to %s, was %s to %s", what, off, s.Start, s.End, seen.Start, seen.End)
 		}
 		// What the newest time that anything states bounds, the snapshot does.
