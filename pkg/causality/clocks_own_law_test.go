@@ -35,7 +35,8 @@ func TestLawALateRecorderIsNoSlowClock(t *testing.T) {
 			grown := rapid.SampledFrom([]int{0, 25_000, 150_000}).Draw(t, "from the first on")
 			replayWith(right, behindSince(obs, lags, obs[0].Time.Add(-time.Duration(grown)*time.Millisecond)))
 			lags = rapid.SliceOfN(rapid.IntRange(0, 900_000), 8, 8).Draw(t, "lags of queues")
-			replayWith(right, behindSince(obs, lags, sinceItsFirst))
+			long := obs[0].Time.Add(-900 * time.Second)
+			replayWith(right, behindSince(obs, lags, rapid.SampledFrom([]time.Time{sinceItsFirst, long}).Draw(t, "begin")))
 		})
 	})
 	if held == 0 {

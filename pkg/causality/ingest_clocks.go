@@ -297,9 +297,9 @@ func (e *Engine) dateEvent(o Observation, in *corev1.Event, clock *clocks.Clock)
 	}
 	s.Version = evidence.NewWrite(in.ResourceVersion, o).Version
 	if s.Fresh && prompt { // one that is written anew, with its count, may have begun long ago
-		late := lateRecorder
-		if clock.InOrder(s) {
-			late = lateQueue
+		late := lateQueue
+		if clock.GoesBack(s) {
+			late = lateRecorder
 		}
 		s.After = evidence.Latest(s.After, written.Add(-late))
 	}

@@ -93,6 +93,7 @@ type Clock struct {
 	slowestBefore time.Duration
 	slowest       time.Duration // since it jumped
 	previous      time.Time     // the news before that of used
+	vouched       time.Time     // the latest that it stated of which the news came at once, by itself
 	late          []doubted
 	behind        lags // what came late alike, one after the other
 	// newest is the newest fresh statement, and latest that of those that are not rounded, and as of
@@ -215,6 +216,7 @@ func (c *Clock) jumps(before, now bounds, likelyUntil int) {
 	c.before, c.now, c.stated, c.slowest, c.behind = before, now, 1, 0, lags{}
 	c.shifted, c.likelyUntil = (before.offset()-now.offset()).Abs() > leap, likelyUntil
 	if c.shifted {
+		c.vouched = time.Time{}
 		c.doubtLate()
 	}
 }
@@ -262,10 +264,10 @@ func (c *Clock) returns(s Statement) bool {
 	return back
 }
 
-// InOrder reports whether a statement that is to be taken in is of no earlier time than the one before
-// it. So a queue would have them: that it comes late proves no clock set back.
-func (c *Clock) InOrder(s Statement) bool {
-	return c != nil && c.newest.version > 0 && s.Version > c.newest.version && !c.newest.goesBack(s)
+// GoesBack reports whether a statement that is to be taken in is of an earlier time than the one before
+// it. A queue would not have them so: where it does not go back, that it comes late proves nothing.
+func (c *Clock) GoesBack(s Statement) bool {
+	return c != nil && s.Version > c.newest.version && c.newest.goesBack(s)
 }
 
 // Reading is by how much to correct a statement that was taken in already.

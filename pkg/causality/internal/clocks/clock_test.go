@@ -2,6 +2,7 @@ package clocks
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -266,3 +267,60 @@ func TestWhatIsStatedLaterIsToldNoEarlier(t *testing.T) {
 		}
 	})
 }
+
+// What comes late may have been stated late, by a recorder that was held up, or by a clock that was set
+// back. Which it was is not known before something comes at once: until then what is told says so.
+func TestWhatComesLateIsDoubtedUntilSomethingComesAtOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cs := New(nil)
+		c, told, version := cs.Of("shop", Source{Node: "a"}), &Told{}, uint64(0)
+		state := func(at time.Time, ahead, late, rounded time.Duration) (is time.Time) {
+			s := Statement{Time: at.Add(ahead), By: at.Add(late), After: at.Add(-lateness), Rounded: rounded}
+			if rounded > 0 {
+				s.Time = s.Time.Truncate(rounded)
+			} else {
+				version++
+				s.Fresh, s.Version = true, version
+			}
+			offset := c.Date(s)
+			c.Came(s)
+			c.Doubt(told, s, offset)
+			return s.Time.Add(-offset)
+		}
+		at := noon
+		for range rapid.IntRange(0, 30).Draw(t, "statements at once") {
+			at = at.Add(3 * time.Second)
+			state(at, 0, 20*time.Millisecond, 0)
+		}
+		at = at.Add(time.Hour)
+		late := time.Duration(rapid.IntRange(1600, 900_000).Draw(t, "late")) * time.Millisecond
+		back := rapid.Bool().Draw(t, "set back")
+		ahead, lag := time.Duration(0), late
+		if back {
+			ahead, lag = -late, 10*time.Millisecond
+		}
+		is := state(at, ahead, lag, 0)
+		if off := at.Sub(is).Abs(); off > lateAtAll && !slices.ContainsFunc(told.Doubts(), func(d Doubt) bool {
+			return d.At.Equal(is) && !at.Before(d.Earliest) && !at.After(d.Latest)
+		}) {
+			t.Fatalf("it is told %s off, and %v is all that is doubted", off, told.Doubts())
+		}
+		// A status in seconds leaves what they hide.
+		if back {
+			return
+		}
+		at = at.Add(lag + time.Minute)
+		state(at, 0, 30*time.Millisecond, time.Second)
+		for _, d := range told.Doubts() {
+			if d.At.Equal(is) && d.Latest.Sub(d.At) > 2*time.Second {
+				t.Fatalf("its clock was right a minute later, and %v is doubted", d)
+			}
+		}
+		if state(at.Add(time.Minute), 0, 30*time.Millisecond, 0); slices.ContainsFunc(told.Doubts(), func(d Doubt) bool { return d.At.Equal(is) }) {
+			t.Fatalf("its clock is right, and %v is doubted", told.Doubts())
+		}
+	})
+}
+
+// lateness is how late an Event may be that waited behind others.
+const lateness = 1000 * time.Second

@@ -1,6 +1,9 @@
 package clocks
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Doubt is how well it is known when that was which a source stated about when its clock jumped:
 // it is told as of At, and was not before Earliest and not after Latest.
@@ -9,8 +12,10 @@ type Doubt struct{ At, Earliest, Latest time.Time }
 const (
 	// maxDoubts bounds what is kept of one object.
 	maxDoubts = 32
-	// Some statements that are late alike are enough to doubt them, where the source's news came at
-	// once before: then its clock was likely set back. They are told as they were stated, as a
+	// maxLate bounds what is kept of one source that came late.
+	maxLate = 64
+	// Some statements that are late alike are enough to doubt them for good, where the source's news came
+	// at once before: then its clock was likely set back. They are told as they were stated, as a
 	// recorder may have been held up, too.
 	alike      = 500 * time.Millisecond
 	lateAtAll  = 1500 * time.Millisecond
@@ -20,17 +25,23 @@ const (
 	overtaken = 5 * time.Second
 )
 
-// doubted is a statement that came late, of which a jump that shows later may be the reason.
+// doubted is a statement that came late, of which a jump that shows later may be the reason, and how
+// well it is known until then.
 type doubted struct {
 	Statement
-	at   time.Time // as it is told
-	told *Told
+	at    time.Time // as it is told
+	told  *Told
+	doubt Doubt
+	// unknown says that it is doubted already.
+	unknown bool
 }
 
 // Doubt notes with what is told of an object how well it is known when that was which a statement
 // is about, where the clock has jumped and has stated too little on that side of the jump to be
-// known by. What comes late is kept until something comes at once: the clock may have been set
-// back, which shows by what follows.
+// known by. Where something comes late, its recorder may have been held up or the clock may have
+// been set back: of an Event that is not known until something comes at once. Believed, unless what
+// follows shows otherwise, is what is of no later than what came at once before, and a status, which
+// kubelets write up to ten seconds late.
 func (c *Clock) Doubt(told *Told, s Statement, offset time.Duration) {
 	if c == nil || s.Time.IsZero() || offset.Abs() > Furthest {
 		return
@@ -39,20 +50,41 @@ func (c *Clock) Doubt(told *Told, s Statement, offset time.Duration) {
 	if c.little(offset) {
 		told.doubt(s, c.interval(s, at))
 	}
-	late := s.By.Sub(at)
-	switch {
+	d := Doubt{At: at, Earliest: at, Latest: s.By}
+	switch late := s.By.Sub(at); {
 	case late <= leap+s.Rounded:
-		if s.Rounded == 0 {
-			c.late = nil
-		}
+		c.cameAtOnce(late)
+		c.vouched = later(c.vouched, s.Time.Add(s.Rounded))
 	case c.isBehind():
-		told.doubt(s, Doubt{At: at, Earliest: at, Latest: s.By})
+		told.doubt(s, d)
 	default:
-		if len(c.late) == few {
+		if len(c.late) == maxLate {
 			c.late = c.late[1:]
 		}
-		c.late = append(c.late, doubted{s, at, told})
+		unknown := s.Fresh && late > lateAtAll && s.Time.After(c.vouched)
+		if unknown {
+			told.doubt(s, d)
+		}
+		c.late = append(c.late, doubted{s, at, told, d, unknown})
 	}
+}
+
+// cameAtOnce takes in that something came within so much of what it states: the clock was behind by
+// no more, so that what came late before was not later by more than that.
+func (c *Clock) cameAtOnce(within time.Duration) {
+	late := c.late[:0]
+	for _, l := range c.late {
+		if latest := l.at.Add(within); l.unknown && latest.Before(l.doubt.Latest) {
+			l.told.believe(l.doubt)
+			l.doubt.Latest = latest
+			l.told.doubt(l.Statement, l.doubt)
+		}
+		if within > leap {
+			late = append(late, l)
+		}
+	}
+	clear(c.late[len(late):])
+	c.late = late
 }
 
 // comes takes in how late a statement came.
@@ -73,8 +105,10 @@ func (c *Clock) comes(s Statement) {
 	if !c.isBehind() {
 		return
 	}
-	for _, d := range c.late {
-		d.told.doubt(d.Statement, Doubt{At: d.at, Earliest: d.at, Latest: d.By})
+	for _, l := range c.late {
+		if !l.unknown { // else it is
+			l.told.doubt(l.Statement, l.doubt)
+		}
 	}
 	c.late = nil
 }
@@ -135,6 +169,7 @@ func (d Doubt) or(as time.Time, s Statement) Doubt {
 // before that.
 func (c *Clock) doubtLate() {
 	for _, l := range c.late {
+		l.told.believe(l.doubt)
 		l.told.doubt(l.Statement, Doubt{At: l.at, Earliest: l.at, Latest: l.at}.or(l.Time.Add(-c.now.offset()), l.Statement))
 	}
 	c.late = nil
@@ -149,6 +184,13 @@ func (t *Told) doubt(s Statement, d Doubt) {
 		t.doubts = t.doubts[1:]
 	}
 	t.doubts = append(t.doubts, d)
+}
+
+// believe takes back a doubt.
+func (t *Told) believe(d Doubt) {
+	if i := slices.Index(t.doubts, d); i >= 0 {
+		t.doubts = slices.Delete(t.doubts, i, i+1)
+	}
 }
 
 // Doubts are of those times that the object states about when a clock jumped.
