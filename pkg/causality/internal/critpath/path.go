@@ -90,7 +90,8 @@ func (path *Path) Take(s *spans.Span, phase attr.Phase, what string, from time.T
 	if !from.Before(path.At) {
 		return
 	}
-	if n := len(path.segments); n > 0 && path.segments[n-1].what == what && path.segments[n-1].subject == s.Subject {
+	n := len(path.segments)
+	if n > 0 && (phase == attr.PhaseController && path.isInstant(from) || path.segments[n-1].what == what && path.segments[n-1].subject == s.Subject) {
 		path.segments[n-1].from = from
 	} else {
 		path.segments = append(path.segments, segment{phase: phase, what: what, subject: s.Subject, from: from, until: path.At})
@@ -103,6 +104,10 @@ func (path *Path) Take(s *spans.Span, phase attr.Phase, what string, from time.T
 		path.marked[up] = true
 	}
 }
+
+// isInstant reports whether a moment is the one before where the path has come. What is known to the
+// second has its last nanosecond, so that what came next comes later: its controller took no time.
+func (path *Path) isInstant(from time.Time) bool { return path.At.Sub(from) == time.Nanosecond }
 
 // Advances does one step of the walk and reports whether that brought it nearer to the
 // beginning of the change. A step that does not is the last one: what follows would be
