@@ -23,6 +23,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 		n = &nodes.Record{
 			Object:     e.track(id, in.Name),
 			Created:    in.CreationTimestamp.Time,
+			FirstSeen:  o.Time,
 			Problems:   e.nodes.Problems,
 			Conditions: map[corev1.NodeConditionType]*nodes.Condition{},
 		}

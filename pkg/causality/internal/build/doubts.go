@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
-	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -19,7 +18,7 @@ import (
 
 // tellsOf notes that the trace tells of an object, whose times may be known worse than to the
 // second. What is in doubt of some of these it does not tell.
-func (b *builder) tellsOf(about *podlife.Object, but ...evidence.DoubtOf) {
+func (b *builder) tellsOf(about doubtful, but ...evidence.DoubtOf) {
 	for _, d := range about.Doubts() {
 		if !slices.Contains(but, d.Of) {
 			b.doubt(about, d)
@@ -27,8 +26,14 @@ func (b *builder) tellsOf(about *podlife.Object, but ...evidence.DoubtOf) {
 	}
 }
 
+// doubtful is an object whose times may be known worse than to the second.
+type doubtful interface {
+	Subject() string
+	Doubts() evidence.Doubts
+}
+
 // doubt notes a doubt about an object.
-func (b *builder) doubt(about *podlife.Object, d evidence.Doubt) {
+func (b *builder) doubt(about doubtful, d evidence.Doubt) {
 	if b.doubts == nil {
 		b.doubts = map[string]evidence.Doubts{}
 	}
@@ -113,7 +118,7 @@ var boundariesOf = map[kind.Kind][2]evidence.Boundary{
 	kind.StartupProbe:     {evidence.AnyBoundary, evidence.EndOfBoot},
 	kind.ReadinessProbe:   {evidence.EndOfBoot, evidence.EndOfStart},
 	kind.NotReady:         {evidence.BeginOfUnready, evidence.EndOfStart},
-	kind.Unschedulable:    {evidence.AnyBoundary, evidence.EndOfReason},
+	kind.Unschedulable:    {evidence.BeginOfReason, evidence.EndOfReason},
 	kind.ScaleUp:          {evidence.BeginOfStep, evidence.EndOfStart},
 	kind.ScaleDown:        {evidence.BeginOfStep, evidence.EndOfStop},
 	kind.PodStop:          {evidence.AnyBoundary, evidence.EndOfStop},

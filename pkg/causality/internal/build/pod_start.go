@@ -59,7 +59,7 @@ func (b *builder) podStart(parent trace.SpanID, pod *podlife.Pod, attrs []attrib
 
 // podPhases builds the spans of a pod's start, without noting that they are handed out.
 func (b *builder) podPhases(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, cause, cut time.Time) (*startBuilder, podlife.Timeline) {
-	b.tellsOf(pod.Object)
+	b.tellsOf(pod)
 	tl := pod.Timeline(cut)
 	start := evidence.Latest(tl.Created, cause)
 	end := tl.Over(pod)

@@ -45,7 +45,7 @@ func (b *builder) podStopping(parent trace.SpanID, pod *podlife.Pod, attrs []att
 
 // podStoppingUntil builds the spans of a pod's end, which was over at end.
 func (b *builder) podStoppingUntil(parent trace.SpanID, pod *podlife.Pod, attrs []attribute.KeyValue, asked, cause, end time.Time) *stopBuilder {
-	b.tellsOf(pod.Object)
+	b.tellsOf(pod)
 	start := evidence.Latest(asked, cause)
 	attrs = append(slices.Clip(attrs), pod.Attributes()...)
 	sb := &stopBuilder{builder: b, pod: pod, attrs: attrs}

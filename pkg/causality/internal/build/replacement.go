@@ -91,7 +91,7 @@ type CutOff struct {
 // is one. It returns the disruption of the node that led to the loss, too.
 func ReplacementTrace(p *plans.Plan, lost, next *podlife.Pod, how attr.Outcome, cut CutOff) (spans.Trace, *nodes.Disruption) {
 	b := NewReplacement(p, lost, false)
-	b.tellsOf(lost.Object, evidence.DoubtOfStart, evidence.DoubtOfReady)
+	b.tellsOf(lost, evidence.DoubtOfStart, evidence.DoubtOfReady)
 	start := lossBegan(p, lost)
 	end := replacedAt(lost, next, how, start, cut.Now)
 	alone := next == nil && NeverReplaced(p, lost)
@@ -208,10 +208,10 @@ func attachLoss(p *plans.Plan, root *spans.Span, set *workloads.PodSet, lost, ne
 	}
 }
 
-// keptFrom reports whether an Event about the set of a lost pod says that no pod could be
-// made in its place, for a quota or a webhook, while it was waited for.
+// keptFrom reports whether an Event about the set of a lost pod says that this one could not be
+// deleted, or that none could be made in its place, for a quota or a webhook, while it was waited for.
 func keptFrom(root *spans.Span, ev *podlife.Event) bool {
-	return ev.Reason == "FailedCreate" && within(ev.First(), root.Start, root.End)
+	return (ev.Reason == "FailedCreate" || ev.Reason == "FailedDelete") && within(ev.First(), root.Start, root.End)
 }
 
 // attachAnnounced puts on the span of a pod's loss what the kubelet ended the pod for.

@@ -124,7 +124,7 @@ func (restart *Restart) Cause() string {
 		return attr.CauseRule
 	case restart.Killed != nil:
 		return podlife.StopReasonFor(restart.Killed.Message).Cause
-	case restart.Ended.Vanished:
+	case restart.Ended.Vanished, podlife.LostByRuntime(restart.Ended.ExitCode, restart.Ended.Reason):
 		return attr.CauseVanished
 	default:
 		return attr.CauseExit
@@ -160,7 +160,7 @@ func newRestart(p *plans.Plan, restart *Restart) *builder {
 		workload: p.Workload,
 		app:      p.Workload.AppIn(pod, container),
 	}
-	b.tellsOf(pod.Object, evidence.DoubtOfStart)
+	b.tellsOf(pod, evidence.DoubtOfStart)
 	return b
 }
 

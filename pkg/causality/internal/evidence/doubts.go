@@ -70,7 +70,8 @@ const (
 	BeginOfRestart
 	BeginOfUnready  // a pod is not Ready any more
 	BeginOfStep     // a ReplicaSet was scaled
-	EndOfReason     // why no node took a pod
+	BeginOfReason   // why no node took a pod
+	EndOfReason     // the same
 	BeginOfCreation // of the start of a container, after its pull; the back off before it ends then
 )
 
@@ -104,6 +105,8 @@ func (d Doubt) isOf(of Boundary) bool {
 		return of == BeginOfStep
 	case stream.DoubtOfReason:
 		return of == EndOfReason
+	case stream.DoubtOfRefusal:
+		return of == BeginOfReason
 	case stream.DoubtOfCreation:
 		return of == BeginOfCreation
 	case stream.DoubtOfAny, stream.DoubtOfStart:

@@ -37,6 +37,7 @@ func NewNodes(problems []string) Nodes {
 type Record struct {
 	*podlife.Object
 	Created     time.Time
+	FirstSeen   time.Time
 	Problems    []corev1.NodeConditionType // those of Nodes
 	Conditions  map[corev1.NodeConditionType]*Condition
 	unscheduled bool        // spec.unschedulable

@@ -16,6 +16,7 @@ import (
 // not be the first: containers may have been restarted, and a probe or the node may have failed
 // since. What of this cannot be known gets a doubt, so that whoever tells of it says so.
 func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
+	p.listed = seen
 	first := p.firstStarts(in)
 	first.tellReady = !IsProbed(&in.Spec) && !first.last.IsZero() && first.reported
 	p.doubtListedStarts(first)

@@ -48,6 +48,7 @@ type Pod struct {
 	stateSeen   time.Time // arrival of its latest state
 	Predecessor types.UID // of the pod that had its name before it, if one did
 	Initial     bool      // it was there before the watcher was
+	listed      time.Time // when the list that a watch begins with had it; zero if none had
 	Inferred    bool      // it was reconstructed from a snapshot: see stream.Observation
 	// LostFirst and ReadyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.

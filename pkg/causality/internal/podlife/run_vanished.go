@@ -19,6 +19,11 @@ import (
 // container's restart rule.
 const RestartingAll = "RestartingAllContainers"
 
+// LostByRuntime reports whether containerd gave a run this code and this reason as it did not know what
+// had become of it, when it was started itself: the program need not have exited, and ended at
+// some time before (unknownExitCode of github.com/containerd/containerd/internal/cri/server).
+func LostByRuntime(code int32, reason string) bool { return code == 255 && reason == "Unknown" }
+
 // observeVanished ends the run that is on if the status says that the container
 // has vanished, and reports whether it does: a run that nobody saw never was.
 func (c *Container) observeVanished(s *corev1.ContainerStatus, seen time.Time) bool {
