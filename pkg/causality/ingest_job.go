@@ -37,6 +37,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	e.observeContexts(w, in, write, o.Initial || !w.Seen && kube.IsBuiltIn(kube.ControllerRef(in), kube.KindCronJob))
 	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
 	done := workloads.FinishedJobCondition(in)
+	w.ToResume = suspended && done == nil && w.Current() == nil
 	created := evidence.InSecond(in.CreationTimestamp.Time, arrival)
 	if in.CreationTimestamp.IsZero() {
 		created = evidence.Arrived(o.Time)

@@ -95,6 +95,7 @@ func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 	if c := workloads.JobCondition(in, batchv1.JobSuspended); c != nil {
 		start.Status.Conditions = []batchv1.JobCondition{*c}
 	}
+	snap.emitSuspended(in, began)
 	snap.emit(began, rankSpec, watch.Added, start)
 	at := began
 	if in.Status.StartTime != nil {
@@ -107,6 +108,17 @@ func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 		snap.emitPod(pod, evidence.Earliest(snap.begin, began))
 	}
 	snap.emit(at, rankStatus, watch.Modified, in)
+}
+
+// emitSuspended emits that a Job which was resumed was there before, and suspended.
+func (snap *snapshot) emitSuspended(in *batchv1.Job, resumed time.Time) {
+	at := evidence.Latest(snap.begin, in.CreationTimestamp.Time)
+	if !at.Before(resumed) {
+		return
+	}
+	before := in.DeepCopy()
+	before.Status, before.Spec.Suspend = batchv1.JobStatus{}, new(true)
+	snap.emit(at, rankListed, watch.Added, before)
 }
 
 // emitDirect emits the past of a workload that makes its pods itself: its creation and its
