@@ -57,31 +57,23 @@ var partsOf = []struct {
 var untoldWithoutEvents = map[string]string{
 	"killed-in-an-unknown-state.txt":   "the kubelet has lost the status of the run before",
 	"restarted-as-a-whole.txt":         "the kubelet has lost the status of the runs before",
-	"restart-waits-for-others.txt":     "nothing tells that a container was stopped for all to be",
 	"static-pod-changed.txt":           "nothing tells that a static pod is stopped for another",
 	"static-pod-changes-otherwise.txt": "nothing tells that a static pod is stopped for another",
 	"rolling-update-undo-scale-restart": "nothing tells when a ReplicaSet with none of its pods left was scaled down, nor when a pod was asked " +
 		"to go that its kubelet has stopped",
-	"superseded-rollouts":        "as before",
-	"statefulset-rolling-update": "as before",
-	"paused-and-resumed":         "as before",
+	"superseded-rollouts": "as before",
 }
 
 // untoldWithoutSomeEvents are those of which dumps without some of their Events are, and why.
 var untoldWithoutSomeEvents = map[string]string{
 	"killed-in-an-unknown-state.txt":    untoldWithoutEvents["killed-in-an-unknown-state.txt"],
 	"restarted-as-a-whole.txt":          untoldWithoutEvents["restarted-as-a-whole.txt"],
-	"restart-waits-for-others.txt":      untoldWithoutEvents["restart-waits-for-others.txt"],
 	"static-pod-changed.txt":            untoldWithoutEvents["static-pod-changed.txt"],
 	"static-pod-changes-otherwise.txt":  untoldWithoutEvents["static-pod-changes-otherwise.txt"],
 	"rolling-update-undo-scale-restart": "steps and pods that are gone are known by what Events are left, each of which may be of another step",
 	"superseded-rollouts":               "as before",
 	"statefulset-rolling-update":        "as before",
-	"daemonset-rolling-update":          "as before",
-	"paused-and-resumed":                "as before",
-	"traceparent-annotation":            "as before",
 	"restarts-that-pull.txt":            "nothing tells of tries to pull an image, nor that the pod's sandbox was made anew",
-	"sandbox-changed.txt":               "nothing tells that the pod's sandbox was made anew",
 	"crash-loop-by-events-alone.txt":    "no status tells that a container has crashed",
 	"volume-never-comes.txt":            "nothing tells which of its volumes a pod waited for",
 	"volume-is-provisioned.txt":         "nothing tells when one of several volumes was attached",

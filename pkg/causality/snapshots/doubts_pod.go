@@ -13,11 +13,11 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
-// doubtKilled says of a run that a signal ended, as the kubelet ends what it stops, that it may
-// have begun to stop it before: nobody says so, and nothing tells whether all Events about the container
+// doubtKilled says of a run that ended as those do that the kubelet stops that it may have
+// begun to stop it before: nobody says so, and nothing tells whether all Events about the container
 // are there. It takes a grace period at most.
 func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.ContainerStateTerminated, events *podEvents) {
-	if events == nil || !podlife.EndedBySignal(t.ExitCode, t.Reason) {
+	if events == nil || !podlife.MayBeKilled(t.ExitCode, t.Reason, pod.isWatched(s.Name)) {
 		return
 	}
 	end := endOfRun(t, events)
@@ -37,6 +37,18 @@ func (pod *snapshotPod) doubtKilled(s *corev1.ContainerStatus, t *corev1.Contain
 	for _, at := range said {
 		pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: end, Of: stream.DoubtOfKill, Container: s.Name})
 	}
+}
+
+// isWatched reports whether a probe may have the kubelet stop a container.
+func (pod *snapshotPod) isWatched(container string) bool {
+	for _, containers := range [][]corev1.Container{pod.final.Spec.InitContainers, pod.final.Spec.Containers} {
+		for i := range containers {
+			if c := &containers[i]; c.Name == container {
+				return c.LivenessProbe != nil || c.StartupProbe != nil
+			}
+		}
+	}
+	return false
 }
 
 // doubtCreations says of the containers of which no Events are there that the kubelet may have

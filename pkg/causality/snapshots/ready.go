@@ -215,11 +215,24 @@ func (pod *snapshotPod) learnEnds(until time.Time, probed bool, events *podEvent
 		if started := t.StartedAt.Time; !probed && restarted == 1 && reported && started.After(evidence.Latest(pod.ready, pod.readyFrom)) {
 			pod.learn(started, func(to *corev1.Pod) { setCondition(to, readySince(started)) })
 		}
+		if again := startOf(s.State); again.After(t.FinishedAt.Time) && pod.endedBetween(again, until) {
+			// As another container ended later, the latest transition is not of this one.
+			pod.learn(again, func(to *corev1.Pod) { setCondition(to, readySince(again)) })
+			pod.doubt(stream.Doubt{At: again, Earliest: again, Latest: until, Of: stream.DoubtOfReady})
+		}
 		pod.unready = evidence.Earliest(pod.unready, t.FinishedAt.Time)
 		pod.doubtUnready(t.FinishedAt.Time, events)
 		ended := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: t.FinishedAt}
 		pod.learn(t.FinishedAt.Time, func(to *corev1.Pod) { setCondition(to, ended) })
 	}
+}
+
+// endedBetween reports whether a run of a container ended between two times.
+func (pod *snapshotPod) endedBetween(from, until time.Time) bool {
+	return slices.ContainsFunc(containerStatuses(pod.final), func(s *corev1.ContainerStatus) bool {
+		t := s.LastTerminationState.Terminated
+		return t != nil && t.FinishedAt.After(from) && t.FinishedAt.Time.Before(until)
+	})
 }
 
 // availableAt is when a pod that was Ready was available: it had been Ready for as long as its
