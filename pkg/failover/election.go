@@ -100,7 +100,7 @@ func (e *Election) hold(ctx context.Context, name string, alive func(holder stri
 	e.held = name
 	e.mu.Unlock()
 	l := &lock{
-		client: e.Client, namespace: e.Namespace, name: name, identity: e.Identity, outbox: e.Outbox, alive: alive,
+		client: e.Client, namespace: e.Namespace, name: name, identity: e.Identity, outbox: e.Outbox, alive: alive, yields: e.Name != "",
 		labels: map[string]string{leaseLabel: leaseLabelValue}, annotations: map[string]string{scopeAnnotation: e.Scope, purposeAnnotation: e.purpose()},
 	}
 	for ctx.Err() == nil {

@@ -49,7 +49,15 @@ type lock struct {
 	gone  time.Time             // since when it is not there that another held; zero where it is
 	// alive is called when the one who holds the Lease has renewed it since it was read.
 	alive func(holder string)
+	// yields says that others may wait for the Lease, and renewed is who was seen to renew it last.
+	yields  bool
+	renewed string
 }
+
+// yieldFor is how much longer a process leaves the Lease to others that has not seen its holder renew it:
+// it has begun to watch when that one was gone, or hardly before. A standby that has watched for longer
+// knows more of what is under way. It reads the Lease every 2 to 4.4 s, and later on a busy machine.
+const yieldFor = 10 * time.Second
 
 // Get reads the Lease, and has the Outbox absorb what others have recorded.
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
@@ -63,9 +71,15 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	before := l.lease
 	l.lease = lease
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
-	if l.alive != nil && before != nil && record.HolderIdentity != l.identity && record.HolderIdentity != "" &&
-		resourcelock.LeaseSpecToLeaderElectionRecord(&before.Spec).HolderIdentity == record.HolderIdentity && !before.Spec.RenewTime.Equal(lease.Spec.RenewTime) {
-		l.alive(record.HolderIdentity)
+	if before != nil && record.HolderIdentity != l.identity && record.HolderIdentity != "" &&
+		ptr.Deref(before.Spec.HolderIdentity, "") == record.HolderIdentity && !before.Spec.RenewTime.Equal(lease.Spec.RenewTime) {
+		l.renewed = record.HolderIdentity
+		if l.alive != nil {
+			l.alive(record.HolderIdentity)
+		}
+	}
+	if l.yields && record.HolderIdentity != l.identity && record.HolderIdentity != l.renewed {
+		record.LeaseDurationSeconds += int(yieldFor / time.Second) // by which the elector goes
 	}
 	raw, err := json.Marshal(record)
 	if err != nil {

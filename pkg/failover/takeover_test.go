@@ -300,3 +300,40 @@ func TestAnAnnotationThatWasChanged(t *testing.T) {
 		second.is("annotation "+text, "3", 2+3)
 	}
 }
+
+// Who begins when the leader is gone leaves the Lease to a standby that has seen it alive, and so has
+// watched for longer: it takes it for held for ten seconds more.
+func TestWhoHasWatchedForLongerLeads(t *testing.T) {
+	all := newReplicas(t)
+	leader, veteran := all.start("leader", "1"), all.start("veteran", "2")
+	leader.yields, veteran.yields = true, true
+	held := func(r *replica) int {
+		t.Helper()
+		record, _, err := r.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return record.LeaseDurationSeconds
+	}
+	leader.renew()
+	if got := held(veteran); got != 25 {
+		t.Errorf("who has not seen the leader renew the Lease takes it for held for %d s", got)
+	}
+	all.now = all.now.Add(2 * time.Second)
+	leader.renew()
+	if got := held(veteran); got != 15 {
+		t.Errorf("who has seen it takes it for held for %d s", got)
+	}
+	newcomer := all.start("newcomer", "3")
+	newcomer.yields = true
+	for range 3 { // which has died by now
+		all.now = all.now.Add(4 * time.Second)
+		if got := held(newcomer); got != 25 {
+			t.Errorf("who came later takes it for held for %d s", got)
+		}
+	}
+	veteran.renew()
+	if got := held(veteran); got != 15 {
+		t.Errorf("who holds it takes it for held for %d s", got)
+	}
+}
