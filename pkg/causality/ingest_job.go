@@ -5,6 +5,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -35,9 +36,9 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	}
 	// What a CronJob put on all of its Jobs was not meant for this one.
 	e.observeContexts(w, in, write, o.Initial || !w.Seen && kube.IsBuiltIn(kube.ControllerRef(in), kube.KindCronJob))
-	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
+	suspended := ptr.Deref(in.Spec.Suspend, false)
 	done := workloads.FinishedJobCondition(in)
-	w.ToResume = suspended && done == nil && w.Current() == nil
+	w.ObserveSuspended(suspended, done != nil)
 	created := evidence.InSecond(in.CreationTimestamp.Time, arrival)
 	if in.CreationTimestamp.IsZero() {
 		created = evidence.Arrived(o.Time)

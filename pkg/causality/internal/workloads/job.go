@@ -44,6 +44,11 @@ type cronTrigger struct {
 	Ledger ledger.Schedule
 }
 
+// ObserveSuspended notes whether the Job is suspended, and whether it is over.
+func (w *Workload) ObserveSuspended(suspended, over bool) {
+	w.toResume = suspended && !over && w.Current() == nil
+}
+
 // OpenRun notes that the Job is to run.
 func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Observation, created evidence.Moment) {
 	if c := w.Current(); c != nil && !c.Ended {

@@ -81,7 +81,7 @@ func (w *Workload) OpenAlone() (open *Change, ok bool) {
 // Events about what belongs to it may be told.
 func (w *Workload) IsOpen() bool {
 	c := w.Current()
-	return w.Unsent() > 0 || c != nil && c.BeingRetried() || w.ToResume && !w.Deleted
+	return w.Unsent() > 0 || c != nil && c.BeingRetried() || w.toResume && !w.Deleted
 }
 
 // Unsent is how many of the workload's changes are still to be handed out.

@@ -100,8 +100,8 @@ type Workload struct {
 
 	CronJob *cronTrigger // of a Job that a CronJob has
 	Resumed time.Time    // the latest time at which the controller says it resumed the Job
-	// ToResume says that it is a Job that was created suspended, and that was not resumed yet.
-	ToResume bool
+	// toResume says that it is a Job that was created suspended, and that was not resumed yet.
+	toResume bool
 
 	// RestUntil is when the engine reviews it next at the earliest: a review that took long is
 	// not to be repeated at once. See restPerUnit.
