@@ -59,7 +59,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		"no folder for it":        {[]string{"record", "-o", filepath.Join(dir, "no", "r.jsonl"), "--kubeconfig", nobody}, []string{"-o: open ", "check that the folder is there"}, ""},
 		"an argument too many":    {[]string{"demo", "rollout.jsonl"}, []string{`"rollout.jsonl": rollspan demo takes no arguments, only flags`}, ""},
 		"a list of nothing":       {[]string{"replay", file("empty.json", empty)}, []string{"the dump holds no objects of a cluster: empty lists", "'rollspan replay --help' shows how"}, ""},
-		"half a gzip":             {[]string{"replay", file("half.gz", "\x1f\x8bgarb")}, []string{"half.gz: the packed file is damaged or cut short"}, ""},
+		"half a gzip":             {[]string{"replay", file("half.gz", "\x1f\x8bgarb")}, []string{"half.gz: the gzip stream is damaged or cut short"}, ""},
 		"no file for a page":      {[]string{"ui", filepath.Join(dir, "nothing"), "--ui-address", "127.0.0.1:0"}, []string{"nothing: no such file"}, "The page:"},
 	} {
 		out, errs, code := rollspan(t, "", test.args...)
