@@ -56,13 +56,13 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 	return b.done()
 }
 
-// unheardStart says of a disruption that had begun when its node was first seen, and of whose beginning no
-// Event tells, that it may have begun before the node's conditions said so.
+// unheardStart says of a disruption that had begun when its node was first seen, or soon after, and of whose
+// beginning no Event tells, that it may have begun before the node's conditions said so.
 func unheardStart(d *nodes.Disruption, start time.Time) (proof evidence.Proof) {
 	if d.Kind == nodes.Cordoned || start.Before(nodes.EarliestOf(d.Start)) || !start.Add(-d.Lead()).Before(d.Node.FirstSeen) {
 		return proof
 	}
-	return evidence.Proof{Precision: d.Lead(), Source: attr.SourceInferred}
+	return evidence.Proof{Precision: start.Sub(evidence.Latest(start.Add(-d.Lead()), d.Node.Created)), Source: attr.SourceInferred}
 }
 
 // disruptionService is who found the node so, or made it so.

@@ -64,7 +64,7 @@ func (p *Plan) heldUp(c *workloads.Change, start time.Time) bool {
 // PauseProof is how well it is known when a pause of a change began.
 func (p *Plan) PauseProof(c *workloads.Change, i int, from time.Time) evidence.Proof {
 	switch {
-	case i == 0 && c.Pauses[0].From == c.Start:
+	case !c.Pauses[i].Listed && i == 0 && c.Pauses[0].From == c.Start:
 		return p.StartProof(c) // the template was written in it
 	case !c.Pauses[i].Listed:
 		return evidence.Proof{}

@@ -73,6 +73,9 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 		who := kube.WriterOf(in.ManagedFields, `"f:suspend"`, w.Writers)
 		c.Cause, c.Manager = attr.CauseResume, who.Manager
 		c.Start = kube.WrittenAt(who, time.Time{}, arrival, write.Arrival)
+		if at := JobResumedAt(in); o.Inferred && !at.IsZero() {
+			c.Start = evidence.InSecond(at, time.Time{}) // who wrote it may have written since
+		}
 	case !JobResumedAt(in).IsZero():
 		c.Cause, c.Start = attr.CauseResume, evidence.InSecond(JobResumedAt(in), time.Time{})
 	case in.Annotations[instantiated] != "":

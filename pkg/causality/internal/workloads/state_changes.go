@@ -99,7 +99,7 @@ func (st *State) Held() bool { return st.paused && st.isObserved() && !st.begun 
 // was written in it, or with it.
 func (st *State) firstPause(c *Change, waits bool, o stream.Observation) pause {
 	switch {
-	case waits:
+	case waits, st.IsNew: // so was a new workload, of which nothing was made yet
 		return pause{From: c.Start}
 	case !st.pausedAt.IsZero():
 		return pause{From: evidence.InSecond(st.pausedAt, time.Time{})}
