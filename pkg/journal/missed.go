@@ -50,12 +50,21 @@ func (k *Keeper) ToldMissed() {
 
 // Missed is what the journal had of it when this process began, but for what the engine was told
 // before: that is up to its source's position. Where there is no position a list tells what there is.
-func (k *Keeper) Missed() []Missed {
-	return slices.DeleteFunc(slices.Clone(k.missed), func(m Missed) bool {
+func (k *Keeper) Missed() (left []Missed) {
+	told := map[string]int{} // how many of all the last one is that a source's position names
+	for i, m := range k.missed {
+		if m.At.Version == k.positions[m.At.Source] {
+			told[m.At.Source] = i + 1
+		}
+	}
+	for i, m := range k.missed {
 		at := k.positions[m.At.Source]
 		order, err := resourceversion.CompareResourceVersion(m.At.Version, at)
-		return at == "" || err == nil && order <= 0
-	})
+		if at != "" && i >= told[m.At.Source] && (err != nil || order > 0) {
+			left = append(left, m)
+		}
+	}
+	return left
 }
 
 // encodeMissed appends it to a record:

@@ -80,6 +80,8 @@ type missed struct {
 	// waits for others.
 	came   time.Time
 	isLive bool
+	// restored says that it came to a process before this one, so that what is listed now is behind it.
+	restored bool
 	// stated is what the object states of when it was written, and isExact whether it says so of
 	// this write. since is when it may have been made at the earliest, and by when it was.
 	stated    time.Time
@@ -144,7 +146,9 @@ func (b *backlog) restore(kept []journal.Missed, now time.Time) {
 		}
 		n := len(b.items)
 		if b.add(o, k.At.Source, false); len(b.items) > n {
-			b.items[n].isLive, b.items[n].packed = k.Live, k.Observation // of which the Keeper has the bytes as well
+			m := &b.items[n]
+			m.isLive, m.restored = k.Live, true
+			m.packed = k.Observation // of which the Keeper has the bytes as well
 		}
 	}
 	b.oldest, b.unkept = now, nil // how long what is live may wait counts anew
@@ -194,7 +198,7 @@ func (b *backlog) mark(m sourceMark, needed bool) {
 		b.lists, b.listed[m.source], b.waits[m.source] = true, true, true
 	default:
 		delete(b.waits, m.source)
-		if !b.listed[m.source] && b.last[m.source] != m.version {
+		if m.version != "" && !b.listed[m.source] && b.last[m.source] != m.version {
 			b.unkept = append(b.unkept, journal.Missed{At: m.position()})
 		}
 	}
@@ -324,7 +328,7 @@ func date(group []missed, earliest, from, now time.Time) {
 		if end := m.stated.Add(time.Second - time.Nanosecond); m.isExact && end.Before(latest) {
 			latest = end
 		}
-		if m.isLive && m.came.Before(latest) {
+		if (m.isLive || m.restored) && m.came.Before(latest) {
 			latest = m.came
 		}
 		m.by = latest

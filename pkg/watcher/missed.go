@@ -152,13 +152,13 @@ func (l *Live) observe(k *journal.Keeper, batch []causality.Observation) []spans
 		reach(k, l.later)
 		l.later = nil
 	}
-	if l.backlog != nil {
-		k.KeepMissed(l.backlog.unkept)
-		l.backlog.unkept = nil
-	}
 	finished := k.ObserveAt(batch, l.at)
 	for _, m := range l.marks {
 		k.Reached(m.position())
+	}
+	if l.backlog != nil { // behind what came before it, which nobody asks for again who has this
+		k.KeepMissed(l.backlog.unkept)
+		l.backlog.unkept = nil
 	}
 	l.at, l.marks = l.at[:0], l.marks[:0]
 	return finished

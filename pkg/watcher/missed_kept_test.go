@@ -11,6 +11,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/rollspan/rollspan/pkg/causality"
@@ -180,4 +182,77 @@ func sizeOfFile(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return about.Size()
+}
+
+// What makes a backlog may be in the middle of a batch. What came ahead of it is in the journal before
+// what waits behind it, of the same source: else a process that is killed between the two leaves a gap, as
+// the next one asks for what is behind the last.
+func TestWhatWaitsIsBehindWhatCameBefore(t *testing.T) {
+	pod := func(version string) queued {
+		p := webAt(version)
+		p.SetGroupVersionKind(podKind.GroupVersionKind)
+		p.UID = types.UID(version)
+		return queued{Observation: causality.Observation{Time: time.Unix(1000, 0), Type: watch.Added, Object: p}}
+	}
+	c := &crashLoop{t: t, dir: t.TempDir()}
+	c.begin(time.Unix(1000, 0))
+	c.l.listed = true
+	c.sees(pod("9"))
+	segments, err := filepath.Glob(filepath.Join(c.dir, "journal", "observed-*.journal"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("there are %d files: %v", len(segments), err)
+	}
+	before := sizeOfFile(t, segments[0])
+	batch := c.l.take(nil, pod("10"))
+	batch = c.l.take(batch, queued{mark: &sourceMark{source: "Node ", away: true}})
+	batch = c.l.take(batch, pod("11"))
+	c.deliver(c.l.observe(c.k, batch))
+	content, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for size := before; size <= int64(len(content)); size++ {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "journal"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "journal", filepath.Base(segments[0])), content[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		next := &crashLoop{t: t, dir: dir}
+		next.begin(time.Unix(1010, 0))
+		told, asks := next.k.Positions()["Pod "], next.l.streams.resumed.positions["Pod "]
+		seen[told+" "+asks] = true
+	}
+	if got := slices.Sorted(maps.Keys(seen)); !slices.Equal(got, []string{"10 10", "10 11", "9 9"}) {
+		t.Errorf("what is told, and what the next process asks for what is behind of, are %q", got)
+	}
+}
+
+// What a process before this one was told of comes before what is listed now, and was made by when it came,
+// whatever time has passed since.
+func TestWhatIsRestoredIsBeforeWhatIsListed(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(1000+s), 0) }
+	pod := func(version string, came int) causality.Observation {
+		p := webAt(version)
+		p.SetGroupVersionKind(podKind.GroupVersionKind)
+		p.UID, p.CreationTimestamp = "web", metav1.NewTime(at(-1000))
+		return causality.Observation{Time: at(came), Since: at(-1000), Type: watch.Modified, Object: p}
+	}
+	packed, err := journal.EncodeObservation(nil, pod("11", 30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBacklog(map[string]string{"Pod ": "10"})
+	b.restore([]journal.Missed{{At: journal.Position{Source: "Pod ", Version: "11"}, Observation: packed}}, at(3600))
+	b.mark(sourceMark{source: "Pod ", listing: true}, true)
+	b.add(pod("20", 3601), "Pod ", true)
+	var got []string
+	for _, m := range b.sorted(at(2), at(2), at(3605)) {
+		got = append(got, fmt.Sprintf("%s %t", m.version, m.by.After(at(30))))
+	}
+	if !slices.Equal(got, []string{"11 false", "20 true"}) {
+		t.Errorf("the order, and what is after what came first, are %q", got)
+	}
 }

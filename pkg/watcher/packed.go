@@ -91,7 +91,7 @@ func (p *packing) open(in *bufio.Reader) (io.Reader, error) {
 	return &unpacked{in: out, of: p}, nil
 }
 
-// damaged says in which format something is wrong. Where the stream ends is not where it should.
+// damaged says in which format something is wrong. An end of the stream that comes too early is damage, too.
 func (p *packing) damaged(err error) error {
 	switch {
 	case errors.Is(err, xz.ErrMemlimit):

@@ -140,7 +140,7 @@ func (r *running) run(ctx context.Context) {
 }
 
 // catchesUp waits until all of it have caught up, as it does every other time: one that is killed before
-// that again and again begins where it has begun, until the API server has forgotten what comes there.
+// that goes on behind what those before it were told, if it lives for long enough to read the journal.
 // It reports whether they have within a minute.
 func (r *running) catchesUp(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
