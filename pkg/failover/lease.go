@@ -49,7 +49,7 @@ type lock struct {
 	gone  time.Time             // since when it is not there that another held; zero where it is
 	// alive is called when the one who holds the Lease has renewed it since it was read.
 	alive func(holder string)
-	// yields says that others may wait for the Lease, and renewed is who was seen to renew it last.
+	// yields says that others may wait for the Lease, and renewed is who was seen to write it last.
 	yields  bool
 	renewed string
 }
@@ -71,10 +71,9 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	before := l.lease
 	l.lease = lease
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
-	if before != nil && record.HolderIdentity != l.identity && record.HolderIdentity != "" &&
-		ptr.Deref(before.Spec.HolderIdentity, "") == record.HolderIdentity && !before.Spec.RenewTime.Equal(lease.Spec.RenewTime) {
-		l.renewed = record.HolderIdentity
-		if l.alive != nil {
+	if before != nil && record.HolderIdentity != l.identity && record.HolderIdentity != "" && !before.Spec.RenewTime.Equal(lease.Spec.RenewTime) {
+		l.renewed = record.HolderIdentity // or it has taken it
+		if l.alive != nil && ptr.Deref(before.Spec.HolderIdentity, "") == record.HolderIdentity {
 			l.alive(record.HolderIdentity)
 		}
 	}
@@ -95,7 +94,11 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 // notYet has a Lease that somebody deleted be there until its holder has had the time to make it anew,
 // with all that it has recorded since this process read it last.
 func (l *lock) notYet(err error) error {
-	if !apierrors.IsNotFound(err) || l.lease == nil || l.holder() == l.identity || l.holder() == "" {
+	if !apierrors.IsNotFound(err) {
+		l.gone = time.Time{} // whoever holds it could not make it anew meanwhile
+		return err
+	}
+	if l.lease == nil || l.holder() == l.identity || l.holder() == "" {
 		return err
 	}
 	now := l.outbox.options.Now()

@@ -336,4 +336,7 @@ func TestWhoHasWatchedForLongerLeads(t *testing.T) {
 	if got := held(veteran); got != 15 {
 		t.Errorf("who holds it takes it for held for %d s", got)
 	}
+	if got := held(newcomer); got != 15 {
+		t.Errorf("who has seen another take it takes it for held for %d s", got)
+	}
 }
