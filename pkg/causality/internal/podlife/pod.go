@@ -46,9 +46,9 @@ type Pod struct {
 	Created     evidence.Moment
 	Announced   time.Time // when its controller said that it had made it
 	stateSeen   time.Time // arrival of its latest state
+	listed      time.Time // when the list that a watch begins with had it; zero if none had
 	Predecessor types.UID // of the pod that had its name before it, if one did
 	Initial     bool      // it was there before the watcher was
-	listed      time.Time // when the list that a watch begins with had it; zero if none had
 	Inferred    bool      // it was reconstructed from a snapshot: see stream.Observation
 	// LostFirst and ReadyFirst say that it was being deleted, or Ready, when it
 	// was first seen, in the list that a watch starts with.
