@@ -96,10 +96,12 @@ func (st *State) readProgressing(c *appsv1.DeploymentCondition) {
 	case NewReplicaSetAvailable:
 		// It keeps saying so when pods become unavailable afterwards.
 		st.RolledOut, st.availableAt = true, c.LastUpdateTime.Time
-	case "DeploymentPaused":
-		st.RolledOut, st.pausedAt = !othersLeft, c.LastUpdateTime.Time
-	case "DeploymentResumed":
-		st.RolledOut = !othersLeft
+	case "DeploymentPaused", "DeploymentResumed":
+		// One that is resumed and has no pod of its template yet waits for that one's number.
+		st.RolledOut = !othersLeft || !st.paused && !st.begun
+		if c.Reason == "DeploymentPaused" {
+			st.pausedAt = c.LastUpdateTime.Time
+		}
 	}
 }
 
