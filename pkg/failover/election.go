@@ -254,11 +254,11 @@ func (e *Election) overlapping(leases []coordinationv1.Lease, now time.Time) map
 	for i := range leases {
 		l := &leases[i]
 		scope, ok := l.Annotations[scopeAnnotation]
-		if !ok || l.Name == own || l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "" || l.Spec.RenewTime == nil {
+		if !ok || l.Name == own || holderOf(l) == "" || l.Spec.RenewTime == nil {
 			continue
 		}
 		if now.Sub(l.Spec.RenewTime.Time).Abs() < 2*LeaseDuration && overlap(scope, e.Scope) {
-			found[*l.Spec.HolderIdentity] = true
+			found[holderOf(l)] = true
 		}
 	}
 	return found

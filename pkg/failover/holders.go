@@ -32,10 +32,7 @@ func Holders(ctx context.Context, client coordinationclient.LeaseInterface) ([]H
 	var all []Holder
 	for i := range list.Items {
 		l := &list.Items[i]
-		h := Holder{Lease: l.Name, Scope: l.Annotations[scopeAnnotation]}
-		if l.Spec.HolderIdentity != nil {
-			h.Identity = *l.Spec.HolderIdentity
-		}
+		h := Holder{Lease: l.Name, Scope: l.Annotations[scopeAnnotation], Identity: holderOf(l)}
 		if l.Spec.RenewTime != nil {
 			h.Renewed = l.Spec.RenewTime.Time
 		}

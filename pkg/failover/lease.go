@@ -73,7 +73,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
 	if before != nil && record.HolderIdentity != l.identity && record.HolderIdentity != "" && !before.Spec.RenewTime.Equal(lease.Spec.RenewTime) {
 		l.renewed = record.HolderIdentity // or it has taken it
-		if l.alive != nil && ptr.Deref(before.Spec.HolderIdentity, "") == record.HolderIdentity {
+		if l.alive != nil && holderOf(before) == record.HolderIdentity {
 			l.alive(record.HolderIdentity)
 		}
 	}
@@ -98,7 +98,7 @@ func (l *lock) notYet(err error) error {
 		l.gone = time.Time{} // whoever holds it could not make it anew meanwhile
 		return err
 	}
-	if l.lease == nil || l.holder() == l.identity || l.holder() == "" {
+	if l.lease == nil || holderOf(l.lease) == l.identity || holderOf(l.lease) == "" {
 		return err
 	}
 	now := l.outbox.options.Now()
@@ -111,10 +111,8 @@ func (l *lock) notYet(err error) error {
 	return err
 }
 
-// holder is who holds the Lease, as far as is known; empty for nobody.
-func (l *lock) holder() string {
-	return ptr.Deref(l.lease.Spec.HolderIdentity, "")
-}
+// holderOf is who holds a Lease; empty for nobody.
+func holderOf(lease *coordinationv1.Lease) string { return ptr.Deref(lease.Spec.HolderIdentity, "") }
 
 // Create makes the Lease.
 func (l *lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
@@ -149,7 +147,7 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 func (l *lock) save(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lease == nil || l.holder() != l.identity {
+	if l.lease == nil || holderOf(l.lease) != l.identity {
 		return errNotHeld
 	}
 	lease := l.lease.DeepCopy()

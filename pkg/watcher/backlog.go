@@ -102,16 +102,24 @@ func newBacklog[V any](sources map[string]V) *backlog {
 
 // add keeps an observation. Whether there is room for more its bytes say.
 func (b *backlog) add(o causality.Observation, source string, inList bool) {
-	m := missed{source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, inList: inList, listed: b.listed[source], stated: o.Since, came: o.Time}
+	packed, err := journal.EncodeObservation(nil, o)
+	if err != nil {
+		return // no journal would take it
+	}
+	m := b.push(o, packed, source, inList)
+	if p := m.position(); p.Source != "" && !m.listed {
+		b.unkept = append(b.unkept, journal.Missed{At: p, Live: m.isLive, Observation: m.packed})
+	}
+}
+
+// push adds an observation, packed as the journal has it, to the items.
+func (b *backlog) push(o causality.Observation, packed []byte, source string, inList bool) *missed {
+	m := missed{packed: packed, source: source, version: versionOf(o.Object), isNew: o.Type == watch.Added, inList: inList, listed: b.listed[source], stated: o.Since, came: o.Time}
 	if about, ok := o.Object.(metav1.Object); ok {
 		m.uid = about.GetUID()
 	}
 	if o.Since.IsZero() && !m.inList && !m.listed && (!b.waits[source] || !o.Time.After(b.stood)) {
 		m.isLive = true
-	}
-	var err error
-	if m.packed, err = journal.EncodeObservation(nil, o); err != nil {
-		return // no journal would take it
 	}
 	switch gk := o.Object.GetObjectKind().GroupVersionKind().GroupKind(); {
 	case gk == eventKind.GroupKind(): // which may be in a store of their own
@@ -131,9 +139,7 @@ func (b *backlog) add(o causality.Observation, source string, inList bool) {
 	}
 	b.items = append(b.items, m)
 	b.bytes += len(m.packed)
-	if p := m.position(); p.Source != "" && !m.listed {
-		b.unkept = append(b.unkept, journal.Missed{At: p, Live: m.isLive, Observation: m.packed})
-	}
+	return &b.items[len(b.items)-1]
 }
 
 // restore begins with what the journal has of what processes before this one were told of.
@@ -144,14 +150,10 @@ func (b *backlog) restore(kept []journal.Missed, now time.Time) {
 		if err != nil {
 			continue // it is a position alone
 		}
-		n := len(b.items)
-		if b.add(o, k.At.Source, false); len(b.items) > n {
-			m := &b.items[n]
-			m.isLive, m.restored = k.Live, true
-			m.packed = k.Observation // of which the Keeper has the bytes as well
-		}
+		m := b.push(o, k.Observation, k.At.Source, false)
+		m.isLive, m.restored = k.Live, true
 	}
-	b.oldest, b.unkept = now, nil // how long what is live may wait counts anew
+	b.oldest = now // how long what is live may wait counts anew
 }
 
 // isFull says whether what there is has to be told, whoever is still waited for.

@@ -57,17 +57,9 @@ type crashLoop struct {
 	k     *journal.Keeper
 	clock *clocktesting.FakeClock
 	now   time.Time
-	told  sinkOf
+	told  collected
 	// kept is how many observations a process had of those before it.
 	kept int
-}
-
-// sinkOf collects what was delivered.
-type sinkOf []spans.Trace
-
-func (s *sinkOf) Deliver(tr spans.Trace) error {
-	*s = append(*s, tr)
-	return nil
 }
 
 // begin has a process begin. The one before it is left as it is.
@@ -172,7 +164,7 @@ func (c *crashLoop) run() []spans.Trace {
 		}
 	}
 	c.passes(c.now.Add(5 * time.Minute))
-	return c.told
+	return c.told.traces
 }
 
 func sizeOfFile(t *testing.T, path string) int64 {

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -85,7 +86,7 @@ func (snap *snapshot) emitJob(in *batchv1.Job, began time.Time) {
 		began = c.LastTransitionTime.Time // it was resumed, and says itself when
 	}
 	done := workloads.FinishedJobCondition(in)
-	suspended := in.Spec.Suspend != nil && *in.Spec.Suspend
+	suspended := ptr.Deref(in.Spec.Suspend, false)
 	if suspended || done != nil && began.Before(snap.begin) {
 		snap.emit(snap.begin, rankListed, watch.Added, in)
 		return

@@ -229,8 +229,8 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	w.offset, w.n, w.at, w.unproven, w.doubtful = offset, 0, at, nil, 0
 	for _, c := range cs.byKey {
 		was := c.now.offset()
-		c.cameAtOnce(0)                                                                              // what came late did so by the wrong clock
-		c.behind, c.late, c.previous, c.used = lags{}, nil, time.Time{}, earlier(c.used, w.Time(at)) // they were by the wrong clock
+		c.cameAtOnce(0) // what came late did so by the wrong clock, by which these were as well
+		c.behind, c.previous, c.used = lags{}, time.Time{}, earlier(c.used, w.Time(at))
 		c.latest.told, c.vouched = time.Time{}, time.Time{}
 		c.now, c.before = c.now.moved(by), c.before.moved(by)
 		c.told += c.now.offset() - was // that it is ours is told

@@ -70,8 +70,8 @@ const (
 	BeginOfRestart
 	BeginOfUnready  // a pod is not Ready any more
 	BeginOfStep     // a ReplicaSet was scaled
-	BeginOfReason   // why no node took a pod
-	EndOfReason     // the same
+	BeginOfReason   // since when it was so why no node took a pod
+	EndOfReason     // until when
 	BeginOfCreation // of the start of a container, after its pull; the back off before it ends then
 )
 
