@@ -124,7 +124,7 @@ func TestReplacedByAnother(t *testing.T) {
 	for i := range want.Spans {
 		if w := &want.Spans[i]; w.Name == "Pod start" {
 			if g := got.Span(w.ID); g == nil || g.ParentID != w.ParentID {
-				t.Errorf("%s %s is not there, or elsewhere", w.Name, w.ID)
+				t.Errorf("%s %s is not there, or elsewhere:\n%s", w.Name, w.ID, text(got))
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -28,10 +29,10 @@ type row struct {
 	byHTTP         bool
 	more           []string
 	// times is how often it is disturbed, of how often the table says, and apart how long at
-	// least from one time to the next.
-	times, inSoak int
-	apart         time.Duration
-	disturb       func(ctx context.Context, r *running)
+	// least from one time to the next. Of how often the table says it is apartInSoak, if that is set.
+	times, inSoak      int
+	apart, apartInSoak time.Duration
+	disturb            func(ctx context.Context, r *running)
 	// before and behind are done before it is started, and when nothing changes any more.
 	before, behind func(r *running)
 	// tells has its Events sent as log records, too, and its changes to a webhook.
@@ -83,7 +84,9 @@ func table() []row {
 		{name: "kill -9, pods expired (410), data directory", dataDir: true, times: 1, inSoak: 5, apart: every, disturb: killAndExpire},
 		{name: "kill -9, data directory and Lease", dataDir: true, lease: true, tells: true, times: 3, inSoak: 20, apart: every, disturb: killAndStart, whole: true},
 		{name: "replaced, Lease only", lease: true, times: 1, inSoak: 5, apart: 40 * time.Second, disturb: killAndStart},
-		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, disturb: killLeader},
+		// A standby takes over without loss what it has seen whole: it is there when the change begins,
+		// which is told a minute or more after its end.
+		{name: "leader killed", lease: true, replicas: 2, times: 1, inSoak: 10, apart: 40 * time.Second, apartInSoak: 150 * time.Second, disturb: killLeader},
 		{name: "both killed", lease: true, replicas: 2, times: 1, inSoak: 3, apart: 60 * time.Second, disturb: killAndStart},
 		{name: "SIGTERM, data directory", dataDir: true, times: 2, inSoak: 10, apart: every, disturb: stopAndStart, whole: true},
 		{name: "SIGTERM without a collector, data directory", dataDir: true, lease: true, times: 2, inSoak: 10, apart: every, disturb: stopWithBacklog, whole: true},
@@ -123,15 +126,15 @@ func (r *running) wait(ctx context.Context, least, most time.Duration) {
 
 // run disturbs until it has done so often enough, or ctx is done.
 func (r *running) run(ctx context.Context) {
-	times := r.times
+	times, apart := r.times, r.apart
 	if *inFull {
-		times = max(1, r.inSoak*(*percent)/100)
+		times, apart = max(1, r.inSoak*(*percent)/100), cmp.Or(r.apartInSoak, r.apart)
 	}
 	for i := 0; r.disturb != nil && i < times; i++ {
 		if i%2 == 1 && !r.catchesUp(ctx) && ctx.Err() == nil {
 			r.tooEarly.Add(1)
 		}
-		if r.wait(ctx, r.apart, 2*r.apart); ctx.Err() != nil {
+		if r.wait(ctx, apart, 2*apart); ctx.Err() != nil {
 			return
 		}
 		r.disturb(ctx, r)

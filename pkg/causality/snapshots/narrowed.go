@@ -60,7 +60,7 @@ func (d *snapshotDeployment) narrowReady() {
 	minReady := time.Duration(max(d.Spec.MinReadySeconds, 0)) * time.Second
 	for _, set := range d.sets {
 		for _, pod := range set.pods {
-			if n := d.steps.before(pod.ready.Add(minReady + 1)); n < len(d.steps.all) && !pod.ready.IsZero() {
+			if n := d.steps.before(evidence.Latest(pod.ready, pod.born).Add(minReady + 1)); n < len(d.steps.all) && !pod.ready.IsZero() {
 				pod.readyBefore(d.steps.all[n].at, minReady)
 			}
 		}

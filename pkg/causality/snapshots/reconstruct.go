@@ -425,17 +425,26 @@ func (ev *snapshotEvent) occurrence(at time.Time, count int32) *corev1.Event {
 
 // narrowed dates what the API states as a whole second by the first of its
 // effects that is known better; without any it is the second. Each list of effects
-// is in order.
-func narrowed(second time.Time, effects ...[]time.Time) (at time.Time, exact bool) {
+// is in order. What its controller said comes at once: if that was said early in the
+// next second, it happened at the end of its own.
+func narrowed(second time.Time, said []time.Time, effects ...[]time.Time) (at time.Time, exact bool) {
 	end := second.Add(time.Second)
-	for _, list := range effects {
-		i, _ := slices.BinarySearchFunc(list, second, time.Time.Compare)
-		if i < len(list) && list[i].Before(end) {
+	for _, list := range append(effects, said) {
+		if i := firstFrom(list, second); i < len(list) && list[i].Before(end) {
 			at = evidence.Earliest(at, list[i])
 		}
+	}
+	if i := firstFrom(said, end); at.IsZero() && i < len(said) && said[i].Sub(end) < reportSlack {
+		return end.Add(-time.Nanosecond), true
 	}
 	if at.IsZero() {
 		return second, false
 	}
 	return at, true
+}
+
+// firstFrom is the index of the first of the times, which are in order, that is not before from.
+func firstFrom(times []time.Time, from time.Time) int {
+	i, _ := slices.BinarySearchFunc(times, from, time.Time.Compare)
+	return i
 }

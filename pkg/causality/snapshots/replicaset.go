@@ -184,7 +184,7 @@ func (set *snapshotSet) addCreation() {
 		}
 	}
 	slices.SortFunc(effects, time.Time.Compare)
-	set.created, _ = narrowed(set.created, effects)
+	set.created, _ = narrowed(set.created, nil, effects)
 	set.steps = append(set.steps, &snapshotStep{set: set, at: set.created, from: 0, to: unknownReplicas, up: true, creates: true})
 }
 

@@ -71,7 +71,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 	var scheduled []*podlife.Event
 	for _, ev := range cron.Untold() {
 		if ev.Reason == schedules.CreatedJob && schedules.JobIn(ev.Message()) == p.Workload.Name {
-			made = made.Before(ev.First())
+			made = made.Told(ev.First())
 			scheduled = append(scheduled, ev)
 		}
 	}

@@ -82,6 +82,15 @@ func (m Moment) Before(effect time.Time) Moment {
 	return m
 }
 
+// Told narrows a moment by what was said of it as soon as it had happened. What was said in
+// the second after the one that the API states tells that it happened at the end of that.
+func (m Moment) Told(at time.Time) Moment {
+	if m.Latest.IsZero() && m.Known() && !at.IsZero() {
+		return InSecond(m.Earliest, at)
+	}
+	return m.Before(at)
+}
+
 // Write dates and orders a write to the API: by resource version where both sides have
 // one (one etcd revision counter serves all objects; see also KEP-5504), else by the
 // arrival of its news. So a pod with resourceVersion 812 was made before a ReplicaSet was

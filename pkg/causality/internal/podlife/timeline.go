@@ -111,7 +111,7 @@ func (p *Pod) CreatedAt() time.Time {
 	for _, ev := range p.Events {
 		at = at.Before(ev.First())
 	}
-	at = at.Before(p.Announced)
+	at = at.Told(p.Announced)
 	if p.Scheduled.Known() {
 		at = at.Before(p.Scheduled.At())
 	}
