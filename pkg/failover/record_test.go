@@ -109,6 +109,37 @@ func TestALargeTraceIsRecordedAsAWhole(t *testing.T) {
 	}
 }
 
+// What a process has reconstructed that another has handed out is not told a second time in part: not
+// even what ended later, or where the record has no room for each span.
+func TestNothingIsAddedToWhatWasSeenByAnother(t *testing.T) {
+	theirs := traceOf(1, 3, recorded)
+	whole := entryOf(&theirs)
+	folded := whole
+	folded.Spans = nil
+	for name, e := range map[string]Entry{"span by span": whole, "folded": folded} {
+		t.Run(name, func(t *testing.T) {
+			o := NewOutbox(Options{})
+			o.Absorb((&Record{Writer: "another", Entries: []Entry{e}}).encode())
+			ours := traceOf(1, 3, recorded)
+			guess := ours.Spans[2]
+			guess.SpanID[1], guess.End = 9, recorded.Add(time.Minute)
+			ours.Spans = append(ours.Spans, guess)
+			if left, _ := o.untold(ours); len(left.Spans) != 1 {
+				t.Errorf("of what was seen %d spans are left, want the one that ended later", len(left.Spans))
+			}
+			ours.Reconstructed = true
+			if left, gone := o.untold(ours); len(left.Spans) != 0 || len(gone) != 4 {
+				t.Errorf("of a guess %d spans are left, and %d are gone", len(left.Spans), len(gone))
+			}
+			other := traceOf(2, 3, recorded)
+			other.Reconstructed = true
+			if left, _ := o.untold(other); len(left.Spans) != 3 {
+				t.Errorf("of what nobody has told %d spans are left, want 3", len(left.Spans))
+			}
+		})
+	}
+}
+
 // Another process may have built a trace with other parts. Of one whose root was handed out
 // nothing is that had ended by then, whatever its ID.
 func TestPartsOfWhatWasHandedOut(t *testing.T) {

@@ -104,6 +104,9 @@ type Trace struct {
 	// Late says that the root is not among these spans: it went out before, or,
 	// where they say what a change in progress waits for, is still to come.
 	Late bool
+	// Reconstructed says that it is told by what was left of it when a process began: whoever has seen
+	// it may have told it otherwise.
+	Reconstructed bool
 
 	// Waits is what the root says in rollspan.waiting_for, in parts. It is nil where that is not
 	// there, and is not exported as such.
@@ -149,7 +152,7 @@ func (t *Trace) Sent() Trace {
 	if t.Selection == nil {
 		return *t
 	}
-	out := Trace{Spans: t.Selection.Spans, Late: t.Late}
+	out := Trace{Spans: t.Selection.Spans, Late: t.Late, Reconstructed: t.Reconstructed}
 	if len(out.Spans) == 0 || len(t.Spans) == 0 || out.Spans[0].SpanID != t.Spans[0].SpanID {
 		out.Late = true // its root is not among them
 	}

@@ -154,6 +154,9 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 		var left int
 		records, traces := logRecords(finished)
 		finished, left = told.provenIn(traces)
+		for i := range finished {
+			finished[i].Reconstructed = true
+		}
 		left += history.Undated + told.restless
 		l.unproven.Add(int64(left))
 		l.options.Log.Info("told what ended while rollspan was away, as far as objects and Events prove it",
