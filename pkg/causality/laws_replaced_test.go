@@ -19,7 +19,13 @@ func nothingHoldsUp(t interface{ Errorf(string, ...any) }, obs []causality.Obser
 	var there, gone bool
 	for _, o := range obs {
 		in, ok := o.Object.(*corev1.Pod)
-		if !ok || string(in.UID) != value(root, "k8s.pod.uid").AsString() {
+		if !ok {
+			continue
+		}
+		if string(in.UID) != value(root, "k8s.pod.uid").AsString() {
+			// There are no two of one name, even where the deletion of one was not seen.
+			namesake := in.Namespace+"/"+in.Name == value(root, "k8s.namespace.name").AsString()+"/"+value(root, "k8s.pod.name").AsString()
+			gone = gone || namesake && there && !in.CreationTimestamp.After(until)
 			continue
 		}
 		if ref := metav1.GetControllerOf(in); ref != nil {

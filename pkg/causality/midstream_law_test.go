@@ -213,9 +213,8 @@ var unheardOf = map[string][]string{
 	"restarts-that-pull.txt": {"init container"},
 	// It was backed off twice.
 	"status-comes-late.txt": {"back off"},
-	// These begin later than they are told, and why is not known yet.
+	// A node was chosen, and waited for its devices.
 	"gates-and-devices.txt": {"unschedulable"},
-	"native-sidecars.txt":   {"start container"},
 }
 
 // holdCut holds what is told of the stream from an observation on to the law.

@@ -87,9 +87,15 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 			spec.Strategy.RollingUpdate.MaxUnavailable = &n
 		}
 	case "progressing":
+		since := second
+		for _, c := range d.Status.Conditions {
+			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionTrue {
+				since = c.LastTransitionTime // another reason is no transition
+			}
+		}
 		d.Status.Conditions = []appsv1.DeploymentCondition{{
 			Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: val,
-			LastTransitionTime: second, LastUpdateTime: second,
+			LastTransitionTime: since, LastUpdateTime: second,
 		}}
 	default:
 		panic("a deployment has no " + key)

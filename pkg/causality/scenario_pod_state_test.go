@@ -19,7 +19,7 @@ func newPod(meta metav1.ObjectMeta) runtime.Object {
 	return p
 }
 
-func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
+func setPod(_ *world, obj runtime.Object, key, val string, now time.Time) {
 	p := obj.(*corev1.Pod)
 	if name, state, ok := strings.Cut(key, ":"); ok {
 		setContainer(p, name, state, val)
@@ -68,9 +68,15 @@ func setPod(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		p.Status.StartTime = &started
 		condition(corev1.PodScheduled, corev1.ConditionTrue, val)
 	case "unschedulable":
+		since := metav1.NewTime(now.Truncate(time.Second))
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+				since = c.LastTransitionTime // another reason is no transition
+			}
+		}
 		condition(corev1.PodScheduled, corev1.ConditionFalse, "0:0")
-		p.Status.Conditions[len(p.Status.Conditions)-1].Reason = corev1.PodReasonUnschedulable
-		p.Status.Conditions[len(p.Status.Conditions)-1].Message = val
+		last := &p.Status.Conditions[len(p.Status.Conditions)-1]
+		last.Reason, last.Message, last.LastTransitionTime = corev1.PodReasonUnschedulable, val, since
 	case "sandbox":
 		condition(corev1.PodReadyToStartContainers, corev1.ConditionTrue, val)
 	case "ready":

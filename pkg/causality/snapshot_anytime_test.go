@@ -77,7 +77,7 @@ func holdChange(t *testing.T, at time.Time, told, seen spans.Span) {
 	got, want := attributeOf(told, "rollspan.outcome"), attributeOf(seen, "rollspan.outcome")
 	switch {
 	case got == want:
-		if d := told.End.Sub(seen.End).Abs(); d > snapshotSlack && got != "open" {
+		if d := told.End.Sub(seen.End).Abs(); d > max(snapshotSlack, precision(told, "end")) && got != "open" {
 			t.Errorf("snapshot of %s: %s of %s ends %s off", at, told.Name, told.Subject, d)
 		}
 	case got == "open":

@@ -84,8 +84,30 @@ func (d *snapshotDeployment) endIsKnown(r *snapshotRevision, until time.Time) bo
 	return false
 }
 
+// failBefore dates that the deadline of a revision was exceeded which recovered later: the deadline counts
+// from the last progress on, of which pods that are gone may have been the later.
+func (d *snapshotDeployment) failBefore(snap *snapshot, r *snapshotRevision, recovered time.Time) {
+	progress := r.began.Truncate(time.Second)
+	for _, pod := range r.set.pods {
+		for _, at := range []time.Time{pod.born, pod.ready} {
+			if at.Before(recovered) {
+				progress = evidence.Latest(progress, at)
+			}
+		}
+	}
+	last := recovered.Add(-time.Nanosecond) // what was made in that second is of the recovery
+	r.failed = progress.Add(d.deadline())
+	if r.failed.After(last) {
+		r.failed = last
+	}
+	snap.doubt(d.UID, stream.Doubt{At: r.failed, Earliest: r.failed, Latest: last, Of: stream.DoubtOfEnd})
+}
+
 func (d *snapshotDeployment) judgeLast(snap *snapshot, r *snapshotRevision) {
 	c := d.progress
+	if since := workloads.RecoversSince(d.Deployment); !since.IsZero() {
+		d.failBefore(snap, r, since)
+	}
 	switch {
 	case c != nil && c.Status == corev1.ConditionFalse && c.Reason == workloads.ProgressDeadlineExceeded:
 		r.failed = c.LastTransitionTime.Time

@@ -17,6 +17,7 @@ import (
 // since. What of this cannot be known gets a doubt, so that whoever tells of it says so.
 func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
 	p.listed = seen
+	p.StartingFirst = !slices.ContainsFunc(in.Status.ContainerStatuses, hasRun)
 	first := p.firstStarts(in)
 	first.tellReady = !IsProbed(&in.Spec) && !first.last.IsZero() && first.reported
 	p.doubtListedStarts(first)
@@ -37,6 +38,10 @@ func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
 		}
 		p.dateListedReady(first, latest)
 	}
+}
+
+func hasRun(s corev1.ContainerStatus) bool {
+	return s.RestartCount > 0 || s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
 }
 
 // listedStarts is what a list tells of when a pod's containers were started for the first time.
@@ -140,8 +145,8 @@ func (p *Pod) StartedBefore() bool {
 	if !p.Initial {
 		return false
 	}
-	if _, over := p.StartResolved(); over {
-		return true
+	if _, over := p.StartResolved(); over || p.StartingFirst {
+		return over
 	}
 	for _, container := range p.Containers {
 		for _, r := range container.Runs {
@@ -159,9 +164,9 @@ func (p *Pod) RestartPending() bool {
 	ready, ok := p.FirstReady()
 	over := ready.At.At()
 	switch {
-	case p.Finite || p.LostFirst || !ok && (!p.Initial || p.Ledger.StartSent):
+	case p.Finite || p.LostFirst || !ok && (!p.Initial || p.StartingFirst || p.Ledger.StartSent):
 		return false // it is told of with its start
-	case p.Initial && !p.Ledger.StartSent:
+	case p.Initial && !p.StartingFirst && !p.Ledger.StartSent:
 		over = time.Time{}
 	}
 	for _, container := range p.Containers {

@@ -50,9 +50,10 @@ type Pod struct {
 	Predecessor types.UID // of the pod that had its name before it, if one did
 	Initial     bool      // it was there before the watcher was
 	Inferred    bool      // it was reconstructed from a snapshot: see stream.Observation
-	// LostFirst and ReadyFirst say that it was being deleted, or Ready, when it
-	// was first seen, in the list that a watch starts with.
-	LostFirst, ReadyFirst bool
+	// LostFirst, ReadyFirst and StartingFirst say that it was being deleted, or Ready, or that none of
+	// its containers but init containers had run, when it was first seen, in the list that a watch
+	// starts with.
+	LostFirst, ReadyFirst, StartingFirst bool
 
 	Scheduled evidence.Moment
 	Placed    bool // it was created with its node, so no scheduler tells of it

@@ -31,10 +31,11 @@ func (p *Pod) Doubts() evidence.Doubts {
 		before = evidence.Latest(before, at.Earliest)
 	}
 	turn := before
+	turns := []time.Time{before} // when it may have been the turn of a container
 	for _, container := range p.Containers {
 		var ended time.Time // of the run before
 		for _, r := range container.Runs {
-			since := []time.Time{before, turn}
+			since := turns
 			if ended.After(turn) {
 				since = []time.Time{ended}
 			}
@@ -45,10 +46,16 @@ func (p *Pod) Doubts() evidence.Doubts {
 			ended = r.Finished.Earliest
 		}
 		if last := container.lastRun(); last != nil && container.Init {
-			turn = evidence.Latest(turn, last.Started.Earliest, last.booted.Earliest)
-			if !container.Sidecar {
-				turn = evidence.Latest(turn, last.Finished.Earliest)
+			first := container.Runs[0]
+			if container.Sidecar && last.Restart > 0 { // others may have had their turn while it was down
+				turns = append(turns, evidence.Latest(turn, last.Started.Earliest, last.booted.Earliest))
 			}
+			if !container.Sidecar {
+				turn = evidence.Latest(turn, last.Started.Earliest, last.Finished.Earliest)
+			} else if first.Restart == 0 {
+				turn = evidence.Latest(turn, first.Started.Earliest, first.booted.Earliest)
+			}
+			turns = append(turns, turn)
 		}
 	}
 	return doubts

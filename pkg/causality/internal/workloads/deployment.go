@@ -78,7 +78,23 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 		return st
 	}
 	st.readProgressing(c)
+	st.recoversSince = RecoversSince(in)
 	return st
+}
+
+// RecoversSince is when a Deployment went on whose deadline had been exceeded; zero if nothing tells. Its
+// condition Progressing is true from its creation on, until its deadline is exceeded or somebody pauses
+// it, and becomes true again with the next progress. Nobody has paused one whose spec was never changed.
+func RecoversSince(in *appsv1.Deployment) time.Time {
+	c := ProgressingCondition(in)
+	if c == nil || c.Status != corev1.ConditionTrue || in.Generation != 1 || in.Spec.ProgressDeadlineSeconds == nil || in.Spec.Paused {
+		return time.Time{}
+	}
+	exceeded := in.CreationTimestamp.Add(time.Duration(*in.Spec.ProgressDeadlineSeconds) * time.Second)
+	if c.LastTransitionTime.Time.Before(exceeded) {
+		return time.Time{}
+	}
+	return c.LastTransitionTime.Time
 }
 
 // readProgressing reads the condition Progressing.

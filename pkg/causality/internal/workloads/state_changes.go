@@ -57,6 +57,19 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 		w.Pending, w.pendingTemplate = c, st.template
 	}
 	w.Begin(c)
+	w.failBefore(c, st, o)
+}
+
+// failBefore ends a rollout that was listed while it recovers: its deadline had been exceeded, at some
+// time until it went on.
+func (w *Workload) failBefore(c *Change, st State, o stream.Observation) {
+	if st.recoversSince.IsZero() || !o.Initial || o.Inferred {
+		return
+	}
+	at := st.recoversSince.Add(-time.Nanosecond) // what was made in that second is of the recovery
+	w.DoubtArrival(stream.Doubt{At: at, Earliest: c.Start.Earliest.Add(st.deadline), Latest: at, Of: stream.DoubtOfEnd})
+	c.Deadline = st.deadline
+	c.Finish(attr.OutcomeFailed, evidence.Exactly(at), evidence.Write{Arrival: at})
 }
 
 // firstChange is the change that the first state of a workload shows.

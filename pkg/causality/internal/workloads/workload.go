@@ -161,6 +161,7 @@ type State struct {
 	// nothing tells.
 	RolledOut, underWay bool
 	failedAt            time.Time        // lastTransitionTime of ProgressDeadlineExceeded, if so
+	recoversSince       time.Time        // when a Deployment that had failed went on; zero if nothing tells
 	failure             evidence.Failure // why it failed, if not because its deadline was exceeded
 	deadline            time.Duration    // progressDeadlineSeconds
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
