@@ -408,7 +408,7 @@ func (o *Outbox) next() (batch []item, save func(context.Context) error, taken [
 	}
 	size, n := 0, 0
 	for _, it := range o.waiting {
-		left, gone := o.untold(it.Trace)
+		left, gone := o.left(it)
 		taken = append(taken, gone...)
 		if len(left.Spans) > 0 {
 			e := entryOf(&left)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/rollspan/rollspan/pkg/spans"
 )
 
 var recorded = time.Unix(1_700_000_000, 0)
@@ -109,8 +111,9 @@ func TestALargeTraceIsRecordedAsAWhole(t *testing.T) {
 	}
 }
 
-// What a process has reconstructed that another has handed out is not told a second time in part: not
-// even what ended later, or where the record has no room for each span.
+// What a process has reconstructed that another has handed out is not told a second time in part, while
+// that other lives: not even what ended later, or where the record has no room for each span. If that
+// one is gone, what ended later may be told by nobody else.
 func TestNothingIsAddedToWhatWasSeenByAnother(t *testing.T) {
 	theirs := traceOf(1, 3, recorded)
 	whole := entryOf(&theirs)
@@ -118,23 +121,37 @@ func TestNothingIsAddedToWhatWasSeenByAnother(t *testing.T) {
 	folded.Spans = nil
 	for name, e := range map[string]Entry{"span by span": whole, "folded": folded} {
 		t.Run(name, func(t *testing.T) {
-			o := NewOutbox(Options{})
+			now := recorded.Add(time.Hour)
+			o := NewOutbox(Options{Now: func() time.Time { return now }})
 			o.Absorb((&Record{Writer: "another", Entries: []Entry{e}}).encode())
 			ours := traceOf(1, 3, recorded)
 			guess := ours.Spans[2]
 			guess.SpanID[1], guess.End = 9, recorded.Add(time.Minute)
 			ours.Spans = append(ours.Spans, guess)
-			if left, _ := o.untold(ours); len(left.Spans) != 1 {
-				t.Errorf("of what was seen %d spans are left, want the one that ended later", len(left.Spans))
+			left := func(t spans.Trace) int {
+				of, _ := o.left(item{t, now.Add(-time.Minute)})
+				return len(of.Spans)
 			}
 			ours.Reconstructed = true
-			if left, gone := o.untold(ours); len(left.Spans) != 0 || len(gone) != 4 {
-				t.Errorf("of a guess %d spans are left, and %d are gone", len(left.Spans), len(gone))
+			rest, _ := o.left(item{ours, now.Add(-time.Minute)})
+			if len(rest.Spans) != 1 {
+				t.Errorf("the other is gone, and %d spans are left, want the one that ended later", len(rest.Spans))
+			}
+			o.renewed(now.Add(-time.Second))
+			if n := left(ours); n != 0 {
+				t.Errorf("the other lives, and %d spans of a guess are left", n)
+			}
+			if n := left(rest); n != 0 {
+				t.Errorf("the other lives, and %d spans of what was left of a guess are", n)
+			}
+			ours.Reconstructed = false
+			if n := left(ours); n != 1 {
+				t.Errorf("of what was seen %d spans are left, want the one that ended later", n)
 			}
 			other := traceOf(2, 3, recorded)
 			other.Reconstructed = true
-			if left, _ := o.untold(other); len(left.Spans) != 3 {
-				t.Errorf("of what nobody has told %d spans are left, want 3", len(left.Spans))
+			if n := left(other); n != 3 {
+				t.Errorf("of what nobody has told %d spans are left, want 3", n)
 			}
 		})
 	}

@@ -102,7 +102,7 @@ func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
 	o.spans = 0
 	for _, it := range o.waiting {
 		var gone []journal.SpanKey
-		it.Trace, gone = o.untold(it.Trace)
+		it.Trace, gone = o.left(it)
 		if len(it.Spans) > 0 && now.Sub(it.put) > passedAfter && it.End().Before(o.record.Watermark) {
 			o.stats.Passed += int64(len(it.Spans))
 			gone = append(gone, journal.KeysOf(&it.Trace)...)
@@ -119,21 +119,28 @@ func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
 	return taken
 }
 
+// left is what is to be handed out of a trace that waits. Of one that this process has not seen, and only
+// reconstructed, nothing is if another has told its root, and has led since: that one tells what ends
+// later, too, and the parts that are guessed here are not those that were. The caller holds the lock.
+func (o *Outbox) left(it item) (left spans.Trace, gone []journal.SpanKey) {
+	rootTold := it.Reconstructed && (it.Late || o.isTold(it.Root(), time.Time{}, false))
+	if rootTold && o.otherUntil.After(it.put) {
+		o.stats.Told += int64(len(it.Spans))
+		return spans.Trace{}, journal.KeysOf(&it.Trace)
+	}
+	return o.untold(it.Trace)
+}
+
 // untold is a trace without the spans that were handed out. The caller holds the lock.
 //
 // If its root was, so was all that had ended by then, as another process has built it: parts of
-// it may have other IDs there, where the two did not see the same. Of what this process has not seen, and
-// only reconstructed, nothing is left then: the parts that it has guessed are not those that were.
+// it may have other IDs there, where the two did not see the same.
 func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey) {
 	var until time.Time
 	if root, known := o.known[spanHash(t.Root())]; known && !t.Late {
 		until = root.end
 	}
 	old := t.Late || t.Root().End.Before(o.floor)
-	if t.Reconstructed && !t.Late && o.isTold(t.Root(), time.Time{}, false) {
-		o.stats.Told += int64(len(t.Spans))
-		return spans.Trace{}, journal.KeysOf(&t)
-	}
 	n := 0
 	for n < len(t.Spans) && !o.isTold(&t.Spans[n], until, old) {
 		n++

@@ -104,8 +104,8 @@ type Trace struct {
 	// Late says that the root is not among these spans: it went out before, or,
 	// where they say what a change in progress waits for, is still to come.
 	Late bool
-	// Reconstructed says that it is told by what was left of it when a process began: whoever has seen
-	// it may have told it otherwise.
+	// Reconstructed says that it had ended when this process began, which tells it by what was left of
+	// it: whoever has seen it may have told it otherwise.
 	Reconstructed bool
 
 	// Waits is what the root says in rollspan.waiting_for, in parts. It is nil where that is not

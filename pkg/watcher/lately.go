@@ -138,6 +138,7 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 		l.handout.Load().outbox.BeginAt(l.options.Clock.Now())
 	}
 	told := &lately{since: since, now: l.options.Clock.Now()}
+	l.reconstructed = told.now
 	if !since.IsZero() && s.failed {
 		l.unproven.Add(1)
 		l.options.Log.Warn("there is too much in the cluster to look for what ended while rollspan was away; it is not told", "since", since)
@@ -154,9 +155,6 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 		var left int
 		records, traces := logRecords(finished)
 		finished, left = told.provenIn(traces)
-		for i := range finished {
-			finished[i].Reconstructed = true
-		}
 		left += history.Undated + told.restless
 		l.unproven.Add(int64(left))
 		l.options.Log.Info("told what ended while rollspan was away, as far as objects and Events prove it",

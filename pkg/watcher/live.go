@@ -123,6 +123,9 @@ type Live struct {
 	// spool has what the first lists say, where they are to tell what ended lately; nil
 	// otherwise.
 	spool *spool
+	// reconstructed is until when what ended was not seen, but found out by what was left of it;
+	// zero where nothing was.
+	reconstructed time.Time
 	// batched is room for what is taken from the queue at once.
 	batched []causality.Observation
 	// stats are the engine's, as of the last tick.
@@ -349,6 +352,9 @@ func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace
 		for i := range finished {
 			keeper.AcknowledgeLeftOut(&finished[i])
 			finished[i] = onlySent(&finished[i])
+			if t := &finished[i]; !t.Late && len(t.Spans) > 0 && !t.Root().End.After(l.reconstructed) {
+				t.Reconstructed = true
+			}
 		}
 		return h.outbox.Put(finished)
 	}
