@@ -100,7 +100,8 @@ func (d *snapshotDeployment) failBefore(snap *snapshot, r *snapshotRevision, rec
 	if r.failed.After(last) {
 		r.failed = last
 	}
-	snap.doubt(d.UID, stream.Doubt{At: r.failed, Earliest: r.failed, Latest: last, Of: stream.DoubtOfEnd})
+	earliest := evidence.Earliest(r.began.Truncate(time.Second).Add(d.deadline()), r.failed) // and have recovered, and failed again
+	snap.doubt(d.UID, stream.Doubt{At: r.failed, Earliest: earliest, Latest: last, Of: stream.DoubtOfEnd})
 }
 
 func (d *snapshotDeployment) judgeLast(snap *snapshot, r *snapshotRevision) {

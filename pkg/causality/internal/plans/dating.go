@@ -103,13 +103,12 @@ func DescribesStep(message string, set *workloads.PodSet, step *workloads.Step) 
 
 // StartOver is from when on a container of a pod that ends is restarted; ok is false if none is told
 // of apart, as a pod that is to finish is told of as a whole. Of a pod that was there before rollspan
-// was, and is in no rollout, it is taken that its start is over, unless none of its containers had run
-// but init containers.
+// was, and is in no rollout, it is taken that its start is over.
 func (p *Plan) StartOver(pod *podlife.Pod) (at time.Time, ok bool) {
 	if pod.Finite {
 		return at, false
 	}
-	if pod.Initial && !pod.StartingFirst && p.Starts[pod].Change == nil {
+	if pod.Initial && p.Starts[pod].Change == nil {
 		return at, !pod.LostFirst
 	}
 	ready, ok := pod.FirstReady()

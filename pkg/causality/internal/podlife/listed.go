@@ -164,9 +164,9 @@ func (p *Pod) RestartPending() bool {
 	ready, ok := p.FirstReady()
 	over := ready.At.At()
 	switch {
-	case p.Finite || p.LostFirst || !ok && (!p.Initial || p.StartingFirst || p.Ledger.StartSent):
+	case p.Finite || p.LostFirst || !ok && (!p.Initial || p.Ledger.StartSent):
 		return false // it is told of with its start
-	case p.Initial && !p.StartingFirst && !p.Ledger.StartSent:
+	case p.Initial && !p.Ledger.StartSent:
 		over = time.Time{}
 	}
 	for _, container := range p.Containers {

@@ -1,6 +1,7 @@
 package workloads
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -83,14 +84,21 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 }
 
 // RecoversSince is when a Deployment went on whose deadline had been exceeded; zero if nothing tells. Its
-// condition Progressing is true from its creation on, until its deadline is exceeded or somebody pauses
-// it, and becomes true again with the next progress. Nobody has paused one whose spec was never changed.
+// condition Progressing is true from when its ReplicaSet is made, until its deadline is exceeded or
+// somebody pauses it, and becomes true again with the next progress. Nobody has paused one whose spec was
+// never changed. Before its ReplicaSet could be made it is not Available, nor not: that condition
+// comes with the first status of its pods (pkg/controller/deployment, calculateStatus).
 func RecoversSince(in *appsv1.Deployment) time.Time {
 	c := ProgressingCondition(in)
 	if c == nil || c.Status != corev1.ConditionTrue || in.Generation != 1 || in.Spec.ProgressDeadlineSeconds == nil || in.Spec.Paused {
 		return time.Time{}
 	}
-	exceeded := in.CreationTimestamp.Add(time.Duration(*in.Spec.ProgressDeadlineSeconds) * time.Second)
+	i := slices.IndexFunc(in.Status.Conditions, func(c appsv1.DeploymentCondition) bool { return c.Type == appsv1.DeploymentAvailable })
+	if i < 0 || in.Status.Conditions[i].LastTransitionTime.IsZero() {
+		return time.Time{}
+	}
+	// Both are whole seconds.
+	exceeded := in.Status.Conditions[i].LastTransitionTime.Add(time.Duration(*in.Spec.ProgressDeadlineSeconds)*time.Second + 2*time.Second)
 	if c.LastTransitionTime.Time.Before(exceeded) {
 		return time.Time{}
 	}

@@ -67,6 +67,9 @@ func (w *Workload) failBefore(c *Change, st State, o stream.Observation) {
 		return
 	}
 	at := st.recoversSince.Add(-time.Nanosecond) // what was made in that second is of the recovery
+	if c.Start.Earliest.IsZero() || !at.After(c.Start.At()) {
+		return
+	}
 	w.DoubtArrival(stream.Doubt{At: at, Earliest: c.Start.Earliest.Add(st.deadline), Latest: at, Of: stream.DoubtOfEnd})
 	c.Deadline = st.deadline
 	c.Finish(attr.OutcomeFailed, evidence.Exactly(at), evidence.Write{Arrival: at})
