@@ -1,7 +1,10 @@
 package watcher
 
 import (
+	"context"
 	"reflect"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,6 +80,44 @@ func TestWhatEndedLatelyIsTold(t *testing.T) {
 		if got := tell(watermark); got != 0 {
 			t.Errorf("%d rollouts are told that ended before the watermark %s", got, watermark)
 		}
+	}
+}
+
+// Who hands out is told which changes had ended when the first lists were told: whoever has seen them
+// has told them otherwise. What ends later was seen, and so were parts that come later.
+func TestWhatIsReconstructedIsMarked(t *testing.T) {
+	l := newTestLive(t)
+	var handedOut []spans.Trace
+	outbox := failover.NewOutbox(failover.Options{Deliver: func(tr spans.Trace) error {
+		handedOut = append(handedOut, tr)
+		return nil
+	}})
+	outbox.LeadAlone()
+	l.handout.Store(&handout{outbox: outbox})
+	l.spool = newSpool()
+	keeper := remembering(t, causality.New(causality.Options{}))
+	l.tellLately(keeper)
+	listed := l.options.Clock.Now()
+	ended := func(at time.Time, late bool) spans.Trace {
+		return spans.Trace{Late: late, Spans: []spans.Span{{Name: "Deployment rollout", Start: at.Add(-time.Second), End: at}}}
+	}
+	if err := l.deliver(keeper, nil, []spans.Trace{ended(listed.Add(-time.Minute), false), ended(listed.Add(time.Minute), false), ended(listed.Add(-time.Minute), true)}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { outbox.Run(ctx) })
+	if err := outbox.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	running.Wait()
+	var marked []bool
+	for _, tr := range handedOut {
+		marked = append(marked, tr.Reconstructed)
+	}
+	if want := []bool{true, false, false}; !slices.Equal(marked, want) {
+		t.Errorf("they are marked %v, want %v", marked, want)
 	}
 }
 

@@ -124,7 +124,7 @@ type Live struct {
 	// otherwise.
 	spool *spool
 	// reconstructed is until when what ended was not seen, but found out by what was left of it;
-	// zero where nothing was.
+	// zero until first lists were told that waited for the Lease.
 	reconstructed time.Time
 	// batched is room for what is taken from the queue at once.
 	batched []causality.Observation
