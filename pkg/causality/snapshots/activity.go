@@ -113,7 +113,7 @@ func (a *Activity) Note(o runtime.Object) {
 // isStated reports whether a Deployment says what its ReplicaSets and pods are on their way for: a
 // rollout that its controller has begun, or is done with.
 func isStated(in *appsv1.Deployment) bool {
-	c := workloads.ProgressingCondition(in)
+	c := workloads.DeploymentCondition(in, appsv1.DeploymentProgressing)
 	if in.Spec.Paused || in.Status.ObservedGeneration < in.Generation || c == nil || c.Status != corev1.ConditionTrue {
 		return false
 	}

@@ -36,7 +36,7 @@ type snapshotDeployment struct {
 }
 
 func newSnapshotDeployment(in *appsv1.Deployment) *snapshotDeployment {
-	return &snapshotDeployment{Deployment: in, progress: workloads.ProgressingCondition(in), fields: newFieldHistory(in)}
+	return &snapshotDeployment{Deployment: in, progress: workloads.DeploymentCondition(in, appsv1.DeploymentProgressing), fields: newFieldHistory(in)}
 }
 
 // wanted is spec.replicas.

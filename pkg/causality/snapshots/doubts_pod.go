@@ -62,7 +62,7 @@ func (pod *snapshotPod) doubtCreations(events *podEvents, end time.Time) {
 		if first := firstRun(s); first != nil {
 			started = startOf(*first)
 		}
-		if s.State.Waiting != nil && !hasRestarted(*s) {
+		if s.State.Waiting != nil && !podlife.HasRestarted(*s) {
 			started = end
 		}
 		if started.Unix() <= 0 {
@@ -98,7 +98,7 @@ func (pod *snapshotPod) holdsSince(kind corev1.PodConditionType) (at time.Time) 
 func (pod *snapshotPod) doubtTries(events *podEvents) {
 	could := pod.holdsSince(corev1.PodReadyToStartContainers) // as the pod's sandbox is there
 	for _, s := range containerStatuses(pod.final) {
-		if !hasRestarted(*s) {
+		if !podlife.HasRestarted(*s) {
 			continue
 		}
 		last := evidence.Latest(pod.born, could)
@@ -179,7 +179,7 @@ func (evs *podEvents) tellOfTries(container string, from, until time.Time) bool 
 func (pod *snapshotPod) doubtInits() {
 	for i := range pod.final.Status.InitContainerStatuses {
 		s := &pod.final.Status.InitContainerStatuses[i]
-		if t := s.State.Terminated; t != nil && t.ExitCode == 0 && hasRestarted(*s) {
+		if t := s.State.Terminated; t != nil && t.ExitCode == 0 && podlife.HasRestarted(*s) {
 			pod.doubt(stream.Doubt{At: t.FinishedAt.Time, Earliest: pod.born, Latest: t.FinishedAt.Time})
 		}
 	}

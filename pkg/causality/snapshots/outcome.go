@@ -86,16 +86,15 @@ func (d *snapshotDeployment) endIsKnown(r *snapshotRevision, until time.Time) bo
 
 // failBefore dates that the deadline of a revision was exceeded which recovered later: the deadline counts
 // from the last progress on, of which pods that are gone may have been the later.
-func (d *snapshotDeployment) failBefore(snap *snapshot, r *snapshotRevision, recovered time.Time) {
+func (d *snapshotDeployment) failBefore(snap *snapshot, r *snapshotRevision, last time.Time) {
 	progress := r.began.Truncate(time.Second)
 	for _, pod := range r.set.pods {
 		for _, at := range []time.Time{pod.born, pod.ready} {
-			if at.Before(recovered) {
+			if !at.After(last) {
 				progress = evidence.Latest(progress, at)
 			}
 		}
 	}
-	last := recovered.Add(-time.Nanosecond) // what was made in that second is of the recovery
 	r.failed = progress.Add(d.deadline())
 	if r.failed.After(last) {
 		r.failed = last
@@ -106,8 +105,8 @@ func (d *snapshotDeployment) failBefore(snap *snapshot, r *snapshotRevision, rec
 
 func (d *snapshotDeployment) judgeLast(snap *snapshot, r *snapshotRevision) {
 	c := d.progress
-	if since := workloads.RecoversSince(d.Deployment); !since.IsZero() {
-		d.failBefore(snap, r, since)
+	if last := workloads.FailedUntil(d.Deployment); !last.IsZero() {
+		d.failBefore(snap, r, last)
 	}
 	switch {
 	case c != nil && c.Status == corev1.ConditionFalse && c.Reason == workloads.ProgressDeadlineExceeded:
@@ -189,10 +188,8 @@ func (d *snapshotDeployment) madeFor(r *snapshotRevision) []*snapshotPod {
 // availableSince is since when the Deployment has had the pods that it must have at least;
 // zero if it has not.
 func (d *snapshotDeployment) availableSince() time.Time {
-	for i := range d.Status.Conditions {
-		if c := &d.Status.Conditions[i]; c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue {
-			return c.LastTransitionTime.Time
-		}
+	if c := workloads.DeploymentCondition(d.Deployment, appsv1.DeploymentAvailable); c != nil && c.Status == corev1.ConditionTrue {
+		return c.LastTransitionTime.Time
 	}
 	return time.Time{}
 }

@@ -72,7 +72,7 @@ func (pod *snapshotPod) learnReady(events *podEvents) {
 // dateReady finds when a pod was Ready for the first time, of which the latest transition is
 // known, or since when it may have been.
 func (pod *snapshotPod) dateReady(latest time.Time, isReady, probed bool, events *podEvents) {
-	restarted := slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted)
+	restarted := slices.ContainsFunc(pod.final.Status.ContainerStatuses, podlife.HasRestarted)
 	inTime := isReady && !latest.After(pod.born.Add(podlife.SlowestStart))
 	started, known := pod.firstStarted(events)
 	if !known {
@@ -114,7 +114,7 @@ func (pod *snapshotPod) doubtReady(latest time.Time, probed bool, events *podEve
 // there, show that it had not been before: no container was restarted, its node was not away,
 // and its readiness probe has failed at each try since the start, or at none.
 func (pod *snapshotPod) isFirst(ready time.Time, events *podEvents) bool {
-	if slices.ContainsFunc(pod.final.Status.ContainerStatuses, hasRestarted) || len(pod.final.Spec.ReadinessGates) > 0 {
+	if slices.ContainsFunc(pod.final.Status.ContainerStatuses, podlife.HasRestarted) || len(pod.final.Spec.ReadinessGates) > 0 {
 		return false
 	}
 	for i := range pod.final.Status.ContainerStatuses {
@@ -199,7 +199,7 @@ func startOf(state corev1.ContainerState) time.Time {
 func (pod *snapshotPod) learnEnds(until time.Time, probed bool, events *podEvents) {
 	restarted := 0
 	for _, s := range containerStatuses(pod.final) {
-		if hasRestarted(*s) {
+		if podlife.HasRestarted(*s) {
 			restarted++
 		}
 	}
@@ -298,10 +298,6 @@ func readySince(at time.Time) corev1.PodCondition {
 func (pod *snapshotPod) lostReadiness(since time.Time) bool {
 	start := pod.final.Status.StartTime
 	return start != nil && since.After(start.Add(evidence.ArrivalSlack))
-}
-
-func hasRestarted(s corev1.ContainerStatus) bool {
-	return s.RestartCount > 0 || s.LastTerminationState.Terminated != nil
 }
 
 // firstRun returns the status of a container's first run, nil if it is not there any more.

@@ -41,7 +41,12 @@ func (p *Pod) ObserveListed(in *corev1.Pod, seen time.Time) {
 }
 
 func hasRun(s corev1.ContainerStatus) bool {
-	return s.RestartCount > 0 || s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
+	return s.State.Running != nil || s.State.Terminated != nil || HasRestarted(s)
+}
+
+// HasRestarted reports whether a container was started more than once, or is to be.
+func HasRestarted(s corev1.ContainerStatus) bool {
+	return s.RestartCount > 0 || s.LastTerminationState.Terminated != nil
 }
 
 // listedStarts is what a list tells of when a pod's containers were started for the first time.

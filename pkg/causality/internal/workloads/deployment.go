@@ -1,7 +1,6 @@
 package workloads
 
 import (
-	"slices"
 	"strconv"
 	"time"
 
@@ -74,35 +73,37 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 	if in.Spec.ProgressDeadlineSeconds != nil {
 		st.deadline = time.Duration(*in.Spec.ProgressDeadlineSeconds) * time.Second
 	}
-	c := ProgressingCondition(in)
+	c := DeploymentCondition(in, appsv1.DeploymentProgressing)
 	if c == nil {
 		return st
 	}
 	st.readProgressing(c)
-	st.recoversSince = RecoversSince(in)
+	if !w.Seen {
+		st.failedUntil = FailedUntil(in)
+	}
 	return st
 }
 
-// RecoversSince is when a Deployment went on whose deadline had been exceeded; zero if nothing tells. Its
-// condition Progressing is true from when its ReplicaSet is made, until its deadline is exceeded or
-// somebody pauses it, and becomes true again with the next progress. Nobody has paused one whose spec was
-// never changed. Before its ReplicaSet could be made it is not Available, nor not: that condition
-// comes with the first status of its pods (pkg/controller/deployment, calculateStatus).
-func RecoversSince(in *appsv1.Deployment) time.Time {
-	c := ProgressingCondition(in)
-	if c == nil || c.Status != corev1.ConditionTrue || in.Generation != 1 || in.Spec.ProgressDeadlineSeconds == nil || in.Spec.Paused {
+// FailedUntil is the last moment before a Deployment went on whose deadline had been exceeded: what was made
+// in the second in which it did is of the recovery. It is zero if nothing tells. The condition
+// Progressing is true from when the ReplicaSet is made, until the deadline is exceeded or
+// somebody pauses the Deployment, and becomes true again with the next progress. Nobody has paused one
+// whose spec was never changed. Before its ReplicaSet could be made it is not Available, nor not: that
+// condition comes with the first status of its pods (pkg/controller/deployment, calculateStatus).
+func FailedUntil(in *appsv1.Deployment) time.Time {
+	if in.Generation != 1 || in.Spec.ProgressDeadlineSeconds == nil || in.Spec.Paused {
 		return time.Time{}
 	}
-	i := slices.IndexFunc(in.Status.Conditions, func(c appsv1.DeploymentCondition) bool { return c.Type == appsv1.DeploymentAvailable })
-	if i < 0 || in.Status.Conditions[i].LastTransitionTime.IsZero() {
+	progressing, available := DeploymentCondition(in, appsv1.DeploymentProgressing), DeploymentCondition(in, appsv1.DeploymentAvailable)
+	if progressing == nil || progressing.Status != corev1.ConditionTrue || available == nil || available.LastTransitionTime.IsZero() {
 		return time.Time{}
 	}
 	// Both are whole seconds.
-	exceeded := in.Status.Conditions[i].LastTransitionTime.Add(time.Duration(*in.Spec.ProgressDeadlineSeconds)*time.Second + 2*time.Second)
-	if c.LastTransitionTime.Time.Before(exceeded) {
-		return time.Time{}
+	exceeded := available.LastTransitionTime.Add(time.Duration(*in.Spec.ProgressDeadlineSeconds)*time.Second + 2*time.Second)
+	if since := progressing.LastTransitionTime.Time; !since.Before(exceeded) {
+		return since.Add(-time.Nanosecond)
 	}
-	return c.LastTransitionTime.Time
+	return time.Time{}
 }
 
 // readProgressing reads the condition Progressing.
@@ -147,10 +148,10 @@ func WantedReplicas(replicas *int32) int32 {
 	return *replicas
 }
 
-// ProgressingCondition is the condition Progressing, nil if there is none.
-func ProgressingCondition(in *appsv1.Deployment) *appsv1.DeploymentCondition {
+// DeploymentCondition is the condition of a type, nil if there is none.
+func DeploymentCondition(in *appsv1.Deployment, of appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
 	for i := range in.Status.Conditions {
-		if c := &in.Status.Conditions[i]; c.Type == appsv1.DeploymentProgressing {
+		if c := &in.Status.Conditions[i]; c.Type == of {
 			return c
 		}
 	}

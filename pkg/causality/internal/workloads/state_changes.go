@@ -63,11 +63,8 @@ func (w *Workload) FirstState(meta metav1.Object, st State, write evidence.Write
 // failBefore ends a rollout that was listed while it recovers: its deadline had been exceeded, at some
 // time until it went on.
 func (w *Workload) failBefore(c *Change, st State, o stream.Observation) {
-	if st.recoversSince.IsZero() || !o.Initial || o.Inferred {
-		return
-	}
-	at := st.recoversSince.Add(-time.Nanosecond) // what was made in that second is of the recovery
-	if c.Start.Earliest.IsZero() || !at.After(c.Start.At()) {
+	at := st.failedUntil
+	if !o.Initial || o.Inferred || c.Start.Earliest.IsZero() || !at.After(c.Start.At()) {
 		return
 	}
 	w.DoubtArrival(stream.Doubt{At: at, Earliest: c.Start.Earliest.Add(st.deadline), Latest: at, Of: stream.DoubtOfEnd})

@@ -161,7 +161,7 @@ type State struct {
 	// nothing tells.
 	RolledOut, underWay bool
 	failedAt            time.Time        // lastTransitionTime of ProgressDeadlineExceeded, if so
-	recoversSince       time.Time        // when a Deployment that had failed went on; zero if nothing tells
+	failedUntil         time.Time        // of the first state of a Deployment: FailedUntil
 	failure             evidence.Failure // why it failed, if not because its deadline was exceeded
 	deadline            time.Duration    // progressDeadlineSeconds
 	// availableAt is the last update of Progressing=NewReplicaSetAvailable.
