@@ -48,6 +48,7 @@ func (e *Engine) observeJob(o Observation, k *workloads.Controller, in *batchv1.
 	}
 	switch {
 	case done != nil:
+		w.OpenMissed(in, write, o, created)
 		w.EndRun(in, done, write, arrival, o.Time)
 	case suspended:
 		w.Resumed = cmp.Or(workloads.JobResumedAt(in), w.Resumed)

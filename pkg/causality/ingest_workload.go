@@ -62,6 +62,7 @@ func (e *Engine) observeWorkload(o Observation, k *workloads.Controller, meta me
 	e.observeContexts(w, meta, write, o.Initial || !w.Seen && !state.IsNew && !state.First)
 	if !w.Seen {
 		w.Watched = o.Time
+		w.NoteListed(e.sets[w.ObjectID], state, o)
 		w.FirstState(meta, state, write, o)
 	} else {
 		w.NextState(fields, state, write, arrival)

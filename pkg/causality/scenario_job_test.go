@@ -43,6 +43,9 @@ func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 	case "parallelism":
 		n := int32(atoi(val))
 		j.Spec.Parallelism = &n
+	case "start":
+		at := metav1.NewTime(clock(val).Truncate(time.Second))
+		j.Status.StartTime = &at
 	case "managed-by":
 		j.Spec.ManagedBy = &val
 	case "by-index": // backoffLimitPerIndex

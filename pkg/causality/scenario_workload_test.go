@@ -88,6 +88,8 @@ func setDaemonSet(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		d.Status.CurrentNumberScheduled = int32(atoi(part[1]))
 		d.Status.UpdatedNumberScheduled = int32(atoi(part[2]))
 		d.Status.NumberAvailable = int32(atoi(part[3]))
+	case "misscheduled":
+		d.Status.NumberMisscheduled = int32(atoi(val))
 	default:
 		panic("a daemonset has no " + key)
 	}

@@ -247,8 +247,12 @@ func (p *Plan) attributeStops(set *workloads.PodSet, pods []*podlife.Pod) (lost 
 			p.Stops[pod] = Attribution{Change: p.changeFor(set, step.Write), Step: step, Set: set, Filled: true}
 			continue
 		}
-		if pod.Initial && surplus > 0 {
+		wasToGo := p.Workload.WasToGo(pod)
+		if !wasToGo && pod.Initial && surplus > 0 {
 			surplus--
+			wasToGo = true
+		}
+		if wasToGo {
 			p.Stops[pod] = Attribution{Change: openChange(c, pod.LostBy()), Set: set}
 			continue
 		}

@@ -255,6 +255,7 @@ func (w *Workload) Recompose(n *News) {
 		if c := w.Current(); c != nil && st.First && k.Created.Known() {
 			c.Start = k.Created
 		}
+		w.failAborted(w.Current(), st, n.Write)
 	} else {
 		// A pod that is lost meanwhile, and made up for, does not end a pause.
 		if !st.atRest && stepped || st.Revision > w.Revision {

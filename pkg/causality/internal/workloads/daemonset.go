@@ -38,7 +38,9 @@ func ReadDaemonSet(in *appsv1.DaemonSet, o stream.Observation, w *Workload) Stat
 		generation: in.Generation,
 		observed:   status.ObservedGeneration,
 		replicas:   status.DesiredNumberScheduled,
-		total:      status.CurrentNumberScheduled + status.NumberMisscheduled,
+		// Those on nodes that are not fit for them any more do not count: where a taint NoSchedule made a
+		// node unfit they stay (NodeShouldRunDaemonPod of k8s.io/kubernetes/pkg/controller/daemon).
+		total:      status.CurrentNumberScheduled,
 		Available:  status.NumberAvailable,
 		MinReady:   time.Duration(in.Spec.MinReadySeconds) * time.Second,
 		IsNew:      status.ObservedGeneration == 0,

@@ -8,6 +8,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
@@ -88,6 +89,14 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 	}
 	w.noteResume(c, in)
 	w.Begin(c)
+}
+
+// OpenMissed opens the run of a Job that is over when it is first seen, and was not there when the watch began:
+// all of it was while the watch was down.
+func (w *Workload) OpenMissed(in *batchv1.Job, write evidence.Write, o stream.Observation, created evidence.Moment) {
+	if o.Type == watch.Added && !o.Initial && !w.Seen {
+		w.OpenRun(in, write, o, created)
+	}
 }
 
 // JobResumedAt is when the controller says that it resumed the Job, zero if it does not.

@@ -147,3 +147,21 @@ func rolledOutBefore(k *Composition, newest *part, o stream.Observation) bool {
 	}
 	return k.Replicas.At.After(k.Template.At) || !recent(k.Template.At, o)
 }
+
+// failAborted ends a rollout that the watch began in, and that had been aborted by then and is tried again: of
+// that its ReplicaSets show nothing, and the controller's Event does, if it is still there.
+func (w *Workload) failAborted(c *Change, st State, write evidence.Write) {
+	if c == nil || !c.Listed || c.Kind != attr.ChangeRollout || st.failure.Reason != "" {
+		return
+	}
+	for _, ev := range w.Events {
+		at := ev.First()
+		if ev.Reason != reasonRolloutAborted || !ev.Initial() || at.Before(c.Start.At()) {
+			continue
+		}
+		c.Failure = evidence.Failure{Reason: reasonRolloutAborted, Message: ev.Message()}
+		c.Finish(attr.OutcomeFailed, evidence.Exactly(at), evidence.Write{Arrival: at})
+		c.noteRetry(st, write)
+		return
+	}
+}

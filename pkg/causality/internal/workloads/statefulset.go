@@ -108,6 +108,30 @@ type ordinals struct{ First, count int32 }
 
 func (st *State) ordinals() ordinals { return ordinals{st.firstOrdinal, st.replicas} }
 
+// NoteListed notes what the list that the watch began with says of how many pods a workload that makes
+// them itself was to have: set is its own.
+func (w *Workload) NoteListed(set *PodSet, st State, o stream.Observation) {
+	switch {
+	case !o.Initial || !w.Direct():
+	case w.Controller.ScaledBy == ScaledByNodes: // its status says how many, and may be behind
+	case w.Controller.Replaces == ReplacedByName:
+		listed := st.ordinals()
+		w.listed = &listed
+	default:
+		set.Listed = st.replicas
+	}
+}
+
+// WasToGo reports whether a pod of a StatefulSet, which was there first, has a number that none was to
+// have by then: a scale down was on its way, and nothing comes in its place.
+func (w *Workload) WasToGo(pod *podlife.Pod) bool {
+	if !pod.Initial || w.listed == nil {
+		return false
+	}
+	n := Ordinal(pod) - int(w.listed.First)
+	return n < 0 || n >= int(w.listed.count)
+}
+
 // without is how many of these are not among the others.
 func (o ordinals) without(others ordinals) int32 {
 	common := min(o.First+o.count, others.First+others.count) - max(o.First, others.First)

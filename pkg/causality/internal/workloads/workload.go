@@ -49,7 +49,10 @@ type Workload struct {
 	Controller *Controller // its kind
 	Seen       bool        // a state of it has been seen: the State below holds
 	Watched    time.Time   // when its first state arrived
-	created    time.Time   // by its first state
+	// listed are the numbers that a StatefulSet's pods were to have in the list that the watch
+	// began with; nil if it was not there.
+	listed  *ordinals
+	created time.Time // by its first state
 	// Inferred says that its states were reconstructed from a snapshot, CountUnknown that how
 	// many pods it wanted is not known: see stream.Observation.
 	Inferred, CountUnknown bool
