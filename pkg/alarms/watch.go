@@ -128,9 +128,7 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 		return
 	}
 	about := bounded(&ev.InvolvedObject)
-	if about.Kind == "Node" {
-		about.Namespace = nodeScope(ev)
-	}
+	about.Namespace = scopeOf(ev, about)
 	w.options.Metrics.Event(about.Namespace, ev.Type, ev.Reason, about.Kind, n)
 	var lacks []string
 	if ev.Reason == failedScheduling && about.Kind == "Pod" {
@@ -164,17 +162,24 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 	}
 }
 
-// nodeScope is the namespace that an Event about a Node counts in: that of the cluster, the empty
-// one, if it is where the API server has Events about cluster-scoped objects be written
-// (k8s.io/kubernetes/pkg/apis/core/validation/events.go). Whoever may write Events in another
-// namespace may say there what he likes of nodes, and it is no alarm about the cluster.
-func nodeScope(ev *corev1.Event) string {
+// scopeOf is the namespace that an Event counts in, which is the one that it was written in: the API server
+// lets an Event that has an eventTime refer to any other, and what is written in one namespace is no alarm
+// about another. What is about an object without a namespace counts in that of the cluster, the empty one, if
+// it is where the API server has such Events be written (ValidateEventCreate and legacyValidateEvent of
+// k8s.io/kubernetes/pkg/apis/core/validation/events.go). Kubelets write Events about Nodes there, too, and
+// whoever may write some elsewhere may say there what he likes of nodes.
+func scopeOf(ev *corev1.Event, about *corev1.ObjectReference) string {
+	clusterScoped := about.Kind == "Node" || about.Namespace == ""
 	switch ev.Namespace {
 	case "", metav1.NamespaceDefault, metav1.NamespaceSystem:
-		return ""
-	default:
-		return strings.Clone(spans.CutTo(ev.Namespace, maxIdentity))
+		if clusterScoped {
+			return ""
+		}
 	}
+	if ev.Namespace == "" {
+		return about.Namespace // a dump without the Event's own
+	}
+	return strings.Clone(spans.CutTo(ev.Namespace, maxIdentity))
 }
 
 // maxIdentity is how long a name in a reference may be, which anybody writes. Kubernetes' own

@@ -426,3 +426,53 @@ func TestATenantRaisesNoAlarmAboutANode(t *testing.T) {
 	s.want("node-problem-detector says so", s.tick(nil, nil), "NodeTaskHung Node/node-a: TaskHung")
 	s.wantSamples("rollspan_events_total", "kind=Node,namespace=,reason=TaskHung,type=Warning 1", "kind=Node,namespace=shop,reason=Rebooted,type=Warning 1")
 }
+
+// The API server lets an Event that has an eventTime refer to any namespace, and whoever may write Events in
+// one may do so. What he says counts where he says it.
+func TestATenantRaisesNoAlarmAboutAnotherNamespace(t *testing.T) {
+	s := newStory(t)
+	for i := range 20 {
+		forged := s.event(fmt.Sprint("forged", i), 1, "Pod", "BackOff", "Back-off restarting failed container")
+		forged.Namespace, forged.InvolvedObject.Namespace, forged.InvolvedObject.Name = "tenant", "kube-system", "coredns-7c65d6cfc9-abcde"
+		s.see(watch.Added, forged)
+	}
+	said := s.event("said", 1, "Namespace", "Whatever", "")
+	said.Namespace, said.InvolvedObject.Namespace = "tenant", ""
+	s.see(watch.Added, said)
+	s.watch.Tick(s.now, nil, nil, nil)
+	for _, a := range s.began {
+		if a.Object.Namespace != "tenant" {
+			t.Errorf("%s about %s in %s", a.Name, a.Object.Name, a.Object.Namespace)
+		}
+	}
+	s.wantSamples("rollspan_events_total", "kind=Namespace,namespace=tenant,reason=Whatever,type=Warning 1", "kind=Pod,namespace=tenant,reason=BackOff,type=Warning 20")
+}
+
+// Namespaces come and go with names of their own, as those of pull requests do, until there are too many
+// series. What says then for the first time that a node is in trouble is told apart.
+func TestAlarmsAboutNodesHaveRoom(t *testing.T) {
+	s := newStory(t)
+	for i := range 5000 {
+		for kind, reasons := range map[string][]string{"Pod": {"Scheduled", "BackOff"}, fmt.Sprint("Kind", i%100): {"BackOff", "SuccessfulCreate"}} {
+			for _, reason := range reasons {
+				ev := s.event(fmt.Sprint(kind, reason, i), 1, kind, reason, "")
+				ev.Namespace, ev.InvolvedObject.Namespace = fmt.Sprint("pr-", i), fmt.Sprint("pr-", i)
+				s.see(watch.Added, ev)
+			}
+		}
+	}
+	s.see(watch.Added, s.event("oom", 1, "Node", "SystemOOM", ""))
+	all := s.samples("rollspan_events_total")
+	if want := "kind=Node,namespace=,reason=SystemOOM,type=Warning 1"; !slices.Contains(all, want) {
+		t.Errorf("there is no %s", want)
+	}
+	pods := 0
+	for _, sample := range all {
+		if strings.HasPrefix(sample, "kind=Pod,namespace=pr-") && strings.Contains(sample, "BackOff") {
+			pods++
+		}
+	}
+	if pods < 1900 || len(all) > 4800 {
+		t.Errorf("%d of 5000 namespaces have a series of what alarms go by; there are %d", pods, len(all))
+	}
+}

@@ -23,6 +23,15 @@ const (
 	maxStates = 500
 )
 
+// The kinds that alarms by Events are about.
+const (
+	kindPod  = "Pod"
+	kindNode = "Node"
+)
+
+// eventTypes are the values of the label type of Events.
+var eventTypes = []string{"Normal", "Warning", other}
+
 // Alarms are the metrics that the alarms of deploy/helm/rollspan/files/alerts.yaml go by. It is a
 // prometheus.Collector, and safe for concurrent use.
 type Alarms struct {
@@ -32,8 +41,8 @@ type Alarms struct {
 	slow          *family
 	begun         *prometheus.CounterVec
 	overflow      prometheus.Counter
-	// watched are the reasons that alarms go by. Of the sets of label values with others there
-	// may be maxSets, so that as many are left for those.
+	// watched are the reasons that alarms go by, of Events about pods and nodes. Of the sets of label
+	// values with others there may be maxSets, so that as many are left for those.
 	watched   []string
 	rest      *limit
 	reasons   *limit
@@ -87,11 +96,16 @@ func NewAlarms(o Options, reasons []string) *Alarms {
 		watched: slices.Clone(reasons), rest: newLimit(maxSets),
 		reasons: newLimit(maxEventReasons), kinds: newLimit(maxEventKinds), resources: newLimit(maxResources),
 	}
-	a.events.sets = newLimit(2 * maxSets)
+	// What rest refuses has a set for each type and reason besides.
+	a.events.sets = newLimit(2*maxSets + len(eventTypes)*(maxEventReasons+1))
 	for _, reason := range reasons {
 		a.reasons.admits(reason)
+		for _, eventType := range eventTypes {
+			// The first one about a node of the cluster may come when there is no room left.
+			a.events.sets.admits(strings.Join([]string{"", eventType, reason, kindNode}, "\xff"))
+		}
 	}
-	for _, kind := range []string{"Pod", "Node"} {
+	for _, kind := range []string{kindPod, kindNode} {
 		a.kinds.admits(kind)
 	}
 	for _, resource := range []string{"", "cpu", "memory", "pods"} {
@@ -102,7 +116,7 @@ func NewAlarms(o Options, reasons []string) *Alarms {
 
 // Event counts how often an Event has happened anew.
 func (a *Alarms) Event(namespace, eventType, reason, kind string, n int) {
-	if eventType != "Normal" && eventType != "Warning" {
+	if !slices.Contains(eventTypes, eventType) {
 		eventType = other
 	}
 	if !word.MatchString(reason) {
@@ -112,8 +126,9 @@ func (a *Alarms) Event(namespace, eventType, reason, kind string, n int) {
 		kind = other
 	}
 	labels := []string{namespace, eventType, a.reasons.orOther(reason), a.kinds.orOther(kind)}
-	if !slices.Contains(a.watched, reason) && !a.rest.admits(strings.Join(labels, "\xff")) {
-		labels[0] = other
+	watched := slices.Contains(a.watched, reason) && (kind == kindPod || kind == kindNode)
+	if !watched && !a.rest.admits(strings.Join(labels, "\xff")) {
+		labels[0], labels[3] = other, other // or there would be as many again for each kind
 		a.overflow.Inc()
 	}
 	a.add(a.events, labels, n)
