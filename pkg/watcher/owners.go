@@ -130,7 +130,7 @@ func (o *owners) notice(object runtime.Object) {
 	var namespace string
 	if m, ok := object.(metav1.Object); ok {
 		namespace = m.GetNamespace()
-		for _, ref := range m.GetOwnerReferences() {
+		if ref := followedOwner(m); ref != nil {
 			o.want(namespace, ref.APIVersion, ref.Kind, true)
 		}
 	}
@@ -144,6 +144,18 @@ func (o *owners) notice(object runtime.Object) {
 			o.want(namespace, apiVersion, kind, false)
 		}
 	}
+}
+
+// followedOwner is the one of an object's owners that the engine follows: the controller, or else the first;
+// nil if it has none. An object may name thousands.
+func followedOwner(m metav1.Object) *metav1.OwnerReference {
+	if ref := metav1.GetControllerOfNoCopy(m); ref != nil {
+		return ref
+	}
+	if refs := m.GetOwnerReferences(); len(refs) > 0 {
+		return &refs[0]
+	}
+	return nil
 }
 
 func (o *owners) want(namespace, apiVersion, kind string, owner bool) {

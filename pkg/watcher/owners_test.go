@@ -167,7 +167,7 @@ func TestOwnersFollowTheChain(t *testing.T) {
 		o.expect()
 		for range 3 {
 			owned := pod("a", "u", "1")
-			owned.OwnerReferences = []metav1.OwnerReference{ownedBy("apps/v1", "ReplicaSet"), ownedBy("example.com/v1", "Shop")}
+			owned.OwnerReferences = []metav1.OwnerReference{ownedBy("example.com/v1", "Shop")}
 			o.notice(owned)
 			o.notice(&unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"ownerReferences": []any{
 				map[string]any{"apiVersion": "example.com/v1", "kind": "Shop", "name": "web", "uid": "u"}}}}})
@@ -187,6 +187,28 @@ func TestOwnersFollowTheChain(t *testing.T) {
 		o.expect("ADDED Shop.example.com/v1 new")
 		if got := o.messages(); len(got) > 0 {
 			t.Errorf("said %q", got)
+		}
+	})
+}
+
+// Of many owners it is the controller that the engine goes by, or else the first. An object that names
+// thousands costs no more than another.
+func TestOneOfManyOwnersIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOwnerTest(t, nil, custom("Shop", "web"), custom("Mall", "web"))
+		defer o.stop()
+		many := custom("Street", "x")
+		for i := range 20_000 {
+			many.OwnerReferences = append(many.OwnerReferences, ownedBy("example.com/v1", fmt.Sprint("Kind", i)))
+		}
+		many.OwnerReferences[0].Kind = "Mall"
+		o.notice(many)
+		controls := true
+		many.OwnerReferences[12_345].Kind, many.OwnerReferences[12_345].Controller = "Shop", &controls
+		o.notice(many)
+		o.expect("ADDED Shop.example.com/v1 web", "ADDED Mall.example.com/v1 web")
+		if len(o.met) != 2 {
+			t.Errorf("it looked for %d kinds", len(o.met))
 		}
 	})
 }
@@ -231,7 +253,8 @@ func TestOwnersInNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwnerTest(t, []string{"shop", "pay"}, custom("Shop", "web"))
 		defer o.stop()
-		o.notice(custom("Mall", "x", ownedBy("example.com/v1", "Shop"), ownedBy("example.com/v1", "Planet")))
+		o.notice(custom("Mall", "x", ownedBy("example.com/v1", "Shop")))
+		o.notice(custom("Mall", "y", ownedBy("example.com/v1", "Planet")))
 		o.expect("ADDED Shop.example.com/v1 web")
 		if got := o.lists(); !slices.Equal(got, []string{"planets in ", "shops in pay", "shops in shop"}) {
 			t.Errorf("listed %q", got)
