@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,6 +289,40 @@ func TestChangesShareATrace(t *testing.T) {
 	take(b.Flush())
 	if spansOf > most.MaxSpans || bytes > most.MaxBytes {
 		t.Errorf("%d spans of %d bytes are sent", spansOf, bytes)
+	}
+}
+
+// TestRootWithoutRoom: a trace that many changes share has no room for a large root any more. Of its change, whose
+// pods are below the root itself, nothing is sent, and each of its spans is counted once.
+func TestRootWithoutRoom(t *testing.T) {
+	tl := newTeller("platform")
+	z := sizes(t)
+	b := budget.New(budget.Options{MaxBytes: budget.MinBytes}, z)
+	for bytes := 0; bytes < budget.MinBytes*12/16; {
+		root := tl.span(kind.Rollout, trace.SpanID{}, fmt.Sprint("web-", tl.n), 0, 1)
+		bytes += budget.Size(z, b.Apply(day, []spans.Trace{{Spans: []spans.Span{root}}})[0].Sent().Spans)
+	}
+	root := tl.span(kind.Rollout, trace.SpanID{}, "db", 0, 100)
+	for i := range 8 {
+		root.Attributes = append(root.Attributes, attribute.String(fmt.Sprint("rollspan.note.", i), strings.Repeat("x", budget.MinBytes/16)))
+	}
+	list := []spans.Span{root}
+	for i := range 50 {
+		list = append(list, tl.pod(root.SpanID, i, 1)...)
+	}
+	out := b.Apply(day, []spans.Trace{{Spans: list}})
+	if n := len(out[0].Sent().Spans); n != 0 || out[0].Selection.LeftOut != len(list) {
+		t.Errorf("%d spans of the change are sent, and %d left out of %d", n, out[0].Selection.LeftOut, len(list))
+	}
+	starts, all := 0.0, 0.0
+	for _, tr := range b.Flush() {
+		for _, s := range tr.Sent().Spans {
+			starts += number(t, &s, attr.LeftOutStartsKey)
+			all += number(t, &s, attr.LeftOutSpansKey)
+		}
+	}
+	if starts != 50 || int(all) != len(list) {
+		t.Errorf("%g starts of 50 and %g spans of %d are summed up", starts, all, len(list))
 	}
 }
 

@@ -50,10 +50,9 @@ type selection struct {
 
 // choose selects what is sent of a trace that is over its budget.
 func (b *Budget) choose(t *spans.Trace, st *state) {
-	s := newSelection(b, t, st)
+	s := newSelection(b, t.Spans, t.Late, st)
 	if !t.Late && !s.keepRoot(b.max) {
-		s = newSelection(b, t, st)
-		s.late = true // without its root it is as what comes later, and nothing of it is kept
+		s = newSelection(b, t.Spans, true, st) // without its root it is as what comes later, and nothing of it is kept
 	}
 	room := s.used.more(stepsOf, b.max.part(stepsUpTo))
 	for _, i := range s.steps() {
@@ -74,10 +73,10 @@ func (b *Budget) choose(t *spans.Trace, st *state) {
 	st.used = st.used.plus(b.measure(out))
 }
 
-func newSelection(b *Budget, t *spans.Trace, st *state) *selection {
-	n := len(t.Spans)
+func newSelection(b *Budget, list []spans.Span, late bool, st *state) *selection {
+	n := len(list)
 	s := &selection{
-		Budget: b, list: t.Spans, late: t.Late, state: st,
+		Budget: b, list: list, late: late, state: st,
 		parent: make([]int, n), children: make([][]int, n), top: make([]int, n), kept: make([]bool, n),
 		tooLarge: map[int]bool{}, used: st.used, has: map[resourceKey]bool{},
 	}
