@@ -141,7 +141,7 @@ func (k *keeping) trace(t *spans.Trace) {
 	k.failed(load(k, tableTraces, id[:], &record))
 	existed := record.Next > 0
 	was := record.Last
-	in := k.known(id, &record)
+	in := k.known(id, &record, t.Spans)
 	told := slices.DeleteFunc(slices.Clone(t.Spans), func(s spans.Span) bool { return in.has(s.SpanID) })
 	if len(told) == 0 || k.err != nil {
 		return // it was told before
@@ -178,9 +178,15 @@ type kept struct {
 
 func (in *kept) has(id trace.SpanID) bool { _, ok := in.of[id]; return ok }
 
-// known reads which spans of a trace there are.
-func (k *keeping) known(id trace.TraceID, record *traceRecord) *kept {
+// known reads which spans of a trace there are: of those that are told now and what is above them, or all
+// where some wait for what is above them.
+func (k *keeping) known(id trace.TraceID, record *traceRecord, told []spans.Span) *kept {
 	in := &kept{id, record, map[trace.SpanID]*place{}}
+	asked := make(map[trace.SpanID]bool, len(told)+1)
+	for i := range told {
+		asked[told[i].SpanID], asked[told[i].ParentID] = true, true
+	}
+	all := len(record.Early) > 0
 	note := func(t table, prefix []byte, of *place) {
 		for _, sealed := range below(k, t, prefix) {
 			packed, err := unseal(sealed)
@@ -188,7 +194,9 @@ func (k *keeping) known(id trace.TraceID, record *traceRecord) *kept {
 			ids, _, err := idsOf(packed)
 			k.failed(err)
 			for _, id := range ids {
-				in.of[id] = of
+				if all || asked[id] {
+					in.of[id] = of
+				}
 			}
 		}
 	}
