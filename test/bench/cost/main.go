@@ -78,7 +78,7 @@ func parse() (o options, err error) {
 		return nil
 	})
 	flag.BoolVar(&o.restarts, "restarts", false, "after each run measure the first lists, and the recovery where the variant has a "+dataDirFlag)
-	flag.BoolVar(&o.profile, "profile", false, "profile rollspan's CPU for half a minute of each run, while Deployments are rolled, into cpu-*.pprof")
+	flag.BoolVar(&o.profile, "profile", false, "profile rollspan's CPU for half a minute of each run while Deployments are rolled, and while they are deleted, into cpu-*.pprof")
 	flag.IntVar(&o.export, "export", 0, "send so many `SPANS` into a real Collector, with gzip and without")
 	flag.StringVar(&o.engine, "engine", "", "`FILE` that the engine's Go benchmarks wrote")
 	flag.StringVar(&o.out, "o", "bin/bench", "`DIRECTORY` for the table and the figures")

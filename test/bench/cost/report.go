@@ -76,6 +76,16 @@ type Run struct {
 	LogRecords int       `json:"logRecords,omitempty"`
 	LogBytes   int64     `json:"logBytes,omitempty"`
 	Requests   []Request `json:"requests"`
+	// Steps are what both took until all was created, rolled, deleted and told.
+	Steps []Step `json:"steps"`
+}
+
+// Step is what the programs took from one time of the load to the next.
+type Step struct {
+	Until           string  `json:"until"`
+	Seconds         float64 `json:"seconds"`
+	CPUSeconds      float64 `json:"cpuSeconds"`
+	FloorCPUSeconds float64 `json:"floorCPUSeconds"`
 }
 
 // Cost is what a process needed.

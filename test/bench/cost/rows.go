@@ -61,6 +61,12 @@ func (r *Run) rows() []row {
 			mib(r.WatchBytes) + " from the API server",
 		},
 	}
+	for _, s := range r.Steps {
+		rows = append(rows, row{
+			name("CPU until all is " + s.Until), ratio(s.CPUSeconds, s.FloorCPUSeconds), "–",
+			seconds(s.CPUSeconds) + " in " + seconds(s.Seconds), seconds(s.FloorCPUSeconds) + " do-nothing watcher",
+		})
+	}
 	if r.SpansInLoad > 0 {
 		rows = append(rows, row{name("bytes a span, gzip"), r.GzipShare, "–", fmt.Sprintf("%.0f", r.GzipShare*r.bytesPerSpan()), fmt.Sprintf("%.0f without", r.bytesPerSpan())})
 	}

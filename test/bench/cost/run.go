@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -106,9 +107,9 @@ func (m *measurement) profileFlags(v variant) ([]string, error) {
 	return []string{"--pprof-address", m.profiled}, nil
 }
 
-// takeProfile writes a profile of half a minute, if one is wanted. A load that is over
+// takeProfile writes a profile of half a minute of a step, if one is wanted. A step that is over
 // sooner is in it whole.
-func (m *measurement) takeProfile(ctx context.Context) error {
+func (m *measurement) takeProfile(ctx context.Context, step string) error {
 	if m.profile == "" {
 		return nil
 	}
@@ -131,7 +132,8 @@ func (m *measurement) takeProfile(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(m.profile), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(m.profile, content, 0o644)
+	ext := filepath.Ext(m.profile)
+	return os.WriteFile(strings.TrimSuffix(m.profile, ext)+"-"+step+ext, content, 0o644)
 }
 
 // untilTold waits until all pods that were, and so many rollouts and deletes, are told,
@@ -163,25 +165,36 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	l := load{cluster: m.cluster, n: r.Deployments, generation: "a"}
 	began := time.Now()
 	step := func(name string, do func() error) error {
-		err := do()
-		if err != nil {
+		stepBegan := time.Now()
+		if err := do(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		fmt.Fprintf(os.Stderr, "cost: %s after %s\n", name, time.Since(began).Round(time.Second))
-		return nil
+		s := Step{Until: name, Seconds: time.Since(stepBegan).Seconds(), FloorCPUSeconds: -usedByFloor.Seconds(), CPUSeconds: -usedByOurs.Seconds()}
+		for _, before := range r.Steps {
+			s.FloorCPUSeconds, s.CPUSeconds = s.FloorCPUSeconds-before.FloorCPUSeconds, s.CPUSeconds-before.CPUSeconds
+		}
+		floor, err := m.floor.cpu()
+		if err != nil {
+			return err
+		}
+		ours, err := m.ours.cpu()
+		s.FloorCPUSeconds, s.CPUSeconds = s.FloorCPUSeconds+floor.Seconds(), s.CPUSeconds+ours.Seconds()
+		r.Steps = append(r.Steps, s)
+		fmt.Fprintf(os.Stderr, "cost: %s after %s, CPU %.1f s beside %.1f s\n", name, time.Since(began).Round(time.Second), s.CPUSeconds, s.FloorCPUSeconds)
+		return err
+	}
+	profiled := func(name string, do func() error) error {
+		profile := make(chan error, 1)
+		go func() { profile <- m.takeProfile(ctx, name) }()
+		return errors.Join(step(name, do), <-profile)
 	}
 	if err := step("created", func() error { return l.create(ctx) }); err != nil {
 		return err
 	}
-	profile := make(chan error, 1)
-	go func() { profile <- m.takeProfile(ctx) }()
-	if err := step("rolled", func() error { return l.roll(ctx) }); err != nil {
+	if err := profiled("rolled", func() error { return l.roll(ctx) }); err != nil {
 		return err
 	}
-	if err := <-profile; err != nil {
-		return err
-	}
-	if err := step("deleted", func() error { return l.delete(ctx, m.census) }); err != nil {
+	if err := profiled("deleted", func() error { return l.delete(ctx, m.census) }); err != nil {
 		return err
 	}
 	r.LoadSeconds = time.Since(began).Seconds()
