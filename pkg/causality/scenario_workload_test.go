@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 func newStatefulSet(meta metav1.ObjectMeta) runtime.Object {
@@ -46,6 +47,9 @@ func setStatefulSet(_ *world, obj runtime.Object, key, val string, now time.Time
 		s.Spec.UpdateStrategy.Type = appsv1.StatefulSetUpdateStrategyType(val)
 	case "minready":
 		s.Spec.MinReadySeconds = int32(atoi(val))
+	case "max-unavailable":
+		n := intstr.Parse(val)
+		s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{MaxUnavailable: &n}
 	case "current":
 		s.Status.CurrentRevision = val
 	case "update":

@@ -9,10 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
@@ -92,7 +94,7 @@ func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 			continue
 		case d.isOld(pod, r), snap.nodeAge(pod).After(d.reach):
 			continue
-		case one && d.outOfOrder(pod, last, grace > 0):
+		case one && d.outOfOrder(pod, last, r.began.After(d.created)):
 			if pod.final != nil {
 				d.late = append(d.late, pod)
 			}
@@ -132,12 +134,19 @@ func (d *snapshotDirect) doubtBegun(snap *snapshot, r directRollout) {
 }
 
 // outOfOrder reports whether a pod of a StatefulSet is not the next that a rollout makes after
-// another: a creation goes up their numbers, and an update goes down.
+// another: a creation goes up their numbers, and an update goes down, unless it takes several at a time, or
+// somebody deletes the old ones.
 func (d *snapshotDirect) outOfOrder(pod, last *snapshotPod, update bool) bool {
-	if _, ok := d.object.(*appsv1.StatefulSet); !ok || last == nil {
+	in, ok := d.object.(*appsv1.StatefulSet)
+	if !ok || last == nil {
 		return false
 	}
 	if update {
+		ru := in.Spec.UpdateStrategy.RollingUpdate
+		several := ru != nil && ru.MaxUnavailable != nil && ru.MaxUnavailable.String() != "1"
+		if several || in.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+			return false
+		}
 		return ordinal(pod.name) >= ordinal(last.name)
 	}
 	return ordinal(pod.name) <= ordinal(last.name)
@@ -198,11 +207,23 @@ func (d *snapshotDirect) onTheWay(complete bool, end time.Time) bool {
 func (d *snapshotDirect) updating() bool {
 	switch in := d.object.(type) {
 	case *appsv1.StatefulSet:
-		return in.Status.CurrentRevision != in.Status.UpdateRevision
+		return in.Status.CurrentRevision != in.Status.UpdateRevision && !hasUpdated(in)
 	case *appsv1.DaemonSet:
 		return in.Status.UpdatedNumberScheduled < in.Status.CurrentNumberScheduled
 	}
 	return false
+}
+
+// hasUpdated reports whether a StatefulSet has all the pods of the new revision that it is to have, though its
+// current revision is still the one before: it is for good with OnDelete, and for as long as there is a partition
+// (completeRollingUpdate of k8s.io/kubernetes/pkg/controller/statefulset).
+func hasUpdated(in *appsv1.StatefulSet) bool {
+	partition := int32(0)
+	if ru := in.Spec.UpdateStrategy.RollingUpdate; ru != nil {
+		partition = ptr.Deref(ru.Partition, 0)
+	}
+	stays := partition > 0 || in.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
+	return stays && in.Status.UpdatedReplicas >= workloads.WantedReplicas(in.Spec.Replicas)-partition
 }
 
 // hasGrown reports whether all pods that were made later than the last rollout was complete

@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -71,9 +72,10 @@ func (set *snapshotSet) template() *corev1.PodTemplateSpec {
 	return set.stripped
 }
 
-// scaled reads a Deployment's Event about a step. Older versions do not say
-// "from". The words are all there is.
-var scaled = regexp.MustCompile(`Scaled (up|down) replica set (\S+) (?:from (\d+) )?to (\d+)$`)
+// scaled reads a Deployment's Event about a step: "from 2 to 3" since Kubernetes 1.31, "to 3 from 2" some versions
+// before, and older ones, as creations, do not say "from". The words are all there is (scaleReplicaSet of
+// k8s.io/kubernetes/pkg/controller/deployment).
+var scaled = regexp.MustCompile(`Scaled (up|down) replica set (\S+) (?:from (\d+) )?to (\d+)(?: from (\d+))?$`)
 
 // stepsOf collects the steps of a Deployment's ReplicaSets, in order: by its
 // Events, of which those that repeated give the first and the last time, and
@@ -97,7 +99,7 @@ func (snap *snapshot) stepsOf(d *snapshotDeployment) []*snapshotStep {
 			if at.IsZero() {
 				continue // nothing tells when
 			}
-			set.steps = append(set.steps, &snapshotStep{set: set, at: at, event: ev, up: m[1] == "up", from: replicasIn(m[3]), to: replicasIn(m[4])})
+			set.steps = append(set.steps, &snapshotStep{set: set, at: at, event: ev, up: m[1] == "up", from: replicasIn(cmp.Or(m[3], m[5])), to: replicasIn(m[4])})
 		}
 	}
 	var steps []*snapshotStep

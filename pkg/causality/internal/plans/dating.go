@@ -91,14 +91,15 @@ func (p *Plan) scalingEvent(set *workloads.PodSet, step *workloads.Step) time.Ti
 }
 
 // DescribesStep reports whether the message of an Event ScalingReplicaSet is about a step:
-// "Scaled up replica set web-6757 from 0 to 1".
+// "Scaled up replica set web-6757 from 0 to 1"; in older versions "to 1 from 0", or "to 1".
 func DescribesStep(message string, set *workloads.PodSet, step *workloads.Step) bool {
 	direction := "Scaled down"
 	if step.Up() {
 		direction = "Scaled up"
 	}
+	to := " to " + strconv.Itoa(int(step.To))
 	return strings.Contains(message, direction) && strings.Contains(message, " "+set.Name+" ") &&
-		strings.HasSuffix(message, " to "+strconv.Itoa(int(step.To)))
+		(strings.HasSuffix(message, to) || strings.Contains(message, to+" from "))
 }
 
 // StartOver is from when on a container of a pod that ends is restarted; ok is false if none is told
