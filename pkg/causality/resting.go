@@ -216,7 +216,7 @@ func (r *reviewer) rest() {
 	rest.as = w.Outline(e.setsOf[w.ObjectID])
 	e.resting[w.ObjectID] = rest
 	if first := rest.gone.First(); !first.IsZero() {
-		r.nextReview = evidence.Earliest(r.nextReview, first.Add(time.Second))
+		r.nextReview = evidence.Earliest(r.nextReview, first.Add(workloads.Together))
 	}
 }
 

@@ -43,7 +43,7 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	r.inProgress()
 	r.forget()
 	r.rest()
-	w.RestUntil = e.now.Add(e.rest())
+	w.RestAfter(e.now, e.rest(), r.over())
 	if !r.nextReview.IsZero() && wanted == whatSettled {
 		e.due.Set(w, evidence.Latest(r.nextReview, w.RestUntil))
 	}
@@ -230,7 +230,7 @@ func (r *reviewer) forget() {
 		if r.engine.now.After(at) {
 			return true
 		}
-		r.nextReview = evidence.Earliest(r.nextReview, at.Add(time.Second))
+		r.nextReview = evidence.Earliest(r.nextReview, at.Add(workloads.Together))
 		return false
 	}
 	for _, pod := range r.plan.Pods {

@@ -37,6 +37,7 @@ func shapes() []shape {
 		{"touched", 25, 250, []int{1000, 4000, 8000}, touchedAll},
 		{"rolled", 25, 250, []int{500, 1000, 4000}, rolledAll},
 		{"deleted", 10, 100, []int{20, 100, 1000}, deletedAll},
+		{"deleted-slowly", 2, 20, []int{10, 50}, deletedSlowly},
 		{"events-beside", 50, 200, []int{1, 100, 1000}, eventsBeside},
 		{"long-lists", 1, 10, []int{1, 100}, longLists},
 		{"jobs-kept", 30, 1000, []int{300, 1000, 10000}, jobsKept},
@@ -352,6 +353,33 @@ func deletedAll(c *shaped, n int) {
 		}
 	})
 	c.pass(2 * time.Minute)
+}
+
+// deletedSlowly has n Deployments of 100 pods be deleted at once, whose pods go one after the other, as the
+// control plane has more to do than it can.
+func deletedSlowly(c *shaped, n int) {
+	webs := c.listed("web", n, 100, oneNode)
+	c.settle()
+	for _, w := range webs {
+		c.put(watch.Deleted, false, w.d)
+		c.put(watch.Deleted, false, w.rs)
+	}
+	for j := range 100 {
+		c.each(n, 2*time.Second, func(i int) {
+			p, now, grace := webs[i].pods[j], c.second(), int64(30)
+			p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &now, &grace
+			c.write(p)
+			if j >= 5 {
+				c.put(watch.Deleted, false, webs[i].pods[j-5])
+			}
+		})
+	}
+	for _, w := range webs {
+		for _, p := range w.pods[95:] {
+			c.put(watch.Deleted, false, p)
+		}
+	}
+	c.pass(3 * time.Minute)
 }
 
 // touchedAll has each of n Deployments be written every five seconds.

@@ -106,9 +106,22 @@ type Workload struct {
 	// toResume says that it is a Job that was created suspended, and that was not resumed yet.
 	toResume bool
 
-	// RestUntil is when the engine reviews it next at the earliest: a review that took long is
-	// not to be repeated at once. See restPerUnit.
+	// RestUntil is when the engine reviews it next at the earliest: see RestAfter.
 	RestUntil time.Time
+}
+
+// Together is how long what may be forgotten of a workload waits for more, where its pods go one after the other, and
+// how long the stops of the pods of one that is gone wait for each other: a review takes all of it, and there is none
+// for each pod.
+const Together = 15 * time.Second
+
+// RestAfter has the workload left alone for a time after a review, which is as long as that took many times over.
+// Of one that is gone, which was handed out, nothing is urgent: over says that.
+func (w *Workload) RestAfter(now time.Time, rest time.Duration, over bool) {
+	if over {
+		rest = max(rest, Together)
+	}
+	w.RestUntil = now.Add(rest)
 }
 
 // State is one state of a workload that was observed, reduced to what the kinds have in
