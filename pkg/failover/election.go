@@ -32,6 +32,10 @@ const (
 // takes a moment until a role counts.
 const refusals = 2
 
+// refusalsLater is the same of a process that has held a Lease: an API server that has just begun refuses
+// everything until it has read the roles, for minutes where these are many. It asks twice every RetryPeriod.
+const refusalsLater = 300
+
 // lookEvery is how often a process looks for others.
 const lookEvery = 30 * time.Second
 
@@ -59,7 +63,7 @@ type Election struct {
 	// Log is where messages go. Required.
 	Log *slog.Logger
 
-	refused int           // requests; of one goroutine
+	refused int           // requests in a row; of one goroutine
 	retry   time.Duration // between these; default RetryPeriod
 	blind   bool          // it was said that others are not seen; of the goroutine that looks
 
@@ -288,9 +292,13 @@ func (e *Election) notice(found map[string]bool) {
 // report notes how a request has fared. Without the permission a process that need not be
 // elected hands out what it sees, whoever else does.
 func (e *Election) report(err error) {
-	if e.Name == "" && isRefusal(err) {
+	switch {
+	case e.Name != "":
+	case err == nil:
+		e.refused = 0
+	case isRefusal(err):
 		e.refused++
-		if e.refused > refusals {
+		if e.refused > refusalsLater || e.refused > refusals && !e.Outbox.hasLed() {
 			e.Outbox.LeadAlone()
 		}
 	}

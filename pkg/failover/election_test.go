@@ -213,6 +213,41 @@ func TestWithoutPermissionForLeases(t *testing.T) {
 	}
 }
 
+// An API server that has just begun refuses everything until it has read the roles. Who held a Lease waits for that,
+// however often it happens, and where it takes too long, goes on with the Lease as soon as it has it again.
+func TestALeaseThatIsRefusedForAMoment(t *testing.T) {
+	b, _ := box("lone")
+	e := &Election{Outbox: b, Report: func(error) {}}
+	refuse := func(times int) {
+		for range times {
+			e.report(apierrors.NewForbidden(leasesResource, "", errors.New("RBAC")))
+		}
+	}
+	refuse(refusals)
+	e.report(nil)
+	refuse(refusals)
+	if b.Stats().Leading {
+		t.Error("it hands out without a Lease, as it was refused one twice at two times")
+	}
+	e.report(nil)
+	b.resign(b.lead(nil))
+	for range 5 {
+		refuse(100)
+		e.report(nil)
+	}
+	if b.Stats().Leading {
+		t.Error("it hands out without the Lease that it had")
+	}
+	refuse(refusalsLater + 1)
+	if !b.Stats().Leading {
+		t.Error("it waits for ever")
+	}
+	b.resign(b.lead(nil))
+	if b.Stats().Leading {
+		t.Error("it goes on without the Lease that it had again, and lost")
+	}
+}
+
 // Others are those that watch some of the same, and were there just now; each is said once.
 func TestOthersAreNoticed(t *testing.T) {
 	var said strings.Builder

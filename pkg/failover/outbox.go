@@ -260,7 +260,7 @@ func (o *Outbox) lead(save func(context.Context) error) (term int) {
 	if o.confirmed.IsZero() {
 		o.confirmed = o.options.Now()
 	}
-	o.save, o.leading = save, true
+	o.save, o.leading, o.alone = save, true, false // it may have led alone before
 	o.term++
 	term = o.term
 	o.mu.Unlock()
@@ -316,6 +316,13 @@ func (o *Outbox) LeadAlone() {
 	o.leading, o.alone = true, true
 	o.mu.Unlock()
 	o.signal()
+}
+
+// hasLed reports whether this process has held a Lease.
+func (o *Outbox) hasLed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.term > 0
 }
 
 // Run hands out until ctx is done.

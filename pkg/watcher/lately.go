@@ -116,13 +116,21 @@ func (l *Live) notePassed(at time.Time) {
 	}
 }
 
+// takeIn feeds what comes from the queue, behind what was kept before it.
+func (l *Live) takeIn(k *journal.Keeper, in queued) []spans.Trace {
+	batch := l.batch(in)
+	return append(l.nothingLately(k), l.observe(k, batch)...)
+}
+
 // nothingLately feeds what was kept as soon as the Lease says that nobody has told anything
-// before: there is nothing to find out then, and what is kept here is in no journal.
+// before: there is nothing to find out then, and what is kept here is in no journal. So it does where
+// there was too much to keep: what comes after that would be fed before what is kept, and a pod whose
+// deletion comes would be there for good.
 func (l *Live) nothingLately(k *journal.Keeper) []spans.Trace {
 	if l.spool == nil {
 		return nil
 	}
-	if since, read := l.handout.Load().outbox.Watermark(); !read || !since.IsZero() {
+	if since, read := l.handout.Load().outbox.Watermark(); !l.spool.failed && (!read || !since.IsZero()) {
 		return nil
 	}
 	return l.tellLately(k)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/failover"
@@ -152,14 +153,45 @@ func TestNothingIsKeptWithoutAWatermark(t *testing.T) {
 	}
 }
 
-// observing counts what an engine has observed.
+// Where there is more than can be kept, what was kept is fed before what comes next: a pod that was listed, and is
+// deleted before all lists are through, is gone.
+func TestWhatIsTooMuchToKeepComesInOrder(t *testing.T) {
+	l := newTestLive(t)
+	outbox := failover.NewOutbox(failover.Options{})
+	outbox.LeadAlone()
+	outbox.IgnoreBefore(time.Now().Add(-time.Hour))
+	l.handout.Store(&handout{outbox: outbox})
+	l.spool = newSpool()
+	l.heard = l.options.Clock.Now()
+	engine := &observing{Engine: causality.New(causality.Options{})}
+	keeper := remembering(t, engine)
+	come := func(typ watch.EventType, initial bool) {
+		if err := l.enqueue(t.Context(), causality.Observation{Time: l.options.Clock.Now(), Type: typ, Object: pod("job-x", "u", "1"), Initial: initial}); err != nil {
+			t.Fatal(err)
+		}
+		l.takeIn(keeper, <-l.queue.out())
+	}
+	come(watch.Added, true)
+	if l.spool == nil || engine.observed > 0 {
+		t.Fatal("it is not kept")
+	}
+	l.spool.failed = true // it has no room any more
+	come(watch.Deleted, false)
+	if want := []watch.EventType{watch.Added, watch.Deleted}; !slices.Equal(engine.types, want) {
+		t.Errorf("the engine observes %v, want %v", engine.types, want)
+	}
+}
+
+// observing notes what an engine has observed.
 type observing struct {
 	*causality.Engine
 	observed int
+	types    []watch.EventType
 }
 
 func (e *observing) Observe(o causality.Observation) []spans.Trace {
 	e.observed++
+	e.types = append(e.types, o.Type)
 	return e.Engine.Observe(o)
 }
 

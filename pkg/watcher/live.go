@@ -283,8 +283,7 @@ func (l *Live) feed(keeper *journal.Keeper, sink Sink, stopped <-chan struct{}) 
 		var passed time.Time
 		select {
 		case in := <-l.queue.out():
-			finished = append(l.observe(keeper, l.batch(in)), l.nothingLately(keeper)...)
-			finished = append(finished, l.spillBacklog(keeper)...)
+			finished = append(l.takeIn(keeper, in), l.spillBacklog(keeper)...)
 		case <-ticker.C():
 			l.noticeStill()
 			now := l.options.Clock.Now()
