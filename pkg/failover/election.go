@@ -63,7 +63,7 @@ type Election struct {
 	// Log is where messages go. Required.
 	Log *slog.Logger
 
-	refused int           // requests in a row; of one goroutine
+	refused int           // requests since a Lease was written last; of one goroutine
 	retry   time.Duration // between these; default RetryPeriod
 	blind   bool          // it was said that others are not seen; of the goroutine that looks
 
@@ -109,7 +109,7 @@ func (e *Election) hold(ctx context.Context, name string, alive func(holder stri
 	}
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-			Lock: &reported{l, e.report}, Name: name, ReleaseOnCancel: true,
+			Lock: &reported{l, e.report, e.wrote}, Name: name, ReleaseOnCancel: true,
 			LeaseDuration: LeaseDuration, RenewDeadline: RenewDeadline, RetryPeriod: RetryPeriod,
 			Callbacks: leaderelection.LeaderCallbacks{
 				OnStartedLeading: func(leading context.Context) {
@@ -292,11 +292,7 @@ func (e *Election) notice(found map[string]bool) {
 // report notes how a request has fared. Without the permission a process that need not be
 // elected hands out what it sees, whoever else does.
 func (e *Election) report(err error) {
-	switch {
-	case e.Name != "":
-	case err == nil:
-		e.refused = 0
-	case isRefusal(err):
+	if e.Name == "" && isRefusal(err) {
 		e.refused++
 		if e.refused > refusalsLater || e.refused > refusals && !e.Outbox.hasLed() {
 			e.Outbox.LeadAlone()
@@ -305,14 +301,18 @@ func (e *Election) report(err error) {
 	e.Report(err)
 }
 
+// wrote notes that a Lease was written: it may. That it may be read says nothing of that.
+func (e *Election) wrote() { e.refused = 0 }
+
 func isRefusal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err)
 }
 
-// reported reports how requests for a Lease fare.
+// reported reports how requests for a Lease fare, and that it was written.
 type reported struct {
 	resourcelock.Interface
 	report func(error)
+	wrote  func()
 }
 
 // Get reads the Lease.
@@ -325,13 +325,17 @@ func (l *reported) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord,
 // Create makes the Lease.
 func (l *reported) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	err := l.Interface.Create(ctx, r)
-	l.report(err)
+	if l.report(err); err == nil {
+		l.wrote()
+	}
 	return err
 }
 
 // Update renews or takes the Lease.
 func (l *reported) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	err := l.Interface.Update(ctx, r)
-	l.report(err)
+	if l.report(err); err == nil {
+		l.wrote()
+	}
 	return err
 }
