@@ -156,7 +156,7 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 	switch {
 	case cause == b.root && b.change.NoPods:
 		b.own(path, attr.PhasePaused, from) // somebody has set its parallelism to 0
-	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At) || b.startsUnseen(path.At)):
+	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At) || b.startsUnseen(path.At) || b.deletionUnseen(cause)):
 		b.own(path, attr.PhaseUnknown, from)
 	default:
 		news := evidence.Latest(b.change.Opened.Arrival, b.plan.Workload.Watched)
@@ -173,6 +173,12 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 func (b *changeBuilder) stopsUnseen(at time.Time) bool {
 	first := b.notSeen().stop
 	return b.waitsForStops() && !first.IsZero() && first.Before(at)
+}
+
+// deletionUnseen reports whether a pod was made for which somebody must have deleted another, as nothing but that
+// lets the controller act with the strategy OnDelete.
+func (b *changeBuilder) deletionUnseen(next *spans.Span) bool {
+	return b.plan.Workload.OnDelete && b.change.Kind == attr.ChangeRollout && b.change.Cause != attr.CauseCreate && next.Kind == kind.PodStart
 }
 
 // startsUnseen reports whether a pod that the change made was, as far as is known, still not
