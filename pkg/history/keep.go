@@ -182,6 +182,9 @@ func (in *kept) has(id trace.SpanID) bool { _, ok := in.of[id]; return ok }
 // where some wait for what is above them.
 func (k *keeping) known(id trace.TraceID, record *traceRecord, told []spans.Span) *kept {
 	in := &kept{id, record, map[trace.SpanID]*place{}}
+	if len(record.Changes)+len(record.Early) == 0 {
+		return in // a change may have 80,000 spans, and nothing is to be found of them
+	}
 	asked := make(map[trace.SpanID]bool, len(told)+1)
 	for i := range told {
 		asked[told[i].SpanID], asked[told[i].ParentID] = true, true

@@ -80,8 +80,8 @@ func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 	d.reach = r.began.Add(nextSlack)
 	n := 0 // pods that it made, those too that were removed in it
 	one := d.goesPodByPod(r)
-	grace := time.Duration(0)
-	if r.began.After(d.created) {
+	update, grace := r.began.After(d.created), time.Duration(0)
+	if update {
 		grace = d.grace // of the old pod
 	}
 	var last *snapshotPod
@@ -94,7 +94,7 @@ func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 			continue
 		case d.isOld(pod, r), snap.nodeAge(pod).After(d.reach):
 			continue
-		case one && d.outOfOrder(pod, last, r.began.After(d.created)):
+		case one && d.outOfOrder(pod, last, update):
 			if pod.final != nil {
 				d.late = append(d.late, pod)
 			}

@@ -164,21 +164,20 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	before := m.usage()
 	l := load{cluster: m.cluster, n: r.Deployments, generation: "a"}
 	began := time.Now()
+	floorBefore, oursBefore := usedByFloor, usedByOurs
 	step := func(name string, do func() error) error {
 		stepBegan := time.Now()
 		if err := do(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		s := Step{Until: name, Seconds: time.Since(stepBegan).Seconds(), FloorCPUSeconds: -usedByFloor.Seconds(), CPUSeconds: -usedByOurs.Seconds()}
-		for _, before := range r.Steps {
-			s.FloorCPUSeconds, s.CPUSeconds = s.FloorCPUSeconds-before.FloorCPUSeconds, s.CPUSeconds-before.CPUSeconds
-		}
+		took := time.Since(stepBegan).Seconds()
 		floor, err := m.floor.cpu()
 		if err != nil {
 			return err
 		}
 		ours, err := m.ours.cpu()
-		s.FloorCPUSeconds, s.CPUSeconds = s.FloorCPUSeconds+floor.Seconds(), s.CPUSeconds+ours.Seconds()
+		s := Step{Until: name, Seconds: took, CPUSeconds: (ours - oursBefore).Seconds(), FloorCPUSeconds: (floor - floorBefore).Seconds()}
+		floorBefore, oursBefore = floor, ours
 		r.Steps = append(r.Steps, s)
 		fmt.Fprintf(os.Stderr, "cost: %s after %s, CPU %.1f s beside %.1f s\n", name, time.Since(began).Round(time.Second), s.CPUSeconds, s.FloorCPUSeconds)
 		return err

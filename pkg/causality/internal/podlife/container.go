@@ -117,11 +117,12 @@ func OrdinaryWait(reason string) bool {
 // again because of it.
 func (c *Container) IsDone(r *Run) bool { return c.Init && !c.Sidecar && r.ExitCode == 0 }
 
-// staysEnded reports whether the run at i is the last one, by the restart policy of the container's own or of
-// its pod (KEP-5307). If all containers of the pod are restarted, there is another all the same.
+// staysEnded reports whether nothing is started again because of the end of the run at i: an init container was done
+// with it, or it is the last one, by the restart policy of the container's own or of its pod (KEP-5307). If all
+// containers of the pod are restarted, there is another all the same.
 func (c *Container) staysEnded(i int) bool {
 	r := c.Runs[i]
-	return i == len(c.Runs)-1 && r.Reason != RestartingAll && !c.policy.Restarts(r.ExitCode)
+	return c.IsDone(r) || i == len(c.Runs)-1 && r.Reason != RestartingAll && !c.policy.Restarts(r.ExitCode)
 }
 
 // container is the container of a name, nil if the pod has none, as of one that is ephemeral.

@@ -129,7 +129,7 @@ func Describe(f evidence.Failure) string {
 func (p *Pod) MayRestart(container *Container, i int, after time.Time) bool {
 	ended := container.Runs[i]
 	end := ended.Finished.At()
-	if !ended.Over() || container.IsDone(ended) || container.staysEnded(i) || ended.NeverRan() || end.Before(after) {
+	if !ended.Over() || container.staysEnded(i) || ended.NeverRan() || end.Before(after) {
 		return false
 	}
 	if next := container.NextRun(i); next != nil && end.Equal(after) && !next.Started.At().After(after) {

@@ -72,7 +72,7 @@ func (p *Pod) endedFrom(ready, unready time.Time) time.Time {
 func (p *Pod) EndedIn(from, until time.Time, yield func(container *Container, run int)) {
 	for _, container := range p.Containers {
 		for i, r := range container.Runs {
-			if r.Over() && !r.NeverRan() && !r.Finished.At().Before(from) && r.Finished.At().Before(until) && !container.IsDone(r) && !container.staysEnded(i) && !p.StoppedWith(container, r) {
+			if r.Over() && !r.NeverRan() && !r.Finished.At().Before(from) && r.Finished.At().Before(until) && !container.staysEnded(i) && !p.StoppedWith(container, r) {
 				yield(container, i)
 				break
 			}

@@ -255,7 +255,7 @@ func (w *Workload) Recompose(n *News) {
 		if c := w.Current(); c != nil && st.First && k.Created.Known() {
 			c.Start = k.Created
 		}
-		w.failAborted(w.Current(), st, n.Write)
+		w.failAborted(w.Current()) // what it is now, Progress notes
 	} else {
 		// A pod that is lost meanwhile, and made up for, does not end a pause.
 		if !st.atRest && stepped || st.Revision > w.Revision {

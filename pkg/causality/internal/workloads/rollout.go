@@ -150,8 +150,8 @@ func rolledOutBefore(k *Composition, newest *part, o stream.Observation) bool {
 
 // failAborted ends a rollout that the watch began in, and that had been aborted by then and is tried again: of
 // that its ReplicaSets show nothing, and the controller's Event does, if it is still there.
-func (w *Workload) failAborted(c *Change, st State, write evidence.Write) {
-	if c == nil || !c.Listed || c.Kind != attr.ChangeRollout || st.failure.Reason != "" {
+func (w *Workload) failAborted(c *Change) {
+	if c == nil || !c.Listed {
 		return
 	}
 	for _, ev := range w.Events {
@@ -161,7 +161,6 @@ func (w *Workload) failAborted(c *Change, st State, write evidence.Write) {
 		}
 		c.Failure = evidence.Failure{Reason: reasonRolloutAborted, Message: ev.Message()}
 		c.Finish(attr.OutcomeFailed, evidence.Exactly(at), evidence.Write{Arrival: at})
-		c.noteRetry(st, write)
 		return
 	}
 }
