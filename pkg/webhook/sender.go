@@ -67,7 +67,7 @@ type item struct {
 	namespace string
 	body      []byte
 	at        time.Time
-	tries     int
+	failed    int    // how often the receiver has failed for it
 	place     uint64 // in the Store; 0 if it is in memory alone
 }
 
@@ -413,12 +413,15 @@ func (s *Sender) settle(it *item, a answer) {
 	s.mu.Lock()
 	s.stats.Requests++
 	say := func(error) {}
-	switch it.tries++; {
+	if a.verdict == failing { // one that is away, or takes no credentials, says nothing of the event
+		it.failed++
+	}
+	switch {
 	case a.verdict == taken:
 		if s.remove(it) {
 			s.stats.Sent++
 		}
-	case a.verdict == refused, a.verdict == failing && it.tries >= maxFailures:
+	case a.verdict == refused, a.verdict == failing && it.failed >= maxFailures:
 		if s.remove(it) {
 			s.stats.Lost.Refused++
 			say = s.lose(lossRefused, 1)

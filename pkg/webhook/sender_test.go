@@ -185,7 +185,7 @@ func TestReceivers(t *testing.T) {
 			}
 			return n != 2
 		}, taken: []string{all[0], all[2]}, refused: 1, said: "Dropped events for the webhook"},
-		"wants none":     {answer: status(http.StatusBadRequest), refused: 3, said: "400 Bad Request"},
+		"wants none": {answer: status(http.StatusBadRequest), refused: 3, said: "400 Bad Request"},
 		"fails for ever": {answer: status(http.StatusInternalServerError), refused: 3, retries: 3 * (maxFailures - 1), said: "500 Internal Server Error"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,6 +211,28 @@ func TestReceivers(t *testing.T) {
 				t.Errorf("it does not say to %q:\n%s", test.check, said)
 			}
 		})
+	}
+}
+
+// TestFailureAfterAnOutage has a receiver that is away for longer than an event may be failed for, and
+// fails once as it comes back. That it was away says nothing of the event.
+func TestFailureAfterAnOutage(t *testing.T) {
+	r := newReceiver(t, func(n int, w http.ResponseWriter) bool {
+		switch {
+		case n <= maxFailures:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case n == maxFailures+1:
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		return n > maxFailures+1
+	})
+	s, _ := start(t, Config{URL: r.URL}, time.Now)
+	s.Begin(alarm("shop", 0))
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if st := balanced(t, s, 1); st.Sent != 1 || st.Retries != maxFailures+1 {
+		t.Errorf("%+v", st)
 	}
 }
 
