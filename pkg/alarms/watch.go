@@ -31,7 +31,7 @@ const (
 	loopsFrom = 3
 	loopsFor  = 10 * time.Minute
 	// maxActive is how many alarms are known to be on, and maxLoops how many pods in crash loops.
-	maxActive = 4096
+	maxActive = 16384
 	maxLoops  = 2000
 	// maxPending is how many alarms wait to be told, for a second.
 	maxPending = 1024
@@ -108,17 +108,34 @@ func (w *Watch) Observe(o causality.Observation) {
 	if w.since.IsZero() {
 		w.since = o.Time
 	}
+	switch ev, ok := o.Object.(*corev1.Event); {
+	case !ok:
+		w.object(o)
+	case o.Type != watch.Deleted:
+		w.event(o, ev)
+	}
+}
+
+// object takes in what is no Event.
+func (w *Watch) object(o causality.Observation) {
 	switch in := o.Object.(type) {
-	case *corev1.Event:
-		if o.Type != watch.Deleted {
-			w.event(o, in)
-		}
 	case *corev1.Pod:
 		w.pod(o, in)
 	case metav1.Object:
 		if o.Type == watch.Deleted {
 			delete(w.loops, in.GetUID()) // a deletion that was missed may be of anything
 		}
+	}
+}
+
+// Known takes in what a process before this one has observed, and this one is not told again: the
+// crash loops that were on have begun.
+func (w *Watch) Known(o causality.Observation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := o.Object.(*corev1.Event); !ok {
+		o.Initial = true
+		w.object(o)
 	}
 }
 
@@ -233,7 +250,9 @@ func (w *Watch) crashLoop(o causality.Observation, pod *corev1.Pod, c *corev1.Co
 	})
 }
 
-// Finished takes in a trace that is handed out.
+// Finished takes in a trace that is handed out. What it raises is told before it returns: who hands
+// out leads, and all that is to be said of it is in the trace. A process that ends next hands out the
+// same trace never again.
 func (w *Watch) Finished(t spans.Trace) {
 	root := t.Root()
 	if root == nil || t.Late {
@@ -243,6 +262,17 @@ func (w *Watch) Finished(t spans.Trace) {
 	if !ok || c.Change != attr.ChangeRollout {
 		return
 	}
+	if a, ok := w.ofRollout(root, &c); ok {
+		a.Severity, a.Message = severities[a.Name], cleaned(a.Message)
+		w.options.Metrics.Began(a.Name)
+		if w.options.Sink != nil {
+			w.options.Sink.Begin(a)
+		}
+	}
+}
+
+// ofRollout is the alarm that a rollout which is over raises, if it does.
+func (w *Watch) ofRollout(root *spans.Span, c *metrics.Change) (_ Alarm, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	of := Object{Kind: c.Kind, Namespace: c.Namespace, Name: c.Workload}
@@ -257,15 +287,14 @@ func (w *Watch) Finished(t spans.Trace) {
 		median, slow := w.slow.add(of, c.Took, root.End)
 		w.options.Metrics.Rollout(of.Namespace, of.Name, of.Kind, slow)
 		if !slow {
-			return
+			return Alarm{}, false
 		}
 		a.Name, a.Reason = RolloutSlow, "Slow"
 		a.Message = fmt.Sprintf("it took %s, and those before took %s", c.Took.Round(time.Second), median.Round(time.Second))
 	default:
-		return
+		return Alarm{}, false
 	}
-	a.Severity = severities[a.Name]
-	w.begin(a)
+	return a, true
 }
 
 // Tick says what time it is, and what goes on. What is known of what alarms are about is asked of
@@ -363,12 +392,14 @@ func (w *Watch) goesOn(now, began time.Time, a Alarm) {
 	w.begin(a)
 }
 
-// heard is the state of an alarm that is on.
+// heard is the state of an alarm that is on. One for which there is no room passes for one that was
+// told: were another forgotten for it, that one would be told again when it is heard of next.
 func (w *Watch) heard(k key, now time.Time) *state {
 	s := w.active[k]
 	if s == nil || now.Sub(s.last) > Quiet {
 		if s == nil && len(w.active) >= maxActive {
-			forgetOldest(w.active, func(s *state) time.Time { return s.last })
+			w.options.Metrics.Untold()
+			return &state{last: now, began: true}
 		}
 		s = &state{}
 		w.active[k] = s
@@ -391,10 +422,12 @@ func forgetOldest[K comparable, V any](all map[K]V, used func(V) time.Time) {
 
 // begin has an alarm told with the next Tick, when the engine has seen what raised it.
 func (w *Watch) begin(a Alarm) {
-	if len(w.pending) < maxPending {
-		a.Message = cleaned(a.Message)
-		w.pending = append(w.pending, a)
+	if len(w.pending) == maxPending {
+		w.options.Metrics.Untold()
+		return
 	}
+	a.Message = cleaned(a.Message)
+	w.pending = append(w.pending, a)
 }
 
 // tell tells of alarms that have begun.

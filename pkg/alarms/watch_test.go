@@ -348,6 +348,46 @@ func TestCrashLoop(t *testing.T) {
 	s.see(watch.Deleted, pod(5, "CrashLoopBackOff"))
 	s.tick(nil, nil)
 	s.wantSamples("rollspan_crash_loops")
+
+	// A process that goes on with a journal is told of what was on by that, and not by a list.
+	s = newStory(t)
+	s.watch.Known(causality.Observation{Time: s.now, Type: watch.Modified, Object: pod(3, "CrashLoopBackOff")})
+	s.pass(time.Minute)
+	s.see(watch.Modified, pod(4, "CrashLoopBackOff"))
+	s.want("the process before has told it", s.tick(nil, nil))
+	s.wantSamples("rollspan_crash_loops", "container=web,namespace=shop,pod=web-1 1")
+	s.watch.Known(causality.Observation{Time: s.now, Type: watch.Deleted, Object: &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: "w1"}}})
+	s.tick(nil, nil)
+	s.wantSamples("rollspan_crash_loops")
+}
+
+// More alarms may be on than there is room for. What was told is not told again for that, whatever
+// else comes and goes, and what there was no room for is counted.
+func TestNoAlarmIsToldAgainForLackOfRoom(t *testing.T) {
+	s := newStory(t)
+	told := map[string]int{}
+	for range 3 {
+		for i := range maxActive + 100 {
+			ev := s.event(fmt.Sprint("pods", i), 1, "Pod", "FailedCreatePodSandBox", "")
+			ev.InvolvedObject.Name, ev.UID = fmt.Sprint("pod", i), types.UID(fmt.Sprint(s.now, i))
+			s.see(watch.Added, ev)
+			if i%maxPending == maxPending-1 || i == maxActive+99 {
+				for _, a := range s.tick(nil, nil) {
+					told[a]++
+				}
+			}
+		}
+		s.pass(5 * time.Minute)
+	}
+	for a, n := range told {
+		if n > 1 {
+			t.Fatalf("%s is told %d times", a, n)
+		}
+	}
+	if len(told) != maxActive {
+		t.Errorf("%d alarms are told, want %d", len(told), maxActive)
+	}
+	s.wantSamples("rollspan_alarms_untold_total", " 300")
 }
 
 // rollout is the trace of one that took so long.
@@ -363,7 +403,7 @@ func rollout(outcome string, took time.Duration, more ...attribute.KeyValue) spa
 func TestRollouts(t *testing.T) {
 	s := newStory(t)
 	s.watch.Finished(rollout("failed", time.Minute, attribute.String("error.type", "ImagePullBackOff")))
-	s.watch.Tick(s.now, nil, nil, nil)
+	// It is told at once: the process may end before the next second.
 	if len(s.began) != 1 || !s.began[0].TraceID.IsValid() || s.began[0].Workload != (Object{Kind: "Deployment", Namespace: "shop", Name: "web"}) {
 		t.Errorf("there began %+v", s.began)
 	}

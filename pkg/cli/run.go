@@ -242,7 +242,7 @@ func (r *run) watch(ctx context.Context, options watcher.LiveOptions) error {
 		opened <- out
 		return out, nil
 	}
-	options.Observed, options.Ticked = alarmed.observes(options.Observed), alarmed.tick
+	options.Known, options.Observed, options.Ticked = alarmed.watch.Known, alarmed.observes(options.Observed), alarmed.tick
 	live, err = watcher.NewLive(options)
 	if err != nil {
 		return err

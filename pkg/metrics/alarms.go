@@ -40,6 +40,7 @@ type Alarms struct {
 	unschedulable *family
 	slow          *family
 	begun         *prometheus.CounterVec
+	untold        prometheus.Counter
 	overflow      prometheus.Counter
 	// watched are the reasons that alarms go by, of Events about pods and nodes. Of the sets of label
 	// values with others there may be maxSets, so that as many are left for those.
@@ -91,6 +92,8 @@ func NewAlarms(o Options, reasons []string) *Alarms {
 			"namespace", "workload", "kind"),
 		begun: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "rollspan", Name: "alarms_total",
 			Help: "Alarms that began, as a webhook is told of them."}, []string{"alarm"}),
+		untold: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "rollspan", Name: "alarms_untold_total",
+			Help: "How often an alarm had no room: too many were on already, or began at once. A webhook is not told of it."}),
 		overflow: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "rollspan", Name: "events_overflow_total",
 			Help: "Events that were counted with the namespace \"" + other + "\" because there are too many series already."}),
 		watched: slices.Clone(reasons), rest: newLimit(maxSets),
@@ -156,6 +159,9 @@ func (a *Alarms) Rollout(namespace, workload, kind string, slow bool) {
 
 // Began counts an alarm that has begun.
 func (a *Alarms) Began(alarm string) { a.begun.WithLabelValues(alarm).Inc() }
+
+// Untold counts an alarm for which there was no room.
+func (a *Alarms) Untold() { a.untold.Inc() }
 
 // Set says what goes on now. The lists are a's from then on.
 func (a *Alarms) Set(s States) {
@@ -243,7 +249,7 @@ func (a *Alarms) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (a *Alarms) collectors() []prometheus.Collector {
-	all := []prometheus.Collector{a.events, a.unschedulable, a.begun, a.overflow}
+	all := []prometheus.Collector{a.events, a.unschedulable, a.begun, a.untold, a.overflow}
 	if a.options.WorkloadName {
 		all = append(all, a.slow)
 	}

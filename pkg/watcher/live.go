@@ -63,6 +63,9 @@ type LiveOptions struct {
 	// Observed is called, if it is set, with each observation when it has been dated and
 	// waits for the engine, from several goroutines.
 	Observed func(causality.Observation)
+	// Known is called, if it is set, with what the journal has that the run before observed, before
+	// anything is observed.
+	Known func(causality.Observation)
 	// Ticked is called, if it is set, once a second with what the engine counts, from the
 	// goroutine that feeds it.
 	Ticked func(now time.Time, stats *causality.Stats, about func([]causality.Ref) []causality.Known)

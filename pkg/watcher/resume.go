@@ -112,6 +112,9 @@ func (l *Live) keep(ctx context.Context, clusterUID string, sink Sink) (*journal
 	observed := func(o causality.Observation) {
 		resumed.observed(o)
 		l.streams.owners.notice(o.Object)
+		if l.options.Known != nil {
+			l.options.Known(o)
+		}
 	}
 	o := journal.Options{
 		MaxBytes: l.options.DataDirMaxBytes, Log: l.options.Log, Cluster: clusterUID, Scope: l.scope(), Found: l.options.Found,
