@@ -2,6 +2,9 @@ package journal
 
 import (
 	"log/slog"
+	"os"
+	"syscall"
+	"testing"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -149,4 +152,15 @@ func Header() []byte { return header(0) }
 func SetAside(path string, good int64) error {
 	_, err := setAside(path, good)
 	return err
+}
+
+// CannotRead has the disk fail to read a file until the test ends.
+func CannotRead(t testing.TB, path string) {
+	t.Cleanup(func() { readFile = os.ReadFile })
+	readFile = func(name string) ([]byte, error) {
+		if name == path {
+			return nil, &os.PathError{Op: "read", Path: name, Err: syscall.EIO}
+		}
+		return os.ReadFile(name)
+	}
 }

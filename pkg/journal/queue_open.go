@@ -203,11 +203,14 @@ func (q *Queue) torn(path string, lost int64) {
 	q.options.Log.Info("the queue's last record was not written to its end; what there is of it is cut off", "file", path, "bytes", lost)
 }
 
+// readFile is replaced by tests of a disk that fails.
+var readFile = os.ReadFile
+
 // index notes the records of a file. What is damaged of it is passed over: whole is false then.
 func (q *Queue) index(seg *segment, last bool) (whole bool, err error) {
-	content, err := os.ReadFile(seg.path)
+	content, err := readFile(seg.path)
 	if err != nil {
-		return true, err
+		return true, q.unreadable(seg, err)
 	}
 	if _, err := readHeader(bytes.NewReader(content), seg.path); err != nil && len(content) >= headerSize {
 		q.corrupt(seg.path, 0, headerSize)
@@ -243,6 +246,20 @@ func (q *Queue) index(seg *segment, last bool) (whole bool, err error) {
 		return whole, cutOff(seg.path, good)
 	}
 	return whole, nil
+}
+
+// unreadable sets a file aside that the disk cannot read, so that the next process does not fail over
+// it as well.
+func (q *Queue) unreadable(seg *segment, why error) error {
+	aside, err := setAside(seg.path, 0)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	q.stats.Corrupt++
+	q.options.Log.Error("a file of the queue cannot be read, and is set aside; the spans in it are lost, and all others are sent",
+		"file", seg.path, "aside", aside, "error", why)
+	seg.bytes = 0
+	return nil
 }
 
 // corrupt says what of a file is damaged.
