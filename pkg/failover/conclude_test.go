@@ -113,6 +113,68 @@ func TestBudgetedTraceInParts(t *testing.T) {
 	}
 }
 
+// Of a trace that is over its budget all is handed out to who shows and counts it here, and only what
+// is sent is recorded. Where much waits it is the root, and what is sent.
+func TestBudgetedTraceIsSeenWhole(t *testing.T) {
+	var handed []spans.Trace
+	b := NewOutbox(Options{Log: slog.New(slog.DiscardHandler), Writer: "leader", Deliver: func(t spans.Trace) error {
+		handed = append(handed, t)
+		return nil
+	}})
+	recordedSpans := 0 // in all
+	b.lead(func(context.Context) error {
+		r, err := decodeRecord(b.content())
+		recordedSpans = 0
+		for _, e := range r.Entries {
+			recordedSpans += len(e.Spans)
+		}
+		return err
+	})
+	budgeted := func(n, size int, sent ...int) spans.Trace {
+		tr := traceOf(n, size, recorded)
+		tr.Selection = &spans.Selection{LeftOut: size - len(sent)}
+		for _, i := range sent {
+			tr.Selection.Spans = append(tr.Selection.Spans, tr.Spans[i])
+		}
+		return tr
+	}
+	put := func(traces ...spans.Trace) {
+		t.Helper()
+		handed = nil
+		b.saved = time.Time{}
+		if err := b.Put(traces); err != nil {
+			t.Fatal(err)
+		}
+		for b.step(t.Context()) {
+		}
+		for i := range handed {
+			sent := handed[i].Sent()
+			b.Acknowledge(journal.KeysOf(&sent)...)
+		}
+		if b.spans != 0 || b.beside != 0 || len(b.open) != 0 {
+			t.Errorf("%d spans wait, and %d beside them; %d are open", b.spans, b.beside, len(b.open))
+		}
+	}
+	put(budgeted(1, 9, 0, 3))
+	if len(handed) != 1 || len(handed[0].Spans) != 9 || len(handed[0].Sent().Spans) != 2 || recordedSpans != 2 {
+		t.Errorf("handed out are %v, and %d spans recorded", handed, recordedSpans)
+	}
+	put(budgeted(2, 9)) // nothing of it has room
+	if len(handed) != 1 || len(handed[0].Spans) != 9 || len(handed[0].Sent().Spans) != 0 || recordedSpans != 2 {
+		t.Errorf("handed out are %v, and %d spans recorded", handed, recordedSpans)
+	}
+	large := mostBeside + 1
+	put(budgeted(3, large, 0, 3), budgeted(4, large, 5), budgeted(5, large, 1))
+	for i, want := range []int{2, 2, large} { // of the second the root besides
+		if len(handed) != 3 || len(handed[i].Spans) != want || handed[i].Late || handed[i].Selection.LeftOut != large-len(handed[i].Sent().Spans) {
+			t.Errorf("the trace %d has %d spans, want %d, late %t", i, len(handed[i].Spans), want, handed[i].Late)
+		}
+	}
+	if recordedSpans != 6 {
+		t.Errorf("%d spans are recorded, want the 6 that are sent", recordedSpans)
+	}
+}
+
 // Who is told nothing else any more is told at the end what the delivery has failed with.
 func TestFlushTellsOfFailure(t *testing.T) {
 	full := errors.New("no space left on device")

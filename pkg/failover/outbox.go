@@ -18,6 +18,9 @@ const (
 	mostWaiting = 50000
 	// crowdedAt is with how many a leader does not wait to be acknowledged any more.
 	crowdedAt = 10000
+	// mostBeside is how many spans wait at most that are not sent, as their traces are over their
+	// budgets; the last of these traces may have more.
+	mostBeside = 20000
 	// mostKnown is how many spans a process remembers that others have recorded, if need be
 	// for less long.
 	mostKnown = 1 << 18
@@ -71,10 +74,58 @@ type Stats struct {
 	Writes, Failures int64
 }
 
-// item is a trace that waits.
+// item is a trace that waits: what of it is sent.
 type item struct {
 	spans.Trace
 	put time.Time
+	// whole is all of the trace, of one that is over its budget: it is for who shows and counts it
+	// here. It is nil of others, and of one of which another process has told something.
+	whole *spans.Trace
+}
+
+// itemOf is a trace that was put at a time.
+func itemOf(t *spans.Trace, put time.Time) item {
+	if t.Selection == nil {
+		return item{Trace: *t, put: put}
+	}
+	it := item{Trace: t.Sent(), put: put}
+	it.Selection = &spans.Selection{Spans: it.Spans, LeftOut: t.Selection.LeftOut}
+	if len(t.Spans) > 0 { // else it sums up what others have left out
+		it.whole = t
+	}
+	return it
+}
+
+// besides is how many spans wait with it that are not sent.
+func (it *item) besides() int {
+	if it.whole == nil {
+		return 0
+	}
+	return len(it.whole.Spans) - len(it.Spans)
+}
+
+// lighten leaves of what is not sent the root, which is what is counted of a trace.
+func (it *item) lighten() {
+	if it.besides() < 2 {
+		return
+	}
+	light := *it.whole
+	light.Spans = it.Spans
+	if it.Late && !it.whole.Late {
+		light.Spans = append([]spans.Span{it.whole.Spans[0]}, it.Spans...)
+	}
+	it.whole = &light
+}
+
+// waits reports whether there is anything of it to hand out.
+func (it *item) waits() bool { return len(it.Spans) > 0 || it.whole != nil }
+
+// handedOut is what is handed out of it.
+func (it *item) handedOut() spans.Trace {
+	if it.whole != nil {
+		return *it.whole
+	}
+	return it.Trace
 }
 
 // Outbox is between who builds traces and where they go. It hands out while its process holds
@@ -106,6 +157,7 @@ type Outbox struct {
 	floor     time.Time          // what ended before was handed out when there was no record of it
 	waiting   []item
 	spans     int // in waiting
+	beside    int // those that wait with them, and are not sent
 	// open are the spans that this process has handed out and that nobody has said of that
 	// they have arrived, with what the watermark must not pass for them.
 	open   map[journal.SpanKey]time.Time
@@ -154,10 +206,12 @@ func (o *Outbox) Resume() {
 func (o *Outbox) Put(traces []spans.Trace) error {
 	o.mu.Lock()
 	now := o.options.Now()
-	for _, t := range traces {
-		if len(t.Spans) > 0 {
-			o.waiting = append(o.waiting, item{t, now})
-			o.spans += len(t.Spans)
+	for i := range traces {
+		it := itemOf(&traces[i], now)
+		// Of what nothing is sent no record says that it was handed out, so that it is for who leads.
+		if len(it.Spans) > 0 || it.whole != nil && o.leading {
+			o.waiting = append(o.waiting, it)
+			o.weigh(&it, +1)
 		}
 	}
 	taken := o.bound()
@@ -168,15 +222,27 @@ func (o *Outbox) Put(traces []spans.Trace) error {
 	return err
 }
 
+// weigh counts what begins to wait, or with -1 what does not wait any more. The caller holds the lock.
+func (o *Outbox) weigh(it *item, sign int) {
+	o.spans += sign * len(it.Spans)
+	o.beside += sign * it.besides()
+}
+
 // bound drops the oldest of what waits where it is too much. The caller holds the lock.
 func (o *Outbox) bound() (taken []journal.SpanKey) {
 	n, most := 0, mostWaiting
 	if o.leading {
 		most *= 4
 	}
+	for i := 0; o.beside > mostBeside && i < len(o.waiting)-1; i++ {
+		it := &o.waiting[i]
+		o.weigh(it, -1)
+		it.lighten()
+		o.weigh(it, +1)
+	}
 	for o.spans > most && n < len(o.waiting)-1 { // one trace may be larger
 		o.stats.Dropped += int64(len(o.waiting[n].Spans))
-		o.spans -= len(o.waiting[n].Spans)
+		o.weigh(&o.waiting[n], -1)
 		taken = append(taken, journal.KeysOf(&o.waiting[n].Trace)...)
 		n++
 	}
@@ -282,12 +348,12 @@ func (o *Outbox) dropUnread() (taken []journal.SpanKey) {
 	n, spans := 0, 0
 	for n < len(o.waiting) && !o.waiting[n].put.After(until) {
 		spans += len(o.waiting[n].Spans)
+		o.weigh(&o.waiting[n], -1)
 		taken = append(taken, journal.KeysOf(&o.waiting[n].Trace)...)
 		n++
 	}
 	clear(o.waiting[:n])
 	o.waiting = o.waiting[n:]
-	o.spans -= spans
 	if spans > 0 {
 		o.stats.Missing += int64(spans)
 		o.options.Log.Warn("it cannot be read which spans the leader before has handed out; what it may have is not sent", "spans", spans)
@@ -393,7 +459,7 @@ func (o *Outbox) step(ctx context.Context) bool {
 func (o *Outbox) hand(batch []item) bool {
 	var failed error
 	for i := 0; i < len(batch) && failed == nil; i++ {
-		failed = o.options.Deliver(batch[i].Trace)
+		failed = o.options.Deliver(batch[i].handedOut())
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -418,17 +484,19 @@ func (o *Outbox) next() (batch []item, save func(context.Context) error, taken [
 		left, gone := o.left(it)
 		taken = append(taken, gone...)
 		if len(left.Spans) > 0 {
-			e := entryOf(&left)
+			e := entryOf(&left.Trace)
 			if size += e.size(); size > mostBatchBytes && len(batch) > 0 && !o.alone {
 				break
 			}
-			batch = append(batch, item{left, it.put})
-			if from := beginsAt(&left); len(o.pending) == 0 || from.Before(o.pendingFrom) {
+			if from := beginsAt(&left.Trace); len(o.pending) == 0 || from.Before(o.pendingFrom) {
 				o.pendingFrom = from
 			}
 			o.pending = append(o.pending, e)
 		}
-		o.spans -= len(it.Spans)
+		if left.waits() {
+			batch = append(batch, left)
+		}
+		o.weigh(&it, -1)
 		n++
 	}
 	clear(o.waiting[:n])
@@ -446,7 +514,7 @@ func (o *Outbox) putBack(batch []item) {
 	o.pending = nil
 	o.waiting = append(batch, o.waiting...)
 	for i := range batch {
-		o.spans += len(batch[i].Spans)
+		o.weigh(&batch[i], +1)
 	}
 }
 
@@ -465,6 +533,9 @@ func (o *Outbox) committed(batch []item) bool {
 	}
 	now := o.options.Now()
 	for i := range batch {
+		if len(batch[i].Spans) == 0 {
+			continue
+		}
 		from := beginsAt(&batch[i].Trace)
 		for _, key := range journal.KeysOf(&batch[i].Trace) {
 			o.open[key] = from

@@ -129,11 +129,11 @@ func TestNothingIsAddedToWhatWasSeenByAnother(t *testing.T) {
 			guess.SpanID[1], guess.End = 9, recorded.Add(time.Minute)
 			ours.Spans = append(ours.Spans, guess)
 			left := func(t spans.Trace) int {
-				of, _ := o.left(item{t, now.Add(-time.Minute)})
+				of, _ := o.left(item{Trace: t, put: now.Add(-time.Minute)})
 				return len(of.Spans)
 			}
 			ours.Reconstructed = true
-			rest, _ := o.left(item{ours, now.Add(-time.Minute)})
+			rest, _ := o.left(item{Trace: ours, put: now.Add(-time.Minute)})
 			if len(rest.Spans) != 1 {
 				t.Errorf("the other is gone, and %d spans are left, want the one that ended later", len(rest.Spans))
 			}
@@ -141,7 +141,7 @@ func TestNothingIsAddedToWhatWasSeenByAnother(t *testing.T) {
 			if n := left(ours); n != 0 {
 				t.Errorf("the other lives, and %d spans of a guess are left", n)
 			}
-			if n := left(rest); n != 0 {
+			if n := left(rest.Trace); n != 0 {
 				t.Errorf("the other lives, and %d spans of what was left of a guess are", n)
 			}
 			ours.Reconstructed = false

@@ -29,7 +29,7 @@ func (o *Outbox) PutRecords(records []spans.Trace) {
 	o.mu.Lock()
 	now := o.options.Now()
 	for _, t := range records {
-		o.records = append(o.records, item{t, now})
+		o.records = append(o.records, item{Trace: t, put: now})
 	}
 	var taken []journal.SpanKey
 	if !o.leading {

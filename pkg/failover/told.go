@@ -99,19 +99,18 @@ func (o *Outbox) forget(now time.Time) {
 // lock.
 func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
 	kept := o.waiting[:0]
-	o.spans = 0
+	o.spans, o.beside = 0, 0
 	for _, it := range o.waiting {
-		var gone []journal.SpanKey
-		it.Trace, gone = o.left(it)
+		it, gone := o.left(it)
 		if len(it.Spans) > 0 && now.Sub(it.put) > passedAfter && it.End().Before(o.record.Watermark) {
 			o.stats.Passed += int64(len(it.Spans))
 			gone = append(gone, journal.KeysOf(&it.Trace)...)
-			it.Spans = nil
+			it.Spans, it.whole = nil, nil
 		}
 		taken = append(taken, gone...)
-		if len(it.Spans) > 0 {
+		if it.waits() {
 			kept = append(kept, it)
-			o.spans += len(it.Spans)
+			o.weigh(&it, +1)
 		}
 	}
 	clear(o.waiting[len(kept):])
@@ -122,13 +121,19 @@ func (o *Outbox) dropTold(now time.Time) (taken []journal.SpanKey) {
 // left is what is to be handed out of a trace that waits. Of one that this process has not seen, and only
 // reconstructed, nothing is if another has told its root, and has led since: that one tells what ends
 // later, too, and the parts that are guessed here are not those that were. The caller holds the lock.
-func (o *Outbox) left(it item) (left spans.Trace, gone []journal.SpanKey) {
+func (o *Outbox) left(it item) (left item, gone []journal.SpanKey) {
+	if len(it.Spans) == 0 {
+		return it, nil
+	}
 	rootTold := it.Reconstructed && (it.Late || o.isTold(it.Root(), time.Time{}, false))
 	if rootTold && o.otherUntil.After(it.put) {
 		o.stats.Told += int64(len(it.Spans))
-		return spans.Trace{}, journal.KeysOf(&it.Trace)
+		return item{}, journal.KeysOf(&it.Trace)
 	}
-	return o.untold(it.Trace)
+	if it.Trace, gone = o.untold(it.Trace); len(gone) > 0 {
+		it.whole = nil // it is shown and counted where the rest was handed out
+	}
+	return it, gone
 }
 
 // untold is a trace without the spans that were handed out. The caller holds the lock.
@@ -159,7 +164,7 @@ func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey
 		}
 		left.Spans = append(left.Spans, t.Spans[i])
 	}
-	if t.Selection != nil { // all that is here is sent; the rest never came here
+	if t.Selection != nil { // all that is here is sent
 		left.Selection = &spans.Selection{Spans: left.Spans, LeftOut: t.Selection.LeftOut}
 	}
 	return left, gone
@@ -211,7 +216,9 @@ func (o *Outbox) watermark() time.Time {
 	}
 	at := latest(o.passed.Add(-o.options.Lag), o.begins)
 	for i := range o.waiting {
-		at = earliest(at, beginsAt(&o.waiting[i].Trace))
+		if len(o.waiting[i].Spans) > 0 {
+			at = earliest(at, beginsAt(&o.waiting[i].Trace))
+		}
 	}
 	if len(o.pending) > 0 {
 		at = earliest(at, o.pendingFrom)

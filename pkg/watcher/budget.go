@@ -50,13 +50,3 @@ func (b budgeted) Unsettled() []types.UID {
 	}
 	return out
 }
-
-// onlySent is a trace without the spans that are not sent, of which it has the number left.
-func onlySent(t *spans.Trace) spans.Trace {
-	if t.Selection == nil {
-		return *t
-	}
-	sent := t.Sent()
-	sent.Selection = &spans.Selection{Spans: sent.Spans, LeftOut: t.Selection.LeftOut}
-	return sent
-}

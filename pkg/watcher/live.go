@@ -352,9 +352,9 @@ func (l *Live) deliver(keeper *journal.Keeper, sink Sink, finished []spans.Trace
 		records, finished = logRecords(finished)
 		h.outbox.PutRecords(records)
 		for i := range finished {
-			keeper.AcknowledgeLeftOut(&finished[i])
-			finished[i] = onlySent(&finished[i])
-			if t := &finished[i]; !t.Late && len(t.Spans) > 0 && !t.Root().End.After(l.reconstructed) {
+			t := &finished[i]
+			keeper.AcknowledgeLeftOut(t)
+			if sent := t.Sent(); !sent.Late && len(sent.Spans) > 0 && !sent.Root().End.After(l.reconstructed) {
 				t.Reconstructed = true
 			}
 		}

@@ -185,7 +185,7 @@ func TestReceivers(t *testing.T) {
 			}
 			return n != 2
 		}, taken: []string{all[0], all[2]}, refused: 1, said: "Dropped events for the webhook"},
-		"wants none": {answer: status(http.StatusBadRequest), refused: 3, said: "400 Bad Request"},
+		"wants none":     {answer: status(http.StatusBadRequest), refused: 3, said: "400 Bad Request"},
 		"fails for ever": {answer: status(http.StatusInternalServerError), refused: 3, retries: 3 * (maxFailures - 1), said: "500 Internal Server Error"},
 	} {
 		t.Run(name, func(t *testing.T) {
