@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,8 +107,9 @@ func TestASecondSignalEndsAProcessAtOnce(t *testing.T) {
 // a recording happen.
 type oneRollout struct {
 	t *testing.T
-	// frames are the recording's watch events, by resource.
-	frames map[string][]string
+	// frames are the recording's watch events, by resource, and version is the latest in any.
+	frames  map[string][]string
+	version int
 
 	mu sync.Mutex
 	// seen are the resources of which a watch was ended after all of its frames,
@@ -128,7 +131,12 @@ func serveRollout(t *testing.T, recording string) (api *oneRollout, kubeconfig s
 	defer func() { _ = f.Close() }() // only read
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
+	version := regexp.MustCompile(`"resourceVersion":"(\d+)"`)
 	for lines.Scan() {
+		for _, found := range version.FindAllStringSubmatch(lines.Text(), -1) {
+			n, _ := strconv.Atoi(found[1])
+			api.version = max(api.version, n)
+		}
 		var line struct {
 			Type   string          `json:"type"`
 			Object json.RawMessage `json:"object"`
@@ -183,8 +191,18 @@ func (a *oneRollout) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	default:
-		_, _ = fmt.Fprint(w, `{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+		_, _ = fmt.Fprintf(w, `{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"%d"},"items":[]}`, a.at(resource))
 	}
+}
+
+// at is the version that a list of a resource is of.
+func (a *oneRollout) at(resource string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sent[resource] {
+		return a.version
+	}
+	return 1
 }
 
 // first reports whether a resource is watched for the first time.

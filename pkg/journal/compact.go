@@ -392,6 +392,9 @@ func (c *compactor) writeObserved() (replacement, error) {
 			return e, c.positions[decodePosition(e.body).Source] == e.seq
 		case recMissed, recToldMissed:
 			return e, e.seq > c.toldMissed
+		case recStopped:
+			clear(once) // who reads it begins anew there
+			return e, true
 		case recListed, recCluster:
 			first := !once[string(e.body)]
 			once[string(e.body)] = true

@@ -517,6 +517,33 @@ func (k *Keeper) Rest() error {
 	return err
 }
 
+// Forsake is Rest where what was observed is of a past that is none any more, as a cluster was
+// restored from a backup: the next process begins with a new engine, and does not hand out again
+// what was. It returns what is over and nobody will tell of.
+func (k *Keeper) Forsake() []spans.Trace {
+	over := k.engine.Close()
+	if !k.Kept() {
+		return over
+	}
+	over = k.note(over)
+	if k.Kept() { // to note it may have ended the keeping
+		k.mark()
+		k.record([]byte{recStopped})
+	}
+	if k.Kept() {
+		if err := k.observed.flush(true); err != nil {
+			k.fail(err)
+		}
+	}
+	if k.Kept() {
+		if err := k.observed.close(); err != nil {
+			k.fail(err)
+		}
+		k.observed = nil
+	}
+	return over
+}
+
 // Close writes what was acknowledged since. It may be called from any goroutine, even while the
 // one whose the Keeper is does not end: nothing is handed out any more then.
 func (k *Keeper) Close() error {

@@ -29,7 +29,7 @@ const (
 	recHold     = 5 // nothing is handed out
 	recRelease  = 6 // until now
 	recCluster  = 7 // whose journal this is
-	recStopped  = 8 // what comes behind a new engine was told, as a disk had failed
+	recStopped  = 8 // what comes behind a new engine was told: a disk had failed, or the cluster was restored
 	recPosition = 9 // up to where something that is watched was seen
 
 	recMissed     = 10 // what was missed, and waits for the rest of it

@@ -12,6 +12,12 @@ import (
 // conclude hands out what is over when the streams have stopped and the queue is
 // empty, and says what was forgone and what is left.
 func (l *Live) conclude(keeper *journal.Keeper, sink Sink) error {
+	if l.restored.Load() != nil {
+		open := keeper.EngineStats().Open
+		l.options.Log.Warn("stopped watching: the API server was restored from a backup; what had ended was told without waiting for late Events, and what was open is of a past that is none any more",
+			"open", open)
+		return l.deliver(keeper, sink, keeper.Forsake())
+	}
 	if keeper.Kept() {
 		l.options.Log.Info("stopped watching; the next run goes on with what is open, and with what has not settled",
 			"open", keeper.EngineStats().Open)

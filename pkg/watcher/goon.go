@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
 )
@@ -40,10 +41,12 @@ func (s *store) mark(m sourceMark) error {
 }
 
 // failed notes that a request has failed with an error, or that nobody has watched for a while: what
-// comes when the watch goes on was written meanwhile. A list that is under way goes on as one.
+// comes when the watch goes on was written meanwhile. A list that is under way goes on as one. What
+// was read already, and is forbidden now, may be so for a moment only: an API server that begins
+// does not know all roles yet.
 func (s *store) failed(err error) error {
 	s.resumed, s.late = s.seen() != "", false
-	if s.optional && isRefusal(err) {
+	if s.optional && isRefusal(err) && !(s.first && apierrors.IsForbidden(err)) {
 		return s.mark(sourceMark{refused: true})
 	}
 	return s.mark(sourceMark{away: true, found: s.found})
@@ -80,6 +83,23 @@ func (s *store) isResumed() bool { return s.resumed }
 
 // confirm says how far the API server is, of such a watch.
 func (s *store) confirm(upTo string) { s.resumed, s.late, s.upTo = false, true, upTo }
+
+// isGuarded says whether a list is to be preceded by the question how far the API server is.
+func (s *store) isGuarded() bool { return s.restored != nil && s.version != "" }
+
+// isAt says how far the API server is, and fails where that is before what was seen.
+func (s *store) isAt(version string) error { return s.isBehind(s.version, version) }
+
+// isBehind fails where a version that the API server has is before one that it had. Neither a list
+// nor a watch goes back, however old the caches are that serve them: its store was restored from
+// a backup.
+func (s *store) isBehind(was, is string) error {
+	order, err := resourceversion.CompareResourceVersion(is, was)
+	if s.restored == nil || err != nil || order >= 0 {
+		return nil
+	}
+	return s.restored(was, is)
+}
 
 // isLate says whether a watch that goes on has not caught up.
 func (s *store) isLate() bool { return s.late }
@@ -136,7 +156,8 @@ func (f *feeder) confirm(ctx context.Context) error {
 		}
 	}
 	f.ended = time.Time{}
-	if !f.into.isResumed() {
+	resumed := f.into.isResumed()
+	if !resumed && !(f.from() == "" && f.into.isGuarded()) {
 		return nil
 	}
 	list, err := f.client.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
@@ -147,7 +168,13 @@ func (f *feeder) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if newer(f.into.seen(), about.GetResourceVersion()) {
+	if err := f.into.isAt(about.GetResourceVersion()); err != nil {
+		return err
+	}
+	switch {
+	case !resumed:
+		return nil
+	case newer(f.into.seen(), about.GetResourceVersion()):
 		f.expired.Store(true)
 		return nil
 	}

@@ -47,6 +47,9 @@ type intake interface {
 	isResumed() bool
 	confirm(upTo string)
 	isLate() bool
+	// isGuarded and isAt are of an API server that may have been restored from a backup.
+	isGuarded() bool
+	isAt(version string) error
 	Bookmark(resourceVersion string) error
 }
 

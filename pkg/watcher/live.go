@@ -134,6 +134,8 @@ type Live struct {
 	// stats are the engine's, as of the last tick.
 	stats    atomic.Pointer[causality.Stats]
 	previews previews // see Preview
+	// restored says that the API server was restored from a backup.
+	restored atomic.Pointer[RestoredError]
 	// unproven is how many changes ended while nobody looked, and are not told.
 	unproven atomic.Int64
 }
@@ -189,8 +191,8 @@ func (l *Live) NeedLeaderElection() bool { return false }
 // has settled or not. Changes that are still open are not handed out: the next run
 // finds them again and gives them the same IDs, and a span must not be sent twice
 // with different content. With a data directory nothing is handed out early: the next run
-// goes on with all of it. The error is a *ForbiddenError, the sink's, or about the data
-// directory. It may be called once, and Close after it.
+// goes on with all of it. The error is a *ForbiddenError, a *RestoredError, the sink's, or about
+// the data directory. It may be called once, and Close after it.
 func (l *Live) Start(ctx context.Context) error {
 	l.started.Store(true)
 	defer close(l.ended)
@@ -225,6 +227,12 @@ func (l *Live) Start(ctx context.Context) error {
 	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
 	l.streams.reached = func(m sourceMark) error { return l.enqueueMark(watching, m) }
 	l.streams.denied = func(s source) { stop(l.denied(ctx, s)) }
+	l.streams.restored = func(of source, was, is string) error {
+		err := &RestoredError{Of: of.name(), Was: was, Is: is}
+		l.restored.CompareAndSwap(nil, err)
+		stop(err)
+		return err
+	}
 	l.streams.pulse = newPulse(time.Now, l.options.Clock.Now)
 	go l.streams.pulse.run(watching)
 	stopped := make(chan struct{})
@@ -244,6 +252,9 @@ func (l *Live) Start(ctx context.Context) error {
 	<-stopped
 	if cause := context.Cause(watching); err == nil && isForbiddenError(cause) {
 		return cause
+	}
+	if restored := l.restored.Load(); err == nil && restored != nil {
+		return restored
 	}
 	return err
 }

@@ -44,6 +44,9 @@ type store struct {
 	reached func(sourceMark) error
 	// optional and found are the source's.
 	optional, found bool
+	// restored is told that the API server is at a version before one that was seen, and returns
+	// why nothing more is wanted; nil where that is of no interest.
+	restored func(was, is string) error
 	// resumed says that version is that of the run before, or of before an outage, and nobody knows
 	// yet whether the API server is as far. late says that what comes is from before that was found
 	// out, up to the version upTo, and stated is what the object at hand states of when it was
@@ -260,6 +263,11 @@ func (s *objectStore) item(t watch.EventType, v any) error {
 		}
 		delete(s.known, name)
 		return s.pass(s.observation(watch.Deleted, object, false))
+	}
+	if ok && id.uid == old.uid {
+		if err := s.isBehind(old.resourceVersion, id.resourceVersion); err != nil {
+			return err
+		}
 	}
 	id.list = s.list
 	s.known[name] = id

@@ -75,6 +75,9 @@ type streams struct {
 	// denied is called when a source that is not optional is forbidden before
 	// its first list was through.
 	denied func(source)
+	// restored is called when the API server is at a version before one that it was at; nil for
+	// nobody. It returns why nothing more is wanted.
+	restored func(of source, was, is string) error
 
 	// pulse notices that the process stood still; nil for nobody.
 	pulse *pulse
@@ -96,8 +99,8 @@ type streams struct {
 	// a gateway may fail for one kind for ever.
 	away         map[string]bool
 	onlyOptional time.Time
-	// broken are the sources whose latest request has failed, in whatever way but a refusal, and
-	// back tells where one has not any more.
+	// broken are the sources whose latest request has failed, but for one that is refused and that the
+	// others are of use without, which may be so for ever; back tells where one has not any more.
 	broken map[string]bool
 	back   back
 }
@@ -180,7 +183,14 @@ func (s *streams) objectStore(src source) *objectStore {
 
 // baseStore is what the stores for a source have in common.
 func (s *streams) baseStore(src source) store {
+	var restored func(was, is string) error
+	// Events may be in a store of their own, which people empty as it grows full, and another server
+	// may stand behind what was found.
+	if s.restored != nil && !src.found && !src.kind.isEvent() {
+		restored = func(was, is string) error { return s.restored(src, was, is) }
+	}
 	return store{
+		restored: restored,
 		kind:     src.kind,
 		emit:     s.observe,
 		hide:     s.hide,
@@ -344,7 +354,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		s.trouble.failed(src.level, src.name(), err, src.hint(err))
 	}
 
-	s.noteFailing(src, !src.found && clusterWide(err) != "", !isRefusal(err))
+	s.noteFailing(src, !src.found && clusterWide(err) != "", !src.optional || !isRefusal(err))
 
 	s.mu.Lock()
 	first := !s.settled[src.name()]
