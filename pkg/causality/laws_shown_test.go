@@ -100,18 +100,19 @@ func TestLawSpansShowWhatIsAskedFor(t *testing.T) {
 
 func TestCopiesOfObjectsAreKnown(t *testing.T) {
 	for key, want := range map[string]bool{
-		corev1.LastAppliedConfigAnnotation:       true,
-		"banzaicloud.com/last-applied":           true,
-		"objectset.rio.cattle.io/applied":        true,
-		"kapp.k14s.io/original":                  true,
-		"kapp.k14s.io/original-diff-md5":         true,
-		"objectset.rio.cattle.io/id":             false,
-		"kapp.k14s.io/identity":                  false,
-		"resource.opentelemetry.io/service.name": false,
-		"argocd.argoproj.io/tracking-id":         false,
-		"app.kubernetes.io/version":              false,
-		"kubernetes.io/change-cause":             false,
-		"deployment.kubernetes.io/revision":      false,
+		corev1.LastAppliedConfigAnnotation:            true,
+		"banzaicloud.com/last-applied":                true,
+		"objectset.rio.cattle.io/applied":             true,
+		"kapp.k14s.io/original":                       true,
+		"kapp.k14s.io/original-diff-md5":              true,
+		"kopf.zalando.org/last-handled-configuration": true,
+		"objectset.rio.cattle.io/id":                  false,
+		"kapp.k14s.io/identity":                       false,
+		"resource.opentelemetry.io/service.name":      false,
+		"argocd.argoproj.io/tracking-id":              false,
+		"app.kubernetes.io/version":                   false,
+		"kubernetes.io/change-cause":                  false,
+		"deployment.kubernetes.io/revision":           false,
 	} {
 		if causality.IsCopy(key) != want {
 			t.Errorf("%s is a copy: %t", key, !want)

@@ -3,6 +3,7 @@ package progress
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/rollspan/rollspan/pkg/causality"
 )
 
 // kindRollout is that of Argo Rollouts (github.com/argoproj/argo-rollouts), of which there is no
@@ -133,7 +136,7 @@ func readArgoRollout(in *unstructured.Unstructured) *argoRollout {
 	}
 	r.SetGroupVersionKind(in.GroupVersionKind())
 	// As a live run reads it, which asks who wrote the spec.
-	delete(r.Annotations, corev1.LastAppliedConfigAnnotation)
+	maps.DeleteFunc(r.Annotations, func(key, _ string) bool { return causality.IsCopy(key) })
 	r.ManagedFields = ofSpec(r.ManagedFields)
 
 	if template, found, _ := unstructured.NestedMap(in.Object, "spec", "template"); found {

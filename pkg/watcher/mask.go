@@ -12,16 +12,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/journal"
 )
 
 // mask stands for what may be secret in pod templates by keyed hashes: the values of
-// environment variables, commands, arguments and the headers of probes. What is on a disk may
+// environment variables, commands, arguments, hosts, paths and headers of probes, and
+// annotations that are copies of objects. What is on a disk may
 // be copied. That a value changed, and which one, can still be told, and the engine, which is
-// fed the same, tells no more than that.
+// fed the same, tells no more than that. Of pods all this is dropped: see trim.
 //
 // It is a Redactor, but of typed objects, with a key that stays, and of these values alone:
-// the engine reads annotations.
+// the engine reads other annotations.
 type mask struct{ redactor *Redactor }
 
 // readMask reads the key of a data directory, and makes one where there is none: with another
@@ -54,9 +56,22 @@ func (m *mask) hide(object runtime.Object) {
 	if template == nil {
 		return
 	}
+	m.copies(template.Annotations)
+	if in, ok := object.(*batchv1.CronJob); ok {
+		m.copies(in.Spec.JobTemplate.Annotations)
+	}
 	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
 		for i := range containers {
 			m.hideIn(&containers[i])
+		}
+	}
+}
+
+// copies hides copies of objects: there is in them what is hidden elsewhere.
+func (m *mask) copies(annotations map[string]string) {
+	for key, value := range annotations {
+		if causality.IsCopy(key) {
+			annotations[key] = m.redactor.value(value)
 		}
 	}
 }
@@ -86,6 +101,8 @@ func (m *mask) action(exec *corev1.ExecAction, get *corev1.HTTPGetAction) {
 		m.texts(exec.Command)
 	}
 	if get != nil {
+		m.text(&get.Host)
+		m.text(&get.Path)
 		for i := range get.HTTPHeaders {
 			m.text(&get.HTTPHeaders[i].Value)
 		}

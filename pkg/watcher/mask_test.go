@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality/stream"
@@ -18,7 +21,7 @@ import (
 
 // secretive is a pod template that has a secret wherever one may be.
 func secretive(secret string) corev1.PodTemplateSpec {
-	get := &corev1.HTTPGetAction{Path: "/ready", HTTPHeaders: []corev1.HTTPHeader{{Name: "Authorization", Value: secret}}}
+	get := &corev1.HTTPGetAction{Path: "/ready?token=" + secret, Host: secret, HTTPHeaders: []corev1.HTTPHeader{{Name: "Authorization", Value: secret}}}
 	exec := &corev1.ExecAction{Command: []string{"check", secret}}
 	c := corev1.Container{
 		Name: "web", Image: "web:1", Command: []string{"serve", secret}, Args: []string{"--token=" + secret},
@@ -32,7 +35,18 @@ func secretive(secret string) corev1.PodTemplateSpec {
 	}
 	first := *c.DeepCopy()
 	first.Name = "first"
-	return corev1.PodTemplateSpec{Spec: corev1.PodSpec{InitContainers: []corev1.Container{first}, Containers: []corev1.Container{c}}}
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"kapp.k14s.io/original": secret}},
+		Spec:       corev1.PodSpec{InitContainers: []corev1.Container{first}, Containers: []corev1.Container{c}},
+	}
+}
+
+// copied are the annotations in which tools that apply objects leave a copy of them.
+func copied(secret string) map[string]string {
+	return map[string]string{
+		corev1.LastAppliedConfigAnnotation: secret, "kapp.k14s.io/original": secret, "banzaicloud.com/last-applied": secret,
+		"objectset.rio.cattle.io/applied": secret, "kopf.zalando.org/last-handled-configuration": secret, "example.com/team": "shop",
+	}
 }
 
 // What may be secret is not in what a run with a data directory observes; that it changed is.
@@ -44,16 +58,26 @@ func TestMask(t *testing.T) {
 		t.Fatal(err)
 	}
 	template := secretive(secret)
+	debugger := corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon(template.Spec.Containers[0])}
+	pod := corev1.Pod{Spec: *template.Spec.DeepCopy()}
+	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{*debugger.DeepCopy()}
+	job := batchv1.JobTemplateSpec{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: batchv1.JobSpec{Template: template}}
 	for _, object := range []runtime.Object{
+		&pod,
 		&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: template}},
 		&appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Template: template}},
 		&appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Template: template}},
 		&appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Template: template}},
 		&corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Template: &template}},
 		&batchv1.Job{Spec: batchv1.JobSpec{Template: template}},
-		&batchv1.CronJob{Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}}},
+		&batchv1.CronJob{Spec: batchv1.CronJobSpec{JobTemplate: job}},
 	} {
 		object = object.DeepCopyObject()
+		metadata, err := meta.Accessor(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		metadata.SetAnnotations(copied(secret))
 		s := store{hide: m.hide}
 		masked, _, _, err := s.identify(object)
 		if err != nil {
@@ -63,8 +87,12 @@ func TestMask(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), secret) || !strings.Contains(string(text), "TOKEN") || !strings.Contains(string(text), "web:1") {
+		_, isPod := object.(*corev1.Pod) // of which the names of variables are dropped, too
+		if strings.Contains(string(text), secret) || strings.Contains(string(text), "TOKEN") == isPod || !strings.Contains(string(text), "web:1") {
 			t.Errorf("%T is masked as %s", object, text)
+		}
+		if !maps.Equal(metadata.GetAnnotations(), map[string]string{"example.com/team": "shop"}) {
+			t.Errorf("%T has the annotations %v", object, metadata.GetAnnotations())
 		}
 	}
 	hidden := func(m *mask, secret string) string {

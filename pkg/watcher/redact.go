@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/rollspan/rollspan/pkg/causality"
 )
 
 // Redactor makes of an object what may be in a recording that is given to others.
@@ -138,7 +140,7 @@ func (r *Redactor) annotations(v any) any {
 	}
 	for key, value := range annotations {
 		text, ok := value.(string)
-		if !ok || !slices.Contains(keptAnnotations, key) && (!slices.Contains(r.keep, keepAnnotations) || mayBeCopy(text)) {
+		if !ok || !slices.Contains(keptAnnotations, key) && (!slices.Contains(r.keep, keepAnnotations) || causality.IsCopy(key) || mayBeCopy(text)) {
 			annotations[key] = r.redact(value, nil)
 		}
 	}

@@ -3,6 +3,7 @@ package watcher
 import (
 	"encoding/json"
 	"hash/maphash"
+	"maps"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -11,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rollspan/rollspan/pkg/causality"
 )
 
 // trim drops from an object, in place, what the engine never reads, before the
@@ -65,7 +68,13 @@ func trim(object runtime.Object) {
 		return
 	}
 	m.ManagedFields = keepFields(m.ManagedFields)
-	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+	dropCopies(m.Annotations)
+}
+
+// dropCopies drops the annotations that are copies of objects: there is in them what is dropped
+// or masked elsewhere.
+func dropCopies(annotations map[string]string) {
+	maps.DeleteFunc(annotations, func(key, _ string) bool { return causality.IsCopy(key) })
 }
 
 // trimPod drops how a pod's containers are to run, and leaves which they are and
@@ -100,6 +109,20 @@ func trimContainer(c *corev1.Container) {
 	c.Env, c.EnvFrom, c.Command, c.Args = nil, nil, nil, nil // what may be secret
 	c.Resources, c.Ports, c.VolumeMounts, c.VolumeDevices = corev1.ResourceRequirements{}, nil, nil, nil
 	c.SecurityContext = nil
+	// Of probes and hooks it counts which there are, and the numbers of probes. What they run may
+	// be secret, and so may the headers that they send.
+	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
+		if p != nil {
+			p.ProbeHandler = corev1.ProbeHandler{}
+		}
+	}
+	if c.Lifecycle != nil {
+		for _, h := range []*corev1.LifecycleHandler{c.Lifecycle.PostStart, c.Lifecycle.PreStop} {
+			if h != nil {
+				*h = corev1.LifecycleHandler{}
+			}
+		}
+	}
 }
 
 // trimNode leaves what can disrupt a node's pods. A heartbeat counts only where

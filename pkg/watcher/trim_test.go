@@ -61,7 +61,7 @@ func TestTrimIsNotMissed(t *testing.T) {
 func bulky(owners ...metav1.OwnerReference) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name: "web", Namespace: "shop", UID: "u", ResourceVersion: "1", OwnerReferences: owners,
-		Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "deployment.kubernetes.io/revision": "3", "example.com/trace": "00-1-1-01"},
+		Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "kapp.k14s.io/original": "{}", "deployment.kubernetes.io/revision": "3", "example.com/trace": "00-1-1-01"},
 		ManagedFields: []metav1.ManagedFieldsEntry{
 			{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)},
 			{Manager: "controller", Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},
@@ -129,19 +129,26 @@ func TestTrimContent(t *testing.T) {
 
 	env := []corev1.EnvVar{{Name: "PASSWORD", Value: "s3cret"}}
 	always := corev1.ContainerRestartPolicyAlways
+	grace := int64(5)
+	exec := &corev1.ExecAction{Command: []string{"s3cret"}}
+	get := &corev1.HTTPGetAction{HTTPHeaders: []corev1.HTTPHeader{{Name: "Authorization", Value: "s3cret"}}}
 	cpu := corev1.ResourceList{"cpu": resource.MustParse("1")}
 	whole := func(name string) corev1.Container {
 		return corev1.Container{
 			Name: name, Image: "x", Env: env, EnvFrom: []corev1.EnvFromSource{{Prefix: "p"}}, Command: []string{"c"}, Args: []string{"a"},
 			Resources: corev1.ResourceRequirements{Requests: cpu}, Ports: []corev1.ContainerPort{{ContainerPort: 1}},
 			VolumeMounts: []corev1.VolumeMount{{Name: "v"}}, VolumeDevices: []corev1.VolumeDevice{{Name: "v"}}, SecurityContext: &corev1.SecurityContext{},
-			StartupProbe: &corev1.Probe{}, ReadinessProbe: &corev1.Probe{}, RestartPolicy: &always, Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}},
+			StartupProbe:   &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: exec}, PeriodSeconds: 3, TerminationGracePeriodSeconds: &grace},
+			ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: get}, InitialDelaySeconds: 7},
+			RestartPolicy:  &always, Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: exec, HTTPGet: get, Sleep: &corev1.SleepAction{Seconds: 1}}},
 		}
 	}
 	left := func(name string) corev1.Container {
 		return corev1.Container{
 			Name: name, Image: "x",
-			StartupProbe: &corev1.Probe{}, ReadinessProbe: &corev1.Probe{}, RestartPolicy: &always, Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}},
+			StartupProbe:   &corev1.Probe{PeriodSeconds: 3, TerminationGracePeriodSeconds: &grace},
+			ReadinessProbe: &corev1.Probe{InitialDelaySeconds: 7},
+			RestartPolicy:  &always, Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}},
 		}
 	}
 	debugger := func(c corev1.Container) []corev1.EphemeralContainer {

@@ -24,8 +24,11 @@ var (
 		3: nil, 4: nil, // command, args
 		6: nil, 7: nil, 8: nil, 9: nil, // ports, env, resources, volumeMounts
 		15: nil, 19: nil, 21: nil, // securityContext, envFrom, volumeDevices
+		10: {1: nil}, 11: {1: nil}, 22: {1: nil}, // the handlers of liveness, readiness and startup probes
+		12: {1: hookOfPod, 2: hookOfPod}, // lifecycle: postStart, preStop
 	}
-	containerStatusOfPod = wireCut{10: nil, 11: nil, 12: nil} // allocatedResources, resources, volumeMounts
+	hookOfPod            = wireCut{1: nil, 2: nil, 3: nil, 4: nil} // exec, httpGet, tcpSocket, sleep
+	containerStatusOfPod = wireCut{10: nil, 11: nil, 12: nil}      // allocatedResources, resources, volumeMounts
 
 	wireCuts = map[schema.GroupVersionKind]wireCut{
 		podKind.GroupVersionKind: {

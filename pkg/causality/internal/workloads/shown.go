@@ -37,6 +37,8 @@ func IsCopy(annotation string) bool {
 	switch {
 	case strings.Contains(annotation, "last-applied"):
 		return true // kubectl.kubernetes.io/last-applied-configuration, banzaicloud.com/last-applied
+	case name == "last-handled-configuration":
+		return true // Kopf's, whose prefix an operator may choose
 	case strings.HasPrefix(annotation, "objectset.rio.cattle.io/"):
 		return name == "applied" // Rancher's
 	case strings.HasPrefix(annotation, "kapp.k14s.io/"):
