@@ -65,6 +65,9 @@ func (s *snapshot) tellCounts(objects []runtime.Object) {
 	if stats.Recordings > 0 {
 		s.say("%s: %d of the files passed over are recordings; to replay one, name it", label, stats.Recordings)
 	}
+	if stats.Archives > 0 {
+		s.say("%s: %d of the files passed over are archives in archives, or packed too often; to read one, unpack it first", label, stats.Archives)
+	}
 }
 
 // tellFull says where the memory was used up, if it was.

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,5 +138,26 @@ func TestCleanedDump(t *testing.T) {
 	}
 	if strings.Contains(out, "pod/") {
 		t.Errorf("got:\n%s", out)
+	}
+}
+
+// TestArchivesInArchivesAreNamed gives a file that is packed too often.
+func TestArchivesInArchivesAreNamed(t *testing.T) {
+	var packed bytes.Buffer
+	for range 4 {
+		content := bytes.Clone(packed.Bytes())
+		packed.Reset()
+		w := gzip.NewWriter(&packed)
+		_, _ = w.Write(content) // a buffer takes all
+		_ = w.Close()
+	}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "all.gz"), packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, code := rollspan(t, "", "replay", folder, "testdata/bundle")
+	want := "1 of the files passed over are archives in archives, or packed too often; to read one, unpack it first\n"
+	if code != ExitOK || !strings.Contains(errs, want) {
+		t.Errorf("exit %d, no %q on stderr:\n%s", code, want, errs)
 	}
 }

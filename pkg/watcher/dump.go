@@ -46,6 +46,8 @@ type DumpStats struct {
 	// Recordings are among the files passed over: they are no part of a
 	// snapshot.
 	Recordings int
+	// Archives are among the files passed over: they are too deep in others, or are packed too often.
+	Archives int
 	// WithoutUID is how many objects have no metadata.uid: manifests that were never applied, or
 	// objects that something has cleaned.
 	WithoutUID int

@@ -125,31 +125,34 @@ func (d *Dump) addFile(ctx context.Context, f fs.File, name string) error {
 }
 
 // addStream reads what in holds, after it has taken off what it is packed in;
-// depth is how many layers that were.
+// depth is how many layers that were. An archive is one, and may hold itself.
 func (d *Dump) addStream(in *bufio.Reader, name string, depth int) {
 	head, _ := in.Peek(tarHeaderBytes) // a short stream has a short head
 	packed := packingOf(head)
 	switch {
 	case isLog(name):
 		d.stats.PassedOver++
-	case packed != nil && depth < maxPacked:
+	case packed == nil && !isTar(head) && !isZip(head):
+		d.addContent(newBoundedReader(in, maxDumpFileBytes, errFileTooLarge), name)
+	case depth >= maxPacked:
+		d.stats.PassedOver++
+		d.stats.Archives++
+	case packed != nil:
 		unzipped, err := packed.open(in)
 		if err != nil {
 			d.broken(name, 0, err)
 			return
 		}
 		d.addStream(bufio.NewReaderSize(unzipped, sniffBytes), unpackedName(name), depth+1)
-	case isTar(head) && depth < maxPacked:
-		d.addArchive(in, name)
-	case isZip(head) && depth < maxPacked:
-		d.addZip(in, name)
+	case isTar(head):
+		d.addArchive(in, name, depth)
 	default:
-		d.addContent(newBoundedReader(in, maxDumpFileBytes, errFileTooLarge), name)
+		d.addZip(in, name, depth)
 	}
 }
 
 // addZip reads the files of a zip, as addArchive does those of a tar.
-func (d *Dump) addZip(in io.Reader, name string) {
+func (d *Dump) addZip(in io.Reader, name string, depth int) {
 	archive := zipReader{in: bufio.NewReaderSize(newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge), sniffBytes)}
 	left := newBoundedReader(nil, maxDumpArchiveBytes, errArchiveTooLarge) // of what is unpacked
 	file := bufio.NewReaderSize(nil, sniffBytes)
@@ -167,7 +170,7 @@ func (d *Dump) addZip(in io.Reader, name string) {
 		default:
 			left.in, f.Reader = f.Reader, left
 			file.Reset(f)
-			d.addStream(file, name+path.Join("/", f.name), maxPacked-1)
+			d.addStream(file, name+path.Join("/", f.name), depthWithin(depth))
 		}
 	}
 }
@@ -176,9 +179,13 @@ func (d *Dump) addZip(in io.Reader, name string) {
 // files.
 const maxPacked = 3
 
+// depthWithin is the depth of an archive's files. They may be packed once, or be archives
+// themselves, wherever that leaves a layer.
+func depthWithin(archive int) int { return max(archive+1, maxPacked-1) }
+
 // addArchive reads the files of a tar. Nothing is written, so that it does not
 // matter what their names are.
-func (d *Dump) addArchive(in io.Reader, name string) {
+func (d *Dump) addArchive(in io.Reader, name string, depth int) {
 	in = newBoundedReader(in, maxDumpArchiveBytes, errArchiveTooLarge)
 	archive := tar.NewReader(in)
 	file := bufio.NewReaderSize(archive, sniffBytes) // one for all: there may be millions of files
@@ -202,7 +209,7 @@ func (d *Dump) addArchive(in io.Reader, name string) {
 		default:
 			file.Reset(archive)
 			// Whatever the name is, it is said to be one within the archive.
-			d.addStream(file, name+path.Join("/", header.Name), maxPacked-1)
+			d.addStream(file, name+path.Join("/", header.Name), depthWithin(depth))
 		}
 	}
 }

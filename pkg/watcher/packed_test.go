@@ -173,6 +173,44 @@ func TestPackedInput(t *testing.T) {
 	}
 }
 
+// TestArchivesInArchives reads an archive in an archive, and passes over what is deeper: a zip may
+// be made that holds itself.
+func TestArchivesInArchives(t *testing.T) {
+	inZip := func(content string) string { return string(zipOf(t, zip.Store, []byte(content))) }
+	inTar := func(content string) string { return tarOf(t, file{"a", content}) }
+	for _, c := range []struct {
+		name string
+		pack func(content string) string
+		deep int
+		want []string
+	}{
+		{"zip", inZip, 2, []string{"Pod/web"}},
+		{"tar", inTar, 2, []string{"Pod/web"}},
+		{"zip", inZip, 5, nil},
+		{"tar", inTar, 5, nil},
+		{"zip", inZip, 50, nil},
+		{"tar", func(content string) string { return inTar(inZip(content)) }, 25, nil},
+		{"gz", zipped, 4, nil},
+		{"tgz", func(content string) string { return zipped(inTar(content)) }, 2, nil},
+	} {
+		content := dumpedPod
+		for range c.deep {
+			content = c.pack(content)
+		}
+		got, broken, stats := readDump(t, file{"all." + c.name, content})
+		if !slices.Equal(got, c.want) || len(broken) > 0 {
+			t.Errorf("%s, %d deep: got %v, broken %q", c.name, c.deep, got, broken)
+		}
+		deeper := 0
+		if c.want == nil {
+			deeper = 1
+		}
+		if stats.Archives != deeper || stats.PassedOver != deeper {
+			t.Errorf("%s, %d deep: %+v", c.name, c.deep, stats)
+		}
+	}
+}
+
 // TestPackedInputThatIsNotRead names the format, or what is wrong, in one sentence, and shows
 // nothing of what is in it.
 func TestPackedInputThatIsNotRead(t *testing.T) {
