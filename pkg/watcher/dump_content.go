@@ -93,9 +93,9 @@ func (f *dumpFile) json(in io.Reader) {
 		if err == nil {
 			switch start {
 			case json.Delim('{'):
-				err = f.document(decoder)
+				err = f.document(decoder, false)
 			case json.Delim('['):
-				err = f.list(decoder, f.folder, nil)
+				err = f.array(decoder)
 			default:
 				return // text or a number: no object, nor will one come
 			}
@@ -110,27 +110,62 @@ func (f *dumpFile) json(in io.Reader) {
 	}
 }
 
+// array reads a bare array to its end. Its objects are read field by field: jq --slurp makes an
+// array of lists, which may be of any size.
+func (f *dumpFile) array(decoder *json.Decoder) error {
+	if f.depth >= maxListed {
+		return errNested
+	}
+	f.depth++
+	defer func() { f.depth-- }()
+	for decoder.More() {
+		f.part.reset()
+		start, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		switch start {
+		case json.Delim('{'):
+			err = f.document(decoder, true)
+		case json.Delim('['):
+			err = f.array(decoder)
+		default:
+			var raw json.RawMessage
+			if raw, err = json.Marshal(start); err == nil {
+				f.object(raw, f.folder, true)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := decoder.Token()
+	return err
+}
+
 // document reads an object, or a list of objects, to its end. Items that come
 // before the list has said their kind wait for it, or for where it is cut short.
-func (f *dumpFile) document(decoder *json.Decoder) error {
+// listed says that the object is an item of a list itself.
+func (f *dumpFile) document(decoder *json.Decoder, listed bool) error {
 	fields := map[string]json.RawMessage{}
 	var waiting waitingItems
 	isList, err := f.fields(decoder, fields, &waiting)
 	if err != nil && !errors.Is(err, errNoList) {
-		f.found = f.found || fields["apiVersion"] != nil && fields["kind"] != nil
+		// A list says its kind behind the items, as kubectl sorts the fields.
+		f.found = f.found || fields["apiVersion"] != nil && (isList || fields["kind"] != nil) || listed && f.folder.Kind != ""
 	}
 	if isList || err != nil {
 		f.flush(waiting, fields)
 		return err
 	}
-	if fields["metadata"] == nil {
+	if fields["metadata"] == nil && !listed {
 		return nil
 	}
 	raw, err := json.Marshal(fields)
 	if err != nil {
 		return err
 	}
-	f.object(raw, f.folder, false)
+	f.object(raw, f.folder, listed)
 	return nil
 }
 
@@ -218,7 +253,7 @@ func (f *dumpFile) again(number int, raw json.RawMessage, fields map[string]json
 }
 
 // list reads items to the end of their array. Those whose kind is not known
-// are put into waiting, if there is such a thing.
+// are put into waiting.
 func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *waitingItems) error {
 	for decoder.More() {
 		f.part.reset()
@@ -234,11 +269,11 @@ func (f *dumpFile) list(decoder *json.Decoder, kind objectKind, waiting *waiting
 }
 
 // item takes in an item of a list. One whose kind is not known is put into
-// waiting, if there is such a thing.
+// waiting.
 func (f *dumpFile) item(raw json.RawMessage, kind objectKind, waiting *waitingItems) {
 	var own objectKind
 	_ = json.Unmarshal(raw, &own) // what is no object shows below
-	if own.or(kind).Kind == "" && waiting != nil {
+	if own.or(kind).Kind == "" {
 		cost := int64(len(raw)) + waitingItemBytes
 		if err := f.dump.memory.fits(jsonCost(raw)); err != nil {
 			f.damagedItem(err)

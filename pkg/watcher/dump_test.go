@@ -198,13 +198,19 @@ func TestSecretsStayOut(t *testing.T) {
 // read all the same.
 func TestBrokenDumps(t *testing.T) {
 	other := strings.NewReplacer("web", "api", "p1", "p2").Replace(dumpedPod)
-	deep := strings.Repeat("[", 20000)
+	deep, tooLarge := strings.Repeat("[", 20000), strings.Repeat("x", DefaultMemory/textShare+1<<20)
 	for name, c := range map[string]struct {
 		file
 		broken string // in the report
 		want   []string
 	}{
 		"cut short":              {file{"all.json", `{"apiVersion":"v1","kind":"PodList","items":[` + dumpedPod + `,{"metadata":{"na`}, "all.json: item 2: ", []string{"Pod/web"}},
+		"cut in the first item":  {file{"all.json", `{"apiVersion":"v1","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"na`}, "all.json: item 1: ", nil},
+		"cut in a bare array":    {file{"all.json", `[{"apiVersion":"v1","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"na`}, "all.json: item 1: ", nil},
+		"cut in bare items":      {file{"d/pods.json", `[{"metadata":{"na`}, "d/pods.json: item 1: ", nil},
+		"too large, in a list":   {file{"all.json", `{"apiVersion":"v1","items":[{"apiVersion":"v1","kind":"Pod","metadata":"` + tooLarge + `"}],"kind":"List"}`}, "all.json: item 1: an object is larger than 16 MiB", nil},
+		"too large, in an array": {file{"all.json", `[{"apiVersion":"v1","kind":"Pod","metadata":"` + tooLarge + `"}]`}, "all.json: item 1: an object is larger than 16 MiB", nil},
+		"none in a bare array":   {file{"all.json", `[` + dumpedPod + `,7,{"a":1},["b"],` + other + `,null]`}, "", []string{"Pod/api", "Pod/web"}},
 		"item that is none":      {file{"all.json", `{"apiVersion":"v1","kind":"PodList","items":[` + dumpedPod + `,7,` + other + `]}`}, "all.json: item 2: ", []string{"Pod/api", "Pod/web"}},
 		"field of a wrong type":  {file{"all.json", `{"apiVersion":"v1","kind":"List","items":[` + strings.Replace(dumpedPod, `"kind":"Pod"`, `"kind":"Pod","spec":7`, 1) + `,` + other + `]}`}, "all.json: item 1: ", []string{"Pod/api", "Pod/web"}},
 		"YAML document":          {file{"all.yaml", dumpedYAML + "---\napiVersion: v1\nkind: [\n---\n" + other}, "all.yaml: item 2: ", []string{"Pod/api", "Pod/web"}},

@@ -190,6 +190,22 @@ func TestListsOfLists(t *testing.T) {
 	if !slices.Equal(got, []string{"Node/a", "Pod/web"}) || len(broken) > 0 {
 		t.Errorf("got %v, broken %q", got, broken)
 	}
+
+	// Neither list has to fit what one object may take.
+	const most = 64 << 20
+	wide := fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%%s","uid":"%%s","annotations":{"a":"%s"}}}`, strings.Repeat("x", most/textShare*2/3))
+	large := `{"apiVersion":"v1","items":[` + fmt.Sprintf(wide, "b", "p2") + "," + fmt.Sprintf(wide, "c", "p3") + `],"kind":"List","metadata":{"resourceVersion":""}}`
+	broken = nil
+	d := NewDump(func(err error) { broken = append(broken, err.Error()) })
+	d.LimitMemory(most)
+	d.Add(strings.NewReader("["+large+","+mixed+",["+pods+"]]"), "all.json")
+	if got := namesOf(t, d); !slices.Equal(got, []string{"Node/a", "Pod/b", "Pod/c", "Pod/web"}) || len(broken) > 0 {
+		t.Errorf("got %v, broken %q", got, broken)
+	}
+	_, broken, _ = readDump(t, file{"deep.json", "[" + dumpedPod + "," + strings.Repeat("[", 1000)})
+	if len(broken) != 1 || !strings.Contains(broken[0], "deep.json: item 2: lists are in lists") {
+		t.Errorf("broken: %q", broken)
+	}
 	deep := strings.Repeat(`{"apiVersion":"v1","kind":"List","items":[`, 20) + strings.Repeat("]}", 20)
 	_, broken, _ = readDump(t, file{"deep.json", deep})
 	if len(broken) != 1 || !strings.Contains(broken[0], "deep.json") || !strings.Contains(broken[0], "lists are in lists") {
