@@ -397,19 +397,25 @@ func (q *question) reach(objects []runtime.Object) {
 	q.say("The Events of the namespace reach back to %s; times before that are those that the objects state.", first.UTC().Format(time.RFC3339))
 }
 
-// eventsSince is how far back the Events go; zero without any.
-func eventsSince(objects []runtime.Object) (first time.Time) {
+// eventsSince is how far back the Events go; zero without any. An Event is kept for a while from
+// when it happened last: what happened only before that may be gone, though one that repeats
+// states an earlier first time.
+func eventsSince(objects []runtime.Object) (since time.Time) {
 	for _, o := range objects {
 		ev, ok := o.(*corev1.Event)
 		if !ok {
 			continue
 		}
-		at := cmp.Or(ev.FirstTimestamp.Time, ev.EventTime.Time, ev.CreationTimestamp.Time)
-		if first.IsZero() || at.Before(first) {
-			first = at
+		var series time.Time
+		if ev.Series != nil {
+			series = ev.Series.LastObservedTime.Time
+		}
+		last := cmp.Or(series, ev.LastTimestamp.Time, ev.EventTime.Time, ev.FirstTimestamp.Time, ev.CreationTimestamp.Time)
+		if !last.IsZero() && (since.IsZero() || last.Before(since)) {
+			since = last
 		}
 	}
-	return first
+	return since
 }
 
 // took is how long a change took, or has taken until now.

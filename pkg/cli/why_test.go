@@ -13,8 +13,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -202,5 +205,39 @@ func TestWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.runs(t)
 		})
+	}
+}
+
+// TestEventsSince goes by when Events happened last: one that repeats outlives the others, and
+// keeps its first time.
+func TestEventsSince(t *testing.T) {
+	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
+	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
+	event := func(first, last int) *corev1.Event {
+		return &corev1.Event{FirstTimestamp: metav1.NewTime(ago(first)), LastTimestamp: metav1.NewTime(ago(last))}
+	}
+	series := &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(ago(300))}, EventTime: metav1.NewMicroTime(ago(300)),
+		Series: &corev1.EventSeries{Count: 9, LastObservedTime: metav1.NewMicroTime(ago(55))},
+	}
+	single := &corev1.Event{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(ago(58))}, EventTime: metav1.NewMicroTime(ago(59))}
+	created := &corev1.Event{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(ago(57))}}
+	for name, c := range map[string]struct {
+		events []runtime.Object
+		want   time.Time
+	}{
+		"none":            {[]runtime.Object{&corev1.Pod{ObjectMeta: created.ObjectMeta}}, time.Time{}},
+		"one repeats":     {[]runtime.Object{event(72*60, 1), event(50, 50)}, ago(50)},
+		"one undated":     {[]runtime.Object{event(72*60, 1), event(50, 50), &corev1.Event{}}, ago(50)},
+		"undated first":   {[]runtime.Object{&corev1.Event{}, event(50, 50), event(72*60, 1)}, ago(50)},
+		"all undated":     {[]runtime.Object{&corev1.Event{}}, time.Time{}},
+		"a series":        {[]runtime.Object{event(50, 50), series}, ago(55)},
+		"a series of 0":   {[]runtime.Object{event(50, 50), &corev1.Event{EventTime: single.EventTime, Series: &corev1.EventSeries{}}}, ago(59)},
+		"by event time":   {[]runtime.Object{single, event(50, 50)}, ago(59)},
+		"by its creation": {[]runtime.Object{event(50, 50), created}, ago(57)},
+	} {
+		if got := eventsSince(c.events); !got.Equal(c.want) {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
 	}
 }
