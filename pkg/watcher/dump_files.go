@@ -157,7 +157,7 @@ func (d *Dump) addZip(in io.Reader, name string, depth int) {
 	left := newBoundedReader(nil, maxDumpArchiveBytes, errArchiveTooLarge) // of what is unpacked
 	file := bufio.NewReaderSize(nil, sniffBytes)
 	for {
-		f, err := archive.next()
+		f, err := archive.given()
 		switch {
 		case errors.Is(err, io.EOF):
 			return
@@ -166,7 +166,6 @@ func (d *Dump) addZip(in io.Reader, name string, depth int) {
 			return
 		case len(f.name) > maxNameBytes:
 			d.broken(name, 0, fmt.Errorf("a file in it has a name of more than %d bytes; it was passed over", maxNameBytes))
-		case strings.HasSuffix(f.name, "/"): // a folder
 		default:
 			left.in, f.Reader = f.Reader, left
 			file.Reset(f)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"path"
 	"regexp"
-	"strings"
 
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
@@ -53,10 +52,7 @@ func IsDump(in *bufio.Reader, name string) bool {
 		}
 		if isZip(head) {
 			archive := zipReader{in: bufio.NewReader(bytes.NewReader(head))}
-			f, err := archive.next()
-			for err == nil && strings.HasSuffix(f.name, "/") {
-				f, err = archive.next()
-			}
+			f, err := archive.given()
 			if err != nil {
 				return true // an archive of something
 			}

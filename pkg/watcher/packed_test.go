@@ -262,6 +262,53 @@ func TestPackedInputThatIsNotRead(t *testing.T) {
 	}
 }
 
+// TestZipsOfMacOS has what Finder adds to a zip, ahead of a recording or a dump and behind it.
+func TestZipsOfMacOS(t *testing.T) {
+	const noise = "\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"
+	zipped := func(files ...file) string {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for _, f := range files {
+			in, err := w.Create(f.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.Write([]byte(f.content)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	beside := []file{{"a/", ""}, {"__MACOSX/", ""}, {"__MACOSX/a/._a.jsonl", noise}, {"a/.DS_Store", noise}, {"a/b/", ""}}
+	recording := file{"a/a.jsonl", packedRecording}
+	for name, files := range map[string][]file{"ahead": append(slices.Clone(beside), recording), "behind": append([]file{recording}, beside...)} {
+		content := zipped(files...)
+		if IsDump(bufio.NewReaderSize(strings.NewReader(content), PeekBytes), "a.zip") {
+			t.Errorf("%s: a recording is taken for a dump", name)
+		}
+		if observations, broken := read(t, NewRecordingReader(strings.NewReader(content), "a.zip")); len(observations) != 1 || broken != nil {
+			t.Errorf("%s: %d observations, %q", name, len(observations), broken)
+		}
+	}
+	dump := zipped(append(slices.Clone(beside), file{"a/pod.json", dumpedPod})...)
+	if !IsDump(bufio.NewReaderSize(strings.NewReader(dump), PeekBytes), "a.zip") {
+		t.Error("a dump is taken for a recording")
+	}
+	if names, broken, stats := readDump(t, file{"a.zip", dump}); !slices.Equal(names, []string{"Pod/web"}) || broken != nil || stats.PassedOver > 0 {
+		t.Errorf("%q, %q, %+v", names, broken, stats)
+	}
+	two := zipped(append(append([]file{recording}, beside...), file{"a/b.jsonl", packedRecording})...)
+	if _, broken := read(t, NewRecordingReader(strings.NewReader(two), "a.zip")); len(broken) != 1 || !strings.Contains(broken[0], "more files behind this recording") {
+		t.Errorf("two recordings: %q", broken)
+	}
+	if _, err := NewRecordingReader(strings.NewReader(zipped(beside...)), "a.zip").Next(); err == nil || !strings.Contains(err.Error(), "the zip is empty") {
+		t.Errorf("no recording: %v", err)
+	}
+}
+
 // TestDiscoveryIsPassedOver has what an API server says of its API among objects.
 func TestDiscoveryIsPassedOver(t *testing.T) {
 	const resources = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"pods","kind":"Pod"}]}`

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"path"
 	"strings"
 )
 
@@ -101,6 +102,20 @@ func (z *zipReader) next() (*zipFile, error) {
 	return f, nil
 }
 
+// given returns the next file that somebody put there. Folders are none, nor is what Finder of
+// macOS adds: what it knows of files, below a folder of its own, and of folders.
+func (z *zipReader) given() (*zipFile, error) {
+	for {
+		f, err := z.next()
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasSuffix(f.name, "/") && !strings.HasPrefix(f.name, "__MACOSX/") && path.Base(f.name) != ".DS_Store" {
+			return f, nil
+		}
+	}
+}
+
 // zip64Size is the size of a stored file, which may be in a field of its own: its second
 // number.
 func zip64Size(extra []byte, size int64) int64 {
@@ -164,18 +179,14 @@ func zipError(err error) error {
 // onlyFile is the file of a zip that has a recording, and nothing else.
 func onlyFile(in *bufio.Reader) (io.Reader, error) {
 	archive := &zipReader{in: in}
-	for {
-		f, err := archive.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil, errors.New("the zip is empty")
-		case err != nil:
-			return nil, err
-		case strings.HasSuffix(f.name, "/"): // a folder
-		default:
-			return &lastOfZip{zipFile: f, in: archive}, nil
-		}
+	f, err := archive.given()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("the zip is empty")
+	case err != nil:
+		return nil, err
 	}
+	return &lastOfZip{zipFile: f, in: archive}, nil
 }
 
 // lastOfZip is a file behind which there may be no other.
@@ -192,7 +203,7 @@ func (l *lastOfZip) Read(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
-	switch _, err := l.in.next(); {
+	switch _, err := l.in.given(); {
 	case errors.Is(err, io.EOF):
 		return 0, io.EOF
 	case err != nil:
