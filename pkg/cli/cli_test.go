@@ -237,6 +237,17 @@ func TestReplayOfSomethingElse(t *testing.T) {
 	}
 }
 
+// TestReplayWithoutTimes gives watch events as kubectl prints them, without when they came.
+func TestReplayWithoutTimes(t *testing.T) {
+	in := `{"type":"ADDED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","uid":"p1"}}}` + "\n"
+	want := "rollspan: neither a recording nor a dump: stdin (no watch event of it says when it came, as those of rollspan record do)\n"
+	for _, more := range []string{"", in, "rubbish\n"} {
+		if _, errs, code := rollspan(t, in+more, "replay", "-"); code != ExitError || !strings.HasSuffix(errs, want) {
+			t.Errorf("%q: exit %d, the last is not %q:\n%s", more, code, want, errs)
+		}
+	}
+}
+
 func TestReplayToNobody(t *testing.T) {
 	_, errs, code := rollspan(t, "", "replay", "--otlp-endpoint", "http://127.0.0.1:1", "--drain-timeout", "1ms",
 		recordings+"slow-image-pull.jsonl")

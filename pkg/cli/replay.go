@@ -243,6 +243,8 @@ func (r *replay) recording(ctx context.Context, in io.Reader, label string) (bro
 	case err != nil || observations > 0:
 	case broken == 0:
 		r.useless = append(r.useless, label+" (it is empty)")
+	case reader.Undated():
+		r.useless = append(r.useless, label+" (no watch event of it says when it came, as those of rollspan record do)")
 	default:
 		r.useless = append(r.useless, label+" (no line of it is a watch event)")
 	}

@@ -51,7 +51,9 @@ type RecordingReader struct {
 	start error
 	// last is the time of the line before, for lines that lost theirs.
 	last time.Time
-	done bool
+	// undated says that there was an event ahead of the first time.
+	undated bool
+	done    bool
 }
 
 // NewRecordingReader returns a reader of the recording in. The file name is
@@ -161,6 +163,10 @@ func (r *RecordingReader) Line() int {
 	return r.lines.number
 }
 
+// Undated reports whether there was an event without a time ahead of the first one with one,
+// so that nothing says when it came. What kubectl prints of a watch has no times.
+func (r *RecordingReader) Undated() bool { return r.undated }
+
 func (r *RecordingReader) damaged(err error) *LineError {
 	return &LineError{File: r.file, Line: max(r.lines.number, 1), Err: err}
 }
@@ -211,6 +217,7 @@ func (r *RecordingReader) parse(line []byte) (o causality.Observation, skip bool
 	at, err := arrival(event.Time)
 	if err != nil {
 		if r.last.IsZero() {
+			r.undated = true
 			return causality.Observation{}, false, fmt.Errorf("%w, and no line before has one", err)
 		}
 		// The object still counts, but when it came is not known: it is
