@@ -237,6 +237,8 @@ func TestNonsense(t *testing.T) {
 		{"replicaCount=2,dataDir.enabled=true", "dataDir.enabled: a journal is one process's own"},
 		{"dataDir.claim.enabled=true", "dataDir.claim.enabled: nothing would use the claim"},
 		{"dataDir.enabled=true,dataDir.claim.enabled=true,strategy.type=RollingUpdate", "strategy.type: with a claim the old pod must be gone"},
+		{"strategy.type=Recreate,strategy.rollingUpdate.maxSurge=1", "strategy.rollingUpdate: it does not go with Recreate"},
+		{"dataDir.enabled=true,dataDir.claim.enabled=true,strategy.rollingUpdate.maxSurge=1", "strategy.rollingUpdate: it does not go with Recreate"},
 		{"podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1", "Kubernetes takes minAvailable or maxUnavailable"},
 		{"podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=1", "no node with a replica could ever be drained"},
 		{"serviceMonitor.enabled=true,metrics.enabled=false", "there is nothing to scrape"},

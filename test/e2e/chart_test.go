@@ -228,6 +228,30 @@ func TestChartIsAccepted(t *testing.T) {
 	s.uninstall(d)
 }
 
+// TestChartMovesIntoAClaim has a release's strategy become Recreate, and a rolling update again. What
+// helm applies on the server takes away only what helm has set before.
+func TestChartMovesIntoAClaim(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	d, _ := s.release("journal", "--set", "dataDir.enabled=true")
+	for _, step := range []struct {
+		claim string
+		want  appsv1.DeploymentStrategyType
+	}{{"true", appsv1.RecreateDeploymentStrategyType}, {"false", appsv1.RollingUpdateDeploymentStrategyType}} {
+		if _, err := s.helm("upgrade", "journal", s.chart(), "--namespace", d.Namespace, "--reset-then-reuse-values", "--set", "dataDir.claim.enabled="+step.claim); err != nil {
+			t.Fatal(err)
+		}
+		now, err := s.client.AppsV1().Deployments(d.Namespace).Get(t.Context(), d.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := now.Spec.Strategy.Type; got != step.want {
+			t.Errorf("with claim.enabled=%s the strategy is %s, want %s", step.claim, got, step.want)
+		}
+	}
+	s.uninstall(d)
+}
+
 // monitoring has the cluster know what Prometheus' operator would read.
 func (s *space) monitoring() {
 	s.t.Helper()

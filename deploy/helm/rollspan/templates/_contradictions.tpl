@@ -73,6 +73,9 @@
 {{- if and $v.dataDir.enabled $v.dataDir.claim.enabled (eq (($v.strategy).type | default "Recreate") "RollingUpdate") }}
 {{- $wrong = append $wrong "strategy.type: with a claim the old pod must be gone before the new one starts; leave strategy out, or set Recreate." }}
 {{- end }}
+{{- if and ($v.strategy).rollingUpdate (eq (include "rollspan.strategyType" .) "Recreate") }}
+{{- $wrong = append $wrong "strategy.rollingUpdate: it does not go with Recreate; set it to null." }}
+{{- end }}
 {{- if $v.dataDir.enabled }}
 {{- $room := $v.dataDir.claim.enabled | ternary $v.dataDir.claim.size $v.dataDir.sizeLimit }}
 {{- $where := $v.dataDir.claim.enabled | ternary "dataDir.claim.size" "dataDir.sizeLimit" }}

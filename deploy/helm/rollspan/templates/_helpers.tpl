@@ -144,6 +144,27 @@ http://{{ include "rollspan.nameWith" (dict "root" . "suffix" "jaeger") }}:4317
 {{- end }}
 {{- end }}
 
+{{/* The type of the strategy. A data directory in a claim is one process's own: the old pod goes
+     before the new one comes. */}}
+{{- define "rollspan.strategyType" -}}
+{{- (.Values.strategy).type | default (and .Values.dataDir.enabled .Values.dataDir.claim.enabled | ternary "Recreate" "RollingUpdate") }}
+{{- end }}
+
+{{/* All of the strategy, and the API server's defaults, too. Nobody would own what the API server
+     adds, so a server-side apply of Recreate could not take it away. */}}
+{{- define "rollspan.strategy" -}}
+{{- $type := include "rollspan.strategyType" . -}}
+type: {{ $type }}
+{{- if eq $type "RollingUpdate" }}
+{{- $rolling := dict "maxSurge" "25%" "maxUnavailable" "25%" }}
+{{- range $field, $value := (.Values.strategy).rollingUpdate }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $rolling $field $value }}{{ end }}
+{{- end }}
+rollingUpdate:
+  {{- toYaml $rolling | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* What pods have as the values say; dict "values" … "fields" list */}}
 {{- define "rollspan.podFields" -}}
 {{- range $field := .fields }}
