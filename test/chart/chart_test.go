@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -198,6 +199,7 @@ func TestNonsense(t *testing.T) {
 		{"resources.limits.memory=1GB", "at '/resources/limits/memory': '1GB' does not match pattern"},
 		{"terminationGracePeriodSeconds=5", "at '/terminationGracePeriodSeconds': minimum: got 5, want 11"},
 		{"extraArgs={in-progress-after=5m}", "at '/extraArgs/0': 'in-progress-after=5m' does not match pattern"},
+		{"otlp.headers.tenant=9007199254740993", "at '/otlp/headers/tenant': maximum"},
 		{"metrics.port=70000", "at '/metrics/port': maximum"},
 		{"rbac.kinds.secrets=true", "additional properties 'secrets' not allowed"},
 		{"serviceMonitor.interval=often", "at '/serviceMonitor/interval': 'often' does not match pattern"},
@@ -265,6 +267,38 @@ func TestNonsense(t *testing.T) {
 				t.Errorf("helm says\n%s\nwant %q", errs, test.want)
 			}
 		})
+	}
+}
+
+// TestNumbers has numbers be written as people do. In a file helm takes each for a float, and from
+// --set a whole one for an integer.
+func TestNumbers(t *testing.T) {
+	numbers := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(numbers, []byte(`
+otlp:
+  endpoint: http://otel-collector:4317
+  headers: {a: 1234567, b: 9007199254740991, c: -1234567, d: 0.5, e: true, f: "1e3", g: a b}
+replicaCount: 1234567
+revisionHistoryLimit: 2147483647
+terminationGracePeriodSeconds: 1234567
+podSecurityContext: {runAsUser: 1000650000}
+livenessProbe: {periodSeconds: 1234567}
+resources: {limits: {cpu: 1234567}}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"-f", numbers},
+		{"-f", numbers, "--set", "otlp.headers.a=1234567,otlp.headers.b=9007199254740991,otlp.headers.c=-1234567,otlp.headers.e=true,replicaCount=1234567"},
+	} {
+		documents := rendered(t, args...)
+		if text := strings.Join(documents, ""); regexp.MustCompile(`[0-9]e\+[0-9]`).MatchString(text) {
+			t.Errorf("of %q numbers have exponents:\n%s", args, text)
+		}
+		env := fmt.Sprint(deployment(t, objects(t, documents), "rollspan/rollspan")["env"])
+		if want := "a=1234567,b=9007199254740991,c=-1234567,d=0.5,e=true,f=1e3,g=a%20b]"; !strings.Contains(env, want) {
+			t.Errorf("of %q the environment is %s, want %s", args, env, want)
+		}
 	}
 }
 

@@ -32,9 +32,10 @@
   value: {{ . | quote }}
 {{- end }}
 {{- with $otlp.headers }}
+{{- /* A number of a file is a float, which toString would write with an exponent. */}}
 {{- $headers := list }}
 {{- range $name, $value := . }}
-{{- $headers = append $headers (printf "%s=%s" $name (toString $value | urlquery | replace "+" "%20")) }}
+{{- $headers = append $headers (printf "%s=%s" $name (kindIs "string" $value | ternary $value (toJson $value) | urlquery | replace "+" "%20")) }}
 {{- end }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
   value: {{ join "," $headers | quote }}
