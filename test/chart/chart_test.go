@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -300,6 +301,117 @@ resources: {limits: {cpu: 1234567}}
 			t.Errorf("of %q the environment is %s, want %s", args, env, want)
 		}
 	}
+}
+
+// looksElse are strings that are no string in YAML unless they are quoted, or not to every reader.
+var looksElse = []string{"1234", "12e4567", "on", "null", "0x1f", "1e3"}
+
+// TestStrings has each value and the release's name be a string in all objects, whatever it looks
+// like.
+func TestStrings(t *testing.T) {
+	for _, word := range looksElse {
+		t.Run(word, func(t *testing.T) {
+			values := filepath.Join(t.TempDir(), "values.yaml")
+			if err := os.WriteFile(values, []byte(strings.ReplaceAll(`
+nameOverride: "WORD"
+fullnameOverride: "WORD"
+namespaceOverride: "WORD"
+commonLabels: {example.com/label: "WORD"}
+commonAnnotations: {example.com/note: "WORD"}
+otlp:
+  endpoint: https://collector.observability:4318
+  headers: {tenant: "WORD"}
+  headersSecret: {name: "WORD", key: "WORD"}
+  bearerTokenSecret: {name: "WORD", key: "WORD"}
+  caSecret: {name: "WORD", key: "WORD"}
+  clientSecret: {name: "WORD"}
+clusterName: "WORD"
+namespaces: ["WORD"]
+rbac:
+  clusterScoped: true
+  owners: {enabled: true, rules: [{apiGroups: ["WORD"], resources: ["WORD"], verbs: ["WORD"]}]}
+serviceAccount: {name: "WORD", labels: {example.com/a: "WORD"}, annotations: {example.com/b: "WORD"}}
+image: {repository: "WORD", tag: "WORD"}
+imagePullSecrets: [{name: "WORD"}]
+podDisruptionBudget: {enabled: true}
+dataDir: {enabled: true, maxBytes: "1234567", sizeLimit: "12345678", claim: {size: "12345678", storageClassName: "WORD", existingClaim: ""}}
+extraEnv: [{name: "WORD", value: "WORD"}]
+podLabels: {example.com/c: "WORD"}
+podAnnotations: {example.com/d: "WORD"}
+deploymentAnnotations: {example.com/e: "WORD"}
+priorityClassName: "WORD"
+runtimeClassName: "WORD"
+schedulerName: "WORD"
+nodeSelector: {example.com/f: "WORD"}
+serviceMonitor: {enabled: true, namespace: "WORD", jobLabel: "WORD", targetLabels: ["WORD"], labels: {example.com/g: "WORD"}}
+prometheusRule: {enabled: true, namespace: "WORD", ruleLabels: {h: "WORD"}}
+dashboards: {enabled: true, namespace: "WORD", annotations: {i: "WORD"}}
+ui:
+  enabled: true
+  tokenSecret: {name: "WORD", key: "WORD"}
+  service: {enabled: true}
+  ingress: {enabled: true, host: "*.example.com", className: "WORD", tlsSecret: "WORD"}
+networkPolicy: {enabled: true}
+`, "WORD", word)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for _, set := range [][2]string{
+				{"dataDir.claim.enabled=true", "dataDir.claim.existingClaim="},
+				{"dataDir.claim.enabled=true", "dataDir.claim.existingClaim=" + word},
+				{"serviceMonitor.enabled=false,podMonitor.enabled=true", "podMonitor.namespace=" + word},
+			} {
+				all := objects(t, release(t, word, "-f", values, "--set", set[0], "--set-string", set[1]))
+				for key, o := range all {
+					stringsAreStrings(t, key, o)
+				}
+				if deployment(t, all, word+"/"+word); t.Failed() {
+					return
+				}
+			}
+			jaeger := objects(t, release(t, word, "--set", "jaeger.enabled=true", "--set-string", "fullnameOverride="+word))
+			for key, o := range jaeger {
+				stringsAreStrings(t, key, o)
+			}
+		})
+	}
+	encoded, err := json.Marshal(looksElse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := objects(t, rendered(t, "--set-json", "namespaces="+string(encoded)))
+	for _, word := range looksElse {
+		if all["Role "+word+"/rollspan"] == nil || all["RoleBinding "+word+"/rollspan"] == nil {
+			t.Errorf("there is nothing in the namespace %q, but %v", word, slices.Sorted(maps.Keys(all)))
+		}
+	}
+}
+
+// stringsAreStrings has an object decode as Kubernetes does it, which takes no number for a string.
+func stringsAreStrings(t *testing.T, key string, o *unstructured.Unstructured) {
+	t.Helper()
+	if typed, err := scheme.Scheme.New(o.GroupVersionKind()); err == nil {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(o.Object, typed, true); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		return
+	}
+	var walk func(at string, v any)
+	walk = func(at string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, child := range v {
+				walk(at+"."+name, child)
+			}
+		case []any:
+			for _, child := range v {
+				walk(at, child)
+			}
+		case string, bool:
+		default:
+			t.Errorf("%s: %s is %v, a %T", key, at, v, v)
+		}
+	}
+	walk("", o.Object)
 }
 
 // TestNamespaces has objects be where values say, and find each other from there.

@@ -39,13 +39,13 @@
 
 {{/* What selects pods. It can never change, so no value but the names gets in. */}}
 {{- define "rollspan.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "rollspan.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "rollspan.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "rollspan.jaeger.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "rollspan.name" . | trunc 56 | trimSuffix "-" }}-jaeger
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "rollspan.releaseLabels" -}}
@@ -60,9 +60,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
      dict "root" . "name" … "namespace" … "annotations" … "labels" …; the last three may be
      left out, and an object without a namespace is in none. */}}
 {{- define "rollspan.metadata" -}}
-name: {{ .name }}
+name: {{ .name | quote }}
 {{- with .namespace }}
-namespace: {{ . }}
+namespace: {{ . | quote }}
 {{- end }}
 labels:
   {{- include "rollspan.selectorLabels" .root | nindent 2 }}
@@ -80,8 +80,8 @@ annotations:
 {{- end }}
 
 {{- define "rollspan.jaeger.metadata" -}}
-name: {{ .name }}
-namespace: {{ include "rollspan.namespace" .root }}
+name: {{ .name | quote }}
+namespace: {{ include "rollspan.namespace" .root | quote }}
 labels:
   {{- include "rollspan.jaeger.selectorLabels" .root | nindent 2 }}
   {{- include "rollspan.releaseLabels" .root | nindent 2 }}
@@ -176,6 +176,6 @@ rollingUpdate:
 
 {{- define "rollspan.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "rollspan.serviceAccountName" . }}
-  namespace: {{ include "rollspan.namespace" . }}
+  name: {{ include "rollspan.serviceAccountName" . | quote }}
+  namespace: {{ include "rollspan.namespace" . | quote }}
 {{- end }}

@@ -42,7 +42,7 @@
 {{- end }}
 {{- if $otlp.caSecret.name }}
 - name: OTEL_EXPORTER_OTLP_CERTIFICATE
-  value: /etc/rollspan/ca/{{ $otlp.caSecret.key }}
+  value: {{ printf "/etc/rollspan/ca/%s" $otlp.caSecret.key | quote }}
 {{- end }}
 {{- if $otlp.clientSecret.name }}
 - name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
@@ -93,36 +93,36 @@
 - name: data
   {{- if .Values.dataDir.claim.enabled }}
   persistentVolumeClaim:
-    claimName: {{ .Values.dataDir.claim.existingClaim | default (include "rollspan.nameWith" (dict "root" . "suffix" "data")) }}
+    claimName: {{ .Values.dataDir.claim.existingClaim | default (include "rollspan.nameWith" (dict "root" . "suffix" "data")) | quote }}
   {{- else }}
   emptyDir:
-    sizeLimit: {{ .Values.dataDir.sizeLimit }}
+    sizeLimit: {{ .Values.dataDir.sizeLimit | quote }}
   {{- end }}
 {{- end }}
 {{- if .Values.otlp.headersSecret.name }}
 - name: otlp-headers
   secret:
-    secretName: {{ .Values.otlp.headersSecret.name }}
+    secretName: {{ .Values.otlp.headersSecret.name | quote }}
 {{- end }}
 {{- if .Values.otlp.bearerTokenSecret.name }}
 - name: otlp-bearer-token
   secret:
-    secretName: {{ .Values.otlp.bearerTokenSecret.name }}
+    secretName: {{ .Values.otlp.bearerTokenSecret.name | quote }}
 {{- end }}
 {{- if .Values.otlp.caSecret.name }}
 - name: otlp-ca
   secret:
-    secretName: {{ .Values.otlp.caSecret.name }}
+    secretName: {{ .Values.otlp.caSecret.name | quote }}
 {{- end }}
 {{- if .Values.otlp.clientSecret.name }}
 - name: otlp-client
   secret:
-    secretName: {{ .Values.otlp.clientSecret.name }}
+    secretName: {{ .Values.otlp.clientSecret.name | quote }}
 {{- end }}
 {{- if and .Values.ui.enabled .Values.ui.tokenSecret.name }}
 - name: ui-token
   secret:
-    secretName: {{ .Values.ui.tokenSecret.name }}
+    secretName: {{ .Values.ui.tokenSecret.name | quote }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
