@@ -135,8 +135,8 @@ func (a *API) change(ctx context.Context, text string) (ChangeJSON, error) {
 }
 
 // Values are the parameters that ask for a Query: namespace, kind, name, change, outcome and
-// reason, each as often as there are values; min-duration, as Go writes durations; from and to by
-// RFC 3339; text; after; limit.
+// reason, each as often as there are values; over, which is true; min-duration, as Go writes durations;
+// from and to by RFC 3339; text; after; limit.
 func (q *Query) Values() url.Values {
 	v := url.Values{}
 	for key, list := range q.lists() {
@@ -149,6 +149,7 @@ func (q *Query) Values() url.Values {
 			v.Set(key, value)
 		}
 	}
+	set("over", "true", q.Over)
 	set("min-duration", q.MinDuration.String(), q.MinDuration != 0)
 	set("from", q.From.UTC().Format(time.RFC3339Nano), !q.From.IsZero())
 	set("to", q.To.UTC().Format(time.RFC3339Nano), !q.To.IsZero())
@@ -189,6 +190,8 @@ func QueryOf(v url.Values) (q Query, err error) {
 			for _, o := range list {
 				q.Outcomes = append(q.Outcomes, attr.Outcome(o))
 			}
+		case "over":
+			q.Over, err = strconv.ParseBool(list[0])
 		case "min-duration":
 			q.MinDuration, err = time.ParseDuration(list[0])
 		case "from":

@@ -15,7 +15,7 @@ import (
 
 // matches reports whether a change is meant.
 func (f *Filter) matches(s *Summary) bool {
-	return f.ofObject(s) && oneOf(f.Changes, s.Change) && oneOf(f.Outcomes, s.Outcome) && oneOf(f.Reasons, s.Reason) &&
+	return f.ofObject(s) && oneOf(f.Changes, s.Change) && oneOf(f.Outcomes, s.Outcome) && (!f.Over || !s.Open()) && oneOf(f.Reasons, s.Reason) &&
 		s.Took() >= f.MinDuration && f.overlaps(s.Start, s.End) && f.says(s)
 }
 

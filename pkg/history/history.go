@@ -137,7 +137,9 @@ type Filter struct {
 	Changes      []attr.Change
 	// Outcomes of what is in progress are attr.OutcomeOpen.
 	Outcomes []attr.Outcome
-	Reasons  []string
+	// Over leaves out what is in progress.
+	Over    bool
+	Reasons []string
 	// MinDuration is how long the change took at least.
 	MinDuration time.Duration
 	// From and To bound a time of which the change has a part: it ended at From or later, and

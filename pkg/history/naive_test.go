@@ -167,7 +167,7 @@ func (n *naive) matching(f history.Filter) (list []spans.Span) {
 	for _, r := range n.roots {
 		text := strings.ToLower(r.Name + " " + nameOf(&r) + " " + r.Message)
 		if anyOf(f.Namespaces, value(&r, semconv.K8SNamespaceNameKey)) && anyOf(f.Names, nameOf(&r)) && anyOf(f.Kinds, kindOf(&r)) &&
-			anyOf(f.Changes, attr.Change(value(&r, attr.ChangeKey))) && anyOf(f.Outcomes, n.outcome(&r)) &&
+			anyOf(f.Changes, attr.Change(value(&r, attr.ChangeKey))) && anyOf(f.Outcomes, n.outcome(&r)) && (!f.Over || n.outcome(&r) != attr.OutcomeOpen) &&
 			anyOf(f.Reasons, value(&r, semconv.ErrorTypeKey)) && r.End.Sub(r.Start) >= f.MinDuration &&
 			(f.From.IsZero() || !r.End.Before(f.From)) && (f.To.IsZero() || r.Start.Before(f.To)) &&
 			strings.Contains(text, strings.ToLower(f.Text)) {
@@ -219,6 +219,7 @@ func drawFilter(t *rapid.T) history.Filter {
 	if rapid.IntRange(0, 3).Draw(t, "by outcome") == 0 {
 		f.Outcomes = []attr.Outcome{attr.OutcomeFailed, attr.OutcomeOpen}
 	}
+	f.Over = rapid.IntRange(0, 3).Draw(t, "over") == 0
 	return f
 }
 

@@ -18,6 +18,9 @@ import (
 // perPage is how many changes a page of the list has.
 const perPage = 50
 
+// maxOpen is how many changes that are in progress are shown: as many as a Reader lists at once.
+const maxOpen = 1000
+
 // listPage is the list of changes.
 type listPage struct {
 	frame
@@ -36,7 +39,9 @@ type listPage struct {
 
 // listing is what moves in a list.
 type listing struct {
-	Open    []row  `json:"open"`
+	Open []row `json:"open"`
+	// More says what is left out of Open; empty for nothing.
+	More    string `json:"more"`
 	Changes []row  `json:"changes"`
 	Said    string `json:"said"`
 }
@@ -285,35 +290,54 @@ func (p *pages) listJSON(w http.ResponseWriter, r *http.Request) {
 	renderJSON(w, r, l)
 }
 
-// look returns what a page of the list has: what is in progress on the first one alone.
+// look returns what a page of the list has: what is in progress, all of it, on the first one alone.
 func (p *pages) look(ctx context.Context, a asked) (l listing, next string, err error) {
 	if a.after == "" && (len(a.Outcomes) == 0 || slices.Contains(a.Outcomes, attr.OutcomeOpen)) {
-		open := a.Filter
-		open.Outcomes = []attr.Outcome{attr.OutcomeOpen}
-		page, err := p.History.List(ctx, history.Query{Filter: open, Limit: perPage})
+		if err := p.lookAtOpen(ctx, a.Filter, &l); err != nil {
+			return listing{}, "", err
+		}
+	}
+	if len(a.Outcomes) == 0 || slices.ContainsFunc(a.Outcomes, func(o attr.Outcome) bool { return o != attr.OutcomeOpen }) {
+		over := a.Filter
+		over.Over = true
+		page, err := p.History.List(ctx, history.Query{Filter: over, After: a.after, Limit: perPage})
 		if err != nil {
 			return listing{}, "", err
 		}
+		next = page.Next
 		for i := range page.Changes {
-			l.Open = append(l.Open, p.rowOf(&page.Changes[i]))
-		}
-	}
-	page, err := p.History.List(ctx, history.Query{Filter: a.Filter, After: a.after, Limit: perPage})
-	if err != nil {
-		return listing{}, "", err
-	}
-	for i := range page.Changes {
-		if !page.Changes[i].Open() {
 			l.Changes = append(l.Changes, p.rowOf(&page.Changes[i]))
 		}
 	}
+	// What has ended since it was asked for is in progress no more.
+	l.Open = slices.DeleteFunc(l.Open, func(o row) bool {
+		return slices.ContainsFunc(l.Changes, func(c row) bool { return c.Address == o.Address })
+	})
 	switch {
+	case l.More != "":
+		l.Said = "more than 1,000 in progress"
 	case len(l.Open) > 0:
 		l.Said = fmt.Sprintf("%d in progress", len(l.Open))
 	case len(l.Changes) == 0:
 		l.Said = "nothing"
 	}
-	return l, page.Next, nil
+	return l, next, nil
+}
+
+// lookAtOpen adds what is in progress.
+func (p *pages) lookAtOpen(ctx context.Context, f history.Filter, l *listing) error {
+	f.Outcomes = []attr.Outcome{attr.OutcomeOpen}
+	page, err := p.History.List(ctx, history.Query{Filter: f, Limit: maxOpen})
+	if err != nil {
+		return err
+	}
+	for i := range page.Changes {
+		l.Open = append(l.Open, p.rowOf(&page.Changes[i]))
+	}
+	if page.Next != "" {
+		l.More = "More than 1,000 changes are in progress. These began last."
+	}
+	return nil
 }
 
 func formOf(a asked, f history.Facets) form {

@@ -14,6 +14,7 @@ func (p listPage) html() g.Node {
 		wrong(p.Wrong),
 		h.Section(h.ID("open"), h.Aria("label", "In progress"), hidden(len(p.Open) == 0),
 			h.H2(g.Text("In progress")),
+			h.P(h.Class("note"), hidden(p.More == ""), g.Text(p.More)),
 			h.Table(h.Class("changes"), h.TBody(g.Map(p.Open, row.html))),
 		),
 		h.Section(h.ID("done"), h.Aria("label", "Changes"),

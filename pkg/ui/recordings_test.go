@@ -4,14 +4,16 @@ import (
 	"context"
 	"math"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/replaytest"
+	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -134,9 +136,66 @@ func TestCutShortIsNoted(t *testing.T) {
 // A list is read page by page, and each change is on one of them.
 func TestPaging(t *testing.T) {
 	store := recorded(t)
+	seen, pages := paged(t, store, "/")
+	page, err := store.List(t.Context(), history.Query{Limit: 1000, Filter: history.Filter{Over: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats := store.Stats(); int64(seen) != stats.Changes || pages != 1+(len(page.Changes)-1)/perPage {
+		t.Errorf("%d changes on %d pages, and there are %d", seen, pages, stats.Changes)
+	}
+}
+
+// However many changes are in progress, all of them are on the first page, with as many that are over
+// as any page has.
+func TestPagingBesideMuchInProgress(t *testing.T) {
+	const open, over = 60, 120
+	var previews []spans.Trace
+	for n := range open {
+		previews = append(previews, rollout(byte(1+over+n), "shop", "web", n, attr.OutcomeOpen, began.Add(time.Duration(n)*time.Second), time.Second))
+	}
+	store := history.NewMemory(history.Options{Now: now, InProgress: func(context.Context) ([]spans.Trace, error) { return previews, nil }})
+	for n := range over {
+		store.Add(rollout(byte(1+n), "shop", "api", n, attr.OutcomeComplete, began.Add(time.Duration(n-over+10)*time.Second), time.Second))
+	}
+	if seen, pages := paged(t, store, "/"); seen != open+over || pages != 3 {
+		t.Errorf("%d of %d changes are on %d pages", seen, open+over, pages)
+	}
+	if seen, pages := paged(t, store, "/?outcome=open"); seen != open || pages != 1 {
+		t.Errorf("%d of %d changes in progress are on %d pages", seen, open, pages)
+	}
+	if seen, pages := paged(t, store, "/?outcome=complete"); seen != over || pages != 3 {
+		t.Errorf("%d of %d changes that are complete are on %d pages", seen, over, pages)
+	}
+	first := get(t, NewHandler(Options{History: store, Loopback: true, Now: now}), "/changes.json").Body.String()
+	has(t, first, `"said":"60 in progress"`, `"more":""`)
+	if n := strings.Count(first, `"name":"api"`); n != perPage {
+		t.Errorf("the first page has %d changes that are over", n)
+	}
+}
+
+// What is left out of what is in progress is said.
+func TestMoreInProgressThanAReaderLists(t *testing.T) {
+	var previews []spans.Trace
+	for n := range maxOpen + 1 {
+		one := rollout(1, "shop", "web", n, attr.OutcomeOpen, began.Add(time.Duration(n)*time.Second), time.Second)
+		for i := range one.Spans {
+			one.Spans[i].TraceID = trace.TraceID{1, byte(n >> 8), byte(n)}
+		}
+		previews = append(previews, one)
+	}
+	store := history.NewMemory(history.Options{Now: now, InProgress: func(context.Context) ([]spans.Trace, error) { return previews, nil }})
+	h := NewHandler(Options{History: store, Loopback: true, Now: now})
+	const want = "More than 1,000 changes are in progress. These began last."
+	has(t, get(t, h, "/").Body.String(), want)
+	has(t, get(t, h, "/changes.json").Body.String(), want, `"said":"more than 1,000 in progress"`)
+}
+
+// paged reads a list page by page, and counts its changes: each is on one page.
+func paged(t *testing.T, store history.Reader, path string) (changes, pages int) {
+	t.Helper()
 	h := NewHandler(Options{History: store, Loopback: true, Now: now})
 	seen := map[string]int{}
-	path, pages := "/", 0
 	for path != "" {
 		body := get(t, h, path).Body.String()
 		for _, part := range strings.Split(body, `data-f="link" href="change/`)[1:] {
@@ -156,7 +215,5 @@ func TestPaging(t *testing.T) {
 			t.Errorf("%s is there %d times", id, n)
 		}
 	}
-	if stats := store.Stats(); int64(len(seen)) != stats.Changes || pages != 1+(len(seen)-1)/perPage {
-		t.Errorf("%d changes on %s pages, and there are %d", len(seen), strconv.Itoa(pages), stats.Changes)
-	}
+	return len(seen), pages
 }

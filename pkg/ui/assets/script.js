@@ -141,6 +141,9 @@ function listPage() {
     put(open.querySelector("tbody"), list.open);
     put(done.querySelector("tbody"), list.changes);
     open.hidden = !(list.open || []).length;
+    const more = open.querySelector(".note");
+    more.textContent = list.more;
+    more.hidden = !list.more;
     done.querySelector("table").hidden = !(list.changes || []).length;
     done.querySelector(".empty").hidden = !!((list.open || []).length || (list.changes || []).length);
     say(list.said);
