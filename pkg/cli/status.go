@@ -120,7 +120,13 @@ func (a *app) status(ctx context.Context, s *server, format answerFormat) error 
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", terminal.Line(cmp.Or(c.Namespace, "-")), terminal.Line(strings.ToLower(c.Kind)+"/"+c.Name),
 			terminal.Line(changeWords(c)), tookSeconds(c), terminal.Line(cmp.Or(c.WaitingFor, "-")))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if status.OpenMore {
+		fmt.Fprintln(a.Out, "\nMore is in progress, which began before these.")
+	}
+	return nil
 }
 
 // printStatus says how a rollspan fares, a line for each thing.

@@ -94,7 +94,7 @@ func (a *API) status(ctx context.Context) (StatusJSON, error) {
 	stats := a.Reader.Stats()
 	s.History = stats.JSON()
 	page, err := a.Reader.List(ctx, Query{Filter: Filter{Outcomes: []attr.Outcome{attr.OutcomeOpen}, From: time.Now().Add(-openAge)}, Limit: maxOpen})
-	s.Open = rowsOf(page.Changes)
+	s.Open, s.OpenMore = rowsOf(page.Changes), page.Next != ""
 	return s, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	"pgregory.net/rapid"
@@ -25,6 +26,26 @@ func TestQueryValues(t *testing.T) {
 			t.Fatalf("%+v is read as %+v, %v", q, got, err)
 		}
 	})
+}
+
+// A status lists what is in progress, and says where that is not all.
+func TestStatusSaysWhatIsLeftOut(t *testing.T) {
+	for n, more := range map[int]bool{0: false, 200: false, 201: true} {
+		store := closed(t, history.NewMemory(history.Options{MaxAge: -1, InProgress: func(context.Context) (list []spans.Trace, err error) {
+			for i := range n {
+				one := asOpen(i)
+				one.Spans[0].End = time.Now()
+				list = append(list, one)
+			}
+			return list, nil
+		}}))
+		server := httptest.NewServer(&history.API{Reader: store})
+		t.Cleanup(server.Close)
+		status, err := (&history.Client{Server: server.URL}).Status(t.Context())
+		if err != nil || len(status.Open) != min(n, 200) || status.OpenMore != more {
+			t.Errorf("of %d in progress %d are listed, and more is %t: %v", n, len(status.Open), status.OpenMore, err)
+		}
+	}
 }
 
 // A client pages through what there is, and reads a change with its spans.

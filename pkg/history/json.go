@@ -127,6 +127,8 @@ type StatusJSON struct {
 	History   KeptJSON       `json:"history"`
 	// Open are the changes that are in progress.
 	Open []ChangeJSON `json:"open"`
+	// OpenMore says that there are more, which began before those.
+	OpenMore bool `json:"openMore,omitempty"`
 }
 
 // CollectorJSON is how a collector fares.
