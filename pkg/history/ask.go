@@ -12,14 +12,8 @@ import (
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
-// preview is what is known of a change that is open.
-type preview struct {
-	Change
-	facts *facts
-}
-
 // open are the changes that are in progress, in order of their places.
-func (s *store) open(ctx context.Context) (list []preview, err error) {
+func (s *store) open(ctx context.Context) (list []Change, err error) {
 	if s.options.InProgress == nil {
 		return nil, nil
 	}
@@ -29,10 +23,10 @@ func (s *store) open(ctx context.Context) (list []preview, err error) {
 	}
 	for _, t := range traces {
 		if len(t.Spans) > 0 {
-			list = append(list, preview{Change{summarize(t.Spans), t.Spans}, factsOf(t.Spans)})
+			list = append(list, Change{summarize(t.Spans), t.Spans})
 		}
 	}
-	slices.SortFunc(list, func(a, b preview) int { return placeOf(&a.Summary).compare(placeOf(&b.Summary)) })
+	slices.SortFunc(list, func(a, b Change) int { return placeOf(&a.Summary).compare(placeOf(&b.Summary)) })
 	return list, nil
 }
 
@@ -41,7 +35,7 @@ type asking struct {
 	reader
 	ctx      context.Context
 	codec    *codec
-	open     []preview
+	open     []Change
 	counters counters
 	err      error // what ended an iteration
 }
@@ -56,13 +50,18 @@ func (s *store) ask(ctx context.Context, read func(*asking) error) error {
 	if err != nil {
 		return err
 	}
+	return s.askTold(ctx, open, read)
+}
+
+// askTold has a snapshot read, with these changes that are in progress.
+func (s *store) askTold(ctx context.Context, open []Change, read func(*asking) error) error {
 	return s.view(func(r reader) error {
 		a := &asking{reader: r, ctx: ctx, codec: s.codec, open: open}
 		if err := load(r, tableMeta, keyCounters, &a.counters); err != nil {
 			return err
 		}
 		// What was told meanwhile is in progress no more.
-		a.open = slices.DeleteFunc(a.open, func(p preview) bool { return a.told(p.ID) != nil })
+		a.open = slices.DeleteFunc(a.open, func(p Change) bool { return a.told(p.ID) != nil })
 		if err := read(a); err != nil {
 			return err
 		}
@@ -183,7 +182,7 @@ func (s *store) List(ctx context.Context, q Query) (page Page, err error) {
 	if first {
 		below = nil
 	}
-	err = s.ask(ctx, func(a *asking) error {
+	read := func(a *asking) error {
 		for s := range a.matching(&q.Filter, below) {
 			if len(page.Changes) == q.limit() {
 				page.Next = placeOf(&page.Changes[len(page.Changes)-1]).cursor()
@@ -192,18 +191,48 @@ func (s *store) List(ctx context.Context, q Query) (page Page, err error) {
 			page.Changes = append(page.Changes, *s)
 		}
 		return nil
-	})
+	}
+	if q.Over || s.options.InProgress == nil {
+		err = s.listTold(ctx, q, &page, read)
+	} else {
+		err = s.ask(ctx, read)
+	}
 	if err != nil {
 		return Page{}, err
 	}
 	return page, nil
 }
 
+// listTold reads a page of what was told, if there is no answer to the same that is still right. What
+// is asked from a time on is mostly asked from another one the next time.
+func (s *store) listTold(ctx context.Context, q Query, page *Page, read func(*asking) error) error {
+	if err := s.settled(ctx); err != nil {
+		return err
+	}
+	if !q.From.IsZero() {
+		return s.askTold(ctx, nil, read)
+	}
+	asked := q.Values().Encode()
+	version, err := s.version()
+	if err != nil {
+		return err
+	}
+	if p, ok := s.answers.get(version, asked); ok {
+		*page = p
+		return nil
+	}
+	if err := s.askTold(ctx, nil, read); err != nil {
+		return err
+	}
+	s.answers.put(version, asked, *page)
+	return nil
+}
+
 func (s *store) Change(ctx context.Context, id ID) (c *Change, err error) {
 	err = s.ask(ctx, func(a *asking) error {
 		for i := range a.open {
 			if a.open[i].ID == id {
-				c = &a.open[i].Change
+				c = &a.open[i]
 				return nil
 			}
 		}
@@ -363,7 +392,7 @@ func (s *store) Overview(ctx context.Context, q OverviewQuery) (*Overview, error
 func (a *asking) facts(s *Summary) (*facts, error) {
 	for i := range a.open {
 		if a.open[i].ID == s.ID {
-			return a.open[i].facts, nil
+			return factsOf(a.open[i].Spans), nil
 		}
 	}
 	all := &facts{}

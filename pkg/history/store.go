@@ -41,12 +41,15 @@ type store struct {
 	moved       chan struct{}
 	stats       Stats
 	damaged     error // what a reader found
+	// written counts how often the tables were written to.
+	written uint64
 
 	wake   chan struct{}
 	closed bool
 	ended  chan struct{}
 	// using are those who read the tables.
-	using sync.WaitGroup
+	using   sync.WaitGroup
+	answers answers
 }
 
 // NewMemory returns a Store that keeps all in memory.
@@ -157,6 +160,7 @@ func (s *store) keep(batch []spans.Trace) {
 	err := s.write(batch)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.written++
 	s.done += uint64(len(batch))
 	if len(batch) > 0 {
 		close(s.moved)
@@ -257,6 +261,16 @@ func (s *store) view(read func(reader) error) error {
 	err = t.view(read)
 	s.noteDamage(err)
 	return err
+}
+
+// version is another one once the tables are written to.
+func (s *store) version() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, errClosed
+	}
+	return s.written, nil
 }
 
 var errClosed = errors.New("the history of changes is closed")
