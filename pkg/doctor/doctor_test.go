@@ -296,6 +296,54 @@ func TestDataDir(t *testing.T) {
 	}
 }
 
+// TestRoomInDataDir has the doctor compare what is free with what may yet be taken. What the journal
+// has already is not free any more; what is set aside takes room, and nothing of the bound.
+func TestRoomInDataDir(t *testing.T) {
+	const some = 64 << 30 // more than others take or free meanwhile
+	for _, test := range []struct{ file, want string }{
+		{"", "full"},
+		{"queue/waiting-0000000001.journal", ""},
+		{"history/changes.db", ""},
+		{"observed-0000000001.journal.corrupt", "full"},
+		{"observed-0000000001.journal.corrupt2", "full"},
+		{"observed-0000000001.journal.other", "full"},
+		{"queue/done-0000000001.journal.foreign", "full"},
+	} {
+		dir := t.TempDir()
+		free, known := freeBytes(dir)
+		if !known {
+			t.Skip("nobody knows what is free here")
+		}
+		if test.file != "" {
+			sparse(t, filepath.Join(dir, test.file), 2*some)
+		}
+		e := &examination{Options: Options{DataDir: dir, DataDirMaxBytes: free + some}}
+		e.dataDir()
+		f := e.report.Findings[0]
+		if f.Reason != test.want {
+			t.Errorf("with %q: %+v", test.file, f)
+		}
+		if f.Reason == "full" && !strings.Contains(f.Found, fmt.Sprintf("may take %d MiB more", (free+some)>>20)) {
+			t.Errorf("with %q it says %s", test.file, f.Found)
+		}
+	}
+}
+
+// sparse makes a file that is large, and takes nothing.
+func sparse(t *testing.T, path string, size int64) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestMemory holds what is said of memory to docs/memory.md.
 func TestMemory(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/memory.md")

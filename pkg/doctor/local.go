@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -79,12 +80,30 @@ func (e *examination) dataDir() {
 		_ = lock.Close() // nothing was written
 	}
 	free, known := freeBytes(e.DataDir)
-	if known && free < e.DataDirMaxBytes {
-		e.add(Finding{Check: "data-dir", Status: Warning, Reason: "full", Found: fmt.Sprintf("%s; %d MiB are free of the disk, and the journal may take %d MiB", found, free>>20, e.DataDirMaxBytes>>20),
+	if more := e.DataDirMaxBytes - taken(e.DataDir); known && free < more {
+		e.add(Finding{Check: "data-dir", Status: Warning, Reason: "full", Found: fmt.Sprintf("%s; %d MiB are free of the disk, and rollspan may take %d MiB more", found, free>>20, more>>20),
 			Do: "make room, or set --data-dir-max-bytes to less: where the disk is full, what comes waits in memory"})
 		return
 	}
 	e.ok("data-dir", found)
+}
+
+// setAside are the ends of names of what rollspan has set aside, which counts for no bound.
+var setAside = regexp.MustCompile(`\.(corrupt[0-9]*|other|foreign)$`)
+
+// taken is how much of its bound rollspan has taken in a data directory. What cannot be read, or is gone
+// meanwhile, is taken for nothing.
+func taken(dir string) (bytes int64) {
+	_ = fs.WalkDir(os.DirFS(dir), ".", func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || setAside.MatchString(entry.Name()) {
+			return nil
+		}
+		if info, err := entry.Info(); err == nil {
+			bytes += info.Size()
+		}
+		return nil
+	})
+	return bytes
 }
 
 func writable(dir string) error {
