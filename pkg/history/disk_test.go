@@ -382,3 +382,20 @@ func TestWait(t *testing.T) {
 		}
 	})
 }
+
+// The documentation has the bounds that there are by default.
+func TestDocumentedBounds(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/ui.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(doc)), " ")
+	for _, want := range []string{
+		fmt.Sprintf("for the page for %d days", history.DefaultMaxAge/(24*time.Hour)),
+		fmt.Sprintf("and %d MiB, and else in memory, in %d MiB", history.DefaultDiskBytes>>20, history.DefaultMemoryBytes>>20),
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("docs/ui.md does not say %q", want)
+		}
+	}
+}
