@@ -87,6 +87,28 @@ func endedUndated(in *corev1.Pod) bool {
 	return true
 }
 
+// isAbandoned reports whether a pod has ended of which a container still runs by its status: its kubelet
+// did not end it.
+func isAbandoned(in *corev1.Pod) bool {
+	if in.Status.Phase != corev1.PodFailed && in.Status.Phase != corev1.PodSucceeded {
+		return false
+	}
+	return slices.ContainsFunc(containerStatuses(in), func(s *corev1.ContainerStatus) bool { return s.State.Running != nil })
+}
+
+// doubtAbandoned says of a pod that was abandoned that it ended at some time since the last thing that is
+// known of it: whoever has written that it did has left no condition that says when.
+func (pod *snapshotPod) doubtAbandoned(end time.Time) {
+	if pod.final == nil || !pod.asked.IsZero() || !isAbandoned(pod.final) || !pod.holdsSince(corev1.DisruptionTarget).IsZero() {
+		return
+	}
+	d := stream.Doubt{At: pod.newest, Earliest: pod.newest, Latest: end}
+	if kube.IsFinite(pod.final) {
+		d.Of = stream.DoubtOfReady
+	}
+	pod.doubt(d)
+}
+
 // endBegan is when the kubelet said that it ends the pod; zero if it did not.
 func (snap *snapshot) endBegan(pod *snapshotPod) time.Time {
 	var began time.Time

@@ -136,7 +136,8 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	return pod
 }
 
-// learnPhase dates that a pod which is deleted now had ended before: with its last container.
+// learnPhase dates that a pod which is deleted now had ended before: with its last container, or when
+// it was abandoned.
 func (pod *snapshotPod) learnPhase(events *podEvents) {
 	in := pod.final
 	if in.DeletionTimestamp == nil || in.Status.Phase != corev1.PodFailed && in.Status.Phase != corev1.PodSucceeded {
@@ -147,6 +148,9 @@ func (pod *snapshotPod) learnPhase(events *podEvents) {
 		if t := s.State.Terminated; t != nil && !t.FinishedAt.IsZero() {
 			last = evidence.Latest(last, endOfRun(t, events))
 		}
+	}
+	if isAbandoned(in) {
+		last = pod.holdsSince(corev1.DisruptionTarget)
 	}
 	if !last.IsZero() {
 		pod.learn(last, func(to *corev1.Pod) {
@@ -385,6 +389,7 @@ func (snap *snapshot) emitPod(pod *snapshotPod, listed time.Time) {
 		pod.doubt(stream.Doubt{At: listed, Earliest: listed, Latest: evidence.Earliest(first, pod.readyUntil, pod.asked)})
 	}
 	pod.doubtBooted()
+	pod.doubtAbandoned(snap.end)
 	snap.doubts[pod.uid] = pod.doubts
 	sortFacts(pod.facts)
 	state := pod.start

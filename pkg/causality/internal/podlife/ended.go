@@ -1,6 +1,7 @@
 package podlife
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,11 @@ func (p *Pod) observeEnded(o stream.Observation, in *corev1.Pod) {
 	if !o.Initial {
 		return
 	}
+	if p.stillRuns() {
+		p.Failed = p.abandonedAt(o)
+		p.FailedBy.Arrival = p.Failed.At()
+		return
+	}
 	var last time.Time
 	for _, container := range p.Containers {
 		if r := container.lastRun(); r != nil && r.Over() && !r.Vanished {
@@ -49,6 +55,31 @@ func (p *Pod) observeEnded(o stream.Observation, in *corev1.Pod) {
 	}
 	p.Failed = evidence.InSecond(last, time.Time{})
 	p.FailedBy = evidence.Write{Arrival: last}
+}
+
+// stillRuns reports whether a container of the pod runs, by what its status said last.
+func (p *Pod) stillRuns() bool {
+	return slices.ContainsFunc(p.Containers, func(container *Container) bool {
+		r := container.lastRun()
+		return r != nil && r.Started.Known() && !r.Over()
+	})
+}
+
+// abandonedAt dates the end of a pod of which a container still runs by its status. A kubelet ends a
+// pod with its last container. The garbage collector of pods gives up those of whose kubelet nobody
+// hears, and writes no more than their phase (k8s.io/kubernetes/pkg/controller/podgc): they have ended
+// with the news of that. Of one that had ended before the watcher came the condition DisruptionTarget
+// says when.
+func (p *Pod) abandonedAt(o stream.Observation) evidence.Moment {
+	since := p.lastStart()
+	switch {
+	case !o.Initial:
+		return evidence.Arrived(o.Time)
+	case p.Disrupted.Known() && !p.Disrupted.Earliest.Before(since):
+		return p.Disrupted
+	}
+	p.DoubtArrival(stream.Doubt{At: o.Time, Earliest: since, Latest: o.Time})
+	return evidence.Arrived(o.Time)
 }
 
 // AnnouncesEnd reports whether an Event is the first word of the kubelet that it ends the pod.

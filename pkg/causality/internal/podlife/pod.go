@@ -92,6 +92,7 @@ type Pod struct {
 	// Finite pods are to finish, not to stay: all of their containers have restartPolicy
 	// Never or OnFailure. Finished is when one was seen in phase Succeeded or Failed.
 	Finite     bool
+	abandoned  bool // it ended while a container still ran by its status: see abandonedAt
 	Finished   evidence.Moment
 	FinishedBy evidence.Write
 
@@ -228,8 +229,11 @@ func (p *Pod) ObserveEnd(o stream.Observation, in *corev1.Pod) {
 	}
 }
 
-// finishedAt dates the end of a finite pod: its last container ended.
+// finishedAt dates the end of a finite pod: its last container ended, or the pod was abandoned.
 func (p *Pod) finishedAt(o stream.Observation) evidence.Moment {
+	if p.abandoned = p.stillRuns(); p.abandoned {
+		return p.abandonedAt(o)
+	}
 	var last evidence.Moment
 	for _, container := range p.Containers {
 		for _, r := range container.Runs {

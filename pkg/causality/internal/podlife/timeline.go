@@ -298,7 +298,7 @@ func (l *ContainerLine) Failed() bool {
 	return false
 }
 
-// lastEnd is when a pod that has finished did: its last container ended.
+// lastEnd is when a pod that has finished did: its last container ended, or the pod was abandoned.
 func (p *Pod) lastEnd(lines []ContainerLine) time.Time {
 	if !p.Finished.Known() {
 		return time.Time{}
@@ -311,7 +311,7 @@ func (p *Pod) lastEnd(lines []ContainerLine) time.Time {
 			}
 		}
 	}
-	if last.IsZero() {
+	if last.IsZero() || p.abandoned {
 		return p.Finished.At()
 	}
 	return last

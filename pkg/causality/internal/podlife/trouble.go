@@ -21,6 +21,9 @@ func (p *Pod) Trouble(tl Timeline, at time.Time) (f evidence.Failure, self bool)
 			return f, true
 		}
 	}
+	if p.abandoned && p.Phase == PodFailed && p.Disruption != "" && !p.Finished.At().After(at) {
+		return evidence.Failure{Reason: p.Disruption, Message: ""}, true
+	}
 	for i := range tl.Containers {
 		if why, ok := tl.Containers[i].backingOff(at); ok && why.Reason != crashLoopBackOff {
 			return p.Of(tl.Containers[i].Container, why), true // only Events say so
