@@ -299,16 +299,16 @@ func (b *changeBuilder) addMinReadyWait() {
 	for pod, s := range b.plan.Starts {
 		if tr, ok := pod.FirstReady(); ok && s.Change == b.change {
 			at := evidence.Latest(tr.At.At(), pod.ReadySince(b.end))
-			if at.After(ready) && !at.After(b.end) {
-				ready, available = at, b.available(pod, at)
+			if !at.After(ready) || at.After(b.end) {
+				continue
+			}
+			if until := b.available(pod, at); until.After(at) {
+				ready, available = at, evidence.Earliest(until, b.end)
 			}
 		}
 	}
 	if ready.IsZero() || !ready.Before(b.end) {
 		return
-	}
-	if available.After(b.end) {
-		available = b.end
 	}
 	b.minReadyWait = b.add(SpanSpec{
 		parent: b.root.SpanID, id: []string{kind.MinReadyWait.ID()},

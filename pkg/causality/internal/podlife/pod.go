@@ -308,6 +308,11 @@ func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen 
 // observeReady keeps the changes of the Ready condition. Two changes between
 // two observations show as a new time with the old status; the one that was
 // missed is then put at the same time.
+//
+// A kubelet that was cut off does not know that the node controller has written that the pod is not
+// Ready. When it is heard again it writes the condition anew that it knows, with the transition that
+// this had. The pod is Ready again from the news of that on. Controllers count minReadySeconds from
+// what is stated.
 func (p *Pod) observeReady(status bool, at evidence.Moment, seen time.Time) {
 	if n := len(p.Ready); n > 0 {
 		last := p.Ready[n-1]
@@ -316,6 +321,8 @@ func (p *Pod) observeReady(status bool, at evidence.Moment, seen time.Time) {
 				return
 			}
 			p.Ready = append(p.Ready, transition{Status: !status, At: at, Seen: seen})
+		} else if status && at.Earliest.Before(last.At.Earliest) {
+			at.Latest = seen
 		}
 	} else if !status {
 		return // a pod starts out unready
