@@ -45,6 +45,8 @@ func setPodDetail(p *corev1.Pod, key, val string) {
 			}
 			p.Spec.Volumes = append(p.Spec.Volumes, v)
 		}
+	case "image-volume": // its reference
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "image", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: val}}})
 	case "node": // asked for by name
 		p.Spec.NodeName = val
 	case "finalizers":

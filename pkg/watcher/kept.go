@@ -163,7 +163,7 @@ var keptFields = map[string]string{
 	"handler": `exec.command?commands httpGet.port httpGet.scheme httpGet.path?headers httpGet.host?headers
 		httpGet.httpHeaders.name httpGet.httpHeaders.value?headers tcpSocket.port`,
 
-	"volume": `name persistentVolumeClaim.claimName configMap.name configMap.items.key secret.secretName secret.items.key
+	"volume": `name image.reference persistentVolumeClaim.claimName configMap.name configMap.items.key secret.secretName secret.items.key
 		emptyDir.medium emptyDir.sizeLimit hostPath.type ephemeral.volumeClaimTemplate.@claim
 		csi.driver csi.volumeAttributes.*?volume-attributes csi.nodePublishSecretRef.name
 		flexVolume.driver flexVolume.options.*?volume-attributes flexVolume.secretRef.name

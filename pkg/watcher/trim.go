@@ -78,7 +78,7 @@ func dropCopies(annotations map[string]string) {
 }
 
 // trimPod drops how a pod's containers are to run, and leaves which they are and
-// what becomes of them; of the volumes it leaves the claims. What waits in the queue
+// what becomes of them; of the volumes it leaves the claims and the images. What waits in the queue
 // is less than half of it.
 func trimPod(in *corev1.Pod) {
 	for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
@@ -95,13 +95,13 @@ func trimPod(in *corev1.Pod) {
 			s.AllocatedResources, s.Resources, s.VolumeMounts = nil, nil, nil
 		}
 	}
-	var claims []corev1.Volume
+	var volumes []corev1.Volume
 	for _, v := range in.Spec.Volumes {
-		if v.PersistentVolumeClaim != nil || v.Ephemeral != nil {
-			claims = append(claims, v)
+		if v.PersistentVolumeClaim != nil || v.Ephemeral != nil || v.Image != nil {
+			volumes = append(volumes, v)
 		}
 	}
-	in.Spec.Volumes = claims
+	in.Spec.Volumes = volumes
 	in.Spec.Affinity, in.Spec.Tolerations, in.Spec.TopologySpreadConstraints = nil, nil, nil
 }
 

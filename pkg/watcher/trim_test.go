@@ -156,12 +156,13 @@ func TestTrimContent(t *testing.T) {
 	}
 	claim := corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-0"}}}
 	ephemeral := corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}}
+	image := corev1.Volume{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry/model:1"}}}
 	p := &corev1.Pod{
 		Spec: corev1.PodSpec{
 			NodeName: "n", RestartPolicy: corev1.RestartPolicyNever, ReadinessGates: []corev1.PodReadinessGate{{ConditionType: "g"}},
 			InitContainers: []corev1.Container{whole("i")}, Containers: []corev1.Container{whole("c"), whole("d")},
 			EphemeralContainers: debugger(whole("e")),
-			Volumes:             []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}}, claim, ephemeral},
+			Volumes:             []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}}, claim, ephemeral, image},
 			Affinity:            &corev1.Affinity{}, Tolerations: []corev1.Toleration{{Key: "k"}}, TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1}},
 		},
 		Status: corev1.PodStatus{
@@ -177,7 +178,7 @@ func TestTrimContent(t *testing.T) {
 			NodeName: "n", RestartPolicy: corev1.RestartPolicyNever, ReadinessGates: []corev1.PodReadinessGate{{ConditionType: "g"}},
 			InitContainers: []corev1.Container{left("i")}, Containers: []corev1.Container{left("c"), left("d")},
 			EphemeralContainers: debugger(left("e")),
-			Volumes:             []corev1.Volume{claim, ephemeral},
+			Volumes:             []corev1.Volume{claim, ephemeral, image},
 		},
 		Status: corev1.PodStatus{
 			Phase:                 corev1.PodRunning,

@@ -153,6 +153,9 @@ func (v textVisitor) pod(in *corev1.Pod) {
 		if volume.PersistentVolumeClaim != nil {
 			v.named(&volume.PersistentVolumeClaim.ClaimName)
 		}
+		if volume.Image != nil {
+			v.shown(&volume.Image.Reference)
+		}
 	}
 	for _, containers := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
 		for i := range containers {

@@ -19,14 +19,18 @@ type Container struct {
 	Name    string
 	Image   string
 	imageID string
-	Init    bool
-	Sidecar bool // an init container with restartPolicy Always
+	// volumeImages are those of the pod's volumes that are images; nil if none is.
+	volumeImages *volumeImages
 
 	policy kube.RestartPolicy
 
+	Init              bool
+	Sidecar           bool // an init container with restartPolicy Always
 	HasStartupProbe   bool
 	HasReadinessProbe bool
 	HasPreStop        bool
+	ready             bool          // what the status says of its readiness
+	readySeen         time.Time     // when the news of that came
 	probePeriod       time.Duration // the longest of its startup and readiness probes; zero without any
 	longestKill       time.Duration // see longestKill
 	// probeGap and killReach are how far apart the failures of its probes are, and how long
@@ -35,9 +39,6 @@ type Container struct {
 
 	Runs  []*Run
 	Waits []wait
-	// ready is what the status says of its readiness, and readySeen when the news of it came.
-	ready     bool
-	readySeen time.Time
 	// Forgotten counts the runs after the first that were dropped, as there were more than
 	// MaxRuns.
 	Forgotten int
@@ -143,9 +144,10 @@ const fewContainers = 32
 // ObserveContainers takes in what a state of the pod says of its containers.
 func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 	if p.Containers == nil {
+		images := volumeImagesOf(in)
 		for i := range in.Spec.InitContainers {
 			s := &in.Spec.InitContainers[i]
-			container := newContainer(in, s)
+			container := newContainer(in, s, images)
 			container.Init = true
 			container.Sidecar = s.RestartPolicy != nil && *s.RestartPolicy == corev1.ContainerRestartPolicyAlways
 			if !container.Sidecar && container.policy.Otherwise == corev1.ContainerRestartPolicyAlways {
@@ -154,7 +156,7 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 			p.Containers = append(p.Containers, container)
 		}
 		for i := range in.Spec.Containers {
-			p.Containers = append(p.Containers, newContainer(in, &in.Spec.Containers[i]))
+			p.Containers = append(p.Containers, newContainer(in, &in.Spec.Containers[i], images))
 		}
 		if len(p.Containers) > fewContainers {
 			p.manyContainers = make(map[string]*Container, len(p.Containers))
@@ -176,11 +178,12 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 	p.stateSeen = seen
 }
 
-func newContainer(in *corev1.Pod, s *corev1.Container) *Container {
+func newContainer(in *corev1.Pod, s *corev1.Container, images *volumeImages) *Container {
 	c := &Container{
 		policy:            kube.NewRestartPolicy(in, s),
 		Name:              s.Name,
 		Image:             s.Image,
+		volumeImages:      images,
 		HasStartupProbe:   s.StartupProbe != nil,
 		HasReadinessProbe: s.ReadinessProbe != nil,
 		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,

@@ -57,3 +57,31 @@ func TestRepeatedTextsAreSharedInMemory(t *testing.T) {
 		t.Errorf("%d occurrences have %d copies of one text", len(ev.Occurrences), len(messages))
 	}
 }
+
+// TestImageOfAFailedPull: of the images that a message may be about, the one that it names.
+func TestImageOfAFailedPull(t *testing.T) {
+	for _, c := range []struct {
+		image   string
+		volumes []string
+		message string
+		want    string
+	}{
+		{"app:1", nil, `failed to resolve reference "docker.io/library/other:1": not found`, "app:1: not found"},
+		{"app:1", []string{"data:nope"}, `failed to resolve reference "docker.io/library/data:nope": not found`, "data:nope: not found"},
+		{"app:1", []string{"data:nope"}, `failed to resolve reference "docker.io/library/app:1": not found`, "app:1: not found"},
+		{"app", []string{"app-data"}, `Back-off pulling image "app-data:latest": ErrImagePull: not found`, "app-data: not found"},
+		{"app", []string{"app-data"}, `Back-off pulling image "app:latest": ErrImagePull: not found`, "app: not found"},
+		{"registry/app:1", []string{"data:1", "data:2"}, `Back-off pulling image "data:2": ErrImagePull: denied`, "data:2: denied"},
+		{"app:1", []string{"data:nope"}, "", ""},
+		{"app:1", nil, "", "app:1"},
+	} {
+		in := &corev1.Pod{}
+		for _, ref := range c.volumes {
+			in.Spec.Volumes = append(in.Spec.Volumes, corev1.Volume{VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: ref}}})
+		}
+		container := newContainer(in, &corev1.Container{Name: "app", Image: c.image}, volumeImagesOf(in))
+		if got := container.explain("ImagePullBackOff", c.message); got != c.want {
+			t.Errorf("of %s with the volumes %v, %q is explained as %q, want %q", c.image, c.volumes, c.message, got, c.want)
+		}
+	}
+}

@@ -223,10 +223,11 @@ func (c *Container) RunningAt(at time.Time) bool {
 func (c *Container) explain(reason, message string) string {
 	switch reason {
 	case "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "InvalidImageName", "SignatureValidationFailed":
+		image := c.imageIn(message)
 		if message == "" {
-			return c.Image
+			return image
 		}
-		return c.Image + ": " + LastClause(message)
+		return image + ": " + LastClause(message)
 	case runContainerError:
 		return innermost(message)
 	case postStartHookError:
