@@ -38,7 +38,7 @@ func (e *Engine) observeEvent(o Observation, in *corev1.Event) *podlife.Object {
 			Reason:      in.Reason,
 			Component:   podlife.EventComponent(in),
 			Container:   podlife.ContainerOf(in.InvolvedObject.FieldPath),
-			Occurrences: []podlife.Occurrence{{Count: 1, At: first, Message: in.Message, Seen: o.Time, Listed: o.Initial}},
+			Occurrences: []podlife.Occurrence{{Count: 1, At: first, Message: podlife.FirstMessage(in), Seen: o.Time, Listed: o.Initial}},
 			Ledger:      &ledger.Event{},
 			Offset:      times.offset,
 			Static:      static,

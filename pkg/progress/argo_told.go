@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -164,7 +165,7 @@ func (t *argoTold) read(ev *corev1.Event, at time.Time) {
 	var n int64
 	var hash string
 	said := func(format string, into ...any) bool {
-		_, err := fmt.Sscanf(ev.Message, format, into...)
+		_, err := fmt.Sscanf(stream.EventWords(ev.Message), format, into...)
 		return err == nil && n > 0
 	}
 	switch {

@@ -326,12 +326,8 @@ func (snap *snapshot) noteReport(ev *snapshotEvent, uid types.UID) {
 	if ev.first.IsZero() {
 		return
 	}
-	times := ev.occurrences()
-	if ev.combined() {
-		times = times[len(times)-1:] // the others were of other pods
-	}
 	key := podReport{uid, ev.Reason, podIn(ev.Message)}
-	snap.reports[key] = append(snap.reports[key], times...)
+	snap.reports[key] = append(snap.reports[key], ev.spoken()...)
 }
 
 // sortReports puts the times of the reports in order.

@@ -112,7 +112,8 @@ func (pod *snapshotPod) doubtReady(latest time.Time, probed bool, events *podEve
 
 // isFirst reports whether the Events of a pod that is Ready since a time, all of which are
 // there, show that it had not been before: no container was restarted, its node was not away,
-// and its readiness probe has failed at each try since the start, or at none.
+// and its readiness probe has failed at each try since the start, or at none. Nothing shows how often it did
+// where an Event stands for several: others may have been of other probes.
 func (pod *snapshotPod) isFirst(ready time.Time, events *podEvents) bool {
 	if slices.ContainsFunc(pod.final.Status.ContainerStatuses, podlife.HasRestarted) || len(pod.final.Spec.ReadinessGates) > 0 {
 		return false
@@ -122,7 +123,9 @@ func (pod *snapshotPod) isFirst(ready time.Time, events *podEvents) bool {
 			return false
 		}
 	}
-	if slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return ev.Reason == "NodeNotReady" }) {
+	if slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool {
+		return ev.Reason == "NodeNotReady" || ev.Reason == "Unhealthy" && ev.combined()
+	}) {
 		return false
 	}
 	failed := probeFailures(events.all)
@@ -154,8 +157,8 @@ func readinessProbes(spec *corev1.PodSpec) (n int, every time.Duration) {
 // changed; what was given up later, was after it had been Ready. It is zero if nothing tells of any.
 func neverReady(events *podEvents, until time.Time) (last time.Time) {
 	for _, ev := range events.all {
-		if ev.Reason == "FailedPostStartHook" || ev.Reason == "Unhealthy" && strings.HasPrefix(ev.Message, "Startup probe failed") {
-			for _, at := range ev.occurrences() {
+		if ev.Reason == "FailedPostStartHook" || ev.Reason == "Unhealthy" && strings.HasPrefix(stream.EventWords(ev.Message), "Startup probe failed") {
+			for _, at := range ev.spoken() {
 				if !at.After(until) {
 					last = evidence.Latest(last, at)
 				}
@@ -400,7 +403,7 @@ func (pod *snapshotPod) firstRunsLasted() bool {
 func probeFailures(events []*snapshotEvent) []*snapshotEvent {
 	var out []*snapshotEvent
 	for _, ev := range events {
-		if ev.Reason == "Unhealthy" && podlife.IsReadinessFailure(ev.Message) && !ev.first.IsZero() {
+		if ev.Reason == "Unhealthy" && podlife.IsReadinessFailure(ev.Message) && !ev.combined() && !ev.first.IsZero() {
 			out = append(out, ev)
 		}
 	}

@@ -406,20 +406,23 @@ func (snap *snapshot) emitEvents() {
 	}
 }
 
-// combinedPrefix begins the message of an Event that client-go's recorder made of
-// several that were similar (tools/record/events_cache.go). The rest is the last
-// one's.
-const combinedPrefix = "(combined from similar events)"
+// combined reports whether it stands for several that differ in their words, of which it has the last.
+func (ev *snapshotEvent) combined() bool { return stream.IsCombined(ev.Message) }
 
-func (ev *snapshotEvent) combined() bool { return strings.HasPrefix(ev.Message, combinedPrefix) }
+// spoken are the times that are known at which it said what it says.
+func (ev *snapshotEvent) spoken() []time.Time {
+	times := ev.occurrences()
+	if ev.combined() {
+		times = times[len(times)-1:]
+	}
+	return times
+}
 
 // occurrence is the Event as it was when it had happened so many times.
 func (ev *snapshotEvent) occurrence(at time.Time, count int32) *corev1.Event {
 	once := *ev.Event
 	once.Count, once.LastTimestamp, once.Series = count, metav1.NewTime(at.Truncate(time.Second)), nil
-	if ev.combined() {
-		once.Message = combinedPrefix
-	}
+	once.Message = stream.FirstWords(ev.Message)
 	return &once
 }
 

@@ -91,11 +91,7 @@ func (snap *snapshot) stepsOf(d *snapshotDeployment) []*snapshotStep {
 			continue
 		}
 		set := named[m[2]]
-		times := ev.occurrences()
-		if ev.combined() {
-			times = times[len(times)-1:] // the others had other words
-		}
-		for _, at := range times {
+		for _, at := range ev.spoken() {
 			if at.IsZero() {
 				continue // nothing tells when
 			}

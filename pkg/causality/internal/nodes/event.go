@@ -6,6 +6,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -57,7 +58,7 @@ func KubeletStarted(ev *podlife.Event) bool {
 // says just after its start is about its start. It is nil for the others.
 func (n *Record) DisruptionOf(ev *podlife.Event) *Disruption {
 	kinds := kindsByReason[ev.Reason]
-	if resource, ok := strings.CutPrefix(ev.Message(), "Attempting to reclaim "); ok && ev.Reason == "EvictionThresholdMet" {
+	if resource, ok := strings.CutPrefix(stream.EventWords(ev.Message()), "Attempting to reclaim "); ok && ev.Reason == "EvictionThresholdMet" {
 		kinds = []disruptionKind{pressureOn(resource)}
 	}
 	if kinds == nil {

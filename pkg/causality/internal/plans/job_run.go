@@ -7,6 +7,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -58,7 +59,7 @@ func PodNamed(message string) string {
 	if i := strings.LastIndex(message, " Pod "); i >= 0 && strings.Contains(message[:i], " is recreating ") {
 		return message[i+len(" Pod "):] // RecreatingFailedPod: "StatefulSet shop/db is recreating failed Pod db-0"
 	}
-	if _, rest, ok := strings.Cut(message, " daemon pod "); ok && strings.HasPrefix(message, "Found ") {
+	if _, rest, ok := strings.Cut(message, " daemon pod "); ok && strings.HasPrefix(stream.EventWords(message), "Found ") {
 		// FailedDaemonPod and SucceededDaemonPod: "Found failed daemon pod shop/agent-a on node a, …".
 		_, rest, _ = strings.Cut(rest, "/")
 		name, _, _ := strings.Cut(rest, " ")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
@@ -162,7 +163,7 @@ func (p *Pod) RestartedAllFrom(container *Container, from, until time.Time) (at 
 			continue
 		}
 		for _, o := range ev.Occurrences {
-			if o.Message == restartAllWords && !o.At.Before(from) && !o.At.After(until) {
+			if stream.EventWords(o.Message) == restartAllWords && !o.At.Before(from) && !o.At.After(until) {
 				at = evidence.Earliest(at, o.At)
 			}
 		}

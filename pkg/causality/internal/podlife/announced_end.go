@@ -43,7 +43,7 @@ func (p *Pod) EndIsAnnounced(now time.Time) bool {
 
 // failsKillingProbe reports whether a probe failed for which the kubelet kills containers.
 func (ev *Event) failsKillingProbe() bool {
-	return ev.Reason == reasonUnhealthy && slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(ev.Message()) })
+	return ev.Reason == reasonUnhealthy && slices.ContainsFunc(stopReasons, func(k stopReason) bool { return k.saidBy(ev.Last().Message) })
 }
 
 // maxKillReach bounds how long what a probe says waits for what comes of it: pods may state

@@ -1,6 +1,10 @@
 package podlife
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
+)
 
 // Who ends a pod says so in an Event about it. The kubelet evicts it, or preempts it for a critical pod
 // (k8s.io/kubernetes/pkg/kubelet/{eviction,preemption}).
@@ -19,5 +23,5 @@ func KubeletEnds(reason string) bool {
 // which has preempted it, or the taint manager (k8s.io/kubernetes/pkg/scheduler/framework/preemption,
 // k8s.io/kubernetes/pkg/controller/tainteviction).
 func ControllerDeletes(reason, message string) bool {
-	return reason == "Preempted" || reason == "TaintManagerEviction" && strings.HasPrefix(message, "Marking for deletion")
+	return reason == "Preempted" || reason == "TaintManagerEviction" && strings.HasPrefix(stream.EventWords(message), "Marking for deletion")
 }

@@ -168,6 +168,14 @@ func EventCount(ev *corev1.Event) int32 {
 	}
 }
 
+// FirstMessage is what an Event said when it happened for the first time, as far as is known.
+func FirstMessage(ev *corev1.Event) string {
+	if EventCount(ev) > 1 {
+		return stream.FirstWords(ev.Message)
+	}
+	return ev.Message
+}
+
 // EventTimes returns when an Event happened first and last. Both are equal
 // for one that has not repeated. They fall back from the most to the least
 // precise evidence; the last resort is the arrival.
@@ -218,7 +226,7 @@ func EventTimes(ev *corev1.Event, o stream.Observation) (first, last time.Time) 
 // dates it when it gets to it, and not when it happened, so that others that waited with it state
 // earlier times (client-go, tools/record/events_cache.go: EventAggregate).
 func IsCombined(ev *corev1.Event) bool {
-	return strings.HasPrefix(ev.Message, "(combined from similar events): ")
+	return stream.IsCombined(ev.Message)
 }
 
 // StatedBy returns when an Event says that it happened for the first time, and by how much

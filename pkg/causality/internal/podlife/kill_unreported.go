@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // A container that its probe has killed again and again uses up what the kubelet's
@@ -49,7 +50,7 @@ func (p *Pod) KilledUnreported(container *Container, r *Run) (failed Occurrence,
 // saidBy reports whether these are the words of the probe itself, and not of one that
 // could not be made.
 func (k stopReason) saidBy(message string) bool {
-	return k.probe != "" && strings.HasPrefix(message, k.probe+" failed")
+	return k.probe != "" && strings.HasPrefix(stream.EventWords(message), k.probe+" failed")
 }
 
 // longestKill is how long the kubelet takes at most to kill a container for a probe: it

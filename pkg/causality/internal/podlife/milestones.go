@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // milestone is something that happened to a container, at a time: it was started at
@@ -313,7 +314,7 @@ func StartOfRun(milestones []milestone, r *Run) time.Time {
 // Event: how long the pull took, with and without waiting for its turn. Older
 // kubelets give one figure. ok is false where the image was there already.
 func pullTimes(message string) (pulling, withWaiting time.Duration, ok bool) {
-	m := pulledIn.FindStringSubmatch(message)
+	m := pulledIn.FindStringSubmatch(stream.EventWords(message))
 	if m == nil {
 		return 0, 0, false
 	}

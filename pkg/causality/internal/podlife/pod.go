@@ -268,7 +268,9 @@ const readinessFailure = "Readiness probe "
 
 // IsReadinessFailure reports whether the message of an Event "Unhealthy" is about a readiness
 // probe.
-func IsReadinessFailure(message string) bool { return strings.HasPrefix(message, readinessFailure) }
+func IsReadinessFailure(message string) bool {
+	return strings.HasPrefix(stream.EventWords(message), readinessFailure)
+}
 
 // ObserveConditions takes in the conditions of the pod.
 func (p *Pod) ObserveConditions(conditions []corev1.PodCondition, arrival, seen time.Time) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // The API has no word for a run that the kubelet ended because of a probe.
@@ -54,10 +55,11 @@ func (p *Pod) WhyEnded(container *Container, r *Run) evidence.Failure {
 	if why := p.endedFor(container, r); why != "" || p.Failed.Known() && p.Reason != "" {
 		return evidence.Failure{Reason: cmp.Or(why, p.Reason), Message: exit.Message} // it was stopped with its pod: Evicted, DeadlineExceeded
 	}
-	if strings.HasPrefix(kill.Message, StoppingWords) {
+	words := stream.EventWords(kill.Message)
+	if strings.HasPrefix(words, StoppingWords) {
 		return exit // with its pod, and the kubelet has no more to say of it
 	}
-	return evidence.Failure{Reason: exit.Reason, Message: exit.Message + ": " + kill.Message}
+	return evidence.Failure{Reason: exit.Reason, Message: exit.Message + ": " + words}
 }
 
 // lastProbe is what a kind of probe last said of a container in a span of time:
@@ -68,11 +70,11 @@ func (p *Pod) lastProbe(container *Container, probe string, from, until time.Tim
 	}
 	var last Occurrence
 	for o := range p.OccurrencesOf(reasonUnhealthy, container) {
-		if strings.HasPrefix(o.Message, probe) && !o.At.Before(from) && !o.At.After(until) && o.At.After(last.At) {
+		if strings.HasPrefix(stream.EventWords(o.Message), probe) && !o.At.Before(from) && !o.At.After(until) && o.At.After(last.At) {
 			last = o
 		}
 	}
-	_, said, _ := strings.Cut(last.Message, ": ")
+	_, said, _ := strings.Cut(stream.EventWords(last.Message), ": ")
 	return strings.TrimSpace(said)
 }
 

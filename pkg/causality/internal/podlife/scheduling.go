@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // A pod that no node takes waits for one, often for different things one after
@@ -92,7 +93,7 @@ func (p *Pod) Refusals(until time.Time) []refusal {
 			continue
 		}
 		for _, o := range ev.Occurrences {
-			r := refusal{At: o.At, Reason: reason, Message: kube.CutSentence(o.Message)}
+			r := refusal{At: o.At, Reason: reason, Message: kube.CutSentence(stream.EventWords(o.Message))}
 			all = append(all, r)
 			said[r.Message] = true
 		}

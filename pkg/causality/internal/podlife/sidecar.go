@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // A sidecar is an init container that keeps running. It is done with as an init
@@ -102,7 +103,7 @@ func (p *Pod) sidecarsStopped() (first time.Time) {
 			continue
 		}
 		for o := range p.OccurrencesOf(ReasonKilling, container) {
-			if strings.HasPrefix(o.Message, StoppingWords) {
+			if strings.HasPrefix(stream.EventWords(o.Message), StoppingWords) {
 				first = evidence.Earliest(first, o.At)
 			}
 		}

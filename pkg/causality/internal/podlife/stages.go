@@ -10,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
@@ -260,7 +261,7 @@ func (s *stager) named(m milestone) evidence.Failure {
 	if m.reason != "" {
 		return evidence.Failure{Reason: m.reason, Message: s.line.explain(m.reason, m.message)}
 	}
-	message := strings.TrimPrefix(m.message, "Error: ")
+	message := strings.TrimPrefix(stream.EventWords(m.message), "Error: ")
 	for _, w := range s.line.Waits {
 		if w.message == message || w.reason == message {
 			return evidence.Failure{Reason: w.reason, Message: s.line.explain(w.reason, w.message)}

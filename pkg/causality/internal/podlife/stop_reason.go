@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -42,7 +43,7 @@ const StoppingWords = "Stopping container "
 // StopReasonFor is what the message of an Event Killing, or the failure of a probe, says that
 // the kubelet killed a container for.
 func StopReasonFor(message string) stopReason {
-	if message == restartAllWords {
+	if stream.EventWords(message) == restartAllWords {
 		return stopReason{Cause: attr.CauseRule}
 	}
 	for _, k := range stopReasons {

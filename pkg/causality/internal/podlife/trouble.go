@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // Trouble says what kept a pod from being ready at a time. self is set if the
@@ -180,7 +181,7 @@ func (p *Pod) lastWarning(from, at time.Time) (evidence.Failure, bool) {
 			reason, last, about = ev.Reason, o, container
 		}
 	}
-	f := evidence.Failure{Reason: reason, Message: last.Message}
+	f := evidence.Failure{Reason: reason, Message: stream.EventWords(last.Message)}
 	if reason == reasonUnhealthy {
 		// Of a probe that says nothing there is only what it was.
 		f.Message = strings.TrimSuffix(strings.TrimSpace(f.Message), ":")
@@ -194,7 +195,7 @@ func (p *Pod) lastWarning(from, at time.Time) (evidence.Failure, bool) {
 // isVague knows the kubelet's summary of the volumes that it waits for; that of
 // each volume says why.
 func isVague(message string) bool {
-	return strings.HasPrefix(message, "Unable to attach or mount volumes")
+	return strings.HasPrefix(stream.EventWords(message), "Unable to attach or mount volumes")
 }
 
 // LastEnded is the last run of a container that had ended by a time.

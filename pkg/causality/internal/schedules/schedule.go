@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // Reasons of the CronJob controller's Events (k8s.io/kubernetes/pkg/controller/cronjob,
@@ -45,7 +47,7 @@ func TimeIn(cronJob, job string, made time.Time) time.Time {
 // "Saw completed job: nightly-1, condition: Complete"; "" if there is none.
 func JobIn(message string) string {
 	for _, words := range []string{"Created job ", "Deleted job ", "Saw completed job: "} {
-		if rest, ok := strings.CutPrefix(message, words); ok {
+		if rest, ok := strings.CutPrefix(stream.EventWords(message), words); ok {
 			name, _, _ := strings.Cut(rest, ",")
 			return name
 		}
