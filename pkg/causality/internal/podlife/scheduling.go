@@ -82,7 +82,7 @@ func (r refusal) errorType() string {
 // up to a time.
 func (p *Pod) Refusals(until time.Time) []refusal {
 	var all []refusal
-	said := map[string]bool{}
+	said := map[string][]time.Time{}
 	for _, ev := range p.Events {
 		reason := corev1.PodReasonUnschedulable
 		switch ev.Reason {
@@ -95,20 +95,42 @@ func (p *Pod) Refusals(until time.Time) []refusal {
 		for _, o := range ev.Occurrences {
 			r := refusal{At: o.At, Reason: reason, Message: kube.CutSentence(stream.EventWords(o.Message))}
 			all = append(all, r)
-			said[r.Message] = true
+			said[r.Message] = append(said[r.Message], r.At)
 		}
 	}
-	for _, c := range p.Unscheduled {
-		// An Event with the same words is the more exact.
-		if message := kube.CutSentence(c.Message); !said[message] {
-			r := refusal{At: c.From.At(), Reason: cmp.Or(c.Reason, corev1.PodReasonUnschedulable), Message: message}
-			if r.Reason == corev1.PodReasonSchedulingGated {
-				r.Until = p.schedulingGatesGone.At() // the condition says so until it says something else
-			}
-			all = append(all, r)
+	for _, c := range p.unsaid(said) {
+		r := refusal{At: c.From.At(), Reason: cmp.Or(c.Reason, corev1.PodReasonUnschedulable), Message: kube.CutSentence(c.Message)}
+		if r.Reason == corev1.PodReasonSchedulingGated {
+			r.Until = p.schedulingGatesGone.At() // the condition says so until it says something else
 		}
+		all = append(all, r)
 	}
 	slices.SortStableFunc(all, func(a, b refusal) int { return a.At.Compare(b.At) })
 	all = slices.DeleteFunc(all, func(r refusal) bool { return !until.IsZero() && r.At.After(until) })
 	return slices.CompactFunc(all, func(a, b refusal) bool { return a.Message == b.Message })
+}
+
+// unsaid are the reasons of the condition that no Event gives, by when Events said which words. One with
+// the same words is the more exact.
+//
+// The scheduler's recorder tells Events apart by the state of the pod that they are about, and not by
+// their words (client-go, tools/events: getKey). So another reason may be a repetition, with the words of
+// the first, and an Event of its own comes minutes later. A change of the condition has its Event before
+// the news of it, and after the Event of the change before.
+func (p *Pod) unsaid(said map[string][]time.Time) (unsaid []evidence.Reason) {
+	for _, times := range said {
+		slices.SortFunc(times, time.Time.Compare)
+	}
+	var last time.Time
+	for _, c := range p.Unscheduled {
+		times := said[kube.CutSentence(c.Message)]
+		next, _ := slices.BinarySearchFunc(times, last, time.Time.Compare)
+		switch {
+		case next < len(times) && !times[next].After(c.From.At().Add(evidence.ArrivalSlack)):
+			last = times[next]
+		case len(times) == 0 || c.From.Earliest.IsZero():
+			unsaid = append(unsaid, c)
+		}
+	}
+	return unsaid
 }
