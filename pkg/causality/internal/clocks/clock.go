@@ -94,6 +94,7 @@ type Clock struct {
 	slowest       time.Duration // since it jumped
 	previous      time.Time     // the news before that of used
 	vouched       time.Time     // the latest that it stated of which the news came at once, by itself
+	held          time.Time     // the latest news of what fits how the clock is believed to be now
 	late          []doubted
 	behind        lags // what came late alike, one after the other
 	// newest is the newest fresh statement, and latest that of those that are not rounded, and as of
@@ -201,6 +202,7 @@ func (c *Clock) date(s Statement) time.Duration {
 	}
 	before := c.known()
 	now := said
+	c.held = s.By
 	if c.jumped && c.before.meets(said) {
 		now = c.before.and(said)
 	}
@@ -232,6 +234,7 @@ func (c *Clock) reading(s Statement, said bounds) (offset time.Duration, ok bool
 	}
 	if c.known().meets(said) {
 		c.now = c.now.and(said)
+		c.held = later(c.held, s.By)
 		c.stated++
 		offset = c.Offset()
 		c.slowest = max(c.slowest, s.By.Sub(s.Time)+offset)
@@ -241,16 +244,18 @@ func (c *Clock) reading(s Statement, said bounds) (offset time.Duration, ok bool
 }
 
 // old reports whether something was stated before the clock jumped, and how far the clock was
-// ahead then.
+// ahead then. What does not fit the clock as it is, and happened after the latest news of what
+// does, was not stated before: the clock has jumped again.
 func (c *Clock) old(s Statement, said bounds) (offset time.Duration, ok bool) {
 	now := c.known()
-	if s.Fresh || now.meets(said) && (!c.jumped || now.offset()-c.before.offset() < farLeap) {
+	fits := now.meets(said)
+	if s.Fresh || fits && (!c.jumped || now.offset()-c.before.offset() < farLeap) {
 		return 0, false
 	}
 	if c.jumped && c.before.meets(said) {
-		return c.before.offset(), true
+		return c.before.offset(), fits || !s.Time.Add(-c.before.offset()).After(c.held)
 	}
-	return 0, !now.meets(said) && said.offset() == 0
+	return 0, !fits && said.offset() == 0 && !s.Time.After(c.held)
 }
 
 // returns reports whether the clock was put back: the source states an earlier time than in

@@ -324,3 +324,43 @@ func TestWhatComesLateIsDoubtedUntilSomethingComesAtOnce(t *testing.T) {
 
 // lateness is how late an Event may be that waited behind others.
 const lateness = 1000 * time.Second
+
+// A node's clock that was ahead and is put right is right, though only statuses say so, which do not
+// state when they were written: what happened after the last news of the wrong clock was not stated
+// before it.
+func TestAClockIsPutRightByStatuses(t *testing.T) {
+	for _, ahead := range []time.Duration{40 * time.Second, -40 * time.Second, 2 * time.Hour} {
+		var found []Finding
+		cs := New(func(f Finding) { found = append(found, f) })
+		c := cs.Of("", Source{Node: "a"})
+		status := func(at time.Time, ahead time.Duration, after time.Time) time.Duration {
+			s := said(at, ahead, 300*time.Millisecond)
+			s.Rounded, s.After = time.Second, after
+			return c.Date(s)
+		}
+		wrong := status(noon, ahead, noon)
+		if off := (wrong - ahead).Abs(); off > time.Second || len(found) != 1 {
+			t.Fatalf("a clock that is ahead by %s is found to be so by %s: %v", ahead, wrong, found)
+		}
+		// What comes late of before the news of the wrong clock says nothing of after it.
+		late := Statement{Time: noon.Add(-5 * time.Second), Rounded: time.Second, By: noon.Add(30 * time.Second), After: noon.Add(-10 * time.Second)}
+		if offset := c.Date(late); offset != 0 || len(found) != 1 {
+			t.Errorf("what was stated before is corrected by %s, found are %v", offset, found)
+		}
+		at := noon.Add(time.Minute)
+		if offset := status(at, 0, at.Add(-5*time.Second)); offset != 0 {
+			t.Errorf("the first statement of the clock that was put right is corrected by %s", offset)
+		}
+		// By the clock as it was: of before it was put right.
+		late = Statement{Time: noon.Add(30*time.Second + ahead), Rounded: time.Second, By: at.Add(time.Second), After: noon.Add(29 * time.Second)}
+		if offset := c.Date(late); offset != wrong || len(found) != 2 {
+			t.Errorf("what was stated %s ahead is corrected by %s, found are %v", ahead, offset, found)
+		}
+		if offset := status(noon.Add(time.Hour), 0, noon); offset != 0 {
+			t.Errorf("right for an hour, and corrected by %s", offset)
+		}
+		if wrong := cs.Wrong(); len(wrong) != 0 || len(found) != 2 || found[1].Offset != 0 {
+			t.Errorf("wrong are %v, found are %v", wrong, found)
+		}
+	}
+}

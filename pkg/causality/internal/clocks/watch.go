@@ -230,7 +230,7 @@ func (cs *Clocks) set(offset time.Duration, at time.Time) {
 	for _, c := range cs.byKey {
 		was := c.now.offset()
 		c.cameAtOnce(0) // what came late did so by the wrong clock, by which these were as well
-		c.behind, c.previous, c.used = lags{}, time.Time{}, earlier(c.used, w.Time(at))
+		c.behind, c.previous, c.used, c.held = lags{}, time.Time{}, earlier(c.used, w.Time(at)), earlier(c.held, w.Time(at))
 		c.latest.told, c.vouched = time.Time{}, time.Time{}
 		c.now, c.before = c.now.moved(by), c.before.moved(by)
 		c.told += c.now.offset() - was // that it is ours is told
