@@ -37,12 +37,10 @@ func (e *Engine) nodeCause(pod *podlife.Pod, until time.Time) *nodes.Disruption 
 }
 
 // nodeOf finds the Node that a pod ran on: of those that have had the name the
-// one that was there when the pod was bound to it.
+// one that was there when the pod was bound to it. A static pod may run before that, but its mirror
+// is created later.
 func (e *Engine) nodeOf(pod *podlife.Pod) *nodes.Record {
-	bound := pod.Scheduled.At()
-	if bound.IsZero() {
-		bound = pod.Created.At()
-	}
+	bound := evidence.Latest(pod.Created.At(), pod.Scheduled.At())
 	var last *nodes.Record
 	for _, n := range e.nodes.Named[pod.Node] {
 		if !n.Created.After(bound) && (last == nil || n.Created.After(last.Created)) {
