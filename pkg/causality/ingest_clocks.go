@@ -161,20 +161,16 @@ func (e *Engine) correct(told *clocks.Told, namespace string, by clocks.Source, 
 	return corrected
 }
 
-// nodeOffset is by how much the times are to be corrected that the kubelet of a Node states
-// in its conditions: what the node controller says, that it is silent, is not among these.
-func (e *Engine) nodeOffset(o Observation, n *nodes.Record, in *corev1.Node, c *corev1.NodeCondition) time.Duration {
-	if o.Inferred || c.Status == corev1.ConditionUnknown {
+// nodeOffset is by how much the time is to be corrected that a condition of a Node states.
+func (e *Engine) nodeOffset(o Observation, in *corev1.Node, c *corev1.NodeCondition) time.Duration {
+	if o.Inferred {
 		return 0
 	}
-	clock := e.clocks.Of("", clocks.Source{Node: in.Name})
 	s := clocks.Statement{Time: c.LastTransitionTime.Time, Rounded: time.Second, By: o.OverAt()}
 	if !o.Initial {
 		s.After = in.CreationTimestamp.Time
 	}
-	by := clock.Date(s)
-	n.Told.Note(attr.ServiceKubelet, by)
-	return by
+	return nodes.Ahead(c, e.clocks.Of("", clocks.Source{Node: in.Name}), s)
 }
 
 // datedWorkload is a workload that states all times by the API server's clock: what its

@@ -36,10 +36,7 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 	}
 	arrival := o.Arrival()
 	n.ObserveBoot(in.Status.NodeInfo.BootID, o.Time)
-	for i := range in.Status.Conditions {
-		c := &in.Status.Conditions[i]
-		n.ObserveCondition(c, func() time.Duration { return e.nodeOffset(o, n, in, c) }, arrival, o.Time)
-	}
+	n.ObserveConditions(in.Status.Conditions, func(c *corev1.NodeCondition) time.Duration { return e.nodeOffset(o, in, c) }, arrival, o.Time)
 	n.ObserveReboot(arrival, o.Time)
 	n.ObserveCordon(in, isNew && !o.Initial, arrival, o.Time)
 	if o.Type == watch.Deleted {

@@ -40,6 +40,9 @@ func DisruptionTrace(d *nodes.Disruption, how attr.Outcome, over evidence.Moment
 			attrs = append(attrs, kv)
 		}
 	}
+	if d.Ahead != 0 {
+		attrs = append(attrs, evidence.Seconds(attr.ClockOffsetKey, d.Ahead.Round(time.Millisecond)))
+	}
 	attrs = append(attrs, d.Condition()...)
 	root := b.add(SpanSpec{
 		Kind: kind.NodeDisruption, Service: disruptionService(d), Subject: d.Node.Subject(),

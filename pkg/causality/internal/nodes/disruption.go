@@ -42,6 +42,7 @@ type Disruption struct {
 	key string
 
 	Start, End evidence.Moment
+	Ahead      time.Duration // how far the clock was ahead that states its start
 	Over       bool
 	Outcome    attr.Outcome
 	Seen       time.Time // arrival of the latest news of it

@@ -94,9 +94,20 @@ func conditionKind(in *corev1.NodeCondition) (kind disruptionKind, known bool) {
 	return "", false
 }
 
-// ObserveCondition takes in the state of a condition, which may begin or end a disruption.
-// ahead says by how much the clock is that dates it.
-func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Duration, arrival, seen time.Time) {
+// ObserveConditions takes in the state of conditions, which may begin or end disruptions. ahead
+// says by how much the clock is that dates one: what the kubelet writes comes first, as it shows
+// how far the node's clock is.
+func (n *Record) ObserveConditions(all []corev1.NodeCondition, ahead func(*corev1.NodeCondition) time.Duration, arrival, seen time.Time) {
+	for _, own := range []bool{true, false} {
+		for i := range all {
+			if c := &all[i]; isKubelets(c) == own {
+				n.observeCondition(c, ahead, arrival, seen)
+			}
+		}
+	}
+}
+
+func (n *Record) observeCondition(in *corev1.NodeCondition, ahead func(*corev1.NodeCondition) time.Duration, arrival, seen time.Time) {
 	kind, known := conditionKind(in)
 	certain, problem := true, !known
 	if problem {
@@ -115,9 +126,10 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Du
 		c.describe(in)
 		return
 	}
-	since := stated
+	since, by := stated, time.Duration(0)
 	if !stated.IsZero() {
-		since = stated.Add(-ahead())
+		by = ahead(in)
+		since = stated.Add(-by)
 	}
 	if c.status == in.Status && !since.After(c.since) {
 		c.describe(in)
@@ -127,7 +139,7 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Du
 	if since.IsZero() || since.Before(c.since) {
 		// Two clocks write this condition, the kubelet's and the node
 		// controller's; the one that is behind is no evidence.
-		at, key = evidence.Arrived(seen), secondKey(seen)
+		at, key, by = evidence.Arrived(seen), secondKey(seen), 0
 	}
 	// A state that the watch missed ended by the time this one began.
 	c.open.finish(attr.OutcomeComplete, at, seen)
@@ -136,7 +148,7 @@ func (n *Record) ObserveCondition(in *corev1.NodeCondition, ahead func() time.Du
 	if kind == "" {
 		c.well = c.well || in.Reason != neverUpdated
 	} else if c.well || EarliestOf(at).After(n.Created.Add(joining)) {
-		d := &Disruption{Node: n, Kind: kind, key: key, Start: at, Seen: seen, problem: problem}
+		d := &Disruption{Node: n, Kind: kind, key: key, Start: at, Ahead: by, Seen: seen, problem: problem}
 		if certain {
 			c.open = n.begin(d)
 		} else {
