@@ -26,6 +26,8 @@ func (e *Engine) observeNode(o Observation, in *corev1.Node) {
 			FirstSeen:  o.Time,
 			Problems:   e.nodes.Problems,
 			Conditions: map[corev1.NodeConditionType]*nodes.Condition{},
+
+			SeenJoining: !o.Inferred && nodes.IsJoining(in, o.Time),
 		}
 		e.nodes.ByID[id] = n
 		e.nodes.Named[n.Name] = append(e.nodes.Named[n.Name], n)

@@ -178,6 +178,8 @@ var unstated = map[string][]string{
 	"job-of-cronjob-beside-schedule.txt": {"Job run"},
 	// The times of the Node's conditions are rubbish.
 	"node-rubbish.txt": {"Node disruption"},
+	// What a Node is like that is a minute old may be what it began its life with.
+	"node-young.txt": {"Node disruption"},
 	// A revision that has had a rollout with that partition before; and as below.
 	"statefulset-partition-raised.txt": {"StatefulSet rollout", "Pod replacement"},
 	// The pod had been Ready before, or not: its start is over, or not.

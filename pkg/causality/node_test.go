@@ -116,3 +116,21 @@ func TestWhatOthersSayOfANodeIsReadByItsClock(t *testing.T) {
 		}
 	}
 }
+
+// A Node that no kubelet has spoken for when rollspan begins begins its life then, however long ago it
+// was made. That its kubelet starts, and is not Ready at once, is no disruption; that it starts again is.
+func TestANodeWithoutAKubeletIsYoung(t *testing.T) {
+	for _, first := range []string{"never-updated=0:40", "boot="} {
+		_, _, disruptions := nodeSeen(t,
+			"10:00.300 ADDED node/node-a created=0:00 initial "+first,
+			"20:08.100 ADDED event/e1 on=node/node-a no-object-uid reason=Starting from=kubelet at=20:08.050 message=Starting.",
+			"20:10.300 MODIFIED node/node-a notready=20:10 boot=one",
+			"20:25.300 MODIFIED node/node-a ready=20:25",
+			"25:08.100 ADDED event/e2 on=node/node-a no-object-uid reason=Starting from=kubelet at=25:08.050 message=Starting.",
+		)
+		delete(disruptions, "") // activities
+		if again := disruptions["KubeletRestarted"]; len(disruptions) != 1 || !again.Start.Equal(clock("25:08.050")) {
+			t.Errorf("%s at first, and told are %v", first, disruptions)
+		}
+	}
+}

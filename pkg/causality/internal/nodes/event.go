@@ -108,6 +108,9 @@ func (n *Record) ObserveKubelet() {
 		if ev.Ledger.Claimed || !KubeletStarted(ev) || !ev.First().After(n.Created.Add(BootReach)) {
 			continue
 		}
+		if n.SeenJoining && (n.spoken.IsZero() || !ev.First().After(n.spoken)) {
+			continue // the Node was made before there was its kubelet
+		}
 		at := evidence.Exactly(ev.First())
 		if slices.ContainsFunc(n.Disruptions, func(d *Disruption) bool {
 			return d.Kind == KubeletRestarted && d.key == secondKey(ev.Stated())

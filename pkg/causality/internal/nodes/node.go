@@ -38,6 +38,8 @@ type Record struct {
 	*podlife.Object
 	Created     time.Time
 	FirstSeen   time.Time
+	SeenJoining bool                       // it was seen as it began its life: see IsJoining
+	spoken      time.Time                  // since when its kubelet has stated whether it is Ready, as far as that was seen
 	Problems    []corev1.NodeConditionType // those of Nodes
 	Conditions  map[corev1.NodeConditionType]*Condition
 	unscheduled bool        // spec.unschedulable
@@ -62,12 +64,20 @@ type Condition struct {
 }
 
 // joining is how soon after its creation a Node states what it has never been
-// otherwise: a new node is not Ready at first, which disrupts nobody.
+// otherwise: a new node is not Ready at first, which disrupts nobody. What a Node has been that
+// was seen from its beginning on is known. But a problem may have a condition only while it lasts.
 const joining = 10 * time.Second
 
 // neverUpdated is the reason of conditions that the node lifecycle controller
 // makes up for a Node which no kubelet has spoken for yet.
 const neverUpdated = "NodeStatusNeverUpdated"
+
+// IsJoining reports whether a Node that is seen for the first time begins its life: it is new, or
+// was made before its kubelet has said anything. Then what it is like at first is known to be so.
+func IsJoining(in *corev1.Node, seen time.Time) bool {
+	ready := slices.IndexFunc(in.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady })
+	return !seen.After(in.CreationTimestamp.Add(joining)) || ready < 0 || in.Status.Conditions[ready].Reason == neverUpdated
+}
 
 // conditionKind says which disruption a condition is, "" if it is none, and
 // whether it is one of Kubernetes' own at all.
@@ -145,9 +155,12 @@ func (n *Record) observeCondition(in *corev1.NodeCondition, ahead func(*corev1.N
 	c.open.finish(attr.OutcomeComplete, at, seen)
 	c.doubtful.finish(attr.OutcomeComplete, at, seen)
 	c.status, c.stated, c.since, c.open = in.Status, stated, EarliestOf(at), nil
+	if in.Type == corev1.NodeReady && in.Status != corev1.ConditionUnknown && n.spoken.IsZero() {
+		n.spoken = at.At()
+	}
 	if kind == "" {
 		c.well = c.well || in.Reason != neverUpdated
-	} else if c.well || EarliestOf(at).After(n.Created.Add(joining)) {
+	} else if n.disrupts(c, problem) {
 		d := &Disruption{Node: n, Kind: kind, key: key, Start: at, Ahead: by, Seen: seen, problem: problem}
 		if certain {
 			c.open = n.begin(d)
@@ -156,6 +169,12 @@ func (n *Record) observeCondition(in *corev1.NodeCondition, ahead func(*corev1.N
 		}
 		c.describe(in)
 	}
+}
+
+// disrupts reports whether a condition that is not as pods need it is a disruption, and not what the
+// node begins its life with.
+func (n *Record) disrupts(c *Condition, problem bool) bool {
+	return c.well || (problem || !n.SeenJoining) && c.since.After(n.Created.Add(joining))
 }
 
 // describe has the disruption that the condition states, or may state, take over its reason.
