@@ -157,13 +157,17 @@ func (f *feeder) confirm(ctx context.Context) error {
 	}
 	f.ended = time.Time{}
 	resumed := f.into.isResumed()
-	if !resumed && !(f.from() == "" && f.into.isGuarded()) {
+	if !resumed && !f.mayBeRestored() {
 		return nil
 	}
 	list, err := f.client.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
-	if err != nil {
+	switch {
+	case err != nil && resumed:
 		return f.failed(ctx, err)
+	case err != nil:
+		return nil // what is asked for next says more
 	}
+	f.asked = time.Now()
 	about, err := meta.ListAccessor(list)
 	if err != nil {
 		return err
@@ -181,6 +185,17 @@ func (f *feeder) confirm(ctx context.Context) error {
 	f.late = 0
 	f.into.confirm(about.GetResourceVersion())
 	return nil
+}
+
+// askEvery is how often an API server is asked for how far it is, at most, where a watch that has ended
+// is opened again. It may have been restored from a backup meanwhile, and says nothing of that to who
+// watches on: nothing comes until it is as far.
+const askEvery = 5 * time.Second
+
+// mayBeRestored reports whether an API server is to be asked for how far it is, that nobody has asked
+// since what there is was seen.
+func (f *feeder) mayBeRestored() bool {
+	return f.into.isGuarded() && (f.from() == "" || time.Since(f.asked) > askEvery)
 }
 
 // lateWatch is how long a watch takes, in seconds, that goes on after nobody has looked. The

@@ -71,6 +71,8 @@ type feeder struct {
 	// cut; 0 for lateWatch and lateSlack.
 	late    int
 	cutLate time.Duration
+	// asked is when the API server said last how far it is, or all that it has.
+	asked time.Time
 	// anew is when a list was due last that was not waited for.
 	anew time.Time
 	// ended is when the Reflector has ended, which begins anew after a pause; zero once it has.
@@ -157,6 +159,7 @@ func (f *feeder) list(ctx context.Context, _ metav1.ListOptions) (runtime.Object
 		}
 		options.Continue = about.GetContinue()
 		if options.Continue == "" {
+			f.asked = time.Now()
 			return &metav1.List{ListMeta: metav1.ListMeta{ResourceVersion: version}}, nil
 		}
 		options.Limit = min(2*options.Limit, pageLimit)
@@ -191,6 +194,7 @@ func (f *feeder) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		w.Stop()
 		return nil, err
 	}
+	f.asked = time.Now()
 	return resume(w, end), nil
 }
 

@@ -229,7 +229,7 @@ func (c *ControlPlane) startAPI(ctx context.Context, etcdBin string, extra []str
 func etcdArgs(dir string, ports []int) []string {
 	client, peer := loopback("http", ports[0]), loopback("http", ports[1])
 	return []string{
-		"--data-dir=" + filepath.Join(dir, "etcd"),
+		"--data-dir=" + filepath.Join(dir, etcdFolder),
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
 		"--initial-cluster=default=" + peer,

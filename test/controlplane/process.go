@@ -25,6 +25,8 @@ type process struct {
 	log    string
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once the process is gone and reaped
+	// again starts it once more at the same addresses, and returns once it is ready.
+	again func(ctx context.Context) (*process, error)
 }
 
 func startProcess(name, binary, dir string, args, env []string) (*process, error) {
@@ -111,6 +113,7 @@ func (s server) start(ctx context.Context) (*process, []int, error) {
 		}
 		err = p.waitReady(ctx, s.ready(ports))
 		if err == nil {
+			p.again = func(ctx context.Context) (*process, error) { return s.startAt(ctx, ports) }
 			return p, ports, nil
 		}
 		p.kill()
@@ -119,6 +122,20 @@ func (s server) start(ctx context.Context) (*process, []int, error) {
 		}
 		return nil, nil, err
 	}
+}
+
+// startAt runs the server once more, at the ports that it had.
+func (s server) startAt(ctx context.Context, ports []int) (*process, error) {
+	p, err := startProcess(s.name, s.binary, s.dir, s.args(ports), s.env)
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: start %s again: %w", s.name, err)
+	}
+	if err := p.waitReady(ctx, s.ready(ports)); err != nil {
+		p.kill()
+		return nil, err
+	}
+	p.again = func(ctx context.Context) (*process, error) { return s.startAt(ctx, ports) }
+	return p, nil
 }
 
 func (p *process) waitReady(ctx context.Context, url string) error {
