@@ -57,7 +57,11 @@ func losses(obs []causality.Observation) map[types.UID]*loss {
 	for _, l := range gone {
 		l.byControl = deleted[l.name]
 		for uid := l.owner; uid != ""; uid = owners[uid] {
-			if at, ok := ended[uid]; ok && (l.ownerGone.IsZero() || at.Before(l.ownerGone)) {
+			at, ok := ended[uid]
+			switch {
+			case !ok && owners[uid] == "":
+				l.ownerGone = time.Time{} // a ReplicaSet alone is made anew
+			case ok && (l.ownerGone.IsZero() || at.Before(l.ownerGone)):
 				l.ownerGone = at
 			}
 		}

@@ -196,6 +196,9 @@ var unstated = map[string][]string{
 	"orphaned-and-made-again.txt": {"Pod delete"},
 	"orphaned-replicaset.txt":     {"Pod replacement"},
 	"released-and-taken-back.txt": {"Pod replacement"},
+	// Their numbers were there before.
+	"number-goes-back.txt":         {"Deployment rollout"},
+	"number-of-argo-goes-back.txt": {"Rollout rollout", "ReplicaSet scale up"},
 }
 
 // unheard are the tries that are held to the law where the first lists have no Events, whenever they began:

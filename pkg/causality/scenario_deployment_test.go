@@ -49,6 +49,14 @@ func setDeployment(_ *world, obj runtime.Object, key, val string, now time.Time)
 		spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
 	case "revision":
 		d.Annotations["deployment.kubernetes.io/revision"] = val
+	case "revision-by": // who owns that annotation: the deployment controller, or a manager
+		const owned = `{"f:metadata":{"f:annotations":{"f:deployment.kubernetes.io/revision":{}}}}`
+		d.ManagedFields = slices.DeleteFunc(d.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return string(m.FieldsV1.GetRawBytes()) == owned })
+		entry := metav1.ManagedFieldsEntry{Manager: val, Time: &second, FieldsV1: metav1.NewFieldsV1(owned)}
+		if val == "controller" { // which writes it with its status; how old that is, no scenario needs
+			entry.Manager, entry.Subresource, entry.Time = "kube-controller-manager", "status", nil
+		}
+		d.ManagedFields = append(d.ManagedFields, entry)
 	case "manager": // name or name/subresource
 		name, sub, _ := strings.Cut(val, "/")
 		owned := `{"f:spec":{"f:template":{},"f:replicas":{}}}`
@@ -120,6 +128,8 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, now time.Time)
 	case "rollout": // revision/replicas of its Rollout
 		revision, replicas, _ := strings.Cut(val, "/")
 		rs.Annotations["rollout.argoproj.io/revision"], rs.Annotations["rollout.argoproj.io/desired-replicas"] = revision, replicas
+	case "image":
+		rs.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: val}}
 	case "history":
 		rs.Annotations["deployment.kubernetes.io/revision-history"] = val
 	case "available":

@@ -14,8 +14,14 @@ func newCustom(meta metav1.ObjectMeta) runtime.Object {
 	return &metav1.PartialObjectMetadata{ObjectMeta: meta}
 }
 
-func setCustom(_ *world, _ runtime.Object, key, _ string, _ time.Time) {
-	panic("a custom resource has no " + key)
+func setCustom(_ *world, obj runtime.Object, key, val string, now time.Time) {
+	if key != "manager" { // of the pod template
+		panic("a custom resource has no " + key)
+	}
+	at := metav1.NewTime(now.Truncate(time.Second))
+	obj.(*metav1.PartialObjectMetadata).ManagedFields = []metav1.ManagedFieldsEntry{{
+		Manager: val, Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:template":{}}}`),
+	}}
 }
 
 func newAutoscaler(meta metav1.ObjectMeta) runtime.Object {

@@ -178,6 +178,11 @@ func (w *watchedStream) isLikeDumps() bool {
 	return !showWrong(w.obs)
 }
 
+// untoldInDumps are the streams of which dumps are known to be told wrong, and why.
+var untoldInDumps = map[string]string{
+	"number-goes-back.txt": "nothing tells that there were ReplicaSets which somebody has deleted, nor that their numbers are given again",
+}
+
 // isHalfWritten reports whether a workload of a dump waits for its controller, which is at
 // writing several objects: of these a dump of that moment has some.
 func isHalfWritten(objects []runtime.Object) bool {
@@ -200,7 +205,7 @@ func isHalfWritten(objects []runtime.Object) bool {
 func TestLawSnapshots(t *testing.T) {
 	told, stated := 0, 0
 	for _, w := range slices.SortedFunc(slices.Values(streams()), func(a, b *watchedStream) int { return strings.Compare(a.name, b.name) }) {
-		if !w.isLikeDumps() {
+		if !w.isLikeDumps() || untoldInDumps[w.name] != "" {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {

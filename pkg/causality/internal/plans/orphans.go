@@ -51,8 +51,8 @@ func (p *Plan) changeFor(set *workloads.PodSet, write evidence.Write) *workloads
 		return nil
 	}
 	pending := p.Workload.Pending
-	ahead := !set.Direct() && set.Revision > p.Workload.Revision
-	if ahead && pending != nil && pending != p.Workload.Current() && !write.Before(pending.Opened) {
+	if pending != nil && pending != p.Workload.Current() && !write.Before(pending.Opened) &&
+		!set.Direct() && (set.Revision > p.Workload.Revision || set.MadeAfter(pending.Opened)) {
 		// The controller numbers the ReplicaSet first, and the workload when
 		// it gets to it: after a conflict, a pause, or in a long queue.
 		return pending

@@ -76,6 +76,9 @@ func (p *Plan) RollbackTo(c *workloads.Change) int64 {
 		return c.RollbackTo
 	}
 	for _, set := range p.Sets {
+		if set.Gone && set.DeletedBy.Before(c.Opened) {
+			continue // its numbers are of before: see workloads.Workload.RolloutOf
+		}
 		if to, ok := set.RolledBackTo[c.Revision]; ok {
 			return to
 		}
@@ -86,10 +89,8 @@ func (p *Plan) RollbackTo(c *workloads.Change) int64 {
 // PlaceOfRevision is where the rollout of a revision is, which may have been handed out
 // long ago.
 func (p *Plan) PlaceOfRevision(revision int64) ledger.Place {
-	for _, c := range p.Workload.Changes {
-		if c.Kind == attr.ChangeRollout && c.Revision == revision && c.Partition == 0 {
-			return p.PlaceOf(c)
-		}
+	if c := p.Workload.RolloutOf(revision); c != nil {
+		return p.PlaceOf(c)
 	}
 	old := workloads.Change{Kind: attr.ChangeRollout, Revision: revision}
 	return p.Issued.Give(ledger.Place{Own: old.Identity(p.Workload.Unique()), Joined: p.Workload.Ledger.JoinedBy[revision]})

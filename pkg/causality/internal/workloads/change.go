@@ -51,6 +51,7 @@ type Change struct {
 	RollbackTo    int64 // the number that revision had before, if it had one
 	Partition     int32 // of a StatefulSet's rollout: pods with a lower number stay as they are
 	samePartition bool  // an earlier rollout of the revision had that partition, too
+	sameNumber    bool  // an earlier rollout had that number, or a higher one: the controller counts anew
 	generation    int64 // metadata.generation as of the write that opened it
 	// Resumed is when the controller resumed a Job's run, if it was and that is known.
 	Resumed time.Time
@@ -180,7 +181,7 @@ func (c *Change) key(workload string) []string {
 			id = append(id, "partition")
 			number(int64(c.Partition))
 		}
-		if c.samePartition {
+		if c.samePartition || c.sameNumber {
 			id = append(id, "again")
 			number(c.generation)
 		}

@@ -241,7 +241,7 @@ func (w *Workload) Recompose(n *News) {
 		parts = append(parts, *n.Part)
 	}
 	st, ok := w.Controller.Compose.state(w, parts, n)
-	if !ok || st.Revision < w.Revision {
+	if !ok || st.Revision < w.Revision && !w.startsOver(st, n) {
 		return
 	}
 	stepped := k.stepped
@@ -258,18 +258,18 @@ func (w *Workload) Recompose(n *News) {
 		w.failAborted(w.Current()) // what it is now, Progress notes
 	} else {
 		// A pod that is lost meanwhile, and made up for, does not end a pause.
-		if !st.atRest && stepped || st.Revision > w.Revision {
+		if !st.atRest && stepped || st.Revision != w.Revision {
 			w.Current().wake(n.Write)
 		}
 		w.NextState(nil, st, n.Write, n.O.Arrival())
 	}
-	if !w.Seen || st.Revision > w.Revision {
+	if !w.Seen || st.Revision != w.Revision {
 		w.templateAt, k.dated = k.Template.At, k.Template
 	}
 	if !w.Seen || st.replicas != w.replicas {
 		w.replicasAt = k.Replicas.At
 	}
-	w.Seen, w.State, w.Stated = true, st, n.Write
+	w.Seen, w.State, w.Stated, w.highest = true, st, n.Write, max(w.highest, st.Revision)
 	if st.atRest {
 		w.Current().pause(true, n.Write)
 		w.Current().noteListed()

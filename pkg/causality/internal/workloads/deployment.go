@@ -1,7 +1,6 @@
 package workloads
 
 import (
-	"strconv"
 	"time"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -49,7 +48,7 @@ const (
 )
 
 // ReadDeployment reads the state of a Deployment.
-func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) State {
+func ReadDeployment(in *appsv1.Deployment, o stream.Observation, w *Workload) State {
 	st := State{
 		generation: in.Generation,
 		observed:   in.Status.ObservedGeneration,
@@ -60,13 +59,13 @@ func ReadDeployment(in *appsv1.Deployment, _ stream.Observation, w *Workload) St
 		paused:     in.Spec.Paused,
 		Recreate:   in.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType,
 	}
-	st.Revision, _ = strconv.ParseInt(in.Annotations[RevisionAnnotation], 10, 64)
-	st.IsNew = st.Revision == 0 || st.observed == 0
-	st.unnumbered, st.First = st.Revision == 0, st.Revision <= 1
 	st.readTemplate(&in.Spec.Template, w)
 	st.begun = in.Status.UpdatedReplicas > 0
 	st.underWay = st.total > in.Status.UpdatedReplicas // pods of another template are there
 	st.Complete = DeploymentIsComplete(in, st.replicas)
+	st.readNumber(in, o, w)
+	st.IsNew = st.Revision == 0 || st.observed == 0
+	st.unnumbered, st.First = st.Revision == 0, st.Revision <= 1
 	// While it is paused, its pods may be without the template that waits.
 	waiting := st.paused && st.observed >= st.generation && st.Available >= st.replicas
 	st.Scaled = (st.Complete || waiting) && st.total == st.replicas

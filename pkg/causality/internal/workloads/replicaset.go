@@ -101,6 +101,11 @@ type Step struct {
 // Up reports whether the step asks for more pods, rather than for fewer.
 func (s *Step) Up() bool { return s.To > s.From }
 
+// MadeAfter reports whether a ReplicaSet was seen to be made, with pods, after a write.
+func (set *PodSet) MadeAfter(write evidence.Write) bool {
+	return len(set.Steps) > 0 && !set.Steps[0].Initial && set.Steps[0].From == 0 && !set.Steps[0].Write.Before(write)
+}
+
 // availability is how many pods of a set were available from a time on.
 type availability struct {
 	replicas int32

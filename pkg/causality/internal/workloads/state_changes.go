@@ -166,8 +166,12 @@ func (w *Workload) NextState(fields []metav1.ManagedFieldsEntry, st State, write
 func (w *Workload) takenUp(st State) bool {
 	switch w.Controller.Numbers {
 	case numberedByAnnotation:
-		// A template of before that is written again while it is paused has its number at once.
-		return st.Revision > w.Revision || w.Pending != nil && w.Pending.held && st.begun
+		if st.Revision != w.Revision {
+			return true
+		}
+		// A template of before that is written again while it is paused has its number at once; and
+		// the number of the one before may be what was written with it.
+		return w.Pending != nil && (w.Pending.held && st.begun || st.claimed && st.letStand(w) && w.pendingTemplate.Hash != w.takenUpTemplate.Hash)
 	case numberedByNamedRevision:
 		return st.revisionName != "" && st.revisionName != w.revisionName
 	default:
@@ -282,6 +286,9 @@ func (w *Workload) wasLowered(partition int32) bool {
 // newRevision begins the pending rollout in earnest: from now on the one
 // before it can not complete any more.
 func (w *Workload) newRevision(st State, write evidence.Write) {
+	if w.Controller.Numbers == numberedByAnnotation && w.renumber(st) {
+		return
+	}
 	c, template := w.Pending, w.pendingTemplate
 	w.Pending = nil
 	if c == nil {
@@ -308,7 +315,8 @@ func (w *Workload) newRevision(st State, write evidence.Write) {
 	if w.Controller.Numbers == numberedByRevision && c != w.Current() && c.templateHash == w.takenUpTemplate.Hash {
 		return // written back before the controller saw it
 	}
-	c.Revision, c.RevisionName, c.Numbered = st.Revision, st.revisionName, write
+	w.giveNumber(c, st.Revision)
+	c.RevisionName, c.Numbered = st.revisionName, write
 	w.takenUpTemplate = template
 	if c == w.Current() {
 		return
@@ -378,12 +386,13 @@ func (w *Workload) waits(c *Change) bool { return w.Pending != nil && w.Pending 
 
 // isAbout reports whether a status is about the current change c: not about a template
 // that waits behind it, unless c is a scale of a paused workload, and not about another
-// revision than its own.
+// revision than its own. A number that is not the controller's says nothing of a status that has
+// the template of the change.
 func (w *Workload) isAbout(c *Change, st State) bool {
 	if w.waits(c) && (c.Kind != attr.ChangeScale || !st.paused) {
 		return false
 	}
-	otherNumber := w.Controller.Numbers == numberedByAnnotation && st.Revision != c.Revision
+	otherNumber := w.Controller.Numbers == numberedByAnnotation && st.Revision != c.Revision && st.template.Hash != c.templateHash
 	return c.Kind != attr.ChangeRollout || !otherNumber && st.revisionName == c.RevisionName
 }
 
@@ -421,7 +430,7 @@ func (w *Workload) Delete(at evidence.Moment, write evidence.Write) {
 	if w.Pending != nil && w.Pending != w.Current() {
 		// It never got a number; it would have been the next.
 		if w.Controller.Numbers == numberedByAnnotation {
-			w.Pending.Revision = w.Revision + 1
+			w.giveNumber(w.Pending, w.Revision+1)
 		}
 		w.supersede(w.Pending, write)
 		w.Begin(w.Pending)

@@ -85,6 +85,8 @@ type Workload struct {
 	// was opened that may have joined one.
 	Contexts     traceContexts
 	lastDeployed evidence.Write
+	// highest is the highest number that it is known to have had.
+	highest int64
 	// Forgotten is the highest number of the rollouts that are not kept.
 	Forgotten int64
 	// LastCompleted is the latest completed rollout of those that are not kept, to compare
@@ -132,7 +134,8 @@ type State struct {
 	// Revision is the number of the rollout where the workload states it
 	// (Deployments), revisionName the ControllerRevision that is rolled out
 	// (StatefulSets).
-	Revision     int64
+	Revision int64
+	revisionNumber
 	revisionName string
 	replicas     int32 // how many pods are wanted
 	total        int32 // how many there are, old ones included
@@ -242,11 +245,15 @@ func (w *Workload) writer(fields []metav1.ManagedFieldsEntry, template bool) kub
 	}
 }
 
-// Keep makes a state the last one. A revision does not go back: the annotation
-// may be missing from a state, or be rubbish.
+// Keep makes a state the last one. It need not have a number.
 func (w *Workload) Keep(fields []metav1.ManagedFieldsEntry, st State) {
 	w.Seen = true
-	st.Revision = max(st.Revision, w.Revision)
+	if st.Revision == 0 {
+		st.Revision = w.Revision
+	}
+	if !st.claimed {
+		w.highest = max(w.highest, st.Revision)
+	}
 	w.State = st
 	w.templateAt, w.replicasAt = kube.Writer(fields, true, nil).At, kube.Writer(fields, false, nil).At
 	w.Writers = kube.ReadWriters(fields)
