@@ -199,6 +199,8 @@ var unstated = map[string][]string{
 	// Their numbers were there before.
 	"number-goes-back.txt":         {"Deployment rollout"},
 	"number-of-argo-goes-back.txt": {"Rollout rollout", "ReplicaSet scale up"},
+	// Whether the controller has made anything of the template yet.
+	"recreate-scaled-to-none.txt": {"Deployment scale"},
 }
 
 // unheard are the tries that are held to the law where the first lists have no Events, whenever they began:

@@ -31,7 +31,7 @@ const (
 	PhaseStopContainer  Phase = "stop_container"
 	PhaseStatusLatency  Phase = "status_latency"  // from what the kubelet saw to its report in the API
 	PhaseDeleteWait     Phase = "delete_wait"     // until somebody deletes a pod (strategy OnDelete)
-	PhaseOldPodWait     Phase = "old_pod_wait"    // for an old pod that does not get ready
+	PhaseOldPodWait     Phase = "old_pod_wait"    // for an old pod that does not get ready, or stops
 	PhaseNodeDisruption Phase = "node_disruption" // the pod's node was not what it needs
 )
 

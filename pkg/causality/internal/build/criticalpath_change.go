@@ -156,8 +156,7 @@ func (b *changeBuilder) blockers() []blocker {
 // are to have, and those do not count pods that are being deleted
 // (NewRSNewReplicas and FilterActivePods of k8s.io/kubernetes/pkg/controller).
 func (b *changeBuilder) waitsForStops() bool {
-	recreates := b.plan.Workload.Recreate && b.change.Kind == attr.ChangeRollout
-	return recreates || b.change.Kind == attr.ChangeDelete || b.plan.Workload.Controller.GoesPodByPod()
+	return b.recreates() || b.change.Kind == attr.ChangeDelete || b.plan.Workload.Controller.GoesPodByPod()
 }
 
 // openedLast is the blocker that was the last to let the controller go on by a time.

@@ -98,7 +98,7 @@ func (b *changeBuilder) idle(path *critpath.Path, cause *spans.Span, from time.T
 	}
 	for path.At.After(from) {
 		at := path.At
-		pod, since, until := b.oldPodInTheWay(from, at)
+		pod, since, until := b.oldPodInTheWay(cause, from, at)
 		b.free(path, cause, evidence.Latest(until, from))
 		if pod != nil {
 			s := b.addWait(path, b.oldPodWait(pod, evidence.Latest(since, from), path.At))
@@ -133,7 +133,7 @@ func (b *changeBuilder) waitsForDeletion(next *spans.Span) bool {
 // oldPodWait is what a span says of the wait for an old pod.
 func (b *changeBuilder) oldPodWait(pod *podlife.Pod, from, until time.Time) SpanSpec {
 	attrs := b.podAttributes(pod)
-	if f, _ := pod.Trouble(pod.Timeline(until), until); f.Reason != "" {
+	if f, _ := pod.Trouble(pod.Timeline(until), until); f.Reason != "" && !b.recreates() { // that one only has to go
 		attrs = append(attrs, attr.WaitingReasonKey.String(f.Reason))
 		if f.Message != "" {
 			attrs = append(attrs, attr.WaitingMessageKey.String(f.Message))

@@ -45,8 +45,7 @@ func (b *changeBuilder) addDisrupted() {
 // stopWaitedFor is the stop of a pod that its controller removed for the change, and waited for;
 // nil if there is none. That of a pod that was lost says itself what took the pod.
 func (b *changeBuilder) stopWaitedFor(pod *podlife.Pod) *spans.Span {
-	recreates := b.plan.Workload.Recreate && b.change.Kind == attr.ChangeRollout
-	waits := recreates || b.change.Kind == attr.ChangeDelete || b.plan.Workload.Controller.Replaces.InTheWay()
+	waits := b.recreates() || b.change.Kind == attr.ChangeDelete || b.plan.Workload.Controller.Replaces.InTheWay()
 	stop := b.stopSpans[pod]
 	if stop == nil || !waits {
 		return nil

@@ -9,15 +9,21 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
+	"github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // A StatefulSet does not get past a pod that is not ready
 // (k8s.io/kubernetes/pkg/controller/statefulset: updateStatefulSet), and one that never gets
 // so is in the way until somebody deletes it. The path asks for such a pod between each two
 // of those that the change waited for, so that what there is of all pods is put in order once.
+//
+// A Deployment that recreates its pods makes the ReplicaSet when no old one is left. Those that it
+// removes for the rollout have spans of their own in it. Those that a scale before it removed do not,
+// and are in the way for as long as they stop.
 
-// unreadyTime is a time in which a pod was there and not Ready.
+// unreadyTime is a time in which a pod was there and not Ready, or was stopping.
 type unreadyTime struct {
 	pod        *podlife.Pod
 	order      int // of the pod among those of the workload
@@ -66,10 +72,14 @@ func (u *unreadyTimes) before(t time.Time) (last unreadyTime, ok bool) {
 	return u.all[i-1], true
 }
 
-// oldPodInTheWay is the old pod that was in the way last between two times, and since and
-// until when it was; nil if none was.
-func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, since, until time.Time) {
-	if b.plan.Workload.Controller.Replaces != workloads.ReplacedByName || b.change.Kind == attr.ChangeDelete {
+// oldPodInTheWay is the old pod that was in the way of what came next last between two times, and
+// since and until when it was; nil if none was.
+func (b *changeBuilder) oldPodInTheWay(next *spans.Span, from, to time.Time) (last *podlife.Pod, since, until time.Time) {
+	recreates := b.recreates()
+	switch {
+	case recreates && next != b.root && next.Kind != kind.ScaleUp:
+		return nil, since, until
+	case !recreates && (b.plan.Workload.Controller.Replaces != workloads.ReplacedByName || b.change.Kind == attr.ChangeDelete):
 		return nil, since, until
 	}
 	if b.inTheWay == nil {
@@ -77,7 +87,10 @@ func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, s
 		condemned := b.condemned()
 		for i, pod := range b.plan.Pods {
 			b.work.Spend(1)
-			if !b.plan.Wants(b.change, pod) && !condemned[pod] {
+			switch {
+			case recreates:
+				all = append(all, b.stoppingOf(pod, i)...)
+			case !b.plan.Wants(b.change, pod) && !condemned[pod]:
 				all = append(all, unreadyOf(pod, i, b.root.End)...)
 			}
 		}
@@ -88,6 +101,24 @@ func (b *changeBuilder) oldPodInTheWay(from, to time.Time) (last *podlife.Pod, s
 		return u.pod, u.begin, u.end
 	}
 	return nil, since, until
+}
+
+// recreates reports whether the change is a rollout that begins when no old pod is left.
+func (b *changeBuilder) recreates() bool {
+	return b.plan.Workload.Recreate && b.change.Kind == attr.ChangeRollout
+}
+
+// stoppingOf is the time in which a pod stopped that the change neither made nor removed; none if that is not
+// known.
+func (b *changeBuilder) stoppingOf(pod *podlife.Pod, order int) []unreadyTime {
+	if b.plan.Stops[pod].Change == b.change || b.plan.Starts[pod].Change == b.change || !pod.Leaving() || !pod.Gone.Known() {
+		return nil
+	}
+	asked, gone := b.plan.StopAsked(pod), b.outOfTheWay(pod, pod.Gone.At())
+	if !asked.Before(gone) {
+		return nil
+	}
+	return []unreadyTime{{pod, order, asked, gone}}
 }
 
 // condemned are the pods that a scale removed, and that are not in the way of others. The

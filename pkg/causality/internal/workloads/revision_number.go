@@ -83,9 +83,14 @@ func (st *State) letStand(last *Workload) bool {
 		return true
 	default:
 		// It may have got to the ReplicaSet of a rollback, and not to the number yet.
-		return st.Complete
+		return st.Complete && !st.unmade()
 	}
 }
+
+// unmade reports whether the controller may have made nothing of a template yet that it has seen, though the
+// workload has all the pods that it wants. With the strategy Recreate it makes the ReplicaSet when the old pods
+// are gone, and of those that are stopping the status counts none.
+func (st *State) unmade() bool { return st.Recreate && st.replicas == 0 }
 
 // renumber takes in a number that has changed though no other template was rolled out, and reports whether
 // it has: the one before was somebody's, or somebody has deleted the ReplicaSets, after which the controller

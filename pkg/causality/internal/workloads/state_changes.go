@@ -348,10 +348,7 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 		w.endSuspected(attr.OutcomeComplete, w.completedAt(fields, st, arrival, write.Arrival), write)
 	}
 	c := w.Current()
-	if w.waits(c) && st.Complete && !st.paused {
-		// The controller has seen it, and needs no new revision.
-		w.Pending, w.takenUpTemplate = nil, w.pendingTemplate
-	}
+	w.dropPending(c, st)
 	if c == nil || !w.isAbout(c, st) {
 		return
 	}
@@ -371,6 +368,15 @@ func (w *Workload) Progress(fields []metav1.ManagedFieldsEntry, st State, write 
 	case c.Kind == attr.ChangeRollout && !st.failedAt.IsZero() && !st.failedAt.Equal(c.staleFailure):
 		c.Deadline, c.Failure = st.deadline, st.failure
 		c.Finish(attr.OutcomeFailed, evidence.InSecond(st.failedAt, arrival), write)
+	}
+}
+
+// dropPending drops the template that waits behind the current change c, if the controller has seen it and needs
+// no new revision.
+func (w *Workload) dropPending(c *Change, st State) {
+	unmade := st.unmade() && w.pendingTemplate.Hash != w.takenUpTemplate.Hash
+	if w.waits(c) && st.Complete && !st.paused && !unmade {
+		w.Pending, w.takenUpTemplate = nil, w.pendingTemplate
 	}
 }
 
