@@ -125,6 +125,7 @@ fuzz: ## Fuzz all that is read for FUZZTIME (1m) each, and draw many cases for p
 	go test ./pkg/internal/terminal -run '^$$' -fuzz '^FuzzLine$$' -fuzztime $(FUZZTIME)
 	go test ./pkg/cli -run '^$$' -fuzz '^FuzzStatus$$' -fuzztime $(FUZZTIME)
 	go test ./pkg/watcher -run '^$$' -fuzz '^FuzzCut$$' -fuzztime $(FUZZTIME)
+	go test ./pkg/causality/internal/schedules -run '^$$' -fuzz '^FuzzTimetable$$' -fuzztime $(FUZZTIME)
 	go test -timeout 30m ./pkg/causality $(addprefix ./pkg/causality/internal/,build clocks critpath evidence kube) ./pkg/spans ./pkg/otlp/... -rapid.checks 200
 
 .PHONY: soak

@@ -282,7 +282,7 @@ func (e *Engine) observeOther(o Observation, meta metav1.Object) {
 		ref := in.Spec.ScaleTargetRef
 		e.setTarget(obj, kube.NameKey{Kind: ref.Kind, Group: kube.CustomGroup(ref.APIVersion), Namespace: in.Namespace, Name: ref.Name})
 	case *batchv1.CronJob:
-		obj.Suspended = obj.Suspended.Observe(in.Spec.Suspend != nil && *in.Spec.Suspend, evidence.NewWrite(in.ResourceVersion, o))
+		obj.Cron = obj.Cron.Observe(in, evidence.NewWrite(in.ResourceVersion, o))
 	}
 }
 

@@ -156,10 +156,10 @@ func (s *scheduler) activeOnce(ev *podlife.Event) bool {
 }
 
 // timeOf is the time of the schedule that an Event is about: the latest in whose second the
-// controller said so. It is zero if that was not seen.
+// controller said so, as it may in any other second. It is zero if that was not seen.
 func (s *scheduler) timeOf(ev *podlife.Event) (at time.Time) {
 	for _, o := range slices.Concat(s.events[ev.Key].Occurrences, ev.Occurrences) {
-		if !o.At.After(ev.First()) && schedules.OnTheMinute(o.At) && o.At.After(at) {
+		if !o.At.After(ev.First()) && s.cron.Cron.MayStart(o.At) && o.At.After(at) {
 			at = o.At
 		}
 	}
@@ -200,7 +200,7 @@ func (s *scheduler) timeAfter(at time.Time) (next, seen time.Time) {
 		for _, o := range ev.Occurrences {
 			var t time.Time
 			switch {
-			case build.KeepsFromJob(ev) && schedules.OnTheMinute(o.At):
+			case build.KeepsFromJob(ev) && s.cron.Cron.MayStart(o.At):
 				t = o.At.Truncate(time.Minute)
 			case ev.Reason == schedules.CreatedJob:
 				t = schedules.TimeIn(s.cron.Name, schedules.JobIn(o.Message), o.At)

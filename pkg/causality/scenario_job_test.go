@@ -20,11 +20,21 @@ func newJob(meta metav1.ObjectMeta) runtime.Object {
 func newCronJob(meta metav1.ObjectMeta) runtime.Object { return &batchv1.CronJob{ObjectMeta: meta} }
 
 func setCronJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
-	if key != "suspend" {
+	c := obj.(*batchv1.CronJob)
+	switch key {
+	case "suspend":
+		suspend := val == "true"
+		c.Spec.Suspend = &suspend
+	case "schedule":
+		c.Spec.Schedule = val
+	case "timezone":
+		c.Spec.TimeZone = &val
+	case "last": // the time of the schedule that the last Job is for
+		at := metav1.NewTime(clock(val))
+		c.Status.LastScheduleTime = &at
+	default:
 		panic("a cronjob has no " + key)
 	}
-	suspend := val == "true"
-	obj.(*batchv1.CronJob).Spec.Suspend = &suspend
 }
 
 func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {

@@ -76,7 +76,7 @@ func ScheduleTrace(p *plans.Plan) spans.Trace {
 		}
 	}
 	told, run := Schedule{Cron: cron, At: c.At, Until: made.At(), How: attr.OutcomeComplete}, p.Workload.ScheduledRun()
-	if run != nil && cron.Suspended.Delayed(told.At, told.Until, run.Opened) {
+	if run != nil && cron.Cron.Delayed(told.At, told.Until, run.Opened) {
 		told.Cause = attr.CauseSuspended
 	}
 	root := b.addSchedule(told, p.Workload.Target(), scheduled)

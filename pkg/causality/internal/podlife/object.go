@@ -34,8 +34,8 @@ type Object struct {
 	// Target is what the object is for, if that is not what owns it: the
 	// workload that an autoscaler scales.
 	Target kube.NameKey
-	// Suspended is when a CronJob was suspended; nil if it was never seen to be, and of all else.
-	Suspended *schedules.Suspension
+	// Cron is what the spec of a CronJob says; nil if that was never seen, and of all else.
+	Cron *schedules.CronJob
 	// Told is what others have stated of it, by clocks that may be wrong.
 	Told clocks.Told
 	// doubts are of the times of it that were known worse than to the second when they were

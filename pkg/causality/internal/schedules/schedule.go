@@ -15,10 +15,6 @@ const (
 	missedSchedule = "MissSchedule"
 )
 
-// OnTheMinute reports whether t lies in the first second of a minute: schedules are in
-// minutes.
-func OnTheMinute(t time.Time) bool { return t.Truncate(time.Second).Equal(t.Truncate(time.Minute)) }
-
 // JobAt is the name of a CronJob's Job for a time: it ends in the minute since 1970
 // (getJobName of k8s.io/kubernetes/pkg/controller/cronjob).
 func JobAt(cronJob string, at time.Time) string {
