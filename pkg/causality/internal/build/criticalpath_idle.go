@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -258,13 +259,18 @@ func (b *changeBuilder) unseenPods() int {
 		return 0
 	}
 	if c.Kind == attr.ChangeJob {
-		seen := 0
+		seen, earlier := 0, 0
 		for _, e := range b.runEnds() {
 			if !e.failed {
 				seen++
 			}
 		}
-		return c.Succeeded() - seen
+		for _, pod := range b.plan.Pods {
+			if pod.Finished.Known() && pod.Phase == corev1.PodSucceeded && b.plan.Starts[pod].Change != c {
+				earlier++
+			}
+		}
+		return c.Succeeded(earlier) - seen
 	}
 	there, gone := 0, 0
 	for _, pod := range b.plan.Pods {

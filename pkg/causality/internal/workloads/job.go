@@ -71,6 +71,7 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 	switch {
 	case w.Seen:
 		// It was suspended until now.
+		c.before = in.Status.Succeeded
 		who := kube.WriterOf(in.ManagedFields, `"f:suspend"`, w.Writers)
 		c.Cause, c.Manager = attr.CauseResume, who.Manager
 		c.Start = kube.WrittenAt(who, time.Time{}, arrival, write.Arrival)

@@ -17,6 +17,9 @@ type jobRun struct {
 	// succeeded and failed are how many of the Job's pods did, in its latest
 	// state while the run was on.
 	succeeded, failed int32
+	// before is how many had succeeded when the run began, as far as that was seen: a Job that was
+	// suspended goes on counting.
+	before int32
 	// workQueue is set if no number of pods is to succeed.
 	workQueue bool
 	// ByIndex is set if each index has failures and back-offs of its own
@@ -85,8 +88,9 @@ func (c *Change) JobProgress() string {
 	return progress
 }
 
-// Succeeded is how many pods the Job counts as such, in the latest state of the run.
-func (c *Change) Succeeded() int { return int(c.succeeded) }
+// Succeeded is how many pods the Job counts as such, in the latest state of the run; at least earlier of
+// them are known to have succeeded in runs before.
+func (c *Change) Succeeded(earlier int) int { return int(c.succeeded) - max(int(c.before), earlier) }
 
 // HasVerdict reports whether the controller gave its verdict before the run ended.
 func (c *Change) HasVerdict() bool { return c.Verdict.Known() && c.VerdictBy.Before(c.EndedBy) }
