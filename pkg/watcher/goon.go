@@ -46,7 +46,7 @@ func (s *store) mark(m sourceMark) error {
 // does not know all roles yet.
 func (s *store) failed(err error) error {
 	s.resumed, s.late = s.seen() != "", false
-	if s.optional && isRefusal(err) && !(s.first && apierrors.IsForbidden(err)) {
+	if s.optional && isRefusal(err) && (!s.first || !apierrors.IsForbidden(err)) {
 		return s.mark(sourceMark{refused: true})
 	}
 	return s.mark(sourceMark{away: true, found: s.found})
