@@ -528,14 +528,8 @@ func (k *Keeper) Forsake() []spans.Trace {
 	over = k.note(over)
 	if k.Kept() { // to note it may have ended the keeping
 		k.mark()
-		k.record([]byte{recStopped})
 	}
-	if k.Kept() {
-		if err := k.observed.flush(true); err != nil {
-			k.fail(err)
-		}
-	}
-	if k.Kept() {
+	if k.recordStop() {
 		if err := k.observed.close(); err != nil {
 			k.fail(err)
 		}

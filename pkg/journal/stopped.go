@@ -69,13 +69,7 @@ func (k *Keeper) stop() (kept bool) {
 // as far as it was not acknowledged; what came since nobody knows, so that the engine is a new
 // one, as it is in later replays.
 func (k *Keeper) goOnBehind() {
-	k.record([]byte{recStopped})
-	if k.Kept() {
-		if err := k.observed.flush(true); err != nil {
-			k.fail(err)
-		}
-	}
-	if !k.Kept() {
+	if !k.recordStop() {
 		return
 	}
 	if err := k.stopping.write(goesOn); err != nil {
@@ -85,6 +79,18 @@ func (k *Keeper) goOnBehind() {
 	k.options.Log.Warn("the journal had stopped, as its disk had failed: what was built by then and had not arrived is sent; "+
 		"what happened since is known as far as objects and Events still prove it", "dir", k.options.Dir)
 	k.stoppedHere()
+}
+
+// recordStop notes that a new engine is told what comes behind, and reports whether that survives the
+// machine.
+func (k *Keeper) recordStop() bool {
+	k.record([]byte{recStopped})
+	if k.Kept() {
+		if err := k.observed.flush(true); err != nil {
+			k.fail(err)
+		}
+	}
+	return k.Kept()
 }
 
 // stoppedHere begins anew, as a process did after the journal had stopped.
