@@ -1,8 +1,6 @@
 package snapshots
 
 import (
-	"cmp"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +32,7 @@ type snapshotSet struct {
 type snapshotStep struct {
 	set      *snapshotSet
 	at       time.Time
-	from, to int32 // unknownReplicas where nothing tells
+	from, to int32 // workloads.UnknownReplicas where nothing tells
 	// creates marks the step that its creation was.
 	creates bool
 	up      bool
@@ -43,8 +41,6 @@ type snapshotStep struct {
 	// counts.
 	counted bool
 }
-
-const unknownReplicas = -1
 
 func newSnapshotSet(in *appsv1.ReplicaSet) *snapshotSet {
 	set := &snapshotSet{ReplicaSet: in, created: in.CreationTimestamp.Time}
@@ -72,11 +68,6 @@ func (set *snapshotSet) template() *corev1.PodTemplateSpec {
 	return set.stripped
 }
 
-// scaled reads a Deployment's Event about a step: "from 2 to 3" since Kubernetes 1.31, "to 3 from 2" some versions
-// before, and older ones, as creations, do not say "from". The words are all there is (scaleReplicaSet of
-// k8s.io/kubernetes/pkg/controller/deployment).
-var scaled = regexp.MustCompile(`Scaled (up|down) replica set (\S+) (?:from (\d+) )?to (\d+)(?: from (\d+))?$`)
-
 // stepsOf collects the steps of a Deployment's ReplicaSets, in order: by its
 // Events, of which those that repeated give the first and the last time, and
 // by the pods that came and went.
@@ -86,16 +77,16 @@ func (snap *snapshot) stepsOf(d *snapshotDeployment) []*snapshotStep {
 		named[set.Name] = set
 	}
 	for _, ev := range snap.eventsOf[d.UID] {
-		m := scaled.FindStringSubmatch(ev.Message)
-		if m == nil || ev.Reason != "ScalingReplicaSet" || named[m[2]] == nil {
+		said, ok := workloads.ScalingIn(ev.Message)
+		set := named[said.Set]
+		if !ok || ev.Reason != "ScalingReplicaSet" || set == nil {
 			continue
 		}
-		set := named[m[2]]
 		for _, at := range ev.spoken() {
 			if at.IsZero() {
 				continue // nothing tells when
 			}
-			set.steps = append(set.steps, &snapshotStep{set: set, at: at, event: ev, up: m[1] == "up", from: replicasIn(cmp.Or(m[3], m[5])), to: replicasIn(m[4])})
+			set.steps = append(set.steps, &snapshotStep{set: set, at: at, event: ev, up: said.Up, from: said.From, to: said.To})
 		}
 	}
 	var steps []*snapshotStep
@@ -127,14 +118,6 @@ func (set *snapshotSet) forgetSteps() {
 	slices.SortStableFunc(set.steps, byTime)
 	old := slices.DeleteFunc(slices.Clone(set.steps[:len(set.steps)-workloads.MaxSteps]), func(s *snapshotStep) bool { return !s.creates })
 	set.steps = append(old, set.steps[len(set.steps)-workloads.MaxSteps:]...)
-}
-
-func replicasIn(s string) int32 {
-	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil {
-		return unknownReplicas
-	}
-	return int32(n)
 }
 
 // reportSlack is how much later than a step's first effect a controller may
@@ -183,7 +166,7 @@ func (set *snapshotSet) addCreation() {
 	}
 	slices.SortFunc(effects, time.Time.Compare)
 	set.created, _ = narrowed(set.created, nil, effects)
-	set.steps = append(set.steps, &snapshotStep{set: set, at: set.created, from: 0, to: unknownReplicas, up: true, creates: true})
+	set.steps = append(set.steps, &snapshotStep{set: set, at: set.created, from: 0, to: workloads.UnknownReplicas, up: true, creates: true})
 }
 
 // addStepsOfPods adds the steps that only pods prove: from none, when the first
@@ -228,7 +211,7 @@ func (set *snapshotSet) addStepsOfPods() {
 		if alive > 0 {
 			continue
 		}
-		down := &snapshotStep{set: set, at: t.at, from: unknownReplicas, to: 0}
+		down := &snapshotStep{set: set, at: t.at, from: workloads.UnknownReplicas, to: 0}
 		if !down.isOneOf(known) && !down.is(lastDown) {
 			set.steps = append(set.steps, down)
 			lastDown = down

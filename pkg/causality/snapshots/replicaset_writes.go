@@ -63,7 +63,7 @@ func (snap *snapshot) emitSet(set *snapshotSet, d *snapshotDeployment, listed, f
 	writes = w.writes
 	for _, n := range set.numbers {
 		if r := d.revision(n); r != nil && n != number && !r.began.Before(from) {
-			writes = append(writes, setWrite{at: r.began, rank: rankSet, replicas: unknownReplicas, number: n})
+			writes = append(writes, setWrite{at: r.began, rank: rankSet, replicas: workloads.UnknownReplicas, number: n})
 		}
 	}
 	snap.emitWrites(set, writes)
@@ -248,7 +248,7 @@ func (w *setWriter) removedBy(by time.Time) []time.Time {
 // before is how many replicas a ReplicaSet had before the first of its steps.
 func (set *snapshotSet) before(steps []*snapshotStep, d *snapshotDeployment) int32 {
 	switch {
-	case len(steps) > 0 && steps[0].from != unknownReplicas:
+	case len(steps) > 0 && steps[0].from != workloads.UnknownReplicas:
 		return steps[0].from
 	case len(steps) > 0 && steps[0].up:
 		return 0
@@ -263,9 +263,9 @@ func (set *snapshotSet) before(steps []*snapshotStep, d *snapshotDeployment) int
 // been are known: an earlier step may be missing.
 func (s *snapshotStep) before(have int32) int32 {
 	switch {
-	case s.from != unknownReplicas:
+	case s.from != workloads.UnknownReplicas:
 		return s.from
-	case s.up && s.to <= have && s.to != unknownReplicas:
+	case s.up && s.to <= have && s.to != workloads.UnknownReplicas:
 		return 0
 	default:
 		return have
@@ -275,7 +275,7 @@ func (s *snapshotStep) before(have int32) int32 {
 // stepTo is what a step led to. A ReplicaSet whose first step nobody tells of
 // got what it has, or was meant to have.
 func (set *snapshotSet) stepTo(s *snapshotStep, d *snapshotDeployment) int32 {
-	if s.to != unknownReplicas {
+	if s.to != workloads.UnknownReplicas {
 		return s.to
 	}
 	n := d.wantedFirst()
@@ -327,7 +327,7 @@ func (snap *snapshot) emitWrites(set *snapshotSet, writes []setWrite) {
 		if i == 0 {
 			typ = watch.Added
 		}
-		if w.replicas != unknownReplicas {
+		if w.replicas != workloads.UnknownReplicas {
 			replicas = w.replicas
 		}
 		number = cmp.Or(w.number, number)
@@ -339,7 +339,7 @@ func (snap *snapshot) emitWrites(set *snapshotSet, writes []setWrite) {
 func mergeWrites(writes []setWrite) (merged []setWrite) {
 	for _, w := range writes {
 		if n := len(merged); n > 0 && merged[n-1].at.Equal(w.at) && merged[n-1].rank == w.rank {
-			if w.replicas == unknownReplicas {
+			if w.replicas == workloads.UnknownReplicas {
 				w.replicas, w.guess = merged[n-1].replicas, merged[n-1].guess
 			}
 			w.number = cmp.Or(w.number, merged[n-1].number)
@@ -366,7 +366,7 @@ func (set *snapshotSet) numberWrites(writes []setWrite) []setWrite {
 	steps, first, last, most := int64(0), len(writes), len(writes), int32(0)
 	for i, before := 0, int32(0); i < len(writes); i++ {
 		w := &writes[i]
-		if w.replicas == unknownReplicas {
+		if w.replicas == workloads.UnknownReplicas {
 			continue
 		}
 		if i > 0 {
@@ -392,7 +392,7 @@ func (set *snapshotSet) numberWrites(writes []setWrite) []setWrite {
 		generation = 1
 	}
 	for i := range writes {
-		if w := &writes[i]; i > 0 && w.replicas != unknownReplicas {
+		if w := &writes[i]; i > 0 && w.replicas != workloads.UnknownReplicas {
 			steps--
 			switch back := set.Generation - steps; {
 			case created && i < first && first < len(writes):

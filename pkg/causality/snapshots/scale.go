@@ -29,7 +29,7 @@ func (d *snapshotDeployment) findScales(begin time.Time) {
 		if i+1 < len(scales) {
 			next = scales[i+1].from
 		}
-		if s.from == unknownReplicas || s.to != next {
+		if s.from == workloads.UnknownReplicas || s.to != next {
 			return
 		}
 	}

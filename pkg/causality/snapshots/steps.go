@@ -89,15 +89,15 @@ func (d *snapshotDeployment) stepsProven(from time.Time) bool {
 		return false // the Deployment is older, or newer, than its ReplicaSets
 	}
 	for _, set := range d.sets {
-		have := int32(unknownReplicas)
+		have := int32(workloads.UnknownReplicas)
 		for _, s := range set.steps[stepsBefore(set.steps, from):] {
-			if s.event == nil || int(s.event.Count) > len(s.event.occurrences()) || s.from == unknownReplicas ||
-				have != unknownReplicas && have != s.from {
+			if s.event == nil || int(s.event.Count) > len(s.event.occurrences()) || s.from == workloads.UnknownReplicas ||
+				have != workloads.UnknownReplicas && have != s.from {
 				return false
 			}
 			have = s.to
 		}
-		if have != unknownReplicas && have != set.wanted() {
+		if have != workloads.UnknownReplicas && have != set.wanted() {
 			return false
 		}
 	}

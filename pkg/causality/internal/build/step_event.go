@@ -60,7 +60,7 @@ func (b *changeBuilder) saidLater(ev *podlife.Event) bool {
 
 func (b *changeBuilder) stepOfWorkloadEvent(ev *podlife.Event) *spans.Span {
 	for _, at := range b.plan.StepsOf(b.change) {
-		if ev.Reason == "ScalingReplicaSet" && plans.DescribesStep(ev.Message(), at.Set, at.Step) {
+		if ev.Reason == "ScalingReplicaSet" && at.Step.DescribedBy(ev.Message(), at.Set.Name) {
 			return b.spanOf[at.Step]
 		}
 	}

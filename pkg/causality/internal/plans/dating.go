@@ -2,8 +2,6 @@ package plans
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
@@ -68,10 +66,9 @@ func (p *Plan) Decided(set *workloads.PodSet, step *workloads.Step) time.Time {
 	return at.At()
 }
 
-// scalingEvent finds the Event of the workload for a step: "Scaled up replica set
-// web-6757 from 0 to 1", without "from 0" in older versions. The words are only
-// a hint, which other rollouts repeat; of several the nearest in time is the one,
-// and none from before the step that came before.
+// scalingEvent finds the Event of the workload for a step. The words are only a hint, which other
+// rollouts repeat; of several the nearest in time is the one, and none from before the step that came
+// before.
 func (p *Plan) scalingEvent(set *workloads.PodSet, step *workloads.Step) time.Time {
 	var best, after time.Time
 	if i := slices.Index(set.Steps, step); i > 0 {
@@ -82,24 +79,12 @@ func (p *Plan) scalingEvent(set *workloads.PodSet, step *workloads.Step) time.Ti
 			continue
 		}
 		for _, o := range ev.Occurrences {
-			if !o.At.Before(after) && DescribesStep(o.Message, set, step) && (best.IsZero() || o.At.Sub(step.Decided.At()).Abs() < best.Sub(step.Decided.At()).Abs()) {
+			if !o.At.Before(after) && step.DescribedBy(o.Message, set.Name) && (best.IsZero() || o.At.Sub(step.Decided.At()).Abs() < best.Sub(step.Decided.At()).Abs()) {
 				best = o.At
 			}
 		}
 	}
 	return best
-}
-
-// DescribesStep reports whether the message of an Event ScalingReplicaSet is about a step:
-// "Scaled up replica set web-6757 from 0 to 1"; in older versions "to 1 from 0", or "to 1".
-func DescribesStep(message string, set *workloads.PodSet, step *workloads.Step) bool {
-	direction := "Scaled down"
-	if step.Up() {
-		direction = "Scaled up"
-	}
-	to := " to " + strconv.Itoa(int(step.To))
-	return strings.Contains(message, direction) && strings.Contains(message, " "+set.Name+" ") &&
-		(strings.HasSuffix(message, to) || strings.Contains(message, to+" from "))
 }
 
 // StartOver is from when on a container of a pod that ends is restarted; ok is false if none is told
