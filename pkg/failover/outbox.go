@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -320,8 +321,8 @@ func (o *Outbox) lead(save func(context.Context) error) (term int) {
 	}
 	o.doubt = 0
 	// What this writer had recorded in the run before is handed out again first, and open until then.
-	if resumes := o.resumed && o.term == 0 && o.record.Writer == o.options.Writer; len(o.open) == 0 && !resumes {
-		o.record.settle()
+	if resumes := o.resumed && o.term == 0 && o.record.Writer == o.options.Writer; !resumes {
+		o.settleOthers()
 	}
 	if o.confirmed.IsZero() {
 		o.confirmed = o.options.Now()
@@ -332,6 +333,19 @@ func (o *Outbox) lead(save func(context.Context) error) (term int) {
 	o.mu.Unlock()
 	o.options.Taken(taken...)
 	return term
+}
+
+// settleOthers notes of what others had in doubt that it is counted: of what this process leads again with, as
+// it had led before, only its own is open. The caller holds the lock.
+func (o *Outbox) settleOthers() {
+	own := map[Hash]bool{}
+	for key := range o.open {
+		own[spanHash(key.SpanID)], own[traceHash(key.TraceID)] = true, true
+	}
+	for i := range o.record.Entries {
+		e := &o.record.Entries[i]
+		e.Open = e.Open && (own[e.Trace] && len(e.Spans) == 0 || slices.ContainsFunc(e.Spans, func(h Hash) bool { return own[h] }))
+	}
 }
 
 // dropUnread drops what the leader before may have handed out where it cannot be read what it has: what

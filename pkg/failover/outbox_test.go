@@ -146,7 +146,7 @@ func (w *world) kill(p *process) {
 	}
 	for i := range w.built {
 		for j := range w.built[i].Spans {
-			if s := &w.built[i].Spans[j]; open[spanHash(s)] {
+			if s := &w.built[i].Spans[j]; open[spanHash(s.SpanID)] {
 				w.doubtful[journal.SpanKey{TraceID: s.TraceID, SpanID: s.SpanID}] = true
 			}
 		}

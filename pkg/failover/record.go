@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -32,14 +34,14 @@ const (
 type Hash [6]byte
 
 // spanHash is the beginning of the span's ID, which is a hash of its trace's and of what it is.
-func spanHash(s *spans.Span) (h Hash) {
-	copy(h[:], s.SpanID[:])
+func spanHash(id trace.SpanID) (h Hash) {
+	copy(h[:], id[:])
 	return h
 }
 
 // traceHash is a hash, as a trace's ID may be a deployer's choice.
-func traceHash(s *spans.Span) (h Hash) {
-	sum := sha256.Sum256(s.TraceID[:])
+func traceHash(id trace.TraceID) (h Hash) {
+	sum := sha256.Sum256(id[:])
 	copy(h[:], sum[:])
 	return h
 }
@@ -75,10 +77,10 @@ type Record struct {
 
 // entryOf is the entry of spans of one trace.
 func entryOf(t *spans.Trace) Entry {
-	e := Entry{Trace: traceHash(t.Root()), End: t.End(), Count: len(t.Spans), Open: true}
+	e := Entry{Trace: traceHash(t.Root().TraceID), End: t.End(), Count: len(t.Spans), Open: true}
 	if e.Count <= mostNamed {
 		for i := range t.Spans {
-			e.Spans = append(e.Spans, spanHash(&t.Spans[i]))
+			e.Spans = append(e.Spans, spanHash(t.Spans[i].SpanID))
 		}
 	}
 	if second := e.End.Truncate(time.Second); !second.Equal(e.End) {

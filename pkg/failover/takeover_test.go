@@ -163,6 +163,28 @@ func TestTwoLeadersDieInSuccession(t *testing.T) {
 	}
 }
 
+// What one that leads again has counted of another is not counted by the next, whatever of its own is on its
+// way yet from when it led before.
+func TestOneThatLeadsAgainCountsOthersOnce(t *testing.T) {
+	all := newReplicas(t)
+	first, second, third := all.start("first", "1"), all.start("second", "2"), all.start("third", "3")
+	first.takeOver()
+	first.put(traceOf(1, 2, recorded))
+	first.outbox.step(t.Context())
+	all.now = all.now.Add(LeaseDuration)
+	second.takeOver()
+	second.put(traceOf(2, 3, recorded))
+	second.outbox.step(t.Context())
+	second.is("the second", "2", 2)
+	all.now = all.now.Add(LeaseDuration)
+	first.takeOver()
+	first.is("the first again", "1", 3)
+	first.renew()
+	all.now = all.now.Add(LeaseDuration)
+	third.takeOver()
+	third.is("the third", "", 0)
+}
+
 // A process with a journal that dies twice, the second time before it has sent again what it had recorded,
 // sends that when it begins for the third time. Where there is nothing to send again, the Lease says so.
 func TestAJournalThatIsReadTwice(t *testing.T) {

@@ -142,7 +142,7 @@ func (o *Outbox) left(it item) (left item, gone []journal.SpanKey) {
 // it may have other IDs there, where the two did not see the same.
 func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey) {
 	var until time.Time
-	if root, known := o.known[spanHash(t.Root())]; known && !t.Late {
+	if root, known := o.known[spanHash(t.Root().SpanID)]; known && !t.Late {
 		until = root.end
 	}
 	old := t.Late || t.Root().End.Before(o.floor)
@@ -173,13 +173,13 @@ func (o *Outbox) untold(t spans.Trace) (left spans.Trace, gone []journal.SpanKey
 // isTold reports whether a span was handed out. What ended until a time was; of what is old,
 // what ended before the floor. The caller holds the lock.
 func (o *Outbox) isTold(s *spans.Span, until time.Time, old bool) bool {
-	if _, told := o.known[spanHash(s)]; told {
+	if _, told := o.known[spanHash(s.SpanID)]; told {
 		return true
 	}
 	if !until.IsZero() && !s.End.After(until) || old && s.End.Before(o.floor) {
 		return true
 	}
-	end, folded := o.folded[traceHash(s)]
+	end, folded := o.folded[traceHash(s.TraceID)]
 	return folded && !s.End.After(end)
 }
 
