@@ -88,6 +88,9 @@ func setContainerFeature(p *corev1.Pod, s *corev1.ContainerStatus, state, val st
 		})
 	case "ready":
 		s.Ready = val != "no"
+	case "image":
+		p.Generation++
+		containerSpec(p, s.Name).Image = val
 	case "cpu":
 		p.Generation++
 		containerSpec(p, s.Name).Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(val)}

@@ -16,11 +16,10 @@ const MaxRuns = 64
 
 // Container is what the engine keeps of one container of a pod.
 type Container struct {
-	Name    string
-	Image   string
-	imageID string
-	// volumeImages are those of the pod's volumes that are images; nil if none is.
-	volumeImages *volumeImages
+	Name        string
+	Image       string
+	imageID     string
+	otherImages *otherImages // nil if there are none
 
 	policy kube.RestartPolicy
 
@@ -165,6 +164,13 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 			}
 		}
 	}
+	for i, container := range p.Containers { // neither more nor fewer, nor in another order, ever
+		if init := len(in.Spec.InitContainers); i < init {
+			container.changeImage(in.Spec.InitContainers[i].Image)
+		} else if i-init < len(in.Spec.Containers) {
+			container.changeImage(in.Spec.Containers[i-init].Image)
+		}
+	}
 	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
 		for i := range statuses {
 			if container := p.container(statuses[i].Name); container != nil {
@@ -178,12 +184,12 @@ func (p *Pod) ObserveContainers(in *corev1.Pod, arrival, seen time.Time) {
 	p.stateSeen = seen
 }
 
-func newContainer(in *corev1.Pod, s *corev1.Container, images *volumeImages) *Container {
+func newContainer(in *corev1.Pod, s *corev1.Container, images *otherImages) *Container {
 	c := &Container{
 		policy:            kube.NewRestartPolicy(in, s),
 		Name:              s.Name,
 		Image:             s.Image,
-		volumeImages:      images,
+		otherImages:       images,
 		HasStartupProbe:   s.StartupProbe != nil,
 		HasReadinessProbe: s.ReadinessProbe != nil,
 		HasPreStop:        s.Lifecycle != nil && s.Lifecycle.PreStop != nil,

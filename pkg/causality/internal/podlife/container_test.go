@@ -64,22 +64,30 @@ func TestImageOfAFailedPull(t *testing.T) {
 		image   string
 		volumes []string
 		message string
+		now     string // its image since then
 		want    string
 	}{
-		{"app:1", nil, `failed to resolve reference "docker.io/library/other:1": not found`, "app:1: not found"},
-		{"app:1", []string{"data:nope"}, `failed to resolve reference "docker.io/library/data:nope": not found`, "data:nope: not found"},
-		{"app:1", []string{"data:nope"}, `failed to resolve reference "docker.io/library/app:1": not found`, "app:1: not found"},
-		{"app", []string{"app-data"}, `Back-off pulling image "app-data:latest": ErrImagePull: not found`, "app-data: not found"},
-		{"app", []string{"app-data"}, `Back-off pulling image "app:latest": ErrImagePull: not found`, "app: not found"},
-		{"registry/app:1", []string{"data:1", "data:2"}, `Back-off pulling image "data:2": ErrImagePull: denied`, "data:2: denied"},
-		{"app:1", []string{"data:nope"}, "", ""},
-		{"app:1", nil, "", "app:1"},
+		{"app:1", nil, `failed to resolve reference "docker.io/library/other:1": not found`, "", "app:1: not found"},
+		{"app:1", []string{"data:nope"}, `failed to resolve reference "docker.io/library/data:nope": not found`, "", "data:nope: not found"},
+		{"app:1", []string{"data:nope"}, `failed to resolve reference "docker.io/library/app:1": not found`, "", "app:1: not found"},
+		{"app", []string{"app-data"}, `Back-off pulling image "app-data:latest": ErrImagePull: not found`, "", "app-data: not found"},
+		{"app", []string{"app-data"}, `Back-off pulling image "app:latest": ErrImagePull: not found`, "", "app: not found"},
+		{"registry/app:1", []string{"data:1", "data:2"}, `Back-off pulling image "data:2": ErrImagePull: denied`, "", "data:2: denied"},
+		{"app:1", []string{"data:nope"}, "", "", ""},
+		{"app:1", nil, "", "", "app:1"},
+		{"app:2-typo", nil, `Back-off pulling image "app:2-typo": ErrImagePull: not found`, "app:2", "app:2-typo: not found"},
+		{"app:2-typo", nil, `Back-off pulling image "app:2": ErrImagePull: denied`, "app:2", "app:2: denied"},
+		{"app:1", []string{"data:nope"}, `Back-off pulling image "data:nope": ErrImagePull: denied`, "app:2", "data:nope: denied"},
+		{"app:1", nil, "", "app:2", ""},
 	} {
 		in := &corev1.Pod{}
 		for _, ref := range c.volumes {
 			in.Spec.Volumes = append(in.Spec.Volumes, corev1.Volume{VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: ref}}})
 		}
 		container := newContainer(in, &corev1.Container{Name: "app", Image: c.image}, volumeImagesOf(in))
+		if c.now != "" {
+			container.changeImage(c.now)
+		}
 		if got := container.explain("ImagePullBackOff", c.message); got != c.want {
 			t.Errorf("of %s with the volumes %v, %q is explained as %q, want %q", c.image, c.volumes, c.message, got, c.want)
 		}
