@@ -58,7 +58,7 @@ func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i 
 		return restart, true
 	}
 	started := podlife.StartOfRun(milestones, restart.Next)
-	ready, seen, ok := pod.ReadyFrom(started)
+	ready, seen, ok := pod.ReadyWith(restart.Next, started)
 	switch {
 	case container.Init && !container.Sidecar && restart.Next.Over():
 		restart.Until, restart.Seen = restart.Next.Finished.At(), restart.Next.Seen
@@ -84,8 +84,14 @@ func (restart *Restart) ends(started, next time.Time) {
 	pod, ended := restart.Pod, restart.Ended
 	end := ended.Finished.Before(next)
 	restart.From = evidence.Latest(end.At(), started)
-	restart.Killed, restart.From = killedBy(pod, restart.container, ended, restart.From)
-	if restart.Killed == nil {
+	by := restart.From
+	if end.SecondOnly() { // it may have ended at the end of that, and what killed it was said before
+		by = evidence.Latest(by, evidence.Earliest(end.LastOfSecond(), next))
+	}
+	var killed time.Time
+	if restart.Killed, killed = killedBy(pod, restart.container, ended, by); restart.Killed != nil {
+		restart.From, end = killed, end.Before(by)
+	} else {
 		// Who is restarted for it is killed after it.
 		at := pod.RestartedAllFrom(restart.container, ended.Finished.Earliest, restart.From)
 		restart.From = evidence.Latest(evidence.Earliest(restart.From, at), started)

@@ -66,6 +66,12 @@ func (m Moment) At() time.Time {
 	return m.Latest
 }
 
+// SecondOnly reports whether no more is known than the second that the API states.
+func (m Moment) SecondOnly() bool { return m.Latest.IsZero() && !m.Earliest.IsZero() }
+
+// LastOfSecond is the end of that second.
+func (m Moment) LastOfSecond() time.Time { return m.Earliest.Add(time.Second - time.Nanosecond) }
+
 // Before narrows a moment by an effect of it: a cause is not later than its
 // effect, but stays in the second the API states.
 func (m Moment) Before(effect time.Time) Moment {

@@ -36,6 +36,9 @@ func (p *Pod) KilledUnreported(container *Container, r *Run) (failed Occurrence,
 	}
 	// The end is known to the second.
 	from, until := r.Finished.Earliest.Add(-container.longestKill-time.Second), r.Finished.At()
+	if r.Finished.SecondOnly() {
+		until = r.Finished.LastOfSecond()
+	}
 	for o := range p.OccurrencesOf(reasonUnhealthy, container) {
 		if o.At.Before(from) || o.At.Before(r.Started.Earliest) || o.At.After(until) || !o.At.After(failed.At) {
 			continue
