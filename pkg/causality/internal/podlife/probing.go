@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // defaultProbePeriod is that of a probe which states none
@@ -55,7 +56,7 @@ const spamBurst = 25
 // where the probe fails. It went away within a period of that. The time is zero where that
 // does not follow, as when the kubelet had said so much that it may have left Events out.
 func (p *Pod) SilentSince(t time.Time) (since time.Time, period time.Duration) {
-	var last time.Time
+	var last, heard time.Time
 	said := int32(0)
 	for _, ev := range p.Events {
 		if ev.First().After(t) {
@@ -63,14 +64,18 @@ func (p *Pod) SilentSince(t time.Time) (since time.Time, period time.Duration) {
 		}
 		o := ev.Until(t)
 		said += o.Count
-		if ev.Reason == reasonUnhealthy {
+		if ev.Component == attr.ServiceKubelet {
+			heard = evidence.Latest(heard, o.At)
+		}
+		// A probe that passes is not told of, and a container that does not run is not probed.
+		if c := p.container(ev.Container); ev.Reason == reasonUnhealthy && c != nil && !c.readyAt(t) && c.RunningAt(t) {
 			last = evidence.Latest(last, o.At)
 		}
 	}
 	for _, container := range p.Containers {
 		period = max(period, container.probePeriod)
 	}
-	if said >= spamBurst || last.IsZero() || t.Sub(last) <= 2*period {
+	if said >= spamBurst || last.IsZero() || heard.After(last) || t.Sub(last) <= 2*period {
 		return time.Time{}, period
 	}
 	return last, period
