@@ -135,7 +135,8 @@ func (e *Engine) nodeCauseOfRestart(restart *build.Restart) *nodes.Disruption {
 		case nodes.Rebooted:
 			// The run was cut off when the machine went down, whenever that
 			// was; the next one came after it was up.
-			if again.IsZero() || !again.Before(at.Add(-d.Lead())) {
+			backedOff := restart.Container().SaidBackOff(restart.Ended.Finished.Earliest, at.Add(-d.Lead())) // it had ended by itself
+			if !backedOff && (again.IsZero() || !again.Before(at.Add(-d.Lead()))) {
 				return d
 			}
 		case nodes.KubeletRestarted:

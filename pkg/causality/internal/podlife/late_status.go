@@ -64,9 +64,9 @@ func (c *Container) saidOfCrash(r *Run) string {
 	return said
 }
 
-// saidBackOff reports whether the status said in a span of time that the kubelet backs off
+// SaidBackOff reports whether the status said in a span of time that the kubelet backs off
 // from a container that crashed.
-func (c *Container) saidBackOff(from, until time.Time) bool {
+func (c *Container) SaidBackOff(from, until time.Time) bool {
 	for _, w := range c.Waits {
 		if w.reason == crashLoopBackOff && w.from.Known() && !w.from.At().Before(from) && !w.from.At().After(until) {
 			return true

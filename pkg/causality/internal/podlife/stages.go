@@ -154,7 +154,7 @@ func (s *stager) crashedBefore(m milestone) {
 	}
 	if from := cmp.Or(s.starting, s.idle); m.At.Sub(from) >= backOffPeriod {
 		s.crashed(from, crashLoopBackOff)
-		s.unsaid = !s.line.saidBackOff(from, m.At)
+		s.unsaid = !s.line.SaidBackOff(from, m.At)
 	}
 }
 
