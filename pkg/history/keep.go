@@ -3,7 +3,6 @@ package history
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,46 +48,40 @@ type keeping struct {
 	err      error // the first
 }
 
-// keep writes traces, and drops what is too old.
-func keep(t tables, c *codec, traces []spans.Trace, oldest time.Time) error {
-	return t.update(func(tx writer) error {
+// maxDrop is how many traces are dropped at once. Their records are in pages all over the file, each of
+// which is written anew, and the old ones are free for the next change only.
+const maxDrop = 256
+
+// keep writes traces, and drops some of what is too old. It reports whether there is more of that.
+func keep(t tables, c *codec, traces []spans.Trace, oldest time.Time) (more bool, err error) {
+	err = t.update(func(tx writer) error {
 		k := &keeping{writer: tx, codec: c}
 		k.err = load(tx, tableMeta, keyCounters, &k.counters)
 		for i := range traces {
 			k.trace(&traces[i])
 		}
 		if !oldest.IsZero() {
-			k.forget(func(last int64) bool { return last < nanoseconds(oldest) })
+			_, more = k.forget(maxDrop, func(last int64) bool { return last < nanoseconds(oldest) })
 		}
 		k.store(tableMeta, keyCounters, &k.counters)
 		return k.err
 	})
+	return more && err == nil, err
 }
 
 // shrink drops the traces that have ended first: about so many that what is left takes no more
-// than it may, if all are alike. It reports whether there were any.
-func shrink(t tables, c *codec, target int64) (some bool, err error) {
+// than it may, if all are alike, and no more than so many at once. It reports whether there were any.
+func shrink(t tables, c *codec, target int64, atOnce int) (some bool, err error) {
 	used := max(t.used(), 1)
-	defer func() {
-		if errors.Is(err, errFull) {
-			err = fmt.Errorf("%w: there is no room left to drop anything: %w", errDamaged, err)
-		}
-		some = some && err == nil
-	}()
 	err = t.update(func(tx writer) error {
 		k := &keeping{writer: tx, codec: c}
 		k.err = load(tx, tableMeta, keyCounters, &k.counters)
-		most := int64(float64(k.counters.Changes)*float64(used-target)/float64(used)) + 1
-		n := int64(0)
-		k.forget(func(int64) bool {
-			n++
-			return n <= most
-		})
-		some = n > 0
+		most := int(float64(k.counters.Changes)*float64(used-target)/float64(used)) + 1
+		some, _ = k.forget(min(most, atOnce), func(int64) bool { return true })
 		k.store(tableMeta, keyCounters, &k.counters)
 		return k.err
 	})
-	return some, err
+	return some && err == nil, err
 }
 
 // load reads what store wrote; nothing if there is nothing.
@@ -329,16 +322,20 @@ func loadRow(r reader, p place, to *Summary) error {
 	return err
 }
 
-// forget drops traces, those that have ended first, as long as it is to.
-func (k *keeping) forget(drop func(last int64) bool) {
+// forget drops traces, those that have ended first, as long as it is to, and so many at most. It reports
+// whether there were any, and whether there are more.
+func (k *keeping) forget(most int, drop func(last int64) bool) (some, more bool) {
 	var gone []trace.TraceID
 	for key := range from(k, tableEnds, nil) {
 		last, id, ok := cutEndKey(key)
 		if !ok {
 			k.failed(fmt.Errorf("table %s: %w", tableEnds, errDamaged))
-			return
+			return false, false
 		}
 		if !drop(last) {
+			break
+		}
+		if more = len(gone) == most; more {
 			break
 		}
 		gone = append(gone, id)
@@ -346,6 +343,7 @@ func (k *keeping) forget(drop func(last int64) bool) {
 	for _, id := range gone {
 		k.drop(id)
 	}
+	return len(gone) > 0, more
 }
 
 // drop drops all that there is of a trace.

@@ -47,8 +47,8 @@ type store struct {
 	wake   chan struct{}
 	closed bool
 	ended  chan struct{}
-	// using are those who read the tables.
-	using   sync.WaitGroup
+	// using are those who read the tables, but for those who began before it was another.
+	using   *sync.WaitGroup
 	answers answers
 }
 
@@ -70,7 +70,7 @@ func newStore(o Options, t tables, anew func() (tables, error)) *store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &store{
-		options: o, aged: aged, codec: newCodec(), anew: anew, tables: t,
+		options: o, aged: aged, codec: newCodec(), anew: anew, tables: t, using: new(sync.WaitGroup),
 		moved: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	go s.run()
@@ -192,29 +192,66 @@ func (s *store) write(batch []spans.Trace) (err error) {
 	if s.options.MaxAge > 0 {
 		oldest = s.aged().Add(-s.options.MaxAge)
 	}
-	err = keep(s.tables, s.codec, batch, oldest)
-	for some := true; some && errors.Is(err, errFull); {
-		if some, err = shrink(s.tables, s.codec, s.tables.used()*15/16); err == nil {
-			err = keep(s.tables, s.codec, batch, oldest)
-		}
+	more, err := s.keepInRoom(batch, oldest)
+	for err == nil && more {
+		more, err = s.keepInRoom(nil, oldest)
 	}
 	for some := true; err == nil && some && s.tables.used() > s.options.MaxBytes; {
-		some, err = shrink(s.tables, s.codec, s.options.MaxBytes)
+		some, err = s.shrink(s.options.MaxBytes)
 	}
-	s.noteDamage(err)
+	s.noteDamage(s.tables, err)
 	if errors.Is(err, errDamaged) && len(batch) > 0 {
 		if err = s.renew(); err == nil {
-			err = keep(s.tables, s.codec, batch, oldest)
+			_, err = keep(s.tables, s.codec, batch, oldest)
 		}
 	}
 	return err
 }
 
-func (s *store) noteDamage(err error) {
+// keepInRoom keeps a batch. Where there is no room for it, what has ended first is dropped.
+func (s *store) keepInRoom(batch []spans.Trace, oldest time.Time) (more bool, err error) {
+	more, err = keep(s.tables, s.codec, batch, oldest)
+	if errors.Is(err, errFull) {
+		s.awaitReaders()
+		more, err = keep(s.tables, s.codec, batch, oldest)
+	}
+	for some := true; some && errors.Is(err, errFull); {
+		if some, err = s.shrink(s.tables.used() * 15 / 16); err == nil {
+			more, err = keep(s.tables, s.codec, batch, oldest)
+		}
+	}
+	return more, err
+}
+
+// shrink drops some of what has ended first, fewer at once where there is no room to drop more.
+func (s *store) shrink(target int64) (some bool, err error) {
+	some, err = shrink(s.tables, s.codec, target, maxDrop)
+	for n := maxDrop / 4; errors.Is(err, errFull) && n > 0; n /= 4 {
+		s.awaitReaders()
+		some, err = shrink(s.tables, s.codec, target, n)
+	}
+	if errors.Is(err, errFull) {
+		err = fmt.Errorf("%w: there is no room left to drop anything: %w", errDamaged, err)
+	}
+	return some, err
+}
+
+// awaitReaders waits for those who read the tables. What was dropped since they began takes its room
+// until they are done.
+func (s *store) awaitReaders() {
+	s.mu.Lock()
+	before := s.using
+	s.using = new(sync.WaitGroup)
+	s.mu.Unlock()
+	before.Wait()
+}
+
+// noteDamage notes what was found in tables. Those that were begun anew since are not damaged by it.
+func (s *store) noteDamage(in tables, err error) {
 	if errors.Is(err, errDamaged) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.damaged == nil {
+		if s.damaged == nil && s.tables == in {
 			s.damaged = err
 			s.nudge()
 		}
@@ -236,7 +273,12 @@ func (s *store) renew() error {
 	s.options.Log.Error("the history of changes is damaged, and begins anew", "error", why)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tables, s.damaged = t, nil
+	old, using := s.tables, s.using
+	s.tables, s.using, s.damaged = t, new(sync.WaitGroup), nil
+	go func() { // a database that panicked may keep its locks, and then this never ends
+		using.Wait()
+		_ = old.close() // else the file that was set aside and is replaced takes its room until the process ends
+	}()
 	return nil
 }
 
@@ -247,8 +289,9 @@ func (s *store) use() (t tables, done func(), err error) {
 	if s.closed {
 		return nil, nil, errClosed
 	}
-	s.using.Add(1)
-	return s.tables, s.using.Done, nil
+	using := s.using // it may be another by then
+	using.Add(1)
+	return s.tables, using.Done, nil
 }
 
 // view has a snapshot of the tables read.
@@ -259,7 +302,7 @@ func (s *store) view(read func(reader) error) error {
 	}
 	defer done()
 	err = t.view(read)
-	s.noteDamage(err)
+	s.noteDamage(t, err)
 	return err
 }
 

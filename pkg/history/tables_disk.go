@@ -18,14 +18,19 @@ const (
 	fileName = "history.db"
 	// format is the version of what is in it.
 	format = "1"
-	// headroom is how much of the bound is left free, half of it at most, for what a change of
-	// the tables takes until it is through: pages are not written over.
+	// headroom is how much of the bound is left free at least, half of it at most, for what a
+	// change of the tables takes until it is through: pages are not written over. spare is which
+	// part of a large bound is: what is dropped from more pages takes more of them.
 	headroom = 4 << 20
+	spare    = 32
 	// pageBytes is the size of a page: on every system the same, so that a directory can be
 	// moved to another.
 	pageBytes = 4096
-	// growBy is which part of the bound the file grows by at once.
-	growBy = 64
+	// growBy is which part of the bound the file grows by at once, and maxGrow how much that is at
+	// most. The database refuses to come nearer to its bound than that, so it must be less than what
+	// is left free: else the file is full before it is known to be.
+	growBy  = 64
+	maxGrow = headroom / 8
 	// copyBytes is how much is copied at once to a file that is written anew.
 	copyBytes = 1 << 20
 )
@@ -46,7 +51,7 @@ func Open(dir string, o Options) (Store, error) {
 		o.MaxBytes = DefaultDiskBytes
 	}
 	most := o.MaxBytes
-	o.MaxBytes -= min(headroom, most/2)
+	o.MaxBytes, _ = bounds(most)
 	path := filepath.Join(dir, fileName)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the history of changes: %w", err)
@@ -62,6 +67,11 @@ func Open(dir string, o Options) (Store, error) {
 		return nil, fmt.Errorf("the history of changes: %w", err)
 	}
 	return newStore(o, t, func() (tables, error) { return openAnew(path, most) }), nil
+}
+
+// bounds are how much of a file of at most so many bytes may be used, and how much it grows by at once.
+func bounds(most int64) (used, grow int64) {
+	return most - min(max(headroom, most/spare), most/2), min(most/growBy, maxGrow)
 }
 
 const asideSuffix = ".corrupt"
@@ -95,7 +105,7 @@ func openSmaller(path string, most, target int64) (tables, error) {
 		return nil, err
 	}
 	for some := true; some && large.used() > target; {
-		if some, err = shrink(large, newCodec(), target); err != nil {
+		if some, err = shrink(large, newCodec(), target, maxDrop); err != nil {
 			return nil, errors.Join(err, large.close())
 		}
 	}
@@ -148,7 +158,8 @@ func openFile(path string, most int64) (*bolt.DB, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if most > 0 {
-		db.AllocSize = int(most / growBy)
+		_, grow := bounds(most)
+		db.AllocSize = int(grow)
 	}
 	return db, nil
 }
