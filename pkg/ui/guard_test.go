@@ -35,7 +35,7 @@ func TestHeaders(t *testing.T) {
 	for _, path := range []string{"/", changePath(1), "/overview", "/changes.json", "/assets/script.js", "/nothing", changePath(1) + "/tree.txt"} {
 		answer := get(t, h, path)
 		for header, want := range map[string]string{
-			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
 			"Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Access-Control-Allow-Origin": "",
 		} {
 			if got := answer.Header().Get(header); got != want {
@@ -137,10 +137,16 @@ func TestToken(t *testing.T) {
 // login sends the form. site is from where, as a browser says it.
 func login(t *testing.T, h http.Handler, given, next, site string) *httptest.ResponseRecorder {
 	t.Helper()
+	return loginWith(t, h, given, next, "Sec-Fetch-Site", site)
+}
+
+// loginWith sends the form with one more header.
+func loginWith(t *testing.T, h http.Handler, given, next, header, value string) *httptest.ResponseRecorder {
+	t.Helper()
 	form := url.Values{"token": {given}, "next": {next}}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://rollspan.example/login", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Sec-Fetch-Site", site)
+	r.Header.Set(header, value)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -163,6 +169,24 @@ func TestLoginRefused(t *testing.T) {
 	} {
 		if got := "./" + localPath(next); got != want {
 			t.Errorf("after the login %q leads to %q, want %q", next, got, want)
+		}
+	}
+}
+
+// By plain HTTP a browser says only by Origin from where a form comes, unless the host is localhost. It says
+// "null" there where a page wants no referrers at all: then nobody could log in.
+func TestLoginByPlainHTTP(t *testing.T) {
+	h := NewHandler(Options{History: shop(t), TokenFile: tokenFile(t, token), Now: now})
+	if policy := get(t, h, "/login").Header().Get("Referrer-Policy"); policy == "no-referrer" || policy == "" {
+		t.Errorf("the form has the Referrer-Policy %q", policy)
+	}
+	for origin, want := range map[string]int{
+		"http://rollspan.example": http.StatusSeeOther,
+		"http://evil.example":     http.StatusForbidden, "http://rollspan.example.evil.example": http.StatusForbidden, "null": http.StatusForbidden,
+	} {
+		answer := loginWith(t, h, token, "", "Origin", origin)
+		if answer.Code != want || (len(answer.Result().Cookies()) > 0) != (want == http.StatusSeeOther) {
+			t.Errorf("a form from %s: %d, want %d", origin, answer.Code, want)
 		}
 	}
 }

@@ -2,6 +2,9 @@ package ui
 
 import (
 	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +131,35 @@ func TestKeys(t *testing.T) {
 	b.waitPath("/overview")
 	b.press("g")
 	b.waitPath("/")
+}
+
+// Somebody logs in at another machine, by plain HTTP, of which a browser trusts nothing.
+func TestLogin(t *testing.T) {
+	const token = "0123456789abcdef"
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store, _ := shop()
+	server := httptest.NewServer(rollspan.NewHandler(rollspan.Options{History: store, Now: later, TokenFile: file}))
+	t.Cleanup(server.Close)
+	b := visit(t, strings.Replace(server.URL, "127.0.0.1", elsewhere, 1))
+	b.goTo("/?q=web")
+	b.waitPath("/login")
+	for _, given := range []string{"wrong", token} {
+		b.wait(`document.activeElement.name === "token"`)
+		b.press(given, kb.Enter)
+		if given != token {
+			b.waitText("[role=alert]", "that is not the token")
+		}
+	}
+	b.waitPath("/?q=web")
+	b.waitText("#done tr", "pull image 40.0 s")
+	for _, w := range b.forgive() {
+		if !strings.Contains(w, "403") && !strings.Contains(w, "Cross-Origin-Opener-Policy") { // the wrong token, and what needs TLS
+			t.Errorf("the browser complains: %s", w)
+		}
+	}
 }
 
 // What is in progress moves, and is explained when it is over.
