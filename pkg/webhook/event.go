@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -341,11 +342,17 @@ func namespaceOf(objects []Object) string {
 	return objects[0].Namespace
 }
 
+// kindOf is the kind of the object that has changed. The run of a CronJob's Job is one of the Job: the CronJob
+// itself has changed where no Job is named.
 func kindOf(objects []Object) string {
 	if len(objects) == 0 {
 		return ""
 	}
-	return objects[0].Kind
+	kind := objects[0].Kind
+	if kind == "CronJob" && slices.ContainsFunc(objects, func(o Object) bool { return o.Kind == "Job" }) {
+		return "Job"
+	}
+	return kind
 }
 
 // subject is an object as kubectl would name it, behind its namespace.

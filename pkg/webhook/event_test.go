@@ -19,6 +19,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/alarms"
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/internal/replaytest"
+	"github.com/rollspan/rollspan/pkg/metrics"
 	"github.com/rollspan/rollspan/pkg/otlp"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
@@ -51,7 +52,7 @@ func TestEventsOfRecordings(t *testing.T) {
 	ids := map[string]bool{}
 	for _, file := range files {
 		for _, tr := range replay(t, file) {
-			e, _, ok := teller.finished(&tr)
+			e, facts, ok := teller.finished(&tr)
 			root := tr.Root()
 			outcome, over := root.Attribute(attr.OutcomeKey)
 			change, _ := root.Attribute(attr.ChangeKey)
@@ -65,6 +66,9 @@ func TestEventsOfRecordings(t *testing.T) {
 				t.Errorf("%s: %s has an ID that another event has: %s", file, root.Name, e.ID)
 			}
 			ids[e.ID] = true
+			if c, _ := metrics.ReadChange(root); facts[fieldKind] != c.Kind {
+				t.Errorf("%s: %s is filtered as of a %s, and counted as of a %s", file, root.Name, facts[fieldKind], c.Kind)
+			}
 			received, data := receive(t, e)
 			if want := root.TraceID.String() + "-" + root.SpanID.String(); received.ID() != want {
 				t.Errorf("the ID of %s is %s, want %s", root.Name, received.ID(), want)
