@@ -55,7 +55,7 @@ type Alarm struct {
 	Message string
 	// Since is when it began, by the cluster's clock.
 	Since time.Time
-	// Count is how often the Event happened by then; 1 where it is none.
+	// Count is how often the Event happened within Quiet by then; 1 where it is none.
 	Count int
 	// Resource describes the object by the semantic conventions, as the Resource of spans
 	// about it does. It is shared, so nobody writes to it.
@@ -69,7 +69,7 @@ type Alarm struct {
 // MaxMessage is how long the message of an alarm may be, in bytes.
 const MaxMessage = 1024
 
-// Sink is told of each alarm when it begins, and not again before it has been over for Quiet.
+// Sink is told of each alarm when it begins, and not again before what it is for was not so for Quiet.
 // It is called from the goroutine that feeds the engine, so it must not wait, and only in the
 // process that sends, if there are several. One that has just taken over tells what began in the
 // half a minute before, which the one before may have told, too. Alarms that were on when rollspan
@@ -78,6 +78,6 @@ type Sink interface {
 	Begin(Alarm)
 }
 
-// Quiet is how long nothing must be heard of an alarm that Events raise until it is over. It is
-// also the range that the rules look back over.
+// Quiet is how long nothing must be heard of an alarm that Events raise until it is over, or less than it takes
+// for it to begin. It is also the range that the rules look back over.
 const Quiet = 15 * time.Minute

@@ -74,11 +74,40 @@ type key struct {
 	object Object
 }
 
-// state is that of an alarm which is on.
+// state is that of an alarm which is on, or may be soon.
 type state struct {
-	last  time.Time // when it was heard of last
-	times int       // how often an Event has happened
-	began bool
+	last time.Time // when it was heard of last
+	// times are when an Event has happened within Quiet: as many as it takes for the alarm to begin, or a few
+	// more where it was told of several times at once. enough is when they were that many last.
+	times  []times
+	enough time.Time
+	began  bool
+}
+
+// times are some at which an Event has happened.
+type times struct {
+	at time.Time
+	n  int
+}
+
+// happened notes that an Event has happened, and reports how often it has within Quiet, and whether an alarm
+// begins with that which takes so many.
+func (s *state) happened(at time.Time, n, from int) (all int, begins bool) {
+	s.times = append(slices.DeleteFunc(s.times, func(t times) bool { return at.Sub(t.at) > Quiet }), times{at, n})
+	for _, t := range s.times {
+		all += t.n
+	}
+	rest := all
+	for rest-s.times[0].n >= from {
+		rest -= s.times[0].n
+		s.times = slices.Delete(s.times, 0, 1)
+	}
+	if all < from {
+		return all, false
+	}
+	begins = !s.began || at.Sub(s.enough) > Quiet
+	s.began, s.enough = true, at
+	return all, begins
 }
 
 // untold is an alarm that began while this process did not lead.
@@ -168,13 +197,13 @@ func (w *Watch) event(o causality.Observation, ev *corev1.Event) {
 			object.UID, node = "", about.Name // kubelets give the node's name for it
 		}
 		s := w.heard(key{a.name, object}, o.Time)
-		if s.times += n; s.began || s.times < a.from {
+		count, begins := s.happened(o.Time, n, max(a.from, 1))
+		if !begins {
 			continue
 		}
-		s.began = true
 		w.begin(Alarm{
 			Name: a.name, Severity: a.severity, Object: object, Node: strings.Clone(spans.CutTo(node, maxIdentity)), Reason: ev.Reason, Message: ev.Message,
-			Since: lastOf(ev, o.Time), Count: s.times, Resource: resourceOf(object),
+			Since: lastOf(ev, o.Time), Count: count, Resource: resourceOf(object),
 		})
 	}
 }
@@ -399,7 +428,7 @@ func (w *Watch) heard(k key, now time.Time) *state {
 	if s == nil || now.Sub(s.last) > Quiet {
 		if s == nil && len(w.active) >= maxActive {
 			w.options.Metrics.Untold()
-			return &state{last: now, began: true}
+			return &state{last: now, began: true, enough: now}
 		}
 		s = &state{}
 		w.active[k] = s

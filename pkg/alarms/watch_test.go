@@ -261,6 +261,47 @@ func TestEventsRaiseAlarms(t *testing.T) {
 	}
 }
 
+// What is an alarm only where it happens often is one where that is within a quarter of an hour, however long
+// it goes on; and again when it was less for as long.
+func TestOftenIsWithinAWhile(t *testing.T) {
+	s := newStory(t)
+	n := int32(0)
+	probe := func(times int, every time.Duration) (began []string) {
+		for range times {
+			n++
+			s.see(watch.Modified, s.event("probe", n, "Pod", "Unhealthy", "Readiness probe failed"))
+			began = append(began, s.tick(nil, nil)...)
+			s.pass(every)
+		}
+		return began
+	}
+	const on = "PodUnhealthy Pod/web-1: Unhealthy"
+	s.want("now and then", probe(12, 10*time.Minute))
+	s.pass(time.Minute)
+	s.want("eight times more within a minute", probe(8, 6*time.Second))
+	n++
+	s.see(watch.Modified, s.event("probe", n, "Pod", "Unhealthy", ""))
+	s.watch.Tick(s.now, nil, nil, nil)
+	if len(s.began) != 1 || s.began[0].Count != 10 {
+		t.Errorf("the tenth within a quarter of an hour: %+v", s.began)
+	}
+	s.began = nil
+	s.pass(5 * time.Minute)
+	s.want("it goes on", probe(30, 6*time.Second))
+	s.want("now and then again", probe(8, 6*time.Minute))
+	s.want("and it begins again", probe(30, 6*time.Second), on)
+	s.pass(time.Minute)
+	n += 39
+	s.want("several times at once", probe(1, time.Minute))
+	s.pass(Quiet)
+	n += 39
+	s.see(watch.Modified, s.event("probe", n, "Pod", "Unhealthy", ""))
+	s.watch.Tick(s.now, nil, nil, nil)
+	if len(s.began) != 1 || s.began[0].Count != 39 {
+		t.Errorf("several times at once, after it was over: %+v", s.began)
+	}
+}
+
 // A standby tells nobody. When it is elected it tells what has begun since the one before may have
 // died, and nothing that this one has told for certain.
 func TestOneTells(t *testing.T) {
