@@ -304,7 +304,7 @@ func (w *Watch) Finished(t spans.Trace) {
 func (w *Watch) ofRollout(root *spans.Span, c *metrics.Change) (_ Alarm, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	of := Object{Kind: c.Kind, Namespace: c.Namespace, Name: c.Workload}
+	of := Object{Kind: c.Kind, Namespace: c.Namespace, Name: c.Name}
 	a := Alarm{
 		Object: of, Workload: of, Since: root.End, Count: 1, Resource: root.Resource, TraceID: root.TraceID, SpanID: root.SpanID,
 		Reason: c.Reason, Message: root.Message,
@@ -313,6 +313,9 @@ func (w *Watch) ofRollout(root *spans.Span, c *metrics.Change) (_ Alarm, ok bool
 	case attr.OutcomeFailed:
 		a.Name = RolloutFailed
 	case attr.OutcomeComplete:
+		if c.Workload == "" {
+			return Alarm{}, false // what comes once was never slower or quicker
+		}
 		median, slow := w.slow.add(of, c.Took, root.End)
 		w.options.Metrics.Rollout(of.Namespace, of.Name, of.Kind, slow)
 		if !slow {

@@ -480,6 +480,31 @@ func TestRollouts(t *testing.T) {
 	}
 }
 
+// What comes once, as a ReplicaSet that no Deployment has, is compared with no other. If it fails it is named.
+func TestRolloutsThatComeOnce(t *testing.T) {
+	s := newStory(t)
+	for kind, key := range map[string]string{"ReplicaSet": "k8s.replicaset.name", "ReplicationController": "k8s.replicationcontroller.name"} {
+		once := func(name, outcome string, took time.Duration) {
+			tr := rollout(outcome, took)
+			tr.Spans[0].Resource[1] = attribute.String(key, name)
+			s.watch.Finished(tr)
+		}
+		for i := range 2 * fewest {
+			once(fmt.Sprint("web-", i), "complete", time.Second)
+		}
+		once("migrate-1", "complete", 10*time.Minute)
+		s.want("one of another took longer", s.tick(nil, nil))
+		once("web-9", "failed", time.Minute)
+		if len(s.began) != 1 || s.began[0].Workload != (Object{Kind: kind, Namespace: "shop", Name: "web-9"}) || s.began[0].Object != s.began[0].Workload {
+			t.Errorf("there began %+v", s.began)
+		}
+		s.began = nil
+	}
+	if all := s.samples("rollspan_slow_rollouts_total"); len(all) > 0 || len(s.watch.slow) > 0 {
+		t.Errorf("there are %q, and %d workloads are remembered", all, len(s.watch.slow))
+	}
+}
+
 // The names are those that rules, dashboards and documentation know.
 func TestNames(t *testing.T) {
 	for name, severity := range Names() {

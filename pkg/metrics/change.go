@@ -14,11 +14,11 @@ import (
 // change is what a root span says of its change.
 type change struct {
 	namespace string
-	// kind is the workload's, or Node; workload is its name, empty for what
-	// does not last.
-	kind, workload string
-	change         attr.Change
-	outcome        attr.Outcome
+	// kind is the workload's, or Node, and name its name; workload is the same, but
+	// the CronJob's for a Job, and empty for what does not last.
+	kind, workload, name string
+	change               attr.Change
+	outcome              attr.Outcome
 	// reason is why it failed; empty if it did not.
 	reason  string
 	seconds float64
@@ -45,7 +45,7 @@ func readChange(s *spans.Span) (change, bool) {
 	if c.change == "" || c.change == attr.ChangeActivity || c.outcome == attr.OutcomeOpen {
 		return change{}, false
 	}
-	c.kind, c.workload = subject(s)
+	c.kind, c.workload, c.name = subject(s)
 	for p, seconds := range attr.PhasesOf(s.Attributes) {
 		c.phases = append(c.phases, phase{p, seconds})
 	}
@@ -63,7 +63,7 @@ var kinds = []struct {
 	{"Deployment", semconv.K8SDeploymentNameKey, true},
 	{"StatefulSet", semconv.K8SStatefulSetNameKey, true},
 	{"DaemonSet", semconv.K8SDaemonSetNameKey, true},
-	{"ReplicationController", semconv.K8SReplicationControllerNameKey, true},
+	{"ReplicationController", semconv.K8SReplicationControllerNameKey, false}, // OpenShift makes one for each rollout
 	{"ReplicaSet", semconv.K8SReplicaSetNameKey, false},
 	{"Job", semconv.K8SJobNameKey, false},
 	{"CronJob", semconv.K8SCronJobNameKey, true},
@@ -76,9 +76,10 @@ var customKinds = []string{"Rollout"}
 
 // subject is what a root's change is of. A Job's run goes by the name of the
 // CronJob, which is the same for each run.
-func subject(s *spans.Span) (kind, name string) {
+func subject(s *spans.Span) (kind, workload, name string) {
 	if kind := s.Text(attr.ObjectKindKey); slices.Contains(customKinds, kind) {
-		return kind, s.Text(attr.ObjectNameKey)
+		name := s.Text(attr.ObjectNameKey)
+		return kind, name, name
 	}
 	for _, k := range kinds {
 		name := s.Text(k.name)
@@ -86,19 +87,21 @@ func subject(s *spans.Span) (kind, name string) {
 		case name == "":
 			continue
 		case k.lasts:
-			return k.kind, name
+			return k.kind, name, name
 		}
-		return k.kind, s.Text(semconv.K8SCronJobNameKey)
+		return k.kind, s.Text(semconv.K8SCronJobNameKey), name
 	}
-	return other, ""
+	return other, "", ""
 }
 
 // Change is what a root span says of a change that is over.
 type Change struct {
 	// Namespace, Kind and Workload are as the labels of metrics have them.
 	Namespace, Kind, Workload string
-	Change                    attr.Change
-	Outcome                   attr.Outcome
+	// Name is that of the object, also where it has no label as it comes once.
+	Name    string
+	Change  attr.Change
+	Outcome attr.Outcome
 	// Reason is why it failed; empty if it did not.
 	Reason string
 	Took   time.Duration
@@ -107,5 +110,5 @@ type Change struct {
 // ReadChange reads the root span of a change that is over; of other spans it returns false.
 func ReadChange(s *spans.Span) (Change, bool) {
 	c, ok := readChange(s)
-	return Change{c.namespace, c.kind, c.workload, c.change, c.outcome, c.reason, s.End.Sub(s.Start)}, ok
+	return Change{c.namespace, c.kind, c.workload, c.name, c.change, c.outcome, c.reason, s.End.Sub(s.Start)}, ok
 }

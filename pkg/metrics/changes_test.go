@@ -219,25 +219,26 @@ func TestPhasesAreBounded(t *testing.T) {
 
 func TestSubjects(t *testing.T) {
 	for _, test := range []struct {
-		attributes     map[string]string
-		kind, workload string
+		attributes           map[string]string
+		kind, workload, name string
 	}{
-		{map[string]string{"k8s.deployment.name": "web", "k8s.replicaset.name": "web-1", "k8s.pod.name": "web-1-x", "k8s.node.name": "n"}, "Deployment", "web"},
-		{map[string]string{"k8s.statefulset.name": "db", "k8s.pod.name": "db-0"}, "StatefulSet", "db"},
-		{map[string]string{"k8s.job.name": "backup-291", "k8s.cronjob.name": "backup"}, "Job", "backup"},
-		{map[string]string{"k8s.job.name": "migrate-7"}, "Job", ""},
-		{map[string]string{"k8s.cronjob.name": "backup"}, "CronJob", "backup"},
-		{map[string]string{"k8s.pod.name": "build-1", "k8s.node.name": "n"}, "Pod", ""},
-		{map[string]string{"k8s.node.name": "n"}, "Node", "n"},
-		{map[string]string{"rollspan.object.kind": "Rollout", "rollspan.object.name": "web", "k8s.replicaset.name": "web-1"}, "Rollout", "web"},
-		{map[string]string{"rollspan.object.kind": "Shop"}, "_other", ""},
+		{map[string]string{"k8s.deployment.name": "web", "k8s.replicaset.name": "web-1", "k8s.pod.name": "web-1-x", "k8s.node.name": "n"}, "Deployment", "web", "web"},
+		{map[string]string{"k8s.statefulset.name": "db", "k8s.pod.name": "db-0"}, "StatefulSet", "db", "db"},
+		{map[string]string{"k8s.job.name": "backup-291", "k8s.cronjob.name": "backup"}, "Job", "backup", "backup-291"},
+		{map[string]string{"k8s.job.name": "migrate-7"}, "Job", "", "migrate-7"},
+		{map[string]string{"k8s.cronjob.name": "backup"}, "CronJob", "backup", "backup"},
+		{map[string]string{"k8s.pod.name": "build-1", "k8s.node.name": "n"}, "Pod", "", "build-1"},
+		{map[string]string{"k8s.replicationcontroller.name": "web-7"}, "ReplicationController", "", "web-7"},
+		{map[string]string{"k8s.node.name": "n"}, "Node", "n", "n"},
+		{map[string]string{"rollspan.object.kind": "Rollout", "rollspan.object.name": "web", "k8s.replicaset.name": "web-1"}, "Rollout", "web", "web"},
+		{map[string]string{"rollspan.object.kind": "Shop"}, "_other", "", ""},
 	} {
 		s := &spans.Span{}
 		for k, v := range test.attributes {
 			s.Attributes = append(s.Attributes, attribute.String(k, v))
 		}
-		if kind, workload := subject(s); kind != test.kind || workload != test.workload {
-			t.Errorf("%v: %s %q, want %s %q", test.attributes, kind, workload, test.kind, test.workload)
+		if kind, workload, name := subject(s); kind != test.kind || workload != test.workload || name != test.name {
+			t.Errorf("%v: %s %q %q, want %s %q %q", test.attributes, kind, workload, name, test.kind, test.workload, test.name)
 		}
 	}
 }
