@@ -462,11 +462,7 @@ func (p *pages) related(ctx context.Context, list []spans.Span, own history.ID) 
 			}
 			seen[key] = true
 			to := related{Meaning: cmp.Or(meanings[meaning], visible(strings.ReplaceAll(string(meaning), "_", " ")), "linked to"), Name: "trace " + l.TraceID.String()}
-			if told, err := p.History.Trace(ctx, l.TraceID); err == nil {
-				s := &told[0]
-				if at := slices.IndexFunc(told, func(s history.Summary) bool { return s.ID.Root == l.SpanID }); at >= 0 {
-					s = &told[at]
-				}
+			if s := p.linked(ctx, l); s != nil {
 				to.Address = "change/" + s.ID.String()
 				to.Name = fmt.Sprintf("%s, %s, %s", visible(s.Object()), changeOf(s), outcomeOf(s.Outcome).Word)
 			} else if out := p.link(l.TraceID, l.SpanID, list[i].Start, list[i].End); out != "" {
@@ -476,6 +472,20 @@ func (p *pages) related(ctx context.Context, list []spans.Span, own history.ID) 
 		}
 	}
 	return out
+}
+
+// linked is the change that a link leads to; nil if it is not here. The trace alone does not say which it is: a
+// deployer's changes share one, and a link to his own span leads to none of them.
+func (p *pages) linked(ctx context.Context, l spans.Link) *history.Summary {
+	told, err := p.History.Trace(ctx, l.TraceID)
+	if err != nil {
+		return nil
+	}
+	at := slices.IndexFunc(told, func(s history.Summary) bool { return s.ID.Root == l.SpanID })
+	if at < 0 {
+		return nil
+	}
+	return &told[at]
 }
 
 // linksOf are those of a span, also to other spans of its change.

@@ -204,6 +204,31 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
+// A deployer's span leads to the backend, which has it, and not to what he deployed before with it. Nor does a link
+// to a change that is not here lead to another one of its trace.
+func TestDeployer(t *testing.T) {
+	deployer := trace.SpanID{77}
+	for meaning, words := range map[attr.Link]string{attr.LinkContext: "deployed by", attr.LinkSupersedes: "cut short"} {
+		store := history.NewMemory(history.Options{Now: now})
+		deployed := rollout(2, "shop", "web", 2, attr.OutcomeComplete, began, time.Second)
+		deployed.Spans[0].ParentID = deployer
+		store.Add(deployed)
+		scale := rollout(4, "shop", "cart", 2, attr.OutcomeComplete, began.Add(time.Minute), time.Second)
+		scale.Spans[0].Links = []spans.Link{{TraceID: trace.TraceID{2}, SpanID: deployer, Attributes: []attribute.KeyValue{attr.LinkTypeKey.String(string(meaning))}}}
+		store.Add(scale)
+		h := NewHandler(Options{History: store, Loopback: true, Now: now, TraceURL: func(id trace.TraceID, span trace.SpanID, _, _ time.Time) string {
+			return "https://jaeger.example/trace/" + id.String() + "/" + span.String()
+		}})
+		body := get(t, h, changePath(4)).Body.String()
+		has(t, body, words, "https://jaeger.example/trace/"+trace.TraceID{2}.String()+"/"+deployer.String(), "trace "+trace.TraceID{2}.String())
+		hasNot(t, body, words+" Deployment", changePath(2))
+		scale.Spans[0].Links[0].SpanID = trace.SpanID{2, 1} // that of the rollout
+		scale.Spans[0].TraceID, scale.Spans[0].SpanID = trace.TraceID{5}, trace.SpanID{5, 1}
+		store.Add(spans.Trace{Spans: scale.Spans[:1]})
+		has(t, get(t, h, changePath(5)).Body.String(), words, strings.TrimPrefix(changePath(2), "/"))
+	}
+}
+
 // A backend is led to where its address is one of the web, and nowhere else.
 func TestBackend(t *testing.T) {
 	for address, linked := range map[string]bool{
