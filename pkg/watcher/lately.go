@@ -152,22 +152,7 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 		l.options.Log.Warn("there is too much in the cluster to look for what ended while rollspan was away; it is not told", "since", since)
 	}
 	if !since.IsZero() && !s.failed {
-		history, err := told.history(s)
-		if err != nil {
-			l.options.Log.Error("what ended while rollspan was away is not told; this is a mistake in rollspan", "error", err)
-		}
-		for batch := range slices.Chunk(history.Observations, latelyBatch) {
-			finished = append(finished, k.Observe(batch...)...)
-		}
-		finished = append(finished, k.Advance(told.now)...)
-		var left int
-		records, traces := logRecords(finished)
-		finished, left = told.provenIn(traces)
-		left += history.Undated + told.restless
-		l.unproven.Add(int64(left))
-		l.options.Log.Info("told what ended while rollspan was away, as far as objects and Events prove it",
-			"since", since, "traces", len(finished), "notProven", left)
-		finished = append(finished, recordsSince(records, l.handout.Load().outbox.RecordsSince(), finished)...)
+		finished = l.tellHistory(k, told, s)
 	}
 	var batch []causality.Observation
 	feed := func() {
@@ -187,6 +172,47 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 	}
 	feed()
 	return finished
+}
+
+// tellHistory feeds what led to what the first lists say, and returns what of that is told. The rest is nobody's
+// to send, neither now nor after a restart, which has the history in its journal.
+func (l *Live) tellHistory(k *journal.Keeper, told *lately, s *spool) (finished []spans.Trace) {
+	history, err := told.history(s)
+	if err != nil {
+		l.options.Log.Error("what ended while rollspan was away is not told; this is a mistake in rollspan", "error", err)
+	}
+	var built []spans.Trace
+	for batch := range slices.Chunk(history.Observations, latelyBatch) {
+		built = append(built, k.Observe(batch...)...)
+	}
+	built = append(built, k.Advance(told.now)...)
+	records, traces := logRecords(built)
+	finished, left := told.provenIn(traces)
+	left += history.Undated + told.restless
+	l.unproven.Add(int64(left))
+	l.options.Log.Info("told what ended while rollspan was away, as far as objects and Events prove it",
+		"since", told.since, "traces", len(finished), "notProven", left)
+	finished = append(finished, recordsSince(records, l.handout.Load().outbox.RecordsSince(), finished)...)
+	k.Acknowledge(keysBeside(built, finished)...)
+	return finished
+}
+
+// keysBeside are the keys of what is in some traces and not in others.
+func keysBeside(built, told []spans.Trace) (left []journal.SpanKey) {
+	is := map[journal.SpanKey]bool{}
+	for i := range told {
+		for _, key := range journal.KeysOf(&told[i]) {
+			is[key] = true
+		}
+	}
+	for i := range built {
+		for _, key := range journal.KeysOf(&built[i]) {
+			if !is[key] {
+				left = append(left, key)
+			}
+		}
+	}
+	return left
 }
 
 // lately finds out what ended since a time, of which only the objects and Events of now are

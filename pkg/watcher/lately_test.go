@@ -2,17 +2,22 @@ package watcher
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/failover"
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
 
@@ -81,6 +86,56 @@ func TestWhatEndedLatelyIsTold(t *testing.T) {
 		if got := tell(watermark); got != 0 {
 			t.Errorf("%d rollouts are told that ended before the watermark %s", got, watermark)
 		}
+	}
+}
+
+// What a history has that is not told is nobody's to send: a restart, which reads the history in the journal, does
+// not, and the journal does not wait for it.
+func TestWhatIsNotToldLatelyIsNotToldByARestart(t *testing.T) {
+	r := newReplaced(recorded(t, "rolling-update-undo-scale-restart.jsonl"))
+	keep := func(dir string, now time.Time) (*Live, *journal.Keeper, *collected) {
+		l, sink := newTestLive(t), &collected{}
+		l.options.Clock = clocktesting.NewFakeClock(now)
+		l.options.DataDir = dir
+		l.options.Engine = causality.Options{InProgressAfter: time.Second, Records: func(*corev1.Event) bool { return true }}
+		keeper, err := l.keep(t.Context(), "", sink)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l, keeper, sink
+	}
+	told := map[string]int{}
+	for m := len(r.obs) / 4; m < len(r.obs); m += len(r.obs) / 8 {
+		begin, end := r.obs[0].Time, r.obs[m-1].Time
+		for since, watermark := range map[string]time.Time{"the middle": begin.Add(end.Sub(begin) / 2), "long ago": begin.Add(-time.Hour)} {
+			where := fmt.Sprintf("at observation %d, since %s", m, since)
+			dir := t.TempDir()
+			l, keeper, _ := keep(dir, end)
+			l.handout.Store(&handout{outbox: failover.NewOutbox(failover.Options{})})
+			l.handout.Load().outbox.IgnoreBefore(watermark)
+			l.spool = newSpool()
+			for _, o := range r.there(m) {
+				l.spool.add(o)
+			}
+			finished := l.tellLately(keeper)
+			told[since] += len(finished)
+			for i := range finished {
+				keeper.Acknowledge(journal.KeysOf(&finished[i])...)
+			}
+			if got := keeper.Stats().Unacknowledged; got > 0 {
+				t.Errorf("%s: %d traces wait to be acknowledged that are not told", where, got)
+			}
+			keeper.Tick()
+			if err := errors.Join(keeper.Rest(), keeper.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if _, keeper, sink := keep(dir, end); !keeper.Resumes() || len(sink.traces) > 0 {
+				t.Errorf("%s: a restart tells %d traces; it goes on: %t", where, len(sink.traces), keeper.Resumes())
+			}
+		}
+	}
+	if told["the middle"] == 0 || told["the middle"] >= told["long ago"] {
+		t.Errorf("so many traces are told: %v", told)
 	}
 }
 
