@@ -59,7 +59,7 @@ func (k *Keeper) startCompaction() error {
 		}
 	}
 	cutoff := k.clock.Add(-life)
-	if n, oldest := k.ledger.waiting(); n > 0 && oldest.Before(cutoff) {
+	if n, oldest := k.ledger.waiting(k.given); n > 0 && oldest.Before(cutoff) {
 		cutoff = oldest
 	}
 	c := compactor{

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,12 +10,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/causality/stream"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
+	spankind "github.com/rollspan/rollspan/pkg/spans/kind"
 )
 
 // quiet are the steps of a recording after which nothing is to be told.
@@ -177,6 +181,102 @@ func (to *told) withoutRestarts() *told {
 		}
 	}
 	return out
+}
+
+// TestWhatNoReplayBuilds has a process end with spans that nobody has acknowledged. What the next one builds again
+// is kept until somebody does. What it does not keeps nothing: that of an engine that was closed, as the
+// cluster was restored from a backup, or of flags that the next one does not have.
+func TestWhatNoReplayBuilds(t *testing.T) {
+	const written = 1500 // twice a minute
+	steps := load(t, "rolling-update-undo-scale-restart")
+	never := func() bool { return false }
+	for name, test := range map[string]struct {
+		end   func(t *testing.T, dir string)
+		ack   func() bool
+		waits bool
+	}{
+		"a restore": {ack: always, end: func(t *testing.T, dir string) {
+			l := begin(t, dir, newTold(t), never)
+			l.live(steps[:beforeRollout(steps)])
+			if len(l.Forsake()) == 0 {
+				t.Fatal("nothing is over")
+			}
+			if err := errors.Join(l.Rest(), l.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"other flags": {ack: always, end: func(t *testing.T, dir string) {
+			o := causality.Options{Records: func(*corev1.Event) bool { return true }}
+			k, _ := quietly(t, dir, func() journal.Engine { return causality.New(o) }, newTold(t))
+			for _, s := range steps {
+				k.AcknowledgeAll(slices.DeleteFunc(taken(k, s), func(tr spans.Trace) bool { return tr.Record != nil }))
+			}
+			k.Tick()
+			if k.Stats().Unacknowledged == 0 {
+				t.Fatal("no log record waits")
+			}
+			k.Kill()
+		}},
+		"what is built again": {ack: never, waits: true, end: func(t *testing.T, dir string) {
+			l := begin(t, dir, newTold(t), never)
+			l.live(steps)
+			l.Tick()
+			l.Kill()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			test.end(t, dir)
+			to := newTold(t)
+			l := begin(t, dir, to, test.ack)
+			told := len(to.bytes)
+			now := steps[len(steps)-1].now
+			for version := range written {
+				now = now.Add(30 * time.Second)
+				l.hand(l.Observe(nodeAt(version, now)))
+				l.Tick()
+			}
+			if err := l.CompactNow(); err != nil {
+				t.Fatal(err)
+			}
+			waiting := l.Stats().Unacknowledged
+			l.Kill()
+			again := newTold(t)
+			left := begin(t, dir, again, always).Stats().Recovered
+			if (waiting > 0) != test.waits || (left > written) != test.waits {
+				t.Errorf("%d traces wait to be acknowledged, and %d observations are left", waiting, left)
+			}
+			if test.waits && (told == 0 || len(again.bytes) < told) {
+				t.Errorf("of %d spans %d are told again", told, len(again.bytes))
+			}
+		})
+	}
+}
+
+// beforeRollout is how many steps there are before a rollout is told.
+func beforeRollout(steps []step) (n int) {
+	e := newEngine()
+	for i, s := range steps {
+		var out []spans.Trace
+		if s.observation.Object != nil {
+			out = e.Observe(s.observation)
+		} else {
+			out = e.Advance(s.now)
+		}
+		if slices.ContainsFunc(out, func(tr spans.Trace) bool { return tr.Root().Kind == spankind.Rollout }) {
+			return i
+		}
+	}
+	return len(steps)
+}
+
+// nodeAt is a node that says the same in another version.
+func nodeAt(version int, at time.Time) stream.Observation {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: "n", UID: "n", ResourceVersion: fmt.Sprint(1_000_000 + version), Annotations: map[string]string{"large": strings.Repeat("0123", 500)},
+	}}
+	n.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	return stream.Observation{Time: at, Type: watch.Modified, Object: n}
 }
 
 // TestStaysSmall has a pod that is written twice a minute for a week. The journal stays

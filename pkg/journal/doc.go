@@ -50,8 +50,9 @@
 // observation of each object that exists, as a list would have it. From time to time the Keeper
 // writes a mark, which names all objects of which something is still to be told. What belongs
 // together by its owners is a group; a group is cut at the latest mark that does not name it and
-// is older than the life of an Event. So the journal is as large as the cluster and an hour and a half
-// of its stream.
+// is older than the life of an Event. Nor is it cut behind anything that this process, its replay
+// included, has handed out and nobody has acknowledged: the next replay builds that again. So the
+// journal is as large as the cluster and an hour and a half of its stream.
 //
 // This package knows the engine and the span model, and nothing of where objects come from or
 // where spans go. Begin with keeper.go, and with queue.go.

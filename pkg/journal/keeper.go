@@ -557,7 +557,7 @@ func (k *Keeper) Stats() Stats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := k.stats
-	waiting, _ := k.ledger.waiting()
+	waiting, _ := k.ledger.waiting(k.given)
 	out.Unacknowledged = int64(waiting)
 	return out
 }

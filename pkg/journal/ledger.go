@@ -219,10 +219,13 @@ func (l *ledger) isBuilt(key SpanKey) bool {
 	return known
 }
 
-// waiting is how many records are not acknowledged, and when the oldest of them was built.
-func (l *ledger) waiting() (n int, oldest time.Time) {
+// waiting is how many records are not acknowledged, and when the oldest of them was built: of those of which this
+// process has handed something out. What a process before it has, and no replay builds again, nobody ever
+// acknowledges: that is of an engine that was closed, of other flags, or of a segment that is damaged. It is not
+// as good as acknowledged either, as what a torn tail has lost is watched, and so built, once more.
+func (l *ledger) waiting(given map[SpanKey]bool) (n int, oldest time.Time) {
 	for _, r := range l.records {
-		if len(r.left) == 0 {
+		if !r.waits(given) {
 			continue
 		}
 		n++
@@ -231,4 +234,14 @@ func (l *ledger) waiting() (n int, oldest time.Time) {
 		}
 	}
 	return n, oldest
+}
+
+// waits reports whether spans wait to be acknowledged that this process has handed out.
+func (r *builtRecord) waits(given map[SpanKey]bool) bool {
+	for key := range r.left {
+		if given[key] {
+			return true
+		}
+	}
+	return false
 }
