@@ -192,7 +192,7 @@ func TestNewerVersion(t *testing.T) {
 	content := writtenByNewer(t, path)
 	_, err := journal.Open(journal.Options{Dir: dir, New: newEngine})
 	var newer *journal.NewerError
-	if !errors.As(err, &newer) || !strings.Contains(err.Error(), path+" was written by a newer version of rollspan: its format is 4, and this version reads up to 3") {
+	if !errors.As(err, &newer) || !strings.Contains(err.Error(), path+" was written by a newer version of rollspan: its format is 5, and this version reads up to 4") {
 		t.Errorf("%v", err)
 	}
 	if left, err := os.ReadFile(path); err != nil || string(left) != string(content) {

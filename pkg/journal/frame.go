@@ -12,8 +12,8 @@ import (
 )
 
 // Version is the format that is written. Older ones can be read. Since 2 there are positions, and
-// observations that say since when, and since 3 what was missed and waits.
-const Version = 3
+// observations that say since when, since 3 what was missed and waits, and since 4 observations with doubts.
+const Version = 4
 
 const (
 	magic      = "rollspan"

@@ -46,6 +46,16 @@ const (
 	flagNothing // there is no object
 	flagCountUnknown
 	flagSince
+	// flagMore are two that are never there together, as there is an object or none. Both say that a byte
+	// with more flags follows the times, of which two are in the place of these.
+	flagMore = flagJSON | flagNothing
+)
+
+// More flags of an observation.
+const (
+	moreJSON = 1 << iota
+	moreNothing
+	moreDoubts
 )
 
 // protobuf is an object as the API server encodes it.
@@ -56,11 +66,15 @@ type protobuf interface {
 
 // EncodeObservation appends an observation to a record:
 //
-//	kind, flags, time in ns, since when in ns if that is flagged, "apps/v1 Deployment", 0, object
+//	kind, flags, time in ns, since when in ns if that is flagged, more flags and doubts if that is,
+//	"apps/v1 Deployment", 0, object
 //
 // The error is that of an object that cannot be encoded.
 func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
-	flags := byte(0)
+	name, body, flags, err := encodeObject(o.Object)
+	if err != nil {
+		return to, err
+	}
 	switch o.Type {
 	case watch.Modified:
 		flags |= flagModified
@@ -79,32 +93,112 @@ func EncodeObservation(to []byte, o stream.Observation) ([]byte, error) {
 	if !o.Since.IsZero() {
 		flags |= flagSince
 	}
-	var body []byte
-	name := ""
-	if o.Object == nil {
-		flags |= flagNothing
-	} else {
-		apiVersion, kind := o.Object.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
-		name = apiVersion + " " + kind
-		var err error
-		if object, ok := o.Object.(protobuf); ok && isTypeOf(o.Object, name) {
-			body, err = object.Marshal()
-		} else {
-			flags |= flagJSON
-			body, err = json.Marshal(o.Object)
-		}
-		if err != nil {
-			return to, fmt.Errorf("an object of kind %s cannot be encoded: %w", kind, err)
-		}
+	more := byte(0)
+	if len(o.Doubts) > 0 {
+		more, flags = moreBeside(flags)|moreDoubts, flags|flagMore
 	}
 	to = append(to, recObserved, flags)
 	to = appendTime(to, o.Time)
 	if flags&flagSince != 0 {
 		to = appendTime(to, o.Since)
 	}
+	if more != 0 {
+		to = appendDoubts(append(to, more), o.Doubts)
+	}
 	to = append(to, name...)
 	to = append(to, 0)
 	return append(to, body...), nil
+}
+
+// encodeObject returns "apps/v1 Deployment", what an object is encoded as, and the flags that say how.
+func encodeObject(object runtime.Object) (name string, body []byte, flags byte, err error) {
+	if object == nil {
+		return "", nil, flagNothing, nil
+	}
+	apiVersion, kind := object.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
+	name = apiVersion + " " + kind
+	if encoder, ok := object.(protobuf); ok && isTypeOf(object, name) {
+		body, err = encoder.Marshal()
+	} else {
+		flags = flagJSON
+		body, err = json.Marshal(object)
+	}
+	if err != nil {
+		return "", nil, 0, fmt.Errorf("an object of kind %s cannot be encoded: %w", kind, err)
+	}
+	return name, body, flags, nil
+}
+
+// moreBeside are the more flags that are in the place of those of an observation, where both are there.
+func moreBeside(flags byte) (more byte) {
+	if flags&flagJSON != 0 {
+		more |= moreJSON
+	}
+	if flags&flagNothing != 0 {
+		more |= moreNothing
+	}
+	return more
+}
+
+// readMore reads more flags, and what is there by them. It returns the flags as they are without.
+func readMore(flags byte, body []byte) (is byte, doubts []stream.Doubt, rest []byte, err error) {
+	if len(body) == 0 {
+		return 0, nil, nil, errDamaged
+	}
+	more, rest := body[0], body[1:]
+	is = flags &^ flagMore
+	if more&moreJSON != 0 {
+		is |= flagJSON
+	}
+	if more&moreNothing != 0 {
+		is |= flagNothing
+	}
+	if more&moreDoubts != 0 {
+		doubts, rest, err = readDoubts(rest)
+	}
+	return is, doubts, rest, err
+}
+
+// appendDoubts appends doubts: how many, and of each the three times in ns, what of, twice, and one more if
+// that is stated, and the container.
+func appendDoubts(to []byte, doubts []stream.Doubt) []byte {
+	to = binary.AppendUvarint(to, uint64(len(doubts)))
+	for _, d := range doubts {
+		to = appendTime(appendTime(appendTime(to, d.At), d.Earliest), d.Latest)
+		of := uint64(d.Of) << 1 //nolint:gosec // It is not negative.
+		if d.Stated {
+			of |= 1
+		}
+		to = appendText(binary.AppendUvarint(to, of), d.Container)
+	}
+	return to
+}
+
+func readDoubts(body []byte) (doubts []stream.Doubt, rest []byte, err error) {
+	count, n := binary.Uvarint(body)
+	if n <= 0 {
+		return nil, nil, errDamaged
+	}
+	rest = body[n:]
+	for ; count > 0; count-- {
+		var d stream.Doubt
+		for _, at := range []*time.Time{&d.At, &d.Earliest, &d.Latest} {
+			if *at, rest, err = readTime(rest); err != nil {
+				return nil, nil, err
+			}
+		}
+		of, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return nil, nil, errDamaged
+		}
+		container, left, ok := cutText(rest[n:])
+		if !ok {
+			return nil, nil, errDamaged
+		}
+		d.Of, d.Stated, d.Container, rest = stream.DoubtOf(of>>1), of&1 != 0, string(container), left //nolint:gosec // It is written as it is read.
+		doubts = append(doubts, d)
+	}
+	return doubts, rest, nil
 }
 
 // isTypeOf reports whether an object is what stream.NewObject returns for its kind.
@@ -132,6 +226,9 @@ func DecodeObservation(body []byte) (o stream.Observation, err error) {
 	flags := body[1]
 	if o.Time, body, err = readTime(body[2:]); err == nil && flags&flagSince != 0 {
 		o.Since, body, err = readTime(body)
+	}
+	if err == nil && flags&flagMore == flagMore {
+		flags, o.Doubts, body, err = readMore(flags, body)
 	}
 	if err != nil {
 		return o, err

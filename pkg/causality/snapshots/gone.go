@@ -133,6 +133,7 @@ func withoutImages(t *corev1.PodTemplateSpec, generation int64) corev1.PodSpec {
 func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone bool) *snapshotPod {
 	by := made.GetUID()
 	in := &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kube.KindPod}, // which a journal reads it by
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: made.GetNamespace(), Name: name, UID: uid,
 			OwnerReferences: []metav1.OwnerReference{{
