@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/failover"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -31,6 +32,19 @@ import (
 // settle period, if nothing comes late: pods that stop are waited for during a minute, and
 // Events about anything else, which may lag by half a minute, for another one.
 const handoutLag = 3 * time.Minute
+
+// defaultLinger and defaultQuiet are what handoutLag is for: the defaults of causality.Options.
+const (
+	defaultLinger = time.Minute
+	defaultQuiet  = 30 * time.Second
+)
+
+// lagOf is how long after it has ended a change is handed out at the latest by an engine with such options, if
+// nothing comes late. Quiet counts twice: Events wait for as long for others, and then, where the streams lag, to
+// settle.
+func lagOf(o *causality.Options) time.Duration {
+	return handoutLag + o.Settle + max(0, o.Linger-defaultLinger) + 2*max(0, o.Quiet-defaultQuiet)
+}
 
 // handout is how a Live hands out where there is a Lease: what it has recorded there before.
 type handout struct {
@@ -99,7 +113,7 @@ func (l *Live) handOver(sink Sink) error {
 	}
 	h := &handout{election: l.election, flush: l.grace / 2}
 	h.outbox = failover.NewOutbox(failover.Options{
-		Writer: writer, Log: l.options.Log, Lag: handoutLag + l.options.Engine.Settle,
+		Writer: writer, Log: l.options.Log, Lag: lagOf(&l.options.Engine),
 		Deliver: func(t spans.Trace) error {
 			err := sink.Deliver(t)
 			if err == nil && !l.options.Acknowledges {

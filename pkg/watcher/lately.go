@@ -145,7 +145,7 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 	if read && since.IsZero() { // of what is over by now nobody tells
 		l.handout.Load().outbox.BeginAt(l.options.Clock.Now())
 	}
-	told := &lately{since: since, now: l.options.Clock.Now()}
+	told := &lately{since: since, now: l.options.Clock.Now(), lag: lagOf(&l.options.Engine)}
 	l.reconstructed = told.now
 	if !since.IsZero() && s.failed {
 		l.unproven.Add(1)
@@ -219,6 +219,7 @@ func keysBeside(built, told []spans.Trace) (left []journal.SpanKey) {
 // left.
 type lately struct {
 	since, now time.Time
+	lag        time.Duration       // by how much the process before was there for longer, at the least
 	activity   *snapshots.Activity // nil where nothing is to be found out
 	// deadlines are those of Deployments, by their UID, and restless how many workloads are
 	// not looked into, as they change.
@@ -309,7 +310,7 @@ func (t *lately) unclear(root *spans.Span) bool {
 	case spankind.Activity, spankind.LateEvents:
 		// Which Events make one depends on when they were seen. The process before was there
 		// for as long after the watermark, or longer, and may have told of these.
-		return root.End.Before(t.since.Add(handoutLag + latelySlack))
+		return root.End.Before(t.since.Add(t.lag + latelySlack))
 	case spankind.Rollout:
 		// That another one followed says nothing of the end of one, but where it is proven that
 		// it was open by then: its end is as good as its beginning.
