@@ -148,7 +148,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	steady := newSteadyClock(o.Clock)
+	steady := newSteadyClock(o.Clock, &o.Engine)
 	o.Clock = steady
 	o.Engine.OnFault, o.Engine.OnClock = LogFaults(o.Log), LogClocks(o.Log)
 	c, err := newCluster(o.Config)

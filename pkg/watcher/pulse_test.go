@@ -61,7 +61,7 @@ func TestPulse(t *testing.T) {
 // set back.
 func TestPulseDatesAsWhatArrives(t *testing.T) {
 	m := &setClock{start: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
-	steady := newSteadyClock(m)
+	steady := newSteadyClock(m, &causality.Options{})
 	steady.elapsed = func() time.Duration { return m.elapsed }
 	p := newPulse(m.Now, steady.Now)
 	m.off = -time.Hour

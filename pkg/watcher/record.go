@@ -147,7 +147,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	recording, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	streams := &streams{
-		now:     newSteadyClock(clock.RealClock{}).Now,
+		now:     newSteadyClock(clock.RealClock{}, &causality.Options{}).Now,
 		sources: readable,
 		owners:  r.owners,
 		trouble: r.trouble,

@@ -3,6 +3,8 @@ package watcher
 import (
 	"sync"
 	"time"
+
+	"github.com/rollspan/rollspan/pkg/causality"
 )
 
 // steadyClock dates what arrives. It shows what the machine's clock does, but is never set back: how
@@ -12,24 +14,22 @@ type steadyClock struct {
 	Clock
 	// elapsed is how long the process runs, by a clock that nobody sets.
 	elapsed func() time.Duration
+	// longest is how long anything waits for late news at the most.
+	longest time.Duration
 
 	mu    sync.Mutex
 	began time.Time     // what the clock would have shown then
 	until time.Duration // until when what was due may not have waited for late news
 }
 
-const (
-	// goneAhead is by how much the machine's clock is set ahead at the least. By less nobody's time
-	// is wrong.
-	goneAhead = time.Second
-	// longestWait is how long anything waits for late news at the most: see causality.Options.Linger.
-	longestWait = time.Minute
-)
+// goneAhead is by how much the machine's clock is set ahead at the least. By less nobody's time
+// is wrong.
+const goneAhead = time.Second
 
-func newSteadyClock(clock Clock) *steadyClock {
+func newSteadyClock(clock Clock, o *causality.Options) *steadyClock {
 	began := clock.Now()
 	return &steadyClock{
-		Clock: clock, began: began.Round(0),
+		Clock: clock, began: began.Round(0), longest: max(defaultLinger, o.Settle, o.Linger, o.Quiet),
 		elapsed: func() time.Duration { return clock.Now().Sub(began) }, // by the monotonic clock, if it has one
 	}
 }
@@ -41,7 +41,7 @@ func (c *steadyClock) Now() time.Time {
 	elapsed := c.elapsed()
 	if ahead := wall.Sub(c.began.Add(elapsed)); ahead > goneAhead {
 		c.began = c.began.Add(ahead)
-		c.until = max(c.until, elapsed+min(ahead, longestWait))
+		c.until = max(c.until, elapsed+min(ahead, c.longest))
 	}
 	return c.began.Add(elapsed)
 }

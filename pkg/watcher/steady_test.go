@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/rollspan/rollspan/pkg/causality"
 )
 
 // setClock is a machine's clock that somebody sets.
@@ -25,11 +27,13 @@ func TestWhatArrivesIsDatedByASteadyClock(t *testing.T) {
 		busy     time.Duration // how long nobody asks after a minute
 		off      time.Duration // how far what arrives in the end is dated ahead
 		waits    time.Duration // how long what is due waits
+		o        causality.Options
 	}{
 		"right":                  {},
 		"a second":               {by: time.Second},
 		"set ahead":              {by: 8 * time.Second, off: 8 * time.Second, waits: 8 * time.Second},
 		"far ahead":              {by: time.Hour, off: time.Hour, waits: time.Minute},
+		"set ahead, pods linger": {by: time.Hour, off: time.Hour, waits: 2 * time.Minute, o: causality.Options{Linger: 2 * time.Minute}},
 		"set back":               {by: -8 * time.Second},
 		"far back":               {by: -time.Hour},
 		"busy":                   {busy: 20 * time.Second},
@@ -39,7 +43,7 @@ func TestWhatArrivesIsDatedByASteadyClock(t *testing.T) {
 		"set back, and far more": {by: -30 * time.Second, then: 40 * time.Second, off: 10 * time.Second, waits: 10 * time.Second},
 	} {
 		m := &setClock{start: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}
-		s := newSteadyClock(m)
+		s := newSteadyClock(m, &c.o)
 		s.elapsed = func() time.Duration { return m.elapsed }
 		var waited time.Duration
 		var before time.Time
