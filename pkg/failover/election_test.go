@@ -177,7 +177,7 @@ func TestAJournalKnowsBetter(t *testing.T) {
 	}{{"disk", true, 2, 0}, {"disk", false, 0, 2}, {"other", true, 0, 2}} {
 		b, _ := box(test.writer)
 		if test.resumes {
-			b.Resume()
+			b.Resume(recorded)
 		}
 		if err := b.Put([]spans.Trace{one, acknowledged}); err != nil {
 			t.Fatal(err)

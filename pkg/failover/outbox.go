@@ -140,6 +140,7 @@ type Outbox struct {
 
 	mu      sync.Mutex
 	resumed bool                        // see Resume
+	until   time.Time                   // see Resume
 	save    func(context.Context) error // nil while nobody leads, or without a Lease
 	leading bool
 	term    int  // how often it has led
@@ -195,12 +196,13 @@ func NewOutbox(o Options) *Outbox {
 	}
 }
 
-// Resume says that a journal tells what the writer has handed out and what of that has
-// arrived: what the record says of the writer itself does not count.
-func (o *Outbox) Resume() {
+// Resume says that a journal, which has what happened until a time, tells what the writer has handed out and what
+// of that has arrived: what the record says of the writer itself does not count. It does where its watermark is
+// later than that time: the journal was restored from a backup then, and lacks what was handed out since.
+func (o *Outbox) Resume(until time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.resumed = true
+	o.resumed, o.until = true, until
 }
 
 // Put takes traces to be handed out. The error is Deliver's, of an earlier trace.

@@ -155,7 +155,7 @@ func TestTwoLeadersDieInSuccession(t *testing.T) {
 		third := all.start("third", "3")
 		if again {
 			third = all.start("second, again", "2")
-			third.outbox.Resume()
+			third.outbox.Resume(all.now)
 		}
 		third.put(traceOf(1, 2, recorded), traceOf(2, 3, recorded))
 		third.takeOver()
@@ -193,7 +193,7 @@ func TestAJournalThatIsReadTwice(t *testing.T) {
 	run := func(again ...spans.Trace) *replica {
 		runs++
 		r := all.start(fmt.Sprint("run ", runs), "disk")
-		r.outbox.Resume()
+		r.outbox.Resume(all.now)
 		r.put(again...)
 		return r
 	}
@@ -360,5 +360,37 @@ func TestWhoHasWatchedForLongerLeads(t *testing.T) {
 	}
 	if got := held(newcomer); got != 15 {
 		t.Errorf("who has seen another take it takes it for held for %d s", got)
+	}
+}
+
+// A data directory that was restored from a backup knows nothing of what was sent since: what ended before the
+// watermark that its own writer has recorded is not sent again. One that is of some seconds ago knows better.
+func TestAJournalThatWasRestored(t *testing.T) {
+	for _, test := range []struct {
+		age  time.Duration
+		sent string
+		said bool
+	}{{0, "1 2", false}, {30 * time.Second, "1 2", false}, {24 * time.Hour, "2", true}} {
+		all := newReplicas(t)
+		one := traceOf(1, 2, recorded)
+		first := all.start("first", "disk")
+		first.put(one)
+		first.takeOver()
+		first.outbox.Acknowledge(journal.KeysOf(&one)...)
+		all.now = all.now.Add(24 * time.Hour)
+		first.outbox.Passed(all.now)
+		first.renew()
+
+		second := all.start("second", "disk")
+		second.outbox.Resume(all.now.Add(-test.age))
+		second.put(one, traceOf(2, 3, all.now.Add(time.Second)))
+		for range 3 { // it is read more than once
+			second.read()
+		}
+		second.takeOver()
+		second.is(fmt.Sprintf("with a journal of %s ago", test.age), test.sent, 0)
+		if said := strings.Contains(all.log.String(), "older than"); said != test.said {
+			t.Errorf("with a journal of %s ago it said:\n%s", test.age, all.log.String())
+		}
 	}
 }

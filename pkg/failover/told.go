@@ -45,7 +45,7 @@ const farAhead = 24 * time.Hour
 
 // absorb takes in what was read. The caller holds the lock.
 func (o *Outbox) absorb(r *Record, now time.Time) {
-	own := o.resumed && r.Writer == o.options.Writer
+	own := o.isOwn(r)
 	if (o.read.IsZero() && !own) || (!o.read.IsZero() && now.Sub(o.read) > unreadAfter) {
 		o.floor = latest(o.floor, r.Watermark)
 	}
@@ -65,6 +65,26 @@ func (o *Outbox) absorb(r *Record, now time.Time) {
 			}
 		}
 	}
+}
+
+// journalSlack is by how much the watermark that a process has recorded may be ahead of its journal. It is
+// Options.Lag behind, but where the record had no room for all spans; and a machine that fails forgets the last
+// seconds of a journal.
+const journalSlack = time.Minute
+
+// isOwn reports whether a record is of a run of which the journal tells. That is found out when it is read first:
+// what is in there later may be of this run, which has passed the end of the journal. The caller holds the lock.
+func (o *Outbox) isOwn(r *Record) bool {
+	if !o.resumed || r.Writer != o.options.Writer {
+		return false
+	}
+	if !o.read.IsZero() || !r.Watermark.After(o.until.Add(journalSlack)) {
+		return true
+	}
+	o.resumed = false
+	o.options.Log.Warn("the data directory is older than what its own writer has recorded in the Lease, as if it was restored from a backup: "+
+		"what ended before the watermark is not sent again", "journalUntil", o.until, "watermark", r.Watermark)
+	return false
 }
 
 // absorbNone notes that there is no Lease yet.

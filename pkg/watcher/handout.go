@@ -133,12 +133,12 @@ func (l *Live) handOver(sink Sink) error {
 }
 
 // begin has the Lease held, and what is recorded there handed out, until end.
-func (h *handout) begin(ctx context.Context, resumed bool) {
+func (h *handout) begin(ctx context.Context, keeper *journal.Keeper) {
 	if h == nil {
 		return
 	}
-	if resumed {
-		h.outbox.Resume()
+	if keeper.Resumes() {
+		h.outbox.Resume(keptUntil(keeper))
 	}
 	// What is over in the end is recorded, too. What the elector says is reported, or of use to
 	// nobody but who debugs it.

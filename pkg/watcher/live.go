@@ -220,7 +220,7 @@ func (l *Live) Start(ctx context.Context) error {
 		return err
 	}
 	out := l.handout.Load()
-	out.begin(ctx, keeper.Resumes())
+	out.begin(ctx, keeper)
 
 	watching, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/journal"
 )
 
 // passage is up to when the API server's time has passed, as far as this process can tell. It
@@ -24,12 +25,7 @@ const catchUp = 2
 // by is up to when it has, where the machine's clock shows a time and is off by what an engine
 // has found out. It never goes back.
 func (p *passage) by(now time.Time, off []causality.Clock) time.Time {
-	for _, c := range off {
-		if c.Node == "" && c.Component == "" {
-			now = now.Add(-c.Offset)
-		}
-	}
-	now = now.Round(0)
+	now = corrected(now, off).Round(0)
 	elapsed := p.elapsed()
 	if most := p.last.Add(catchUp * (elapsed - p.at)); !p.last.IsZero() && now.After(most) {
 		now = most
@@ -39,4 +35,24 @@ func (p *passage) by(now time.Time, off []causality.Clock) time.Time {
 		p.last = now
 	}
 	return p.last
+}
+
+// corrected is the API server's time where the machine's clock shows a time.
+func corrected(now time.Time, off []causality.Clock) time.Time {
+	for _, c := range off {
+		if c.Node == "" && c.Component == "" {
+			now = now.Add(-c.Offset)
+		}
+	}
+	return now
+}
+
+// keptUntil is up to when it has passed where a journal ends. Watermarks go by the API server's clock, but that of the
+// first process that there is goes by the machine's: so the one that is ahead counts.
+func keptUntil(k *journal.Keeper) time.Time {
+	machine := k.Now()
+	if server := corrected(machine, k.EngineStats().Clocks); server.After(machine) {
+		return server
+	}
+	return machine
 }

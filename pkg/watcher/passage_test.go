@@ -69,3 +69,25 @@ func TestPassageOfSleep(t *testing.T) {
 		t.Errorf("it is %s behind after it was awake for as long as it has slept", behind)
 	}
 }
+
+// What a journal knows reaches as far as the clock says that is ahead: its own, or the API server's.
+func TestJournalIsKeptUntil(t *testing.T) {
+	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	for off, want := range map[time.Duration]time.Duration{0: 0, 10 * time.Minute: 0, -10 * time.Minute: 10 * time.Minute} {
+		k := remembering(t, &misled{Engine: causality.New(causality.Options{}), off: off})
+		k.Advance(now)
+		if got := keptUntil(k); !got.Equal(now.Add(want)) {
+			t.Errorf("a clock is off by %s, and the journal is kept until %s", off, got)
+		}
+	}
+}
+
+// misled is an engine that has found out that the machine's clock is off.
+type misled struct {
+	*causality.Engine
+	off time.Duration
+}
+
+func (e *misled) Stats() causality.Stats {
+	return causality.Stats{Clocks: []causality.Clock{{Node: "n", Offset: time.Hour}, {Offset: e.off}}}
+}
