@@ -17,7 +17,7 @@ import (
 // An API server that has answered one stream again is asked by all others, whatever their pauses
 // are: they would grow to half a minute.
 func TestBackForOneIsBackForAll(t *testing.T) {
-	s := &streams{trouble: newTrouble(slog.New(slog.DiscardHandler), "here"), log: slog.New(slog.DiscardHandler), metrics: newTestLive(t).metrics.streams}
+	s := &streams{now: time.Now, trouble: newTrouble(slog.New(slog.DiscardHandler), "here"), log: slog.New(slog.DiscardHandler), metrics: newTestLive(t).metrics.streams}
 	away := &url.Error{Op: "Get", URL: "https://here", Err: syscall.ECONNREFUSED}
 	pods, events := source{kind: podKind}, source{kind: eventKind}
 	for _, src := range []source{pods, events} {
@@ -59,7 +59,7 @@ func TestBackInTurnIsNoLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &streams{
 			trouble: newTrouble(slog.New(slog.DiscardHandler), "here"), log: slog.New(slog.DiscardHandler),
-			metrics: newTestLive(t).metrics.streams, back: back{every: backEvery},
+			metrics: newTestLive(t).metrics.streams, back: back{every: backEvery}, now: time.Now,
 		}
 		broken := errors.New("the list cannot be read")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

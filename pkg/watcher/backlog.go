@@ -189,7 +189,7 @@ func (b *backlog) mark(m sourceMark, needed bool) {
 	case still && b.still[m.source]: // it was caught up before that
 	case m.away:
 		b.waits[m.source] = true
-		if needed {
+		if needed || m.returns {
 			delete(b.since, m.source)
 		}
 		return

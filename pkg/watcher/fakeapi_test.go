@@ -4,16 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 )
 
@@ -30,11 +34,14 @@ type fakeAPI struct {
 	mu sync.Mutex
 	// listed are the paths that were listed.
 	listed []string
+	// denied are the namespaces in which nothing may be read, and cut ends the watches of all.
+	denied map[string]bool
+	cut    chan struct{}
 }
 
 func newFakeAPI(t *testing.T) *fakeAPI {
 	t.Helper()
-	a := &fakeAPI{t: t, lists: map[string][]string{}, codes: map[string]int{}}
+	a := &fakeAPI{t: t, lists: map[string][]string{}, codes: map[string]int{}, cut: make(chan struct{})}
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(a.Close)
 	return a
@@ -46,6 +53,9 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	query := r.URL.Query()
 	resource := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	_, in, _ := strings.Cut(r.URL.Path, "/namespaces/")
+	in, _, _ = strings.Cut(in, "/")
+	denied, cut := a.denies(in)
 	switch code := a.codes[resource]; {
 	case r.URL.Path == "/api":
 		_, _ = fmt.Fprint(w, `{"kind":"APIVersions","versions":["v1"]}`)
@@ -58,15 +68,23 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/api/v1/namespaces/kube-system":
 		_, _ = fmt.Fprint(w, `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"cluster"}}`)
 	case resource == "selfsubjectaccessreviews":
-		_, _ = fmt.Fprint(w, `{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":true}}`)
+		_, _ = fmt.Fprintf(w, `{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":%t}}`, a.allows(r))
+	case denied:
+		a.status(w, http.StatusForbidden)
 	case code != 0:
 		a.status(w, code)
 	case query.Get("sendInitialEvents") != "":
 		a.status(w, http.StatusUnprocessableEntity) // lists are not streamed here
 	case query.Get("watch") != "":
 		w.WriteHeader(http.StatusOK)
+		if kind, version := kindNamed(resource); query.Get("timeoutSeconds") == strconv.Itoa(lateWatch) { // which is to say that this is all
+			_, _ = fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":%q,"metadata":{"resourceVersion":"7"}}}`, kind, version)
+		}
 		w.(http.Flusher).Flush()
-		<-r.Context().Done()
+		select {
+		case <-r.Context().Done():
+		case <-cut:
+		}
 	default:
 		a.mu.Lock()
 		a.listed = append(a.listed, r.URL.Path)
@@ -79,15 +97,57 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if kind != "List" {
 			version = "meta.k8s.io/v1"
 		} else {
-			for _, k := range recordKinds {
-				if k.resource == resource {
-					kind, version = k.Kind+"List", k.GroupVersion().String()
-				}
+			if k, v := kindNamed(resource); k != "" {
+				kind, version = k+"List", v
 			}
 		}
 		_, _ = fmt.Fprintf(w, `{"kind":%q,"apiVersion":%q,"metadata":{"resourceVersion":"7"},"items":[%s]}`,
 			kind, version, strings.Join(a.lists[r.URL.Path], ","))
 	}
+}
+
+// kindNamed is the kind of a resource that may be recorded, with its version.
+func kindNamed(resource string) (kind, version string) {
+	for _, k := range recordKinds {
+		if k.resource == resource {
+			return k.Kind, k.GroupVersion().String()
+		}
+	}
+	return "", ""
+}
+
+// deny has nothing be read any more in some namespaces, and in all others again. All watches end.
+func (a *fakeAPI) deny(namespaces ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.denied = map[string]bool{}
+	for _, ns := range namespaces {
+		a.denied[ns] = true
+	}
+	close(a.cut)
+	a.cut = make(chan struct{})
+}
+
+func (a *fakeAPI) denies(namespace string) (denied bool, cut <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.denied[namespace], a.cut
+}
+
+// allows says whether what a review asks for is allowed.
+func (a *fakeAPI) allows(r *http.Request) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		a.t.Error(err)
+		return false
+	}
+	review, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+	if err != nil {
+		a.t.Error(err)
+		return false
+	}
+	denied, _ := a.denies(review.(*authorizationv1.SelfSubjectAccessReview).Spec.ResourceAttributes.Namespace)
+	return !denied
 }
 
 func (a *fakeAPI) status(w http.ResponseWriter, code int) {

@@ -243,7 +243,7 @@ func (w *follow) behind() *Behind {
 		return nil
 	}
 	// While the streams come back one by one there is no trouble any more that would say why.
-	if why, since := w.streams.trouble.lost(w.streams.needed()...); why != "" {
+	if why, since := w.streams.lost(); why != "" {
 		if w.blind.Since.IsZero() {
 			w.blind.Since = since
 		}

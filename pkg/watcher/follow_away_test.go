@@ -20,7 +20,7 @@ func TestFollowSaysSinceWhenNothingIsSeen(t *testing.T) {
 	deployments, pods := source{kind: deploymentKind, namespace: "shop"}, source{kind: podKind, namespace: "shop"}
 	s := &streams{
 		sources: []source{deployments, pods}, trouble: newTrouble(slog.New(slog.DiscardHandler), "here"),
-		log: slog.New(slog.DiscardHandler), metrics: newStreamMetrics(), denied: func(source) {},
+		log: slog.New(slog.DiscardHandler), metrics: newStreamMetrics(), denied: func(source) {}, now: func() time.Time { return now },
 	}
 	s.trouble.now = func() time.Time { return now }
 	w := &follow{streams: s, queue: newQueue()}

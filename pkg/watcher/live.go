@@ -175,6 +175,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		back:    back{every: backEvery},
 		owners:  newOwners(c.lookup.find, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
+	l.metrics.read = append(l.metrics.read, unreadableMetric(l.streams.givenUp))
 	return l, nil
 }
 
@@ -200,9 +201,9 @@ func (l *Live) Start(ctx context.Context) error {
 	if err != nil {
 		return nil // only ctx ends this; it is not an error to be stopped
 	}
-	if err := l.cluster.check(ctx, l.streams.sources); isForbiddenError(err) {
+	if err := l.cluster.check(ctx, l.streams.sources); isForbiddenError(err) && !l.streams.goesOn(err) {
 		return err
-	} else if err != nil {
+	} else if err != nil && !isForbiddenError(err) {
 		l.options.Log.Debug("permissions are not known in advance", "error", err)
 	}
 	sink, err := l.options.Sink(uid)
@@ -226,7 +227,11 @@ func (l *Live) Start(ctx context.Context) error {
 	defer stop(nil)
 	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
 	l.streams.reached = func(m sourceMark) error { return l.enqueueMark(watching, m) }
-	l.streams.denied = func(s source) { stop(l.denied(ctx, s)) }
+	l.streams.denied = func(s source) {
+		if err := l.denied(ctx, s); !l.streams.goesOn(err) {
+			stop(err)
+		}
+	}
 	l.streams.restored = func(of source, was, is string) error {
 		err := &RestoredError{Of: of.name(), Was: was, Is: is}
 		l.restored.CompareAndSwap(nil, err)

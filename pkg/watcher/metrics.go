@@ -159,6 +159,13 @@ func journalMetrics(kept func() journal.Stats) []prometheus.Collector {
 	}
 }
 
+// unreadableMetric takes how many namespaces are given up.
+func unreadableMetric(givenUp func() int) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "rollspan", Name: "unreadable_namespaces",
+		Help: "Namespaces that cannot be read, and without which what happens in the others is told."},
+		func() float64 { return float64(givenUp()) })
+}
+
 // handoutMetrics take functions that read the counters of what hands out, how many other
 // processes watch the same, and how much of what ended meanwhile is not told.
 func handoutMetrics(stats func() failover.Stats, others func() int, unproven func() int64) []prometheus.Collector {

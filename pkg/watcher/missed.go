@@ -24,8 +24,9 @@ type sourceMark struct {
 	source, version string
 	listing         bool
 	// away says instead that it cannot be read, so that what comes when it can is late, and refused
-	// that it may not be. found is the source's.
-	away, refused, found bool
+	// that it may not be. found is the source's. returns says, with away, that its watch goes on, after
+	// nobody has waited for it any more.
+	away, refused, found, returns bool
 }
 
 func (m sourceMark) position() journal.Position {
@@ -84,7 +85,7 @@ func (l *Live) takeMark(m sourceMark) {
 	case !m.away && !m.refused:
 		delete(l.listing, m.source)
 	}
-	if !m.away && !m.listing {
+	if l.isBack(m) {
 		delete(l.inVain, m.source)
 	}
 	inVain := l.inVain[m.source]
@@ -102,6 +103,16 @@ func (l *Live) takeMark(m sourceMark) {
 	default:
 		l.marks = append(l.marks, m)
 	}
+}
+
+// isBack reports whether a source that was waited for in vain is waited for again. A list of it may begin
+// again and again. Where it is of what there are no traces without, all else waits for it nevertheless, as
+// the parts of one trace come in any order.
+func (l *Live) isBack(m sourceMark) bool {
+	if m.listing {
+		return !l.streams.isOptional(m.source)
+	}
+	return !m.away || m.returns
 }
 
 // unheard is how long a connection may be dead before that is noticed: client-go asks after 30 s of

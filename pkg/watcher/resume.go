@@ -99,7 +99,7 @@ func (r *resumption) events(s *eventStore, src source) {
 
 // place has a store go on from where its source was seen.
 func (r *resumption) place(s *store, src source) {
-	s.version = r.positions[sourceKey(src.kind.GroupKind(), src.namespace)]
+	s.version = r.positions[src.key()]
 	s.resumed = s.version != ""
 	s.started = s.resumed || r.listed(src.name())
 }

@@ -56,6 +56,9 @@ func (s source) name() string {
 	return resource
 }
 
+// key names the source in the journal.
+func (s source) key() string { return sourceKey(s.kind.GroupKind(), s.namespace) }
+
 // streams runs a reflector for each source and brings what they see together.
 type streams struct {
 	// sources are the streams that are known beforehand.
@@ -103,6 +106,10 @@ type streams struct {
 	// others are of use without, which may be so for ever; back tells where one has not any more.
 	broken map[string]bool
 	back   back
+	// failing are the sources known beforehand that were not read since a request for them has failed,
+	// and unreadable the namespaces in which one is that there are no traces without.
+	failing    map[string]failure
+	unreadable map[string]*unreadable
 }
 
 // run watches until ctx is done.
@@ -200,16 +207,18 @@ func (s *streams) baseStore(src source) store {
 			if s.reached == nil {
 				return nil
 			}
-			m.source = sourceKey(src.kind.GroupKind(), src.namespace)
+			m.source = src.key()
 			return s.reached(m)
 		},
 		synced: func() {
 			s.log.Debug("first list is through", "of", src.name())
 			s.noteThrough(src)
 			s.settle(src)
+			s.noteRead(src)
 		},
 		relisted: func(missedDeletions int) {
 			s.log.Debug("listed again", "of", src.name(), "missedDeletions", missedDeletions)
+			s.noteRead(src)
 			s.metrics.relists.WithLabelValues(src.kind.Kind).Inc()
 			s.metrics.missedDeletions.WithLabelValues(src.kind.Kind).Add(float64(missedDeletions))
 		},
@@ -241,23 +250,25 @@ func (s *streams) settle(src source) {
 	s.settled[src.name()] = true
 }
 
-// waitingFor returns the names of the sources whose first list is not through.
+// waitingFor returns the names of the sources whose first list is not through, and is waited for.
 func (s *streams) waitingFor() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.giveUp()
 	var names []string
 	for _, src := range s.sources {
-		if !s.settled[src.name()] {
+		if !s.settled[src.name()] && (src.optional || !s.isGivenUp(src.namespace)) {
 			names = append(names, src.name())
 		}
 	}
 	return names
 }
 
-// blind says whether a source that is not optional cannot be read, or one that can
+// blind says whether a source that is needed cannot be read, or one that can
 // is not read again yet after the API server did not answer.
 func (s *streams) blind() bool {
 	s.mu.Lock()
+	s.giveUp()
 	away := s.waitsForAway()
 	s.mu.Unlock()
 	if away {
@@ -266,7 +277,18 @@ func (s *streams) blind() bool {
 	if s.trouble.none() {
 		return false // which is asked for each pod
 	}
-	return s.trouble.blind(s.needed()...)
+	s.mu.Lock()
+	needed := s.needed()
+	s.mu.Unlock()
+	return s.trouble.blind(needed...)
+}
+
+// lost is what keeps a source that is needed from being read, and since when; empty where nothing does.
+func (s *streams) lost() (why string, since time.Time) {
+	s.mu.Lock()
+	needed := s.needed()
+	s.mu.Unlock()
+	return s.trouble.lost(needed...)
 }
 
 // waitsForAway says whether there are sources to wait for that the API server did not answer for. The
@@ -288,23 +310,30 @@ func (s *streams) followed() (keys []string) {
 	through := s.throughBy()
 	for _, src := range s.sources {
 		if slices.Contains(through, src.name()) && !s.trouble.blind(src.name()) {
-			keys = append(keys, sourceKey(src.kind.GroupKind(), src.namespace))
+			keys = append(keys, src.key())
 		}
 	}
 	return keys
 }
 
-// isNeeded reports whether a source is one that is not optional.
+// isNeeded reports whether a source is one that is not optional, in a namespace that was not given up.
 func (s *streams) isNeeded(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.sources, func(src source) bool {
-		return !src.optional && sourceKey(src.kind.GroupKind(), src.namespace) == key
+		return !src.optional && src.key() == key && !s.isGivenUp(src.namespace)
 	})
 }
 
-// needed are the names of the sources that are not optional.
+// isOptional reports whether a source is one that the others are of use without.
+func (s *streams) isOptional(key string) bool {
+	return !slices.ContainsFunc(s.sources, func(src source) bool { return !src.optional && src.key() == key })
+}
+
+// needed are the names of the sources that are needed: see isNeeded. The caller holds mu.
 func (s *streams) needed() (names []string) {
 	for _, src := range s.sources {
-		if !src.optional {
+		if !src.optional && !s.isGivenUp(src.namespace) {
 			names = append(names, src.name())
 		}
 	}
@@ -338,6 +367,10 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	case err == nil:
 		s.trouble.worked(src.name())
 		s.noteFailing(src, false, false)
+		// A watch that begins with a list is opened also where that list cannot be read.
+		if o.SendInitialEvents == nil && s.noteRead(src) && s.reached != nil {
+			_ = s.reached(sourceMark{source: src.key(), away: true, returns: true}) // which fails when all is to end only
+		}
 		return
 	case ctx.Err() != nil,
 		errors.Is(err, errPageTooLarge), // a smaller one is asked for
@@ -347,8 +380,8 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 		return
 	}
 	s.metrics.failures.WithLabelValues(src.kind.Kind).Inc()
-	apart := false
-	if src.optional {
+	mayBeApart, apart := s.mayBeApart(src), true // it is the source's own trouble
+	if mayBeApart {
 		apart = s.trouble.failedApart(src.level, src.name(), err, src.hint(err))
 	} else {
 		s.trouble.failed(src.level, src.name(), err, src.hint(err))
@@ -356,20 +389,24 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 
 	s.noteFailing(src, !src.found && clusterWide(err) != "", !src.optional || !isRefusal(err))
 
-	s.mu.Lock()
-	first := !s.settled[src.name()]
-	s.mu.Unlock()
-	switch {
+	switch first := s.noteFailed(src, isRefusal(err), apart); {
 	case !first:
 	case src.optional && (clusterWide(err) == "" || apart):
 		s.settle(src)
 		if isRefusal(err) {
-			key := sourceKey(src.kind.GroupKind(), src.namespace)
+			key := src.key()
 			s.passOver(key, s.resumed.position(key))
 		}
-	case apierrors.IsForbidden(err):
+	case !mayBeApart && apierrors.IsForbidden(err):
 		s.denied(src)
 	}
+}
+
+// mayBeApart reports whether that a source fails may say nothing about the rest of the API server.
+func (s *streams) mayBeApart(src source) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return src.optional || s.isGivenUp(src.namespace)
 }
 
 // noteFailing notes how the latest request for a source has failed, if it has. Where it has not
