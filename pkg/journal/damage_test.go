@@ -245,6 +245,9 @@ func TestAnotherCluster(t *testing.T) {
 	if k, err = open("", ""); err != nil || !k.Resumes() {
 		t.Errorf("it does not go on where the cluster is not known: %v", err)
 	}
+	if _, err := open("b", ""); !errors.As(err, &other) || other.Cluster != "a" {
+		t.Errorf("it has forgotten whose it is where that was not known once: %v", err)
+	}
 	if k, err = open("a", "shop"); err != nil || k.Resumes() {
 		t.Errorf("it goes on with other namespaces: %v", err)
 	}

@@ -14,6 +14,9 @@ import (
 // watchVerbs are what a reflector does.
 var watchVerbs = []string{"list", "watch"}
 
+// uidPermission is what it takes to read the cluster's UID.
+var uidPermission = Permission{Resource: namespaceKind.resource, Name: metav1.NamespaceSystem, Verbs: []string{"get"}}
+
 // Permission is something rollspan may or may not do to the objects of one
 // resource.
 type Permission struct {

@@ -108,29 +108,49 @@ func (c *cluster) liveSources(namespaces []string) []source {
 	return sources
 }
 
+// rolesWithin is how long an API server that begins may refuse everything, as it does not know the roles
+// yet. Where nobody may ask it for permissions there is no telling that from a refusal.
+const rolesWithin = 30 * time.Second
+
 // uid waits until the API server answers and returns the cluster's UID, which
 // is the UID of the namespace kube-system; or "" if that may not be read. The
 // error is ctx's.
 func (c *cluster) uid(ctx context.Context, t *trouble, log *slog.Logger) (string, error) {
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 30 * time.Second}
+	var refused time.Time // since when it is
 	for {
 		ns, err := c.core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 		switch {
 		case err == nil:
 			t.worked("namespaces")
 			return string(ns.UID), nil
+		case apierrors.IsForbidden(err) && !c.isDenied(ctx, uidPermission) && (refused.IsZero() || time.Since(refused) < rolesWithin):
+			t.answered()
+			log.Debug("the namespace kube-system cannot be read yet", "error", err)
+			if refused.IsZero() {
+				refused = time.Now()
+			}
 		case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
 			t.worked("namespaces")
 			log.Info("the spans carry no k8s.cluster.uid: the namespace kube-system cannot be read", "error", err)
 			return "", nil
+		default:
+			refused = time.Time{} // what comes behind an outage may begin, too
+			t.failed(slog.LevelWarn, "namespaces", err, "")
 		}
-		t.failed(slog.LevelWarn, "namespaces", err, "")
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-time.After(backoff.Step()):
 		}
 	}
+}
+
+// isDenied reports whether the API server says that it does not grant a permission. One that does not
+// know the roles yet does not say anything.
+func (c *cluster) isDenied(ctx context.Context, p Permission) bool {
+	missing, err := lacking(ctx, c.auth, []Permission{p})
+	return err == nil && len(missing) > 0
 }
 
 // check returns a ForbiddenError if the API server says that sources which are

@@ -37,6 +37,8 @@ type fakeAPI struct {
 	// denied are the namespaces in which nothing may be read, and cut ends the watches of all.
 	denied map[string]bool
 	cut    chan struct{}
+	// beginning is how many requests are refused still, as no roles are known yet.
+	beginning int
 }
 
 func newFakeAPI(t *testing.T) *fakeAPI {
@@ -57,6 +59,8 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in, _, _ = strings.Cut(in, "/")
 	denied, cut := a.denies(in)
 	switch code := a.codes[resource]; {
+	case a.begins():
+		a.status(w, http.StatusForbidden)
 	case r.URL.Path == "/api":
 		_, _ = fmt.Fprint(w, `{"kind":"APIVersions","versions":["v1"]}`)
 	case r.URL.Path == "/apis":
@@ -65,7 +69,7 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/apis/example.com/v1":
 		_, _ = fmt.Fprint(w, `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"example.com/v1","resources":[
 			{"name":"shops","singularName":"shop","namespaced":true,"kind":"Shop","verbs":["list","watch"]}]}`)
-	case r.URL.Path == "/api/v1/namespaces/kube-system":
+	case resource == "kube-system" && code == 0:
 		_, _ = fmt.Fprint(w, `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"cluster"}}`)
 	case resource == "selfsubjectaccessreviews":
 		_, _ = fmt.Fprintf(w, `{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":%t}}`, a.allows(r))
@@ -132,6 +136,14 @@ func (a *fakeAPI) denies(namespace string) (denied bool, cut <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.denied[namespace], a.cut
+}
+
+// begins reports whether a request comes before the roles are known.
+func (a *fakeAPI) begins() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.beginning--
+	return a.beginning >= 0
 }
 
 // allows says whether what a review asks for is allowed.

@@ -6,7 +6,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
 
@@ -57,7 +56,7 @@ func Survey(ctx context.Context, config *rest.Config, namespaces []string, lease
 		}
 	}
 	needs = append(needs, Need{
-		Permission: Permission{Resource: namespaceKind.resource, Name: metav1.NamespaceSystem, Verbs: []string{"get"}},
+		Permission: uidPermission,
 		Without:    "spans have no k8s.cluster.uid", ClusterScoped: true,
 	})
 	if leases != "" {
