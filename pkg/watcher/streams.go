@@ -391,7 +391,7 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 
 	switch first := s.noteFailed(src, isRefusal(err), apart); {
 	case !first:
-	case src.optional && (clusterWide(err) == "" || apart):
+	case src.optional && s.holdsNobodyUp(src, err, apart):
 		s.settle(src)
 		if isRefusal(err) {
 			key := src.key()
@@ -400,6 +400,19 @@ func (s *streams) report(ctx context.Context, src source, o metav1.ListOptions, 
 	case !mayBeApart && apierrors.IsForbidden(err):
 		s.denied(src)
 	}
+}
+
+// holdsNobodyUp reports whether the first lists of the others are not to wait for an optional source that
+// has failed: it cannot be read, or others wait for it when they are through. What has just failed otherwise
+// may be there in a moment: see giveUp.
+func (s *streams) holdsNobodyUp(src source, err error, apart bool) bool {
+	switch {
+	case isRefusal(err):
+		return true
+	case clusterWide(err) != "":
+		return apart // see waitsForAway
+	}
+	return s.resumed.position(src.key()) != "" // see backlog
 }
 
 // mayBeApart reports whether that a source fails may say nothing about the rest of the API server.

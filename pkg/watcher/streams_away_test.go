@@ -97,3 +97,58 @@ func TestNothingWaitsForOneThatAGatewayAnswersFor(t *testing.T) {
 		t.Error("it was read meanwhile, and is not waited for again")
 	}
 }
+
+// A request for what the others are of use without may fail once at the start, as etcd has a new leader. All
+// wait for it nevertheless, for a while from when the rest of the API server answers: what its first list
+// has is told with theirs. What may not be read, or was read before and is waited for by who goes on from
+// there, holds nobody up.
+func TestTheStartWaitsForWhatHasFailedOnce(t *testing.T) {
+	broken := apierrors.NewInternalError(errors.New("etcdserver: leader changed"))
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no"))
+	refused := &url.Error{Op: "Get", URL: "https://api", Err: errors.New("connection refused")}
+	for name, test := range map[string]struct {
+		errs    []error // of Events
+		resumed *resumption
+		waits   time.Duration
+	}{
+		"it fails":                 {errs: []error{broken, broken}, waits: backlogPatience},
+		"after an outage":          {errs: []error{refused, broken}, waits: backlogPatience + time.Hour},
+		"it may not be read":       {errs: []error{forbidden}},
+		"it may not be read later": {errs: []error{broken, forbidden}},
+		"it was read before":       {errs: []error{broken}, resumed: &resumption{positions: map[string]string{"Event ": "7"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, _ := testLog(slog.LevelInfo)
+			pods := source{kind: podKind, level: slog.LevelWarn}
+			events := source{kind: eventKind, optional: true, level: slog.LevelWarn}
+			began := time.Unix(1000, 0)
+			now := began
+			s := &streams{
+				now: func() time.Time { return now }, resumed: test.resumed,
+				sources: []source{pods, events}, trouble: newTrouble(log, "https://api"), log: log, metrics: newStreamMetrics(),
+			}
+			s.settle(pods)
+			for i, err := range test.errs {
+				if i > 0 && errors.Is(test.errs[i-1], refused) {
+					s.report(t.Context(), pods, metav1.ListOptions{}, refused)
+					now = now.Add(time.Hour)
+					s.report(t.Context(), pods, metav1.ListOptions{}, nil)
+				}
+				s.report(t.Context(), events, metav1.ListOptions{SendInitialEvents: new(true)}, nil) // but it breaks off
+				s.report(t.Context(), events, metav1.ListOptions{}, err)
+			}
+			for ; len(s.waitingFor()) > 0 && now.Sub(began) < 2*time.Hour; now = now.Add(time.Second) {
+				if now.Sub(began)%(3*time.Second) == 0 {
+					s.report(t.Context(), events, metav1.ListOptions{}, test.errs[len(test.errs)-1])
+				}
+			}
+			if got := now.Sub(began); got != test.waits {
+				t.Errorf("it is waited for during %s, want %s", got, test.waits)
+			}
+			s.report(t.Context(), events, metav1.ListOptions{}, nil)
+			if now = now.Add(time.Second); len(s.waitingFor()) > 0 {
+				t.Error("it is waited for again")
+			}
+		})
+	}
+}

@@ -24,8 +24,9 @@ const (
 type failure struct {
 	// since is when it has failed first, while the rest of the API server answered.
 	since time.Time
-	// refused says that it may not be read, and own that the rest of the API server answers.
-	refused, own bool
+	// refused says that it may not be read, and own that the rest of the API server answers. optional is
+	// the source's.
+	refused, own, optional bool
 }
 
 // unreadable is a namespace that cannot be read while another can.
@@ -47,7 +48,7 @@ func (s *streams) noteFailed(src source, refused, own bool) (first bool) {
 	if !ok || !own || !f.own {
 		f.since = s.now()
 	}
-	f.refused, f.own = refused, own
+	f.refused, f.own, f.optional = refused, own, src.optional
 	s.setFailing(src, f)
 	s.compareNamespaces()
 	return first
@@ -110,8 +111,14 @@ func (s *streams) setUnreadable(namespace string, u *unreadable) {
 	s.unreadable[namespace] = u
 }
 
-// giveUp has nobody wait any more for namespaces that cannot be read for long. The caller holds mu.
+// giveUp has nobody wait any more for namespaces that cannot be read for long, nor for first lists that
+// the others are of use without. The caller holds mu.
 func (s *streams) giveUp() {
+	for name, f := range s.failing {
+		if f.optional && f.own && !s.settled[name] && s.now().Sub(f.since) >= backlogPatience {
+			mark(&s.settled, name, true)
+		}
+	}
 	for namespace, u := range s.unreadable {
 		patience := failingFor
 		if slices.ContainsFunc(s.sources, func(src source) bool {
