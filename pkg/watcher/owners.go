@@ -368,6 +368,14 @@ func (o *owners) follow(ctx context.Context, s *streams, k *metKind) {
 	stores := map[string]*objectStore{}
 	name := k.GroupKind().String() // the plural is what is looked for
 	defer s.trouble.forget(name)
+	tried := map[string]source{}
+	forget := func() {
+		for _, src := range tried {
+			s.forget(src)
+		}
+		clear(tried)
+	}
+	defer forget()
 	persist(ctx, s.back.next, func(ctx context.Context) attempt {
 		o.turn(ctx, k)
 		if ctx.Err() != nil {
@@ -380,6 +388,7 @@ func (o *owners) follow(ctx context.Context, s *streams, k *metKind) {
 			for _, source := range s.resumed.sourcesOf(k.GroupKind()) {
 				s.passOver(source, "")
 			}
+			forget()
 			return refused
 		case ctx.Err() != nil:
 			return done
@@ -393,7 +402,11 @@ func (o *owners) follow(ctx context.Context, s *streams, k *metKind) {
 		if !o.admit(k) {
 			return refused
 		}
-		o.read(ctx, s, o.sources(served, k), stores)
+		sources := o.sources(served, k)
+		for _, src := range sources {
+			tried[src.name()] = src
+		}
+		o.read(ctx, s, sources, stores)
 		return refused
 	})
 }

@@ -150,3 +150,21 @@ func TestOwnersOfAnAPIThatIsDown(t *testing.T) {
 		}
 	})
 }
+
+// Of a kind that is not served any more nothing is kept that has gone wrong with it: it would look as if
+// something were still in trouble.
+func TestNothingIsKeptOfAKindThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServing(t)
+		defer s.stop()
+		s.serve("v1", false, custom("Shop", "web"))
+		s.notice(custom("Mall", "x", ownedBy("example.com/v1", "Shop")))
+		s.expect("ADDED Shop.example.com/v1 web")
+		s.serve("", false)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if st := s.streams; !st.trouble.none() || len(st.throughBy())+len(st.settled)+len(st.broken) > 0 {
+			t.Errorf("it keeps %v, %v, %v, %v", st.trouble.kinds, st.through, st.settled, st.broken)
+		}
+	})
+}

@@ -234,6 +234,16 @@ func (s *streams) noteThrough(src source) {
 	s.through[src.name()] = true
 }
 
+// forget drops what is known of a source that nobody reads any more.
+func (s *streams) forget(src source) {
+	s.trouble.forget(src.name())
+	s.noteFailing(src, false, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.through, src.name())
+	delete(s.settled, src.name())
+}
+
 // throughBy returns the names of the sources whose first list is through.
 func (s *streams) throughBy() []string {
 	s.mu.Lock()
