@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // An API server that has answered one stream again is asked by all others, whatever their pauses
@@ -30,7 +32,7 @@ func TestBackForOneIsBackForAll(t *testing.T) {
 		n := 0
 		pause := afterFailure
 		pause.Duration = pause.Cap
-		persistAs(ctx, pause, s.back.next, func(context.Context) attempt {
+		persistAs(ctx, pause, s.back.next, nil, func(context.Context) attempt {
 			n++
 			select {
 			case tries <- n:
@@ -66,7 +68,7 @@ func TestBackInTurnIsNoLoop(t *testing.T) {
 		defer cancel()
 		var tries atomic.Int32
 		for _, src := range []source{{kind: podKind}, {kind: eventKind}} {
-			go persist(ctx, s.back.next, func(context.Context) attempt {
+			go persist(ctx, s.back.next, nil, func(context.Context) attempt {
 				if tries.Add(1) > 1000 {
 					cancel()
 				}
@@ -78,6 +80,41 @@ func TestBackInTurnIsNoLoop(t *testing.T) {
 		<-ctx.Done()
 		if n := tries.Load(); n < 10 || n > 300 {
 			t.Errorf("two streams were tried %d times in a minute", n)
+		}
+	})
+}
+
+// Who may read one kind again may read others, too: what was refused is asked for at once, however long
+// its pause has become.
+func TestGrantedForOneIsAskedForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pods, events := source{kind: podKind}, source{kind: eventKind, optional: true}
+		s := &streams{
+			now: time.Now, sources: []source{pods, events}, settled: map[string]bool{pods.name(): true, events.name(): true},
+			trouble: newTrouble(slog.New(slog.DiscardHandler), "here"), log: slog.New(slog.DiscardHandler), metrics: newStreamMetrics(),
+			denied: func(source) {}, granted: back{every: backEvery},
+		}
+		forbidden := apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no"))
+		tries := 0
+		go persist(t.Context(), s.back.next, s.granted.next, func(context.Context) attempt {
+			tries++
+			s.report(t.Context(), events, metav1.ListOptions{}, forbidden)
+			return refused
+		})
+		s.report(t.Context(), pods, metav1.ListOptions{}, forbidden)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		before := tries
+		s.report(t.Context(), pods, metav1.ListOptions{}, nil)
+		synctest.Wait()
+		if tries != before+1 {
+			t.Errorf("it was tried %d times when another one was granted", tries-before)
+		}
+		s.report(t.Context(), pods, metav1.ListOptions{}, nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if tries != before+1 {
+			t.Error("it is tried again though nothing was granted since")
 		}
 	})
 }

@@ -115,7 +115,7 @@ func Follow(ctx context.Context, o FollowOptions, f Follower) error {
 	}
 	w.streams = &streams{
 		sources: sources,
-		trouble: newTrouble(o.Log, c.host), log: o.Log, now: time.Now, metrics: newStreamMetrics(), back: back{every: backEvery},
+		trouble: newTrouble(o.Log, c.host), log: o.Log, now: time.Now, metrics: newStreamMetrics(), back: back{every: backEvery}, granted: back{every: backEvery},
 		emit: func(seen causality.Observation) error { return w.queue.push(watching, seen) },
 		denied: func(s source) {
 			stop(&ForbiddenError{Missing: []Permission{s.permission()}})

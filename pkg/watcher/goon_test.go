@@ -204,7 +204,7 @@ func TestAListIsDueAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &feeder{}
 		began, tries := time.Now(), 0
-		persist(t.Context(), func() <-chan struct{} { return nil }, func(context.Context) attempt {
+		persist(t.Context(), func() <-chan struct{} { return nil }, nil, func(context.Context) attempt {
 			switch tries++; {
 			case tries == 1 && f.isDue():
 				t.Error("a list is due where nothing has expired")

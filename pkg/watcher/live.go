@@ -173,6 +173,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		now:     o.Clock.Now,
 		metrics: l.metrics.streams,
 		back:    back{every: backEvery},
+		granted: back{every: backEvery},
 		owners:  newOwners(c.lookup.find, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
 	l.metrics.read = append(l.metrics.read, unreadableMetric(l.streams.givenUp))

@@ -376,7 +376,7 @@ func (o *owners) follow(ctx context.Context, s *streams, k *metKind) {
 		clear(tried)
 	}
 	defer forget()
-	persist(ctx, s.back.next, func(ctx context.Context) attempt {
+	persist(ctx, s.back.next, nil, func(ctx context.Context) attempt {
 		o.turn(ctx, k)
 		if ctx.Err() != nil {
 			return done

@@ -33,15 +33,19 @@ const (
 )
 
 // persist tries something until it is done, or ctx is. What did not work is tried again at once
-// when back says so.
-func persist(ctx context.Context, back func() <-chan struct{}, try func(context.Context) attempt) {
-	persistAs(ctx, afterFailure, back, try)
+// when back says so, and what was refused when granted does, if that is not nil.
+func persist(ctx context.Context, back, granted func() <-chan struct{}, try func(context.Context) attempt) {
+	persistAs(ctx, afterFailure, back, granted, try)
 }
 
-func persistAs(ctx context.Context, pauses wait.Backoff, back func() <-chan struct{}, try func(context.Context) attempt) {
+func persistAs(ctx context.Context, pauses wait.Backoff, back, granted func() <-chan struct{}, try func(context.Context) attempt) {
 	soon, later := pauses, afterRefusal
 	for {
 		began, returned := time.Now(), back()
+		var allowed <-chan struct{}
+		if granted != nil {
+			allowed = granted()
+		}
 		what := try(ctx)
 		if time.Since(began) > steadyFor {
 			soon, later = pauses, afterRefusal
@@ -55,7 +59,7 @@ func persistAs(ctx context.Context, pauses wait.Backoff, back func() <-chan stru
 		case failed:
 			pause = soon.Step()
 		case refused:
-			pause, returned = later.Step(), nil
+			pause, returned = later.Step(), allowed
 		}
 		select {
 		case <-ctx.Done():

@@ -106,6 +106,8 @@ type streams struct {
 	// others are of use without, which may be so for ever; back tells where one has not any more.
 	broken map[string]bool
 	back   back
+	// granted tells where one that was refused is not any more: a role often grants several.
+	granted back
 	// failing are the sources known beforehand that were not read since a request for them has failed,
 	// and unreadable the namespaces in which one is that there are no traces without.
 	failing    map[string]failure
@@ -154,7 +156,7 @@ func (s *streams) read(ctx context.Context, src source, into intake) {
 		Logger:          &logger,
 		Clock:           impatientClock{done: ctx.Done(), back: s.back.next},
 	})
-	persist(ctx, s.back.next, func(ctx context.Context) attempt {
+	persist(ctx, s.back.next, s.granted.next, func(ctx context.Context) attempt {
 		if src.running != nil {
 			src.running.Inc()
 			defer src.running.Dec()

@@ -66,6 +66,9 @@ func (s *streams) noteRead(src source) (returns bool) {
 	returns = src.optional && f.refused || s.isGivenUp(src.namespace)
 	delete(s.failing, src.name())
 	s.compareNamespaces()
+	if f.refused {
+		s.granted.tell()
+	}
 	return returns
 }
 
