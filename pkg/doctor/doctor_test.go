@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
+	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/otlp/export"
 )
 
@@ -290,10 +291,37 @@ func TestDataDir(t *testing.T) {
 			t.Errorf("%s: %+v", path, f)
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "doctor-*"))
-	if err != nil || len(left) > 0 {
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "file" {
 		t.Errorf("it leaves %v, %v", left, err)
 	}
+}
+
+// TestLockOfDataDir has the doctor say whether a run has the directory, or could have it.
+func TestLockOfDataDir(t *testing.T) {
+	dir := t.TempDir()
+	is := func(reason, found string) {
+		t.Helper()
+		e := &examination{Options: Options{DataDir: dir}}
+		e.dataDir()
+		if f := e.report.Findings; len(f) != 1 || f[0].Reason != reason || f[0].Found != found {
+			t.Errorf("%+v, want %q, %q", f, reason, found)
+		}
+	}
+	lock, err := journal.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is("", dir+" can be written, and a rollspan uses it")
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	is("", dir+" can be written")
+	path := filepath.Join(dir, "lock")
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	is("lock", "open "+path+": is a directory") // as it is where another user's is, which a test of root cannot have
 }
 
 // TestRoomInDataDir has the doctor compare what is free with what may yet be taken. What the journal

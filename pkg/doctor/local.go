@@ -74,10 +74,13 @@ func (e *examination) dataDir() {
 		return
 	}
 	found := e.DataDir + " can be written"
-	if lock, err := journal.Lock(e.DataDir); err != nil {
-		found += ", and a rollspan uses it" // or nothing could be locked, which the run says
-	} else {
-		_ = lock.Close() // nothing was written
+	switch used, err := journal.InUse(e.DataDir); {
+	case err != nil:
+		e.add(Finding{Check: "data-dir", Status: Failed, Reason: "lock", Found: err.Error(),
+			Do: fmt.Sprintf("let the user %d read and write all that is there, or name another directory with --data-dir", os.Getuid())})
+		return
+	case used:
+		found += ", and a rollspan uses it"
 	}
 	free, known := freeBytes(e.DataDir)
 	if more := e.DataDirMaxBytes - taken(e.DataDir); known && free < more {
