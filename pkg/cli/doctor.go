@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
 
 	"github.com/rollspan/rollspan/pkg/doctor"
 	"github.com/rollspan/rollspan/pkg/watcher"
@@ -56,7 +57,7 @@ changes nothing, but for a file in the data directory that it removes again.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&format, "output", "o", reportText, "text or json")
-	fs.StringVar(&as, "as", "", "`USER` whose rights to look at, such as system:serviceaccount:rollspan:rollspan; default whoever asks")
+	fs.StringVar(&as, "as", "", "`USER` whose rights to look at, such as system:serviceaccount:rollspan:rollspan; default whoever the kubeconfig says")
 	r.command().Flags().VisitAll(func(f *pflag.Flag) {
 		if fs.Lookup(f.Name) != nil {
 			return
@@ -89,8 +90,8 @@ func (r *run) examine(cmd *cobra.Command, format, as string) error {
 	if o.LeaseNamespace == "" {
 		o.LeaseNamespace = watcher.PodNamespace()
 	}
-	if o.Config, o.ConfigError = restConfig(&r.connection); o.ConfigError == nil {
-		o.Config.Impersonate.UserName = as
+	if o.Config, o.ConfigError = restConfig(&r.connection); o.ConfigError == nil && as != "" {
+		o.Config.Impersonate = rest.ImpersonationConfig{UserName: as} // without the groups that the kubeconfig may have for another
 	}
 	if r.conversion.format == outputOTLP {
 		o.Collector = &r.conversion.exporter

@@ -2,8 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -39,6 +44,39 @@ func TestDoctorTakesTheFlagsOfRun(t *testing.T) {
 	for _, name := range examined {
 		if f := doctor.Lookup(name); f == nil || f.Hidden {
 			t.Errorf("--%s is examined, and is no flag that the help shows", name)
+		}
+	}
+}
+
+// TestDoctorAsksAsWhomItSays has a kubeconfig that impersonates somebody, as a run would, and --as name
+// another, who is in no group of theirs.
+func TestDoctorAsksAsWhomItSays(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[fmt.Sprint(r.Header.Values("Impersonate-User"), r.Header.Values("Impersonate-Group"))] = true
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(server.Close)
+	const asAdmin = ", user: {as: admin, as-groups: [system:masters]}"
+	for _, test := range []struct{ user, as, want string }{
+		{"", "", "[] []"},
+		{"", "ci", "[ci] []"},
+		{asAdmin, "", "[admin] [system:masters]"},
+		{asAdmin, "ci", "[ci] []"},
+	} {
+		kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+		content := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c,
+  contexts: [{name: c, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: %q}}], users: [{name: u%s}]}`, server.URL, test.user)
+		if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		clear(asked)
+		_, errs, _ := rollspan(t, "", "doctor", "--kubeconfig", kubeconfig, "--as", test.as)
+		if len(asked) != 1 || !asked[test.want] {
+			t.Errorf("%q, --as %q: it asks as %v, want %s\n%s", test.user, test.as, asked, test.want, errs)
 		}
 	}
 }
