@@ -48,9 +48,7 @@ func (c *configFile) apply(cmd *cobra.Command) error {
 			err = fmt.Errorf("%s is there twice", key.Value)
 		default:
 			set[flag.Name] = true
-			if err = checkField(flag, value); err == nil && !given[flag.Name] {
-				err = setField(cmd.Flags(), flag, value)
-			}
+			err = applyField(cmd.Flags(), flag, value, given[flag.Name])
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--config: %s:%d: %w", c.path, key.Line, err))
@@ -99,6 +97,24 @@ func unknownField(cmd *cobra.Command, name string) error {
 		err = fmt.Errorf("%w; did you mean %s?", err, near)
 	}
 	return err
+}
+
+// inFile is the value of a flag that means something else in a file: there it is another command's.
+type inFile interface{ setInFile(value string) }
+
+// applyField sets a flag to what a file says, unless the command line has it.
+func applyField(fs *pflag.FlagSet, flag *pflag.Flag, value *yaml.Node, given bool) error {
+	if err := checkField(flag, value); err != nil {
+		return err
+	}
+	if other, ok := flag.Value.(inFile); ok {
+		other.setInFile(value.Value)
+		return nil
+	}
+	if given {
+		return nil
+	}
+	return setField(fs, flag, value)
 }
 
 // checkField finds what cannot be a value of the flag.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ var examined = []string{
 
 func (a *app) doctorCommand() *cobra.Command {
 	r := &run{app: a}
-	var format, as string
+	format, as := reportFormat{text: reportText, run: &r.conversion.format}, ""
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
 		Short: "Look whether rollspan can do its job, and say what to do if not",
@@ -37,8 +38,9 @@ kinds may be read, and what traces lose without the others; whether Events, Leas
 data directory are as they should be; and whether the collector takes spans, or its name,
 port, certificate, a policy or the credentials are in the way.
 
-It takes the flags of 'rollspan run', and looks at what a run with these would use. It
-changes nothing, but for a file in the data directory that it removes again.`,
+It takes the flags of 'rollspan run', and looks at what a run with these would use; -o is
+its own, but in a file of a run's flags (--config). It changes nothing, but for a file in
+the data directory that it removes again.`,
 		Example: `  # With the rights of whom kubectl is, and a collector
   rollspan doctor --otlp-endpoint http://localhost:4317
 
@@ -49,14 +51,14 @@ changes nothing, but for a file in the data directory that it removes again.`,
   kubectl -n rollspan exec deployment/rollspan -- /rollspan doctor`,
 		Args: noArguments,
 		PreRunE: func(*cobra.Command, []string) error {
-			r.conversion.format = r.conversion.usualFormat()
-			return a.usage(errors.Join(validateReport(format), r.validate()))
+			r.conversion.format = cmp.Or(r.conversion.format, r.conversion.usualFormat())
+			return a.usage(errors.Join(format.validate(), r.validate()))
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.examine(cmd, format, as) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.examine(cmd, format.text, as) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&format, "output", "o", reportText, "text or json")
+	fs.VarP(&format, "output", "o", "text or json; in a file (--config) it is how the run prints, as for 'rollspan run'")
 	fs.StringVar(&as, "as", "", "`USER` whose rights to look at, such as system:serviceaccount:rollspan:rollspan; default whoever the kubeconfig says")
 	r.command().Flags().VisitAll(func(f *pflag.Flag) {
 		if fs.Lookup(f.Name) != nil {
@@ -74,9 +76,30 @@ const (
 	reportJSON = "json"
 )
 
-func validateReport(format string) error {
-	if format != reportText && format != reportJSON {
-		return fmt.Errorf("-o: %q is not one of %s, %s", format, reportText, reportJSON)
+// reportFormat is what -o of doctor says. A file of flags is a run's, as it is: so what is there is
+// how that prints, which decides whether it has a collector.
+type reportFormat struct {
+	text string
+	run  *string
+}
+
+// String is what was given.
+func (f *reportFormat) String() string { return f.text }
+
+// Set takes what the command line has.
+func (f *reportFormat) Set(value string) error {
+	f.text = value
+	return nil
+}
+
+// Type is how the help calls a value.
+func (f *reportFormat) Type() string { return "string" }
+
+func (f *reportFormat) setInFile(value string) { *f.run = value }
+
+func (f *reportFormat) validate() error {
+	if f.text != reportText && f.text != reportJSON {
+		return fmt.Errorf("-o: %q is not one of %s, %s", f.text, reportText, reportJSON)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,37 @@ func TestDoctorAsksAsWhomItSays(t *testing.T) {
 		_, errs, _ := rollspan(t, "", "doctor", "--kubeconfig", kubeconfig, "--as", test.as)
 		if len(asked) != 1 || !asked[test.want] {
 			t.Errorf("%q, --as %q: it asks as %v, want %s\n%s", test.user, test.as, asked, test.want, errs)
+		}
+	}
+}
+
+// TestDoctorTakesTheFileOfARun has the output of a file be how the run prints, and that of the command
+// line how the doctor does.
+func TestDoctorTakesTheFileOfARun(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	const endpoint = "otlp-endpoint: http://127.0.0.1:1\n"
+	for _, test := range []struct{ content, collector string }{
+		{"output: otlp\n" + endpoint, "failed"},
+		{"output: tree\n" + endpoint, "skipped"},
+		{endpoint, "failed"},
+	} {
+		for _, args := range [][]string{nil, {"-o", "text"}, {"-o", "json"}} {
+			out, errs, code := rollspan(t, "", append([]string{"doctor", "--config", configured(t, test.content)}, args...)...)
+			want := test.collector + strings.Repeat(" ", len("skipped")-len(test.collector)) + "  collector"
+			if slices.Contains(args, "json") {
+				want = fmt.Sprintf("\"check\": \"collector\",\n      \"status\": %q", test.collector)
+			}
+			if code != ExitError || !strings.Contains(out, want) {
+				t.Errorf("%q %q: exit code %d, want %s:\n%s%s", test.content, args, code, want, out, errs)
+			}
+		}
+	}
+	for content, want := range map[string]string{
+		"output: loud": `"loud" is not one of tree, otlp-json, otlp`, "output: [otlp]": "output is a list, and takes one value",
+	} {
+		_, errs, code := rollspan(t, "", "doctor", "--config", configured(t, content))
+		if code != ExitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%q: exit code %d, %s", content, code, errs)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // collector asks it for an answer.
 func (e *examination) collector(ctx context.Context) {
 	if e.Collector == nil {
-		e.add(Finding{Check: "collector", Status: Skipped, Found: "none is named, so that traces are printed; name one with --otlp-endpoint"})
+		e.add(Finding{Check: "collector", Status: Skipped, Found: "none is used, so that traces are printed; to send them, name one with --otlp-endpoint, and no other output"})
 		return
 	}
 	asked, err := export.Ask(ctx, *e.Collector)
