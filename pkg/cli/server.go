@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -90,12 +91,12 @@ func (q *question) askServer(ctx context.Context, from *server) error {
 	if q.namespace == "" {
 		q.namespace = q.connection.Namespace()
 	}
-	list, err := from.Changes(ctx, history.Query{
-		Filter: history.Filter{Namespaces: []string{q.namespace}, Kinds: []string{q.kind}, Names: []string{q.name}, From: time.Now().Add(-q.since)},
-		Limit:  mostOfServer,
-	})
+	list, err := q.changesAt(ctx, from)
 	if err != nil {
 		return from.unanswered(err)
+	}
+	if len(list.Changes) == 0 && q.kind == kindReplicaSet {
+		q.say("What happens to a ReplicaSet of another workload, such as a Deployment, is that one's there, and its pods': ask about these.")
 	}
 	if q.format == formatJSON {
 		return q.printJSON(list)
@@ -115,6 +116,33 @@ func (q *question) askServer(ctx context.Context, from *server) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Start.UTC().Format(time.RFC3339), tookSeconds(c), terminal.Line(changeWords(c)), terminal.Line(c.Outcome), terminal.Line(waitedWords(c)))
 	}
 	return w.Flush()
+}
+
+// changesAt are the last changes that a server knows. There the object of a change is the workload,
+// also of what happens to one of its pods. The pod is named in the text of the row, as are others whose
+// names begin with its own.
+func (q *question) changesAt(ctx context.Context, from *server) (history.ChangesJSON, error) {
+	query := history.Query{Filter: history.Filter{Namespaces: []string{q.namespace}, From: time.Now().Add(-q.since)}, Limit: mostOfServer}
+	if q.kind != kindPod {
+		query.Kinds, query.Names = []string{q.kind}, []string{q.name}
+		return from.Changes(ctx, query)
+	}
+	query.Text = q.subject()
+	for {
+		list, err := from.Changes(ctx, query)
+		list.Changes = slices.DeleteFunc(list.Changes, func(c history.ChangeJSON) bool { return !q.isSubject(&c) })
+		if err != nil || len(list.Changes) > 0 || list.Next == "" {
+			return list, err
+		}
+		query.After = list.Next
+	}
+}
+
+// isSubject reports whether a change is about the object that is asked about, or a part of it:
+// "pod/web-0 container/web".
+func (q *question) isSubject(c *history.ChangeJSON) bool {
+	first, _, _ := strings.Cut(c.Subject, " ")
+	return first == q.subject()
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -12,14 +14,19 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/rollspan/rollspan/pkg/causality"
 	"github.com/rollspan/rollspan/pkg/history"
 	"github.com/rollspan/rollspan/pkg/internal/terminal"
 	"github.com/rollspan/rollspan/pkg/spans"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/watcher"
 )
 
@@ -229,6 +236,60 @@ func TestServer(t *testing.T) {
 			t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 			test.runs(t)
 		})
+	}
+}
+
+// TestServerOfPods has a server asked for a pod, of which the changes are its workload's there.
+func TestServerOfPods(t *testing.T) {
+	store := history.NewMemory(history.Options{MaxAge: -1})
+	t.Cleanup(func() { _ = store.Close(context.WithoutCancel(t.Context())) })
+	server := httptest.NewServer(&history.API{Reader: store})
+	t.Cleanup(server.Close)
+	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	told := 0
+	tell := func(change attr.Change, subject string, of ...attribute.KeyValue) {
+		told++
+		id := binary.BigEndian.AppendUint64(make([]byte, 8, 16), uint64(told))
+		store.Add(spans.Trace{Spans: []spans.Span{{
+			TraceID: [16]byte(id), SpanID: [8]byte{1}, Subject: subject,
+			Start: began.Add(time.Duration(told) * time.Second), End: began.Add(time.Duration(told)*time.Second + 5*time.Second),
+			Attributes: []attribute.KeyValue{attr.ChangeKey.String(string(change)), attr.OutcomeKey.String("complete")},
+			Resource:   append(of, semconv.K8SNamespaceName("shop")),
+		}}})
+	}
+	tell(attr.ChangeRestart, "pod/db-0 container/db", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-0"))
+	tell(attr.ChangeReplacement, "pod/db-0", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-0"))
+	tell(attr.ChangeDelete, "pod/alone", semconv.K8SPodName("alone"))
+	for range mostOfServer + 1 { // more than a page of what only begins with the same
+		tell(attr.ChangeRestart, "pod/db-01 container/db", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-01"))
+	}
+	const none, ofAnother = "knows of no change", "a ReplicaSet of another workload"
+	for object, want := range map[string]struct {
+		changes string // that it lists
+		says    []string
+	}{
+		"pod/db-0": {"restart replacement", nil}, "pod/alone": {"delete", nil}, "pod/db": {"", []string{none}},
+		"statefulset/db": {strings.TrimSpace(strings.Repeat("restart ", mostOfServer)), []string{"These are the last 500"}},
+		"replicaset/web": {"", []string{none, ofAnother}},
+	} {
+		out, errs, code := rollspan(t, "", "history", object, "-n", "shop", "--server", server.URL, "--since", "100000h")
+		var changes []string
+		for _, line := range strings.Split(strings.TrimSpace(out), "\n")[1:] {
+			changes = append(changes, strings.Fields(line)[2])
+		}
+		if code != ExitOK || strings.Join(changes, " ") != want.changes {
+			t.Errorf("%s: exit code %d, changes %q, want %q\n%s", object, code, changes, want.changes, errs)
+		}
+		for _, sentence := range []string{none, ofAnother, "These are the last 500"} {
+			if strings.Contains(errs, sentence) != slices.Contains(want.says, sentence) {
+				t.Errorf("%s: it says %q, want %q", object, errs, want.says)
+			}
+		}
+		var list history.ChangesJSON
+		out, _, _ = rollspan(t, "", "history", object, "-n", "shop", "--server", server.URL, "--since", "100000h", "-o", "json")
+		if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Changes) != len(changes) || list.Changes == nil {
+			t.Errorf("%s: %d changes as JSON, %v", object, len(list.Changes), err)
+		}
 	}
 }
 

@@ -105,16 +105,19 @@ var askable = []asked{
 	{"Deployment", []string{"deployment", "deployments", "deploy", "deployments.apps", "deployment.apps"}, semconv.K8SDeploymentNameKey},
 	{"StatefulSet", []string{"statefulset", "statefulsets", "sts", "statefulsets.apps", "statefulset.apps"}, semconv.K8SStatefulSetNameKey},
 	{"DaemonSet", []string{"daemonset", "daemonsets", "ds", "daemonsets.apps", "daemonset.apps"}, semconv.K8SDaemonSetNameKey},
-	{"ReplicaSet", []string{"replicaset", "replicasets", "rs", "replicasets.apps", "replicaset.apps"}, semconv.K8SReplicaSetNameKey},
+	{kindReplicaSet, []string{"replicaset", "replicasets", "rs", "replicasets.apps", "replicaset.apps"}, semconv.K8SReplicaSetNameKey},
 	{"ReplicationController", []string{"replicationcontroller", "replicationcontrollers", "rc"}, semconv.K8SReplicationControllerNameKey},
 	{"Job", []string{"job", "jobs", "jobs.batch", "job.batch"}, semconv.K8SJobNameKey},
 	{"CronJob", []string{"cronjob", "cronjobs", "cj", "cronjobs.batch", "cronjob.batch"}, semconv.K8SCronJobNameKey},
-	{"Pod", []string{"pod", "pods", "po"}, semconv.K8SPodNameKey},
+	{kindPod, []string{"pod", "pods", "po"}, semconv.K8SPodNameKey},
 	{kindRollout, []string{"rollout", "rollouts", "ro", "rollouts.argoproj.io", "rollout.argoproj.io"}, attr.ObjectNameKey},
 }
 
-// kindRollout is that of Argo Rollouts.
-const kindRollout = "Rollout"
+const (
+	kindPod        = "Pod"
+	kindReplicaSet = "ReplicaSet"
+	kindRollout    = "Rollout" // of Argo Rollouts
+)
 
 // question is about one object of a cluster as it is now.
 type question struct {
