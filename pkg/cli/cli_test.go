@@ -4,9 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -274,6 +280,43 @@ func TestRecordKeepsOtherRecordings(t *testing.T) {
 	_, errs, code := rollspan(t, "", "record", "--kubeconfig", "testdata/kubeconfig", "-o", file)
 	if content, _ := os.ReadFile(file); code != ExitError || string(content) != "precious" || !strings.Contains(errs, "is there already") {
 		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
+// TestRecordOfNothingLeavesNoFile has the same command do once what may be read is there.
+func TestRecordOfNothingLeavesNoFile(t *testing.T) {
+	var granted atomic.Bool
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if !granted.Load() {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
+			return
+		}
+		if r.URL.Query().Get("watch") != "" {
+			http.Error(w, "lists only", http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[
+			{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"shop","uid":"u","resourceVersion":"3","creationTimestamp":"2026-11-28T12:00:00Z"}}]}`)
+	}))
+	t.Cleanup(api.Close)
+	file := filepath.Join(t.TempDir(), "r.jsonl")
+	args := []string{"record", "--kinds", "pods", "-n", "shop", "-o", file, "--kubeconfig", kubeconfigOf(t, api.URL, "c", true)}
+	_, errs, code := rollspan(t, "", args...)
+	if _, err := os.Stat(file); code != ExitError || !strings.Contains(errs, "there is nothing to record") || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("exit code %d, %v\n%s", code, err, errs)
+	}
+	granted.Store(true)
+	c := start(t, args...)
+	until(t, "the recording of a pod", func() bool {
+		content, _ := os.ReadFile(file) // it may not be there yet
+		return bytes.Contains(content, []byte(`"web"`))
+	})
+	c.send(t, syscall.SIGTERM)
+	c.ends(t, ExitOK)
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -100,7 +100,7 @@ func (r *record) run(ctx context.Context) (err error) {
 		} else if err != nil {
 			return fmt.Errorf("-o: %w; check that the folder is there and may be written to", err)
 		}
-		defer func() { err = errors.Join(err, f.Close()) }()
+		defer func() { err = errors.Join(err, finish(f)) }()
 		r.options.Out = terminal.NewWriter(f) // recordings are looked at, too
 	}
 	recorder, err := watcher.NewRecorder(r.options)
@@ -117,6 +117,16 @@ func (r *record) run(ctx context.Context) (err error) {
 	stop()
 	<-shown
 	r.say("recorded %s", summary(recorder.Counts()))
+	return err
+}
+
+// finish closes a recording. One that has nothing is removed: it would be in the way of the next, when
+// what was wrong is right.
+func finish(f *os.File) error {
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err == nil && info.Size() == 0 {
+		err = os.Remove(f.Name())
+	}
 	return err
 }
 
