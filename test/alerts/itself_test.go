@@ -44,53 +44,69 @@ func scrapeOf(registry *prometheus.Registry) string {
 	return answer.Body.String()
 }
 
-// goesWrong is what has each rule of rollspan itself fire: it is done before each scrape.
-var goesWrong = map[string]func(w *wellbeing){
-	"RollspanLosesSpans":         func(w *wellbeing) { w.spans.Dropped.Refused++ },
-	"RollspanLosesLogRecords":    func(w *wellbeing) { w.logs.Rejected++ },
-	"RollspanLosesWebhookEvents": func(w *wellbeing) { w.told.Lost.Expired++ },
-	"RollspanExportQueueFills":   func(w *wellbeing) { w.spans.Queued = 600 },
-	"RollspanCannotWatch":        func(w *wellbeing) { w.watchFailures++ },
-	"RollspanSendsNothing":       func(w *wellbeing) { w.leading = 0 },
-	"RollspanDiskFails":          func(w *wellbeing) { w.journalFailures = 1 },
+// goesWrong is what has each rule of rollspan itself fire, each in itself: it is done before each scrape.
+var goesWrong = map[string][]func(w *wellbeing){
+	"RollspanLosesSpans":         {func(w *wellbeing) { w.spans.Dropped.Refused++ }},
+	"RollspanLosesLogRecords":    {func(w *wellbeing) { w.logs.Rejected++ }},
+	"RollspanLosesWebhookEvents": {func(w *wellbeing) { w.told.Lost.Expired++ }},
+	"RollspanExportQueueFills": {
+		func(w *wellbeing) { w.spans.Queued = 600 },
+		func(w *wellbeing) { w.spans.QueuedBytes = 600 },
+		func(w *wellbeing) { w.spansDisk.Bytes = 600 },
+		func(w *wellbeing) { w.spans.Queued, w.spans.QueuedBytes = 600, 600 },
+	},
+	"RollspanCannotWatch":  {func(w *wellbeing) { w.watchFailures++ }},
+	"RollspanSendsNothing": {func(w *wellbeing) { w.leading = 0 }},
+	"RollspanDiskFails":    {func(w *wellbeing) { w.journalFailures = 1 }},
 }
 
 // TestRulesOfRollspanItself has all go wrong that rules tell of rollspan itself, each for half an
 // hour, until it is restarted.
 func TestRulesOfRollspanItself(t *testing.T) {
-	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
-	for name, worsen := range goesWrong {
-		var scrapes []Scrape
-		at := now
-		pass := func(times int, w *wellbeing, each func(*wellbeing)) {
-			registry := prometheus.NewPedanticRegistry()
-			registry.MustRegister(itself(w)...)
-			for range times {
-				each(w)
-				text := scrapeOf(registry) + fmt.Sprintf("rollspan_leading %d\nrollspan_watch_failures_total{kind=\"Pod\"} %d\nrollspan_journal_failures_total %d\n",
-					w.leading, w.watchFailures, w.journalFailures)
-				scrapes = append(scrapes, Scrape{at, text})
-				at = at.Add(30 * time.Second)
+	for name, all := range goesWrong {
+		for i, worsen := range all {
+			d := &days{now: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)}
+			w := anew()
+			d.pass(20, w, nothing)
+			wrong := d.now
+			d.pass(60, w, worsen)
+			over := d.now
+			d.pass(60, anew(), nothing)
+			alerts := Ask(t, Question{Rules: rules, Scrapes: d.scrapes}).Alerts
+			if len(alerts) != 1 || alerts[0].Name != name {
+				t.Errorf("%s %d: there are %+v", name, i, alerts)
+				continue
+			}
+			if a := alerts[0]; a.Fired.Before(wrong) || a.Fired.After(over) || a.Resolved.Before(over) {
+				t.Errorf("%s %d: it went wrong from %s to %s, and there is %+v", name, i, wrong, over, a)
 			}
 		}
-		anew := func() *wellbeing {
-			return &wellbeing{leading: 1, spans: export.Stats{MaxQueued: 1000}, spansDisk: journal.QueueStats{MaxBytes: 1000}}
-		}
-		nothing := func(*wellbeing) {}
-		w := anew()
-		pass(20, w, nothing)
-		wrong := at
-		pass(60, w, worsen)
-		over := at
-		pass(60, anew(), nothing)
-		alerts := Ask(t, Question{Rules: rules, Scrapes: scrapes}).Alerts
-		if len(alerts) != 1 || alerts[0].Name != name {
-			t.Errorf("%s: there are %+v", name, alerts)
-			continue
-		}
-		if a := alerts[0]; a.Fired.Before(wrong) || a.Fired.After(over) || a.Resolved.Before(over) {
-			t.Errorf("%s: it went wrong from %s to %s, and there is %+v", name, wrong, over, a)
-		}
+	}
+}
+
+// anew is a rollspan that has just been started, and is well.
+func anew() *wellbeing {
+	return &wellbeing{leading: 1, spans: export.Stats{MaxQueued: 1000, MaxQueuedBytes: 1000}, spansDisk: journal.QueueStats{MaxBytes: 1000}}
+}
+
+func nothing(*wellbeing) {}
+
+// days go by as Prometheus sees them.
+type days struct {
+	now     time.Time
+	scrapes []Scrape
+}
+
+// pass has somebody scrape a process twice a minute, so often, and something happen before each time.
+func (d *days) pass(times int, w *wellbeing, each func(*wellbeing)) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(itself(w)...)
+	for range times {
+		each(w)
+		text := scrapeOf(registry) + fmt.Sprintf("rollspan_leading %d\nrollspan_watch_failures_total{kind=\"Pod\"} %d\nrollspan_journal_failures_total %d\n",
+			w.leading, w.watchFailures, w.journalFailures)
+		d.scrapes = append(d.scrapes, Scrape{d.now, text})
+		d.now = d.now.Add(30 * time.Second)
 	}
 }
 
