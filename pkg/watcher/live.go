@@ -176,7 +176,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 		granted: back{every: backEvery},
 		owners:  newOwners(c.lookup.find, c.metadata, liveKinds, o.Namespaces, o.Log),
 	}
-	l.metrics.read = append(l.metrics.read, unreadableMetric(l.streams.givenUp))
+	l.metrics.read = append(l.metrics.read, unreadableMetric(l.streams.givenUp), newReadableMetrics(l.streams.readable))
 	return l, nil
 }
 

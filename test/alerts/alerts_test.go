@@ -64,7 +64,9 @@ func served(t *testing.T) map[string][]string {
 		}
 		found[m[1]] = labels
 	}
-	found["rollspan_leading"] = append(found["rollspan_leading"], "namespace") // that of its pods, as it has no other
+	for _, name := range []string{"rollspan_leading", "rollspan_watch_failures_total", "rollspan_readable_ratio"} {
+		found[name] = append(found[name], "namespace") // that of its pods, as it has no other
+	}
 	if len(found) < 80 {
 		t.Fatalf("found only %d metrics", len(found))
 	}

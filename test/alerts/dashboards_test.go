@@ -43,6 +43,16 @@ func panels(t *testing.T) map[string][]string {
 // holds says which of these conditions held at some time, as the engine sees the scrapes.
 func holds(t *testing.T, scrapes []Scrape, conditions map[string]string) (held []string) {
 	t.Helper()
+	for _, a := range Ask(t, Question{Rules: rulesOf(t, conditions), Scrapes: scrapes}).Alerts {
+		held = append(held, a.Name)
+	}
+	slices.Sort(held)
+	return slices.Compact(held)
+}
+
+// rulesOf writes a file of rules that fire at once where a condition holds.
+func rulesOf(t *testing.T, conditions map[string]string) (path string) {
+	t.Helper()
 	var all []map[string]string
 	for name, expr := range conditions {
 		all = append(all, map[string]string{"alert": name, "expr": expr})
@@ -51,15 +61,11 @@ func holds(t *testing.T, scrapes []Scrape, conditions map[string]string) (held [
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "rules.yaml")
+	path = filepath.Join(t.TempDir(), "rules.yaml")
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range Ask(t, Question{Rules: path, Scrapes: scrapes}).Alerts {
-		held = append(held, a.Name)
-	}
-	slices.Sort(held)
-	return slices.Compact(held)
+	return path
 }
 
 // TestDashboardsCountTheFirst has the first rollouts of a namespace, of which one fails: the series

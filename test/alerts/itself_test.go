@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ type wellbeing struct {
 	spansDisk, logsDisk, eventsDisk journal.QueueStats
 	// leading, watchFailures and journalFailures are of whoever watches, which a test cannot have fail.
 	leading, watchFailures, journalFailures int
+	// readable is how much of a kind can be read.
+	readable float64
 }
 
 // itself are the metrics of what is sent, by what there is.
@@ -44,7 +47,7 @@ func scrapeOf(registry *prometheus.Registry) string {
 	return answer.Body.String()
 }
 
-// goesWrong is what has each rule of rollspan itself fire, each in itself: it is done before each scrape.
+// goesWrong is what has each rule of rollspan itself fire, each of them alone: it is done before each scrape.
 var goesWrong = map[string][]func(w *wellbeing){
 	"RollspanLosesSpans":         {func(w *wellbeing) { w.spans.Dropped.Refused++ }},
 	"RollspanLosesLogRecords":    {func(w *wellbeing) { w.logs.Rejected++ }},
@@ -55,7 +58,11 @@ var goesWrong = map[string][]func(w *wellbeing){
 		func(w *wellbeing) { w.spansDisk.Bytes = 600 },
 		func(w *wellbeing) { w.spans.Queued, w.spans.QueuedBytes = 600, 600 },
 	},
-	"RollspanCannotWatch":  {func(w *wellbeing) { w.watchFailures++ }},
+	"RollspanCannotWatch": {
+		func(w *wellbeing) { w.watchFailures++ },
+		func(w *wellbeing) { w.readable = 0.5 },
+		func(w *wellbeing) { w.watchFailures, w.readable = w.watchFailures+1, 0 },
+	},
 	"RollspanSendsNothing": {func(w *wellbeing) { w.leading = 0 }},
 	"RollspanDiskFails":    {func(w *wellbeing) { w.journalFailures = 1 }},
 }
@@ -86,7 +93,7 @@ func TestRulesOfRollspanItself(t *testing.T) {
 
 // anew is a rollspan that has just been started, and is well.
 func anew() *wellbeing {
-	return &wellbeing{leading: 1, spans: export.Stats{MaxQueued: 1000, MaxQueuedBytes: 1000}, spansDisk: journal.QueueStats{MaxBytes: 1000}}
+	return &wellbeing{leading: 1, readable: 1, spans: export.Stats{MaxQueued: 1000, MaxQueuedBytes: 1000}, spansDisk: journal.QueueStats{MaxBytes: 1000}}
 }
 
 func nothing(*wellbeing) {}
@@ -99,14 +106,43 @@ type days struct {
 
 // pass has somebody scrape a process twice a minute, so often, and something happen before each time.
 func (d *days) pass(times int, w *wellbeing, each func(*wellbeing)) {
+	d.passEvery(30*time.Second, times, w, each)
+}
+
+// passEvery is pass with another time between two scrapes.
+func (d *days) passEvery(apart time.Duration, times int, w *wellbeing, each func(*wellbeing)) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(itself(w)...)
 	for range times {
 		each(w)
-		text := scrapeOf(registry) + fmt.Sprintf("rollspan_leading %d\nrollspan_watch_failures_total{kind=\"Pod\"} %d\nrollspan_journal_failures_total %d\n",
-			w.leading, w.watchFailures, w.journalFailures)
+		text := scrapeOf(registry) + fmt.Sprintf("rollspan_leading %d\nrollspan_watch_failures_total{kind=\"Pod\"} %d\nrollspan_readable_ratio{kind=\"Pod\"} %g\nrollspan_journal_failures_total %d\n",
+			w.leading, w.watchFailures, w.readable, w.journalFailures)
 		d.scrapes = append(d.scrapes, Scrape{d.now, text})
-		d.now = d.now.Add(30 * time.Second)
+		d.now = d.now.Add(apart)
+	}
+}
+
+// TestKindsThatAreLeftOut has a kind never be read, which is no alert, and one that is left out from a
+// restart on be one for a day.
+func TestKindsThatAreLeftOut(t *testing.T) {
+	const name = "RollspanCannotWatch"
+	without := func(w *wellbeing) { w.readable = 0 }
+	never := &days{now: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)}
+	never.pass(60, anew(), without)
+	all := Ask(t, Question{Rules: rules, Scrapes: never.scrapes})
+	if len(all.Alerts) > 0 {
+		t.Errorf("it was never read, and there are %+v", all.Alerts)
+	}
+	d := &days{now: never.now}
+	d.pass(20, anew(), nothing)
+	wrong := d.now
+	d.passEvery(4*time.Minute, 25*60/4, anew(), without)
+	i := slices.IndexFunc(all.Rules, func(r Rule) bool { return r.Alert == name })
+	alone := rulesOf(t, map[string]string{name: all.Rules[i].Expr}) // all others would take long for a day
+	alerts := Ask(t, Question{Rules: alone, Scrapes: d.scrapes}).Alerts
+	if len(alerts) != 1 || alerts[0].Fired.Before(wrong) || alerts[0].Fired.After(wrong.Add(time.Minute)) ||
+		alerts[0].Resolved.Before(wrong.Add(23*time.Hour)) || alerts[0].Resolved.After(wrong.Add(24*time.Hour+time.Minute)) {
+		t.Errorf("it was left out from %s on, and there is %+v", wrong, alerts)
 	}
 }
 
