@@ -1,7 +1,12 @@
 package build
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
@@ -69,3 +74,38 @@ func (b *changeBuilder) unavailable(pod *podlife.Pod) (why evidence.Failure, ok 
 	why, _ = pod.Trouble(pod.Timeline(b.end), b.end)
 	return why, true
 }
+
+// commonest is the failure that most pods had, and how many had it. Reasons tell failures apart, and
+// messages do not: they have names, addresses and IDs that are each pod's own. Of the messages with one
+// reason the one that most pods had stands for the others.
+func commonest(count map[evidence.Failure]int) (worst evidence.Failure, n int) {
+	if len(count) == 0 {
+		return evidence.Failure{}, 0
+	}
+	reasons, kinds := map[string]int{}, map[evidence.Failure]int{}
+	for f, k := range count {
+		reasons[f.Reason] += k
+		kinds[kindOf(f)] += k
+	}
+	worst = slices.MaxFunc(slices.Collect(maps.Keys(count)), func(f, g evidence.Failure) int {
+		return cmp.Or(
+			cmp.Compare(reasons[f.Reason], reasons[g.Reason]),
+			cmp.Compare(kinds[kindOf(f)], kinds[kindOf(g)]),
+			cmp.Compare(count[f], count[g]),
+			strings.Compare(g.Sentence(), f.Sentence()),
+		)
+	})
+	return worst, kinds[kindOf(worst)]
+}
+
+// kindOf is what failures have in common that are counted together: the reason, and which container it
+// is about. The code that a container left with is the same for each pod, and tells failures apart as well.
+func kindOf(f evidence.Failure) evidence.Failure {
+	if !saysExitCode.MatchString(f.Message) {
+		f.Message = ""
+	}
+	return f
+}
+
+// saysExitCode knows messages that say no more than how a container ended: "OOMKilled, exit code 137".
+var saysExitCode = regexp.MustCompile(`^([A-Za-z]+, )?exit code -?[0-9]+$`)

@@ -53,16 +53,6 @@ func (b *changeBuilder) staticStop() {
 	b.podStoppingUntil(b.root.SpanID, before, nil, asked, b.root.Start, end).emit()
 }
 
-// commonest returns the failure that most pods had.
-func commonest(count map[evidence.Failure]int) (worst evidence.Failure, n int) {
-	for f, k := range count {
-		if k > n || k == n && f.Sentence() < worst.Sentence() {
-			worst, n = f, k
-		}
-	}
-	return worst, n
-}
-
 // ScheduleTrace builds the trace of the time of a CronJob's schedule that a Job is for.
 func ScheduleTrace(p *plans.Plan) spans.Trace {
 	c, cron := p.Workload.CronJob, p.CronJobOf()
