@@ -33,7 +33,13 @@ func (p *Pod) Trouble(tl Timeline, at time.Time) (f evidence.Failure, self bool)
 	if tl.Scheduled.IsZero() {
 		return p.schedulingTrouble(at), false
 	}
-	return p.waitingTrouble(tl, at), false
+	if f, ok := p.statedTrouble(tl, at); ok {
+		return f, false
+	}
+	if f, ok := p.crashedBefore(at); ok {
+		return f, true
+	}
+	return p.notDoneYet(tl, at), false
 }
 
 // saysWhyItFailed reports whether a pod's own status gives a reason for what had become
@@ -98,22 +104,51 @@ func (p *Pod) schedulingTrouble(at time.Time) evidence.Failure {
 	return evidence.Failure{Reason: last.errorType(), Message: last.Message}
 }
 
-// waitingTrouble says what a pod that has a node, and has not failed, waited for.
-func (p *Pod) waitingTrouble(tl Timeline, at time.Time) evidence.Failure {
-	unready, _ := p.Unready.At(at)
-	if unready.Reason == "ReadinessGatesNotReady" {
-		return evidence.Failure{Reason: unready.Reason, Message: unready.Message}
+// statedTrouble says what a pod that has a node, and has not failed, waited for, if somebody
+// states more of that than that it is not done yet.
+func (p *Pod) statedTrouble(tl Timeline, at time.Time) (f evidence.Failure, ok bool) {
+	if unready, _ := p.Unready.At(at); unready.Reason == "ReadinessGatesNotReady" {
+		return evidence.Failure{Reason: unready.Reason, Message: unready.Message}, true
 	}
-	if w, ok := p.lastWarning(tl.lastStep(), at); ok {
-		return w
+	return p.lastWarning(tl.lastStep(), at)
+}
+
+// crashedBefore says how the last run ended of a container that runs again at a time, and that its
+// pod, which is to stay, has not been Ready with since. That it runs is not how it fares.
+func (p *Pod) crashedBefore(at time.Time) (f evidence.Failure, ok bool) {
+	if p.Finite {
+		return evidence.Failure{}, false
 	}
+	var last time.Time
+	for _, container := range p.Containers {
+		r := container.LastEnded(at)
+		if r == nil || container.IsDone(r) || container.readyAt(at) || !container.RunningAt(at) {
+			continue
+		}
+		if end := r.Finished.At(); end.After(last) && !p.wasReadyBetween(end, at) {
+			last = end
+			f, ok = p.Of(container, p.WhyEnded(container, r)), true
+		}
+	}
+	return f, ok
+}
+
+// wasReadyBetween reports whether the pod became Ready after a time and before another.
+func (p *Pod) wasReadyBetween(from, to time.Time) bool {
+	return slices.ContainsFunc(p.Ready, func(tr transition) bool {
+		return tr.Status && tr.At.At().After(from) && tr.At.At().Before(to)
+	})
+}
+
+// notDoneYet says what a pod had still to do of which nothing says that it had failed.
+func (p *Pod) notDoneYet(tl Timeline, at time.Time) evidence.Failure {
 	for _, line := range tl.Containers {
 		if line.Init && !line.Begin.IsZero() && line.End.IsZero() {
 			// In the words of the condition Initialized.
 			return evidence.Failure{Reason: "ContainersNotInitialized", Message: fmt.Sprintf("containers with incomplete status: [%s]", line.Name)}
 		}
 	}
-	if unready.Reason != "" && !tl.Sandbox.IsZero() {
+	if unready, _ := p.Unready.At(at); unready.Reason != "" && !tl.Sandbox.IsZero() {
 		return evidence.Failure{Reason: unready.Reason, Message: unready.Message}
 	}
 	return evidence.Failure{Reason: "ContainersNotReady", Message: p.unreadyWords(at)}
