@@ -37,9 +37,13 @@ func (b *changeBuilder) reported(pod *podlife.Pod) time.Time {
 }
 
 // reportUnseen reports whether nobody saw when the API had the news of a pod's start, as in
-// a snapshot.
+// a snapshot. Of a pod that was lost before it was Ready the news is that it was lost.
 func (b *changeBuilder) reportUnseen(block blocker) bool {
-	return block.coarse && block.pod != nil && b.reported(block.pod).IsZero()
+	if !block.coarse || block.pod == nil || !b.reported(block.pod).IsZero() {
+		return false
+	}
+	_, ready := block.pod.FirstReady()
+	return ready || block.pod.Finite || !block.pod.WasLostBy(block.available)
 }
 
 // statusLatency takes the time from when a pod let its controller go on, as the kubelet
@@ -151,7 +155,7 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 	if !from.Before(path.At) {
 		return
 	}
-	if refused := b.refusedSince(from, path.At); !refused.IsZero() {
+	if refused := b.refusedSince(cause, from, path.At); !refused.IsZero() {
 		b.own(path, attr.PhaseCreatePod, refused)
 	}
 	switch {
@@ -240,11 +244,12 @@ func (b *changeBuilder) own(path *critpath.Path, phase attr.Phase, from time.Tim
 // known. What takes longer may have been a wait for what nobody saw.
 const reaction = time.Second
 
-// refusedSince is when the API first refused pods to a controller that makes them itself,
-// between two times; zero if it did not. It tries again until it may.
-func (b *changeBuilder) refusedSince(from, to time.Time) (first time.Time) {
+// refusedSince is when the API first refused pods that the change wants, between two times; zero if
+// it did not. Their controller tries again until it may. A ReplicaSet's are those in the place of lost
+// ones: the pods of a step are refused in the step's own time, and none is before the step.
+func (b *changeBuilder) refusedSince(next *spans.Span, from, to time.Time) (first time.Time) {
 	for _, set := range b.plan.Sets {
-		if set.Direct() { // its steps have that time otherwise
+		if set.Direct() || set.Revision == b.change.Revision && next.Kind != kind.ScaleUp && next.Kind != kind.ScaleDown {
 			first = evidence.Earliest(first, set.RefusedIn(from, to))
 		}
 	}

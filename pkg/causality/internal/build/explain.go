@@ -28,28 +28,51 @@ func (b *changeBuilder) explainFailure() evidence.Failure {
 	case b.change.Deadline > 0:
 		after = fmt.Sprintf(" (progress deadline of %s exceeded)", b.change.Deadline)
 	}
-	count := map[evidence.Failure]int{}
-	total := 0
-	for pod, at := range b.plan.Starts {
-		if at.Change != b.change || pod.CreatedAt().After(b.end) {
-			continue
-		}
-		total++
-		if f, ok := b.unavailable(pod); ok && (!b.change.Aborted() || b.isInTrouble(pod)) {
-			count[f]++
-		}
-	}
+	count, total := b.failuresOfPods()
 	worst, n := commonest(count)
 	if n > 0 {
 		return evidence.Failure{Reason: worst.Reason, Message: fmt.Sprintf("%d of %d new pods: %s%s", n, total, worst.Sentence(), after)}
 	}
 	for _, set := range b.plan.Sets {
-		asked := int(min(b.change.Wanted, set.AskedFor(b.end)))
-		if f := set.CreateFailureAt(b.end); set.Revision == b.change.Revision && f.Reason != "" && total < asked {
-			return evidence.Failure{Reason: f.Reason, Message: fmt.Sprintf("%d of %d new pods not created: %s: %s%s", asked-total, asked, f.Reason, f.Forbidden().Message, after)}
+		asked, there := int(min(b.change.Wanted, set.AskedFor(b.end))), b.thereOf(set)
+		if f := set.CreateFailureAt(b.end); set.Revision == b.change.Revision && f.Reason != "" && there < asked {
+			return evidence.Failure{Reason: f.Reason, Message: fmt.Sprintf("%d of %d new pods not created: %s: %s%s", asked-there, asked, f.Reason, f.Forbidden().Message, after)}
 		}
 	}
 	return evidence.Failure{Reason: late.Reason, Message: late.Message + after}
+}
+
+// failuresOfPods counts why pods that the change wants were not available when it ended, and how many
+// pods there were. One that was lost by then has another in its place, or is missed. It counts only where
+// it ended by itself before it was Ready, or the change was aborted, which took its pods away.
+func (b *changeBuilder) failuresOfPods() (count map[evidence.Failure]int, total int) {
+	count = map[evidence.Failure]int{}
+	for pod, at := range b.plan.Starts {
+		own := at.Change == b.change
+		if pod.CreatedAt().After(b.end) || !own && !b.plan.Wants(b.change, pod) {
+			continue
+		}
+		f, failed := b.unavailable(pod)
+		counts := own && (b.change.Aborted() || failed && pod.EndedUndeleted())
+		if pod.WasLostBy(b.end) && !counts {
+			continue
+		}
+		total++
+		if failed && (!b.change.Aborted() || b.isInTrouble(pod)) {
+			count[f]++
+		}
+	}
+	return count, total
+}
+
+// thereOf is how many pods of a set there were when the change ended.
+func (b *changeBuilder) thereOf(set *workloads.PodSet) (n int) {
+	for pod, at := range b.plan.Starts {
+		if at.Set == set && !pod.CreatedAt().After(b.end) && !pod.WasLostBy(b.end) {
+			n++
+		}
+	}
+	return n
 }
 
 // isInTrouble reports whether something of a pod had failed when the change ended, rather
