@@ -103,10 +103,13 @@ func (b *changeBuilder) idle(path *critpath.Path, cause *spans.Span, from time.T
 	}
 	for path.At.After(from) {
 		at := path.At
-		pod, since, until := b.oldPodInTheWay(cause, from, at)
-		b.free(path, cause, evidence.Latest(until, from))
-		if pod != nil {
-			s := b.addWait(path, b.oldPodWait(pod, evidence.Latest(since, from), path.At))
+		old, ok := b.oldPodInTheWay(cause, from, at)
+		b.free(path, cause, evidence.Latest(old.end, from))
+		if !old.ready.IsZero() {
+			b.own(path, attr.PhaseMinReadyWait, evidence.Latest(old.ready, from))
+		}
+		if ok && path.At.After(from) {
+			s := b.addWait(path, b.oldPodWait(old.pod, evidence.Latest(old.begin, from), path.At))
 			path.Self(s, s.Start)
 		}
 		if !path.At.Before(at) {

@@ -22,12 +22,19 @@ import (
 // A Deployment that recreates its pods makes the ReplicaSet when no old one is left. Those that it
 // removes for the rollout have spans of their own in it. Those that a scale before it removed do not,
 // and are in the way for as long as they stop.
+//
+// Any other change of a Deployment, or of what makes pods that are alike, gets past pods that are not
+// Ready, but is complete only when all pods that there are to be count as available: also those that it
+// found there, as of a change that it has superseded.
 
 // unreadyTime is a time in which a pod was there and not Ready, or was stopping.
 type unreadyTime struct {
 	pod        *podlife.Pod
 	order      int // of the pod among those of the workload
 	begin, end time.Time
+	// ready is from when on the pod was Ready within this time, but did not count as available yet;
+	// zero if it was not.
+	ready time.Time
 }
 
 // unreadyTimes are those of several pods, in order of their ends.
@@ -72,35 +79,68 @@ func (u *unreadyTimes) before(t time.Time) (last unreadyTime, ok bool) {
 	return u.all[i-1], true
 }
 
-// oldPodInTheWay is the old pod that was in the way of what came next last between two times, and
-// since and until when it was; nil if none was.
-func (b *changeBuilder) oldPodInTheWay(next *spans.Span, from, to time.Time) (last *podlife.Pod, since, until time.Time) {
-	recreates := b.recreates()
-	switch {
-	case recreates && next != b.root && next.Kind != kind.ScaleUp:
-		return nil, since, until
-	case !recreates && (b.plan.Workload.Controller.Replaces != workloads.ReplacedByName || b.change.Kind == attr.ChangeDelete):
-		return nil, since, until
+// oldPodInTheWay is the time in which an old pod was in the way of what came next last between two
+// times; ok is false if none was.
+func (b *changeBuilder) oldPodInTheWay(next *spans.Span, from, to time.Time) (last unreadyTime, ok bool) {
+	if !b.waitsForOldPods(next) {
+		return last, false
 	}
 	if b.inTheWay == nil {
-		var all []unreadyTime
-		condemned := b.condemned()
-		for i, pod := range b.plan.Pods {
-			b.work.Spend(1)
-			switch {
-			case recreates:
-				all = append(all, b.stoppingOf(pod, i)...)
-			case !b.plan.Wants(b.change, pod) && !condemned[pod]:
-				all = append(all, unreadyOf(pod, i, b.root.End)...)
-			}
-		}
-		b.inTheWay = newUnreadyTimes(all)
+		b.inTheWay = b.timesInTheWay()
 	}
 	b.work.Spend(1)
-	if u, ok := b.inTheWay.before(to); ok && u.end.After(from) {
-		return u.pod, u.begin, u.end
+	if last, ok = b.inTheWay.before(to); ok && last.end.After(from) {
+		return last, true
 	}
-	return nil, since, until
+	return unreadyTime{}, false
+}
+
+// waitsForOldPods reports whether an old pod may have been in the way of what came next.
+func (b *changeBuilder) waitsForOldPods(next *spans.Span) bool {
+	switch {
+	case b.recreates():
+		return next == b.root || next.Kind == kind.ScaleUp
+	case b.byName():
+		return true
+	}
+	return next == b.root && (b.change.Kind == attr.ChangeRollout || b.change.Kind == attr.ChangeScale)
+}
+
+// byName reports whether the change is one of a StatefulSet, which goes pod by pod.
+func (b *changeBuilder) byName() bool {
+	return b.plan.Workload.Controller.Replaces == workloads.ReplacedByName && b.change.Kind != attr.ChangeDelete
+}
+
+// timesInTheWay are those in which old pods were in the way.
+func (b *changeBuilder) timesInTheWay() *unreadyTimes {
+	var all []unreadyTime
+	condemned := b.condemned()
+	for i, pod := range b.plan.Pods {
+		b.work.Spend(1)
+		switch {
+		case b.recreates():
+			all = append(all, b.stoppingOf(pod, i)...)
+		case b.byName():
+			if !b.plan.Wants(b.change, pod) && !condemned[pod] {
+				all = append(all, unreadyOf(pod, i, b.root.End, 0)...)
+			}
+		case b.foundThere(pod):
+			all = append(all, unreadyOf(pod, i, b.root.End, b.plan.Workload.MinReady)...)
+		}
+	}
+	return newUnreadyTimes(all)
+}
+
+// foundThere reports whether a pod that the change did not make is one of those that there are to be with
+// it. One that was lost was waited for no longer: what is made in its place is.
+func (b *changeBuilder) foundThere(pod *podlife.Pod) bool {
+	switch {
+	case !pod.CreatedAt().Before(b.start) || pod.WasLostBy(b.end):
+		return false
+	case b.plan.Starts[pod].Change == b.change || b.plan.Stops[pod].Change == b.change:
+		return false
+	}
+	return b.change.Kind == attr.ChangeScale || b.plan.Wants(b.change, pod)
 }
 
 // recreates reports whether the change is a rollout that begins when no old pod is left.
@@ -118,7 +158,7 @@ func (b *changeBuilder) stoppingOf(pod *podlife.Pod, order int) []unreadyTime {
 	if !asked.Before(gone) {
 		return nil
 	}
-	return []unreadyTime{{pod, order, asked, gone}}
+	return []unreadyTime{{pod: pod, order: order, begin: asked, end: gone}}
 }
 
 // condemned are the pods that a scale removed, and that are not in the way of others. The
@@ -146,17 +186,25 @@ func (b *changeBuilder) condemned() map[*podlife.Pod]bool {
 	return all
 }
 
-// unreadyOf are the times before t in which a pod was there and not Ready.
-func unreadyOf(pod *podlife.Pod, order int, t time.Time) (all []unreadyTime) {
+// unreadyOf are the times before t in which a pod was there and was not Ready, or had not been so for
+// minReady.
+func unreadyOf(pod *podlife.Pod, order int, t time.Time, minReady time.Duration) (all []unreadyTime) {
 	if pod.Lost() {
 		t = evidence.Earliest(t, pod.LostAt().At())
 	}
-	add := func(from, until time.Time) {
-		if from.Before(until) {
-			all = append(all, unreadyTime{pod, order, from, until})
+	last := unreadyTime{pod: pod, order: order, begin: pod.CreatedAt()}
+	add := func(until time.Time) {
+		last.end = evidence.Earliest(until, t)
+		if !last.ready.IsZero() {
+			last.end = evidence.Earliest(last.end, last.ready.Add(minReady))
+		}
+		if !last.ready.Before(last.end) {
+			last.ready = time.Time{}
+		}
+		if last.begin.Before(last.end) {
+			all = append(all, last)
 		}
 	}
-	was, since := false, pod.CreatedAt()
 	for i, tr := range pod.Ready {
 		at := tr.At.At()
 		if i == 0 && pod.Initial {
@@ -166,15 +214,13 @@ func unreadyOf(pod *podlife.Pod, order int, t time.Time) (all []unreadyTime) {
 			break
 		}
 		switch {
-		case tr.Status && !was:
-			add(since, at)
-		case !tr.Status && was:
-			since = at
+		case tr.Status && last.ready.IsZero():
+			last.ready = at
+		case !tr.Status && !last.ready.IsZero():
+			add(at)
+			last.begin, last.ready = at, time.Time{}
 		}
-		was = tr.Status
 	}
-	if !was {
-		add(since, t)
-	}
+	add(t)
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/plans"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
 // census is how the pods of a change are at a time.
@@ -21,8 +22,8 @@ type census struct {
 	// for.
 	failed   troubles
 	stopping []string
-	old      int      // pods that the change is to replace
-	stuck    troubles // those of them that keep it from going on
+	old      int      // pods that the change did not make, and that a rollout is to replace
+	stuck    troubles // those of them that keep it from going on, or from being complete
 }
 
 func newCensus(at time.Time) census {
@@ -69,8 +70,9 @@ func countPods(p *plans.Plan, c *workloads.Change, at time.Time) census {
 			continue
 		}
 		n.old++
-		if p.Workload.Controller.Replaces == workloads.ReplacedByName && !pod.ReadyAt(at) {
-			// One that never gets ready is in the way until somebody deletes it.
+		if (p.Workload.Controller.Replaces == workloads.ReplacedByName || c.Kind == attr.ChangeScale) && !pod.ReadyAt(at) {
+			// One that never gets ready is in a StatefulSet's way until somebody deletes it. With a
+			// scale all pods that stay are to be available.
 			f, failed := pod.Trouble(pod.Timeline(at), at)
 			n.stuck.add(pod, f, failed)
 		}
