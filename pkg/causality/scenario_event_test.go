@@ -38,6 +38,8 @@ func setEvent(w *world, obj runtime.Object, key, val string, _ time.Time) {
 		io.Namespace = val
 	case "from": // the component that says so
 		ev.Source.Component = val
+	case "host": // its node, which kubelets alone name
+		ev.Source.Host = val
 	case "related":
 		kind, name, _ := strings.Cut(val, "/")
 		ev.Related = &corev1.ObjectReference{Namespace: "shop", Name: name, Kind: scenarioKinds()[kind].kind, UID: w.objects[val].(metav1.Object).GetUID()}

@@ -212,12 +212,16 @@ func (pod *snapshotPod) doubtRefusals(events *podEvents) {
 }
 
 // learnBound dates that a pod was bound of which only Events tell, and none that: its kubelet was at it by then.
+// One whose kubelet speaks of nothing but its end had run for long, and the time of that is no sign of its start.
 func (pod *snapshotPod) learnBound(made *maker, events []*snapshotEvent) {
 	i := slices.IndexFunc(events, func(ev *snapshotEvent) bool { return ev.Source.Host != "" && !ev.first.IsZero() })
 	if len(pod.facts) > 0 || i < 0 {
 		return
 	}
 	at, node := events[i].first, events[i].Source.Host
+	if pod.born.IsZero() && events[i].stopsPod() {
+		at = pod.madeFrom(made)
+	}
 	pod.learn(at, func(to *corev1.Pod) {
 		setCondition(to, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second))})
 		to.Spec.NodeName = node

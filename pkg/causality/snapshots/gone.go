@@ -155,7 +155,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 			})
 		}
 	}
-	if created := lastUntil(snap.createdBy(by, name), firstSign(events)); !created.IsZero() {
+	if created := lastUntil(snap.createdBy(by, name), madeUntil(events)); !created.IsZero() {
 		pod.born = evidence.Earliest(created, pod.born)
 	}
 	pod.bornExact = true
@@ -174,7 +174,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 		// It was not up, so it was not Ready.
 	default:
 		// Whether it was Ready, and when, nothing tells.
-		pod.readyFrom = evidence.Latest(pod.born, at, unreadyUntil(&in.Spec, at, events))
+		pod.readyFrom = evidence.Latest(pod.madeFrom(made), at, unreadyUntil(&in.Spec, at, events))
 	}
 	return pod
 }
@@ -277,11 +277,9 @@ func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 	}
 	pod.askedExact = true
 	pod.gone = evidence.Latest(last, pod.asked)
-	grace := int64(0)
-	if g := pod.start.Spec.TerminationGracePeriodSeconds; g != nil {
-		grace = *g
-	}
-	due := metav1.NewTime(pod.asked.Truncate(time.Second).Add(gracePeriod(grace)))
+	given := graceOf(&pod.start.Spec)
+	grace := int64(given / time.Second)
+	due := metav1.NewTime(pod.asked.Truncate(time.Second).Add(given))
 	pod.learnDeletion(&due, &grace)
 }
 
@@ -373,11 +371,21 @@ func firstSign(events []*snapshotEvent) (at time.Time) {
 	return at
 }
 
+// madeUntil is by when a pod had been made of which there are Events, as far as these are in order with what its
+// owner says. The next pod of its name may be made within a second after its kubelet has said that it stops it.
+func madeUntil(events []*snapshotEvent) time.Time {
+	sign := firstSign(events)
+	if slices.ContainsFunc(events, func(ev *snapshotEvent) bool { return ev.stopsPod() && ev.first.Equal(sign) }) {
+		return sign
+	}
+	return sign.Add(time.Second)
+}
+
 // lastUntil is the last of some times in order that is not after another: of the pods that had the same
 // name, each has its own.
 func lastUntil(times []time.Time, until time.Time) (last time.Time) {
 	for _, at := range times {
-		if !at.After(until.Add(time.Second)) {
+		if !at.After(until) {
 			last = at
 		}
 	}

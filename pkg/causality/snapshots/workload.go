@@ -345,7 +345,8 @@ func (d *snapshotDirect) readyBetween(from, until time.Time) (at time.Time, ok b
 }
 
 // concludeReady dates when pods of a StatefulSet that are gone had been Ready:
-// unless it makes its pods in parallel, it makes the next one then.
+// unless it makes its pods in parallel, it makes the next one then. Of one that nothing dates the first next that is
+// known need not be that.
 func (d *snapshotDirect) concludeReady() {
 	in, ok := d.object.(*appsv1.StatefulSet)
 	if !ok || in.Spec.PodManagementPolicy == appsv1.ParallelPodManagement {
@@ -356,7 +357,7 @@ func (d *snapshotDirect) concludeReady() {
 		byOrdinal[ordinal(pod.name)] = append(byOrdinal[ordinal(pod.name)], pod)
 	}
 	for _, pod := range d.pods {
-		if pod.final != nil || pod.troubled || !pod.ready.IsZero() {
+		if pod.final != nil || pod.troubled || !pod.ready.IsZero() || pod.born.IsZero() {
 			continue
 		}
 		// If it was gone when the first of them was born, it was for the others.
