@@ -75,19 +75,20 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 // chain collects the pods that a rollout made. A controller makes the pods of a creation one
 // right after another (slowStartBatch of k8s.io/kubernetes/pkg/controller), and goes on with
 // the next of an update, or of a StatefulSet in order, when that before is available and the
-// old one is gone.
+// old one is gone. The first of an update waits for an old one, too.
 func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
-	d.reach = r.began.Add(nextSlack)
 	n := 0 // pods that it made, those too that were removed in it
 	one := d.goesPodByPod(r)
 	update, grace := r.began.After(d.created), time.Duration(0)
 	if update {
 		grace = d.grace // of the old pod
 	}
+	d.reach = r.began.Add(grace + nextSlack)
+	updated := d.inPlacesOfOld(snap, r)
 	var last *snapshotPod
 	for _, pod := range bornFrom(d.born, r.began.Truncate(time.Second)) {
 		switch {
-		case pod.born.After(d.reach):
+		case pod.born.After(d.reach) && !updated[pod]:
 			if pod.final != nil {
 				d.late = append(d.late, pod)
 			}
@@ -114,6 +115,29 @@ func (d *snapshotDirect) chain(snap *snapshot, r directRollout) {
 			d.reach = evidence.Latest(d.reach, next)
 		}
 	}
+}
+
+// inPlacesOfOld are the pods of a rollout that each came in the place of one that was older than the
+// rollout. Whenever that was, they are what the rollout was for: a StatefulSet waits for a pod that is never
+// Ready until somebody deletes it. Where the spec was written besides, the rollout may have begun with that,
+// as a partition was moved.
+func (d *snapshotDirect) inPlacesOfOld(snap *snapshot, r directRollout) map[*snapshotPod]bool {
+	updated := map[*snapshotPod]bool{}
+	if d.otherWrites() > 0 {
+		return updated
+	}
+	before := map[place]*snapshotPod{}
+	for _, pod := range d.born {
+		p, ok := snap.placeOf(pod)
+		if !ok {
+			continue
+		}
+		if old := before[p]; old != nil && !old.born.IsZero() && old.born.Before(r.began) && pod.revision() != "" && r.isNamed(pod.revision()) {
+			updated[pod] = true
+		}
+		before[p] = pod
+	}
+	return updated
 }
 
 // doubtBegun says of a rollout whose spec was written again, and not for another revision, that it
@@ -154,11 +178,21 @@ func (d *snapshotDirect) outOfOrder(pod, last *snapshotPod, update bool) bool {
 
 // isOld reports whether a pod states another revision than that of a rollout.
 func (d *snapshotDirect) isOld(pod *snapshotPod, r directRollout) bool {
-	if pod.final == nil || r.revision == "" {
-		return false
+	is := pod.revision()
+	return is != "" && r.revision != "" && !r.isNamed(is)
+}
+
+// revision is the ControllerRevision that a pod states, or the hash that ends its name; "" if it states none.
+func (pod *snapshotPod) revision() string {
+	if pod.final == nil {
+		return ""
 	}
-	is := pod.final.Labels[appsv1.ControllerRevisionHashLabelKey]
-	return is != "" && is != r.revision && !strings.HasSuffix(r.revision, "-"+is)
+	return pod.final.Labels[appsv1.ControllerRevisionHashLabelKey]
+}
+
+// isNamed reports whether the rollout is that of a revision which a pod states.
+func (r directRollout) isNamed(stated string) bool {
+	return stated == r.revision || strings.HasSuffix(r.revision, "-"+stated)
 }
 
 // nodeAge is when a pod's node was created; zero if the snapshot has no such node.
