@@ -1,11 +1,14 @@
 package snapshots
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 )
 
 // place is what two pods of one owner cannot both have: of a StatefulSet the name, and of a
@@ -84,4 +87,57 @@ func bornUntil(births []time.Time, at time.Time) int {
 		return -1
 	})
 	return n
+}
+
+// raceSlack is how long after a pod was asked to stop its kubelet speaks of that at the latest, if all is well.
+const raceSlack = 2 * time.Second
+
+// placeLosses dates when pods of one owner were asked to stop of which only those tell who carried that out:
+// by the births of the pods in their places. The owner races with the kubelet, and may be first: its next pod
+// is there, and only then does the kubelet say that it stops the one before. Each birth is that of one next
+// pod, and where one came later than the kubelet spoke, that was it. An owner that waits for the place of a pod
+// cannot be first.
+func (snap *snapshot) placeLosses(pods []*snapshotPod) {
+	var heard []*snapshotPod
+	var births []time.Time
+	for _, pod := range pods {
+		if _, waits := snap.placeOf(pod); pod.askedHeard && !waits {
+			heard = append(heard, pod)
+		}
+		if !pod.born.IsZero() {
+			births = append(births, pod.born)
+		}
+	}
+	slices.SortFunc(heard, func(a, b *snapshotPod) int { return cmp.Or(a.asked.Compare(b.asked), cmp.Compare(a.uid, b.uid)) })
+	slices.SortFunc(births, time.Time.Compare)
+	next := 0
+	free := make([]time.Time, 0, len(births)) // those that were of none of these
+	heard = slices.DeleteFunc(heard, func(pod *snapshotPod) bool {
+		for ; next < len(births) && births[next].Before(pod.asked); next++ {
+			free = append(free, births[next])
+		}
+		soon := next < len(births) && births[next].Before(pod.asked.Add(raceSlack))
+		if soon {
+			next++
+		}
+		return soon
+	})
+	for _, pod := range heard {
+		from := evidence.Latest(pod.asked.Add(-raceSlack), pod.born.Add(1))
+		free = free[firstFrom(free, from):]
+		if len(free) > 0 && free[0].Before(pod.asked) {
+			pod.moveAsked(free[0])
+			free = free[1:]
+		}
+	}
+}
+
+// moveAsked dates anew when a pod was asked to go.
+func (pod *snapshotPod) moveAsked(at time.Time) {
+	pod.asked = at
+	for i := range pod.facts {
+		if f := &pod.facts[i]; f.deletes {
+			f.at = at
+		}
+	}
 }

@@ -269,6 +269,7 @@ func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 	}
 	pod.asked = endSaid(events)
 	pod.askedKnown = !pod.asked.IsZero() || len(removal) > 0
+	pod.askedHeard = pod.askedKnown && len(removal) == 0
 	if pod.asked.IsZero() {
 		pod.asked = last
 	}

@@ -33,8 +33,9 @@ type snapshotPod struct {
 	// the second.
 	born, asked           time.Time
 	bornExact, askedExact bool
-	// askedKnown says of a pod that is gone that something tells when it was asked to go.
-	askedKnown bool
+	// askedKnown says of a pod that is gone that something tells when it was asked to go, and askedHeard of
+	// any that whoever carried that out does, and nobody else.
+	askedKnown, askedHeard bool
 	// ready is when it was Ready for the first time. If it is zero, and readyFrom is not,
 	// nothing tells whether it was at some time since then.
 	ready, readyFrom time.Time
@@ -178,6 +179,7 @@ func (pod *snapshotPod) askedBefore(removal []time.Time, events *podEvents) (isS
 		}
 	}
 	pod.removed = pod.removed || len(removal) > 0
+	pod.askedHeard = isSaid && len(removal) == 0
 	if len(said) == 0 {
 		pod.doubt(stream.Doubt{At: pod.asked, Earliest: evidence.Latest(earliest, pod.born), Latest: pod.asked})
 	}

@@ -317,6 +317,7 @@ func (snap *snapshot) connect() {
 	for owner, pods := range snap.podsOf {
 		if owner != "" {
 			placeSuccessors(pods)
+			snap.placeLosses(pods)
 		}
 	}
 	owner := map[types.UID]*snapshotDeployment{}
