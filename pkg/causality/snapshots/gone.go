@@ -261,11 +261,18 @@ func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
 
 // learnEnd dates the deletion: by the ReplicaSet that did it, or the kubelet
 // that carried it out. Since when the pod was gone nothing tells; the last sign
-// of life stands for it.
+// of life stands for it. The condition by which whoever deleted it said so is gone with it, and its Event is not.
 func (pod *snapshotPod) learnEnd(events []*snapshotEvent, removal []time.Time) {
 	var last time.Time
 	for _, ev := range events {
 		last = evidence.Latest(last, ev.last())
+		if why := podlife.DisruptionSaid(ev.Reason, ev.Message); why != "" && !ev.first.IsZero() {
+			pod.learn(ev.first, func(to *corev1.Pod) {
+				setCondition(to, corev1.PodCondition{
+					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: why, LastTransitionTime: metav1.NewTime(ev.first.Truncate(time.Second)),
+				})
+			})
+		}
 	}
 	pod.asked = endSaid(events)
 	pod.askedKnown = !pod.asked.IsZero() || len(removal) > 0

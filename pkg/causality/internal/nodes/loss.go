@@ -36,7 +36,7 @@ func shutDown(pod *podlife.Pod) bool {
 // the pod says of it.
 func KindsBehindLoss(pod *podlife.Pod) []disruptionKind {
 	switch {
-	case pod.Disruption == deletedForTaint:
+	case pod.Disruption == podlife.DeletedForTaint:
 		return []disruptionKind{NotReady, Unreachable}
 	case pod.Disruption == "EvictionByEvictionAPI":
 		return []disruptionKind{Cordoned}
@@ -67,7 +67,7 @@ func LossAttributes(pod *podlife.Pod, d *Disruption, at time.Time) (attrs []attr
 	if pod.Failed.Known() && !pod.Released() && pod.Message != "" {
 		attrs = append(attrs, attr.PodMessageKey.String(pod.Message))
 	}
-	if d == nil || pod.Disruption != deletedForTaint {
+	if d == nil || pod.Disruption != podlife.DeletedForTaint {
 		return attrs
 	}
 	if tolerated := at.Sub(evidence.Latest(d.Start.At(), pod.Scheduled.At())); tolerated > 0 {
@@ -75,10 +75,6 @@ func LossAttributes(pod *podlife.Pod, d *Disruption, at time.Time) (attrs []attr
 	}
 	return attrs
 }
-
-// deletedForTaint is the reason of the condition DisruptionTarget of a pod that the taint
-// manager deletes (k8s.io/kubernetes/pkg/controller/tainteviction).
-const deletedForTaint = "DeletionByTaintManager"
 
 // evictedFor reads the kubelet's message of an eviction, or of its refusal to
 // admit a pod; "" if the pod was evicted for what it used itself.
