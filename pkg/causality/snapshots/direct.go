@@ -221,7 +221,7 @@ func (d *snapshotDirect) onTheWay(complete bool, end time.Time) bool {
 	if complete {
 		return false
 	}
-	if d.updating() {
+	if d.goesBack || d.updating() {
 		return true
 	}
 	alive := 0

@@ -127,7 +127,7 @@ func (snap *snapshot) emitSuspended(in *batchv1.Job, resumed time.Time) {
 func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
 	d := newSnapshotDirect(o, meta, created, snap.podsOf[meta.GetUID()])
 	complete, updated := directState(o, snap.end)
-	d.rollouts = snap.rolloutsOf(d, updated)
+	d.rollouts = snap.rolloutsOf(d, complete, updated)
 	d.lastNumber = hasNumber(snap.revisionsOf[meta.GetUID()])
 	noteSurplus(d.pods, d.wanted)
 	d.concludeReady()
@@ -186,6 +186,8 @@ type snapshotDirect struct {
 	pods     []*snapshotPod
 	born     []*snapshotPod // the same in order of birth
 	rollouts []directRollout
+	// goesBack says that the last rollout is of a revision that was taken up again, and goes on.
+	goesBack bool
 	// lastNumber is that of the last ControllerRevision.
 	lastNumber      int64
 	minReady, grace time.Duration
@@ -221,29 +223,81 @@ type directRollout struct {
 
 // rolloutsOf lists the rollouts of a workload that are dated, up to the last:
 // each by the creation of its ControllerRevision. One that is taken up again
-// gets a new number, but no time; what came before it is not told.
-func (snap *snapshot) rolloutsOf(d *snapshotDirect, updated string) []directRollout {
+// gets a new number, but no time. Unless that is the last one, and not over, it is not told, nor is what came
+// before it; how many these are is counted.
+func (snap *snapshot) rolloutsOf(d *snapshotDirect, complete bool, updated string) []directRollout {
 	revisions := snap.revisionsOf[d.meta.GetUID()]
 	if len(revisions) == 0 {
 		return d.onlyRollout(updated)
 	}
 	slices.SortFunc(revisions, func(a, b *appsv1.ControllerRevision) int { return cmp.Compare(a.Revision, b.Revision) })
 	var out []directRollout
+	var newest time.Time // of those before
+	untold := 0
 	for i, r := range revisions {
-		at := r.CreationTimestamp.Time
+		at, again := r.CreationTimestamp.Time, false
 		switch {
 		case i == 0 && r.Revision == 1:
 			at = d.created
-		case len(out) > 0 && !at.After(out[len(out)-1].began):
-			out = nil // an older one, taken up again
+		case !newest.IsZero() && !at.After(newest):
+			again = true
+		}
+		newest = evidence.Latest(newest, at)
+		if again {
+			at = time.Time{}
+			if i == len(revisions)-1 && !complete && (updated == "" || updated == r.Name) {
+				at = snap.rolledBack(d, directRollout{revision: r.Name}, newest)
+			}
+		}
+		if at.IsZero() {
+			untold, out = untold+snap.inTime(out)+1, nil
 			continue
 		}
 		out = append(out, directRollout{r.Name, at})
 	}
 	if n := len(out); n > 0 && updated != "" && out[n-1].revision != updated {
-		return nil
+		untold, out = untold+snap.inTime(out)+1, nil // what it rolls out is left out
+	}
+	if len(out) == 0 || !out[0].began.Before(snap.begin) {
+		snap.found.Undated += untold
 	}
 	return out
+}
+
+// inTime is how many of the rollouts began in the time that is asked for.
+func (snap *snapshot) inTime(rollouts []directRollout) (n int) {
+	for _, r := range rollouts {
+		if !r.began.Before(snap.begin) {
+			n++
+		}
+	}
+	return n
+}
+
+// rolledBack is when the rollout of an older revision that was taken up again was on its way at the latest, of
+// a workload that is not complete, whose revision before was created at a time: when the template was last
+// written, or else the snapshot taken. It began when the last pod of another revision was there, and is over when
+// none is; zero if there is none. Of the pods that the controller leaves as they are nothing tells.
+func (snap *snapshot) rolledBack(d *snapshotDirect, r directRollout, before time.Time) time.Time {
+	if in, ok := d.object.(*appsv1.StatefulSet); ok && hasUpdated(in) {
+		return time.Time{}
+	}
+	from, others := before, false
+	for _, pod := range d.pods {
+		if pod.asked.IsZero() && d.isOld(pod, r) {
+			from, others = evidence.Latest(from, pod.born), true
+		}
+	}
+	if !others {
+		return time.Time{}
+	}
+	at := kube.Writer(d.meta.GetManagedFields(), true, nil).At
+	if at.Before(from) {
+		at = snap.end
+	}
+	d.goesBack = true
+	snap.doubt(d.meta.GetUID(), stream.Doubt{At: at, Earliest: from, Latest: at})
+	return at
 }
 
 // onlyRollout is the rollout of a workload of which there are no
