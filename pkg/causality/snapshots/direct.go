@@ -54,7 +54,7 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		at = evidence.Latest(at, pod.availableAt(d.minReady))
 	}
 	grown := n < d.wanted && d.hasGrown(snap, at)
-	if !grown && (n < d.wanted || n == 0 && d.otherWrites() > 0) {
+	if !grown && (n < d.due(r) || n == 0 && d.otherWrites() > 0) {
 		return // some that it made have gone since, or all in a scale to none
 	}
 	for _, pod := range d.pods {
@@ -70,6 +70,26 @@ func (d *snapshotDirect) judge(snap *snapshot, complete bool) {
 		d.wanted = n
 	}
 	snap.countUnknown[d.meta.GetUID()] = shrunk || !d.countKnown(at, grown)
+}
+
+// due is how many pods a rollout was to make: a partition leaves some as they are in an update.
+func (d *snapshotDirect) due(r directRollout) int32 {
+	in, ok := d.object.(*appsv1.StatefulSet)
+	if !ok || !r.began.After(d.created) {
+		return d.wanted
+	}
+	if due := d.wanted - partitionOf(in); due > 0 {
+		return due
+	}
+	return d.wanted
+}
+
+// partitionOf is how many pods of a StatefulSet are left as they are in an update.
+func partitionOf(in *appsv1.StatefulSet) int32 {
+	if ru := in.Spec.UpdateStrategy.RollingUpdate; ru != nil {
+		return ptr.Deref(ru.Partition, 0)
+	}
+	return 0
 }
 
 // chain collects the pods that a rollout made. A controller makes the pods of a creation one
@@ -252,10 +272,7 @@ func (d *snapshotDirect) updating() bool {
 // current revision is still the one before: it is for good with OnDelete, and for as long as there is a partition
 // (completeRollingUpdate of k8s.io/kubernetes/pkg/controller/statefulset).
 func hasUpdated(in *appsv1.StatefulSet) bool {
-	partition := int32(0)
-	if ru := in.Spec.UpdateStrategy.RollingUpdate; ru != nil {
-		partition = ptr.Deref(ru.Partition, 0)
-	}
+	partition := partitionOf(in)
 	stays := partition > 0 || in.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
 	return stays && in.Status.UpdatedReplicas >= workloads.WantedReplicas(in.Spec.Replicas)-partition
 }
