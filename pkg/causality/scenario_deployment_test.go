@@ -128,6 +128,13 @@ func setReplicaSet(_ *world, obj runtime.Object, key, val string, now time.Time)
 	case "rollout": // revision/replicas of its Rollout
 		revision, replicas, _ := strings.Cut(val, "/")
 		rs.Annotations["rollout.argoproj.io/revision"], rs.Annotations["rollout.argoproj.io/desired-replicas"] = revision, replicas
+	case "rollout-history": // the revisions that it had in its Rollout
+		rs.Annotations["rollout.argoproj.io/revision-history"] = val
+	case "kept-until": // of a Rollout, "" for good
+		delete(rs.Annotations, "scale-down-deadline")
+		if val != "" {
+			rs.Annotations["scale-down-deadline"] = clock(val).Format(time.RFC3339)
+		}
 	case "image":
 		rs.Spec.Template.Spec.Containers = []corev1.Container{{Name: "web", Image: val}}
 	case "history":

@@ -46,7 +46,7 @@ type part struct {
 	leaving bool
 	// written is when it was last written, a whole second; zero if not stated.
 	written time.Time
-	// tried says that it has wanted pods since it has its revision.
+	// tried says that it has wanted pods for use since it has its revision.
 	tried bool
 }
 

@@ -73,7 +73,7 @@ type PodSet struct {
 	// ReleasedBy is the write by which its workload was deleted without it.
 	ReleasedBy evidence.Write
 	// template is the one that it was first seen with, and Tried says that it has wanted
-	// pods since it has its revision: of a workload that is put together.
+	// pods for use since it has its revision: of a workload that is put together.
 	template kube.PodTemplate
 	Tried    bool
 }
@@ -119,7 +119,8 @@ func ReplicaSetID(in *appsv1.ReplicaSet) kube.ObjectID { return ReplicaSetContro
 func (set *PodSet) Observe(o stream.Observation, in *appsv1.ReplicaSet) {
 	set.observeRevision(in.Annotations)
 	set.observeReplicas(o, in)
-	set.Tried = set.Tried || set.Replicas > 0
+	// Pods that are kept from before are no try: the deadline goes in the turn after the new revision comes.
+	set.Tried = set.Tried || set.Replicas > 0 && in.Annotations[scaleDownDeadlineAnnotation] == ""
 	set.ObserveAvailable(in.Status.AvailableReplicas, o.Time)
 	set.observeCreateFailure(in.Status.Conditions, o.Time)
 }
