@@ -23,6 +23,7 @@ func (e *Engine) review(w *workloads.Workload, wanted extent) []spans.Trace {
 	if w.ConfirmRollback(e.podsOf[w.ObjectID]) {
 		e.numbered(w)
 	}
+	w.DateRun(e.podsOf[w.ObjectID])
 	if c := w.Current(); c != nil && e.workloads[w.ObjectID] == w {
 		e.issued.SetCurrent(&w.Ledger, c.Identity(w.Unique())) // sent or not: after a restart the engine before sent it
 	}

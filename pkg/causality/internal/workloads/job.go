@@ -56,6 +56,7 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 		w.noteResume(c, in)
 		return
 	}
+	w.created = in.CreationTimestamp.Time
 	who := kube.Writer(in.ManagedFields, true, w.Writers)
 	arrival := o.Arrival()
 	c := w.Offer(&Change{
@@ -77,9 +78,11 @@ func (w *Workload) OpenRun(in *batchv1.Job, write evidence.Write, o stream.Obser
 		c.Start = kube.WrittenAt(who, time.Time{}, arrival, write.Arrival)
 		if at := JobResumedAt(in); o.Inferred && !at.IsZero() {
 			c.Start = evidence.InSecond(at, time.Time{}) // who wrote it may have written since
+			w.datedLate = c
 		}
 	case !JobResumedAt(in).IsZero():
 		c.Cause, c.Start = attr.CauseResume, evidence.InSecond(JobResumedAt(in), time.Time{})
+		w.datedLate = c
 	case in.Annotations[instantiated] != "":
 		c.Cause = attr.CauseManual
 	case w.CronJob != nil:

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 )
 
@@ -64,6 +65,28 @@ func (c *Change) ObserveRun(in *batchv1.Job, write evidence.Write, arrival, seen
 				c.Verdict = evidence.Arrived(seen)
 			}
 		}
+	}
+}
+
+// DateRun has a run begin with the first of its pods, where nothing but the controller says when it resumed the
+// Job. The controller makes pods first, and says so then. A pod of the runs before had ended by that time, or was
+// being deleted.
+func (w *Workload) DateRun(pods []*podlife.Pod) {
+	c := w.datedLate
+	switch {
+	case c == nil:
+		return
+	case c.Ledger.Sent || !c.Ledger.InProgress.IsZero():
+		w.datedLate = nil // it is out
+		return
+	}
+	over := func(at evidence.Moment) bool { return at.Known() && at.At().Before(c.Resumed) }
+	for _, pod := range pods {
+		made := pod.Created.Earliest
+		if made.IsZero() || made.Before(w.created) || !made.Before(c.Start.Earliest) || over(pod.Finished) || over(pod.LostAt()) {
+			continue
+		}
+		c.Start, c.Opened = evidence.InSecond(made, time.Time{}), evidence.Write{Arrival: made}
 	}
 }
 

@@ -77,6 +77,7 @@ type Workload struct {
 	Pending         *Change
 	pendingTemplate kube.PodTemplate
 	suspected       *Change // see ConfirmRollback
+	datedLate       *Change // see DateRun
 	// Deleted is set when its deletion was asked for, and Gone when there is no such object
 	// any more: one that is deleted in the foreground is there until what it owns is gone. Of
 	// a pod its record says so.
