@@ -74,6 +74,9 @@ type Composition struct {
 	// stepped says that a ReplicaSet came or went, or is to be of another size or use,
 	// since the state was put together: the controller has taken a step.
 	stepped bool
+	// wanted is how many pods the workload is to have by the part in which that changed last. Its controller writes
+	// one part after the other. It is nil where the newest part says so.
+	wanted *int32
 	// Created dates the object's creation, Generation is the latest of it.
 	Created    evidence.Moment
 	Generation int64
@@ -218,6 +221,12 @@ func (w *Workload) TakePart(n *News) {
 		return
 	}
 	k.stepped = k.stepped || last == nil || n.Part == nil || !n.Part.decidedLike(last.Part)
+	switch changed := last == nil || n.Part != nil && n.Part.wanted != last.Part.wanted; {
+	case changed && (last == nil || n.O.Initial): // of what a list shows nothing tells which is newer
+		k.wanted = nil
+	case changed:
+		k.wanted = new(n.Part.wanted)
+	}
 	switch {
 	case n.Part == nil:
 		delete(k.Parts, n.Set)
@@ -227,6 +236,14 @@ func (w *Workload) TakePart(n *News) {
 	default:
 		*last = *n
 	}
+}
+
+// wantedBy is how many pods the workload is to have, of which newest is the newest part.
+func (k *Composition) wantedBy(newest *part) int32 {
+	if k.wanted != nil {
+		return *k.wanted
+	}
+	return newest.wanted
 }
 
 // Recompose puts the state together that a ReplicaSet's news led to, and compares it with

@@ -83,9 +83,10 @@ func composeRollout(w *Workload, parts []part, last *News) (st State, ok bool) {
 		return st, false
 	}
 	newest, before := &parts[len(parts)-1], parts[:len(parts)-1]
+	replicas := w.Composition.wantedBy(newest)
 	st = State{
 		Revision:  newest.revision,
-		replicas:  newest.wanted,
+		replicas:  replicas,
 		Available: newest.available,
 		MinReady:  newest.minReady,
 		template:  newest.template,
@@ -104,17 +105,26 @@ func composeRollout(w *Workload, parts []part, last *News) (st State, ok bool) {
 		st.total += p.total
 	}
 	back := inUse(before)
-	alone := back == nil && newest.replicas == newest.wanted && !newest.leaving
-	st.Scaled = settled && wanted == newest.wanted
+	alone := back == nil && newest.replicas == replicas && !newest.leaving
+	st.Scaled = settled && wanted == replicas
 	st.Complete = alone && newest.settled() // the others' pods may still be going
 	if gaveUp := newest.tried && (newest.replicas == 0 || newest.leaving); gaveUp && back != nil {
-		st.failure = evidence.Failure{Reason: reasonRolloutAborted, Message: fmt.Sprintf("the pods are those of revision %d again", back.revision)}
-		st.failedAt = abortedAt(w, st.Revision, last)
+		st.abort(w, back, last)
 		return st, true
 	}
 	st.atRest = settled && !st.Complete
 	st.RolledOut = alone && !st.Complete && !st.IsNew && rolledOutBefore(w.Composition, newest, last.O)
 	return st, true
+}
+
+// abort notes that the newest revision was given up for the pods of another one, which a scale is about from
+// then on.
+func (st *State) abort(w *Workload, back *part, last *News) {
+	st.failure = evidence.Failure{Reason: reasonRolloutAborted, Message: fmt.Sprintf("the pods are those of revision %d again", back.revision)}
+	st.failedAt = abortedAt(w, st.Revision, last)
+	if w.Revision == st.Revision && !w.failedAt.IsZero() {
+		st.Available = back.available
+	}
 }
 
 // inUse is the newest of some ReplicaSets that wants pods and is not leaving, nil if none
