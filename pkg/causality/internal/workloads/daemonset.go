@@ -55,7 +55,8 @@ func ReadDaemonSet(in *appsv1.DaemonSet, o stream.Observation, w *Workload) Stat
 	updated := status.UpdatedNumberScheduled >= st.replicas
 	st.Complete = seen && updated && st.Available >= st.replicas
 	st.Scaled = seen && st.total == st.replicas && st.Available >= st.replicas
-	if updated && !st.Complete && !st.IsNew {
+	noneOld := st.total > 0 && status.UpdatedNumberScheduled >= st.total // and a node may be new
+	if (updated || noneOld) && !st.Complete && !st.IsNew {
 		// Pods are missing: new ones that are not ready yet, or ones that were
 		// and are not any more.
 		if written.IsZero() {

@@ -13,9 +13,11 @@ import (
 
 // The status of a StatefulSet that is rolled back to its current revision, and waits for a pod of
 // the broken one, is like that of a StatefulSet of which a pod is being deleted: it names one
-// revision, and counts a pod that does not have it. Only the pod tells which of them it is.
+// revision, and counts a pod that does not have it. Only the pod tells which of them it is. So it is with a rollout
+// that waits for an old pod where the status names the current revision for good: with the strategy OnDelete, or
+// with a partition.
 
-// suspectRollback notes that the list which the watch began with may show a rollback.
+// suspectRollback notes that the list which the watch began with may show a rollback, or such a rollout.
 func (w *Workload) suspectRollback(meta metav1.Object, st State, write evidence.Write, o stream.Observation) {
 	who := w.writer(meta.GetManagedFields(), true)
 	c := w.firstChange(st, who, write)
@@ -31,8 +33,8 @@ func (w *Workload) endSuspected(how attr.Outcome, at evidence.Moment, write evid
 	}
 }
 
-// ConfirmRollback begins the rollback that the first state of the workload may have shown, if one of
-// its pods was there then with another revision. It reports whether it did.
+// ConfirmRollback begins what the first state of the workload may have shown, if one of its pods was there then
+// with another revision, and not as the partition protects it. It reports whether it did.
 func (w *Workload) ConfirmRollback(pods []*podlife.Pod) bool {
 	c := w.suspected
 	w.suspected = nil
@@ -41,7 +43,7 @@ func (w *Workload) ConfirmRollback(pods []*podlife.Pod) bool {
 	}
 	var made time.Time // the newest of these pods, before which nobody rolled it back
 	for _, pod := range pods {
-		if pod.Initial && pod.RevisionName != "" && pod.RevisionName != c.RevisionName {
+		if pod.Initial && pod.RevisionName != "" && pod.RevisionName != c.RevisionName && !w.protects(c, pod) {
 			made = evidence.Latest(made, pod.Created.Earliest)
 		}
 	}
@@ -58,4 +60,9 @@ func (w *Workload) ConfirmRollback(pods []*podlife.Pod) bool {
 		c.Ready = max(w.ready, 0)
 	}
 	return true
+}
+
+// protects reports whether the partition of a StatefulSet's rollout keeps the revision that a pod has.
+func (w *Workload) protects(c *Change, pod *podlife.Pod) bool {
+	return c.Partition > 0 && Ordinal(pod)-int(w.firstOrdinal) < int(c.Partition)
 }

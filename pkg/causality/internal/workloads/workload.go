@@ -147,8 +147,8 @@ type State struct {
 	// the number of the first pod.
 	ready, partition int32
 	updated, InOrder bool
-	// othersLeft says that a pod has another revision than the only one which the status names,
-	// or is being deleted.
+	// othersLeft says that a pod has another revision than the one which is rolled out, or is being deleted: the
+	// status does not tell which.
 	othersLeft   bool
 	firstOrdinal int32
 	OnDelete     bool // pods are replaced when somebody deletes them
