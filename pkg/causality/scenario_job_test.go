@@ -58,6 +58,14 @@ func setJob(_ *world, obj runtime.Object, key, val string, _ time.Time) {
 		j.Status.StartTime = &at
 	case "managed-by":
 		j.Spec.ManagedBy = &val
+	case "restart": // restartPolicy of its template
+		j.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicy(val)
+	case "grace": // of its template, in seconds
+		n := int64(atoi(val))
+		j.Spec.Template.Spec.TerminationGracePeriodSeconds = &n
+	case "indexed": // completionMode
+		mode := batchv1.IndexedCompletion
+		j.Spec.CompletionMode = &mode
 	case "by-index": // backoffLimitPerIndex
 		n := int32(atoi(val))
 		j.Spec.BackoffLimitPerIndex = &n

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +19,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
+	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
 
 // namedPods are the pods that are not in the snapshot but of which Events tell, with their UID: they
@@ -87,7 +90,39 @@ func (snap *snapshot) makerOf(namespace, pod string) *maker {
 			return m
 		}
 	}
-	return nil
+	return snap.indexedJob(namespace, pod[:dash])
+}
+
+// indexedJob finds the Job that made a pod by the pod's name without its random suffix: pods of an Indexed
+// Job have their index ahead of that.
+func (snap *snapshot) indexedJob(namespace, name string) *maker {
+	dash := strings.LastIndexByte(name, '-')
+	if dash < 0 {
+		return nil
+	}
+	made := snap.makers[snap.names[workloads.JobNamed(namespace, name[:dash])]]
+	if made == nil || !isIndexed(made.Object) {
+		return nil
+	}
+	if _, err := strconv.ParseUint(name[dash+1:], 10, 31); err != nil {
+		return nil
+	}
+	return made
+}
+
+// isIndexed reports whether an object is a Job with a pod for each index.
+func isIndexed(o metav1.Object) bool {
+	job, ok := o.(*batchv1.Job)
+	return ok && job.Spec.CompletionMode != nil && *job.Spec.CompletionMode == batchv1.IndexedCompletion
+}
+
+// indexOf is the annotation of a pod with the index that its name has; none if its maker is no Indexed Job.
+func (m *maker) indexOf(pod string) map[string]string {
+	if !isIndexed(m.Object) {
+		return nil
+	}
+	index, _, _ := strings.Cut(strings.TrimPrefix(pod, m.GetName()+"-"), "-")
+	return map[string]string{batchv1.JobCompletionIndexAnnotation: index}
 }
 
 // newMaker reads the template of an object that makes pods; nil if it makes none.
@@ -135,7 +170,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 	in := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kube.KindPod}, // which a journal reads it by
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: made.GetNamespace(), Name: name, UID: uid,
+			Namespace: made.GetNamespace(), Name: name, UID: uid, Annotations: made.indexOf(name),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: made.GroupVersion().String(), Kind: made.Kind, Name: made.GetName(), UID: by, Controller: new(true),
 			}},
@@ -163,6 +198,9 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 	pod.start.CreationTimestamp = metav1.NewTime(pod.born.Truncate(time.Second))
 	pod.learnInits(containers, made.places())
 	pod.learnWaits(events)
+	if kube.IsFinite(in) {
+		pod.learnLastStarts(containers)
+	}
 	if gone {
 		pod.learnEnd(events, snap.removedAfter(by, name, events))
 	}
@@ -204,6 +242,16 @@ func eventsOfContainers(events []*snapshotEvent) map[string]containerEvents {
 func (evs containerEvents) first(reason string) (at time.Time) {
 	for _, ev := range evs {
 		if reason == "" || ev.Reason == reason {
+			at = evidence.Earliest(at, ev.first)
+		}
+	}
+	return at
+}
+
+// firstBackOff is when the kubelet first said that it backs off from restarting the container; zero if it did not.
+func (evs containerEvents) firstBackOff() (at time.Time) {
+	for _, ev := range evs {
+		if ev.Reason == "BackOff" && podlife.RestartsFailed(ev.Message) {
 			at = evidence.Earliest(at, ev.first)
 		}
 	}
@@ -257,6 +305,48 @@ func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
 		}
 		pod.learn(ev.first, setStatus(corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: why}}))
 	}
+}
+
+// learnLastStarts dates the last start of each container that is to finish: it ran from then on, so it is
+// not told to have waited until its pod was stopped. Of one that the kubelet backs off from restarting, its
+// crashes say more.
+func (pod *snapshotPod) learnLastStarts(events map[string]containerEvents) {
+	for i := range pod.start.Spec.Containers {
+		name := pod.start.Spec.Containers[i].Name
+		if !events[name].firstBackOff().IsZero() {
+			continue
+		}
+		at, restarts := pod.unseenStart(name, events[name]), int32(-1)
+		for _, ev := range events[name] {
+			if ev.Reason == "Started" {
+				at = evidence.Latest(at, ev.last())
+				restarts += max(ev.Count, 1)
+			}
+		}
+		pod.learnStart(&corev1.ContainerStatus{Name: name}, metav1.NewTime(at), "", max(restarts, 0), nil)
+	}
+}
+
+// unseenStart is the last that is known of a container before the kubelet stopped it, if no Event says that
+// it was started: the kubelet stops what runs, so it was at some time since then. It is zero otherwise.
+func (pod *snapshotPod) unseenStart(name string, events containerEvents) time.Time {
+	at, about := pod.born, ""
+	var stopped time.Time
+	for _, ev := range events {
+		switch {
+		case ev.Reason == "Started":
+			return time.Time{}
+		case ev.stopsPod():
+			stopped = evidence.Earliest(stopped, ev.first)
+		case ev.last().After(at):
+			at, about = ev.last(), name
+		}
+	}
+	if stopped.IsZero() || at.After(stopped) {
+		return time.Time{}
+	}
+	pod.doubt(stream.Doubt{At: at, Earliest: at, Latest: stopped, Container: about})
+	return at
 }
 
 // learnEnd dates the deletion: by the ReplicaSet that did it, or the kubelet

@@ -1,6 +1,8 @@
 package build
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/critpath"
@@ -57,12 +59,18 @@ func (b *changeBuilder) runEndedBy(path *critpath.Path, blockers []blocker) *blo
 		}
 	}
 	if c.Outcome() == attr.OutcomeComplete {
-		return completedBy(blockers, at)
+		return cmp.Or(completedBy(b.ended(blockers), at), completedBy(blockers, at))
 	}
 	if block := b.waitingAt(blockers, at); block != nil {
 		return block
 	}
 	return b.openedLast(blockers, at)
+}
+
+// ended are the blockers without the pods that were removed before they had ended: these complete no Job.
+func (b *changeBuilder) ended(blockers []blocker) []blocker {
+	b.work.Spend(len(blockers))
+	return slices.DeleteFunc(slices.Clone(blockers), func(block blocker) bool { return block.pod != nil && !block.pod.Finished.Known() })
 }
 
 // lastEnd is the blocker of the last pod that failed, or succeeded, before a write.

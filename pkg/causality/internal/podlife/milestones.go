@@ -137,7 +137,7 @@ func noteUnseenEnds(milestones []milestone) {
 		case milestoneTerminated:
 			running = nil
 		case MilestoneBackOff:
-			if !unseen || !restartsFailed(*m) {
+			if !unseen || !RestartsFailed(m.message) {
 				continue
 			}
 			// The news may be of a back off before that start.
@@ -148,10 +148,10 @@ func noteUnseenEnds(milestones []milestone) {
 	}
 }
 
-// restartsFailed reports whether an Event says that the kubelet backs off from a container
+// RestartsFailed reports whether an Event BackOff says that the kubelet backs off from a container
 // that crashed, and not from an image.
-func restartsFailed(m milestone) bool {
-	return strings.Contains(m.message, "restarting failed container")
+func RestartsFailed(message string) bool {
+	return strings.Contains(message, "restarting failed container")
 }
 
 // addLostPulls adds the beginning of pulls whose Pulling Event is missing: the

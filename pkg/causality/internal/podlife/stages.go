@@ -107,7 +107,7 @@ func (s *stager) next(m milestone) {
 		if m.ended {
 			s.crashed(m.At, "")
 		}
-		if restartsFailed(m) {
+		if RestartsFailed(m.message) {
 			s.unsaid = false
 		}
 	}
