@@ -130,6 +130,7 @@ func (pod *snapshotPod) doubtTries(events *podEvents) {
 // and of which not every start has its Event, that what is told of it until then may have been otherwise:
 // also when the run before had ended, but not when this one began, which the status states.
 func (pod *snapshotPod) doubtUnseen(s *corev1.ContainerStatus, known time.Time, events *podEvents) {
+	pod.doubtCrashes(s.Name, events.containers[s.Name])
 	if !events.firstStart(s.Name, max(s.RestartCount, 1)+1).IsZero() {
 		return
 	}
@@ -141,6 +142,24 @@ func (pod *snapshotPod) doubtUnseen(s *corev1.ContainerStatus, known time.Time, 
 				pod.doubt(stream.Doubt{At: at, Earliest: from, Latest: known, Container: s.Name})
 			}
 		}
+	}
+}
+
+// doubtCrashes says of a container that its first run had ended before the kubelet first backed off from
+// restarting it. The kubelet does not after the first crash: so there was another run in between, and
+// nothing tells of that unless two starts are dated.
+func (pod *snapshotPod) doubtCrashes(container string, events containerEvents) {
+	backedOff := events.firstBackOff()
+	var starts []time.Time
+	for _, ev := range events {
+		for _, at := range ev.occurrences() {
+			if ev.Reason == "Started" && at.Before(backedOff) {
+				starts = append(starts, at)
+			}
+		}
+	}
+	if len(starts) == 1 {
+		pod.doubt(stream.Doubt{At: backedOff, Earliest: starts[0], Latest: backedOff, Of: stream.DoubtOfRun, Container: container})
 	}
 }
 

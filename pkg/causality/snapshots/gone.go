@@ -197,7 +197,7 @@ func (snap *snapshot) namedPod(made *maker, uid types.UID, name string, gone boo
 	pod.learnBound(made, events)
 	pod.start.CreationTimestamp = metav1.NewTime(pod.born.Truncate(time.Second))
 	pod.learnInits(containers, made.places())
-	pod.learnWaits(events)
+	pod.learnWaits(events, containers)
 	if kube.IsFinite(in) {
 		pod.learnLastStarts(containers)
 	}
@@ -289,7 +289,7 @@ func (pod *snapshotPod) learnInits(events map[string]containerEvents, places map
 
 // learnWaits dates why containers waited by the Events about it, whose words
 // tell two kinds of backing off apart.
-func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
+func (pod *snapshotPod) learnWaits(events []*snapshotEvent, containers map[string]containerEvents) {
 	for _, ev := range events {
 		container := podlife.ContainerOf(ev.InvolvedObject.FieldPath)
 		if container == "" || ev.Reason != "BackOff" && ev.Reason != "Failed" {
@@ -300,6 +300,7 @@ func (pod *snapshotPod) learnWaits(events []*snapshotEvent) {
 			continue
 		}
 		why := &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+		pod.doubtCrashes(container, containers[container])
 		if strings.Contains(ev.Message, "pulling image") {
 			why = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: ev.Message}
 		}
