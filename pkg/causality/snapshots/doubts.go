@@ -73,6 +73,9 @@ func (snap *snapshot) doubtGone() {
 			continue
 		}
 		by := snap.end
+		if !pod.lastSign.IsZero() {
+			by = pod.gone // the next one in its place is there
+		}
 		for _, at := range births[name(pod)] {
 			if at.After(pod.born) {
 				by = evidence.Earliest(by, at)

@@ -3,6 +3,7 @@ package snapshots
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -71,11 +72,84 @@ func (snap *snapshot) freePlaces() {
 		if !ok || pod.gone.IsZero() || !pod.askedKnown {
 			continue
 		}
-		later := births[p][bornUntil(births[p], pod.asked):]
-		if due := pod.asked.Add(graceOf(&pod.start.Spec) + nextSlack); len(later) > 0 && later[0].After(pod.gone) && !later[0].After(due) {
-			pod.lastSign, pod.gone = pod.gone, later[0]
+		if later := births[p][bornUntil(births[p], pod.asked):]; len(later) > 0 {
+			pod.freeAt(later[0])
 		}
 	}
+	snap.freeRecreated()
+}
+
+// freeAt notes that what waited for the pod came at a time, if that is within what its stop may have taken.
+func (pod *snapshotPod) freeAt(next time.Time) {
+	if due := pod.asked.Add(graceOf(&pod.start.Spec) + nextSlack); next.After(pod.gone) && !next.After(due) {
+		pod.lastSign, pod.gone = pod.gone, next
+	}
+}
+
+// filling is that a ReplicaSet got its first pods.
+type filling struct {
+	set types.UID
+	at  time.Time
+}
+
+// freeRecreated does the same for Deployments that recreate their pods: these fill the next ReplicaSet as
+// soon as no pod of another one is left.
+func (snap *snapshot) freeRecreated() {
+	sets := map[types.UID][]*snapshotSet{} // by Deployment
+	for _, set := range snap.sets {
+		d := snap.controllerOf(set)
+		sets[d] = append(sets[d], set)
+	}
+	filled := map[types.UID][]filling{}
+	for _, d := range snap.deployments {
+		if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+			filled[d.UID] = fillingsOf(sets[d.UID], snap.eventsOf[d.UID])
+		}
+	}
+	for _, pod := range snap.pods {
+		set := snap.sets[pod.owner]
+		if set == nil || pod.gone.IsZero() || !pod.askedKnown {
+			continue
+		}
+		all := filled[snap.controllerOf(set)]
+		i, _ := slices.BinarySearchFunc(all, pod.asked, func(f filling, at time.Time) int { return f.at.Compare(at) })
+		for _, f := range all[i:] {
+			if f.set != pod.owner {
+				pod.freeAt(f.at)
+				break
+			}
+		}
+	}
+}
+
+// fillingsOf are when the ReplicaSets of a Deployment got their first pods, in order: as its Events say, or when
+// they were created.
+func fillingsOf(sets []*snapshotSet, events []*snapshotEvent) (all []filling) {
+	said := map[string][]time.Time{}
+	for _, ev := range events {
+		if set, ok := filledBy(ev); ok {
+			said[set] = append(said[set], ev.spoken()...)
+		}
+	}
+	for _, set := range sets {
+		times := said[set.Name]
+		if !slices.ContainsFunc(times, func(at time.Time) bool { return !at.Before(set.created) && at.Sub(set.created) < 2*time.Second }) {
+			times = append(times, set.created)
+		}
+		for _, at := range times {
+			all = append(all, filling{set.UID, at})
+		}
+	}
+	slices.SortFunc(all, func(a, b filling) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.set, b.set)) })
+	return all
+}
+
+// filledBy is the name of the ReplicaSet of which a Deployment's Event says that it is scaled up from none, or
+// created, of which some do not say "from".
+func filledBy(ev *snapshotEvent) (set string, ok bool) {
+	_, rest, ok := strings.Cut(ev.Message, "Scaled up replica set ")
+	set, rest, _ = strings.Cut(rest, " ")
+	return set, ok && ev.Reason == "ScalingReplicaSet" && (!strings.Contains(rest, "from ") || strings.Contains(rest, "from 0"))
 }
 
 // bornUntil is how many of the births, which are in order, were not after a time.

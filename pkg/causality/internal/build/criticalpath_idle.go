@@ -14,6 +14,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/nodes"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/waits"
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 	"github.com/rollspan/rollspan/pkg/spans"
 	"github.com/rollspan/rollspan/pkg/spans/attr"
 	"github.com/rollspan/rollspan/pkg/spans/kind"
@@ -164,7 +165,7 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 	switch {
 	case cause == b.root && b.change.NoPods:
 		b.own(path, attr.PhasePaused, from) // somebody has set its parallelism to 0
-	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At) || b.startsUnseen(path.At) || b.deletionUnseen(cause)):
+	case path.At.Sub(from) > reaction && (b.notSeen().pods > 0 || b.stopsUnseen(path.At) || b.startsUnseen(path.At) || b.deletionUnseen(cause) || b.stopUnseen(cause) || b.mayStillStop(cause, from, path.At)):
 		b.own(path, attr.PhaseUnknown, from)
 	default:
 		news := evidence.Latest(b.change.Opened.Arrival, b.plan.Workload.Watched)
@@ -181,6 +182,38 @@ func (b *changeBuilder) free(path *critpath.Path, cause *spans.Span, from time.T
 func (b *changeBuilder) stopsUnseen(at time.Time) bool {
 	first := b.notSeen().stop
 	return b.waitsForStops() && !first.IsZero() && first.Before(at)
+}
+
+// mayStillStop reports whether a pod that the controller has to see gone before it goes on with what came next
+// may have been there for all of the time between two others: of its stop the beginning alone is known.
+func (b *changeBuilder) mayStillStop(next *spans.Span, from, to time.Time) bool {
+	if b.change.Kind != attr.ChangeJob && !b.waitsForStops() || b.recreates() && next.Kind != kind.ScaleUp {
+		return false
+	}
+	gone := b.notSeen().gone
+	b.work.Spend(len(gone))
+	return slices.ContainsFunc(gone, func(d evidence.Doubt) bool { return !d.At.After(from) && !d.Latest.Before(to) })
+}
+
+// stopUnseen reports whether a pod was made in a rollout that goes pod by pod, and nothing shows the stop of the
+// one before in its place, as in a dump without Events.
+func (b *changeBuilder) stopUnseen(next *spans.Span) bool {
+	w, made := b.plan.Workload, b.blockerOf[next.SpanID]
+	if !w.Inferred || made == nil || made.pod == nil || next.Kind != kind.PodStart || !w.Controller.GoesPodByPod() ||
+		b.change.Kind != attr.ChangeRollout || b.change.Cause == attr.CauseCreate {
+		return false
+	}
+	b.work.Spend(len(b.stopSpans))
+	for pod, s := range b.stopSpans {
+		same := pod.Name == made.pod.Name
+		if w.Controller.Replaces == workloads.ReplacedOnNode {
+			same = pod.Node == made.pod.Node
+		}
+		if same && s.Start.Before(next.Start) {
+			return false
+		}
+	}
+	return true
 }
 
 // deletionUnseen reports whether a pod was made for which somebody must have deleted another, as nothing but that
@@ -203,6 +236,8 @@ type unseen struct {
 	// stop is when the first pod was asked to stop of whose stop the end was not seen, and start
 	// when the first was made that must have been Ready and was not seen to be; zero if none was.
 	stop, start time.Time
+	// gone are what is in doubt of when the pods were gone that the change stopped.
+	gone []evidence.Doubt
 }
 
 func (b *changeBuilder) notSeen() *unseen {
@@ -213,6 +248,9 @@ func (b *changeBuilder) notSeen() *unseen {
 	for _, pod := range b.plan.Pods {
 		if b.plan.Stops[pod].Change == b.change && b.stopSpans[pod] == nil && pod.Leaving() {
 			b.unseen.stop = evidence.Earliest(b.unseen.stop, b.plan.StopAsked(pod))
+		}
+		if b.stopSpans[pod] != nil {
+			b.unseen.gone = append(b.unseen.gone, pod.Doubts().About(evidence.DoubtOfGone)...)
 		}
 		if _, ready := pod.FirstReady(); !ready && b.waitsForStarts() && b.plan.Starts[pod].Change == b.change && !pod.WasLostBy(b.end) {
 			b.unseen.start = evidence.Earliest(b.unseen.start, pod.CreatedAt())

@@ -117,7 +117,11 @@ func (b *changeBuilder) stopped(path *critpath.Path) (asked time.Time, found boo
 	if last == nil {
 		return path.At, false
 	}
-	b.own(path, attr.PhaseController, evidence.Earliest(open, path.At))
+	phase := attr.PhaseController
+	if path.At.Sub(open) > reaction && b.mayStillStop(b.root, open, path.At) {
+		phase = attr.PhaseUnknown
+	}
+	b.own(path, phase, evidence.Earliest(open, path.At))
 	path.Descend(last)
 	return evidence.Earliest(asked, path.At), true
 }

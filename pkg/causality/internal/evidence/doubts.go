@@ -23,10 +23,11 @@ type Doubt struct {
 // DoubtOf is what is in doubt.
 type DoubtOf = stream.DoubtOf
 
-// DoubtOfStart and DoubtOfReady are those that who builds asks for.
+// DoubtOfStart, DoubtOfReady and DoubtOfGone are those that who builds asks for.
 const (
 	DoubtOfStart = stream.DoubtOfStart
 	DoubtOfReady = stream.DoubtOfReady
+	DoubtOfGone  = stream.DoubtOfGone
 )
 
 // EndedBetween is the doubt about a change's end, which is told to be at a time between, or at
@@ -112,6 +113,16 @@ func (d Doubt) isOf(of Boundary) bool {
 	case stream.DoubtOfAny, stream.DoubtOfStart:
 	}
 	return true
+}
+
+// About are those of one thing.
+func (ds Doubts) About(of DoubtOf) (out []Doubt) {
+	for _, d := range ds {
+		if d.Of == of {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // ReadyFrom is since when a pod may have been Ready that is told to be at a time; zero if that is known.
