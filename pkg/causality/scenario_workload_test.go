@@ -41,6 +41,9 @@ func setStatefulSet(_ *world, obj runtime.Object, key, val string, now time.Time
 		s.ManagedFields = []metav1.ManagedFieldsEntry{{
 			Manager: val, Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:ordinals":{"f:start":{}},"f:replicas":{}}}`),
 		}}
+	case "template-by": // of the pod template
+		at := metav1.NewTime(now.Truncate(time.Second))
+		s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: val, Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:template":{}}}`)}}
 	case "policy":
 		s.Spec.PodManagementPolicy = appsv1.PodManagementPolicyType(val)
 	case "strategy":

@@ -98,10 +98,11 @@ func (st *State) readProgress(in *appsv1.StatefulSet, o stream.Observation, upda
 		// made or because they were lost.
 		st.RolledOut = in.Generation > 1 || !recent(in.CreationTimestamp.Time, o)
 	default:
-		old := !recent(kube.Writer(in.ManagedFields, true, nil).At, o)
+		at := kube.Writer(in.ManagedFields, true, nil).At
+		old := !recent(at, o)
 		// The current revision stays the old one for good. So of a rollout that was over long ago the status says
 		// as much, while a pod of the new revision is being replaced, as of one that waits for an old pod.
-		st.othersLeft = !updated && old && o.Initial && !o.Inferred
+		st.othersLeft = !updated && old && !at.IsZero() && o.Initial && !o.Inferred
 		st.underWay = !updated && !st.othersLeft
 		st.RolledOut = updated && old || st.othersLeft
 	}
