@@ -186,6 +186,9 @@ var unstated = map[string][]string{
 	"old-pods-in-the-way-otherwise.txt": {"Container restart"},
 	// Of which revision the pod is that is being deleted, its labels do not say.
 	"statefulset-status-ahead.txt": {"Pod replacement"},
+	// Of a rollout that was over nothing tells that another change has made the pods which are not ready yet, nor
+	// who has written the template when.
+	"scaled-while-other-pods-are-not-ready.txt": {"min ready wait", "Deployment rollout"},
 	// Both of its revisions have the same number.
 	"ready-and-not-for-long.txt": {"StatefulSet rollout"},
 	// The pod that came between had gone.

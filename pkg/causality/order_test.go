@@ -214,7 +214,9 @@ func story(traces []spans.Trace) map[string]line {
 		case "pull image", "start container", "run container", "back off", "stop container", "become ready", "paused", "status latency":
 			continue
 		}
-		if strings.HasSuffix(s.Name, " activity") || s.Name == "late events" {
+		// Of a wait for old pods that is over in the second that the API states, only arrivals tell.
+		shortly := s.Name == "old pod wait" && s.End.Sub(s.Start) < time.Second
+		if strings.HasSuffix(s.Name, " activity") || s.Name == "late events" || shortly {
 			continue
 		}
 		text := fmt.Sprintf("%s %s %s parent %s", s.Name, s.Subject, value(s, "rollspan.outcome").AsString(), s.ParentID)

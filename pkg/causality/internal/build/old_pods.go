@@ -114,7 +114,7 @@ func (b *changeBuilder) byName() bool {
 // timesInTheWay are those in which old pods were in the way.
 func (b *changeBuilder) timesInTheWay() *unreadyTimes {
 	var all []unreadyTime
-	condemned := b.condemned()
+	condemned, scaled := b.condemned(), b.plan.ScaledBy(b.change)
 	for i, pod := range b.plan.Pods {
 		b.work.Spend(1)
 		switch {
@@ -124,23 +124,18 @@ func (b *changeBuilder) timesInTheWay() *unreadyTimes {
 			if !b.plan.Wants(b.change, pod) && !condemned[pod] {
 				all = append(all, unreadyOf(pod, i, b.root.End, 0)...)
 			}
-		case b.foundThere(pod):
+		case b.foundThere(pod) && (scaled(pod) || b.plan.Wants(b.change, pod)):
 			all = append(all, unreadyOf(pod, i, b.root.End, b.plan.Workload.MinReady)...)
 		}
 	}
 	return newUnreadyTimes(all)
 }
 
-// foundThere reports whether a pod that the change did not make is one of those that there are to be with
-// it. One that was lost was waited for no longer: what is made in its place is.
+// foundThere reports whether a pod was there before the change, which neither made nor removed it. One that
+// was lost was waited for no longer: what is made in its place is.
 func (b *changeBuilder) foundThere(pod *podlife.Pod) bool {
-	switch {
-	case !pod.CreatedAt().Before(b.start) || pod.WasLostBy(b.end):
-		return false
-	case b.plan.Starts[pod].Change == b.change || b.plan.Stops[pod].Change == b.change:
-		return false
-	}
-	return b.change.Kind == attr.ChangeScale || b.plan.Wants(b.change, pod)
+	return pod.CreatedAt().Before(b.start) && !pod.WasLostBy(b.end) &&
+		b.plan.Starts[pod].Change != b.change && b.plan.Stops[pod].Change != b.change
 }
 
 // recreates reports whether the change is a rollout that begins when no old pod is left.

@@ -353,6 +353,19 @@ func lastStepUp(steps []*workloads.Step, write evidence.Write) *workloads.Step {
 	return nil
 }
 
+// ScaledBy returns what tells whether a change is a scale that waits for a pod which it did not make, too. A workload
+// that is put together keeps pods of other sets for a while, which do not count (Argo Rollouts' scale-down-deadline).
+func (p *Plan) ScaledBy(c *workloads.Change) func(*podlife.Pod) bool {
+	if c.Kind != attr.ChangeScale || p.Workload.Composition == nil {
+		return func(*podlife.Pod) bool { return c.Kind == attr.ChangeScale }
+	}
+	sets := map[kube.ObjectID]bool{}
+	for _, of := range p.StepsOf(c) {
+		sets[of.Set.ObjectID] = true
+	}
+	return func(pod *podlife.Pod) bool { return sets[pod.Owner] }
+}
+
 // StepsOf returns the steps that belong to a change, each with its
 // ReplicaSet, in the order they were decided; of one that was given up and tried again only
 // those until then.

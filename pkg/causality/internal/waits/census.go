@@ -54,7 +54,7 @@ func (n *census) count(pod *podlife.Pod, minReady time.Duration) {
 
 // countPods counts the pods of a change that is open at a time.
 func countPods(p *plans.Plan, c *workloads.Change, at time.Time) census {
-	n := newCensus(at)
+	n, scaled := newCensus(at), p.ScaledBy(c)
 	for _, pod := range p.Pods {
 		if pod.CreatedAt().After(at) {
 			continue
@@ -68,6 +68,9 @@ func countPods(p *plans.Plan, c *workloads.Change, at time.Time) census {
 		if p.Wants(c, pod) {
 			n.count(pod, p.Workload.MinReady)
 			continue
+		}
+		if c.Kind == attr.ChangeScale && !scaled(pod) {
+			continue // it is kept for a while, and does not count
 		}
 		n.old++
 		if (p.Workload.Controller.Replaces == workloads.ReplacedByName || c.Kind == attr.ChangeScale) && !pod.ReadyAt(at) {
