@@ -58,7 +58,7 @@ func RestartOf(p *plans.Plan, pod *podlife.Pod, container *podlife.Container, i 
 		return restart, true
 	}
 	started := podlife.StartOfRun(milestones, restart.Next)
-	ready, seen, ok := pod.ReadyWith(restart.Next, started)
+	ready, seen, ok := pod.ReadyWith(container, restart.Next, started)
 	switch {
 	case container.Init && !container.Sidecar && restart.Next.Over():
 		restart.Until, restart.Seen = restart.Next.Finished.At(), restart.Next.Seen

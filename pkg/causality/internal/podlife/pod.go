@@ -144,8 +144,10 @@ func (p *Pod) FirstReady() (transition, bool) {
 
 // ReadyWith returns when the pod was Ready with a run of a container that was started at t, then or for the first
 // time after it, and when that became known. A kubelet that kills a container and starts it again does both before
-// it writes a status: that the pod was not Ready for the end of the run before is said with the new one.
-func (p *Pod) ReadyWith(run *Run, t time.Time) (at, seen time.Time, ok bool) {
+// it writes a status: that the pod was not Ready for the end of the run before is said with the new one. A
+// container that has no probe to pass is ready with it at once.
+func (p *Pod) ReadyWith(container *Container, run *Run, t time.Time) (at, seen time.Time, ok bool) {
+	probed := container.HasReadinessProbe || container.HasStartupProbe
 	for i, tr := range p.Ready {
 		if !tr.Status {
 			continue
@@ -154,7 +156,7 @@ func (p *Pod) ReadyWith(run *Run, t time.Time) (at, seen time.Time, ok bool) {
 		if i+1 < len(p.Ready) {
 			until = p.Ready[i+1].At.At()
 		}
-		ofBefore := !tr.At.At().After(t) && !until.IsZero() && until.Before(t.Add(reported)) &&
+		ofBefore := probed && !tr.At.At().After(t) && !until.IsZero() && until.Before(t.Add(reported)) &&
 			(!run.Over() || until.Before(run.Finished.Earliest))
 		if !ofBefore && (until.IsZero() || until.After(t)) {
 			return evidence.Latest(tr.At.At(), t), tr.Seen, true
