@@ -34,8 +34,11 @@ func (b *changeBuilder) explainFailure() evidence.Failure {
 		return evidence.Failure{Reason: worst.Reason, Message: fmt.Sprintf("%d of %d new pods: %s%s", n, total, worst.Sentence(), after)}
 	}
 	for _, set := range b.plan.Sets {
-		asked, there := int(min(b.change.Wanted, set.AskedFor(b.end))), b.thereOf(set)
-		if f := set.CreateFailureAt(b.end); set.Revision == b.change.Revision && f.Reason != "" && there < asked {
+		f := set.CreateFailureAt(b.end)
+		if set.Revision != b.change.Revision || f.Reason == "" {
+			continue
+		}
+		if asked, there := int(min(b.change.Wanted, set.AskedFor(b.end))), b.thereOf(set); there < asked {
 			return evidence.Failure{Reason: f.Reason, Message: fmt.Sprintf("%d of %d new pods not created: %s: %s%s", asked-there, asked, f.Reason, f.Forbidden().Message, after)}
 		}
 	}

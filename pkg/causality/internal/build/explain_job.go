@@ -89,7 +89,7 @@ func (b *changeBuilder) blame(pod *podlife.Pod) {
 func restartedFor(pod *podlife.Pod, at time.Time) (evidence.Failure, bool) {
 	for _, container := range pod.Containers {
 		for _, r := range slices.Backward(container.Runs) {
-			if r.Over() && r.ExitCode != 0 && !r.Finished.At().After(at) {
+			if r.Over() && r.ExitCode != 0 && !r.Finished.At().After(at) && !pod.Ordered(container, r) {
 				return pod.Of(container, pod.WhyEnded(container, r)), true
 			}
 		}

@@ -306,7 +306,9 @@ func (sb *startBuilder) fail(f evidence.Failure, at time.Time) {
 			told = told || c.span == sb.last
 		}
 	}
-	if sb.last != nil && !told && (f.Container == "" || !sb.isStuck(f.Container)) {
+	// A run that crashed before has an error of its own. What went on since is another.
+	crash, before := sb.pod.CrashedBefore(at)
+	if sb.last != nil && !told && !(before && crash == f) && (f.Container == "" || !sb.isStuck(f.Container)) {
 		fail(sb.last, f)
 	}
 	sb.failVolumes(f)

@@ -36,7 +36,7 @@ func (p *Pod) Trouble(tl Timeline, at time.Time) (f evidence.Failure, self bool)
 	if f, ok := p.statedTrouble(tl, at); ok {
 		return f, false
 	}
-	if f, ok := p.crashedBefore(at); ok {
+	if f, ok := p.CrashedBefore(at); ok {
 		return f, true
 	}
 	return p.notDoneYet(tl, at), false
@@ -113,16 +113,16 @@ func (p *Pod) statedTrouble(tl Timeline, at time.Time) (f evidence.Failure, ok b
 	return p.lastWarning(tl.lastStep(), at)
 }
 
-// crashedBefore says how the last run ended of a container that runs again at a time, and that its
+// CrashedBefore says how the last run ended of a container that runs again at a time, and that its
 // pod, which is to stay, has not been Ready with since. That it runs is not how it fares.
-func (p *Pod) crashedBefore(at time.Time) (f evidence.Failure, ok bool) {
+func (p *Pod) CrashedBefore(at time.Time) (f evidence.Failure, ok bool) {
 	if p.Finite {
 		return evidence.Failure{}, false
 	}
 	var last time.Time
 	for _, container := range p.Containers {
 		r := container.LastEnded(at)
-		if r == nil || container.IsDone(r) || container.readyAt(at) || !container.RunningAt(at) {
+		if r == nil || container.IsDone(r) || p.Ordered(container, r) || container.readyAt(at) || !container.RunningAt(at) {
 			continue
 		}
 		if end := r.Finished.At(); end.After(last) && !p.wasReadyBetween(end, at) {
@@ -133,8 +133,12 @@ func (p *Pod) crashedBefore(at time.Time) (f evidence.Failure, ok bool) {
 	return f, ok
 }
 
-// wasReadyBetween reports whether the pod became Ready after a time and before another.
+// wasReadyBetween reports whether the pod became Ready after a time and before another. A list shows the latest
+// transition alone: one to not Ready that came later than a kubelet writes shows that it was.
 func (p *Pod) wasReadyBetween(from, to time.Time) bool {
+	if unready, _ := p.Unready.At(to); len(p.Ready) == 0 && unready.Stated.After(from.Add(reported)) {
+		return true
+	}
 	return slices.ContainsFunc(p.Ready, func(tr transition) bool {
 		return tr.Status && tr.At.At().After(from) && tr.At.At().Before(to)
 	})
