@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/recent"
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/spans"
 )
@@ -20,7 +21,7 @@ import (
 func latelyFrom(obs []causality.Observation, m int, watermark time.Time) (out []spans.Trace, restless int) {
 	now := obs[m].Time
 	list := existing(obs, m)
-	activity := snapshots.NewActivity(watermark.Add(-2*time.Minute), now)
+	activity := recent.NewActivity(watermark.Add(-2*time.Minute), now)
 	for _, o := range list {
 		activity.Note(o.Object)
 	}

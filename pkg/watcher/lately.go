@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/rollspan/rollspan/pkg/causality"
+	"github.com/rollspan/rollspan/pkg/causality/recent"
 	"github.com/rollspan/rollspan/pkg/causality/snapshots"
 	"github.com/rollspan/rollspan/pkg/journal"
 	"github.com/rollspan/rollspan/pkg/spans"
@@ -219,8 +220,8 @@ func keysBeside(built, told []spans.Trace) (left []journal.SpanKey) {
 // left.
 type lately struct {
 	since, now time.Time
-	lag        time.Duration       // by how much the process before was there for longer, at the least
-	activity   *snapshots.Activity // nil where nothing is to be found out
+	lag        time.Duration    // by how much the process before was there for longer, at the least
+	activity   *recent.Activity // nil where nothing is to be found out
 	// deadlines are those of Deployments, by their UID, and restless how many workloads are
 	// not looked into, as they change.
 	deadlines map[string]time.Duration
@@ -230,7 +231,7 @@ type lately struct {
 // history is what led to what the first lists say, as far as it is proven, of all that has to
 // do with something that happened since.
 func (t *lately) history(s *spool) (h snapshots.History, err error) {
-	activity := snapshots.NewActivity(t.since.Add(-latelySlack), t.now)
+	activity := recent.NewActivity(t.since.Add(-latelySlack), t.now)
 	newest := ""
 	err = s.each(func(o causality.Observation) {
 		if !o.Initial {

@@ -57,7 +57,7 @@ func (pod *snapshotPod) doubtCreations(events *podEvents, end time.Time) {
 	// As the pod's sandbox is there, or all that comes before.
 	could := evidence.Latest(pod.holdsSince(corev1.PodScheduled), pod.holdsSince(corev1.PodReadyToStartContainers))
 	before := could
-	for i, s := range containerStatuses(pod.final) {
+	for i, s := range kube.ContainerStatuses(pod.final) {
 		started := startOf(s.State)
 		if first := firstRun(s); first != nil {
 			started = startOf(*first)
@@ -97,7 +97,7 @@ func (pod *snapshotPod) holdsSince(kind corev1.PodConditionType) (at time.Time) 
 // ended, nor since when it was backed off.
 func (pod *snapshotPod) doubtTries(events *podEvents) {
 	could := pod.holdsSince(corev1.PodReadyToStartContainers) // as the pod's sandbox is there
-	for _, s := range containerStatuses(pod.final) {
+	for _, s := range kube.ContainerStatuses(pod.final) {
 		if !podlife.HasRestarted(*s) {
 			continue
 		}
@@ -254,7 +254,7 @@ func (pod *snapshotPod) doubtEviction(events *podEvents) {
 	if !podlife.KubeletEnds(pod.final.Status.Reason) || slices.ContainsFunc(events.all, func(ev *snapshotEvent) bool { return podlife.KubeletEnds(ev.Reason) || ev.stopsPod() }) {
 		return
 	}
-	for _, s := range containerStatuses(pod.final) {
+	for _, s := range kube.ContainerStatuses(pod.final) {
 		if t := s.State.Terminated; t != nil && kube.HasStarted(t) {
 			pod.doubt(stream.Doubt{At: endOfRun(t, events), Earliest: t.StartedAt.Time, Latest: endOfRun(t, events)})
 		}

@@ -57,7 +57,7 @@ const batch = 10 * time.Second
 // graceOf is how long a pod is given to stop.
 func graceOf(spec *corev1.PodSpec) time.Duration {
 	if g := spec.TerminationGracePeriodSeconds; g != nil {
-		return gracePeriod(*g)
+		return kube.GracePeriod(*g)
 	}
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
 }
@@ -79,7 +79,7 @@ func endedUndated(in *corev1.Pod) bool {
 	if !podlife.Admitted(in.Status.Reason, in.Status.Message) {
 		return false // it ended when it was to start
 	}
-	for _, s := range containerStatuses(in) {
+	for _, s := range kube.ContainerStatuses(in) {
 		if t := s.State.Terminated; t != nil && !t.FinishedAt.IsZero() {
 			return false
 		}
@@ -93,7 +93,7 @@ func isAbandoned(in *corev1.Pod) bool {
 	if in.Status.Phase != corev1.PodFailed && in.Status.Phase != corev1.PodSucceeded {
 		return false
 	}
-	return slices.ContainsFunc(containerStatuses(in), func(s *corev1.ContainerStatus) bool { return s.State.Running != nil })
+	return slices.ContainsFunc(kube.ContainerStatuses(in), func(s *corev1.ContainerStatus) bool { return s.State.Running != nil })
 }
 
 // doubtAbandoned says of a pod that was abandoned that it ended at some time since the last thing that is

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
+	"github.com/rollspan/rollspan/pkg/causality/internal/kube"
 	"github.com/rollspan/rollspan/pkg/causality/internal/podlife"
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
@@ -116,7 +117,7 @@ func countedBy(owner metav1.Object, has int32) (n int32, known bool) {
 	case *appsv1.DaemonSet:
 		wanted, seen = max(in.Status.DesiredNumberScheduled, 1), in.Status.ObservedGeneration
 	}
-	counted, _ := podsOf(owner.(runtime.Object)) // it was made of one
+	counted, _ := kube.StatedPods(owner.(runtime.Object)) // it was made of one
 	if seen == 0 || seen < owner.GetGeneration() || has > counted {
 		return max(counted, wanted), seen > 0
 	}
@@ -129,7 +130,7 @@ func (snap *snapshot) isCleaned(o runtime.Object, meta metav1.Object) bool {
 	if created := meta.GetCreationTimestamp(); !created.IsZero() {
 		return false
 	}
-	_, cleaned := podsOf(o)
+	_, cleaned := kube.StatedPods(o)
 	switch o.(type) {
 	case *corev1.Pod, *appsv1.Deployment, *appsv1.ControllerRevision, *batchv1.Job:
 		cleaned = true

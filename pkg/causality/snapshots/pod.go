@@ -1,7 +1,6 @@
 package snapshots
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -74,19 +73,6 @@ func (pod *snapshotPod) learnDeletion(due *metav1.Time, grace *int64) {
 	}).deletes = true
 }
 
-// graceLeft is how long before the time of an object's deletion that was asked for.
-func graceLeft(meta metav1.Object) time.Duration {
-	if g := meta.GetDeletionGracePeriodSeconds(); g != nil {
-		return gracePeriod(*g)
-	}
-	return 0
-}
-
-// gracePeriod is a number of seconds, as far as that is a time.
-func gracePeriod(seconds int64) time.Duration {
-	return time.Duration(min(max(seconds, 0), math.MaxInt64/int64(time.Second))) * time.Second
-}
-
 // alive reports whether the pod was there, and not being deleted.
 func (pod *snapshotPod) alive(at time.Time) bool {
 	return !pod.born.After(at) && (pod.asked.IsZero() || pod.asked.After(at))
@@ -103,7 +89,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	for i := range in.Status.Conditions {
 		pod.learnCondition(&in.Status.Conditions[i])
 	}
-	for _, s := range containerStatuses(in) {
+	for _, s := range kube.ContainerStatuses(in) {
 		pod.learnRuns(s, events)
 	}
 	pod.doubtInits()
@@ -114,7 +100,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 	pod.doubtEviction(events)
 	pod.learnReady(events)
 	pod.learnPhase(events)
-	for _, s := range containerStatuses(in) {
+	for _, s := range kube.ContainerStatuses(in) {
 		if w := s.State.Waiting; w != nil && !podlife.OrdinaryWait(w.Reason) {
 			pod.troubled = true
 			pod.learn(pod.waitingSince(s, events, snap.end), setStatus(corev1.ContainerStatus{
@@ -123,7 +109,7 @@ func (snap *snapshot) livePod(in *corev1.Pod) *snapshotPod {
 		}
 	}
 	if in.DeletionTimestamp != nil {
-		grace := graceLeft(in)
+		grace := kube.GraceLeft(in)
 		pod.asked, pod.askedExact = narrowed(in.DeletionTimestamp.Add(-grace), snap.removal(pod.owner, in.Name))
 		pod.removed = pod.askedExact
 		due, seconds := in.DeletionTimestamp, in.DeletionGracePeriodSeconds
@@ -145,7 +131,7 @@ func (pod *snapshotPod) learnPhase(events *podEvents) {
 		return
 	}
 	var last time.Time
-	for _, s := range containerStatuses(in) {
+	for _, s := range kube.ContainerStatuses(in) {
 		if t := s.State.Terminated; t != nil && !t.FinishedAt.IsZero() {
 			last = evidence.Latest(last, endOfRun(t, events))
 		}
@@ -453,18 +439,6 @@ func (pod *snapshotPod) state(of *corev1.Pod, more []fact) *corev1.Pod {
 		state.Status.InitContainerStatuses[i].Started = nil
 	}
 	return state
-}
-
-// containerStatuses lists the statuses of a pod's containers, in the order in
-// which they start.
-func containerStatuses(in *corev1.Pod) []*corev1.ContainerStatus {
-	var out []*corev1.ContainerStatus
-	for _, statuses := range [][]corev1.ContainerStatus{in.Status.InitContainerStatuses, in.Status.ContainerStatuses} {
-		for i := range statuses {
-			out = append(out, &statuses[i])
-		}
-	}
-	return out
 }
 
 func setCondition(to *corev1.Pod, c corev1.PodCondition) {

@@ -201,12 +201,12 @@ func startOf(state corev1.ContainerState) time.Time {
 // of it did not run, and the runs between which made it Ready.
 func (pod *snapshotPod) learnEnds(until time.Time, probed bool, events *podEvents) {
 	restarted := 0
-	for _, s := range containerStatuses(pod.final) {
+	for _, s := range kube.ContainerStatuses(pod.final) {
 		if podlife.HasRestarted(*s) {
 			restarted++
 		}
 	}
-	for _, s := range containerStatuses(pod.final) {
+	for _, s := range kube.ContainerStatuses(pod.final) {
 		t := s.LastTerminationState.Terminated
 		if t != nil && t.FinishedAt.IsZero() && restarted > 1 { // it has vanished
 			pod.doubt(stream.Doubt{At: until, Earliest: pod.othersRunSince(until), Latest: until})
@@ -232,7 +232,7 @@ func (pod *snapshotPod) learnEnds(until time.Time, probed bool, events *podEvent
 
 // endedBetween reports whether a run of a container ended between two times.
 func (pod *snapshotPod) endedBetween(from, until time.Time) bool {
-	return slices.ContainsFunc(containerStatuses(pod.final), func(s *corev1.ContainerStatus) bool {
+	return slices.ContainsFunc(kube.ContainerStatuses(pod.final), func(s *corev1.ContainerStatus) bool {
 		t := s.LastTerminationState.Terminated
 		return t != nil && t.FinishedAt.After(from) && t.FinishedAt.Time.Before(until)
 	})

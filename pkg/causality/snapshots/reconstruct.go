@@ -171,7 +171,7 @@ func newSnapshot(objects []runtime.Object, now time.Time) *snapshot {
 	}
 	var pods []*corev1.Pod
 	for _, o := range objects {
-		snap.end = evidence.Latest(snap.end, newestIn(o, now))
+		snap.end = evidence.Latest(snap.end, kube.NewestTime(o, now))
 		meta, ok := o.(metav1.Object)
 		if !ok {
 			continue

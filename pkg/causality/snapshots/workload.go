@@ -126,7 +126,10 @@ func (snap *snapshot) emitSuspended(in *batchv1.Job, resumed time.Time) {
 // rollouts, as far as they began in time or the last is not over.
 func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created time.Time) {
 	d := newSnapshotDirect(o, meta, created, snap.podsOf[meta.GetUID()])
-	complete, updated := directState(o, snap.end)
+	complete, updated := workloads.DirectIsComplete(o, snap.end), ""
+	if set, ok := o.(*appsv1.StatefulSet); ok {
+		updated = set.Status.UpdateRevision // no other kind says which it has rolled out or is about to
+	}
 	d.rollouts = snap.rolloutsOf(d, complete, updated)
 	d.lastNumber = hasNumber(snap.revisionsOf[meta.GetUID()])
 	noteSurplus(d.pods, d.wanted)

@@ -12,26 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
-	"github.com/rollspan/rollspan/pkg/causality/stream"
 )
-
-// directState reports whether a workload is rolled out, and which
-// ControllerRevision it has rolled out or is about to, if it says.
-func directState(o runtime.Object, at time.Time) (complete bool, updated string) {
-	seen := stream.Observation{Time: at}
-	switch in := o.(type) {
-	case *appsv1.StatefulSet:
-		st := workloads.ReadStatefulSet(in, seen, &workloads.Workload{})
-		return st.Complete, in.Status.UpdateRevision
-	case *appsv1.DaemonSet:
-		return workloads.ReadDaemonSet(in, seen, &workloads.Workload{}).Complete, ""
-	case *corev1.ReplicationController:
-		return workloads.ReadReplicationController(in, seen, &workloads.Workload{}).Complete, ""
-	case *appsv1.ReplicaSet:
-		return in.Status.ObservedGeneration >= in.Generation && in.Status.AvailableReplicas >= workloads.WantedReplicas(in.Spec.Replicas), ""
-	}
-	return true, ""
-}
 
 // directReplicas is how many pods a workload wants.
 func directReplicas(o runtime.Object) int32 {

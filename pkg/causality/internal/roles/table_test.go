@@ -30,6 +30,7 @@ var engineRules = rules{
 		"internal/build":     delivers,
 		"internal/preview":   delivers,
 		"internal/records":   delivers,
+		"recent":             deduces,
 		"snapshots":          deduces,
 		".":                  observes,
 	},
@@ -65,6 +66,8 @@ var engineRules = rules{
 		"Engine.observeJob -> ledger.Schedule.PassOver":             "the Job was over before the watcher came",
 		"nodes.Record.ObserveKubelet -> ledger.Disruption.PassOver": "the kubelet restarted before the watcher came",
 		"podlife.Pod.ForgetPastRuns -> ledger.Pod.EmitRestart":      "the containers restarted before the watcher came",
+		"recent.* -> workloads.DirectIsComplete":                    "it reads into a state that nobody keeps",
+		"snapshots.* -> workloads.DirectIsComplete":                 "it reads into a state that nobody keeps",
 		"snapshots.* -> workloads.Read*":                            "it reads into a state of its own",
 	},
 }

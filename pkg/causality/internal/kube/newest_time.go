@@ -1,4 +1,4 @@
-package snapshots
+package kube
 
 import (
 	"time"
@@ -11,33 +11,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// timesIn are the times that a pod's status states.
-func timesIn(in *corev1.Pod) (times []metav1.Time) {
-	if in.Status.StartTime != nil {
-		times = append(times, *in.Status.StartTime)
-	}
-	for i := range in.Status.Conditions {
-		times = append(times, in.Status.Conditions[i].LastTransitionTime)
-	}
-	statuses := containerStatuses(in)
-	for i := range in.Status.EphemeralContainerStatuses {
-		statuses = append(statuses, &in.Status.EphemeralContainerStatuses[i])
-	}
-	for _, s := range statuses {
-		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
-			if state.Running != nil {
-				times = append(times, state.Running.StartedAt)
-			}
-			if state.Terminated != nil {
-				times = append(times, state.Terminated.FinishedAt)
-			}
-		}
-	}
-	return times
-}
-
-// newestIn is the newest time by now that an object states of its past.
-func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
+// NewestTime is the newest time by now that an object states of its past.
+func NewestTime(o runtime.Object, now time.Time) (newest time.Time) {
 	times := statedIn(o)
 	if meta, ok := o.(metav1.Object); ok {
 		times = append(times, meta.GetCreationTimestamp())
@@ -45,7 +20,7 @@ func newestIn(o runtime.Object, now time.Time) (newest time.Time) {
 			times = append(times, ptr.Deref(m.Time, metav1.Time{}))
 		}
 		if due := meta.GetDeletionTimestamp(); due != nil {
-			times = append(times, metav1.NewTime(due.Add(-graceLeft(meta)))) // when it was asked for
+			times = append(times, metav1.NewTime(due.Add(-GraceLeft(meta)))) // when it was asked for
 		}
 	}
 	for _, t := range times {
@@ -91,6 +66,31 @@ func statedIn(o runtime.Object) []metav1.Time {
 func each[T any](conditions []T, of func(*T) []metav1.Time) (times []metav1.Time) {
 	for i := range conditions {
 		times = append(times, of(&conditions[i])...)
+	}
+	return times
+}
+
+// timesIn are the times that a pod's status states.
+func timesIn(in *corev1.Pod) (times []metav1.Time) {
+	if in.Status.StartTime != nil {
+		times = append(times, *in.Status.StartTime)
+	}
+	for i := range in.Status.Conditions {
+		times = append(times, in.Status.Conditions[i].LastTransitionTime)
+	}
+	statuses := ContainerStatuses(in)
+	for i := range in.Status.EphemeralContainerStatuses {
+		statuses = append(statuses, &in.Status.EphemeralContainerStatuses[i])
+	}
+	for _, s := range statuses {
+		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
+			if state.Running != nil {
+				times = append(times, state.Running.StartedAt)
+			}
+			if state.Terminated != nil {
+				times = append(times, state.Terminated.FinishedAt)
+			}
+		}
 	}
 	return times
 }

@@ -1,4 +1,4 @@
-package snapshots
+package recent
 
 import (
 	"slices"
@@ -16,7 +16,7 @@ import (
 	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
-// Activity finds in a snapshot what Reconstruct can tell of that happened since a time: the
+// Activity finds in a snapshot what snapshots.Reconstruct can tell of that happened since a time: the
 // workloads of which something states such a time, and which are at rest, or of which a Deployment
 // states what is on its way. All else that is on its way is for who watches on. Of a workload whose
 // pods another controller makes than Kubernetes' own it knows nothing. It keeps some 200 bytes an
@@ -76,7 +76,7 @@ func (a *Activity) Note(o runtime.Object) {
 		a.join(own, a.of(ref.UID))
 	}
 	isDeleted := meta.GetDeletionTimestamp() != nil
-	part := group{active: !newestIn(o, a.now).Before(a.since), restless: isDeleted || !atRest(o, a.now)}
+	part := group{active: !kube.NewestTime(o, a.now).Before(a.since), restless: isDeleted || !atRest(o, a.now)}
 	switch in := o.(type) {
 	case *corev1.Pod:
 		a.there[in.UID] = true
@@ -90,7 +90,7 @@ func (a *Activity) Note(o runtime.Object) {
 	case *appsv1.Deployment, *appsv1.ReplicaSet, *appsv1.StatefulSet, *appsv1.DaemonSet, *appsv1.ControllerRevision, *corev1.ReplicationController, *batchv1.Job:
 		a.there[meta.GetUID()] = true
 		a.owners[types.NamespacedName{Namespace: meta.GetNamespace(), Name: meta.GetName()}] = own
-		if n, counts := podsOf(o); counts {
+		if n, counts := kube.StatedPods(o); counts {
 			a.wanted[meta.GetUID()] = n
 			part.restless = part.restless || kube.CustomGroup(ref.APIVersion) != "" && isReplicaSet(o)
 		}
@@ -153,23 +153,7 @@ func atRest(o runtime.Object, now time.Time) bool {
 		return in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed ||
 			slices.ContainsFunc(in.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue })
 	}
-	complete, _ := directState(o, now)
-	return complete
-}
-
-// podsOf is how many pods an object says that it has, if it makes pods itself.
-func podsOf(o runtime.Object) (n int32, counts bool) {
-	switch in := o.(type) {
-	case *appsv1.ReplicaSet:
-		return in.Status.Replicas, true
-	case *appsv1.StatefulSet:
-		return in.Status.Replicas, true
-	case *corev1.ReplicationController:
-		return in.Status.Replicas, true
-	case *appsv1.DaemonSet:
-		return in.Status.CurrentNumberScheduled, true
-	}
-	return 0, false
+	return workloads.DirectIsComplete(o, now)
 }
 
 // Close ends the noting. It returns how many workloads something has happened to that are on their
@@ -192,7 +176,7 @@ func (a *Activity) Close() (restless int) {
 	return restless
 }
 
-// Doubt takes in the Deployments of which Reconstruct could not prove each step (History.Unproven):
+// Doubt takes in the Deployments of which snapshots.Reconstruct could not prove each step (its History.Unproven):
 // those that are on their way are left to who watches on. It returns how many these are.
 func (a *Activity) Doubt(unproven []types.UID) (restless int) {
 	for _, uid := range unproven {
