@@ -7,9 +7,9 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/rollspan/rollspan/pkg/causality/internal/evidence"
 )
 
 // place is what two pods of one owner cannot both have: of a StatefulSet the name, and of a
@@ -197,21 +197,30 @@ func (snap *snapshot) placeLosses(pods []*snapshotPod) {
 		return soon
 	})
 	for _, pod := range heard {
-		from := evidence.Latest(pod.asked.Add(-raceSlack), pod.born.Add(1))
-		free = free[firstFrom(free, from):]
-		if len(free) > 0 && free[0].Before(pod.asked) {
-			pod.moveAsked(free[0])
-			free = free[1:]
+		free = free[firstFrom(free, pod.asked.Add(-raceSlack)):]
+		// What was too early for a young pod may have been for the next.
+		at := firstFrom(free, pod.born.Add(1))
+		if at < len(free) && free[at].Before(pod.asked) {
+			pod.moveAsked(free[at])
+			free = slices.Delete(free, at, at+1)
 		}
 	}
 }
 
-// moveAsked dates anew when a pod was asked to go.
+// moveAsked dates anew when a pod was asked to go, and with that when it is to be gone.
 func (pod *snapshotPod) moveAsked(at time.Time) {
+	by := at.Truncate(time.Second).Sub(pod.asked.Truncate(time.Second)) // as the pod states it
 	pod.asked = at
 	for i := range pod.facts {
-		if f := &pod.facts[i]; f.deletes {
-			f.at = at
+		f := &pod.facts[i]
+		if !f.deletes {
+			continue
+		}
+		f.at = at
+		apply := f.apply
+		f.apply = func(to *corev1.Pod) {
+			apply(to)
+			to.DeletionTimestamp = new(metav1.NewTime(to.DeletionTimestamp.Add(by)))
 		}
 	}
 }

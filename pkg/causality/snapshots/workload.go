@@ -141,7 +141,8 @@ func (snap *snapshot) emitDirect(o runtime.Object, meta metav1.Object, created t
 		listed = evidence.Earliest(listed, d.rollouts[first].began)
 	}
 	d.forgetRemoved(snap, d.rollouts[first:])
-	for _, pod := range d.pods {
+	// As one may be made in the instant from which another is taken for asked to go, the older ones are told first.
+	for _, pod := range d.born {
 		snap.emitPod(pod, listed)
 	}
 	switch {
