@@ -170,12 +170,12 @@ const raceSlack = 2 * time.Second
 // by the births of the pods in their places. The owner races with the kubelet, and may be first: its next pod
 // is there, and only then does the kubelet say that it stops the one before. Each birth is that of one next
 // pod, and where one came later than the kubelet spoke, that was it. An owner that waits for the place of a pod
-// cannot be first.
+// cannot be first, and the births of a Job's pods are not all for losses.
 func (snap *snapshot) placeLosses(pods []*snapshotPod) {
 	var heard []*snapshotPod
 	var births []time.Time
 	for _, pod := range pods {
-		if _, waits := snap.placeOf(pod); pod.askedHeard && !waits {
+		if pod.askedHeard && snap.replacesAtOnce(pod.owner) {
 			heard = append(heard, pod)
 		}
 		if !pod.born.IsZero() {
@@ -205,6 +205,20 @@ func (snap *snapshot) placeLosses(pods []*snapshotPod) {
 			free = slices.Delete(free, at, at+1)
 		}
 	}
+}
+
+// replacesAtOnce reports whether an owner is known to make the next pod as soon as one of its pods is asked to go, and
+// to make none besides but to have as many as it wants.
+func (snap *snapshot) replacesAtOnce(owner types.UID) bool {
+	made := snap.makers[owner]
+	if made == nil {
+		return false
+	}
+	switch made.Object.(type) {
+	case *appsv1.ReplicaSet, *corev1.ReplicationController:
+		return true
+	}
+	return false
 }
 
 // moveAsked dates anew when a pod was asked to go, and with that when it is to be gone.

@@ -331,7 +331,7 @@ func (pod *snapshotPod) learnLastStarts(events map[string]containerEvents) {
 // unseenStart is the last that is known of a container before the kubelet stopped it, if no Event says that
 // it was started: the kubelet stops what runs, so it was at some time since then. It is zero otherwise.
 func (pod *snapshotPod) unseenStart(name string, events containerEvents) time.Time {
-	at, about := pod.born, ""
+	at := pod.born
 	var stopped time.Time
 	for _, ev := range events {
 		switch {
@@ -340,13 +340,13 @@ func (pod *snapshotPod) unseenStart(name string, events containerEvents) time.Ti
 		case ev.stopsPod():
 			stopped = evidence.Earliest(stopped, ev.first)
 		case ev.last().After(at):
-			at, about = ev.last(), name
+			at = ev.last()
 		}
 	}
 	if stopped.IsZero() || at.After(stopped) {
 		return time.Time{}
 	}
-	pod.doubt(stream.Doubt{At: at, Earliest: at, Latest: stopped, Container: about})
+	pod.doubt(stream.Doubt{At: at, Earliest: at, Latest: stopped, Container: name})
 	return at
 }
 
