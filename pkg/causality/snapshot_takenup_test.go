@@ -43,9 +43,16 @@ func revised(updated, ofPod string, revisions ...revisionAt) []runtime.Object {
 	return objects
 }
 
+// leftAsTheyAre has nobody but somebody delete the pods of the StatefulSet for a rollout.
+func leftAsTheyAre(objects []runtime.Object) []runtime.Object {
+	objects[0].(*appsv1.StatefulSet).Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
+	return objects
+}
+
 // TestSnapshotOfRevisionsTakenUpAgain looks back at StatefulSets that went back to an older revision, which
 // nothing dates: neither that nor what came before it is told, and it is counted, as far as it may have begun in the
-// time that is asked for. So it is where the revision that is rolled out is left out of the snapshot.
+// time that is asked for. That it did not shows where all of its pods are older. So it is where the revision that is
+// rolled out is left out of the snapshot.
 func TestSnapshotOfRevisionsTakenUpAgain(t *testing.T) {
 	one, two := revisionAt{"db-one", 3, 0}, revisionAt{"db-two", 2, 10 * time.Minute}
 	for name, c := range map[string]struct {
@@ -55,7 +62,9 @@ func TestSnapshotOfRevisionsTakenUpAgain(t *testing.T) {
 		told    int
 	}{
 		"settled":                           {revised("db-one", "db-one", one, two), 24 * time.Hour, 2, 0},
-		"the one before is too old":         {revised("db-one", "db-one", one, two), 30 * time.Minute, 1, 0},
+		"the one before is too old":         {revised("db-one", "db-one", one, two), 30 * time.Minute, 0, 0},
+		"its pod is not":                    {revised("db-one", "db-one", one, two), 46 * time.Minute, 1, 0},
+		"its pods are left as they are":     {leftAsTheyAre(revised("db-one", "db-one", one, two)), 30 * time.Minute, 1, 0},
 		"a new one followed, too old":       {revised("db-three", "db-three", one, two, revisionAt{"db-three", 4, 14 * time.Minute}), 30 * time.Minute, 0, 0},
 		"a new one followed":                {revised("db-three", "db-three", one, two, revisionAt{"db-three", 4, 15 * time.Minute}), 24 * time.Hour, 2, 1},
 		"two were taken up":                 {revised("db-two", "db-two", revisionAt{"db-one", 4, 0}, revisionAt{"db-two", 5, 10 * time.Minute}, revisionAt{"db-three", 3, 12 * time.Minute}), 24 * time.Hour, 3, 0},

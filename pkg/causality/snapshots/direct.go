@@ -272,9 +272,18 @@ func (d *snapshotDirect) updating() bool {
 // current revision is still the one before: it is for good with OnDelete, and for as long as there is a partition
 // (completeRollingUpdate of k8s.io/kubernetes/pkg/controller/statefulset).
 func hasUpdated(in *appsv1.StatefulSet) bool {
-	partition := partitionOf(in)
-	stays := partition > 0 || in.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
-	return stays && in.Status.UpdatedReplicas >= workloads.WantedReplicas(in.Spec.Replicas)-partition
+	return leavesPods(in) && in.Status.UpdatedReplicas >= workloads.WantedReplicas(in.Spec.Replicas)-partitionOf(in)
+}
+
+// leavesPods reports whether the controller of a workload leaves some pods as they are in an update.
+func leavesPods(o runtime.Object) bool {
+	switch in := o.(type) {
+	case *appsv1.StatefulSet:
+		return partitionOf(in) > 0 || in.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
+	case *appsv1.DaemonSet:
+		return in.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType
+	}
+	return false
 }
 
 // hasGrown reports whether all pods that were made later than the last rollout was complete

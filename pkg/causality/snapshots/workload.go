@@ -228,7 +228,8 @@ type directRollout struct {
 // rolloutsOf lists the rollouts of a workload that are dated, up to the last:
 // each by the creation of its ControllerRevision. One that is taken up again
 // gets a new number, but no time. Unless that is the last one, and not over, it is not told, nor is what came
-// before it; how many these are is counted.
+// before it; how many these are is counted, unless the pods show that all of it was before the time that is asked
+// for.
 func (snap *snapshot) rolloutsOf(d *snapshotDirect, complete bool, updated string) []directRollout {
 	revisions := snap.revisionsOf[d.meta.GetUID()]
 	if len(revisions) == 0 {
@@ -262,10 +263,27 @@ func (snap *snapshot) rolloutsOf(d *snapshotDirect, complete bool, updated strin
 	if n := len(out); n > 0 && updated != "" && out[n-1].revision != updated {
 		untold, out = untold+snap.inTime(out)+1, nil // what it rolls out is left out
 	}
-	if len(out) == 0 || !out[0].began.Before(snap.begin) {
+	isOver := complete && d.allBornBefore(snap.begin)
+	if !isOver && (len(out) == 0 || !out[0].began.Before(snap.begin)) {
 		snap.found.Undated += untold
 	}
 	return out
+}
+
+// allBornBefore reports whether all pods that are there were born before a time, and no rollout leaves any as it is.
+// Then what the workload has rolled out completely had begun before, too.
+func (d *snapshotDirect) allBornBefore(at time.Time) bool {
+	there := 0
+	for _, pod := range d.pods {
+		if pod.final == nil {
+			continue
+		}
+		if !pod.born.Before(at) {
+			return false
+		}
+		there++
+	}
+	return there > 0 && !leavesPods(d.object)
 }
 
 // inTime is how many of the rollouts began in the time that is asked for.
