@@ -3,13 +3,14 @@ package snapshots
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rollspan/rollspan/pkg/causality/internal/workloads"
 )
 
 // place is what two pods of one owner cannot both have: of a StatefulSet the name, and of a
@@ -147,9 +148,8 @@ func fillingsOf(sets []*snapshotSet, events []*snapshotEvent) (all []filling) {
 // filledBy is the name of the ReplicaSet of which a Deployment's Event says that it is scaled up from none, or
 // created, of which some do not say "from".
 func filledBy(ev *snapshotEvent) (set string, ok bool) {
-	_, rest, ok := strings.Cut(ev.Message, "Scaled up replica set ")
-	set, rest, _ = strings.Cut(rest, " ")
-	return set, ok && ev.Reason == "ScalingReplicaSet" && (!strings.Contains(rest, "from ") || strings.Contains(rest, "from 0"))
+	said, ok := workloads.ScalingIn(ev.Message)
+	return said.Set, ok && ev.Reason == "ScalingReplicaSet" && said.Up && said.From <= 0 // none, or unknown
 }
 
 // bornUntil is how many of the births, which are in order, were not after a time.
