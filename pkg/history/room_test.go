@@ -178,6 +178,63 @@ func TestLittleIsDroppedAtOnce(t *testing.T) {
 	}
 }
 
+// meanwhileTables have something done before each update, and note which of them keep a trace.
+type meanwhileTables struct {
+	*memoryTables
+	meanwhile func(update int)
+	keeps     []bool
+}
+
+func (m *meanwhileTables) update(write func(writer) error) error {
+	if m.meanwhile == nil {
+		return m.memoryTables.update(write)
+	}
+	m.meanwhile(len(m.keeps))
+	return m.memoryTables.update(func(w writer) error {
+		noted := &putWriter{writer: w}
+		err := write(noted)
+		m.keeps = append(m.keeps, noted.traces > 0)
+		return err
+	})
+}
+
+type putWriter struct {
+	writer
+	traces int
+}
+
+func (p *putWriter) put(t table, key, value []byte) error {
+	if t == tableTraces {
+		p.traces++
+	}
+	return p.writer.put(t, key, value)
+}
+
+// However much is too old, what comes while it is dropped need not wait for all of that, nor need the end.
+func TestWhatIsTooOldCanWait(t *testing.T) {
+	const n, size = 1400, 100
+	now := one(n, size).Spans[0].End
+	tables := &meanwhileTables{memoryTables: newMemoryTables()}
+	s := newStore(Options{MaxAge: time.Hour, MaxBytes: DefaultMemoryBytes, Now: func() time.Time { return now }}, tables, nil)
+	keepAll(t, s, n, 2*n, size)
+	now = one(2*n, size).Spans[0].End.Add(time.Hour) // nobody reads it, as all is kept
+	tables.meanwhile = func(update int) {
+		switch update {
+		case 1:
+			s.Add(one(2*n+1, size))
+		case 3:
+			s.mu.Lock()
+			s.closed = true
+			s.mu.Unlock()
+		}
+	}
+	s.Add(one(2*n, size))
+	<-s.ended
+	if want := []bool{true, false, true, false}; !slices.Equal(tables.keeps, want) {
+		t.Errorf("the updates that keep a trace are %v, want %v", tables.keeps, want)
+	}
+}
+
 // What somebody reads takes its room until he is done, whatever was dropped meanwhile. It is waited for
 // then, and nothing is taken for damaged.
 func TestSomebodyReadsAFullFile(t *testing.T) {

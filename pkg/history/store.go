@@ -149,6 +149,13 @@ func (s *store) next() (batch []spans.Trace, closed bool) {
 	return batch, s.closed
 }
 
+// isAwaited reports whether something waits to be kept, or the end of the store.
+func (s *store) isAwaited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) > 0 || s.closed
+}
+
 func (s *store) isDamaged() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +200,7 @@ func (s *store) write(batch []spans.Trace) (err error) {
 		oldest = s.aged().Add(-s.options.MaxAge)
 	}
 	more, err := s.keepInRoom(batch, oldest)
-	for err == nil && more {
+	for err == nil && more && !s.isAwaited() { // else the rest is dropped later
 		more, err = s.keepInRoom(nil, oldest)
 	}
 	for some := true; err == nil && some && s.tables.used() > s.options.MaxBytes; {
