@@ -456,7 +456,7 @@ func (p *pages) related(ctx context.Context, list []spans.Span, own history.ID) 
 	for i := range list {
 		for _, l := range list[i].Links {
 			meaning := attr.LinkType(l.Attributes)
-			key := string(meaning) + l.TraceID.String()
+			key := string(meaning) + l.TraceID.String() + l.SpanID.String() // changes may share a trace
 			if meaning == attr.LinkUnblockedBy || l.TraceID == own.Trace && l.SpanID == own.Root || seen[key] || len(out) == maxRelated {
 				continue
 			}

@@ -229,6 +229,32 @@ func TestDeployer(t *testing.T) {
 	}
 }
 
+// Two changes of one trace are two, though they are linked to for the same.
+func TestRelatedOfOneTrace(t *testing.T) {
+	store := history.NewMemory(history.Options{Now: now})
+	second := rollout(2, "shop", "search", 2, attr.OutcomeComplete, began, time.Second)
+	for i := range second.Spans { // below another span of the deployer's
+		s := &second.Spans[i]
+		s.SpanID[7]++
+		if s.ParentID.IsValid() {
+			s.ParentID[7]++
+		} else {
+			s.ParentID = trace.SpanID{77}
+		}
+	}
+	store.Add(rollout(2, "shop", "web", 2, attr.OutcomeComplete, began, time.Second))
+	store.Add(second)
+	by := rollout(4, "shop", "cart", 2, attr.OutcomeComplete, began.Add(time.Minute), time.Second)
+	for _, root := range []trace.SpanID{{2, 1}, second.Spans[0].SpanID} {
+		by.Spans[0].Links = append(by.Spans[0].Links, spans.Link{
+			TraceID: trace.TraceID{2}, SpanID: root, Attributes: []attribute.KeyValue{attr.LinkTypeKey.String(string(attr.LinkCausedBy))},
+		})
+	}
+	store.Add(by)
+	body := get(t, NewHandler(Options{History: store, Loopback: true, Now: now}), changePath(4)).Body.String()
+	has(t, body, "caused by", strings.TrimPrefix(changePath(2), "/"), trace.TraceID{2}.String()+"-"+second.Spans[0].SpanID.String())
+}
+
 // A backend is led to where its address is one of the web, and nowhere else.
 func TestBackend(t *testing.T) {
 	for address, linked := range map[string]bool{
