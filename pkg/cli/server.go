@@ -120,7 +120,8 @@ func (q *question) askServer(ctx context.Context, from *server) error {
 
 // changesAt are the last changes that a server knows. There the object of a change is the workload,
 // also of what happens to one of its pods. The pod is named in the text of the row, as are others whose
-// names begin with its own.
+// names begin with its own. So a page of the server's may have few rows of the pod, or none, and it is asked
+// for more until there are as many as are wanted.
 func (q *question) changesAt(ctx context.Context, from *server) (history.ChangesJSON, error) {
 	query := history.Query{Filter: history.Filter{Namespaces: []string{q.namespace}, From: time.Now().Add(-q.since)}, Limit: mostOfServer}
 	if q.kind != kindPod {
@@ -128,10 +129,11 @@ func (q *question) changesAt(ctx context.Context, from *server) (history.Changes
 		return from.Changes(ctx, query)
 	}
 	query.Text = q.subject()
+	all := []history.ChangeJSON{} // to programs an empty list is not null
 	for {
 		list, err := from.Changes(ctx, query)
-		list.Changes = slices.DeleteFunc(list.Changes, func(c history.ChangeJSON) bool { return !q.isSubject(&c) })
-		if err != nil || len(list.Changes) > 0 || list.Next == "" {
+		all = append(all, slices.DeleteFunc(list.Changes, func(c history.ChangeJSON) bool { return !q.isSubject(&c) })...)
+		if list.Changes = all; err != nil || len(all) >= mostOfServer || list.Next == "" {
 			return list, err
 		}
 		query.After = list.Next

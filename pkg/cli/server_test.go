@@ -260,7 +260,10 @@ func TestServerOfPods(t *testing.T) {
 	tell(attr.ChangeRestart, "pod/db-0 container/db", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-0"))
 	tell(attr.ChangeReplacement, "pod/db-0", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-0"))
 	tell(attr.ChangeDelete, "pod/alone", semconv.K8SPodName("alone"))
-	for range mostOfServer + 1 { // more than a page of what only begins with the same
+	for i := range mostOfServer + 1 { // more than a page of what only begins with the same
+		if i == mostOfServer/2 { // what it has of its own is not on one page
+			tell(attr.ChangeRestart, "pod/db-0 container/log", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-0"))
+		}
 		tell(attr.ChangeRestart, "pod/db-01 container/db", semconv.K8SStatefulSetName("db"), semconv.K8SPodName("db-01"))
 	}
 	const none, ofAnother = "knows of no change", "a ReplicaSet of another workload"
@@ -268,7 +271,7 @@ func TestServerOfPods(t *testing.T) {
 		changes string // that it lists
 		says    []string
 	}{
-		"pod/db-0": {"restart replacement", nil}, "pod/alone": {"delete", nil}, "pod/db": {"", []string{none}},
+		"pod/db-0": {"restart replacement restart", nil}, "pod/alone": {"delete", nil}, "pod/db": {"", []string{none}},
 		"statefulset/db": {strings.TrimSpace(strings.Repeat("restart ", mostOfServer)), []string{"These are the last 500"}},
 		"replicaset/web": {"", []string{none, ofAnother}},
 	} {
