@@ -152,6 +152,10 @@ func (l *Live) tellLately(k *journal.Keeper) (finished []spans.Trace) {
 		l.unproven.Add(1)
 		l.options.Log.Warn("there is too much in the cluster to look for what ended while rollspan was away; it is not told", "since", since)
 	}
+	if lost := l.streams.givenUp(); !since.IsZero() && lost > 0 {
+		l.unproven.Add(int64(lost))
+		l.options.Log.Warn("what ended while rollspan was away in namespaces that cannot be read is not told", "since", since, "namespaces", lost)
+	}
 	if !since.IsZero() && !s.failed {
 		finished = l.tellHistory(k, told, s)
 	}

@@ -89,6 +89,25 @@ func TestWhatEndedLatelyIsTold(t *testing.T) {
 	}
 }
 
+// Of a namespace that cannot be read nothing is known when the rest is told, which counts where a process before
+// this one has told what there was.
+func TestWhatEndedInALostNamespaceCounts(t *testing.T) {
+	for watermark, want := range map[time.Time]int64{time.Unix(1000, 0): 1, {}: 0} {
+		l := newTestLive(t)
+		l.streams.sources = l.cluster.liveSources([]string{"a", "b"})
+		if !l.streams.goesOn(&ForbiddenError{Missing: []Permission{{Resource: "pods", Namespace: "b", Verbs: watchVerbs}}}) {
+			t.Fatal("it does not go on")
+		}
+		l.handout.Store(&handout{outbox: failover.NewOutbox(failover.Options{})})
+		l.handout.Load().outbox.IgnoreBefore(watermark)
+		l.spool = newSpool()
+		l.tellLately(remembering(t, causality.New(causality.Options{})))
+		if got := l.unproven.Load(); got != want {
+			t.Errorf("since %s: %d changes count, want %d", watermark, got, want)
+		}
+	}
+}
+
 // What a history has that is not told is nobody's to send: a restart, which reads the history in the journal, does
 // not, and the journal does not wait for it.
 func TestWhatIsNotToldLatelyIsNotToldByARestart(t *testing.T) {

@@ -229,7 +229,7 @@ func (l *Live) Start(ctx context.Context) error {
 	l.streams.emit = func(o causality.Observation) error { return l.enqueue(watching, o) }
 	l.streams.reached = func(m sourceMark) error { return l.enqueueMark(watching, m) }
 	l.streams.denied = func(s source) {
-		if err := l.denied(ctx, s); !l.streams.goesOn(err) {
+		if err := l.denied(ctx, s); err != nil {
 			stop(err)
 		}
 	}
@@ -265,9 +265,14 @@ func (l *Live) Start(ctx context.Context) error {
 	return err
 }
 
-// denied names every permission that is missing when a list was refused.
+// denied returns why a run ends where a first list was refused, which names every permission that is missing;
+// nil where it goes on.
 func (l *Live) denied(ctx context.Context, s source) error {
-	if err := l.cluster.check(ctx, l.streams.sources); isForbiddenError(err) {
+	err := l.cluster.check(ctx, l.streams.sources)
+	switch {
+	case isForbiddenError(err) && l.streams.goesOn(err), !isForbiddenError(err) && l.streams.goesOnBeside(s):
+		return nil
+	case isForbiddenError(err):
 		return err
 	}
 	return &ForbiddenError{Missing: []Permission{s.permission()}}

@@ -193,3 +193,20 @@ func (s *streams) goesOn(err error) bool {
 	forbidden, ok := errors.AsType[*ForbiddenError](err)
 	return ok && s.goesOnWithout(forbidden.Missing)
 }
+
+// goesOnBeside reports whether a run goes on, though a list of a source was refused of which the API server
+// does not say that it denies it: where another namespace is not refused. It may be so for a moment, and
+// whoever goes on at once does not tell what ended there meanwhile. So it is waited for: see giveUp.
+func (s *streams) goesOnBeside(refused source) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isRefused := map[string]bool{refused.namespace: true}
+	for _, src := range s.sources {
+		if !src.optional && s.failing[src.name()].refused {
+			isRefused[src.namespace] = true
+		}
+	}
+	return slices.ContainsFunc(s.sources, func(src source) bool {
+		return !src.optional && !isRefused[src.namespace] && !s.isGivenUp(src.namespace)
+	})
+}

@@ -365,6 +365,55 @@ func TestAStartWithoutANamespace(t *testing.T) {
 	}
 }
 
+// A list may be refused for a moment at the start, too. Where the API server does not say that it denies the
+// permission, the namespace is waited for as in a run, and what ended in it meanwhile is told with the rest.
+func TestAStartWaitsForWhatMayBeGranted(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
+	for name, test := range map[string]struct {
+		says  func(*fakeAPI) // how it answers who asks for permissions
+		waits time.Duration
+		ends  bool // when the other one is refused, too
+	}{
+		"granted":           {func(*fakeAPI) {}, refusedFor, true},
+		"denied":            {func(a *fakeAPI) { a.deny("b") }, 0, false}, // it is known that the other one is not
+		"who asks gets 403": {func(a *fakeAPI) { a.beginning = 1000 }, refusedFor, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := newFakeAPI(t)
+			test.says(api)
+			log, _ := testLog(slog.LevelInfo)
+			clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
+			l, err := NewLive(LiveOptions{
+				Config: api.config(), Namespaces: []string{"a", "b"}, Log: log, Clock: clock, Sink: func(string) (Sink, error) { return &collected{}, nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ends error
+			l.streams.denied = func(s source) { ends = l.denied(t.Context(), s) }
+			refuse := func(ns string) {
+				for _, src := range l.streams.sources {
+					if src.namespace == ns && src.kind.resource == "pods" {
+						l.streams.report(t.Context(), src, metav1.ListOptions{}, forbidden)
+					}
+				}
+			}
+			waitsForPods := func() bool { return slices.Contains(l.streams.waitingFor(), "pods in namespace b") }
+			refuse("b")
+			began := clock.Now()
+			for ; waitsForPods() && clock.Since(began) < time.Hour; clock.Step(time.Second) {
+				refuse("b")
+			}
+			if waited := clock.Since(began); waited != test.waits || ends != nil {
+				t.Errorf("it is waited for during %s, want %s; the run ends with %v", waited, test.waits, ends)
+			}
+			if refuse("a"); isForbiddenError(ends) != test.ends {
+				t.Errorf("the other one is refused, too, and the run ends with %v", ends)
+			}
+		})
+	}
+}
+
 // So it is where a run goes on from a journal which says how far all was seen in each of the namespaces.
 func TestAJournalGoesOnWithoutANamespace(t *testing.T) {
 	api := newFakeAPI(t)
