@@ -206,6 +206,9 @@ func (s *streams) baseStore(src source) store {
 		now:      s.now,
 		optional: src.optional, found: src.found,
 		reached: func(m sourceMark) error {
+			if m.listing {
+				s.noteReading(src)
+			}
 			if s.reached == nil {
 				return nil
 			}
@@ -314,7 +317,13 @@ func (s *streams) waitsForAway() bool {
 	case s.onlyOptional.IsZero():
 		s.onlyOptional = s.now()
 	}
-	return s.now().Sub(s.onlyOptional) < backlogPatience
+	patience := backlogPatience
+	for name := range s.away {
+		if !s.through[name] {
+			patience = max(patience, s.failing[name].patienceWith(0))
+		}
+	}
+	return s.now().Sub(s.onlyOptional) < patience
 }
 
 // followed are the sources known beforehand that are watched, and can be read as far as is known.

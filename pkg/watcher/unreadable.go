@@ -16,7 +16,8 @@ const (
 	// server that begins knows all roles before that.
 	refusedFor = time.Minute
 	// failingFor is how long they wait for one for which the API server answers by errors, or not at
-	// all. Where something is wrong with all of it, the watches of the others end by then.
+	// all, and for a list that is read after a failure. Where something is wrong with all of it, the
+	// watches of the others end by then.
 	failingFor = 10 * time.Minute
 )
 
@@ -27,6 +28,17 @@ type failure struct {
 	// refused says that it may not be read, and own that the rest of the API server answers. optional is
 	// the source's.
 	refused, own, optional bool
+	// reading says that a list of it is under way, which may take long. It is not read before its end.
+	reading bool
+}
+
+// patienceWith is how long the others wait for a source that has failed. While a list of it is under way
+// that is longer than otherwise: what the list has is to be told with theirs.
+func (f failure) patienceWith(otherwise time.Duration) time.Duration {
+	if f.reading {
+		return failingFor
+	}
+	return otherwise
 }
 
 // unreadable is a namespace that cannot be read while another can.
@@ -48,10 +60,20 @@ func (s *streams) noteFailed(src source, refused, own bool) (first bool) {
 	if !ok || !own || !f.own {
 		f.since = s.now()
 	}
-	f.refused, f.own, f.optional = refused, own, src.optional
+	f.refused, f.own, f.optional, f.reading = refused, own, src.optional, false
 	s.setFailing(src, f)
 	s.compareNamespaces()
 	return first
+}
+
+// noteReading notes that a list of a source is under way.
+func (s *streams) noteReading(src source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.failing[src.name()]; ok {
+		f.reading = true
+		s.setFailing(src, f)
+	}
 }
 
 // noteRead notes that a source can be read, and reports whether nobody has waited for what it has
@@ -118,14 +140,15 @@ func (s *streams) setUnreadable(namespace string, u *unreadable) {
 // the others are of use without. The caller holds mu.
 func (s *streams) giveUp() {
 	for name, f := range s.failing {
-		if f.optional && f.own && !s.settled[name] && s.now().Sub(f.since) >= backlogPatience {
+		if f.optional && f.own && !s.settled[name] && s.now().Sub(f.since) >= f.patienceWith(backlogPatience) {
 			mark(&s.settled, name, true)
 		}
 	}
 	for namespace, u := range s.unreadable {
 		patience := failingFor
 		if slices.ContainsFunc(s.sources, func(src source) bool {
-			return !src.optional && src.namespace == namespace && s.failing[src.name()].refused
+			f := s.failing[src.name()]
+			return !src.optional && src.namespace == namespace && f.refused && !f.reading
 		}) {
 			patience = refusedFor
 		}

@@ -132,6 +132,63 @@ func TestWhichNamespaceIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A first list that works after a failure may take long. What it has is told with the rest, and so it is waited
+// for while it is read: for longer, but not for ever. Where it breaks off, all is as before.
+func TestAListThatTakesLongIsWaitedFor(t *testing.T) {
+	broken := apierrors.NewInternalError(errors.New("etcdserver: leader changed"))
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
+	gateway := apierrors.NewGenericServerResponse(504, "get", schema.GroupResource{Resource: "events"}, "", "<html>", 0, true)
+	pods := source{kind: podKind, namespace: "b", level: slog.LevelWarn}
+	events := source{kind: eventKind, optional: true, level: slog.LevelWarn}
+	for name, test := range map[string]struct {
+		of    source
+		errs  []error
+		again error // what its list breaks off by
+		waits time.Duration
+	}{
+		"Events":                {of: events, errs: []error{broken}, waits: failingFor},
+		"Events of a gateway":   {of: events, errs: []error{gateway, gateway}, waits: failingFor},
+		"Events, it breaks off": {of: events, errs: []error{broken}, again: broken, waits: backlogPatience},
+		"pods":                  {of: pods, errs: []error{forbidden}, waits: failingFor},
+		"pods, it breaks off":   {of: pods, errs: []error{forbidden}, again: forbidden, waits: refusedFor},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, _ := testLog(slog.LevelInfo)
+			began := time.Unix(1000, 0)
+			now := began
+			s := &streams{
+				now: func() time.Time { return now }, denied: func(source) {}, trouble: newTrouble(log, "https://api"), log: log, metrics: newStreamMetrics(),
+				sources: []source{{kind: podKind, namespace: "a", level: slog.LevelWarn}, pods, events},
+			}
+			for _, src := range s.sources {
+				if src.name() != test.of.name() {
+					s.settle(src)
+					s.noteThrough(src)
+				}
+			}
+			waits := func() bool { return s.blind() || len(s.waitingFor()) > 0 }
+			for _, err := range test.errs {
+				s.report(t.Context(), test.of, metav1.ListOptions{}, err)
+			}
+			now = now.Add(time.Second)
+			s.trouble.answered() // a page has come
+			st := newObjectStore(s.baseStore(test.of))
+			if err := st.begin("5"); err != nil {
+				t.Fatal(err)
+			}
+			if test.again != nil {
+				s.report(t.Context(), test.of, metav1.ListOptions{}, test.again)
+			}
+			for waits() && now.Sub(began) < time.Hour {
+				now = now.Add(time.Second)
+			}
+			if waited := now.Sub(began); waited < test.waits || waited > test.waits+time.Second {
+				t.Errorf("it is waited for during %s, want %s", waited, test.waits)
+			}
+		})
+	}
+}
+
 // One that was given up may be read again. What it has missed is put in order then like that of any
 // other, and nobody waits for long where it comes to nothing.
 func TestANamespaceThatReturnsIsToldInOrder(t *testing.T) {
