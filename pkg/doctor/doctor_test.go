@@ -151,7 +151,7 @@ func TestReports(t *testing.T) {
 		},
 		"namespaces": func(_ *testing.T, a *api, o *Options) {
 			o.Namespaces = []string{"shop", "shpo"}
-			a.denied = []string{"list nodes", "watch nodes", "watch jobs shop"}
+			a.denied = []string{"list nodes", "watch nodes", "watch jobs shop", "list replicasets shpo", "watch replicasets shpo"}
 		},
 		"expected": func(_ *testing.T, a *api, _ *Options) { a.minor = "35" },
 		"old-and-ahead": func(_ *testing.T, a *api, _ *Options) {

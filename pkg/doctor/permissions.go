@@ -53,6 +53,8 @@ func (e *examination) lacks(n watcher.Need) {
 	f := Finding{Check: "permissions", Status: Warning, Reason: "forbidden", Found: fmt.Sprintf("rollspan may not %s: %s", wanted, n.Without),
 		Do: "add the rule below to its role"}
 	switch {
+	case n.Required() && n.Namespace != "" && len(e.Namespaces) > 1:
+		f.Status, f.Found = Failed, fmt.Sprintf("rollspan may not %s: it goes on without that namespace, if it may read all that it needs of another", wanted)
 	case n.Required():
 		f.Status, f.Found = Failed, fmt.Sprintf("rollspan may not %s, and ends without that", wanted)
 	case n.Resource == "leases" && e.Elect:

@@ -75,8 +75,8 @@ type streams struct {
 	// now dates what arrives.
 	now     func() time.Time
 	metrics *streamMetrics
-	// denied is called when a source that is not optional is forbidden before
-	// its first list was through.
+	// denied is called when a source that is not optional, in a namespace that was not given
+	// up, is forbidden before its first list was through.
 	denied func(source)
 	// restored is called when the API server is at a version before one that it was at; nil for
 	// nobody. It returns why nothing more is wanted.

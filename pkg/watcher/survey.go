@@ -12,7 +12,7 @@ import (
 // Need is what a live run asks of the API server, and what is known of it.
 type Need struct {
 	Permission
-	// Without says what traces lose without it; empty for what there is no run without.
+	// Without says what traces lose without it; empty for what is Required.
 	Without string
 	// ClusterScoped says that the kind is in no namespace, so that it is not missed where a
 	// Role in each namespace is all that is granted.
@@ -23,7 +23,8 @@ type Need struct {
 	Missing []string
 }
 
-// Required says whether a live run ends without it.
+// Required says whether there are no traces without it: a live run ends, or goes on without the
+// namespace where it has another one.
 func (n *Need) Required() bool { return n.Without == "" }
 
 // leaseNeed is what holding a Lease takes.
