@@ -29,9 +29,15 @@ const goneAhead = time.Second
 func newSteadyClock(clock Clock, o *causality.Options) *steadyClock {
 	began := clock.Now()
 	return &steadyClock{
-		Clock: clock, began: began.Round(0), longest: max(defaultLinger, o.Settle, o.Linger, o.Quiet),
+		Clock: clock, began: began.Round(0), longest: longestWait(o),
 		elapsed: func() time.Duration { return clock.Now().Sub(began) }, // by the monotonic clock, if it has one
 	}
+}
+
+// longestWait is how long anything waits for late news at the most. Two waits add up: for pods that are slow
+// or for further Events, and then for what comes late of either, which is as long as Quiet where Events lag.
+func longestWait(o *causality.Options) time.Duration {
+	return max(defaultLinger, o.Linger, o.Quiet) + max(defaultQuiet, o.Settle, o.Quiet)
 }
 
 func (c *steadyClock) Now() time.Time {
