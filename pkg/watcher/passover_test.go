@@ -71,6 +71,26 @@ func TestWhatIsRefusedIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A kind that was read in this run, is gone for a while and returns may be refused then. It was seen further than
+// by the run before: who comes next is not to go on from there.
+func TestAKindThatReturnsIsNotSetBack(t *testing.T) {
+	l := newTestLive(t)
+	var got []sourceMark
+	l.streams.reached = func(m sourceMark) error { got = append(got, m); return nil }
+	l.streams.resumed = &resumption{positions: map[string]string{"Shop.example.com ": "7"}, listed: func(string) bool { return true }}
+	shops := source{kind: newKind("example.com", "v1", "Shop", "shops", ""), optional: true, found: true}
+	st := l.streams.objectStore(shops)
+	if err := st.Replace(nil, "9"); err != nil {
+		t.Fatal(err)
+	}
+	l.streams.forget(shops)
+	got = nil
+	l.streams.report(t.Context(), shops, metav1.ListOptions{}, apierrors.NewForbidden(schema.GroupResource{Group: "example.com", Resource: "shops"}, "", nil))
+	if len(got) > 0 {
+		t.Errorf("it says %v", got)
+	}
+}
+
 // A position of a kind that nothing names any more is kept, and nobody waits for it.
 func TestOnlyWhatIsFollowedIsWaitedFor(t *testing.T) {
 	l := newTestLive(t)

@@ -246,7 +246,11 @@ func (s *streams) forget(src source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.through, src.name())
-	delete(s.settled, src.name())
+	// Of one that the run before has seen it is kept that it is settled. Else, where the kind returns and is
+	// refused, it would be said to be no further than that run was: see passOver.
+	if s.resumed.position(src.key()) == "" {
+		delete(s.settled, src.name())
+	}
 }
 
 // throughBy returns the names of the sources whose first list is through.
