@@ -307,8 +307,9 @@ func (sb *startBuilder) fail(f evidence.Failure, at time.Time) {
 		}
 	}
 	// A run that crashed before has an error of its own. What went on since is another.
-	crash, before := sb.pod.CrashedBefore(at)
-	if sb.last != nil && !told && !(before && crash == f) && (f.Container == "" || !sb.isStuck(f.Container)) {
+	crash, crashed := sb.pod.CrashedBefore(at)
+	ofBefore := crashed && crash == f
+	if sb.last != nil && !told && !ofBefore && (f.Container == "" || !sb.isStuck(f.Container)) {
 		fail(sb.last, f)
 	}
 	sb.failVolumes(f)
