@@ -55,9 +55,12 @@ func (b *changeBuilder) failuresOfPods() (count map[evidence.Failure]int, total 
 		if pod.CreatedAt().After(b.end) || !own && !b.plan.Wants(b.change, pod) {
 			continue
 		}
+		lost, counts := pod.WasLostBy(b.end), own && (b.change.Aborted() || pod.EndedUndeleted())
+		if lost && !counts {
+			continue
+		}
 		f, failed := b.unavailable(pod)
-		counts := own && (b.change.Aborted() || failed && pod.EndedUndeleted())
-		if pod.WasLostBy(b.end) && !counts {
+		if lost && !failed && !b.change.Aborted() {
 			continue
 		}
 		total++
